@@ -1,0 +1,42 @@
+"""What can go wrong, named by the boundary it crossed.
+
+Every error here carries one line that tells the user what to do; the command line prints that line and exits with
+code 2. An input that fails during a run is not an error but a recorded fact (`Episode.error`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TTSIError(Exception):
+    """Something the user can mend; the message says how."""
+
+
+class ConfigError(TTSIError):
+    """A setting is unknown or out of range."""
+
+
+class DataError(TTSIError):
+    """A file of inputs or tools cannot be read as such."""
+
+
+class ModelError(TTSIError):
+    """A model cannot be loaded or cannot do what was asked."""
+
+
+class RunFolderError(TTSIError):
+    """A run folder is in use, damaged or belongs to another run."""
+
+
+class PromptTooLong(TTSIError):
+    """A prompt does not fit the model's context."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line for a name that does not exist: what was meant, or what there is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(names)}"
+    return f"unknown {kind} {name!r}; {hint}"

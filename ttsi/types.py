@@ -1,0 +1,179 @@
+"""What are the things that the method talks about?
+
+The nouns of the paper (arXiv:2510.07841) as frozen dataclasses without behaviour: an `Input` is x_i, its
+`Awareness` is what H measured, an `Example` is one pair (x', y') written by G, an `Adaptation` says what T did,
+an `Answer` is y_hat, and an `Episode` is the whole story of one input.
+
+How it differs from the paper: an `Input` has no field for a gold answer, so that no stage can see one. Graders
+receive gold separately (`ttsi.benchmarks`).
+
+Imports only the standard library, so that reading results never needs torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+NO_TOOL = "(no tool)"
+"""The action of answering without any call, as it is named among candidates."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function on offer: what OpenAI calls a function tool."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON Schema of the arguments; always an object schema."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call of a tool, with arguments as JSON values."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True)
+class Input:
+    """x_i: a conversation that ends with the user's turn (or a tool's result), and the tools on offer."""
+
+    id: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One action that competes in awareness."""
+
+    action: str
+    """A tool's name, or NO_TOOL."""
+    text: str
+    """What was scored, as the model would write it."""
+    logprob: float
+    """Summed log-probability of `text` in nats."""
+    probability: float
+    """Share of this action after the softmax over candidates (RSS)."""
+
+
+@dataclass(frozen=True)
+class Awareness:
+    """How sure the model is about one input (the paper's H)."""
+
+    candidates: tuple[Candidate, ...]
+    measure: str
+    """Name of the measure that decided (`ttsi ls measures`)."""
+    value: float
+    """The deciding measure's value; larger is surer."""
+    tau: float
+    unsure: bool
+    """value < tau."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """Every measure computed on the way, for the report."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One synthetic pair (x', y'), kept or refused."""
+
+    query: str
+    calls: tuple[ToolCall, ...]
+    text: str
+    """The writer's raw output, for the record."""
+    refused: str | None = None
+    """None when kept, else the reason, e.g. "schema: city is missing"."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What training did for one input (the paper's T)."""
+
+    status: Literal["none", "trained", "in-context", "rejected"]
+    """none: nothing to learn from; rejected: the guard threw the adapter away and the base answers."""
+    samples: int = 0
+    steps: int = 0
+    losses: tuple[float, ...] = ()
+    """Loss before each optimizer step, in nats per label token."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    error: str | None = None
+    """Why the text could not be read as calls; None when it could (no call at all is not an error)."""
+    logprob: float = 0.0
+    """Summed log-probability of the answer's tokens under the unmasked model, in nats."""
+    min_logprob: float = 0.0
+    """Log-probability of the least likely token."""
+    tokens: int = 0
+    finish_reason: Literal["stop", "length"] = "stop"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The whole story of one input."""
+
+    input_id: str
+    input_hash: str
+    base: Answer | None
+    adapted: Answer | None
+    """The answer given in the end: with the adapter where there was one, else the same as `base`."""
+    awareness: Awareness | None
+    examples: tuple[Example, ...] = ()
+    adaptation: Adaptation = Adaptation("none")
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds per stage: this input's share of its batch."""
+    error: str | None = None
+    """None, or "boundary: what went wrong"; then there may be no answer."""
+
+
+def to_openai(tool: Tool) -> dict[str, Any]:
+    """The tool as OpenAI's `{"type": "function", "function": {...}}`, which chat templates take."""
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+        },
+    }
+
+
+def input_hash(item: Input) -> str:
+    """SHA-256 (hex) of the input's content, without its id: the same question is the same hash."""
+    content = {"messages": [asdict(m) for m in item.messages], "tools": [to_openai(t) for t in item.tools]}
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def stage_seed(run_seed: int, item_hash: str, repeat: int, stage: str) -> int:
+    """A 63-bit seed that depends on nothing but what it is for: run, input, repeat and stage."""
+    digest = hashlib.sha256(f"{run_seed}|{item_hash}|{repeat}|{stage}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def last_request(item: Input) -> str:
+    """What the user said last; empty when the user never spoke."""
+    return next((message.content for message in reversed(item.messages) if message.role == "user"), "")
