@@ -1,0 +1,232 @@
+"""Does every format read back what it writes, and call broken text broken?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ttsi.chat import ours
+from ttsi.chat.calls import FORMATS, Parsed, detect
+from ttsi.chat.schema import normalise
+from ttsi.types import Tool, ToolCall
+
+JSON_FAMILIES = ("hermes", "llama3", "mistral", "plain")
+MARKS = ("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "```", "; ", '"}', "\n{")
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(MARKS)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+json_calls = st.builds(ToolCall, texts.filter(bool), st.dictionaries(texts, values, max_size=4))
+reasons = st.text("abc \n.,'", max_size=20).map(str.strip)
+
+
+@pytest.mark.parametrize("name", JSON_FAMILIES)
+@given(calls=st.lists(json_calls, min_size=1, max_size=3), reasoning=reasons)
+@settings(max_examples=80, deadline=None)
+def test_json_formats_read_back_what_they_write(name: str, calls: list[ToolCall], reasoning: str) -> None:
+    fmt = FORMATS[name]
+    assert fmt.parse(fmt.render(calls, reasoning), ()) == Parsed(reasoning, tuple(calls))
+
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+plain_words = words.filter(lambda text: not any(mark in text for mark in ours.MARKS))
+KINDS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
+    "text": ({"type": "string"}, plain_words),
+    "count": ({"type": "integer"}, st.integers()),
+    "size": ({"type": "number"}, st.floats(allow_nan=False, allow_infinity=False)),
+    "flag": ({"type": "boolean"}, st.booleans()),
+    "names": ({"type": "array", "items": {"type": "string"}}, st.lists(plain_words, max_size=3)),
+    "numbers": ({"type": "array", "items": {"type": "integer"}}, st.lists(st.integers(), max_size=3)),
+    "place": (
+        {"type": "object", "properties": {"street": {"type": "string"}, "no": {"type": "integer"}}},
+        st.fixed_dictionaries({"street": plain_words}, optional={"no": st.integers()}),
+    ),
+}
+TOOL = Tool("do.it", "", normalise({"properties": {key: schema for key, (schema, _) in KINDS.items()}}))
+our_calls = st.builds(
+    ToolCall, st.just("do.it"), st.fixed_dictionaries({}, optional={key: value for key, (_, value) in KINDS.items()})
+)
+
+
+@given(calls=st.lists(our_calls, min_size=1, max_size=3), reasoning=reasons)
+@settings(max_examples=150, deadline=None)
+def test_our_format_reads_back_what_it_writes(calls: list[ToolCall], reasoning: str) -> None:
+    fmt = FORMATS["ours"]
+    assert fmt.parse(fmt.render(calls, reasoning), [TOOL]) == Parsed(reasoning, tuple(calls))
+
+
+def test_our_format_needs_the_schema_to_tell_text_from_numbers() -> None:
+    # Control: the round trip above is not trivial.
+    text = FORMATS["ours"].render([ToolCall("do.it", {"text": "3"})])
+    assert FORMATS["ours"].parse(text, [TOOL]).calls[0].arguments == {"text": "3"}
+    assert FORMATS["ours"].parse(text, []).calls[0].arguments == {"text": 3}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(text=texts | st.text('{}[]":, aT<>|_\n;1e9', max_size=40))
+@settings(max_examples=80, deadline=None)
+def test_parsing_never_raises_and_an_error_means_no_calls(name: str, text: str) -> None:
+    parsed = FORMATS[name].parse(text, [TOOL])
+    assert parsed.error is None or (parsed.calls == () and parsed.error and "\n" not in parsed.error)
+
+
+CALL = '{"name": "f", "arguments": {"a": 1}}'
+LLAMA = CALL.replace("arguments", "parameters")
+F = ToolCall("f", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "parsed"),
+    [
+        ("hermes", f"<tool_call>\n{CALL}\n</tool_call>", Parsed("", (F,))),
+        (
+            "hermes",
+            f"so<tool_call>{CALL}</tool_call> and <tool_call>\n\n {CALL}</tool_call>!",
+            Parsed("so\nand\n!", (F, F)),
+        ),
+        ("llama3", LLAMA, Parsed("", (F,))),
+        ("llama3", f"<|python_tag|>{LLAMA}; {LLAMA}\n{LLAMA};{LLAMA}\n", Parsed("", (F, F, F, F))),
+        ("llama3", f"sure:\n{LLAMA}", Parsed("sure:", (F,))),
+        ("llama3", '{"type": "function", ' + LLAMA[1:], Parsed("", (F,))),
+        ("mistral", f"[TOOL_CALLS] [{CALL}, {CALL}]", Parsed("", (F, F))),
+        ("mistral", f'so [TOOL_CALLS][{CALL[:-1]}, "id": "123456789"}}]', Parsed("so", (F,))),
+        ("mistral", '[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]f[ARGS] {"a": 1}', Parsed("", (F, F))),
+        ("plain", f"{CALL}\n\n{CALL}", Parsed("", (F, F))),
+        ("plain", f"```json\n{CALL}\n{CALL}\n```", Parsed("", (F, F))),
+        ("plain", "``` is a fence", Parsed("``` is a fence", ())),
+        ("ours", " why<|call|> do.it<|args|> count<|=|> 3<|,|>", Parsed(" why", (ToolCall("do.it", {"count": 3}),))),
+        ("ours", ours.NO_TOOL_TEXT, Parsed(ours.NO_TOOL_TEXT, ())),
+    ],
+)
+def test_each_family_as_its_models_write_it(name: str, text: str, parsed: Parsed) -> None:
+    assert FORMATS[name].parse(text, [TOOL]) == parsed
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("text", ["", "Hello.", "I would use {braces} and [brackets]\nand more"])
+def test_text_without_a_call_is_no_error(name: str, text: str) -> None:
+    assert FORMATS[name].parse(text, [TOOL]) == Parsed(text, ())
+
+
+BROKEN_OBJECTS = {
+    "cut": CALL[:-1],
+    "two values": CALL + CALL,
+    "garbage inside": CALL[:-1] + " x}",
+    "garbage behind": CALL + " x",
+    "no name": '{"arguments": {}}',
+    "empty name": CALL.replace('"f"', '""'),
+    "name is no text": CALL.replace('"f"', "3"),
+    "no arguments": '{"name": "f"}',
+    "arguments are text": CALL.replace('{"a": 1}', '"{}"'),
+    "unknown field": '{"mood": 1, ' + CALL[1:],
+    "doubled field": '{"name": "f", ' + CALL[1:],
+    "doubled argument": CALL.replace('"a": 1', '"a": 1, "a": 2'),
+    "not a number": CALL.replace("1", "NaN"),
+    "infinite": CALL.replace("1", "-Infinity"),
+    "too large": CALL.replace("1", "1e999"),
+    "endless integer": CALL.replace("1", "1" * 9999),
+    "half a character": CALL.replace("1", '"\\ud800"'),
+    "single quotes": CALL.replace('"', "'"),
+    "trailing comma": CALL.replace("1}", "1,}"),
+    "deep": CALL.replace("1", "[" * 99999),
+}
+WRAPPED = {"hermes": "<tool_call>\n%s\n</tool_call>", "llama3": "%s", "mistral": "[TOOL_CALLS] [%s]", "plain": "%s"}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+@pytest.mark.parametrize("kind", BROKEN_OBJECTS)
+def test_broken_calls_are_errors(name: str, kind: str) -> None:
+    fmt = FORMATS[name]
+
+    def parse(body: str) -> Parsed:
+        return fmt.parse((WRAPPED[name] % body).replace('"arguments"', json.dumps(getattr(fmt, "key", ""))), ())
+
+    assert parse(CALL).calls == (F,)  # control: the frame itself is sound
+    broken = BROKEN_OBJECTS[kind]
+    if kind == "single quotes":
+        broken = "{" + broken[1:]
+    parsed = parse(broken)
+    assert parsed.error and not parsed.calls and len(parsed.error) <= 160
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("hermes", f"<tool_call>\n{CALL}"),
+        ("hermes", "</tool_call>"),
+        ("hermes", f"<tool_call>{CALL}</tool_call></tool_call>"),
+        ("hermes", "<tool_call>f</tool_call>"),
+        ("mistral", "[TOOL_CALLS] f"),
+        ("mistral", "[TOOL_CALLS] [3]"),
+        ("mistral", 'f[ARGS]{"a": 1}'),
+        ("mistral", '[TOOL_CALLS][ARGS]{"a": 1}'),
+        ("mistral", f"[TOOL_CALLS] [{CALL}] and more"),
+        ("llama3", '<|python_tag|>search.call(query="x")'),
+        ("llama3", f"{LLAMA} {LLAMA}"),
+        ("llama3", CALL),
+        ("plain", LLAMA),
+        ("plain", f"{CALL}; {CALL}"),
+        ("plain", f"```json\n{CALL}\n```\nthat is it"),
+        ("ours", "<|call|> f"),
+        ("ours", "<|call|><|args|>"),
+        ("ours", "<|call|> f<|args|> a<|=|> 1"),
+        ("ours", "<|call|> f<|args|> a<|,|>"),
+        ("ours", "<|call|> f<|args|> a<|=|> 1<|,|> a<|=|> 2<|,|>"),
+        ("ours", "<|call|> f<|args|> a<|=|> 1<|,|> and more"),
+        ("ours", "<|call|> f<|args|> a<|=|> [NaN]<|,|>"),
+        ("ours", "<|call|> do.it<|args|> place<|=|> 3<|,|> place.no<|=|> 4<|,|>"),
+    ],
+)
+def test_broken_frames_are_errors(name: str, text: str) -> None:
+    parsed = FORMATS[name].parse(text, [TOOL])
+    assert parsed.error and not parsed.calls
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_call_that_is_no_json_cannot_be_written(name: str) -> None:
+    with pytest.raises(ValueError, match="no JSON number"):
+        FORMATS[name].render([ToolCall("f", {"a": [float("nan")]})])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_name_span_begins_every_rendered_call(name: str) -> None:
+    fmt = FORMATS[name]
+    for call in (F, ToolCall('odd "name" \\ é', {})):
+        before, span = fmt.name_span(call.name)
+        assert fmt.render([call]).startswith(before + span)
+        assert not fmt.render([ToolCall(call.name + "x", {})]).startswith(before + span)
+
+
+def test_only_our_format_gives_reasons_and_says_no_tool() -> None:
+    tool = Tool("weather", "tell the weather in a city", normalise(None))
+    for name, fmt in FORMATS.items():
+        assert fmt.name == name
+        assert (fmt.no_tool == ours.NO_TOOL_TEXT) == (name == "ours")
+        assert (fmt.reason(tool, "how is the weather", []) != "") == (name == "ours")
+        assert (fmt.instruction is not None) == (name == "plain")
+        assert fmt.render([F], ["words"]) == fmt.render([F], "words") != fmt.render([F], [""]) == fmt.render([F])
+        assert fmt.render([], "words") == ("words" if name != "ours" else ours.NO_TOOL_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        (None, "plain"),
+        ("{{ messages }}", "plain"),
+        ("... <|call|> ... <tool_call>", "ours"),
+        ("... <tool_call> ...", "hermes"),
+        ("... [TOOL_CALLS] ...", "mistral"),
+        ("... <|python_tag|> ...", "llama3"),
+        ('... "parameters" ... ipython', "llama3"),
+        ('... "parameters" ...', "plain"),
+    ],
+)
+def test_the_template_tells_the_format(template: str | None, name: str) -> None:
+    assert detect(template).name == name

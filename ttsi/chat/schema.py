@@ -1,0 +1,196 @@
+"""Is this call legal for one of the tools on offer?
+
+Inputs: a `ToolCall` and the offered tools (JSON Schema, Draft 2020-12). Outputs: None, or one short line saying what is
+wrong; and `Tool` objects from OpenAI's JSON. Nothing is coerced: "3" is no integer. A schema that lists `properties`
+and is silent about others is read as complete, so that an invented argument name is an error, as the graders of
+the benchmarks see it.
+
+In the paper (arXiv:2510.07841) a synthetic example is used as it is written; here it must be legal first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ttsi.errors import DataError
+from ttsi.types import Tool, ToolCall
+
+MAX_DEPTH = 64
+"""Deepest nesting of a schema; native code that compiles schemas must never see an unbounded one."""
+MAX_LINE = 160
+"""Longest error line, in characters."""
+
+APPLICATORS = frozenset({"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "if", "then", "else", "dependentSchemas"})
+"""Keywords by which other schemas have a say about the same object."""
+_NAME_FORBIDS = re.compile(r'[<>\[\]{}|"\\\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]')
+_EMPTY: Mapping[str, Any] = {"type": "object", "properties": {}}
+
+
+def problem(call: ToolCall, tools: Sequence[Tool]) -> str | None:
+    """None when the call names an offered tool and its arguments are legal, else one line ("schema: city is missing").
+
+    Never raises: a schema that cannot be used is itself the problem.
+    """
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        return _line(f"no tool is called {call.name!r}")
+    try:
+        errors = list(_validator(closed(tool.parameters)).iter_errors(dict(call.arguments)))
+    except Exception as error:  # a schema from outside: unresolvable or endless $ref, broken pattern, ...
+        return _line(f"the schema of {tool.name} cannot be used ({type(error).__name__})")
+    if not errors:
+        return None
+    return _line(_say(min(errors, key=_rank)))
+
+
+def normalise(parameters: Any) -> dict[str, Any]:
+    """A tool's parameters as an object schema; nothing at all means that the tool takes no arguments.
+
+    Raises:
+        DataError: they are no usable object schema; the message is one line.
+    """
+    if parameters is None or parameters == {}:
+        return dict(_EMPTY)
+    if not isinstance(parameters, Mapping):
+        raise DataError(f"parameters must be a JSON object, not {type(parameters).__name__}")
+    kind = parameters.get("type", "object")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
+        raise DataError(f"parameters must be a schema of type object, not {kind!r}")
+    schema = {key: value for key, value in parameters.items() if not (key in ("properties", "required") and not value)}
+    schema = {**schema, "type": "object", "properties": schema.get("properties", {})}
+    _check(schema)
+    return schema
+
+
+def tool_from_openai(obj: Any) -> Tool:
+    """A tool from `{"type": "function", "function": {...}}` or bare `{"name", "description", "parameters"}`.
+
+    Raises:
+        DataError: it has no usable name, description or parameters; the message is one line.
+    """
+    if not isinstance(obj, Mapping):
+        raise DataError(f"a tool must be a JSON object, not {type(obj).__name__}")
+    function = obj.get("function", obj)
+    if not isinstance(function, Mapping):
+        raise DataError("a tool's function must be a JSON object")
+    name = _name(function.get("name"))
+    description = function.get("description") or ""
+    if not isinstance(description, str):
+        raise DataError(f"tool {name}: the description must be a string")
+    try:
+        return Tool(name, description, normalise(function.get("parameters")))
+    except DataError as error:
+        raise DataError(f"tool {name}: {error}") from error
+
+
+def closed(schema: Mapping[str, Any], top: bool = True) -> dict[str, Any]:
+    """The schema with unlisted names refused wherever it lists `properties` and is silent about others.
+
+    Descends into `properties` and `items`. An empty `properties` means "no arguments" at the top and a free-form
+    object below it. Where other schemas have a say about the same object (`allOf`, `$ref` and the like) the refusal is
+    `unevaluatedProperties`, which counts their properties too. Required but unlisted names take any value.
+    """
+    result = dict(schema)
+    listed = schema.get("properties")
+    if isinstance(listed, Mapping) and (listed or top):
+        properties = {name: _closed_inner(inner) for name, inner in listed.items()}
+        result["properties"] = properties | {name: True for name in _required(schema) if name not in properties}
+        if not {"additionalProperties", "unevaluatedProperties"} & schema.keys():
+            result["unevaluatedProperties" if APPLICATORS & schema.keys() else "additionalProperties"] = False
+    if "items" in schema:
+        result["items"] = _closed_inner(schema["items"])
+    return result
+
+
+def _closed_inner(schema: Any) -> Any:
+    return closed(schema, top=False) if isinstance(schema, Mapping) else schema
+
+
+def _required(schema: Mapping[str, Any]) -> list[str]:
+    required = schema.get("required")
+    return [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    from referencing import Registry
+
+    # An empty registry: by default a remote $ref would be fetched from the network.
+    return Draft202012Validator(schema, registry=Registry())
+
+
+def _rank(error: Any) -> tuple[int, list[str]]:
+    # What is missing is the most useful thing to hear; the rest in a stable order.
+    return (error.validator != "required", [str(step) for step in error.absolute_path])
+
+
+def _say(error: Any) -> str:
+    path = [str(step) for step in error.absolute_path]
+    place = ".".join(path) or "the arguments"
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return ".".join([*path, missing]) + " is missing"
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        known = error.schema.get("properties", {})
+        extra = next((name for name in error.instance if name not in known), "")
+        return "unknown argument " + ".".join([*path, extra])
+    if error.validator == "type":
+        return f"{place} is not of type {error.validator_value}"
+    if error.validator == "enum":
+        return f"{place} is not one of {error.validator_value}"
+    return f"{place}: {error.message}"
+
+
+def _line(text: str) -> str:
+    line = " ".join(f"schema: {text}".split())
+    return line if len(line) <= MAX_LINE else line[: MAX_LINE - 3] + "..."
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise DataError("a tool needs a name that is a non-empty string")
+    if name != name.strip() or _NAME_FORBIDS.search(name):
+        # Such a name could end a quoted name or imitate a control token in a prompt.
+        raise DataError(f'tool name {name!r} holds a space at its ends, a control character or one of <>[]{{}}|"\\')
+    return name
+
+
+def _check(schema: Mapping[str, Any]) -> None:
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        for key, value in _pairs(schema, 0):
+            _check_pair(key, value)
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        place = ".".join(str(step) for step in error.absolute_path) or "parameters"
+        raise DataError(_line(f"{place}: {error.message}")) from error
+
+
+def _check_pair(key: str, value: Any) -> None:
+    if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
+        raise DataError(f"$ref {value!r} must point into the schema itself (start with #)")
+    if key == "pattern" and isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise DataError(f"pattern {value!r} is not a regular expression: {error}") from error
+
+
+def _pairs(node: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    if depth > MAX_DEPTH:
+        raise DataError(f"parameters are nested deeper than {MAX_DEPTH} levels")
+    if isinstance(node, float) and not math.isfinite(node):
+        raise DataError(f"{node} is no JSON number")
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if not isinstance(key, str):
+                raise DataError(f"a schema's keys must be strings, not {key!r}")
+            yield key, value
+            yield from _pairs(value, depth + 1)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _pairs(value, depth + 1)
