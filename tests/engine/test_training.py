@@ -1,0 +1,211 @@
+"""Do B adapters trained together equal B separate runs, each as if it were alone?
+
+The reference is the usual way: PEFT on a copy of the model, one example per row, Hugging Face's masks, torch's AdamW
+and clipping.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from tests.conftest import build_model
+from ttsi.adaptation.schedule import learning_rates
+from ttsi.config import AdaptationConfig
+from ttsi.engine import training
+from ttsi.engine.lora import BoundRows, LoraStack, weights_sha256
+from ttsi.engine.packing import Labelled, PackedBatch, label_logprobs
+from ttsi.engine.training import Job, TrainReport, train
+
+CONFIG = AdaptationConfig(rank=4, alpha=8.0, lr=5e-3, epochs=4, max_grad_norm=1.0, weight_decay=0.01)
+JOBS = [
+    Job(0, (((1, 2, 3, 4, 5, 6), 4), ((1, 2, 3, 9, 8), 3), ((1, 2, 7, 7, 7, 7, 7), 2))),
+    Job(1, (((11, 12, 13, 14), 2),)),
+    Job(2, (((1, 2, 3, *range(100, 130)), 5), ((1, 2, 50, 51), 3))),
+]
+
+
+def run(
+    model: PreTrainedModel, jobs: list[Job], config: AdaptationConfig = CONFIG, **settings: int
+) -> tuple[list[TrainReport], LoraStack]:
+    """Train from fresh adapters, slot s from seed 100 + s."""
+    stack = LoraStack(model, 3, config.rank, config.alpha)
+    stack.reset([0, 1, 2], [100, 101, 102])
+    stack.attach()
+    try:
+        return train(model, stack, jobs, config, **settings), stack
+    finally:
+        stack.detach()
+
+
+def with_peft(model: PreTrainedModel, job: Job, config: AdaptationConfig) -> tuple[list[float], torch.Tensor]:
+    """The same job the usual way; (losses, adapter as a flat row of the stack)."""
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    stack = LoraStack(model, 3, config.rank, config.alpha)
+    stack.reset([job.slot], [100 + job.slot])
+    state, settings = stack.export(job.slot)
+    tuned = get_peft_model(copy.deepcopy(model), LoraConfig(**{**settings, "inference_mode": False}))
+    set_peft_model_state_dict(tuned, state)
+    parameters = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+    size = config.batch_size or len(job.examples)
+    batches = [job.examples[at : at + size] for at in range(0, len(job.examples), size)] * config.epochs
+    optimizer = torch.optim.AdamW(parameters, lr=1.0, weight_decay=config.weight_decay)
+    losses = []
+    for batch, rate in zip(batches, learning_rates(config, len(batches)), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        ids_KT, mask_KT, labels_KT = padded(batch)
+        loss = tuned(input_ids=ids_KT, attention_mask=mask_KT, labels=labels_KT).loss
+        optimizer.zero_grad()
+        loss.backward()
+        if config.max_grad_norm > 0:
+            torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    stack.load(job.slot, get_peft_model_state_dict(tuned))
+    return losses, stack.values_SP[job.slot]
+
+
+def padded(batch: tuple[Labelled, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids, mask and labels [K, T] as Hugging Face takes them: one example per row, -100 where there is no label."""
+    longest = max(len(ids) for ids, _ in batch)
+    gaps = [longest - len(ids) for ids, _ in batch]
+    ids_KT = [[*ids, *[0] * gap] for (ids, _), gap in zip(batch, gaps, strict=True)]
+    mask_KT = [[*[1] * len(ids), *[0] * gap] for (ids, _), gap in zip(batch, gaps, strict=True)]
+    labels_KT = [[*[-100] * n, *ids[n:], *[-100] * gap] for (ids, n), gap in zip(batch, gaps, strict=True)]
+    return torch.tensor(ids_KT), torch.tensor(mask_KT), torch.tensor(labels_KT)
+
+
+def distance(found_P: torch.Tensor, expected_P: torch.Tensor) -> float:
+    """Relative error of an adapter."""
+    return float((found_P - expected_P).norm() / expected_P.norm())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        replace(CONFIG, batch_size=1, warmup_from_zero=True, warmup_ratio=0.3),
+        replace(CONFIG, batch_size=2, schedule="linear", max_grad_norm=0.0, weight_decay=0.0),
+    ],
+    ids=["all-at-once", "paper", "pairs-unclipped"],
+)
+def test_together_equals_separate_peft_runs(any_model: PreTrainedModel, config: AdaptationConfig) -> None:
+    reports, stack = run(any_model, JOBS, config)
+    for job, report in zip(JOBS, reports, strict=True):
+        losses, expected_P = with_peft(any_model, job, config)
+        assert report.ok and report.slot == job.slot
+        assert report.losses == pytest.approx(losses, rel=1e-5)
+        assert distance(stack.values_SP[job.slot], expected_P) < 1e-5
+
+
+def test_clipping_was_active_in_the_comparison(model: PreTrainedModel) -> None:
+    reports, clipped = run(model, JOBS)
+    assert all(norm > CONFIG.max_grad_norm for report in reports for norm in report.grad_norms[:1])
+    _, free = run(model, JOBS, replace(CONFIG, max_grad_norm=0.0))
+    assert distance(free.values_SP, clipped.values_SP) > 1e-4
+
+
+def test_control_a_global_mean_couples_adapters(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def coupled(
+        model: PreTrainedModel, stack: LoraStack, values_BP: torch.Tensor, batch: PackedBatch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf_BP = values_BP.detach().requires_grad_()
+        with stack.using(BoundRows(len(leaf_BP), None, stack.pairs_of(leaf_BP))):
+            loss = -label_logprobs(model, batch).mean()
+        (grads_BP,) = torch.autograd.grad(loss, leaf_BP)
+        return loss.detach().expand(len(leaf_BP)), grads_BP
+
+    monkeypatch.setattr(training, "_gradients", coupled)
+    _, together = run(model, JOBS)
+    _, alone = run(model, [JOBS[1]])
+    assert distance(together.values_SP[1], alone.values_SP[1]) > 1e-4
+
+
+@pytest.mark.parametrize("budget", [1, 40, 100_000])
+def test_an_adapter_alone_equals_among_others(model: PreTrainedModel, budget: int) -> None:
+    reports, together = run(model, JOBS, token_budget=budget)
+    for job, report in zip(JOBS, reports, strict=True):
+        (single,), alone = run(model, [job])
+        assert single.losses == pytest.approx(report.losses, rel=1e-5)
+        assert distance(alone.values_SP[job.slot], together.values_SP[job.slot]) < 1e-5
+
+
+def test_adapters_with_fewer_steps_stop_while_others_go_on(model: PreTrainedModel) -> None:
+    config = replace(CONFIG, batch_size=1)
+    reports, together = run(model, JOBS, config)
+    assert [len(report.losses) for report in reports] == [12, 4, 8]
+    _, alone = run(model, [JOBS[1]], config)
+    assert distance(alone.values_SP[1], together.values_SP[1]) < 1e-5
+
+
+def test_same_seeds_same_bits_and_no_global_randomness(model: PreTrainedModel) -> None:
+    state = torch.random.get_rng_state()
+    first, one = run(model, JOBS)
+    torch.manual_seed(1)
+    second, two = run(model, JOBS)
+    assert first == second and torch.equal(one.values_SP, two.values_SP)
+    torch.random.set_rng_state(state)
+    run(model, JOBS)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_broken_adapter_is_rejected_alone(model: PreTrainedModel) -> None:
+    _, alone = run(model, [JOBS[0]])
+    stack = LoraStack(model, 3, CONFIG.rank, CONFIG.alpha)
+    stack.reset([0, 1, 2], [100, 101, 102])
+    stack.values_SP[2].fill_(1e30)
+    stack.attach()
+    reports = train(model, stack, JOBS, CONFIG)
+    assert [report.ok for report in reports] == [True, True, False]
+    assert reports[2].reason == "non-finite loss at step 1" and reports[2].losses == ()
+    assert distance(stack.values_SP[0], alone.values_SP[0]) < 1e-5
+
+
+def test_absurd_learning_rate_is_caught_and_the_base_is_untouched(model: PreTrainedModel) -> None:
+    digest = weights_sha256(model)
+    reports, _ = run(model, JOBS, replace(CONFIG, lr=1e30))
+    assert not any(report.ok for report in reports)
+    assert all(report.reason.startswith("non-finite") for report in reports)
+    assert weights_sha256(model) == digest
+
+
+def test_job_without_labels_is_reported(model: PreTrainedModel) -> None:
+    reports, _ = run(model, [JOBS[0], Job(1, ()), Job(2, (((1, 2, 3), 3),))])
+    assert [report.ok for report in reports] == [True, False, False]
+    assert "no label tokens" in reports[1].reason and "no label tokens" in reports[2].reason
+
+
+def test_losses_fall(any_model: PreTrainedModel) -> None:
+    reports, _ = run(any_model, JOBS, replace(CONFIG, epochs=20))
+    assert all(report.losses[-1] < 0.7 * report.losses[0] for report in reports)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_out_of_memory_halves_the_chunk(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    model = build_model("qwen2")
+    expected, right = run(model, JOBS)
+    plain, calls = training._gradients, 0
+
+    def cramped(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if len(arguments[2]) > room and calls > 1:  # type: ignore[arg-type]
+            raise torch.OutOfMemoryError("no room")
+        return plain(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "_gradients", cramped)
+    reports, stack = run(model, JOBS)
+    if room == 0:
+        assert {report.reason for report in reports} == {"out of memory"}
+        return
+    assert all(report.ok for report in reports)
+    for found, report in zip(reports, expected, strict=True):
+        assert found.losses == pytest.approx(report.losses, rel=1e-5)
+    assert distance(stack.values_SP, right.values_SP) < 1e-5

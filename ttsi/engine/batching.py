@@ -1,0 +1,73 @@
+"""Which rows share a forward pass, and what happens when memory runs out?
+
+Inputs: row lengths and a budget of tokens. Outputs: groups of row numbers, and the results of a function over
+them. Rows of similar length go together so that little is padding; the budget counts padding too. When a group
+does not fit the memory it is halved until it does. Not in the paper, which works through its inputs one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from ttsi.errors import ModelError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_CPU_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+def groups(lengths_B: Sequence[int], budget: int) -> list[list[int]]:
+    """Row numbers in groups, longest rows first; (rows in a group) * (its longest row) <= budget.
+
+    A row longer than the budget is a group of its own. The grouping depends on the lengths and on nothing else.
+    """
+    order = sorted(range(len(lengths_B)), key=lambda row: -lengths_B[row])
+    found: list[list[int]] = []
+    for row in order:
+        if found and lengths_B[found[-1][0]] * (len(found[-1]) + 1) <= budget:
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return found
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether this is the accelerator or the allocator of the CPU saying that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error).lower() for text in _CPU_MESSAGES)
+
+
+def halving(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+    """`work(items)`, in halves of halves where the whole does not fit the memory.
+
+    Raises:
+        ModelError: one item alone does not fit.
+    """
+    try:
+        return work(items)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(items) <= 1:
+            raise ModelError(
+                "out of memory on a single input: take a smaller model, shorter inputs or fewer examples"
+            ) from error
+    # Outside the except block, so that the traceback no longer holds the tensors that filled the memory.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(items) // 2
+    return halving(work, items[:middle]) + halving(work, items[middle:])
+
+
+def in_groups(
+    work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], lengths_B: Sequence[int], budget: int
+) -> list[Result]:
+    """`work` over groups of the items, results in the order of the items."""
+    results: dict[int, Result] = {}
+    for group in groups(lengths_B, budget):
+        found = halving(work, [items[row] for row in group])
+        results.update(zip(group, found, strict=True))
+    return [results[row] for row in range(len(items))]

@@ -1,0 +1,281 @@
+"""How are many answers written at once, each as if it were alone?
+
+Prompts are read in one padded pass, rows with the same prompt and the same adapter once for all of them; then one
+token per row and step, from a shared key-value cache. Padding stands behind the prompt, where causal attention
+cannot see it, and stays masked while writing. A row that is done leaves the batch at the next compaction.
+
+Greedy rows take the likeliest allowed token. Sampling rows draw u from their own generator and take the first
+token whose cumulative probability under softmax(logits / temperature) over the allowed tokens exceeds u. The
+log-probability that is recorded is the model's own, at temperature 1 and without a grammar mask.
+
+Inputs: prompt ids with length, temperature, seed, grammar, adapter slot, end tokens. Outputs: ids and
+log-probabilities. The paper (arXiv:2510.07841) answers one input at a time; results here are the same up to rounding.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from llguidance import LLMatcher
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from ttsi.engine.batching import in_groups
+from ttsi.engine.constraint import Grammars
+from ttsi.engine.lora import BoundRows, LoraStack
+from ttsi.engine.packing import head_logits
+from ttsi.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One continuation wanted."""
+
+    ids: tuple[int, ...]
+    """The prompt, at least one token."""
+    max_tokens: int
+    """Most tokens to write, the end token included."""
+    temperature: float = 0.0
+    seed: int = 0
+    grammar: str | None = None
+    slot: int = -1
+    """The adapter's slot; -1 is the base."""
+    stop_ids: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One continuation."""
+
+    ids: tuple[int, ...]
+    """Without the end token."""
+    logprob: float
+    """Sum over the written tokens, end token included, in nats."""
+    min_logprob: float
+    """Of the least likely token; 0.0 when nothing was written."""
+    finished: bool
+    """Whether an end token was written."""
+
+
+def decode(
+    model: PreTrainedModel,
+    rows: Sequence[Row],
+    *,
+    stack: LoraStack | None = None,
+    grammars: Grammars | None = None,
+    token_budget: int = 32768,
+) -> list[Decoded]:
+    """Write one continuation per row, in order.
+
+    Args:
+        model: a causal language model.
+        rows: what is wanted; no row's result depends on another row beyond rounding.
+        stack: attached to `model`; needed by rows with a slot.
+        grammars: needed by rows with a grammar.
+        token_budget: cached tokens per batch: rows times the longest prompt plus its room.
+
+    Raises:
+        ModelError: a grammar does not compile, or one row alone does not fit the memory.
+    """
+    # Rows with the same prompt stand next to each other, so that they land in the same batch.
+    order = sorted(range(len(rows)), key=lambda at: (-_room(rows[at]), rows[at].slot, rows[at].ids))
+    ordered = [rows[at] for at in order]
+
+    def work(part: Sequence[Row]) -> list[Decoded]:
+        return _decode_batch(model, part, stack, grammars)
+
+    found = in_groups(work, ordered, [_room(row) for row in ordered], token_budget)
+    by_row = dict(zip(order, found, strict=True))
+    return [by_row[at] for at in range(len(rows))]
+
+
+def _room(row: Row) -> int:
+    return len(row.ids) + row.max_tokens
+
+
+@dataclass
+class _Writer:
+    """One row under way."""
+
+    row: Row
+    matcher: LLMatcher | None
+    generator: random.Random
+    ids: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    min_logprob: float = 0.0
+    done: bool = False
+    finished: bool = False
+
+    def take(self, token: int, logprob: float) -> None:
+        """Write one token, or end."""
+        stop = token in self.row.stop_ids
+        if not stop and self.matcher is not None and not self.matcher.consume_token(token):
+            self.done = True  # the matcher gave up: what stands is all there is
+            return
+        self.logprob += logprob
+        self.min_logprob = min(self.min_logprob, logprob)
+        if stop:
+            self.done = self.finished = True
+            return
+        self.ids.append(token)
+        self.done = len(self.ids) >= self.row.max_tokens
+
+    def result(self) -> Decoded:
+        return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished)
+
+
+@dataclass
+class _Batch:
+    """Rows that share a cache."""
+
+    writers: list[_Writer]
+    cache: DynamicCache
+    next_position_B: Tensor
+    """Position of the token to write."""
+    holes_BT: Tensor
+    """True where the cache holds padding; [B, 0] when it holds none."""
+    logits_BV: Tensor
+    """fp32 logits of the token to write."""
+    adapters: BoundRows | None
+
+
+@torch.no_grad()
+def _decode_batch(
+    model: PreTrainedModel, rows_B: Sequence[Row], stack: LoraStack | None, grammars: Grammars | None
+) -> list[Decoded]:
+    writers = [_writer(row, grammars) for row in rows_B]
+    alive = [writer for writer in writers if not writer.done]
+    if alive:
+        batch = _prefill(model, alive, stack)
+        while True:
+            tokens = _choose(batch, grammars)
+            dead = sum(writer.done for writer in batch.writers)
+            if dead == len(batch.writers):
+                break
+            if 4 * dead >= len(batch.writers):
+                tokens = _compact(batch, tokens, stack)
+            _advance(model, batch, tokens, stack)
+    return [writer.result() for writer in writers]
+
+
+def _writer(row: Row, grammars: Grammars | None) -> _Writer:
+    if row.grammar is not None and grammars is None:
+        raise ModelError("a grammar needs a fast tokenizer")
+    matcher = grammars.matcher(row.grammar) if grammars is not None and row.grammar is not None else None
+    return _Writer(row, matcher, random.Random(row.seed), done=row.max_tokens < 1)
+
+
+def _using(stack: LoraStack | None, adapters: BoundRows | None) -> AbstractContextManager[None]:
+    return stack.using(adapters) if stack is not None else nullcontext()
+
+
+def _gather(stack: LoraStack | None, slots_B: Sequence[int]) -> BoundRows | None:
+    if stack is None and max(slots_B) >= 0:
+        raise ModelError("a row names an adapter, but there are none")
+    return stack.gather(slots_B) if stack is not None else None
+
+
+def _prefill(model: PreTrainedModel, writers: list[_Writer], stack: LoraStack | None) -> _Batch:
+    """Read every different (prompt, slot) once and hand its cache to all rows that begin with it."""
+    unique: dict[tuple[int, tuple[int, ...]], int] = {}
+    index = [unique.setdefault((w.row.slot, w.row.ids), len(unique)) for w in writers]
+    lengths_U = torch.tensor([len(ids) for _, ids in unique], device=model.device)
+    longest = int(lengths_U.max())
+    ids_UT = torch.tensor([[*ids, *[0] * (longest - len(ids))] for _, ids in unique], device=model.device)
+    cache = DynamicCache()
+    with _using(stack, _gather(stack, [slot for slot, _ in unique])):
+        hidden_UTD = model.base_model(input_ids=ids_UT, past_key_values=cache, use_cache=True).last_hidden_state
+    last_UD = hidden_UTD[torch.arange(len(unique), device=model.device), lengths_U - 1]
+    logits_UV = head_logits(model, last_UD)
+    index_B = torch.tensor(index, device=model.device)
+    if len(unique) < len(index):
+        cache.batch_select_indices(index_B)
+    lengths_B = lengths_U[index_B]
+    holes_BT = torch.arange(longest, device=model.device)[None, :] >= lengths_B[:, None]
+    if not holes_BT.any():
+        holes_BT = holes_BT[:, :0]
+    adapters = _gather(stack, [writer.row.slot for writer in writers])
+    return _Batch(writers, cache, lengths_B, holes_BT, logits_UV[index_B], adapters)
+
+
+def _choose(batch: _Batch, grammars: Grammars | None) -> list[int]:
+    """The next token of each row, written down in its writer; rows that are done get one that nobody reads."""
+    logprobs_BV = batch.logits_BV.log_softmax(dim=-1)
+    scores_BV = logprobs_BV
+    matchers = [None if writer.done else writer.matcher for writer in batch.writers]
+    allowed_BV = grammars.allowed(matchers) if grammars is not None else None
+    if allowed_BV is not None:
+        scores_BV = logprobs_BV.masked_fill(~allowed_BV.to(logprobs_BV.device), -torch.inf)
+    tokens_B = _pick(scores_BV, batch.writers)
+    chosen_B = logprobs_BV.gather(1, tokens_B[:, None])[:, 0]
+    blocked_B = scores_BV.gather(1, tokens_B[:, None])[:, 0] == -torch.inf
+    tokens = tokens_B.tolist()
+    for writer, token, logprob, blocked in zip(
+        batch.writers, tokens, chosen_B.tolist(), blocked_B.tolist(), strict=True
+    ):
+        if writer.done:
+            continue
+        if blocked:
+            writer.done = True  # the grammar allows nothing any more, not even the end
+        else:
+            writer.take(token, logprob)
+    return tokens
+
+
+def _pick(scores_BV: Tensor, writers: Sequence[_Writer]) -> Tensor:
+    """Token ids [B]: the best score where the row is greedy, else a draw from its own generator."""
+    tokens_B = scores_BV.argmax(dim=-1)
+    drawing = [at for at, writer in enumerate(writers) if writer.row.temperature > 0 and not writer.done]
+    if not drawing:
+        return tokens_B
+    index_B = torch.tensor(drawing, device=scores_BV.device)
+    temperature_B = torch.tensor([writers[at].row.temperature for at in drawing], device=scores_BV.device)
+    precise = torch.float32 if scores_BV.device.type == "mps" else torch.float64  # mps has no float64
+    u_B = torch.tensor([writers[at].generator.random() for at in drawing], dtype=precise)
+    cumulative_BV = (scores_BV[index_B] / temperature_B[:, None]).softmax(dim=-1).to(precise).cumsum(dim=-1)
+    # Times the total, so that rounding in the sum cannot push u past the last allowed token.
+    wanted_B1 = u_B.to(scores_BV.device)[:, None] * cumulative_BV[:, -1:]
+    drawn_B = torch.searchsorted(cumulative_BV, wanted_B1, right=True)[:, 0].clamp(max=scores_BV.shape[1] - 1)
+    return tokens_B.index_copy(0, index_B, drawn_B)
+
+
+def _compact(batch: _Batch, tokens: list[int], stack: LoraStack | None) -> list[int]:
+    """Drop rows that are done; the tokens of those that stay."""
+    keep = [at for at, writer in enumerate(batch.writers) if not writer.done]
+    keep_B = torch.tensor(keep, device=batch.next_position_B.device)
+    batch.writers = [batch.writers[at] for at in keep]
+    batch.cache.batch_select_indices(keep_B)
+    batch.next_position_B = batch.next_position_B[keep_B]
+    batch.holes_BT = batch.holes_BT[keep_B]
+    batch.adapters = _gather(stack, [writer.row.slot for writer in batch.writers])
+    return [tokens[at] for at in keep]
+
+
+def _advance(model: PreTrainedModel, batch: _Batch, tokens: list[int], stack: LoraStack | None) -> None:
+    """Read one token per row and compute the logits of the next."""
+    ids_B1 = torch.tensor(tokens, device=model.device)[:, None]
+    with _using(stack, batch.adapters):
+        hidden_B1D = model.base_model(
+            input_ids=ids_B1,
+            attention_mask=_mask(batch, model.dtype),
+            position_ids=batch.next_position_B[:, None],
+            past_key_values=batch.cache,
+            use_cache=True,
+        ).last_hidden_state
+    batch.next_position_B = batch.next_position_B + 1
+    batch.logits_BV = head_logits(model, hidden_B1D[:, 0])
+
+
+def _mask(batch: _Batch, dtype: torch.dtype) -> Tensor | None:
+    """Additive mask [B, 1, 1, T] over the cache and the new token, or None where nothing is hidden."""
+    if batch.holes_BT.shape[1] == 0:
+        return None
+    rows, longest = batch.holes_BT.shape
+    total = batch.cache.get_seq_length() + 1
+    mask_BT = torch.zeros(rows, total, dtype=dtype, device=batch.holes_BT.device)
+    mask_BT[:, :longest].masked_fill_(batch.holes_BT, torch.finfo(dtype).min)
+    return mask_BT[:, None, None, :]

@@ -1,0 +1,393 @@
+"""How does a model whose weights lie in this process speak, score and learn?
+
+Inputs: a folder or the name of a Hugging Face model. Outputs: a `LocalModel`, which satisfies
+`ttsi.models.Model`: prompts become tokens by the model's own chat template (`ttsi.chat.templates`), the tensors
+are the engine's. The paper (arXiv:2510.07841) runs such models through Trainer and PEFT, one input at a time;
+here a list of inputs shares its forward passes and the base is never written.
+
+Only safetensors weights are read, and no code that comes with a model is ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from ttsi.adaptation.guard import verdict
+from ttsi.chat import grammar as chat_grammar
+from ttsi.chat import templates
+from ttsi.chat.calls import detect
+from ttsi.config import AdaptationConfig
+from ttsi.engine import lora
+from ttsi.engine.batching import is_out_of_memory
+from ttsi.engine.constraint import Grammars
+from ttsi.engine.decoding import Decoded, Row, decode
+from ttsi.engine.lora import LoraStack
+from ttsi.engine.packing import Labelled, check_architecture, head_of
+from ttsi.engine.scoring import continuation_logprobs
+from ttsi.engine.training import Job, TrainReport, train
+from ttsi.errors import ModelError, PromptTooLong
+from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.types import Adaptation
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
+
+
+class LocalModel:
+    """A causal language model in this process; one caller at a time."""
+
+    def __init__(self, spec: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+        """Tie a model to its tokenizer.
+
+        Raises:
+            ModelError: there is no chat template or no end token, or the engine does not know the architecture.
+        """
+        if not tokenizer.chat_template:
+            raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
+        check_architecture(model)
+        self.spec = spec
+        self.format = detect(_template_text(tokenizer))
+        self._model, self._tokenizer = model, tokenizer
+        self._marks = templates.special_strings(tokenizer)
+        self._stop_ids = templates.end_token_ids(tokenizer) | _declared_ends(model)
+        self._stack: LoraStack | None = None
+        self._slots: dict[int, int] | None = None  # job -> slot; None outside `adapted`
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and answer together; within a sliding window the engine's attention is exact."""
+        config = self._model.config
+        window = getattr(config, "sliding_window", None)
+        positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
+        return min(positions, int(window)) if window else positions
+
+    def weights_sha256(self) -> str:
+        """SHA-256 (hex) of all weights as they are now, adapters not included."""
+        return lora.weights_sha256(self._model)
+
+    def describe(self) -> dict[str, Any]:
+        """What is needed to know the model again: hashes of weights and template, size, versions."""
+        return {
+            "spec": self.spec,
+            "architecture": type(self._model).__name__,
+            "revision": getattr(self._model.config, "_commit_hash", None),
+            "parameters": self._model.num_parameters(),
+            "context": self.context,
+            "format": self.format.name,
+            "weights_sha256": self._initial_sha256,
+            "chat_template_sha256": hashlib.sha256(_template_text(self._tokenizer).encode()).hexdigest(),
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "device": str(self._model.device),
+            "versions": {name: version(name) for name in ("torch", "transformers")},
+        }
+
+    @cached_property
+    def _initial_sha256(self) -> str:
+        return self.weights_sha256()
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self._tokenizer, head_of(self._model).out_features, self._stop_ids)
+
+    def fits(self, prompt: Prompt, room: int) -> str | None:
+        """None when the prompt and `room` more tokens fit the context, else one line saying why not."""
+        try:
+            length = len(self._encode_prompt(prompt))
+        except ModelError as error:
+            return str(error)
+        if length + room <= self.context:
+            return None
+        return f"the prompt has {length} tokens and needs room for {room}, but the context holds {self.context}"
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """One continuation per request, in order.
+
+        Raises:
+            ModelError: a grammar does not compile, an adapter is named outside `adapted`, or memory runs out.
+            PromptTooLong: a prompt leaves no room to answer.
+        """
+        rows = [self._row(request) for request in requests]
+        constrained = any(row.grammar is not None for row in rows)
+        grammars = self._grammars if constrained else None
+        found = decode(self._model, rows, stack=self._stack, grammars=grammars)
+        return [self._generation(row, decoded) for row, decoded in zip(rows, found, strict=True)]
+
+    def _row(self, request: Request) -> Row:
+        ids = tuple(self._encode_prompt(request.prompt))
+        room = self._room(len(ids))
+        grammar = request.grammar
+        return Row(
+            ids,
+            max_tokens=min(request.max_tokens, room),
+            temperature=request.temperature,
+            seed=request.seed,
+            grammar=chat_grammar.localise(grammar, self._grammars.special_ids) if grammar is not None else None,
+            slot=self._slot(request.adapter),
+            stop_ids=self._stop_ids,
+        )
+
+    def _slot(self, adapter: int | None) -> int:
+        if adapter is None:
+            return -1
+        if self._slots is None:
+            raise ModelError("a request names an adapter outside the `adapted` block")
+        return self._slots.get(adapter, -1)
+
+    def _room(self, length: int) -> int:
+        if length >= self.context:
+            raise PromptTooLong(f"the prompt has {length} tokens, but the context holds {self.context}")
+        return self.context - length
+
+    def _generation(self, row: Row, decoded: Decoded) -> Generation:
+        return Generation(
+            text=self._continuation_text(row.ids, decoded.ids),
+            tokens=len(decoded.ids) + decoded.finished,
+            logprob=decoded.logprob,
+            min_logprob=decoded.min_logprob,
+            finished=decoded.finished,
+        )
+
+    def _continuation_text(self, prompt: tuple[int, ...], ids: tuple[int, ...]) -> str:
+        # Some decoders strip the space of the very first token, so the last prompt token goes along.
+        before, both = self._text(prompt[-1:]), self._text((*prompt[-1:], *ids))
+        return both[len(before) :] if both.startswith(before) else self._text(ids)
+
+    def _text(self, ids: tuple[int, ...]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Summed log-probability (nats) of each continuation of each prompt, under the base.
+
+        A continuation starts on a token of its own, as an answer does. No end of turn is added.
+
+        Raises:
+            PromptTooLong: a prompt with a continuation exceeds the context.
+            ModelError: memory runs out on one prompt alone.
+        """
+        items = []
+        for prompt, texts in zip(prompts, continuations, strict=True):
+            ids = self._encode_prompt(prompt)
+            endings = [self._encode(text) for text in texts]
+            self._room(len(ids) + max(map(len, endings), default=0) - 1)
+            items.append((ids, endings))
+        return continuation_logprobs(self._model, items)
+
+    @contextmanager
+    def adapted(
+        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> Iterator[list[Adaptation]]:
+        """Train one temporary adapter per job; inside the block, requests may name it by its index.
+
+        A job without lessons, or whose training went wrong, gets no adapter (see its Adaptation). Leaving the block, in
+        whatever way, drops every adapter. Lessons that exceed the context are left out.
+
+        Raises:
+            ModelError: within another `adapted` block, or the adapters do not fit the memory.
+        """
+        if self._slots is not None:
+            raise ModelError("`adapted` blocks cannot be nested")
+        if len(seeds) != len(jobs):
+            raise ValueError(f"{len(jobs)} jobs, but {len(seeds)} seeds")
+        examples = [self._examples(lessons) for lessons in jobs]
+        wanted = [index for index, found in enumerate(examples) if found]
+        self._slots = {}
+        stack = None
+        try:
+            outcomes = [_without_training(lessons) for lessons in jobs]
+            if wanted:
+                stack = self._stack_for(len(wanted), config)
+                stack.attach()
+                stack.reset(range(len(wanted)), [seeds[index] for index in wanted])
+                todo = [Job(slot, tuple(examples[index])) for slot, index in enumerate(wanted)]
+                for index, job, report in zip(wanted, todo, train(self._model, stack, todo, config), strict=True):
+                    outcomes[index] = _outcome(job, report, config)
+                    if outcomes[index].status == "trained":
+                        self._slots[index] = job.slot
+            yield outcomes
+        finally:
+            self._slots = None
+            if stack is not None:
+                stack.detach()
+                stack.clear()
+
+    def export_adapter(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block.
+
+        Raises:
+            ModelError: the job has no adapter.
+        """
+        slot = (self._slots or {}).get(index)
+        if slot is None or self._stack is None:
+            raise ModelError(f"job {index} has no adapter to export")
+        return self._stack.export(slot)
+
+    def _stack_for(self, slots: int, config: AdaptationConfig) -> LoraStack:
+        """The stack of the last call where it is large enough, else a new one."""
+        if self._stack is None or self._stack.rank != config.rank or self._stack.slots < slots:
+            self._stack = None  # first free the old one
+            try:
+                self._stack = LoraStack(self._model, slots, config.rank, config.alpha)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise ModelError(f"{slots} adapters do not fit the memory: lower the batch size or the rank") from error
+        self._stack.alpha = config.alpha
+        return self._stack
+
+    def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
+        encoded = [
+            templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks) for lesson in lessons
+        ]  # fmt: skip
+        return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context]
+
+    def _encode_prompt(self, prompt: Prompt) -> list[int]:
+        return templates.encode_prompt(self._tokenizer, self.format, prompt, self._marks)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _without_training(lessons: Sequence[Lesson]) -> Adaptation:
+    return Adaptation("rejected", reason="no example fits the context") if lessons else Adaptation("none")
+
+
+def _outcome(job: Job, report: TrainReport, config: AdaptationConfig) -> Adaptation:
+    reason = report.reason or verdict(report.losses, config.max_loss_rise) or ""
+    status = "rejected" if reason else "trained"
+    return Adaptation(status, len(job.examples), len(report.losses), report.losses, reason)  # type: ignore[arg-type]
+
+
+def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> LocalModel:
+    """A model from a folder or from the Hugging Face hub.
+
+    Args:
+        rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
+        device: "auto" is cuda where there is one, else cpu.
+        dtype: "auto" is float32 on the CPU, else bfloat16.
+
+    Raises:
+        ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
+    """
+    spec = rest if Path(rest).is_dir() else f"hf:{rest}"
+    return _load(spec, rest, device, dtype)
+
+
+def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") -> LocalModel:
+    """The small model that ships with the package.
+
+    Raises:
+        ModelError: its weights are not installed.
+    """
+    if rest:
+        raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
+    if not (EMBEDDED_WEIGHTS / "config.json").is_file():
+        raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
+    return _load("embedded", str(EMBEDDED_WEIGHTS), device, dtype)
+
+
+def _load(spec: str, rest: str, device: str, dtype: str) -> LocalModel:
+    place = _device(device)
+    kind = _dtype(dtype, place)
+    name, _, revision = (rest, "", "") if Path(rest).is_dir() else rest.partition("@")
+    if Path(name).is_dir():
+        _refuse_code(Path(name))
+    elif name.startswith((".", "/", "~")):
+        raise ModelError(f"there is no folder {name}")
+    settings: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
+    with _without_progress_bars():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, **settings)
+            model, missing = _read_weights(name, kind, settings)
+            model = _placed(model, place)
+        except Exception as error:  # the hub client, the tokenizer and the weight reader each raise their own kinds
+            raise ModelError(f"cannot load {spec}: {_one_line(error)}") from error
+    if missing:
+        raise ModelError(f"cannot load {spec}: its weights lack {missing[0]}")
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(f"cannot load {spec}: its tokenizer has no fast version (tokenizer.json)")
+    return LocalModel(spec, model, tokenizer)
+
+
+def _read_weights(name: str, dtype: torch.dtype, settings: dict[str, Any]) -> tuple[PreTrainedModel, list[str]]:
+    """The model, and the names of parameters that its files do not hold (transformers would make them up)."""
+    found: Any = AutoModelForCausalLM.from_pretrained(
+        name, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True, **settings
+    )
+    return found[0], sorted(found[1]["missing_keys"])
+
+
+def _placed(model: Any, device: torch.device) -> PreTrainedModel:
+    # Any: transformers' decorators hide the signatures of these two from type checkers.
+    found: PreTrainedModel = model.to(device).eval()
+    return found
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {name!r} is not available: {_one_line(error)}") from error
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name not in DTYPES:
+        raise ModelError(f"unknown dtype {name!r}; choose one of: auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raise where a model folder brings Python code or asks for some."""
+    script = next(iter(sorted(folder.rglob("*.py"))), None)
+    if script is not None:
+        raise ModelError(f"{folder} brings code of its own ({script.name}); ttsi runs no model code")
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise ModelError(f"cannot read {path}: {_one_line(error)}") from error
+        if isinstance(settings, dict) and "auto_map" in settings:
+            raise ModelError(f"{path} asks for code of its own (auto_map); ttsi runs no model code")
+
+
+def _declared_ends(model: PreTrainedModel) -> frozenset[int]:
+    """End tokens that the model's generation settings name besides the tokenizer's."""
+    declared = model.generation_config.eos_token_id if model.generation_config is not None else None
+    return frozenset([declared] if isinstance(declared, int) else declared or ())
+
+
+def _template_text(tokenizer: PreTrainedTokenizerFast) -> str:
+    template = tokenizer.chat_template
+    return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    logging: Any = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
