@@ -1,0 +1,133 @@
+"""A file of one's own: what is read, and the one line for each thing that can be wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worlds import TOOLS, row, write
+from ttsi.benchmarks import jsonl
+from ttsi.benchmarks import load as load_benchmark
+from ttsi.errors import DataError
+from ttsi.types import Message, ToolCall
+
+GOOD = row("Is the weather fine in Oslo", "get_weather")
+USER = {"role": "user", "content": "hello"}
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    spoken = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "weather"}, {"type": "text", "text": "?"}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"city": "Oslo"}'}}],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": "rain"},
+    ]
+    lines = [
+        {"messages": spoken, "tools": TOOLS, "gold": [], "id": "a", "tags": {"level": 3}},
+        {"messages": [USER], "tools": TOOLS},
+        {**GOOD, "id": 7},
+    ]
+    read = jsonl.load(write(tmp_path / "mine.jsonl", lines))
+    first, second, third = read.samples
+    assert read.name == "mine"
+    assert [sample.input.id for sample in read.samples] == ["a", "2", "7"]
+    assert first.input.messages[1:] == (
+        Message("user", "weather?"),
+        Message("assistant", "", (ToolCall("f", {"city": "Oslo"}),)),
+        Message("tool", "rain"),
+    )
+    assert (first.gold, first.tags) == ((), {"level": "3"})
+    assert second.gold is None
+    assert third.gold == (ToolCall("get_weather", {"city": "Oslo"}),)
+    assert [tool.name for tool in third.input.tools] == ["book_flight", "get_weather", "find_hotel"]
+
+
+def test_blank_lines_bom_and_separators_inside_strings_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    text = json.dumps({**GOOD, "messages": [{"role": "user", "content": "a\u2028b"}]}, ensure_ascii=False)
+    path.write_bytes(b"\xef\xbb\xbf" + f"\n{text}\r\n\n".encode())
+    [sample] = jsonl.load(path).samples
+    assert sample.input.messages[0].content == "a\u2028b"
+    assert sample.input.id == "2"
+
+
+def test_the_checksum_is_of_the_content_not_of_the_packing(tmp_path: Path) -> None:
+    plain = write(tmp_path / "mine.jsonl", [GOOD])
+    packed = tmp_path / "mine.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    other = write(tmp_path / "other.jsonl", [GOOD, GOOD])
+    assert load_benchmark(str(packed)).checksum == load_benchmark(str(plain)).checksum
+    assert load_benchmark(str(other)).checksum != load_benchmark(str(plain)).checksum
+
+
+def test_equal_inputs_are_allowed_and_equal_ids_are_not(tmp_path: Path) -> None:
+    assert len(jsonl.load(write(tmp_path / "a.jsonl", [GOOD, GOOD])).samples) == 2
+    with pytest.raises(DataError, match=r"b\.jsonl:3: id 'x' was used in line 1"):
+        jsonl.load(write(tmp_path / "b.jsonl", [{**GOOD, "id": "x"}, GOOD, {**GOOD, "id": "x"}]))
+
+
+BAD: list[tuple[Any, str]] = [
+    ([1], "the line is list; write an object"),
+    ({**GOOD, "golds": []}, "unknown key 'golds'; did you mean 'gold'"),
+    ({"tools": TOOLS}, "messages is missing"),
+    ({**GOOD, "messages": []}, "must end with a user's turn"),
+    ({**GOOD, "messages": [USER, {"role": "assistant", "content": "hi"}]}, "must end with a user's turn"),
+    ({**GOOD, "messages": [{"role": "human", "content": "x"}]}, r"messages\[0\]: role is 'human'; use one of"),
+    ({**GOOD, "messages": [{"role": "user"}]}, "content is missing"),
+    ({**GOOD, "messages": [{"role": "user", "content": [{"image": 1}]}]}, "only text is understood"),
+    ({**GOOD, "messages": [{**USER, "tool_calls": [{"name": "f"}]}]}, "only the assistant calls tools"),
+    ({"messages": [USER]}, "tools is missing"),
+    ({**GOOD, "tools": []}, "tools is empty"),
+    ({**GOOD, "tools": [TOOLS[0], TOOLS[0]]}, "'book_flight' is listed twice"),
+    ({**GOOD, "tools": [{"type": "function", "function": {"name": "f"}}]}, r"tools\[0\]: tool f has no schema"),
+    ({**GOOD, "tools": [{"type": "function"}]}, r"tools\[0\]: a tool needs a name"),
+    ({**GOOD, "tools": ["f"]}, r"tools\[0\]"),
+    ({**GOOD, "gold": {"name": "f"}}, "gold is dict; write a list"),
+    ({**GOOD, "gold": [{"arguments": {}}]}, r"gold\[0\]: a call's name is missing"),
+    ({**GOOD, "gold": [{"name": "f", "arguments": "{oops"}]}, "not JSON"),
+    ({**GOOD, "gold": [{"name": "f", "arguments": [1]}]}, "arguments of f is list"),
+    ({**GOOD, "tags": ["a"]}, "tags is list"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD)
+def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: Any, message: str) -> None:
+    path = write(tmp_path / "mine.jsonl", [GOOD, line])
+    with pytest.raises(DataError, match=rf"^mine\.jsonl:2: .*{message}") as caught:
+        jsonl.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"{oops\n", r"mine\.jsonl:1: not JSON"),
+        (b'{"id": NaN}\n', r"mine\.jsonl:1: NaN is not JSON"),
+        (b"[" * 100_000, r"mine\.jsonl:1: nested too deeply"),
+        (b"{}\n\xff\n", r"mine\.jsonl:2: not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_text_or_no_json_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        jsonl.load(path)
+
+
+def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        jsonl.load(tmp_path / "none.jsonl")
+    damaged = tmp_path / "mine.jsonl.gz"
+    damaged.write_bytes(gzip.compress(json.dumps(GOOD).encode())[:-9])
+    with pytest.raises(DataError, match="cannot be read"):
+        jsonl.load(damaged)

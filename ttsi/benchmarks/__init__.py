@@ -1,0 +1,86 @@
+"""Which questions with known answers are there?
+
+Inputs: a benchmark's name or the path of a `.jsonl` file, and the folder that holds downloaded data. Outputs: a
+`Benchmark`, whose samples pair an `Input` with its gold calls.
+
+Gold lives here and nowhere below: the loop receives `sample.input` only, so it cannot see an answer. The paper
+(arXiv:2510.07841) reports accuracy per row on four public sets; each module here names its source, licence, rule
+and known defects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from ttsi.errors import ConfigError, unknown_name
+from ttsi.types import Input, ToolCall
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question: what the model sees, and apart from it what would be right."""
+
+    input: Input
+    gold: tuple[ToolCall, ...] | None
+    """The right calls in any order; an empty tuple means "call nothing"; None means that nobody knows."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Strata for the report, such as {"kind": "single"}."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A named, checksummed list of samples with unique ids."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    checksum: str
+    """SHA-256 (hex) of the uncompressed data."""
+    source: str
+    """Where the data came from: a path or an address."""
+    matcher: str = "strict"
+    """The headline's rule, one of `ttsi.benchmarks.matching.MATCHERS`; the other rules are reported beside it."""
+
+
+BENCHMARKS: dict[str, str] = {
+    "toolworld": "ttsi.benchmarks.toolworld:load",
+    "toolworld-validation": "ttsi.benchmarks.toolworld:load_validation",
+    "sealtool": "ttsi.benchmarks.sealtools:load",
+    "sealtool-dev": "ttsi.benchmarks.sealtools:load_dev",
+}
+"""Name -> "module:function"; the function takes (data_dir, split) and returns a Benchmark."""
+
+BENCHMARK_GLOSS = {
+    "toolworld": "640 frozen inputs with tools the embedded model was never trained on; ships with the package",
+    "toolworld-validation": "400 inputs made the same way, for choosing settings; ships with the package",
+    "sealtool": "Seal-Tools, the 294 single-call test rows (Hammer's cut); needs --data DIR",
+    "sealtool-dev": "Seal-Tools, the 200 single-call dev rows, for choosing settings; needs --data DIR",
+    "FILE.jsonl": "your own inputs, graded where a line has gold",
+}
+"""One line per benchmark, for `ttsi ls benchmarks`."""
+
+
+def load(name_or_path: str, data_dir: Path | None = None, split: str = "test") -> Benchmark:
+    """Find a benchmark and read it.
+
+    Args:
+        name_or_path: a name of BENCHMARKS, or the path of a .jsonl (or .jsonl.gz) file.
+        data_dir: the folder with downloaded data, for benchmarks that do not ship.
+        split: "test", or another split that the benchmark has.
+
+    Raises:
+        ConfigError: there is no such benchmark.
+        DataError: its data are missing or cannot be read.
+    """
+    if name_or_path.endswith((".jsonl", ".jsonl.gz")):
+        from ttsi.benchmarks import jsonl
+
+        return jsonl.load(Path(name_or_path))
+    if name_or_path not in BENCHMARKS:
+        hint = unknown_name("benchmark", name_or_path, BENCHMARKS)
+        raise ConfigError(f"{hint} (or give the path of a .jsonl file)")
+    module, _, function = BENCHMARKS[name_or_path].partition(":")
+    loader: Callable[[Path | None, str], Benchmark] = getattr(import_module(module), function)
+    return loader(data_dir, split)

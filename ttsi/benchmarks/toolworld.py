@@ -1,0 +1,49 @@
+"""How good is a model on tools that it was never trained on?
+
+toolworld is this package's own benchmark: invented offices, shops and machines with two to eight tools each, made by
+`ttsi.embedded.world` from domains, tools and ways of asking that were held out of the embedded model's training.
+Inputs: nothing; the frozen files ship with the package. Outputs: a `Benchmark` of 640 test or 400 validation inputs,
+tagged by whether the domain and the way of asking were seen and whether the request shares its words with the tool.
+
+Licence: the package's own. A sample, made up in the same way: "is there a slot for Biscuit before noon" with
+`book_grooming`, `find_sitter` and `order_food` on offer. Metric: share of inputs whose calls are all right (`strict`).
+Known defects: the texts come from templates, so they are less varied than people; results say how the *method* behaves
+on a tiny model, not how good a model is in the world.
+
+Not in the paper (arXiv:2510.07841), which used public benchmarks with 1.5B and 7B models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import ttsi
+from ttsi.benchmarks import Benchmark, jsonl
+from ttsi.errors import ConfigError, unknown_name
+
+SPLITS = ("test", "validation")
+DATA = Path(ttsi.__file__).parent / "embedded" / "data"
+
+
+def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
+    """The frozen inputs of a split.
+
+    Args:
+        data_dir: ignored; the files ship with the package.
+        split: "test" or "validation".
+
+    Raises:
+        ConfigError: there is no such split.
+        DataError: the file is missing or damaged.
+    """
+    if split not in SPLITS:
+        raise ConfigError(unknown_name("split of toolworld", split, SPLITS))
+    name = "toolworld" if split == "test" else f"toolworld-{split}"
+    file = f"toolworld-{split}.jsonl.gz"
+    return replace(jsonl.load(DATA / file, name), source=f"ttsi/embedded/data/{file}")
+
+
+def load_validation(data_dir: Path | None = None, split: str = "validation") -> Benchmark:
+    """The inputs that settings may be chosen on, whatever the split asked for."""
+    return load(data_dir, "validation")
