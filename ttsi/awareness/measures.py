@@ -1,0 +1,122 @@
+"""How is "sure" turned into one number?
+
+Pure functions from `Evidence` to a float; larger is surer. N candidates have log-likelihoods l_1..l_N (nats, summed over
+tokens); the answer y that the model gives greedily has tokens y_1..y_T.
+
+    name             formula                                   when to use it
+    margin           p_(1) - p_(2), p = softmax(l)             the paper's H (RSS); comparable across inputs
+    top1             p_(1)                                     like margin, blind to the runner-up
+    entropy          1 + sum p log p / log N                   many candidates that share the mass
+    answer_logprob   sum_t log P(y_t)                          what the model is about to say as a whole; the best here
+    answer_mean      (1/T) sum_t log P(y_t)                    answers of very different length (log of 1/perplexity)
+    answer_min       min_t log P(y_t)                          one doubtful value inside a long, easy call
+
+The paper (arXiv:2510.07841) uses the margin with tau 0.95 and finds that raw perplexity separates poorly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a measure may look at."""
+
+    logprobs: tuple[float, ...]
+    """l_n of each candidate, nats."""
+    answer_logprob: float
+    """Summed log-probability of the greedy answer, nats."""
+    answer_min_logprob: float
+    answer_tokens: int
+
+
+def softmax(logprobs: Sequence[float]) -> list[float]:
+    """p_n = exp(l_n - max l) / sum_k exp(l_k - max l): the paper's relative softmax scoring.
+
+    >>> [round(p, 3) for p in softmax([-1.0, -1.0, -1000.0])]
+    [0.5, 0.5, 0.0]
+    """
+    if not logprobs:
+        return []
+    top = max(logprobs)
+    shifted = [math.exp(value - top) if value > -math.inf else 0.0 for value in logprobs]
+    total = sum(shifted)
+    return [value / total for value in shifted]
+
+
+def margin(evidence: Evidence) -> float:
+    """The paper's u: the likeliest candidate's share minus the second's; 1 with a single candidate.
+
+    >>> round(margin(Evidence((-0.1, -3.0), -1.0, -0.5, 4)), 3)
+    0.896
+    >>> margin(Evidence((-5.0,), -1.0, -0.5, 4))
+    1.0
+    """
+    shares = sorted(softmax(evidence.logprobs), reverse=True)
+    if not shares:
+        return 1.0
+    return shares[0] - (shares[1] if len(shares) > 1 else 0.0)
+
+
+def top1(evidence: Evidence) -> float:
+    """The likeliest candidate's share.
+
+    >>> round(top1(Evidence((-0.1, -3.0), -1.0, -0.5, 4)), 3)
+    0.948
+    """
+    return max(softmax(evidence.logprobs), default=1.0)
+
+
+def entropy(evidence: Evidence) -> float:
+    """One minus the normalised entropy of the shares: 1 is certain, 0 is uniform.
+
+    >>> round(abs(entropy(Evidence((-1.0, -1.0), -1.0, -0.5, 4))), 3)
+    0.0
+    >>> entropy(Evidence((-5.0,), -1.0, -0.5, 4))
+    1.0
+    """
+    shares = softmax(evidence.logprobs)
+    if len(shares) < 2:
+        return 1.0
+    return 1.0 + sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))
+
+
+def answer_logprob(evidence: Evidence) -> float:
+    """Summed log-probability of the greedy answer (nats), under the model without any mask.
+
+    >>> answer_logprob(Evidence((), -1.5, -0.5, 4))
+    -1.5
+    """
+    return evidence.answer_logprob
+
+
+def answer_mean(evidence: Evidence) -> float:
+    """Mean log-probability per token of the greedy answer (nats): minus the log of its perplexity.
+
+    >>> answer_mean(Evidence((), -1.5, -0.5, 3))
+    -0.5
+    """
+    return evidence.answer_logprob / max(evidence.answer_tokens, 1)
+
+
+def answer_min(evidence: Evidence) -> float:
+    """Log-probability of the greedy answer's least likely token (nats).
+
+    >>> answer_min(Evidence((), -1.5, -0.9, 3))
+    -0.9
+    """
+    return evidence.answer_min_logprob
+
+
+MEASURES: dict[str, Callable[[Evidence], float]] = {
+    "margin": margin,
+    "top1": top1,
+    "entropy": entropy,
+    "answer_logprob": answer_logprob,
+    "answer_mean": answer_mean,
+    "answer_min": answer_min,
+}
+"""Measures by name; larger is surer."""

@@ -1,0 +1,147 @@
+"""THE METHOD on one page: test-time self-improvement (TT-SI, TT-D; arXiv:2510.07841, Algorithm 1).
+
+Inputs: a batch of inputs, a model, a writer (the model itself for TT-SI, a teacher for TT-D), the settings.
+Outputs: one `Episode` per input, in order.
+
+How it differs from the paper: a batch of one is the paper; in a larger batch the stages run side by side, each input
+still with its own adapter and its own random numbers. The base's own answer is always kept beside the adapted one.
+An input that fails is an episode with an error; a failed adaptation leaves the base's answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ttsi.adaptation import adapted
+from ttsi.answer import reply
+from ttsi.awareness import aware
+from ttsi.config import LoopConfig
+from ttsi.errors import ConfigError
+from ttsi.models import Model, Prompt
+from ttsi.synthesis import synthesise
+from ttsi.types import Adaptation, Awareness, Episode, Input, input_hash, stage_seed
+
+
+def improve(
+    inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int = 0
+) -> list[Episode]:
+    """Measure, write, learn, answer, forget: for every input its episode.
+
+    Raises:
+        ConfigError: a setting is wrong (nothing else is raised: an input that fails is an episode with `error`).
+    """
+    return _in_order(inputs, [_unfit(model, item, config) for item in inputs], model, writer, config, repeat)
+
+
+def _improve(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int) -> list[Episode]:
+    """Algorithm 1."""
+    book = _Book(inputs)
+    before = reply(model, inputs, config.answer)
+    book.lap("answer")
+    awareness = aware(model, inputs, before, config.awareness)  # H
+    book.lap("awareness")
+
+    chosen = [i for i, known in enumerate(awareness) if config.adapt and passes(known, config.awareness.gate)]
+    unsure, known = [inputs[i] for i in chosen], [awareness[i] for i in chosen]
+    book.only(chosen)
+    examples = synthesise(writer, unsure, known, config.synthesis, _seeds(unsure, config, repeat, "synthesis"))  # G
+    book.lap("synthesis")
+    with adapted(model, unsure, examples, config.adaptation, _seeds(unsure, config, repeat, "adaptation")) as tuned:  # T
+        book.lap("adaptation")
+        after = reply(model, tuned.inputs, config.answer, tuned.adapters)
+        book.lap("answer")
+
+    told = [
+        Episode(item.id, input_hash(item), base, base, sure, seconds=book.seconds(i))
+        for i, (item, base, sure) in enumerate(zip(inputs, before, awareness, strict=True))
+    ]
+    for i, written, state, answer in zip(chosen, examples, tuned.adaptations, after, strict=True):
+        final = told[i].base if state.status in ("none", "rejected") else answer
+        told[i] = replace(told[i], adapted=final, examples=written, adaptation=state)
+    return told
+
+
+def passes(known: Awareness, gate: str) -> bool:
+    """Is this input adapted? Unsure ones are the method; sure ones and all are controls."""
+    return gate == "all" or known.unsure == (gate == "unsure")
+
+
+def _seeds(inputs: Sequence[Input], config: LoopConfig, repeat: int, stage: str) -> list[int]:
+    return [stage_seed(config.seed, input_hash(item), repeat, stage) for item in inputs]
+
+
+class _Book:
+    """Who used how much wall time in which stage: a stage's time is shared equally by the inputs it served."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._served = list(range(len(inputs)))
+        self._seconds: list[dict[str, float]] = [{} for _ in inputs]
+        self._last = time.perf_counter()
+
+    def only(self, served: list[int]) -> None:
+        """From here on only these inputs are served."""
+        self._served = served
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap."""
+        now = time.perf_counter()
+        for i in self._served:
+            spent = self._seconds[i]
+            spent[stage] = spent.get(stage, 0.0) + (now - self._last) / len(self._served)
+        self._last = now
+
+    def seconds(self, i: int) -> dict[str, float]:
+        """Seconds per stage of one input."""
+        return self._seconds[i]
+
+
+def _unfit(model: Model, item: Input, config: LoopConfig) -> str | None:
+    """Why this input cannot be asked at all, or None."""
+    if not item.messages:
+        return "prompt: there is no message"
+    try:
+        reason = model.fits(Prompt(item.messages, item.tools), config.answer.max_tokens)
+    except Exception as error:
+        return f"prompt: {_line(error)}"
+    return reason and f"prompt: {reason}"
+
+
+def _in_order(
+    inputs: Sequence[Input],
+    unfit: Sequence[str | None],
+    model: Model,
+    writer: Model,
+    config: LoopConfig,
+    repeat: int,
+) -> list[Episode]:
+    fit = [item for item, reason in zip(inputs, unfit, strict=True) if reason is None]
+    told = iter(_isolated(fit, model, writer, config, repeat))
+    return [
+        next(told) if reason is None else Episode(item.id, input_hash(item), None, None, None, error=reason)
+        for item, reason in zip(inputs, unfit, strict=True)
+    ]
+
+
+def _isolated(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int) -> list[Episode]:
+    """`_improve`; when a batch fails, each of its inputs alone; when that fails, the base's answer alone."""
+    if not inputs:
+        return []
+    try:
+        return _improve(inputs, model, writer, config, repeat)
+    except ConfigError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {_line(error)}"
+    if len(inputs) == 1 and config.adapt:
+        [told] = _isolated(inputs, model, writer, replace(config, adapt=False), repeat)
+        return [told if told.error else replace(told, adaptation=Adaptation("rejected", reason=reason))]
+    if len(inputs) == 1:
+        return [Episode(inputs[0].id, input_hash(inputs[0]), None, None, None, error=reason)]
+    return [episode for item in inputs for episode in _isolated([item], model, writer, config, repeat)]
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,64 @@
+"""Which written examples are good enough to learn from?
+
+Inputs: one example, the input it was written for, the examples already kept. Outputs: None, or the first reason to refuse
+it. Checks: the call fits the tool's schema; the request is neither the seed nor a repetition; every argument value is
+stated in the request.
+
+The paper trains on what was written, unchecked; set `grounded` to False and the schema check remains, since a call of a
+tool that does not exist teaches nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ttsi.chat.schema import problem
+from ttsi.types import Example, Input, last_request
+
+_GAPS = re.compile(r"[\W_]+")
+
+
+def refusal(example: Example, item: Input, kept: Sequence[Example], grounded: bool) -> str | None:
+    """Why this example is refused, or None."""
+    for call in example.calls:
+        found = problem(call, item.tools)
+        if found:
+            return found if found.startswith("schema") else f"schema: {found}"
+    if normal(example.query) == normal(last_request(item)):
+        return "copy: the request is the input itself"
+    if any(normal(example.query) == normal(other.query) for other in kept):
+        return "copy: the request was written before"
+    return ungrounded(example) if grounded else None
+
+
+def ungrounded(example: Example) -> str | None:
+    """The first argument value that the request does not state, as a reason; booleans need no statement."""
+    said = f" {normal(example.query)} "
+    for call in example.calls:
+        for key, value in leaves(call.arguments):
+            if f" {normal(str(value))} " not in said:
+                return f"grounded: the value of {key} is not in the request"
+    return None
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every string and number in the arguments with its key."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, key)
+    elif value is not None and not isinstance(value, bool):
+        yield key, value
+
+
+def normal(text: str) -> str:
+    """Lower case, with everything but letters and digits as one space: how texts are compared.
+
+    >>> normal("  Where's  A-12?")
+    'where s a 12'
+    """
+    return _GAPS.sub(" ", text.lower()).strip()
