@@ -1,0 +1,103 @@
+"""Every statistic agrees with a second way of computing it: brute force, or scipy."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttsi.reports.stats import auroc, auroc_pooled, mcnemar_exact, mean_stderr, paired_bootstrap, wilson
+
+SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 2.0]), st.booleans()), min_size=1, max_size=12)
+
+
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_mcnemar_counts_coin_tosses(fixed: int, broken: int) -> None:
+    n = fixed + broken
+    # All 2^n outcomes are equally likely; those at least as lopsided as ours are counted on both sides.
+    extreme = sum(math.comb(n, k) for k in range(n + 1) if abs(2 * k - n) >= abs(fixed - broken))
+    assert mcnemar_exact(fixed, broken) == pytest.approx(extreme / 2**n)
+    assert mcnemar_exact(fixed, broken) == mcnemar_exact(broken, fixed)
+
+
+def test_mcnemar_against_scipy_and_for_large_counts() -> None:
+    from scipy.stats import binomtest
+
+    for fixed, broken in ((52, 17), (200, 180), (3, 0), (0, 0)):
+        if fixed + broken:
+            assert mcnemar_exact(fixed, broken) == pytest.approx(binomtest(fixed, fixed + broken).pvalue)
+    assert mcnemar_exact(0, 0) == 1.0
+    assert 0 < mcnemar_exact(1500, 1000) < 1e-20
+
+
+@given(SCORED)
+def test_auroc_counts_pairs(scored: list[tuple[float, bool]]) -> None:
+    scores, labels = [s for s, _ in scored], [label for _, label in scored]
+    pairs = list(itertools.product([s for s, x in scored if x], [s for s, x in scored if not x]))
+    if not pairs:
+        assert auroc(scores, labels) is None
+        return
+    wins = sum(1.0 if p > n else 0.5 if p == n else 0.0 for p, n in pairs)
+    assert auroc(scores, labels) == pytest.approx(wins / len(pairs))
+    flipped = auroc([-s for s in scores], labels)
+    assert flipped == pytest.approx(1 - wins / len(pairs))
+
+
+def test_auroc_refuses_what_is_no_number_and_pools_seeds() -> None:
+    with pytest.raises(ValueError, match="number"):
+        auroc([math.nan, 1.0], [True, False])
+    with pytest.raises(ValueError, match="each label"):
+        auroc([1.0], [True, False])
+    assert auroc_pooled([([3.0, 2.0], [True, False]), ([1.0], [True])]) == auroc([3.0, 2.0, 1.0], [True, False, True])
+    assert auroc_pooled([([1.0], [True]), ([2.0], [True])]) is None
+
+
+@given(st.integers(1, 60), st.data())
+def test_wilson_agrees_with_scipy(n: int, data: st.DataObject) -> None:
+    from scipy.stats import binomtest
+
+    successes = data.draw(st.integers(0, n))
+    theirs = binomtest(successes, n).proportion_ci(method="wilson")
+    ours = wilson(successes, n)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    assert 0 <= ours.low <= successes / n <= ours.high <= 1
+
+
+def test_bootstrap_agrees_with_drawing_inputs_by_hand() -> None:
+    rng = random.Random(0)
+    before = [rng.random() < 0.5 for _ in range(80)]
+    after = [old or rng.random() < 0.3 for old in before]
+    differences = [new - old for old, new in zip(before, after, strict=True)]
+    means = sorted(sum(rng.choices(differences, k=80)) / 80 for _ in range(4000))
+    interval = paired_bootstrap(before, after, seed=1)
+    # Both are random; a quantile of 4,000 resamples is within about two hundredths.
+    assert interval.low == pytest.approx(means[100], abs=0.02)
+    assert interval.high == pytest.approx(means[-101], abs=0.02)
+    assert interval.low < sum(differences) / 80 < interval.high
+
+
+def test_bootstrap_is_seeded_and_paired() -> None:
+    before, after = [0, 1, 0, 1] * 10, [1, 1, 0, 1] * 10
+    assert paired_bootstrap(before, after, seed=3) == paired_bootstrap(before, after, seed=3)
+    # Pairing matters: the same marks in another order are another, wider result.
+    shuffled = after[1:] + after[:1]
+    paired, unpaired = paired_bootstrap(before, after), paired_bootstrap(before, shuffled)
+    assert paired.high - paired.low < unpaired.high - unpaired.low
+    with pytest.raises(ValueError, match="no pairs"):
+        paired_bootstrap([1], [1, 0])
+
+
+def test_mean_and_standard_error() -> None:
+    import statistics
+
+    values = [1.0, 2.0, 2.0, 5.0]
+    mean, stderr = mean_stderr(values)
+    assert (mean, stderr) == (2.5, pytest.approx(statistics.stdev(values) / 2))
+    with pytest.raises(ValueError, match="no values"):
+        mean_stderr([])
+    with pytest.raises(ValueError, match="no share"):
+        wilson(3, 2)

@@ -1,0 +1,124 @@
+"""The summary's keys are a contract; failures, missing gold and the method `base` have their own values in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ttsi.config import preset
+from ttsi.reports import tables
+from ttsi.runs.store import Row
+from ttsi.runs.summary import summarise
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Example
+
+KEYS = [
+    "schema", "benchmark", "decoding", "model", "method", "seed", "n", "n_error", "n_unsure", "base", "adapted", "gain",
+    "awareness", "samples_trained", "seconds", "metrics", "strata", "matcher",
+]  # fmt: skip
+
+
+def config(method: str = "ttsi") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    settings = {"model": "m", "method": method, "loop": asdict(preset(method))}
+    return {"settings": settings, "data": {"benchmark": "b", "matcher": "strict"}}
+
+
+def row(number: int, base: bool | None, adapted: bool | None, sure: float = 0.5, **tags: str) -> Row:
+    said = Answer("", ())
+    known = Awareness((), "margin", sure, 0.95, sure < 0.95, {"margin": sure, "top1": -sure, "broken": math.nan})
+    episode = Episode(
+        f"q{number}", f"{number:064x}", said, said, known, (Example("", (), ""), Example("", (), "", "copy")),
+        Adaptation("trained", 1, 2, (1.0, 0.5)), {"awareness": 1.0, "answer": 0.5},
+    )  # fmt: skip
+    grades = None if base is None or adapted is None else {"strict": {"base": base, "adapted": adapted}}
+    return Row(episode, 0, number, grades, tags)
+
+
+def test_every_number_by_hand() -> None:
+    rows = [
+        row(0, True, True, 1.0, kind="a"),
+        row(1, False, True, 0.1, kind="a"),
+        row(2, False, True, 0.2, kind="b"),
+        row(3, True, False, 0.15, kind="b"),
+    ]
+    summary = summarise(rows, config())
+    assert list(summary) == KEYS
+    assert (summary["n"], summary["n_error"], summary["n_unsure"]) == (4, 0, 3)
+    assert summary["base"] == {"score": 50.0, "stderr": pytest.approx(28.8675)}
+    assert summary["adapted"]["score"] == 75.0
+    assert summary["gain"]["points"] == 25.0
+    assert (summary["gain"]["fixed"], summary["gain"]["broken"], summary["gain"]["p_mcnemar"]) == (2, 1, 1.0)
+    low, high = summary["gain"]["ci95"]
+    assert -50 <= low < 25 < high <= 100
+    # Wrong bases have 0.1 and 0.2, right ones 1.0 and 0.15: three of four pairs are in order.
+    assert summary["awareness"] == {"auroc": 0.75, "tau": 0.95}
+    assert summary["metrics"]["auroc.top1"] == 0.25
+    assert summary["metrics"]["auroc.broken"] is None
+    assert summary["samples_trained"] == 4
+    assert summary["metrics"]["examples.kept"] == 50.0
+    assert summary["seconds"] == {"awareness": 4.0, "synthesis": 0, "adaptation": 0, "answer": 2.0, "total": 6.0}
+    assert summary["strata"] == {
+        "kind=a": {"n": 2, "base": 50.0, "adapted": 100.0},
+        "kind=b": {"n": 2, "base": 50.0, "adapted": 50.0},
+    }
+
+
+def test_method_base_has_no_adapted_and_no_gain() -> None:
+    summary = summarise([row(0, True, True), row(1, False, False)], config("base"))
+    assert summary["adapted"] is None
+    assert summary["gain"] is None
+    assert not any(name.startswith("adapted.") for name in summary["metrics"])
+    assert "adapted" not in tables.plain(summary)
+
+
+def test_inputs_without_gold_have_no_score() -> None:
+    summary = summarise([row(0, None, None), row(1, None, None)], config())
+    assert summary["base"] == summary["adapted"] == {"score": None, "stderr": None}
+    assert summary["gain"] is None
+    assert "not graded" in tables.plain(summary)
+    mixed = summarise([row(0, None, None), row(1, True, False)], config())
+    assert mixed["base"] == {"score": 100.0, "stderr": None}
+    assert (mixed["n"], mixed["metrics"]["graded"]) == (2, 1)
+
+
+def test_a_failed_input_counts_and_is_shown() -> None:
+    failed = row(1, False, False)
+    failed = replace(failed, episode=replace(failed.episode, base=None, adapted=None, awareness=None, error="x: y"))
+    summary = summarise([row(0, True, True), failed], config())
+    assert summary["n_error"] == 1
+    assert summary["base"]["score"] == 50.0
+    assert "failed   1 of 2 inputs" in tables.plain(summary)
+    assert "failed" not in tables.plain(summarise([row(0, True, True)], config()))
+
+
+def test_adaptations_that_were_given_up_are_shown() -> None:
+    lost = row(0, True, True)
+    lost = replace(lost, episode=replace(lost.episode, adaptation=Adaptation("rejected", reason="diverged")))
+    summary = summarise([lost], config())
+    assert (summary["samples_trained"], summary["metrics"]["adaptations.rejected"]) == (0, 1)
+    assert "1 adaptations; there the base answered" in tables.plain(summary)
+
+
+def test_no_rows_at_all() -> None:
+    summary = summarise([], config())
+    assert (summary["n"], summary["base"]["score"], summary["gain"]) == (0, None, None)
+    assert tables.plain(summary)
+
+
+def test_the_rich_table_says_the_same_as_the_plain_one() -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    summary = summarise([row(0, True, True, kind="a"), row(1, False, True, kind="[red]b")], config())
+    out = StringIO()
+    Console(file=out, width=160).print(tables.table(summary))
+    for name, value in tables.lines(summary):
+        assert name in out.getvalue()
+        assert value in out.getvalue()
+        assert value in tables.plain(summary)
+    assert "kind=[red]b" in out.getvalue(), "tags are data, not markup"

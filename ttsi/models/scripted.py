@@ -1,0 +1,327 @@
+"""Who speaks when nobody should have to wait?
+
+Two models without weights, for tests, examples and a first look. Inputs: "demo", or a JSON file. Outputs: a `Model`.
+
+`scripted:demo` acts the method out. It chooses the tool whose line shares most words with the request, so it fails on
+"will I need an umbrella" beside a weather tool. As a writer it does know such words, writes examples with them, and
+inside `adapted` it follows the examples it was given: what it could write but not use, it now uses. That is the effect
+the paper (arXiv:2510.07841) reports of language models; here it is arranged, and proves nothing.
+
+`scripted:FILE.json` says what the file says: a list of replies, given in order, or an object from the user's last
+message to a reply; a reply is a text, or `{"base": text, "adapted": text}`. With more to say: `{"replies": ...,
+"scores": {text that a scored continuation contains: log-probability}, "context": most characters of a prompt,
+"format": "hermes"}`. Where the grammar admits calls of one tool only, as when candidates are compared, an empty call of
+it is said without using up a reply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.grammar import answer_grammar
+from ttsi.chat.ours import words
+from ttsi.config import AdaptationConfig
+from ttsi.errors import ModelError, unknown_name
+from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.types import Adaptation, Message, Tool, ToolCall
+
+NAMED = re.compile(r'"name": "([^"]*)"')
+LIKE_WORDS = {
+    "weather": ("umbrella", "rain", "sunny", "cold", "jacket"),
+    "flight": ("fly", "plane", "airline"),
+    "hotel": ("sleep", "stay", "night"),
+    "restaurant": ("eat", "hungry", "dinner"),
+    "alarm": ("wake", "morning", "asleep"),
+    "music": ("song", "hear", "band"),
+    "taxi": ("ride", "drive", "pickup"),
+}
+"""What the demo knows as a writer only: other words for what a tool's line says."""
+PLACES = ("Oslo", "Lima", "Rome", "Cairo", "Kyoto", "Quito", "Paris", "Delhi")
+_WRITING = '"Request:"'
+"""Every general writing prompt asks for this mark; a conversation does not."""
+_STRENGTH = 1.5
+"""Nats that one shared word is worth."""
+
+
+def load(rest: str, **_: str) -> Model:
+    """The demo, or a file's model.
+
+    Args:
+        rest: "demo", or the path of a .json file.
+
+    Raises:
+        ModelError: there is no such script, or it cannot be read.
+    """
+    if rest == "demo":
+        return DemoModel()
+    path = Path(rest)
+    if path.suffix != ".json":
+        raise ModelError(f"{unknown_name('script', rest, ('demo',))} (or give the path of a .json file)")
+    return FileModel(path)
+
+
+class _Scripted:
+    """What both models have in common: a format, and lessons that last as long as a `with` block."""
+
+    def __init__(self, spec: str, form: Format) -> None:
+        self.spec = spec
+        self.format = form
+        self._jobs: list[Sequence[Lesson]] = []
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing but the script identifies a scripted model."""
+        return {"spec": self.spec, "kind": "scripted", "format": self.format.name, "parameters": 0}
+
+    def fits(self, prompt: Prompt, room: int) -> str | None:
+        """Everything fits."""
+        return None
+
+    @contextmanager
+    def adapted(
+        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> Iterator[list[Adaptation]]:
+        """Remember each job's lessons until the block is left."""
+        if self._jobs:
+            raise ModelError("adapters are in use already: leave one `with adapted` block before the next")
+        self._jobs = list(jobs)
+        try:
+            yield [_adaptation(job, config) for job in jobs]
+        finally:
+            self._jobs = []
+
+    def _forced(self, request: Request) -> Tool | None:
+        """The only tool that may be called: named by the begun answer, or by a grammar for one tool."""
+        prompt = request.prompt
+        if request.grammar is None or NAMED.search(prompt.prefix):
+            return _named(prompt.prefix, prompt.tools)
+        if request.grammar == answer_grammar(self.format, prompt.tools):
+            return None
+        return _named(request.grammar.replace('\\"', '"'), prompt.tools)
+
+    def _lessons(self, request: Request) -> Sequence[Lesson]:
+        return () if request.adapter is None else self._jobs[request.adapter]
+
+
+def _adaptation(job: Sequence[Lesson], config: AdaptationConfig) -> Adaptation:
+    if not job:
+        return Adaptation("none", reason="no examples")
+    steps = config.epochs * math.ceil(len(job) / (config.batch_size or len(job)))
+    return Adaptation("trained", len(job), steps, tuple(round(2 * 0.6**step, 3) for step in range(steps)))
+
+
+def _generation(text: str, request: Request, logprob: float) -> Generation:
+    """The text as generated after the prompt's prefix, cut to the request's length."""
+    text = text.removeprefix(request.prompt.prefix)
+    pieces = re.findall(r"\s*\S+", text)
+    kept = pieces[: request.max_tokens]
+    finished = len(kept) == len(pieces)
+    written = text if finished else "".join(kept)
+    return Generation(written, len(kept), logprob, min(logprob, 0.0) / 2, finished)
+
+
+def _last_user(messages: Sequence[Message]) -> str:
+    return next((message.content for message in reversed(messages) if message.role == "user"), "")
+
+
+class DemoModel(_Scripted):
+    """Chooses by shared words, writes with other words, and follows its lessons; see the module's header."""
+
+    def __init__(self) -> None:
+        """A fresh demo."""
+        super().__init__("scripted:demo", FORMATS["hermes"])
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """An example where the prompt asks for one, else a call; as likely as `score` finds the tool it calls."""
+        texts = [self._text(request) for request in requests]
+        return [
+            _generation(text, request, self._score(request.prompt, text))
+            for text, request in zip(texts, requests, strict=True)
+        ]
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Higher for a tool whose line shares words with the request; a continuation that names no tool gets -3."""
+        return [
+            [self._score(prompt, text) for text in texts] for prompt, texts in zip(prompts, continuations, strict=True)
+        ]
+
+    def _score(self, prompt: Prompt, text: str) -> float:
+        tool = _named(text if NAMED.search(text) else prompt.prefix + text, prompt.tools)
+        return -3.0 if tool is None else -6.0 + _STRENGTH * _attraction(tool, prompt, ())
+
+    def _text(self, request: Request) -> str:
+        prompt = request.prompt
+        asked = _last_user(prompt.messages)
+        if not prompt.tools:
+            return "I have no tools for that."
+        if _WRITING in asked:
+            return self._example(request, query_first=asked.rfind("First write one line") >= 0)
+        chosen = self._forced(request) or max(
+            prompt.tools, key=lambda tool: _attraction(tool, prompt, self._lessons(request))
+        )
+        return self.format.render([ToolCall(chosen.name, _arguments(chosen, asked))])
+
+    def _example(self, request: Request, query_first: bool) -> str:
+        rng = random.Random(request.seed)
+        tool = self._forced(request) or rng.choice(request.prompt.tools)
+        arguments = {
+            key: _invented(schema, rng)
+            for key, schema in tool.parameters.get("properties", {}).items()
+            if key in tool.parameters.get("required", ())
+        }
+        subject = words(f"{tool.name.replace('_', ' ')} {tool.description}")
+        known = [other for word in dict.fromkeys(subject) for other in LIKE_WORDS.get(word, ())]
+        known = known or subject or [tool.name]
+        values = [str(value[0] if isinstance(value, list) else value) for value in arguments.values()]
+        query = " ".join([rng.choice(("Please:", "Tell me,", "Quick one:")), *rng.sample(known, min(3, len(known)))])
+        query += f" for {', '.join(values)}" if values else ""
+        call = self.format.render([ToolCall(tool.name, arguments)])
+        return f"Request: {query}\n{call}" if query_first else f"{call}\nRequest: {query}"
+
+
+def _named(text: str, tools: Sequence[Tool]) -> Tool | None:
+    """The tool that a begun or written call names."""
+    match = NAMED.search(text)
+    return next((tool for tool in tools if match and tool.name == match[1]), None)
+
+
+def _attraction(tool: Tool, prompt: Prompt, lessons: Sequence[Lesson]) -> float:
+    """Words that the request shares with the tool's line, and with what was shown to call it."""
+    asked = set(words(_last_user(prompt.messages)))
+    line = set(words(f"{tool.name.replace('_', ' ')} {tool.description}"))
+    shown = [_last_user(lesson.prompt.messages) for lesson in lessons if _calls(lesson.target, tool)]
+    for before, after in zip(prompt.messages, prompt.messages[1:], strict=False):
+        # Examples in the prompt teach as well as examples in an adapter.
+        if after.role == "assistant" and (_calls(after.content, tool) or _makes(after, tool)):
+            shown.append(before.content)
+    taught = {word for request in shown for word in words(request)}
+    return len(asked & line) + 2.0 * len(asked & taught)
+
+
+def _calls(text: str, tool: Tool) -> bool:
+    match = NAMED.search(text)
+    return match is not None and match[1] == tool.name
+
+
+def _makes(message: Message, tool: Tool) -> bool:
+    return any(call.name == tool.name for call in message.tool_calls)
+
+
+def _arguments(tool: Tool, request: str) -> dict[str, Any]:
+    properties: Mapping[str, Any] = tool.parameters.get("properties", {})
+    required = tool.parameters.get("required", ())
+    return {key: _found(schema, request) for key, schema in properties.items() if key in required}
+
+
+def _found(schema: Mapping[str, Any], request: str) -> Any:
+    """A value of the request that fits the schema, as far as a rule of thumb can tell."""
+    kind = schema.get("type")
+    if schema.get("enum"):
+        return next((v for v in schema["enum"] if str(v).lower() in request.lower()), schema["enum"][0])
+    if kind in ("integer", "number"):
+        number = re.search(r"-?\d+(\.\d+)?", request)
+        value = float(number[0]) if number else 1.0
+        return int(value) if kind == "integer" or value.is_integer() else value
+    if kind == "boolean":
+        return True
+    if kind == "object":
+        return {}
+    quoted = re.search(r"[\"']([^\"']+)[\"']", request)
+    capitals = re.findall(r"(?<=\s)[A-Z][\w-]*(?:\s[A-Z][\w-]*)*", request)
+    plain = quoted[1] if quoted else capitals[-1] if capitals else (words(request) or ["it"])[-1]
+    return [plain] if kind == "array" else plain
+
+
+def _invented(schema: Mapping[str, Any], rng: random.Random) -> Any:
+    if schema.get("enum"):
+        return rng.choice(schema["enum"])
+    kind = schema.get("type")
+    if kind in ("integer", "number"):
+        return rng.randint(2, 30)
+    return {"boolean": True, "object": {}, "array": [rng.choice(PLACES)]}.get(str(kind), rng.choice(PLACES))
+
+
+class FileModel(_Scripted):
+    """Says what its file says; see the module's header."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the script.
+
+        Raises:
+            ModelError: it is no script; one line saying why.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+            script = json.loads(text)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"the script {path} cannot be read: {error}") from None
+        if not isinstance(script, dict | list):
+            raise ModelError(f"the script {path} must be a list of replies or an object")
+        settings: dict[str, Any] = script if isinstance(script, dict) and "replies" in script else {"replies": script}
+        form = settings.get("format", "hermes")
+        if form not in FORMATS:
+            raise ModelError(f"the script {path}: {unknown_name('format', str(form), FORMATS)}")
+        super().__init__(f"scripted:{path}", FORMATS[form])
+        self._replies: list[Any] | dict[str, Any] = settings["replies"]
+        self._scores: Mapping[str, float] = settings.get("scores", {})
+        self._context: int | None = settings.get("context")
+        self._checksum = hashlib.sha256(text.encode()).hexdigest()
+        self._next = 0
+
+    def describe(self) -> dict[str, Any]:
+        """The script's checksum stands for the weights."""
+        return {**super().describe(), "sha256": self._checksum}
+
+    def fits(self, prompt: Prompt, room: int) -> str | None:
+        """By the script's "context", in characters of all messages; without one everything fits."""
+        size = sum(len(message.content) for message in prompt.messages)
+        if self._context is None or size <= self._context:
+            return None
+        return f"the prompt has {size} characters and the context {self._context}"
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """The replies that the script has for these requests.
+
+        Raises:
+            ModelError: the script has none.
+        """
+        texts = [self._text(request) for request in requests]
+        return [
+            _generation(text, request, self._score(text) if self._scores else -1.0)
+            for text, request in zip(texts, requests, strict=True)
+        ]
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The script's score of the first text that a continuation contains; -10 for all others."""
+        return [
+            [self._score(prompt.prefix + text) for text in texts]
+            for prompt, texts in zip(prompts, continuations, strict=True)
+        ]
+
+    def _score(self, text: str) -> float:
+        return next((float(score) for part, score in self._scores.items() if part in text), -10.0)
+
+    def _text(self, request: Request) -> str:
+        tool = self._forced(request) if request.grammar is not None else None
+        return self._reply(request) if tool is None else self.format.render([ToolCall(tool.name, {})])
+
+    def _reply(self, request: Request) -> str:
+        asked = _last_user(request.prompt.messages)
+        if isinstance(self._replies, list):
+            reply = self._replies[self._next] if self._next < len(self._replies) else None
+            self._next += 1
+        else:
+            reply = self._replies.get(asked)
+        if isinstance(reply, dict):
+            reply = reply.get("adapted" if self._lessons(request) else "base")
+        if not isinstance(reply, str):
+            raise ModelError(f"{self.spec} has no reply for {asked[:60]!r}: add one to the script")
+        return reply

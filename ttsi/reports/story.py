@@ -1,0 +1,117 @@
+"""What happened to one input, told to somebody who has never heard of the method?
+
+Inputs: an `Episode` and its `Input`. Outputs: plain text in the order of the method (arXiv:2510.07841): the candidates
+and how sure the model was (H), the examples that were kept and refused (G), the losses of the training (T), the answer
+before and after.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, ToolCall
+
+BAR = 24
+"""Characters of a bar that stands for 100 %."""
+
+
+def story(item: Input, episode: Episode, *, ascii_only: bool = False) -> str:
+    """The whole story.
+
+    Args:
+        item: the question.
+        episode: what happened.
+        ascii_only: draw bars with # where the terminal cannot show blocks.
+    """
+    return "\n".join(_tell(item, episode, "#" if ascii_only else "█"))
+
+
+def _tell(item: Input, episode: Episode, block: str) -> Iterator[str]:
+    yield f"Request   {_line(item.messages[-1].content, 400)}"
+    yield f"Tools     {', '.join(tool.name for tool in item.tools)}"
+    if episode.awareness is not None:
+        yield from _tell_awareness(episode.awareness, block)
+    if episode.examples:
+        yield from _tell_examples(episode.examples)
+    yield from _tell_adaptation(episode)
+    yield from _tell_answers(episode)
+    if episode.error is not None:
+        yield f"\nThis input failed: {episode.error}"
+    yield "\nSeconds   " + ", ".join(f"{stage} {spent:.2f}" for stage, spent in episode.seconds.items())
+
+
+def _tell_awareness(awareness: Awareness, block: str) -> Iterator[str]:
+    yield "\n1. Is the model sure? How likely it finds each action:"
+    width = max((len(candidate.action) for candidate in awareness.candidates), default=0)
+    for candidate in sorted(awareness.candidates, key=lambda c: -c.probability):
+        bar = block * round(BAR * candidate.probability)
+        yield f"   {candidate.action:<{width}}  {candidate.probability:6.1%}  {bar}"
+    verdict = "below tau: unsure" if awareness.unsure else "not below tau: sure"
+    yield f"   {awareness.measure} {awareness.value:.3f}, tau {awareness.tau:g}: {verdict}"
+
+
+def _tell_examples(examples: Sequence[Example]) -> Iterator[str]:
+    kept = sum(example.refused is None for example in examples)
+    yield f"\n2. Similar examples, written without knowing the answer: {kept} of {len(examples)} kept"
+    for example in examples:
+        if example.refused is None:
+            yield f"   + {_line(example.query)}"
+            yield f"       {_calls(example.calls)}"
+        else:
+            yield f"   - refused ({example.refused}): {_line(example.query or example.text)}"
+
+
+def _tell_adaptation(episode: Episode) -> Iterator[str]:
+    done: Adaptation = episode.adaptation
+    why = f" ({done.reason})" if done.reason else ""
+    if done.status == "trained":
+        yield f"\n3. A temporary adapter learned {done.samples} examples in {done.steps} steps. Loss before each step:"
+        yield "   " + " ".join(f"{loss:.3f}" for loss in done.losses)
+        yield "   It was dropped after the answer; the model is as it was."
+    elif done.status == "in-context":
+        yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
+    elif done.status == "rejected":
+        yield f"\n3. The adaptation was given up{why}: the model answers as it is."
+    elif episode.examples:
+        yield f"\n3. Nothing was learned{why}: the model answers as it is."
+    else:
+        sure = episode.awareness is not None and not episode.awareness.unsure
+        because = " because the model is sure" if sure else why
+        yield f"\n2. No examples were written and nothing was learned{because}: the model answers as it is."
+
+
+def _tell_answers(episode: Episode) -> Iterator[str]:
+    if episode.base is not None:
+        yield f"\nBefore    {_answer(episode.base)}"
+    if episode.adapted is not None:
+        changed = episode.base is None or _said(episode.base) != _said(episode.adapted)
+        yield f"After     {_answer(episode.adapted)}{'' if changed else '   (unchanged)'}"
+
+
+def _said(answer: Answer) -> tuple[str, str | None]:
+    return (_calls(answer.calls) or answer.text, answer.error)
+
+
+def _answer(answer: Answer) -> str:
+    if answer.error is not None:
+        return f"{_line(answer.text)}   (not readable: {answer.error})"
+    return _calls(answer.calls) or f"no tool: {_line(answer.text)}"
+
+
+def _calls(calls: Sequence[ToolCall]) -> str:
+    return _clean("; ".join(f"{call.name}({_arguments(call)})" for call in calls))
+
+
+def _arguments(call: ToolCall) -> str:
+    return ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
+
+
+def _clean(text: str) -> str:
+    """Without control characters: what a model or a user wrote must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _line(text: str, longest: int = 110) -> str:
+    line = _clean(" ".join(text.split()))
+    return line if len(line) <= longest else line[: longest - 3] + "..."

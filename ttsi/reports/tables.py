@@ -1,0 +1,128 @@
+"""How is a run shown on a terminal?
+
+Inputs: the dictionary of `summary.json`. Outputs: plain text (`plain`, for pipes and files) or a rich table (`table`,
+for terminals), with the same lines: scores with 95 % intervals (Wilson), the gain with its paired interval and p value,
+who was fixed and broken, how many inputs were unsure, what it cost.
+
+The paper's tables (arXiv:2510.07841) show means only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ttsi.reports import stats
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Summary = Mapping[str, Any]
+MOST_VALUES = 5
+"""A tag with more values than this is not shown."""
+
+
+def title(summary: Summary) -> str:
+    """One line: what was run."""
+    return (
+        f"{summary['benchmark']}, {summary['n']} inputs: {summary['method']} with {summary['model']} "
+        f"({summary['decoding']} decoding, seed {summary['seed']})"
+    )
+
+
+def lines(summary: Summary) -> list[tuple[str, str]]:
+    """(what, value) pairs; the same for plain text and rich."""
+    shown = [("base", _score(summary, "base"))]
+    if summary["adapted"] is not None:
+        shown += [("adapted", _score(summary, "adapted")), ("gain", _gain(summary["gain"]))]
+    shown += [("unsure", _unsure(summary)), ("trained", _trained(summary)), ("seconds", _seconds(summary["seconds"]))]
+    rejected = summary["metrics"]["adaptations.rejected"]
+    if rejected:
+        shown.append(("given up", f"{rejected} adaptations; there the base answered"))
+    if summary["n_error"]:
+        shown.append(("failed", f"{summary['n_error']} of {summary['n']} inputs"))
+    return shown
+
+
+def plain(summary: Summary) -> str:
+    """Text without colour or frames, one fact a line."""
+    rows = [f"{name:<9}{value}" for name, value in lines(summary)]
+    strata = [f"  {name:<28}{n:>6}{base:>8}{adapted:>9}" for name, n, base, adapted in strata_rows(summary)]
+    heading = [f"  {'stratum':<28}{'n':>6}{'base':>8}{'adapted':>9}"] if strata else []
+    return "\n".join([title(summary), *rows, *heading, *strata])
+
+
+def table(summary: Summary) -> RenderableType:
+    """The same for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table(title=Text(title(summary)), title_justify="left", show_header=False)
+    facts.add_column(style="bold")
+    facts.add_column()
+    for name, value in lines(summary):
+        facts.add_row(name, Text(value))
+    if not strata_rows(summary):
+        return facts
+    strata = Table()
+    strata.add_column("stratum")
+    for column in ("n", "base", "adapted"):
+        strata.add_column(column, justify="right")
+    for row in strata_rows(summary):
+        strata.add_row(*map(Text, row))
+    return Group(facts, strata)
+
+
+def strata_rows(summary: Summary) -> list[tuple[str, str, str, str]]:
+    """(stratum, n, base, adapted), the scores in percent; tags with many values are left to summary.json."""
+    values = Counter(name.partition("=")[0] for name in summary["strata"])
+    return [
+        (name, str(part["n"]), _percent(part["base"]), _percent(part["adapted"]))
+        for name, part in summary["strata"].items()
+        if values[name.partition("=")[0]] <= MOST_VALUES
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _score(summary: Summary, side: str) -> str:
+    score, graded = summary[side]["score"], summary["metrics"]["graded"]
+    if score is None:
+        return "not graded (no gold)"
+    interval = stats.wilson(round(score * graded / 100), graded)
+    of = "" if graded == summary["n"] else f", {graded} graded"
+    return f"{score:.1f} %  (95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f}{of})"
+
+
+def _gain(gain: Mapping[str, Any] | None) -> str:
+    if gain is None:
+        return "not graded (no gold)"
+    low, high = gain["ci95"]
+    return (
+        f"{gain['points']:+.1f} points  (95 % interval {low:+.1f} to {high:+.1f}, "
+        f"McNemar p = {gain['p_mcnemar']:.2g}); {gain['fixed']} fixed, {gain['broken']} broken"
+    )
+
+
+def _unsure(summary: Summary) -> str:
+    share = 100 * summary["n_unsure"] / summary["n"] if summary["n"] else 0.0
+    auroc = summary["awareness"]["auroc"]
+    foretells = "" if auroc is None else f"; foretells wrong answers with AUROC {auroc:.2f}"
+    tau = float(summary["awareness"]["tau"])
+    return f"{share:.1f} %  ({summary['n_unsure']} of {summary['n']}, tau {tau:g}{foretells})"
+
+
+def _trained(summary: Summary) -> str:
+    kept = summary["metrics"]["examples.kept"]
+    written = summary["metrics"]["examples.written"]
+    of = "" if kept is None else f"  ({kept:.1f} % of {written} written examples kept)"
+    return f"{summary['samples_trained']} samples{of}"
+
+
+def _seconds(seconds: Mapping[str, float]) -> str:
+    stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items() if stage != "total")
+    return f"{seconds['total']:.1f}  ({stages})"

@@ -1,0 +1,151 @@
+"""What does a run say in numbers?
+
+Inputs: the rows of a run and its configuration. Outputs: the dictionary of `summary.json`, scores in percent. Counted
+from the rows each time, so a resumed run says exactly what an uninterrupted one says.
+
+An answer that is missing because its input failed counts as wrong: leaving it out would make failures look like gains.
+Where there is no gold there is no score (null). Beside the paper's accuracy (arXiv:2510.07841) stand its standard
+error, the paired interval and test of the gain, and how well awareness foretells a wrong answer of the base (AUROC).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from ttsi.reports import stats
+from ttsi.runs.store import Row
+
+SCHEMA = 1
+STAGES = ("awareness", "synthesis", "adaptation", "answer")
+Side = Literal["base", "adapted"]
+
+
+def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything of summary.json.
+
+    Args:
+        rows: the run's rows.
+        config: what config.json holds: `settings` (a RunConfig as a dictionary) and `data`.
+    """
+    settings = config["settings"]
+    loop, matcher = settings["loop"], config["data"]["matcher"]
+    adapts = loop["adapt"]
+    graded = [row for row in rows if row.grades is not None]
+    return {
+        "schema": SCHEMA,
+        "benchmark": config["data"]["benchmark"],
+        "decoding": loop["answer"]["decoding"],
+        "model": settings["model"],
+        "method": settings["method"],
+        "seed": loop["seed"],
+        "n": len(rows),
+        "n_error": sum(row.episode.error is not None for row in rows),
+        "n_unsure": sum(row.episode.awareness is not None and row.episode.awareness.unsure for row in rows),
+        "base": _score(graded, "base", matcher),
+        "adapted": _score(graded, "adapted", matcher) if adapts else None,
+        "gain": _gain(graded, matcher, loop["seed"]) if adapts and graded else None,
+        "awareness": {
+            "auroc": _foretells(graded, matcher, loop["awareness"]["measure"]),
+            "tau": loop["awareness"]["tau"],
+        },
+        "samples_trained": sum(_samples(row, "trained") for row in rows),
+        "seconds": _seconds(rows),
+        "metrics": _metrics(rows, graded, matcher, adapts),
+        "strata": _strata(graded, matcher, adapts),
+        "matcher": matcher,
+    }
+
+
+def verdicts(rows: Sequence[Row], side: Side, matcher: str) -> list[bool]:
+    """Right or wrong, for rows that have gold."""
+    return [row.grades is not None and row.grades[matcher][side] for row in rows]
+
+
+def _score(rows: Sequence[Row], side: Side, matcher: str) -> dict[str, float | None]:
+    if not rows:
+        return {"score": None, "stderr": None}
+    mean, stderr = stats.mean_stderr(verdicts(rows, side, matcher))
+    return {"score": 100 * mean, "stderr": None if stderr is None else 100 * stderr}
+
+
+def _gain(rows: Sequence[Row], matcher: str, seed: int) -> dict[str, Any]:
+    base, adapted = verdicts(rows, "base", matcher), verdicts(rows, "adapted", matcher)
+    fixed = sum(new and not old for old, new in zip(base, adapted, strict=True))
+    broken = sum(old and not new for old, new in zip(base, adapted, strict=True))
+    interval = stats.paired_bootstrap(base, adapted, seed)
+    return {
+        "points": 100 * (fixed - broken) / len(rows),
+        "ci95": [100 * interval.low, 100 * interval.high],
+        "p_mcnemar": stats.mcnemar_exact(fixed, broken),
+        "fixed": fixed,
+        "broken": broken,
+    }
+
+
+def _foretells(rows: Sequence[Row], matcher: str, measure: str) -> float | None:
+    """AUROC of "this measure is low" for "the base is wrong"."""
+    pairs = [
+        (-value, not row.grades[matcher]["base"])
+        for row in rows
+        if row.grades is not None and (value := _measured(row, measure)) is not None
+    ]
+    return stats.auroc([score for score, _ in pairs], [wrong for _, wrong in pairs])
+
+
+def _measured(row: Row, measure: str) -> float | None:
+    awareness = row.episode.awareness
+    if awareness is None:
+        return None
+    value = awareness.value if measure == awareness.measure else awareness.measures.get(measure)
+    return None if value is None or math.isnan(value) else value
+
+
+def _samples(row: Row, status: str) -> int:
+    return row.episode.adaptation.samples if row.episode.adaptation.status == status else 0
+
+
+def _seconds(rows: Sequence[Row]) -> dict[str, float]:
+    spent = {stage: math.fsum(row.episode.seconds.get(stage, 0.0) for row in rows) for stage in STAGES}
+    return {**spent, "total": math.fsum(spent.values())}
+
+
+def _metrics(rows: Sequence[Row], graded: Sequence[Row], matcher: str, adapts: bool) -> dict[str, float | None]:
+    sides: tuple[Side, ...] = ("base", "adapted") if adapts else ("base",)
+    rules = sorted({rule for row in graded for rule in row.grades or {}})
+    metrics = {f"{side}.{rule}": _score(graded, side, rule)["score"] for side in sides for rule in rules}
+    measures = sorted({name for row in rows if row.episode.awareness for name in row.episode.awareness.measures})
+    metrics |= {f"auroc.{name}": _foretells(graded, matcher, name) for name in measures}
+    examples = [example for row in rows for example in row.episode.examples]
+    kept = sum(example.refused is None for example in examples)
+    metrics["graded"] = len(graded)
+    metrics["examples.written"] = len(examples)
+    metrics["examples.kept"] = 100 * kept / len(examples) if examples else None
+    metrics["examples.in_context"] = sum(_samples(row, "in-context") for row in rows)
+    metrics["adaptations.rejected"] = sum(row.episode.adaptation.status == "rejected" for row in rows)
+    for side in sides:
+        metrics[f"{side}.unreadable"] = 100 * sum(_unreadable(row, side) for row in rows) / len(rows) if rows else None
+    return metrics
+
+
+def _unreadable(row: Row, side: Side) -> bool:
+    answer = row.episode.base if side == "base" else row.episode.adapted
+    return answer is not None and answer.error is not None
+
+
+def _strata(rows: Sequence[Row], matcher: str, adapts: bool) -> dict[str, Any]:
+    """Scores by "tag=value"; a tag with one value everywhere says nothing and is left out."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        for tag, value in row.tags.items():
+            groups.setdefault(f"{tag}={value}", []).append(row)
+    return {
+        name: {
+            "n": len(group),
+            "base": _score(group, "base", matcher)["score"],
+            "adapted": _score(group, "adapted", matcher)["score"] if adapts else None,
+        }
+        for name, group in sorted(groups.items())
+        if len(group) < len(rows)
+    }
