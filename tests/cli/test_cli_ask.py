@@ -1,0 +1,107 @@
+"""`ttsi ask` tells the whole story, and names what is wrong with a file of tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worlds import TOOLS
+from ttsi.reports.story import story
+from ttsi.types import Answer, Awareness, Episode, Example, Input, Message, ToolCall
+
+QUERY = "Do I need an umbrella in Lima"
+
+
+@pytest.fixture
+def ask(ttsi: Any, tmp_path: Path) -> Any:
+    (tmp_path / "tools.json").write_text(json.dumps(TOOLS))
+    return lambda query, *more: ttsi("ask", query, "--tools", "tools.json", "--model", "scripted:demo", *more)
+
+
+def test_the_story_has_every_part(ask: Any) -> None:
+    said = ask(QUERY)
+    assert said.code == 0
+    for part in (
+        "33.3%",
+        "below tau: unsure",
+        "8 of 8 kept",
+        "+ ",
+        "5 steps",
+        "2.000 1.200",
+        'Before    book_flight(city="Lima")',
+        'After     get_weather(city="Lima")',
+        "Seconds",
+    ):
+        assert part in said.out, part
+
+
+def test_a_sure_input_is_left_alone_unless_told(ask: Any) -> None:
+    sure = ask("Please book a flight now to Cairo", "--tau", "0.1")
+    assert "nothing was learned because the model is sure" in sure.out
+    anyway = ask("Please book a flight now to Cairo", "--tau", "0.1", "--adapt-anyway")
+    assert "not below tau: sure" in anyway.out
+    assert "temporary adapter learned" in anyway.out
+
+
+def test_json_is_the_episode(ask: Any) -> None:
+    episode = json.loads(ask(QUERY, "--json").out)
+    assert episode["adaptation"]["status"] == "trained"
+    assert episode["adapted"]["calls"][0]["name"] == "get_weather"
+
+
+def test_in_context_is_told_as_such(ask: Any) -> None:
+    assert "were put into the prompt" in ask(QUERY, "--method", "ttsi-icl").out
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("{oops", "is not JSON: "),
+        ('{"name": "f"}', "tools is dict; write a list"),
+        ("[]", "tools is empty"),
+        ('[{"type": "function", "function": {"name": "f"}}]', "tool f has no schema"),
+        ('[{"type": "function"}]', "a tool needs a name"),
+        ('["f"]', "tools[0]"),
+        ('[{"name": "f", "parameters": {"type": "strin"}}]', "tool f"),
+    ],
+)
+def test_bad_tools_are_one_line(ask: Any, tmp_path: Path, content: str, hint: str) -> None:
+    (tmp_path / "tools.json").write_text(content)
+    said = ask(QUERY)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err.startswith("ttsi: tools.json")
+    assert hint in said.err
+
+
+def test_missing_and_binary_tools_are_one_line(ask: Any, ttsi: Any, tmp_path: Path) -> None:
+    (tmp_path / "tools.json").write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in ask(QUERY).err
+    (tmp_path / "tools.json").unlink()
+    said = ask(QUERY)
+    assert (said.code, "cannot be read" in said.err) == (2, True)
+    assert ttsi("ask", QUERY, "--model", "scripted:demo").code == 2
+
+
+def test_an_input_that_fails_is_told_and_exit_code_1(ttsi: Any, tmp_path: Path) -> None:
+    (tmp_path / "tools.json").write_text(json.dumps(TOOLS))
+    (tmp_path / "s.json").write_text(json.dumps({"replies": [], "context": 3}))
+    said = ttsi("ask", QUERY, "--tools", "tools.json", "--model", "scripted:s.json")
+    assert said.code == 1
+    assert "This input failed: prompt: " in said.out
+
+
+def test_what_a_model_says_cannot_steer_the_terminal() -> None:
+    evil = "\x1b[2Jgone\x9b\nBefore    all is well"
+    call = ToolCall("f\x1b[31m", {"x": evil})
+    known = Awareness((), "margin", 0.1, 0.95, True)
+    episode = Episode(
+        "1", "h", Answer(evil, ()), Answer(evil, (call,)), known, (Example(evil, (call,), evil, "copy"),)
+    )  # fmt: skip
+    told = story(Input("1", (Message("user", evil),), ()), episode, ascii_only=True)
+    assert all(letter.isprintable() for letter in told.replace("\n", ""))
+    assert told.isascii()
+    assert "gone" in told, "the words themselves stay"
+    assert sum(line.startswith("Before") for line in told.splitlines()) == 1

@@ -1,0 +1,173 @@
+"""`ttsi run` from the outside: folders, exit codes, and one line for everything that can be mended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worlds import row, write
+from ttsi import loop
+from ttsi.types import Episode, input_hash
+
+MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo")
+
+
+def test_a_run_is_kept_and_shown(ttsi: Any, tmp_path: Path) -> None:
+    said = ttsi(*MINE)
+    [folder] = (tmp_path / "runs").iterdir()
+    assert said.code == 0
+    assert folder.name.startswith("mine--scripted-demo--ttsi--")
+    assert {entry.name for entry in folder.iterdir()} == {"run.db", "run.lock", "config.json", "summary.json"}
+    for part in ("base ", "adapted ", "gain ", "95 % interval", "McNemar p", f"kept in runs/{folder.name}"):
+        assert part in said.out
+    assert "8 of 8 inputs" in said.err
+    config = json.loads((folder / "config.json").read_text())
+    assert config["settings"]["loop"]["awareness"]["tau"] == 0.95
+    assert set(config) >= {"data", "model", "prompt", "versions", "digest", "machine"}
+
+
+def test_json_is_the_summary_and_nothing_else(ttsi: Any, tmp_path: Path) -> None:
+    said = ttsi(*MINE, "--json", "--quiet", "--output-dir", "out")
+    assert json.loads(said.out) == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert said.err == ""
+
+
+def test_the_same_run_again_is_shown_not_run(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ttsi(*MINE)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "improve", None)
+        again = ttsi(*MINE)
+        assert (again.code, again.out) == (0, first.out)
+        assert "run before" in again.err
+        assert "--clean" in again.err
+        # Control: with --clean it would be run.
+        assert "NoneType" in ttsi(*MINE, "--clean").err
+    assert ttsi(*MINE, "--seed", "1").code == 0
+
+
+def test_a_used_folder_needs_resume_or_clean(ttsi: Any, tmp_path: Path) -> None:
+    out = (*MINE, "--output-dir", "out")
+    assert ttsi(*out).code == 0
+    said = ttsi(*out)
+    assert said.code == 2
+    assert said.err == "ttsi: out already holds a run: go on with --resume, or start over with --clean\n"
+    assert ttsi(*out, "--resume").code == 0
+    assert ttsi(*out, "--clean").code == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    assert "holds other files" in ttsi(*MINE, "--output-dir", "other", "--clean").err
+    changed = ttsi(*out, "--resume", "--tau", "0.5")
+    assert changed.code == 2
+    assert "settings.loop.awareness.tau: 0.95 -> 0.5" in changed.err
+
+
+def test_data_that_changed_are_not_taken_for_the_same_run(ttsi: Any, tmp_path: Path) -> None:
+    ttsi(*MINE)
+    write(tmp_path / "mine.jsonl", [row("Is the weather fine in Oslo", "get_weather")])
+    said = ttsi(*MINE)
+    assert said.code == 2
+    assert "other data" in said.err
+    assert "data.checksum" in ttsi(*MINE, "--resume").err
+
+
+WRONG = [
+    (("run", "--benchmark", "toolwold", "--model", "scripted:demo"), "did you mean 'toolworld'"),
+    (("run", "--benchmark", "mine.jsonl", "--model", "scipted:demo"), "unknown model"),
+    (("run", "--benchmark", "mine.jsonl", "--model", "scripted:dmo"), "did you mean 'demo'"),
+    ((*MINE, "--method", "tsi"), "did you mean 'ttsi'"),
+    ((*MINE, "--awareness.measure", "margn"), "did you mean 'margin'"),
+    ((*MINE, "--awareness.tua", "1"), "--awareness.tau"),
+    ((*MINE, "--tau", "high"), "float"),
+    ((*MINE, "--decoding", "greedy"), "constrained"),
+    ((*MINE, "--limit", "0"), "limit is 0"),
+    ((*MINE, "--config", "none.yaml"), "none.yaml"),
+    ((*MINE, "--resume", "--clean"), "choose one"),
+    (("run", "--benchmark", "sealtool", "--model", "scripted:demo"), "--data DIR"),
+    (("run", "--benchmark", "none.jsonl", "--model", "scripted:demo"), "does not exist"),
+    (("rnu",), "run"),
+    (("ls", "mehtods"), "did you mean 'methods'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "hint"), WRONG)
+def test_wrong_usage_is_one_line_and_exit_code_2(ttsi: Any, tmp_path: Path, arguments: tuple[str], hint: str) -> None:
+    said = ttsi(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert hint in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "runs").exists(), "nothing may be left behind by a refused command"
+
+
+def test_an_empty_file_is_one_line(ttsi: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    said = ttsi("run", "--benchmark", "empty.jsonl", "--model", "scripted:demo")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "empty.jsonl is empty" in said.err
+
+
+def test_verbose_adds_the_traceback(ttsi: Any) -> None:
+    said = ttsi("run", "--benchmark", "toolwold", "--verbose")
+    assert said.code == 2
+    assert "Traceback" in said.err
+
+
+def test_too_many_failures_are_exit_code_1(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.improve
+
+    def failing(inputs: Any, *rest: Any) -> list[Episode]:
+        told = real(inputs, *rest)
+        bad = inputs[0]
+        return [Episode(bad.id, input_hash(bad), None, None, None, error="prompt: too long"), *told[1:]]
+
+    monkeypatch.setattr(loop, "improve", failing)
+    said = ttsi(*MINE)
+    assert said.code == 1
+    assert "1 of 8 inputs" in said.out
+    # The stored result keeps its exit code.
+    assert ttsi(*MINE).code == 1
+
+
+def test_an_interruption_is_130_and_says_how_to_go_on(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> list[Episode]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "improve", interrupted)
+        said = ttsi(*MINE)
+    assert said.code == 130
+    assert "0 inputs are kept in runs/" in said.err
+    assert "--resume" in said.err
+    assert ttsi(*MINE).code == 2
+    assert ttsi(*MINE, "--resume").code == 0
+
+
+def test_a_fault_of_ours_says_so(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "improve", None)
+    said = ttsi(*MINE)
+    assert said.code == 2
+    assert "fault of ttsi" in said.err
+    assert said.err.strip().count("\n") == 0
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(ttsi: Any, tmp_path: Path) -> None:
+    said = ttsi(*MINE, "--limit", "3", "--dry-run")
+    planned = json.loads(said.out)
+    assert (said.code, planned["inputs"], planned["settings"]["limit"]) == (0, 3, 3)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_method_base_answers_only(ttsi: Any) -> None:
+    summary = json.loads(ttsi(*MINE, "--method", "base", "--json").out)
+    assert summary["adapted"] is summary["gain"] is None
+    assert summary["base"]["score"] is not None
+
+
+def test_infinite_tau_adapts_everything(ttsi: Any) -> None:
+    summary = json.loads(ttsi(*MINE, "--tau", "inf", "--json").out)
+    assert summary["n_unsure"] == 8
+    assert summary["awareness"]["tau"] == "inf"
+    assert "tau inf" in ttsi(*MINE, "--tau", "inf").out

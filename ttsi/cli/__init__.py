@@ -1,0 +1,97 @@
+"""How is `ttsi` used from a shell? One module per verb; this one joins them and says what went wrong.
+
+Data go to stdout, everything else to stderr. Exit codes: 0 done, 1 more than 5 % of the inputs failed, 2 wrong usage
+or data, 130 interrupted. Whatever the user can mend is one line that says how; `--verbose` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from ttsi import __version__
+from ttsi.cli.ask import ask
+from ttsi.cli.env import env
+from ttsi.cli.ls import ls
+from ttsi.cli.run import run
+from ttsi.cli.settings import sources
+from ttsi.errors import TTSIError
+
+HELP = """\
+Agents that improve themselves at test time: for each input, measure how sure
+the model is; if it is unsure, let it write similar examples, learn them in a
+temporary adapter, answer, and forget (TT-SI, arXiv:2510.07841).
+
+Start here, offline and without a GPU:
+
+    ttsi run --limit 64        the model and the benchmark that ship with it
+    ttsi ask "Will I need an umbrella in Oslo?" --tools tools.json
+    ttsi ls benchmarks
+
+Then with your own questions and your own model:
+
+    ttsi run --benchmark mine.jsonl --model hf:Qwen/Qwen2.5-0.5B-Instruct
+    ttsi run --benchmark sealtool --data DIR --method ttsi-paper --seed 1
+    ttsi run --resume          go on after an interruption
+
+A knob is set by a flag (--awareness.tau 0.9, short --tau 0.9), else by the
+environment (TTSI_AWARENESS_TAU=0.9), else by a file (--config FILE.yaml),
+else by the method's preset. --verbose shows tracebacks.
+"""
+
+
+def build() -> App:
+    """The command with all its verbs."""
+    app = App(
+        name="ttsi",
+        help=HELP,
+        help_format="plaintext",
+        version=__version__,
+        config=sources(),
+        suppress_keyboard_interrupt=False,
+    )
+    for verb in (run, ask, ls, env):
+        app.command(verb)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        arguments: what follows `ttsi`; None takes them from the process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "--verbose" in given
+    try:
+        code = build()(
+            [argument for argument in given if argument != "--verbose"],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        # Here and not at the exit of the interpreter, so that a closed pipe is met inside this block.
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130, verbose=False)
+    except (TTSIError, CycloptsError) as error:
+        return _fail(str(error), 2, verbose)
+    except BrokenPipeError:
+        # The reader of our output went away (`ttsi ls runs | head`): nothing is wrong, and nobody listens any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        hint = "this is a fault of ttsi: please report it with the output of --verbose and of `ttsi env`"
+        return _fail(f"{type(error).__name__}: {error} ({hint})", 2, verbose)
+
+
+def _fail(message: str, code: int, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exc()
+    print(f"ttsi: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,88 @@
+"""`ttsi ask`: one input, with its whole story told.
+
+Inputs: a request and a file of tools (OpenAI function schemas). Outputs: on stdout, the candidates and how sure the
+model was, the examples it wrote, what it learned, its answer before and after; or the episode as JSON.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ttsi.cli.settings import Knobs, Switch
+from ttsi.errors import DataError
+from ttsi.types import Input, Message, Tool
+
+
+def ask(
+    query: Annotated[str, Parameter(help="What the user says.")],
+    /,
+    *,
+    tools: Path,
+    model: str = "embedded",
+    knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
+    system: str | None = None,
+    adapt_anyway: Switch = False,
+    json: Switch = False,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> int:
+    """Answer one request and tell the whole story of it.
+
+    Args:
+        query: what the user says.
+        tools: a JSON file with a list of OpenAI function schemas.
+        model: who answers (ttsi ls models): embedded, hf:OWNER/NAME, a folder, scripted:demo.
+        knobs: the method's settings.
+        system: a system message before the request.
+        adapt_anyway: write examples and learn them even when the model is sure.
+        json: print the episode as JSON instead of the story.
+        device: auto, cpu, cuda, cuda:1, mps.
+        dtype: auto, float32, bfloat16, float16.
+    """
+    config = knobs.loop()
+    if adapt_anyway:
+        config = replace(config, awareness=replace(config.awareness, gate="all"))
+    messages = [Message("system", system)] if system else []
+    item = Input("ask", (*messages, Message("user", query)), read_tools_file(tools))
+
+    # Only now: a wrong file should be named at once, not after a model was loaded.
+    from ttsi.loop import improve
+    from ttsi.models import load
+    from ttsi.reports.story import story
+    from ttsi.runs import codec
+
+    speaker = load(model, device=device, dtype=dtype)
+    [episode] = improve([item], speaker, speaker, config)
+    if json:
+        print(json_module.dumps(json_module.loads(codec.dumps(episode)), indent=2, ensure_ascii=False))
+    else:
+        print(story(item, episode, ascii_only="utf" not in (sys.stdout.encoding or "").lower()))
+    return 0 if episode.error is None else 1
+
+
+def read_tools_file(path: Path) -> tuple[Tool, ...]:
+    """The tools of a JSON file.
+
+    Raises:
+        DataError: the file is missing, not JSON, or no list of function schemas; one line.
+    """
+    from ttsi.benchmarks.jsonl import read_tools
+
+    try:
+        content = json_module.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): give --tools FILE.json") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+    except json_module.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+    try:
+        return read_tools(content)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None

@@ -1,0 +1,78 @@
+"""What is there? Benchmarks, models, measures, methods and runs, one line each, without importing torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ttsi.errors import ConfigError, RunFolderError, unknown_name
+
+KINDS = ("benchmarks", "models", "measures", "methods", "runs")
+
+
+def ls(
+    kind: Annotated[str, Parameter(help="One of: benchmarks, models, measures, methods, runs.")],
+    /,
+    *,
+    runs: Path = Path("runs"),
+) -> None:
+    """List benchmarks, models, measures, methods or runs.
+
+    Args:
+        kind: what to list.
+        runs: the folder that holds run folders.
+    """
+    if kind not in KINDS:
+        raise ConfigError(unknown_name("list", kind, KINDS))
+    found = _runs(runs) if kind == "runs" else _known(kind)
+    width = max((len(name) for name in found), default=0)
+    for name, gloss in found.items():
+        print(f"{name:<{width}}  {gloss}")
+    if not found:
+        print(f"no runs in {runs}; make one with: ttsi run", file=sys.stderr)
+
+
+def _known(kind: str) -> Mapping[str, str]:
+    if kind == "benchmarks":
+        from ttsi.benchmarks import BENCHMARK_GLOSS
+
+        return BENCHMARK_GLOSS
+    if kind == "models":
+        from ttsi.models import MODEL_GLOSS
+
+        return MODEL_GLOSS
+    if kind == "methods":
+        from ttsi.config import METHOD_GLOSS
+
+        return METHOD_GLOSS
+    from ttsi.awareness.measures import MEASURES
+
+    return {name: (measure.__doc__ or "").strip().split("\n")[0] for name, measure in MEASURES.items()}
+
+
+def _runs(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        return {}
+    found = sorted(entry for entry in folder.iterdir() if (entry / "config.json").is_file())
+    return {entry.name: _describe(entry) for entry in found}
+
+
+def _describe(folder: Path) -> str:
+    from ttsi.runs.store import read_json
+
+    if not (folder / "summary.json").is_file():
+        return "unfinished; go on with --resume"
+    try:
+        summary = read_json(folder / "summary.json")
+    except RunFolderError as error:
+        return str(error)
+    scores = [
+        f"{side} {summary[side]['score']:.1f} %"
+        for side in ("base", "adapted")
+        if summary[side] is not None and summary[side]["score"] is not None
+    ]
+    return ", ".join([f"{summary['n']} inputs", *scores])

@@ -1,0 +1,139 @@
+"""`ttsi run`: many inputs through the method, into a run folder.
+
+Inputs: a benchmark or a .jsonl file, a model, the knobs. Outputs: the run folder (`ttsi.runs.store`), and the table or
+`summary.json` on stdout. Without arguments: the embedded model on toolworld, base and TT-SI answers in one run.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from ttsi.cli.settings import Knobs, Switch
+from ttsi.errors import RunFolderError
+from ttsi.runs.runner import RunConfig, plan, resolve, settings_digest, settings_of
+from ttsi.runs.runner import run as run_benchmark
+from ttsi.runs.store import check_free, open_run, read_json, used
+
+MAX_FAILED = 0.05
+"""Share of failed inputs above which the exit code is 1."""
+
+
+def run(
+    *,
+    benchmark: str = "toolworld",
+    model: str = "embedded",
+    knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
+    data: Path | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    batch_size: int = 16,
+    output_dir: Path | None = None,
+    resume: Switch = False,
+    clean: Switch = False,
+    json: Switch = False,
+    quiet: Switch = False,
+    dry_run: Switch = False,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> int:
+    """Answer many inputs, base and improved, and grade them.
+
+    Args:
+        benchmark: a name (ttsi ls benchmarks), or a file FILE.jsonl of your own.
+        model: who answers (ttsi ls models): embedded, hf:OWNER/NAME, a folder, scripted:demo.
+        knobs: the method's settings.
+        data: the folder with downloaded benchmarks.
+        split: which part of the benchmark.
+        limit: only the first so many inputs, for a quick look.
+        batch_size: inputs that go through the model together.
+        output_dir: where the run is kept; by default runs/BENCHMARK--MODEL--METHOD--DIGEST.
+        resume: go on with the run that is in the folder.
+        clean: delete the run that is in the folder first.
+        json: print summary.json instead of the table.
+        quiet: no progress on stderr.
+        dry_run: print what would be run, and stop.
+        device: auto, cpu, cuda, cuda:1, mps.
+        dtype: auto, float32, bfloat16, float16.
+    """
+    from ttsi.benchmarks import load as load_benchmark
+
+    config = RunConfig(benchmark, model, knobs.method, None, knobs.loop(), limit, batch_size, data, split)
+    questions = load_benchmark(benchmark, data, split)
+    folder = output_dir or default_folder(config)
+    if dry_run:
+        return _say_plan(config, folder, len(plan(questions, config)))
+    if output_dir is None and not resume and not clean and (found := _finished(folder, config, questions.checksum)):
+        print(f"ttsi: this was run before, shown from {folder}; run it again with --clean", file=sys.stderr)
+        return _show(found, folder, json)
+    check_free(folder, resume=resume, clean=clean)
+    return _show(_run(config, questions, folder, resume, clean, quiet, device, dtype), folder, json)
+
+
+def _run(
+    config: RunConfig, questions: Any, folder: Path, resume: bool, clean: bool, quiet: bool, device: str, dtype: str
+) -> dict[str, Any]:
+    from ttsi.cli.progress import progress
+    from ttsi.models import load as load_model
+
+    model = load_model(config.model, device=device, dtype=dtype)
+    resolved = resolve(config, questions, model, model)
+    with open_run(folder, resolved, resume=resume, clean=clean) as store, progress(quiet) as report:
+        try:
+            return run_benchmark(questions, model, model, config, store, report)
+        except KeyboardInterrupt:
+            kept = len(store.done())
+            hint = f"{kept} inputs are kept in {folder}; go on with the same command and --resume"
+            print(f"ttsi: {hint}", file=sys.stderr)
+            raise
+
+
+def default_folder(config: RunConfig) -> Path:
+    """runs/<benchmark>--<model>--<method>--<first 8 digits of the digest>."""
+    names = [config.benchmark, config.model, config.method, settings_digest(config)[:8]]
+    return Path("runs") / "--".join(_plain(name) for name in names)
+
+
+def _plain(name: str) -> str:
+    """A name without what folders cannot be called.
+
+    >>> _plain("data/mine.jsonl"), _plain("hf:Qwen/Qwen2.5-0.5B")
+    ('mine', 'Qwen2.5-0.5B')
+    """
+    last = name.rstrip("/").rpartition("/")[2].removesuffix(".gz").removesuffix(".jsonl")
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "run"
+
+
+def _finished(folder: Path, config: RunConfig, checksum: str) -> dict[str, Any] | None:
+    """The summary of the same run, when it is complete."""
+    if not used(folder) or not (folder / "summary.json").is_file():
+        return None
+    old = read_json(folder / "config.json")
+    if old.get("digest") != settings_digest(config) or old.get("data", {}).get("checksum") != checksum:
+        raise RunFolderError(f"{folder} holds a run of other data: start over with --clean, or choose --output-dir")
+    return read_json(folder / "summary.json")
+
+
+def _say_plan(config: RunConfig, folder: Path, inputs: int) -> int:
+    planned = {"inputs": inputs, "output_dir": str(folder), "settings": settings_of(config)}
+    print(json_module.dumps(planned, indent=2))
+    return 0
+
+
+def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
+    from ttsi.reports import tables
+
+    if as_json:
+        print(json_module.dumps(summary, indent=2, ensure_ascii=False))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(tables.table(summary))
+    else:
+        print(tables.plain(summary))
+    if not as_json:
+        print(f"kept in {folder}")
+    return 1 if summary["n_error"] > MAX_FAILED * summary["n"] else 0

@@ -1,0 +1,128 @@
+"""Where does the value of a knob come from?
+
+Flags > TTSI_* environment > YAML file > preset of the method > defaults. Inputs: what cyclopts parsed. Outputs: the
+same arguments, completed tier by tier; each tier only fills what nobody before it set, so a knob that the user set
+always beats the method's preset. The knobs are the dataclasses of `ttsi.config`; nothing is listed twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
+from cyclopts.config import Dict, Env, Yaml
+
+from ttsi.config import (
+    PRESETS,
+    AdaptationConfig,
+    AnswerConfig,
+    AwarenessConfig,
+    LoopConfig,
+    SynthesisConfig,
+    preset,
+)
+from ttsi.errors import ConfigError, unknown_name
+
+Switch = Annotated[bool, Parameter(negative="")]
+"""A flag without a --no- form."""
+
+SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--answer.decoding"}
+"""Short names of knobs."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Knobs:
+    """Every knob of the method; the same for all verbs."""
+
+    method: str = "ttsi"
+    """How to improve (ttsi ls methods); sets the knobs that nobody set."""
+    tau: float | None = None
+    """Short for --awareness.tau."""
+    k: int | None = None
+    """Short for --synthesis.k."""
+    decoding: Literal["free", "constrained"] | None = None
+    """Short for --answer.decoding."""
+    seed: int = 0
+    """Seed of the run; every stage of every input derives its own from it."""
+    awareness: AwarenessConfig = field(default_factory=AwarenessConfig)
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    answer: AnswerConfig = field(default_factory=AnswerConfig)
+    config: Path | None = None
+    """A YAML file with values for any of these, e.g. "awareness: {tau: 0.9}"."""
+
+    def loop(self) -> LoopConfig:
+        """The settings for `ttsi.improve`.
+
+        Raises:
+            ConfigError: there is no such method or measure.
+        """
+        from ttsi.awareness.measures import MEASURES
+
+        if self.awareness.measure not in MEASURES:
+            raise ConfigError(unknown_name("measure", self.awareness.measure, MEASURES))
+        return replace(
+            preset(self.method),
+            awareness=self.awareness,
+            synthesis=self.synthesis,
+            adaptation=self.adaptation,
+            answer=self.answer,
+            seed=self.seed,
+        )
+
+
+def sources() -> list[Any]:
+    """The tiers below the flags, in order, for `cyclopts.App(config=...)`."""
+    return [_unfold, Env("TTSI_", command=False), _unfold, _yaml, _unfold, _preset]
+
+
+def _unfold(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give a short name's value to the knob it stands for, unless a higher tier has set that one."""
+    named = {argument.name: argument for argument in arguments}
+    for short, long in SHORT.items():
+        if short not in named or not named[short].tokens:
+            continue
+        given, meant = named[short].tokens, named[long].tokens
+        if not meant:
+            for token in given:
+                named[long].append(token)
+        elif meant[0].source == given[0].source and meant[0].value != given[0].value:
+            raise ConfigError(f"{short} and {long} are the same knob and differ: give one of them")
+
+
+def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """The file that --config (or TTSI_CONFIG) names."""
+    given = _value(arguments, "--config")
+    if given is None:
+        return
+    path = Path(given)
+    if not path.is_file():
+        raise ConfigError(f"--config {path}: there is no such file")
+    try:
+        Yaml(path, must_exist=True, use_commands_as_keys=False, source=str(path))(app, commands, arguments)
+    except CycloptsError as error:
+        # Its own message comes in several lines and forms; the file's name must be in it.
+        text = " ".join(str(error).split())
+        raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
+
+
+def _preset(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """What the method says about knobs that nobody set."""
+    if not any(argument.name == "--method" for argument in arguments):
+        return
+    method = _value(arguments, "--method") or Knobs.method
+    if method not in PRESETS:
+        raise ConfigError(unknown_name("method", method, PRESETS))
+    if PRESETS[method]:
+        Dict(PRESETS[method], use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
+
+
+def _value(arguments: ArgumentCollection, name: str) -> str | None:
+    """What was given for a name so far."""
+    for argument in arguments:
+        if argument.name == name and argument.tokens:
+            return argument.tokens[0].value
+    return None
