@@ -24,9 +24,7 @@ from ttsi.synthesis import synthesise
 from ttsi.types import Adaptation, Awareness, Episode, Input, input_hash, stage_seed
 
 
-def improve(
-    inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int = 0
-) -> list[Episode]:
+def improve(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int = 0) -> list[Episode]:
     """Measure, write, learn, answer, forget: for every input its episode.
 
     Raises:
@@ -48,7 +46,9 @@ def _improve(inputs: Sequence[Input], model: Model, writer: Model, config: LoopC
     book.only(chosen)
     examples = synthesise(writer, unsure, known, config.synthesis, _seeds(unsure, config, repeat, "synthesis"))  # G
     book.lap("synthesis")
-    with adapted(model, unsure, examples, config.adaptation, _seeds(unsure, config, repeat, "adaptation")) as tuned:  # T
+    with adapted(
+        model, unsure, examples, config.adaptation, _seeds(unsure, config, repeat, "adaptation")
+    ) as tuned:  # T
         book.lap("adaptation")
         after = reply(model, tuned.inputs, config.answer, tuned.adapters)
         book.lap("answer")

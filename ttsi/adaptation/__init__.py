@@ -3,8 +3,8 @@
 Inputs: unsure inputs with their examples. Outputs: a `with` block in which the model answers each input with its own
 temporary adapter, or with its examples in the prompt (`method="in-context"`). Leaving the block is the reset.
 
-The paper trains one adapter after another and merges it before answering; ours trains many side by side and never merges,
-since merging and unmerging changes weights for good.
+The paper trains one adapter after another and merges it before answering; ours trains many side by side and never
+merges, since merging and unmerging changes weights for good.
 """
 
 from __future__ import annotations

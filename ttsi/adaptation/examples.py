@@ -1,7 +1,8 @@
 """How does an example become something to learn from?
 
 Inputs: kept examples and the input they were written for. Outputs: `Lesson`s (prompt and target text; the model's
-tokenizer makes tokens and the loss mask of them: only the target counts), or the input with the examples as earlier turns.
+tokenizer makes tokens and the loss mask of them: only the target counts), or the input with the examples as earlier
+turns.
 
 An example stands alone: the input's system message, the written request, the same tools. The paper does not say how its
 pairs are laid out; ordinary supervised fine-tuning on the response is inferred.

@@ -1,8 +1,8 @@
 """How is the answer decoded?
 
-Inputs: inputs, and which adapter answers each. Outputs: one `Answer` per input, in order. Greedy; free, or constrained to
-calls that fit the tools' schemas. A gain is never a difference between two ways of decoding, so base and adapted pass
-through this one function with the same settings.
+Inputs: inputs, and which adapter answers each. Outputs: one `Answer` per input, in order. Greedy; free, or
+constrained to calls that fit the tools' schemas. A gain is never a difference between two ways of decoding, so base
+and adapted pass through this one function with the same settings.
 
 The paper decodes directly, by majority vote and as pass@5; this module holds the direct way.
 """

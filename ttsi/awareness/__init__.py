@@ -21,9 +21,7 @@ from ttsi.models import Model
 from ttsi.types import Answer, Awareness, Candidate, Input
 
 
-def aware(
-    model: Model, inputs: Sequence[Input], answers: Sequence[Answer], config: AwarenessConfig
-) -> list[Awareness]:
+def aware(model: Model, inputs: Sequence[Input], answers: Sequence[Answer], config: AwarenessConfig) -> list[Awareness]:
     """Measure how sure `model` is about each input.
 
     Args:

@@ -3,7 +3,8 @@
 Inputs: inputs with their tools. Outputs: for each input the competing actions as (action, text, summed
 log-probability in nats).
 
-    calls   for each tool, the likeliest call of it (greedy under a grammar that admits only that tool), scored under the
+    calls   for each tool, the likeliest call of it (greedy under a grammar that admits only that tool), scored
+    under the
             unmasked model; a family that reasons first may use any reason it knows for that tool
     names   for each tool, the begun call up to the closed name
 

@@ -1,7 +1,7 @@
 """How is "sure" turned into one number?
 
-Pure functions from `Evidence` to a float; larger is surer. N candidates have log-likelihoods l_1..l_N (nats, summed over
-tokens); the answer y that the model gives greedily has tokens y_1..y_T.
+Pure functions from `Evidence` to a float; larger is surer. N candidates have log-likelihoods l_1..l_N (nats, summed
+over tokens); the answer y that the model gives greedily has tokens y_1..y_T.
 
     name             formula                                   when to use it
     margin           p_(1) - p_(2), p = softmax(l)             the paper's H (RSS); comparable across inputs
@@ -42,6 +42,8 @@ def softmax(logprobs: Sequence[float]) -> list[float]:
     if not logprobs:
         return []
     top = max(logprobs)
+    if top == -math.inf:
+        return [1 / len(logprobs)] * len(logprobs)
     shifted = [math.exp(value - top) if value > -math.inf else 0.0 for value in logprobs]
     total = sum(shifted)
     return [value / total for value in shifted]

@@ -4,9 +4,9 @@
 
 `<|call|>` and the other marks are tokens of their own, so that no text can imitate them. A string is written as it is,
 behind one space; other values as compact JSON; a list of strings as items separated by `<|;|>`; a nested object as
-dotted keys (`address.city`). What this cannot hold is written as JSON. The reason, where there is one, quotes the tool's own line:
-from a word of the request that occurs in it up to its name, then the call follows. That short "think, then act" is
-what lets a two-million-parameter model choose tools at all.
+dotted keys (`address.city`). What this cannot hold is written as JSON. The reason, where there is one, quotes the
+tool's own line: from a word of the request that occurs in it up to its name, then the call follows. That short
+"think, then act" is what lets a two-million-parameter model choose tools at all.
 
 Inputs -> outputs: calls -> text (`render`) and text -> calls (`parse_calls`), typed by the tools' JSON Schemas.
 Not in the paper, whose models come with formats of their own (`ttsi.chat.calls`).

@@ -41,6 +41,18 @@ class Mix:
     """Held-out domains, in writing only; 0 gives the strict model."""
     writing: float = 0.28
     """Share of writing in the other scenes."""
+    second_phase: int = 32000
+    """From this row on: `renamed` scenes, and fewer requests that no tool fits in named domains. Before that change the
+    model took the novelty of a domain for a sign that no tool fits (dev/log.md)."""
+    third_phase: int = 48000
+    """From this row on: `blended` words. Every word of the training domains is one token, of a held-out domain two in five
+    are not; without blends the model cannot quote those (dev/log.md)."""
+    renamed: float = 0.6
+    """Share of training-domain scenes whose tools' words are replaced, from the second phase on."""
+    blended: float = 0.5
+    """Share of invented words that are halves of two words, in the third phase."""
+    familiar_no_tool: float = 0.2
+    """Share of the no-tool requests that are kept in training domains, from the second phase on."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class Corpus:
     """Endless training rows; row n of a seed is always the same."""
 
     def __init__(self, tokenizer: Any, length: int, banned: Set[str], mix: Mix | None = None) -> None:
+        """Rows of `length` tokens, without the requests whose hashes are `banned`."""
         self.tokenizer = tokenizer
         self.length = length
         self.banned = banned
@@ -80,21 +93,25 @@ class Corpus:
 
     def rows(self, seed: int, start: int, count: int) -> list[Row]:
         """Rows start, ..., start + count - 1 of the stream with this seed."""
-        return [self._row(random.Random(f"{seed}/{number}")) for number in range(start, start + count)]
+        return [self._row(seed, number) for number in range(start, start + count)]
 
-    def _row(self, rng: random.Random) -> Row:
+    def _row(self, seed: int, number: int) -> Row:
+        rng = random.Random(f"{seed}/{number}")
         while True:
-            pieces = list(self._pieces(rng))
+            pieces = list(self._pieces(rng, number))
             if pieces:
                 return self._stretch(self._pack(pieces), rng)
 
-    def _pieces(self, rng: random.Random) -> Iterator[Piece]:
+    def _pieces(self, rng: random.Random, number: int) -> Iterator[Piece]:
         source, writing = self._source(rng)
-        shown = scene(source, rng)
+        familiar = source == "training" and number >= self.mix.second_phase
+        blended = self.mix.blended if number >= self.mix.third_phase else 0.0
+        shown = scene(source, rng, self.mix.renamed if familiar else 0.0, blended)
+        no_tool = self.mix.familiar_no_tool if familiar else 1.0
         used = 0
         for _ in range(12):
             write = writing or rng.random() < self.mix.writing
-            piece = self._write(shown, source, rng) if write else self._answer(shown, rng)
+            piece = self._write(shown, source, rng) if write else self._answer(shown, rng, no_tool)
             if piece is None:
                 continue
             used += len(piece.prompt) + len(piece.target)
@@ -108,12 +125,13 @@ class Corpus:
             return "reverse", True
         return ("invented", False) if roll < self.mix.reverse + self.mix.invented else ("training", False)
 
-    def _answer(self, shown: Scene, rng: random.Random) -> Piece | None:
-        kind = rng.choices(list(KIND_WEIGHTS), list(KIND_WEIGHTS.values()))[0]
+    def _answer(self, shown: Scene, rng: random.Random, no_tool: float) -> Piece | None:
+        weights_by_kind = {**KIND_WEIGHTS, "no-tool": KIND_WEIGHTS["no-tool"] * no_tool}
+        kind = rng.choices(list(weights_by_kind), list(weights_by_kind.values()))[0]
         asked = conversations.draw(kind, shown, trained_way(rng), rng)
         if asked is None or self._is_banned(asked):
             return None
-        target = self._encode(answer_text(shown, asked)) + [self.tokenizer.eos_token_id]
+        target = [*self._encode(answer_text(shown, asked)), self.tokenizer.eos_token_id]
         weights = [FIRST_TOKEN_WEIGHT] + [1.0] * (len(target) - 1)
         return Piece(self._prompt(asked.messages, shown), target, weights)
 
@@ -197,14 +215,20 @@ def _common_prefix(prompts: list[list[int]]) -> int:
 def answer_text(shown: Scene, asked: Exchange) -> str:
     """What the assistant should say: for each call the quote that leads to it, and the call."""
     tools = {tool.name: tool for tool in shown.tools}
-    said = " ".join(m.content for m in asked.messages if m.role == "user") if asked.kind == "clarified" else asked.request
+    said = (
+        " ".join(m.content for m in asked.messages if m.role == "user") if asked.kind == "clarified" else asked.request
+    )
     return render(asked.calls, [quote(tools[call.name], said, shown.tools) for call in asked.calls])
 
 
 def prompt_text(tokenizer: Any, messages: tuple[Message, ...], shown: Scene) -> str:
     """The conversation and the tools as the chat template writes them."""
     turns = [
-        {"role": m.role, "content": m.content, "tool_calls": [{"name": c.name, "arguments": c.arguments} for c in m.tool_calls]}
+        {
+            "role": m.role,
+            "content": m.content,
+            "tool_calls": [{"name": c.name, "arguments": c.arguments} for c in m.tool_calls],
+        }
         for m in messages
     ]
     tools = [to_openai(tool) for tool in shown.tools]

@@ -73,9 +73,7 @@ def required_text(ask: str) -> str:
 
 
 def _arguments(raw: dict[str, Any]) -> tuple[Argument, ...]:
-    return tuple(
-        Argument(str(key).rstrip("?"), kind, str(key).endswith("?")) for key, kind in raw.items()
-    )
+    return tuple(Argument(str(key).rstrip("?"), kind, str(key).endswith("?")) for key, kind in raw.items())
 
 
 def load(path: Path) -> Domain:

@@ -78,7 +78,9 @@ def _message(role: str, content: str, calls: tuple[ToolCall, ...]) -> dict[str, 
 
 def _tags(shown: Scene, asked: Exchange, way: Way) -> dict[str, str]:
     domain = shown.offers[0].domain
-    kind = "invented" if domain == "invented" else "reverse" if domain in (*TEST_REVERSE, *VALIDATION_REVERSE) else "never"
+    kind = (
+        "invented" if domain == "invented" else "reverse" if domain in (*TEST_REVERSE, *VALIDATION_REVERSE) else "never"
+    )
     phrasing = "skeleton" if asked.ask < 0 else "reverse" if kind == "reverse" and asked.ask < REVERSE_ASKS else "never"
     return {
         "domain": domain,

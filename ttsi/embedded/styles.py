@@ -2,8 +2,9 @@
 
 A way of asking is a frame round a core. The core is a hand-written phrasing of the tool ("ask") or a skeleton that
 works for any tool: its short imperative and its arguments as key-value mentions. Ways are split: trained for answering;
-held out for validation and, others again, for test. Of the held-out ones, some are met when writing requests ("reverse")
-and some nowhere ("never"). Writing also meets ways made up on the spot, so that imitating the seed's way is learned.
+held out for validation and, others again, for test. Of the held-out ones, some are met when writing requests
+("reverse") and some nowhere ("never"). Writing also meets ways made up on the spot, so that imitating the seed's way is
+learned.
 
 Inputs: a random generator and a split. Outputs: `Way` objects. Not in the paper: part of the embedded model's world.
 """
@@ -45,7 +46,10 @@ FRAMES: dict[str, tuple[str, ...]] = {
     "validation-reverse": ("before i forget, {core}", "{core}, that is all for today"),
     "validation-never": ("my neighbour told me you can do it: {core}", "{core}. do not ask me why"),
     "test-reverse": ("last wish for tonight: {core}", "{core}, and then you may rest"),
-    "test-never": ("it has been a long week and so {core}", "{core} because my sister keeps calling", "as agreed earlier, {core}"),
+    "test-never": (
+        "it has been a long week and so {core}", "{core} because my sister keeps calling",
+        "as agreed earlier, {core}",
+    ),
 }  # fmt: skip
 
 SKELETONS: dict[str, tuple[Skeleton, ...]] = {

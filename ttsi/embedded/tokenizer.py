@@ -1,8 +1,8 @@
 """How does the embedded model cut text into tokens?
 
-A byte-level BPE learned on the world's own text. A word and the space before it are one piece, so that a value looks the
-same in the tool's line, the request and the call; digits stand alone, so that numbers can be copied; the marks of the
-tool-call format are tokens of their own.
+A byte-level BPE learned on the world's own text. A word and the space before it are one piece, so that a value
+looks the same in the tool's line, the request and the call; digits stand alone, so that numbers can be copied; the
+marks of the tool-call format are tokens of their own.
 
 Inputs: texts. Outputs: a tokenizer of transformers with the chat template. Not in the paper.
 """
@@ -29,7 +29,10 @@ def learn(texts: Iterable[str], vocab_size: int) -> Any:
 
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

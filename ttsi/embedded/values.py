@@ -9,32 +9,40 @@ Not in the paper: part of the small world that the embedded model learns.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
-_SYLLABLES = "ka mo re ti su la ne vo pi da gu fe zo ri ba nu che ol un ar is en tor mak wel bri sha quo dri gle".split()
+_SYLLABLES = (
+    "ka mo re ti su la ne vo pi da gu fe zo ri ba nu che ol un ar is en tor mak wel bri sha quo dri gle".split()
+)
 
 POOLS: dict[str, list[str]] = {
     "person": "Anna Omar Li Priya Jonas Maria Kofi Elena Tom Yuki Sara Ivan Noor Peter Amara Lucas Ingrid Raj Chloe "
     "Mateo Fatima Erik Hana David Zoe Samuel Olga Ben Leila Hugo Marta Kenji Ruth Felix Nadia Oscar".split(),
     "city": "Lisbon Oslo Cairo Lima Kyoto Boston Madrid Vienna Nairobi Delhi Prague Dublin Hanoi Quito Zurich Athens "
     "Bergen Porto Tunis Krakow Austin Denver Leeds Lyon Seville Turin Ghent Malmo Accra Perth".split(),
-    "country": "Spain Norway Kenya Japan Chile Poland Canada India Egypt Peru Greece Iceland Ghana Turkey Vietnam Brazil".split(),
-    "language": "english spanish german french italian polish arabic hindi japanese swahili dutch greek turkish korean".split(),
+    "country": "Spain Norway Kenya Japan Chile Poland Canada India Egypt Peru "
+    "Greece Iceland Ghana Turkey Vietnam Brazil".split(),
+    "language": "english spanish german french italian polish arabic hindi japanese "
+    "swahili dutch greek turkish korean".split(),
     "currency": "EUR USD GBP JPY CHF SEK INR BRL CAD PLN".split(),
     "color": "red blue green yellow black white purple orange grey brown silver pink".split(),
     "animal": "dog cat rabbit parrot hamster horse turtle goat canary ferret snake pony".split(),
-    "food": "pasta salad rice soup bread cheese tofu salmon lentils pancakes apples beans curry pizza dumplings".split(),
+    "food": "pasta salad rice soup bread cheese tofu salmon lentils pancakes "
+    "apples beans curry pizza dumplings".split(),
     "weekday": "monday tuesday wednesday thursday friday saturday sunday".split(),
     "month": "january february march april may june july august september october november december".split(),
     "company": "Acme Nordwind Solaris Bluepeak Verdano Kestrel Omnia Halden Tarkett Lumen Orbis Fjordly".split(),
-    "product": "lamp kettle backpack printer headphones blanket keyboard tent bottle charger jacket scooter desk mixer".split(),
+    "product": "lamp kettle backpack printer headphones blanket keyboard tent bottle "
+    "charger jacket scooter desk mixer".split(),
     "word": "river garden silver winter harbor thunder pepper lantern maple copper velvet meadow cotton marble".split(),
 }
 _ADJECTIVES = "quiet broken golden last hidden burning northern empty bright slow second distant wild paper".split()
 _NOUNS = "river house summer letter mountain garden mirror train ocean bird road winter stone song window".split()
 _STREETS = "oak mill church station park harbor king garden lake bridge market hill".split()
 _PHRASES = (
-    "the door does not close", "call me back later", "we ran out of milk", "meeting moved to noon", "it smells like smoke",
+    "the door does not close", "call me back later", "we ran out of milk", "meeting moved to noon",
+    "it smells like smoke",
     "bring two chairs", "left side is loose", "happy birthday to you", "water the plants", "no nuts in it",
     "ask for the manager", "keep it very short", "the screen stays dark", "size was too small", "doors open at eight",
 )  # fmt: skip
@@ -67,7 +75,7 @@ def _code(rng: random.Random) -> str:
     return f"{letters}{rng.randint(10, 9999)}"
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[random.Random], str]] = {
     "place": lambda rng: f"{rng.randint(1, 99)} {rng.choice(_STREETS)} {rng.choice(['street', 'road', 'lane'])}",
     "title": lambda rng: f"{rng.choice(_ADJECTIVES)} {rng.choice(_NOUNS)}",
     "phrase": lambda rng: rng.choice(_PHRASES),

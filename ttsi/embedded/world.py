@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -95,10 +95,18 @@ def lexicon() -> tuple[str, ...]:
     return tuple(sorted({word for word in words(SLOT.sub("", text)) if len(word) > 2 and word.isalpha()}))
 
 
-def scene(source: Source, rng: random.Random) -> Scene:
-    """Draw the tools of one prompt."""
+def scene(source: Source, rng: random.Random, renamed: float = 0.0, blended: float = 0.0) -> Scene:
+    """Draw the tools of one prompt.
+
+    Args:
+        renamed: share of scenes in which the content words of the tools' lines become other words, in the lines and
+            in every phrasing alike. Then only matching helps, and no memory of the domain.
+        blended: share of the invented words that are two words' halves, which no tokenizer holds in one piece.
+    """
     count = rng.choice([1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8])
-    pool = _invented(count + 1, rng) if source == "invented" else _from_domains(source, count + 1, rng)
+    pool = _invented(count + 1, rng, blended) if source == "invented" else _from_domains(source, count + 1, rng)
+    if renamed and rng.random() < renamed:
+        pool = _rename(pool, rng, blended)
     opaque = rng.random() < 0.3
     offers = tuple(_offer(tool, domain, opaque, rng) for tool, domain in pool)
     shown = offers[: max(1, min(count, len(offers) - 1))]
@@ -120,6 +128,20 @@ def _from_domains(source: Source, count: int, rng: random.Random) -> list[tuple[
     return (mine + rng.sample(fill, len(fill)))[:count]
 
 
+def _rename(pool: list[tuple[DomainTool, str]], rng: random.Random, blended: float) -> list[tuple[DomainTool, str]]:
+    lines = sorted({word for tool, _ in pool for word in words(tool.does)})
+    other = {word: _word(rng, blended) for word in lines}
+
+    def swap(text: str) -> str:
+        parts = re.split(r"(\{[^{}]*\}|[^\W_]+)", text)
+        return "".join(other.get(part, part) for part in parts)
+
+    return [
+        (replace(t, name=swap(t.name), does=swap(t.does), short=swap(t.short), asks=tuple(map(swap, t.asks))), domain)
+        for t, domain in pool
+    ]
+
+
 def _offer(behind: DomainTool, domain: str, opaque: bool, rng: random.Random) -> Offer:
     name = values.made_up(rng) if opaque else behind.name
     fields = {argument.key: values.schema(argument.kind) for argument in behind.arguments}
@@ -128,36 +150,41 @@ def _offer(behind: DomainTool, domain: str, opaque: bool, rng: random.Random) ->
     return Offer(Tool(name, does, {"type": "object", "properties": fields, "required": required}), behind, domain)
 
 
-def _invented(count: int, rng: random.Random) -> list[tuple[DomainTool, str]]:
-    shared = _word(rng)
-    return [(_invent(shared if rng.random() < 0.5 else None, rng), "invented") for _ in range(count)]
+def _invented(count: int, rng: random.Random, blended: float) -> list[tuple[DomainTool, str]]:
+    shared = _word(rng, blended)
+    return [(_invent(shared if rng.random() < 0.5 else None, rng, blended), "invented") for _ in range(count)]
 
 
-def _word(rng: random.Random) -> str:
+def _word(rng: random.Random, blended: float) -> str:
+    if blended and rng.random() < blended:
+        first, second = rng.choice(lexicon()), rng.choice(lexicon())
+        return first[: rng.randint(2, 4)] + second[-rng.randint(2, 4) :]
     return values.made_up(rng) if rng.random() < 0.25 else rng.choice(lexicon())
 
 
-def _invent(shared: str | None, rng: random.Random) -> DomainTool:
-    own = [_word(rng) for _ in range(rng.randint(2, 5))]
+def _invent(shared: str | None, rng: random.Random, blended: float) -> DomainTool:
+    own = [_word(rng, blended) for _ in range(rng.randint(2, 5))]
     line = own if shared is None else [*own[:1], shared, *own[1:]]
     joiner = rng.choice(["", "", "the ", "a "])
     does = " ".join([line[0], joiner + line[1], *line[2:]])
-    keys = rng.sample([_key(rng) for _ in range(8)], rng.choice([0, 1, 1, 2, 2, 3]))
-    arguments = tuple(Argument(key, _kind(rng), rng.random() < 0.2) for key in dict.fromkeys(keys))
+    keys = rng.sample([_key(rng, blended) for _ in range(8)], rng.choice([0, 1, 1, 2, 2, 3]))
+    arguments = tuple(Argument(key, _kind(rng, blended), rng.random() < 0.2) for key in dict.fromkeys(keys))
     name = "_".join(rng.sample(own, min(2, len(own)))) if rng.random() < 0.5 else values.made_up(rng)
     short = " ".join([own[0], *rng.sample(own[1:], rng.randint(1, len(own) - 1))]) if len(own) > 1 else own[0]
     return DomainTool(name, does, short, arguments, ())
 
 
-def _key(rng: random.Random) -> str:
-    parts = [_word(rng) for _ in range(rng.choice([1, 1, 2]))]
+def _key(rng: random.Random, blended: float) -> str:
+    parts = [_word(rng, blended) for _ in range(rng.choice([1, 1, 2]))]
     return "_".join(parts).lower()
 
 
-def _kind(rng: random.Random) -> Any:
+def _kind(rng: random.Random, blended: float) -> Any:
     roll = rng.random()
     if roll < 0.5:
-        return rng.choice(["person", "city", "title", "word", "code", "date", "time", "digits4", "phrase", "place", "email", "food"])
+        return rng.choice(
+            ["person", "city", "title", "word", "code", "date", "time", "digits4", "phrase", "place", "email", "food"]
+        )
     if roll < 0.65:
         return {"int": [1, rng.choice([10, 100, 2000])]}
     if roll < 0.74:
@@ -165,10 +192,10 @@ def _kind(rng: random.Random) -> Any:
     if roll < 0.8:
         return "bool"
     if roll < 0.9:
-        return [_word(rng) for _ in range(rng.randint(2, 4))]
+        return [_word(rng, blended) for _ in range(rng.randint(2, 4))]
     if roll < 0.95:
         return {"list": rng.choice(["person", "word", "food", "city"])}
-    return {"object": {_key(rng): "city", _key(rng): {"int": [1, 50]}}}
+    return {"object": {_key(rng, blended): "city", _key(rng, blended): {"int": [1, 50]}}}
 
 
 def exchange(offer: Offer, way: Way, rng: random.Random, asks: int | None = None) -> Exchange:
@@ -190,9 +217,7 @@ def _draw_arguments(arguments: Sequence[Argument], rng: random.Random) -> dict[s
     return {a.key: values.draw(a.kind, rng) for a in arguments if not a.optional or rng.random() < 0.5}
 
 
-def _core(
-    tool: DomainTool, way: Way, given: dict[str, Any], rng: random.Random, asks: int | None
-) -> tuple[str, int]:
+def _core(tool: DomainTool, way: Way, given: dict[str, Any], rng: random.Random, asks: int | None) -> tuple[str, int]:
     if (way.skeleton is None or not given) and tool.asks:
         fitting = [i for i, ask in enumerate(tool.asks[:asks]) if slots(ask) >= set(given)]
         index = rng.choice(fitting or list(range(len(tool.asks[:asks]))))

@@ -3,10 +3,10 @@
 Inputs: the unsure inputs with their awareness, and a writer: the model itself (TT-SI) or a teacher (TT-D). Outputs: per
 input, every example written, kept or refused with the reason, in order.
 
-The seed is the user's last request; the gold answer is not among the inputs. The paper writes K = 1 pair with an unpublished
-prompt and describes no check. Ours can write the call first, for each tool in turn, so that the label is right by
-construction and the writer does not only repeat its own mistake; what does not parse, fit the schema or state its values is
-refused.
+The seed is the user's last request; the gold answer is not among the inputs. The paper writes K = 1 pair with an
+unpublished prompt and describes no check. Ours can write the call first, for each tool in turn, so that the label is
+right by construction and the writer does not only repeat its own mistake; what does not parse, fit the schema or state
+its values is refused.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def _call_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) ->
     requests, prefixes = [], []
     for job in jobs:
         prefix = "".join(writer.format.name_span(job.tool.name)) if job.tool else ""
-        grammar = call_then_text_grammar(writer.format, job.tool, job.item.tools, LEAD) if config.schema_grammar else None
+        grammar = (
+            call_then_text_grammar(writer.format, job.tool, job.item.tools, LEAD) if config.schema_grammar else None
+        )
         requests.append(_sample(_prompt(writer, job, config, prefix), job, config, grammar))
         prefixes.append(prefix)
     said = writer.generate(requests)

@@ -1,7 +1,8 @@
 """What did the writer write?
 
-Inputs: the writer's raw text. Outputs: an `Example`, refused with the reason when it cannot be read. Nothing is repaired.
-The paper does not say what happens to text that does not parse; ours keeps it in the record and does not train on it.
+Inputs: the writer's raw text. Outputs: an `Example`, refused with the reason when it cannot be read. Nothing is
+repaired. The paper does not say what happens to text that does not parse; ours keeps it in the record and does not
+train on it.
 """
 
 from __future__ import annotations

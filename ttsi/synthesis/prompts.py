@@ -41,14 +41,13 @@ _GENERAL = {
         "Here is a request that another user made:\n{seed}\n\n"
         "Write one new training example for the tools you have. First write a tool call in your usual format, with "
         "realistic argument values that differ from those in the request above. Then, on a new line that starts with "
-        '"Request:", write what a user would say, in a similar tone, to get exactly that call. Every argument value must '
-        "be stated in the request."
+        '"Request:", write what a user would say, in a similar tone, to get exactly that call. Every argument value '
+        "must be stated in the request."
     ),
     "query-first": WritingPrompt(
         "Here is a request that another user made:\n{seed}\n\n"
-        'Write one new training example for the tools you have. First write one line that starts with "Request:" and '
-        "says what another user could ask, similar in tone but with different details. Then, on a new line, write the tool "
-        "call in your usual format that answers it. Every argument value must be stated in the request."
+        'Write one new request for the tools you have, as one line that starts with "Request:". Let it be similar in '
+        "tone, with different details, and state every value that the tool needs."
     ),
 }
 

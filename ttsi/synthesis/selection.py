@@ -1,8 +1,8 @@
 """Which written examples are good enough to learn from?
 
-Inputs: one example, the input it was written for, the examples already kept. Outputs: None, or the first reason to refuse
-it. Checks: the call fits the tool's schema; the request is neither the seed nor a repetition; every argument value is
-stated in the request.
+Inputs: one example, the input it was written for, the examples already kept. Outputs: None, or the first reason to
+refuse it. Checks: the call fits the tool's schema; the request is neither the seed nor a repetition; every argument
+value is stated in the request.
 
 The paper trains on what was written, unchecked; set `grounded` to False and the schema check remains, since a call of a
 tool that does not exist teaches nothing.

@@ -1,0 +1,38 @@
+# What a checkout can do. `make` alone lists it; everything happens in .venv, nothing outside the tree is changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint fix clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.done ## create .venv with the package and what developing it needs, at the versions of constraints.txt
+
+# One stamp: the environment is made again, in place, when a requirement or a pin changes.
+.venv/.done: pyproject.toml constraints.txt
+	@echo "installing ttsi into .venv (the first time downloads torch: some minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: setup ## the base and TT-SI on the shipped benchmark with the shipped model; the run is kept in runs/demo
+	$(BIN)/ttsi run --output-dir runs/demo --clean
+
+test: lint ## lint, types, and every test that needs neither a GPU nor the network
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv, runs, builds and caches
+	rm -rf .venv runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -type d -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

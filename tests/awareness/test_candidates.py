@@ -1,0 +1,146 @@
+"""Do the right actions compete, in order, scored as the model would write them?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from ttsi.awareness import aware
+from ttsi.awareness.candidates import competing
+from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.ours import suffixes
+from ttsi.config import AwarenessConfig
+from ttsi.errors import ConfigError
+from ttsi.loop import passes
+from ttsi.models import Generation, Model, Prompt, Request
+from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Tool
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = (Tool("get_weather", "get the weather of a city", CITY), Tool("find_hotel", "find a hotel in a city", CITY))
+RAIN = Input("rain", (Message("user", "rain in Oslo?"),), TOOLS)
+BED = Input("bed", (Message("user", "a bed in Lima"),), TOOLS[1:])
+SAID = Answer("x", (), logprob=-2.0, min_logprob=-1.5, tokens=4)
+NAMES = AwarenessConfig(candidates="names")
+
+
+@dataclass
+class Fake:
+    """Scores by a rule and remembers what it was asked."""
+
+    rule: Callable[[str], float]
+    format: Format = FORMATS["hermes"]
+    requests: list[Request] = field(default_factory=list)
+    texts: list[Sequence[str]] = field(default_factory=list)
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        self.texts += continuations
+        return [[self.rule(text) for text in texts] for texts in continuations]
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        self.requests += requests
+        grammars = [request.grammar or "" for request in requests]
+        return [Generation(f"call {i}", 3, self.rule(text), -0.1, True) for i, text in enumerate(grammars)]
+
+
+def hotel_is_better(text: str) -> float:
+    return -0.5 if "find_hotel" in text else -1.5 if "get_weather" in text else -4.0
+
+
+def judge(model: Fake, inputs: Sequence[Input], config: AwarenessConfig) -> list[Awareness]:
+    """`aware`, for a fake that has only what awareness may use."""
+    spoken: Model = model  # type: ignore[assignment]
+    return aware(spoken, inputs, [SAID] * len(inputs), config)
+
+
+@pytest.mark.parametrize("kind", ["names", "calls"])
+def test_one_awareness_per_input_in_order(kind: str) -> None:
+    config = replace(NAMES, candidates=kind)  # type: ignore[arg-type]
+    model = Fake(hotel_is_better)
+    known = judge(model, [RAIN, BED, RAIN], config)
+    assert [{c.action for c in k.candidates} for k in known] == [
+        {"get_weather", "find_hotel"},
+        {"find_hotel"},
+        {"get_weather", "find_hotel"},
+    ]
+    assert known[0] == known[2] or kind == "calls"
+    assert judge(model, [], config) == []
+
+
+def test_names_are_scored_up_to_the_closing_quote() -> None:
+    model = Fake(hotel_is_better)
+    judge(model, [RAIN], NAMES)
+    [texts] = model.texts
+    assert texts == ['<tool_call>\n{"name": "get_weather"', '<tool_call>\n{"name": "find_hotel"']
+
+
+def test_whole_calls_are_written_under_a_grammar_of_one_tool_each() -> None:
+    model = Fake(hotel_is_better)
+    [known] = judge(model, [RAIN], AwarenessConfig())
+    assert [r.prompt for r in model.requests] == [Prompt(RAIN.messages, RAIN.tools)] * 2
+    for request, mine, other in zip(model.requests, TOOLS, reversed(TOOLS), strict=True):
+        assert request.grammar is not None
+        assert mine.name in request.grammar
+        assert other.name not in request.grammar
+        assert (request.temperature, request.adapter) == (0.0, None)
+    assert [(c.action, c.text, c.logprob) for c in known.candidates] == [
+        ("find_hotel", "call 1", -0.5),
+        ("get_weather", "call 0", -1.5),
+    ]
+
+
+def test_a_reasoning_family_may_use_any_reason_it_knows() -> None:
+    model = Fake(hotel_is_better, FORMATS["ours"])
+    judge(model, [BED], AwarenessConfig())
+    grammar = model.requests[0].grammar or ""
+    assert all(reason.strip() in grammar for reason in suffixes(TOOLS[1].description))
+    plain = Fake(hotel_is_better)
+    judge(plain, [BED], AwarenessConfig())
+    assert "a hotel in a city" not in (plain.requests[0].grammar or "")
+
+
+@pytest.mark.parametrize("kind", ["names", "calls"])
+@pytest.mark.parametrize(
+    ("family", "wanted", "competes"), [("ours", True, True), ("ours", False, False), ("hermes", True, False)]
+)
+def test_no_tool_competes_last_where_the_family_writes_it(kind: str, family: str, wanted: bool, competes: bool) -> None:
+    config = AwarenessConfig(candidates=kind, no_tool=wanted)  # type: ignore[arg-type]
+    spoken: Model = Fake(hotel_is_better, FORMATS[family])  # type: ignore[assignment]
+    [actions] = competing(spoken, [RAIN], config)
+    assert [action for action, _, _ in actions][2:] == ([NO_TOOL] if competes else [])
+
+
+def test_candidates_are_ranked_with_their_shares() -> None:
+    [known] = judge(Fake(hotel_is_better), [RAIN], NAMES)
+    first, second = known.candidates
+    assert (first.action, second.action) == ("find_hotel", "get_weather")
+    assert first.probability == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert first.probability + second.probability == pytest.approx(1.0)
+    assert known.value == pytest.approx(math.tanh(0.5))
+
+
+@pytest.mark.parametrize(("tau", "unsure"), [(0.95, True), (0.2, False)])
+def test_the_gate_is_the_deciding_measure_below_tau(tau: float, unsure: bool) -> None:
+    [known] = judge(Fake(hotel_is_better), [RAIN], replace(NAMES, tau=tau))
+    assert (known.tau, known.measure, known.unsure) == (tau, "margin", unsure)
+    [by_answer] = judge(Fake(hotel_is_better), [RAIN], replace(NAMES, measure="answer_min", tau=-1.0))
+    assert (by_answer.value, by_answer.unsure) == (-1.5, True)
+    assert by_answer.measures == known.measures
+
+
+@pytest.mark.parametrize(
+    ("gate", "unsure_passes", "sure_passes"), [("unsure", True, False), ("sure", False, True), ("all", True, True)]
+)
+def test_who_passes_the_gate(gate: str, unsure_passes: bool, sure_passes: bool) -> None:
+    unsure = Awareness((), "margin", 0.1, 0.95, unsure=True)
+    assert passes(unsure, gate) is unsure_passes
+    assert passes(replace(unsure, unsure=False), gate) is sure_passes
+
+
+def test_an_unknown_measure_is_named_before_anything_is_scored() -> None:
+    model = Fake(hotel_is_better)
+    with pytest.raises(ConfigError, match="did you mean 'margin'"):
+        judge(model, [RAIN], replace(NAMES, measure="margn"))
+    assert not model.texts

@@ -1,0 +1,98 @@
+"""Do the measures have their closed forms?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttsi.awareness.measures import MEASURES, Evidence, answer_mean, entropy, margin, softmax, top1
+
+LOGPROBS = st.lists(st.floats(-200.0, 0.0), min_size=1, max_size=8)
+
+
+def of(*logprobs: float) -> Evidence:
+    """Evidence about these candidates; nothing is known of the answer."""
+    return Evidence(logprobs, 0.0, 0.0, 1)
+
+
+@given(LOGPROBS)
+def test_shares_are_a_distribution_in_the_order_of_the_logprobs(logprobs: list[float]) -> None:
+    shares = softmax(logprobs)
+    assert sum(shares) == pytest.approx(1.0)
+    assert all(0.0 <= share <= 1.0 for share in shares)
+    assert shares[logprobs.index(max(logprobs))] == max(shares)
+
+
+@given(LOGPROBS, st.floats(-1000.0, 1000.0))
+def test_a_shift_changes_nothing(logprobs: list[float], shift: float) -> None:
+    moved = [value + shift for value in logprobs]
+    assert softmax(moved) == pytest.approx(softmax(logprobs), abs=1e-9)
+    for measure in (margin, top1, entropy):
+        assert measure(of(*moved)) == pytest.approx(measure(of(*logprobs)), abs=1e-9)
+
+
+@given(st.floats(-50.0, 0.0), st.floats(0.5, 5.0))
+def test_control_a_scale_does_change_the_shares(logprob: float, gap: float) -> None:
+    """Not everything leaves the shares as they are: the test above can fail."""
+    assert softmax([2 * logprob, 2 * (logprob - gap)]) != pytest.approx(softmax([logprob, logprob - gap]), abs=1e-9)
+
+
+@given(LOGPROBS)
+def test_measures_of_candidates_lie_between_zero_and_one(logprobs: list[float]) -> None:
+    for measure in (margin, top1, entropy):
+        assert -1e-9 <= measure(of(*logprobs)) <= 1.0 + 1e-9
+
+
+@given(st.floats(-50.0, 0.0), st.floats(-50.0, 0.0))
+def test_two_candidates_have_a_closed_form(a: float, b: float) -> None:
+    gap = abs(a - b)
+    assert margin(of(a, b)) == pytest.approx(math.tanh(gap / 2), abs=1e-9)
+    assert top1(of(a, b)) == pytest.approx(1 / (1 + math.exp(-gap)), abs=1e-9)
+
+
+@given(st.integers(2, 9), st.floats(-100.0, 0.0))
+def test_equal_candidates_are_the_least_sure(count: int, logprob: float) -> None:
+    even = of(*[logprob] * count)
+    assert margin(even) == pytest.approx(0.0)
+    assert top1(even) == pytest.approx(1 / count)
+    assert entropy(even) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", [margin, top1, entropy])
+def test_one_candidate_or_none_leaves_no_doubt(measure: Callable[[Evidence], float]) -> None:
+    assert measure(of(-3.0)) == measure(of()) == 1.0
+
+
+def test_an_impossible_candidate_has_no_share() -> None:
+    assert softmax([-1.0, -math.inf]) == [1.0, 0.0]
+    assert margin(of(-1.0, -math.inf)) == entropy(of(-1.0, -math.inf)) == 1.0
+
+
+@pytest.mark.parametrize("measure", [margin, top1, entropy])
+def test_a_wider_gap_is_surer(measure: Callable[[Evidence], float]) -> None:
+    values = [measure(of(-0.5, -0.5 - gap)) for gap in (0.0, 0.5, 2.0, 8.0)]
+    assert values == sorted(values)
+    assert len(set(values)) == len(values)
+
+
+def test_measures_of_the_answer_read_their_own_number() -> None:
+    evidence = Evidence((-1.0, -9.0), -6.0, -2.5, 4)
+    assert {name: MEASURES[name](evidence) for name in ("answer_logprob", "answer_mean", "answer_min")} == {
+        "answer_logprob": -6.0,
+        "answer_mean": -1.5,
+        "answer_min": -2.5,
+    }
+
+
+def test_an_empty_answer_has_a_mean() -> None:
+    assert answer_mean(Evidence((), 0.0, 0.0, 0)) == 0.0
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_measure_says_what_it_is_in_one_line(name: str) -> None:
+    header = (MEASURES[name].__doc__ or "").splitlines()
+    assert len(header[0]) > 20

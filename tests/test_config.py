@@ -1,0 +1,63 @@
+"""Are the settings what the paper says, and does the digest tell settings apart?"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from ttsi.config import METHOD_GLOSS, PRESETS, LoopConfig, digest, preset
+from ttsi.errors import ConfigError
+
+
+def test_the_papers_values() -> None:
+    paper = preset("ttsi-paper")
+    assert (paper.awareness.measure, paper.awareness.tau, paper.awareness.gate) == ("margin", 0.95, "unsure")
+    assert paper.synthesis.k == 1
+    learned = paper.adaptation
+    assert (learned.rank, learned.alpha, learned.lr, learned.epochs) == (8, 16.0, 1e-4, 5)
+    assert (learned.warmup_ratio, learned.schedule, learned.batch_size) == (0.03, "cosine", 1)
+
+
+def test_only_base_does_not_adapt() -> None:
+    assert {name for name in PRESETS if not preset(name).adapt} == {"base"}
+
+
+def test_in_context_changes_the_adaptation_alone() -> None:
+    ours, shown = preset("ttsi"), preset("ttsi-icl")
+    assert shown.adaptation.method == "in-context"
+    assert replace(shown, adaptation=ours.adaptation) == ours
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_method_changes_how_answers_are_decoded(name: str) -> None:
+    """Methods are compared with each other, and free decoding is never compared with constrained."""
+    assert preset(name).answer == LoopConfig().answer
+
+
+def test_every_method_has_a_gloss_and_every_gloss_a_method() -> None:
+    assert set(METHOD_GLOSS) == set(PRESETS)
+
+
+def test_a_wrong_method_gets_a_hint() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'ttsi-icl'"):
+        preset("ttsi-ilc")
+    with pytest.raises(ConfigError, match="choose one of: base, ttsi"):
+        preset("#")
+
+
+def test_equal_settings_have_equal_digests() -> None:
+    assert digest(preset("ttsi")) == digest(LoopConfig())
+    assert len(digest(LoopConfig())) == 16
+
+
+def test_control_every_knob_changes_the_digest() -> None:
+    config = LoopConfig()
+    digests = {digest(config), digest(replace(config, seed=1)), digest(replace(config, adapt=False))}
+    knobs = 0
+    for stage in ("awareness", "synthesis", "adaptation", "answer"):
+        settings = getattr(config, stage)
+        for knob in fields(settings):
+            knobs += 1
+            digests.add(digest(replace(config, **{stage: replace(settings, **{knob.name: "something else"})})))
+    assert len(digests) == knobs + 3
