@@ -25,8 +25,8 @@ CONTROL = ("<eos>", *ours.MARKS, "[TOOL_CALLS]")
 JSON_FAMILIES = ("hermes", "llama3", "mistral", "plain")
 
 
-def tool(name: str, properties: dict[str, Any], required: Sequence[str] = ()) -> Tool:
-    return Tool(name, "", normalise({"type": "object", "properties": properties, "required": list(required)}))
+def tool(name: str, properties: dict[str, Any], required: Sequence[str] = (), does: str = "") -> Tool:
+    return Tool(name, does, normalise({"type": "object", "properties": properties, "required": list(required)}))
 
 
 WEATHER = tool(
@@ -46,8 +46,9 @@ WEATHER = tool(
         },
     },
     ["city"],
+    does="show the weather of a city",
 )
-PING = tool("ping", {})
+PING = tool("ping", {}, does="see whether anybody is there")
 TOOLS = (PING, WEATHER)
 
 
@@ -102,13 +103,18 @@ ILLEGAL = [
 ]
 
 
+def _tool_of(call: ToolCall) -> Tool:
+    return next(tool for tool in TOOLS if tool.name == call.name)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_legal_call_passes(name: str) -> None:
     fmt = FORMATS[name]
     for call in LEGAL:
         assert problem(call, TOOLS) is None
         assert accepts(answer_grammar(fmt, TOOLS), fmt.render([call])), call
-        assert accepts(answer_grammar(fmt, TOOLS), fmt.render([call], "well, let me see")), call
+        words = "well, let me see" if name != "ours" else ours.suffixes(_tool_of(call).description)[-1]
+        assert accepts(answer_grammar(fmt, TOOLS), fmt.render([call], words)), call
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -123,7 +129,7 @@ def test_no_illegal_call_passes(name: str) -> None:
 def test_answers_may_hold_several_calls_or_none(name: str) -> None:
     fmt, grammar = FORMATS[name], answer_grammar(FORMATS[name], TOOLS)
     assert accepts(grammar, fmt.render(LEGAL))
-    assert accepts(grammar, "There is nothing to call,\n\nreally <b>nothing</b>.")
+    assert accepts(grammar, "There is nothing to call,\n\nreally <b>nothing</b>.") == (name != "ours")
     assert accepts(grammar, fmt.no_tool or "")
     assert not accepts(grammar, fmt.render(LEGAL) + " and so on")
     assert not accepts(grammar, fmt.render([LEGAL[1], ILLEGAL[0]]))
@@ -213,8 +219,17 @@ def test_whatever_the_mask_lets_through_is_a_legal_call(name: str) -> None:
 
 def test_our_calls_may_each_have_a_reason() -> None:
     grammar = answer_grammar(FORMATS["ours"], TOOLS)
-    assert accepts(grammar, ours.render(LEGAL[:2], [" first", " then"]))
-    assert not accepts(grammar, ours.render(LEGAL[:2], [" first", " then"]) + " behind")
+    reasons = [ours.suffixes(_tool_of(call).description)[-1] for call in LEGAL[:2]]
+    assert accepts(grammar, ours.render(LEGAL[:2], reasons))
+    assert not accepts(grammar, ours.render(LEGAL[:2], reasons) + " behind")
+
+
+def test_our_reason_quotes_the_line_of_the_tool_that_is_called() -> None:
+    grammar = answer_grammar(FORMATS["ours"], TOOLS)
+    mine, other = (ours.suffixes(tool.description)[0] for tool in (_tool_of(LEGAL[1]), _tool_of(LEGAL[0])))
+    assert accepts(grammar, ours.render([LEGAL[1]], [mine]))
+    assert not accepts(grammar, ours.render([LEGAL[1]], [other]))
+    assert not accepts(grammar, ours.render([LEGAL[1]], [" because"]))
 
 
 LEAD = "\nRequest: "

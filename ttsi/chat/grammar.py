@@ -3,9 +3,8 @@
 Inputs: a `Format` and the tools on offer. Outputs: a grammar as text, in llguidance's dialect of Lark, from which the
 engine makes a token mask. Strings only: nothing here imports llguidance.
 
-* `answer_grammar`: words, then any number of legal calls. * `tool_grammar`: exactly one call of exactly this tool.
-* `call_then_text_grammar`: the rest of an example that is written call first. * `localise`: for a tokenizer whose marks
-(such as [TOOL_CALLS]) are control tokens, which a grammar must name by id.
+`answer_grammar`: words, then any number of legal calls. `tool_grammar`: exactly one call of exactly this tool.
+`call_then_text_grammar`: the rest of an example written call first. `localise`: for marks that are control tokens.
 
 Legal means: an offered name, keys in the schema's order, required ones present, typed values, nothing unlisted, no free
 white space. What a mask cannot hold of a schema (`not`, `if`, look-ahead patterns ...) gives way to any JSON value of
@@ -28,7 +27,7 @@ from ttsi.types import Tool
 
 _ANY = "/(?s:.*)/"
 _BRACELESS_LINE = r"/[ \t]*([^{ \t\n][^\n]*)?/"
-"""A line that does not begin with a brace, which would begin a call in formats without marks."""
+"""A line without a brace at its beginning, which would begin a call in formats without marks."""
 _BRACELESS_LINES = r"/([ \t]*([^{ \t\n][^\n]*)?\n)*/"
 _REQUEST = r"/ ?[^\s][^\n]+[^\s]/"
 _COMPACT = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
@@ -49,11 +48,14 @@ _SAFE_PATTERN = re.compile(
 
 
 def answer_grammar(fmt: Format, tools: Sequence[Tool]) -> str:
-    """Words that begin no call, then zero or more legal calls, and nothing else."""
+    """Words that begin no call, then zero or more legal calls, and nothing else.
+
+    In our own format a call's words quote that tool's line, and words alone say that no tool fits.
+    """
     if not isinstance(fmt, JsonFormat):
-        # Each call may have its own reason in front of it; behind the last there is nothing.
-        start = f"start: words | (words ({_names(tools)}))+" if tools else "start: words"
-        return _text([start, f"words: {_ANY}", *_ours_calls(tools)])
+        calls = [f"{_reason(['', *ours.suffixes(tool.description)])} call_{i}" for i, tool in enumerate(tools)]
+        some = f"{_quoted(ours.NO_TOOL_TEXT)} | ({' | '.join(calls)})+" if tools else _ANY
+        return _text([f"start: {some}", *_ours_calls(tools)])
     if not tools:
         return _text(["start: WORDS", _words(fmt)])
     head, first = _head(fmt, tools)
@@ -71,8 +73,7 @@ def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str
     if not reasons:
         raise ValueError("tool_grammar needs at least one reason, which may be empty")
     behind = "\n" if isinstance(fmt, JsonFormat) else ""
-    texts = [_quoted(reason + behind) for reason in dict.fromkeys(reasons) if reason]
-    reason = f"({' | '.join(texts)}){'?' if '' in reasons else ''}" if texts else ""
+    reason = _reason([reason and reason + behind for reason in reasons])
     return _text([f"start: {reason} {_one_call(fmt, [tool])}", *_calls(fmt, [tool])])
 
 
@@ -112,12 +113,18 @@ def localise(grammar: str, special_ids: Mapping[str, int]) -> str:
 
 
 def _text(rules: Sequence[str]) -> str:
-    return "\n".join(" ".join(rule.split(" ")).rstrip() for rule in rules) + "\n"
+    return "\n".join(rule.rstrip() for rule in rules) + "\n"
 
 
 def _quoted(text: str) -> str:
     """A Lark literal; llguidance reads it as JSON, so a line break or a quotation mark cannot escape."""
     return json.dumps(text, ensure_ascii=False) if text else ""
+
+
+def _reason(reasons: Sequence[str]) -> str:
+    """One of the reasons, or nothing where "" is among them."""
+    texts = [_quoted(reason) for reason in dict.fromkeys(reasons) if reason]
+    return f"({' | '.join(texts)}){'?' if '' in reasons else ''}" if texts else ""
 
 
 def _names(tools: Sequence[Tool]) -> str:

@@ -45,8 +45,8 @@ class Mix:
     """From this row on: `renamed` scenes, and fewer requests that no tool fits in named domains. Before that change the
     model took the novelty of a domain for a sign that no tool fits (dev/log.md)."""
     third_phase: int = 48000
-    """From this row on: `blended` words. Every word of the training domains is one token, of a held-out domain two in five
-    are not; without blends the model cannot quote those (dev/log.md)."""
+    """From this row on: `blended` words. Every word in the lines of the training domains is one token, in the held-out
+    domains two in five are not; without blends the model cannot quote those (dev/log.md)."""
     renamed: float = 0.6
     """Share of training-domain scenes whose tools' words are replaced, from the second phase on."""
     blended: float = 0.5
