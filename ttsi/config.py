@@ -21,8 +21,8 @@ from ttsi.errors import ConfigError, unknown_name
 class AwarenessConfig:
     """H: is the model sure?"""
 
-    candidates: Literal["calls", "names"] = "calls"
-    """What competes: whole calls as the model would write them for each tool, or the tools' names."""
+    candidates: Literal["calls", "names"] = "names"
+    """What competes: the tools' names (begun calls), or whole calls as the model would write them."""
     no_tool: bool = True
     """Let "no tool" compete where the model's format says how it is written."""
     measure: str = "margin"

@@ -24,6 +24,7 @@ RAIN = Input("rain", (Message("user", "rain in Oslo?"),), TOOLS)
 BED = Input("bed", (Message("user", "a bed in Lima"),), TOOLS[1:])
 SAID = Answer("x", (), logprob=-2.0, min_logprob=-1.5, tokens=4)
 NAMES = AwarenessConfig(candidates="names")
+CALLS = AwarenessConfig(candidates="calls")
 
 
 @dataclass
@@ -78,7 +79,7 @@ def test_names_are_scored_up_to_the_closing_quote() -> None:
 
 def test_whole_calls_are_written_under_a_grammar_of_one_tool_each() -> None:
     model = Fake(hotel_is_better)
-    [known] = judge(model, [RAIN], AwarenessConfig())
+    [known] = judge(model, [RAIN], CALLS)
     assert [r.prompt for r in model.requests] == [Prompt(RAIN.messages, RAIN.tools)] * 2
     for request, mine, other in zip(model.requests, TOOLS, reversed(TOOLS), strict=True):
         assert request.grammar is not None
@@ -93,12 +94,23 @@ def test_whole_calls_are_written_under_a_grammar_of_one_tool_each() -> None:
 
 def test_a_reasoning_family_may_use_any_reason_it_knows() -> None:
     model = Fake(hotel_is_better, FORMATS["ours"])
-    judge(model, [BED], AwarenessConfig())
+    judge(model, [BED], CALLS)
     grammar = model.requests[0].grammar or ""
     assert all(reason.strip() in grammar for reason in suffixes(TOOLS[1].description))
     plain = Fake(hotel_is_better)
-    judge(plain, [BED], AwarenessConfig())
+    judge(plain, [BED], CALLS)
     assert "a hotel in a city" not in (plain.requests[0].grammar or "")
+
+
+def test_the_name_of_a_reasoning_family_is_summed_over_its_reasons() -> None:
+    model = Fake(hotel_is_better, FORMATS["ours"])
+    [known] = judge(model, [BED], replace(NAMES, no_tool=False))
+    [texts] = model.texts
+    assert texts == [f"{reason}<|call|> find_hotel<|args|>" for reason in suffixes(TOOLS[1].description)]
+    single = hotel_is_better(texts[0])
+    [candidate] = known.candidates
+    assert candidate.logprob == pytest.approx(single + math.log(len(texts)))
+    assert candidate.logprob > single  # control: one reason alone is less likely than any of several
 
 
 @pytest.mark.parametrize("kind", ["names", "calls"])

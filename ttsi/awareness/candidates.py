@@ -3,23 +3,24 @@
 Inputs: inputs with their tools. Outputs: for each input the competing actions as (action, text, summed
 log-probability in nats).
 
-    calls   for each tool, the likeliest call of it (greedy under a grammar that admits only that tool), scored
-    under the
-            unmasked model; a family that reasons first may use any reason it knows for that tool
-    names   for each tool, the begun call up to the closed name
+    names   for each tool, the begun call up to the closed name; where the family reasons first, summed over every
+            reason it knows for that tool: P(a) = sum over reasons r of P(r, name)
+    calls   for each tool, the likeliest call of it (greedy under a grammar that admits only that tool), scored under
+            the unmasked model; of several reasons the likeliest
 
-Where the family writes down that no tool fits, that text competes, too. The paper says only "each candidate action a_n
-(e.g. the available APIs)". Scoring names behind a reasoning that already names the tool would measure nothing: that is
-why a reason-first model is scored on whole strings.
+Where the family writes down that no tool fits, that text competes, too. The paper says only "each candidate action
+a_n (e.g. the available APIs)". Scoring names behind a reasoning that already names the tool would measure nothing:
+hence the sum over reasons. Whole calls add the doubt about argument values, but where values are long that doubt
+swamps the difference between tools: a softmax over sums of -30 and -50 is sure of the first (dev/log.md).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 from ttsi.chat.grammar import tool_grammar
-from ttsi.chat.ours import suffixes
 from ttsi.config import AwarenessConfig
 from ttsi.models import Model, Prompt, Request
 from ttsi.types import NO_TOOL, Input
@@ -37,14 +38,31 @@ def competing(model: Model, inputs: Sequence[Input], config: AwarenessConfig) ->
 
 def _names(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]:
     prompts = [Prompt(item.messages, item.tools) for item in inputs]
-    texts = [["".join(model.format.name_span(tool.name)) for tool in item.tools] for item in inputs]
-    actions = [[tool.name for tool in item.tools] for item in inputs]
+    written = [_begun_calls(model, item, no_tool) for item in inputs]
+    scores = model.score(prompts, [[text for _, text in texts] for texts in written])
+    return [_summed(texts, logprobs) for texts, logprobs in zip(written, scores, strict=True)]
+
+
+def _begun_calls(model: Model, item: Input, no_tool: bool) -> list[tuple[str, str]]:
+    """Every text to be scored with the action that it begins."""
+    spans = {tool.name: "".join(model.format.name_span(tool.name)) for tool in item.tools}
+    begun = [(tool.name, reason + spans[tool.name]) for tool in item.tools for reason in model.format.reasons(tool)]
     if no_tool and model.format.no_tool is not None:
-        for written, named in zip(texts, actions, strict=True):
-            written.append(model.format.no_tool)
-            named.append(NO_TOOL)
-    scores = model.score(prompts, texts)
-    return [list(zip(*row, strict=True)) for row in zip(actions, texts, scores, strict=True)]
+        begun.append((NO_TOOL, model.format.no_tool))
+    return begun
+
+
+def _summed(texts: Sequence[tuple[str, str]], logprobs: Sequence[float]) -> Scored:
+    """One entry per action: its likeliest text, and the log of its texts' summed probability."""
+    by_action: dict[str, list[tuple[float, str]]] = {}
+    for (action, text), logprob in zip(texts, logprobs, strict=True):
+        by_action.setdefault(action, []).append((logprob, text))
+    return [(action, max(found)[1], _log_sum_exp([value for value, _ in found])) for action, found in by_action.items()]
+
+
+def _log_sum_exp(values: Sequence[float]) -> float:
+    top = max(values)
+    return top if top == -math.inf else top + math.log(sum(math.exp(value - top) for value in values))
 
 
 def _calls(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]:
@@ -62,11 +80,7 @@ def _calls(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]
 
 
 def _grammars(model: Model, item: Input, no_tool: bool) -> list[tuple[str, str]]:
-    reasoned = model.format.name == "ours"
-    grammars = [
-        (tool.name, tool_grammar(model.format, tool, suffixes(tool.description) if reasoned else ("",)))
-        for tool in item.tools
-    ]
+    grammars = [(tool.name, tool_grammar(model.format, tool, model.format.reasons(tool))) for tool in item.tools]
     if no_tool and model.format.no_tool is not None:
         grammars.append((NO_TOOL, f"start: {json.dumps(model.format.no_tool)}"))
     return grammars

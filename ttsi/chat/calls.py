@@ -81,6 +81,10 @@ class Format(Protocol):
         """The words before a call of `tool` where the family was trained to write some, else ""."""
         ...
 
+    def reasons(self, tool: Tool) -> tuple[str, ...]:
+        """Everything that `reason` could be for this tool; ("",) where nothing is written."""
+        ...
+
 
 @dataclass(frozen=True)
 class OursFormat:
@@ -115,6 +119,10 @@ class OursFormat:
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
         """A quotation of the tool's own line (`ours.quote`)."""
         return ours.quote(tool, request, others)
+
+    def reasons(self, tool: Tool) -> tuple[str, ...]:
+        """Every quotation of the tool's own line."""
+        return ours.suffixes(tool.description)
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,10 @@ class JsonFormat:
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
         """No reason: these families call at once."""
         return ""
+
+    def reasons(self, tool: Tool) -> tuple[str, ...]:
+        """No words."""
+        return ("",)
 
 
 def _call(value: Any, key: str) -> ToolCall:

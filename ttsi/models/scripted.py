@@ -163,7 +163,7 @@ class DemoModel(_Scripted):
         if not prompt.tools:
             return "I have no tools for that."
         if _WRITING in asked:
-            return self._example(request, query_first=asked.rfind("First write one line") >= 0)
+            return self._example(request, query_first=request.prompt.prefix.startswith("Request:"))
         chosen = self._forced(request) or max(
             prompt.tools, key=lambda tool: _attraction(tool, prompt, self._lessons(request))
         )
