@@ -31,6 +31,7 @@ from ttsi.benchmarks.matching import lenient, strict, tool_choice
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig, SynthesisConfig, preset
 from ttsi.embedded import freeze
 from ttsi.embedded.world import Scene, exchange
+from ttsi.loop import passes
 from ttsi.models import Model
 from ttsi.models import load as load_model
 from ttsi.synthesis import synthesise
@@ -126,7 +127,15 @@ class Study:
         """One row per input."""
         config, source = settings(variant)
         rows = []
-        for group in self.batches():
+        for everyone in self.batches():
+            group = [sample for sample in everyone if passes(self.judged(sample, config), config.awareness.gate)]
+            spared = [sample for sample in everyone if sample not in group]
+            rows += [
+                {**self.row(variant, s, self.base[s.input.id], ()), "status": "spared", "seconds_training": 0.0}
+                for s in spared
+            ]
+            if not group:
+                continue
             items = [sample.input for sample in group]
             examples = self.examples(items, config, source)
             taught = items
@@ -149,6 +158,12 @@ class Study:
                 rows.append({**row, "status": tuned.adaptations[i].status, "seconds_training": seconds})
         return rows
 
+    def judged(self, sample: Sample, config: LoopConfig) -> Awareness:
+        """The input's awareness under the variant's measure and tau."""
+        known = self.known[sample.input.id]
+        value = known.measures[config.awareness.measure]
+        return replace(known, value=value, unsure=value < config.awareness.tau)
+
     def row(
         self, variant: str, sample: Sample, after: dict[str, Answer], examples: Sequence[Example]
     ) -> dict[str, Any]:
@@ -161,17 +176,18 @@ class Study:
                     row[f"{side}.{decoding}.{matcher.__name__}"] = bool(
                         answer.error is None and matcher(answer.calls, sample.gold or ())
                     )
-        for decoding, answer in self.base[name].items():
-            row[f"logprob.{decoding}"] = answer.logprob
+        for side, answers in (("base", self.base[name]), ("adapted", after)):
+            for decoding, answer in answers.items():
+                row[f"{side}.{decoding}.mean_logprob"] = answer.logprob / max(1, answer.tokens)
         refused = [example.refused for example in examples]
         row["kept"], row["written"] = refused.count(None), len(refused)
         row["reasons"] = [reason for reason in refused if reason]
         return {**row, "measures": dict(self.known[name].measures), "tags": dict(sample.tags)}
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Gain per variant, decoding and gate."""
-    from ttsi.reports.stats import auroc, paired_bootstrap
+def show(rows: Sequence[dict[str, Any]], measure: str, tau: float | None, strata: bool) -> None:
+    """Gain per variant, decoding and gate; without tau, unsure are the 30, 40, 50 and 65 % with the lowest measure."""
+    from ttsi.reports.stats import auroc
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -179,36 +195,63 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     for (split, variant), group in groups.items():
         seeds = sorted({row["seed"] for row in group})
         kept, written = sum(r["kept"] for r in group), max(1, sum(r["written"] for r in group))
-        print(f"\n{split} [{variant}] n={len(group)} seeds={seeds} valid examples {100 * kept / written:.1f} %")
+        print(f"\n{split} [{variant}] rows={len(group)} seeds={seeds} valid examples {100 * kept / written:.1f} %")
+        values = sorted(row["measures"][measure] for row in group)
+        taus = [tau] if tau is not None else [values[int(share * len(values))] for share in (0.3, 0.4, 0.5, 0.65)]
         for decoding in DECODINGS:
-            base = [r[f"base.{decoding}.strict"] for r in group]
-            new = [r[f"adapted.{decoding}.strict"] for r in group]
-            tools = [r[f"base.{decoding}.tool_choice"] for r in group]
-            wrong = [not b for b in base]
+            wrong = [not r[f"base.{decoding}.strict"] for r in group]
             scores = {m: auroc([-r["measures"][m] for r in group], wrong) for m in group[0]["measures"]}
-            print(f"  {decoding}: base {_pct(base)} tool {_pct(tools)} all {_pct(new)}", _short(scores))
-            for measure, share in (
-                ("margin", 0.5),
-                ("answer_logprob", 0.4),
-                ("answer_logprob", 0.5),
-                ("answer_logprob", 0.65),
-            ):
-                ranked = sorted(r["measures"][measure] for r in group)
-                tau = ranked[min(len(ranked) - 1, int(share * len(ranked)))]
-                gated = [n if r["measures"][measure] < tau else b for r, b, n in zip(group, base, new, strict=True)]
-                interval = paired_bootstrap(base, gated, seed=0)
+            tools = _mean(group, f"base.{decoding}.tool_choice")
+            print(
+                f"  {decoding}: base {_mean(group, f'base.{decoding}.strict'):.1f} tool {tools:.1f} AUROC",
+                _short(scores),
+            )
+            for limit in taus:
+                unsure = [r["measures"][measure] < limit for r in group]
                 print(
-                    f"    {measure} < {tau:.3f} ({share:.0%}): {_pct(gated)} gain {_gain(base, gated)}"
-                    f" [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+                    f"    {measure} < {limit:.3f} ({100 * sum(unsure) / len(unsure):.0f} %): ",
+                    _gain(group, decoding, unsure),
                 )
+            print("    all: ", _gain(group, decoding, [True] * len(group)))
+            if tau is not None:
+                unsure = [r["measures"][measure] < tau for r in group]
+                print("    sure only: ", _gain(group, decoding, [not flag for flag in unsure]))
+                if strata:
+                    _show_strata(group, decoding, unsure)
 
 
-def _pct(flags: Sequence[bool]) -> str:
-    return f"{100 * sum(flags) / len(flags):.1f}"
+def _show_strata(group: Sequence[dict[str, Any]], decoding: str, unsure: Sequence[bool]) -> None:
+    for tag in ("domain_seen", "phrasing_seen", "way", "lexical", "kind"):
+        for value in sorted({row["tags"][tag] for row in group}):
+            chosen = [i for i, row in enumerate(group) if row["tags"][tag] == value]
+            part = [group[i] for i in chosen]
+            print(f"      {tag}={value}: ", _gain(part, decoding, [unsure[i] for i in chosen]))
 
 
-def _gain(before: Sequence[bool], after: Sequence[bool]) -> str:
-    return f"{100 * (sum(after) - sum(before)) / len(before):+.2f}"
+def _gain(group: Sequence[dict[str, Any]], decoding: str, gate: Sequence[bool]) -> str:
+    """Scores and the paired gain; an input's seeds are averaged first, so that n is the number of inputs."""
+    from ttsi.reports.stats import paired_bootstrap
+
+    before, after = defaultdict(list), defaultdict(list)
+    for row, adapt in zip(group, gate, strict=True):
+        base = row[f"base.{decoding}.strict"]
+        before[row["id"]].append(base)
+        after[row["id"]].append(row[f"adapted.{decoding}.strict"] if adapt else base)
+    old = [sum(flags) / len(flags) for flags in before.values()]
+    new = [sum(flags) / len(flags) for flags in after.values()]
+    interval = paired_bootstrap(old, new, seed=0)
+    points = 100 * (sum(new) - sum(old)) / len(old)
+    per_seed = defaultdict(list)
+    for row, adapt in zip(group, gate, strict=True):
+        base, adapted_ = row[f"base.{decoding}.strict"], row[f"adapted.{decoding}.strict"]
+        per_seed[row["seed"]].append((adapted_ if adapt else base) - base)
+    seeds = " ".join(f"{100 * sum(v) / len(v):+.2f}" for _, v in sorted(per_seed.items()))
+    scores = f"{100 * sum(old) / len(old):.1f} -> {100 * sum(new) / len(new):.1f}"
+    return f"n={len(old)} {scores} {points:+.2f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}] seeds {seeds}"
+
+
+def _mean(group: Sequence[dict[str, Any]], key: str) -> float:
+    return 100 * sum(row[key] for row in group) / len(group)
 
 
 def _short(scores: dict[str, float | None]) -> str:
@@ -226,12 +269,15 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--variant", action="append", default=[])
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--measure", default=preset("ttsi").awareness.measure)
+    parser.add_argument("--tau", type=float)
+    parser.add_argument("--strata", action="store_true")
     given = parser.parse_args()
     done = [json.loads(line) for line in given.rows.read_text().splitlines()] if given.rows.exists() else []
     if given.variant:
         done += measure(given, done)
     if given.show or given.variant:
-        show(done)
+        show(done, given.measure, given.tau, given.strata)
 
 
 def measure(given: argparse.Namespace, done: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -240,11 +286,15 @@ def measure(given: argparse.Namespace, done: Sequence[dict[str, Any]]) -> list[d
     samples = load("toolworld" if given.split == "test" else "toolworld-validation", None).samples[: given.limit]
     have = {(row["variant"], row["seed"], row["split"], row["id"]) for row in done}
     new: list[dict[str, Any]] = []
+    before: Study | None = None
     for seed in given.seed or [0]:
         study = Study(model, given.split, samples, seed, given.batch_size)
         todo = [v for v in given.variant if any((v, seed, given.split, s.input.id) not in have for s in samples)]
-        if todo:
+        if todo and before is not None:
+            study.base, study.known = before.base, before.known
+        elif todo:
             study.prepare(settings(todo[0])[0])
+            before = study
         for variant in todo:
             started = time.perf_counter()
             rows = study.run(variant)

@@ -38,10 +38,13 @@ def test_the_story_has_every_part(ask: Any) -> None:
         assert part in said.out, part
 
 
+MARGIN = ("--awareness.measure", "margin", "--tau", "0.1")
+
+
 def test_a_sure_input_is_left_alone_unless_told(ask: Any) -> None:
-    sure = ask("Please book a flight now to Cairo", "--tau", "0.1")
+    sure = ask("Please book a flight now to Cairo", *MARGIN)
     assert "nothing was learned because the model is sure" in sure.out
-    anyway = ask("Please book a flight now to Cairo", "--tau", "0.1", "--adapt-anyway")
+    anyway = ask("Please book a flight now to Cairo", *MARGIN, "--adapt-anyway")
     assert "not below tau: sure" in anyway.out
     assert "temporary adapter learned" in anyway.out
 

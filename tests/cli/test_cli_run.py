@@ -10,6 +10,7 @@ import pytest
 
 from tests.worlds import row, write
 from ttsi import loop
+from ttsi.config import preset
 from ttsi.types import Episode, input_hash
 
 MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo")
@@ -25,7 +26,7 @@ def test_a_run_is_kept_and_shown(ttsi: Any, tmp_path: Path) -> None:
         assert part in said.out
     assert "8 of 8 inputs" in said.err
     config = json.loads((folder / "config.json").read_text())
-    assert config["settings"]["loop"]["awareness"]["tau"] == 0.95
+    assert config["settings"]["loop"]["awareness"]["tau"] == preset("ttsi").awareness.tau
     assert set(config) >= {"data", "model", "prompt", "versions", "digest", "machine"}
 
 
@@ -61,7 +62,7 @@ def test_a_used_folder_needs_resume_or_clean(ttsi: Any, tmp_path: Path) -> None:
     assert "holds other files" in ttsi(*MINE, "--output-dir", "other", "--clean").err
     changed = ttsi(*out, "--resume", "--tau", "0.5")
     assert changed.code == 2
-    assert "settings.loop.awareness.tau: 0.95 -> 0.5" in changed.err
+    assert f"settings.loop.awareness.tau: {preset('ttsi').awareness.tau} -> 0.5" in changed.err
 
 
 def test_data_that_changed_are_not_taken_for_the_same_run(ttsi: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ttsi.config import PRESETS, LoopConfig, preset
+from ttsi.config import PRESETS, preset
 
 PLAN = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--dry-run")
 
@@ -27,7 +27,7 @@ def loop_of(ttsi: Any, *arguments: str) -> dict[str, Any]:
 
 def test_each_tier_beats_the_next(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "ttsi", {"awareness": {"tau": 0.1}})
-    assert tau(ttsi, "--method", "base") == LoopConfig().awareness.tau
+    assert tau(ttsi, "--method", "base") == preset("base").awareness.tau
     assert tau(ttsi) == 0.1
     (tmp_path / "c.yaml").write_text("awareness:\n  tau: 0.2\n")
     assert tau(ttsi, "--config", "c.yaml") == 0.2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ttsi.config import preset
+from ttsi.config import AwarenessConfig, preset
 from ttsi.reports import tables
 from ttsi.runs.store import Row
 from ttsi.runs.summary import summarise
@@ -23,7 +23,7 @@ KEYS = [
 def config(method: str = "ttsi") -> dict[str, Any]:
     from dataclasses import asdict
 
-    settings = {"model": "m", "method": method, "loop": asdict(preset(method))}
+    settings = {"model": "m", "method": method, "loop": asdict(replace(preset(method), awareness=AwarenessConfig()))}
     return {"settings": settings, "data": {"benchmark": "b", "matcher": "strict"}}
 
 

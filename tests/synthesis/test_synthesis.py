@@ -129,9 +129,9 @@ def test_what_is_wrong_is_refused_with_the_reason(
 
 def test_a_repetition_is_refused_once_the_first_is_kept() -> None:
     same = after_the_name('{"city": "Rome"}', "weather in Rome")
-    [examples] = write(Writer(same), [RAIN], SynthesisConfig(k=2, tries=1))
+    [examples] = write(Writer(same), [RAIN], SynthesisConfig(k=2, tries=1, pointed=False))
     assert reasons(examples) == [None, "copy: the request was written before"]
-    each = write(Writer(same), [RAIN, BED], SynthesisConfig(k=1, tries=1))
+    each = write(Writer(same), [RAIN, BED], SynthesisConfig(k=1, tries=1, pointed=False))
     assert [reasons(examples) for examples in each] == [[None], [None]], "another input's examples are no repetition"
 
 
@@ -143,7 +143,7 @@ def test_a_call_where_no_tool_is_called_teaches_nothing() -> None:
 
 
 def test_control_unchecked_grounding_keeps_what_was_refused() -> None:
-    loose = SynthesisConfig(k=1, tries=1, grounded=False)
+    loose = SynthesisConfig(k=1, tries=1, grounded=False, pointed=False)
     [examples] = write(Writer(after_the_name('{"city": "Rome"}', "weather, please")), [RAIN], loose)
     assert reasons(examples) == [None]
 
@@ -248,5 +248,14 @@ def test_every_value_must_be_stated_but_booleans() -> None:
 def test_texts_are_compared_without_case_and_marks() -> None:
     assert normal("Rain, in Oslo?!") == normal("rain in  oslo")
     example = Example("RAIN in Oslo!", (ToolCall("get_weather", {"city": "Oslo"}),), "")
-    assert refusal(example, RAIN, [], grounded=True) == "copy: the request is the input itself"
-    assert refusal(replace(example, query="rain in Oslo now"), RAIN, [], grounded=True) is None
+    assert refusal(example, RAIN, [], TWO) == "copy: the request is the input itself"
+    assert refusal(replace(example, query="rain in Oslo now"), RAIN, [], TWO) is None
+
+
+def test_a_request_that_sounds_like_another_tool_is_refused() -> None:
+    rain = (ToolCall("get_weather", {"city": "Oslo"}),)
+    wrong = Example("find a hotel in Oslo", rain, "")
+    assert refusal(wrong, RAIN, [], TWO) == "pointed: the request sounds like find_hotel"
+    assert refusal(replace(wrong, query="get the weather of Oslo"), RAIN, [], TWO) is None
+    assert refusal(replace(wrong, query="umbrella, Oslo?"), RAIN, [], TWO) is None  # another way of saying it is kept
+    assert refusal(wrong, RAIN, [], replace(TWO, pointed=False)) is None  # control

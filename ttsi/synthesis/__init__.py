@@ -56,7 +56,7 @@ def synthesise(
         write = _call_first if config.order == "call-first" else _query_first
         for job, example in zip(jobs, write(writer, jobs, config), strict=True):
             kept = [other for other in written[job.number] if other.refused is None]
-            reason = example.refused or refusal(example, job.item, kept, config.grounded)
+            reason = example.refused or refusal(example, job.item, kept, config)
             written[job.number].append(replace(example, refused=reason))
     return [tuple(examples) for examples in written]
 

@@ -2,10 +2,10 @@
 
 Inputs: one example, the input it was written for, the examples already kept. Outputs: None, or the first reason to
 refuse it. Checks: the call fits the tool's schema; the request is neither the seed nor a repetition; every argument
-value is stated in the request.
+value is stated in the request; the request does not sound more like another tool.
 
-The paper trains on what was written, unchecked; set `grounded` to False and the schema check remains, since a call of a
-tool that does not exist teaches nothing.
+The paper trains on what was written, unchecked; set `grounded` and `pointed` to False and the schema check remains,
+since a call of a tool that does not exist teaches nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ttsi.chat.ours import leaves_of, words
 from ttsi.chat.schema import problem
-from ttsi.types import Example, Input, last_request
+from ttsi.config import SynthesisConfig
+from ttsi.types import Example, Input, Tool, last_request
 
 _GAPS = re.compile(r"[\W_]+")
 
 
-def refusal(example: Example, item: Input, kept: Sequence[Example], grounded: bool) -> str | None:
+def refusal(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
     """Why this example is refused, or None."""
     for call in example.calls:
         found = problem(call, item.tools)
@@ -30,7 +32,8 @@ def refusal(example: Example, item: Input, kept: Sequence[Example], grounded: bo
         return "copy: the request is the input itself"
     if any(normal(example.query) == normal(other.query) for other in kept):
         return "copy: the request was written before"
-    return ungrounded(example) if grounded else None
+    reason = ungrounded(example) if config.grounded else None
+    return reason or (misleading(example, item.tools) if config.pointed else None)
 
 
 def ungrounded(example: Example) -> str | None:
@@ -41,6 +44,24 @@ def ungrounded(example: Example) -> str | None:
             if f" {normal(str(value))} " not in said:
                 return f"grounded: the value of {key} is not in the request"
     return None
+
+
+def misleading(example: Example, tools: Sequence[Tool]) -> str | None:
+    """The tool that the request points at more than at the called one, as a reason.
+
+    A tool's line is its name, its description and its arguments' names; what counts is how many of its words the
+    request holds. A request that holds none of any line may be another way of saying it and is kept.
+    """
+    said = set(words(example.query))
+    shared = {tool.name: len(said & _line(tool)) for tool in tools}
+    called = max((shared.get(call.name, 0) for call in example.calls), default=0)
+    best = max(shared, key=lambda name: shared[name], default="")
+    return f"pointed: the request sounds like {best}" if best and shared[best] > called else None
+
+
+def _line(tool: Tool) -> set[str]:
+    keys = " ".join(key for key, _, _ in leaves_of(tool))
+    return set(words(f"{tool.name} {tool.description} {keys}"))
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
