@@ -115,7 +115,7 @@ def _required(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _validator(schema: Mapping[str, Any]) -> Any:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    from jsonschema import Draft202012Validator
     from referencing import Registry
 
     # An empty registry: by default a remote $ref would be fetched from the network.
