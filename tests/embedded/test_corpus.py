@@ -16,8 +16,6 @@ from ttsi.embedded.styles import trained_way
 from ttsi.embedded.world import HELD_OUT, TEST_NEVER, VALIDATION_NEVER, Scene, exchange, scene
 
 ROWS = 300
-LATE = 1_000_000
-"""A row so late that the mix of the first ones no longer holds."""
 SEEDS = {"write a call like: ", "write a request like: "}
 
 
@@ -76,7 +74,6 @@ def corpus(tokenizer: Any) -> Watched:
     """The corpus that training reads, with its first rows read."""
     watched = Watched(tokenizer, 384, banned_hashes())
     watched.rows(0, 0, ROWS)
-    watched.rows(0, LATE, ROWS // 2)
     return watched
 
 
@@ -90,12 +87,21 @@ def test_held_out_domains_are_written_and_never_answered(corpus: Watched) -> Non
 def test_the_strict_mix_never_meets_a_held_out_domain(tokenizer: Any) -> None:
     strict = Watched(tokenizer, 384, banned_hashes(), Mix(reverse=0.0))
     strict.rows(0, 0, 100)
-    strict.rows(0, LATE, 50)
     assert not (strict.answered | strict.written) & set(HELD_OUT)
 
 
+def test_before_the_fork_both_models_read_the_same_rows(tokenizer: Any) -> None:
+    fork = 40
+    main = Watched(tokenizer, 384, banned_hashes(), Mix(reverse_from=fork))
+    strict = Corpus(tokenizer, 384, banned_hashes(), Mix(reverse=0.0))
+    assert main.rows(0, 0, fork) == strict.rows(0, 0, fork)
+    assert not (main.answered | main.written) & set(HELD_OUT)
+    assert main.rows(0, fork, 20) != strict.rows(0, fork, 20), "the control: after it they differ"
+    assert main.written & set(HELD_OUT)
+
+
 def test_no_frozen_request_is_in_any_row(corpus: Watched) -> None:
-    said = requests(corpus, corpus.rows(0, 0, ROWS)) | requests(corpus, corpus.rows(0, LATE, ROWS // 2))
+    said = requests(corpus, corpus.rows(0, 0, ROWS))
     assert len(said) > ROWS
     assert not {request_hash(text) for text in said} & banned_hashes()
 
@@ -124,7 +130,7 @@ def test_control_another_seed_or_number_is_another_row(corpus: Watched) -> None:
 
 
 def test_rows_have_one_length_and_labels_are_the_next_token_of_the_same_piece(corpus: Watched) -> None:
-    for row in (*corpus.rows(3, 0, 60), *corpus.rows(3, LATE, 60)):
+    for row in corpus.rows(3, 0, 120):
         assert {len(column) for column in vars(row).values()} == {384}
         for at, label in enumerate(row.labels):
             if label != -100:

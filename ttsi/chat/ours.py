@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -148,25 +148,30 @@ def _typed(value: str, schema: Mapping[str, Any]) -> Any:
         return value
 
 
-def quote(tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
-    """The reason for calling `tool`: its description from a word that occurs in the request.
+def quote(
+    tool: Tool, request: str, others: Sequence[Tool] = (), speaks_of: Callable[[str, str], bool] = str.__eq__
+) -> str:
+    """The reason for calling `tool`: its description from a word that the request speaks of.
 
-    The word that fewest other tools on offer share wins, the later one among equals; without a common word, the last
-    content word of the description stands alone.
+    The word that fewest other tools on offer share wins; among equals one that occurs in the request before one that
+    it only `speaks_of`, then the later one. Where there is none, the last content word of the description stands alone.
     """
     spans = [match for match in _WORD.finditer(tool.description) if words(match.group())]
     if not spans:
         return ""
     asked = set(words(request))
     lines = [set(words(other.description)) for other in others if other.name != tool.name]
-    common = [span for span in spans if span.group().lower() in asked]
-    if not common:
-        return " " + tool.description[spans[-1].start() :]
 
-    def rarity(span: re.Match[str]) -> tuple[int, int]:
-        return sum(span.group().lower() in line for line in lines), -span.start()
+    def meant(span: re.Match[str]) -> bool:
+        return any(speaks_of(said, span.group().lower()) for said in asked)
 
-    return " " + tool.description[min(common, key=rarity).start() :]
+    def rarity(span: re.Match[str]) -> tuple[int, bool, int]:
+        word = span.group().lower()
+        return sum(word in line for line in lines), word not in asked, -span.start()
+
+    common = [span for span in spans if meant(span)]
+    start = min(common, key=rarity).start() if common else spans[-1].start()
+    return " " + tool.description[start:]
 
 
 def suffixes(description: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ttsi.chat.ours import quote, render
 from ttsi.embedded import conversations
+from ttsi.embedded.lexicon import related
 from ttsi.embedded.styles import Way, trained_way, writing_way
 from ttsi.embedded.world import REVERSE_ASKS, Exchange, Scene, Source, exchange, scene
 from ttsi.synthesis.prompts import LEAD, writing_prompt
@@ -37,22 +38,16 @@ class Mix:
     """Shares of the corpus."""
 
     invented: float = 0.40
-    reverse: float = 0.22
-    """Held-out domains, in writing only; 0 gives the strict model."""
-    writing: float = 0.28
+    reverse: float = 0.25
+    """Held-out domains, in writing only, from row `reverse_from` on; 0 gives the strict model."""
+    reverse_from: int = 0
+    writing: float = 0.25
     """Share of writing in the other scenes."""
-    second_phase: int = 32000
-    """From this row on: `renamed` scenes, and fewer requests that no tool fits in named domains. Before that change the
-    model took the novelty of a domain for a sign that no tool fits (dev/log.md)."""
-    third_phase: int = 48000
-    """From this row on: `blended` words. Every word in the lines of the training domains is one token, in the held-out
-    domains two in five are not; without blends the model cannot quote those (dev/log.md)."""
-    renamed: float = 0.6
-    """Share of training-domain scenes whose tools' words are replaced, from the second phase on."""
-    blended: float = 0.5
-    """Share of invented words that are halves of two words, in the third phase."""
-    familiar_no_tool: float = 0.2
-    """Share of the no-tool requests that are kept in training domains, from the second phase on."""
+    renamed: float = 0.4
+    """Share of training-domain scenes whose tools' words are replaced: without it, the model takes the novelty of a
+    domain for a sign that no tool fits (dev/log.md)."""
+    familiar_no_tool: float = 0.3
+    """Share of the no-tool requests that are kept in training domains, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -103,27 +98,29 @@ class Corpus:
                 return self._stretch(self._pack(pieces), rng)
 
     def _pieces(self, rng: random.Random, number: int) -> Iterator[Piece]:
-        source, writing = self._source(rng)
-        familiar = source == "training" and number >= self.mix.second_phase
-        blended = self.mix.blended if number >= self.mix.third_phase else 0.0
-        shown = scene(source, rng, self.mix.renamed if familiar else 0.0, blended)
+        source, writing = self._source(rng, number)
+        familiar = source == "training"
+        shown = scene(source, rng, renamed=self.mix.renamed if familiar else 0.0)
         no_tool = self.mix.familiar_no_tool if familiar else 1.0
+        first: list[int] = []
         used = 0
         for _ in range(12):
             write = writing or rng.random() < self.mix.writing
             piece = self._write(shown, source, rng) if write else self._answer(shown, rng, no_tool)
             if piece is None:
                 continue
-            used += len(piece.prompt) + len(piece.target)
             yield piece
-            if used > 6 * self.length:
+            first = first or piece.prompt
+            used += len(piece.prompt) - _common_prefix([first, piece.prompt]) + len(piece.target)
+            if used > self.length:
                 return
 
-    def _source(self, rng: random.Random) -> tuple[Source, bool]:
+    def _source(self, rng: random.Random, number: int) -> tuple[Source, bool]:
         roll = rng.random()
-        if roll < self.mix.reverse:
+        reverse = self.mix.reverse if number >= self.mix.reverse_from else 0.0
+        if roll < reverse:
             return "reverse", True
-        return ("invented", False) if roll < self.mix.reverse + self.mix.invented else ("training", False)
+        return ("invented", False) if rng.random() < self.mix.invented else ("training", False)
 
     def _answer(self, shown: Scene, rng: random.Random, no_tool: float) -> Piece | None:
         weights_by_kind = {**KIND_WEIGHTS, "no-tool": KIND_WEIGHTS["no-tool"] * no_tool}
@@ -218,7 +215,7 @@ def answer_text(shown: Scene, asked: Exchange) -> str:
     said = (
         " ".join(m.content for m in asked.messages if m.role == "user") if asked.kind == "clarified" else asked.request
     )
-    return render(asked.calls, [quote(tools[call.name], said, shown.tools) for call in asked.calls])
+    return render(asked.calls, [quote(tools[call.name], said, shown.tools, related) for call in asked.calls])
 
 
 def prompt_text(tokenizer: Any, messages: tuple[Message, ...], shown: Scene) -> str:

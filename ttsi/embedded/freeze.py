@@ -20,6 +20,8 @@ from typing import Any, Literal
 from ttsi.chat.ours import words
 from ttsi.embedded import conversations
 from ttsi.embedded.corpus import request_hash
+from ttsi.embedded.domains import all_domains
+from ttsi.embedded.lexicon import Words, words_of
 from ttsi.embedded.styles import Way, held_out_way, trained_way
 from ttsi.embedded.world import (
     REVERSE_ASKS,
@@ -35,6 +37,13 @@ DATA = Path(__file__).parent / "data"
 SIZES: dict[Literal["validation", "test"], int] = {"validation": 400, "test": 640}
 KINDS = {"single": 78, "clarified": 4, "follow-up": 6, "no-tool": 6, "two-calls": 6}
 SEEDS = {"validation": 11, "test": 12}
+WORDS_FROM = (
+    "astronomy", "calendar", "car_repair", "charity", "code_hosting", "email", "farm", "flights", "harbour",
+    "human_resources", "laundry", "lottery", "music", "news", "notes", "parcels", "pets", "pharmacy", "photos",
+    "real_estate", "restaurants", "school", "shopping", "smart_home", "stocks", "tax_office", "taxis", "theatre",
+    "translation", "weather",
+)  # fmt: skip
+"""The training domains of the day the files were frozen: the words of the invented tools in them come from these."""
 
 
 def rows(split: Literal["validation", "test"]) -> Iterator[dict[str, Any]]:
@@ -45,9 +54,11 @@ def rows(split: Literal["validation", "test"]) -> Iterator[dict[str, Any]]:
 def drawn(split: Literal["validation", "test"]) -> Iterator[tuple[dict[str, Any], Scene, Way]]:
     """The inputs of a split with what they were drawn from: the scene and the way of asking."""
     rng = random.Random(SEEDS[split])
+    known = all_domains()
+    invention = Words(words_of(known[name] for name in WORDS_FROM))
     seen: set[str] = set()
     while len(seen) < SIZES[split]:
-        shown = scene("invented" if rng.random() < 0.15 else split, rng)
+        shown = scene("invented" if rng.random() < 0.15 else split, rng, invention)
         way = held_out_way(split, rng) if rng.random() < 0.5 else trained_way(rng)
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         asked = conversations.draw(kind, shown, way, rng)

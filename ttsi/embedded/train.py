@@ -3,11 +3,13 @@
 From scratch, on the world's endless rows, with Muon for matrices and AdamW for the rest. Inputs: a folder for
 checkpoints and a number of steps. Outputs: a folder that `AutoModelForCausalLM` and `AutoTokenizer` load.
 
-    python -m ttsi.embedded.train --work-dir build/embedded --steps 12000     # resumes by itself
-    python -m ttsi.embedded.train --work-dir build/strict --steps 12000 --strict   # never sees the test domains
+    python -m ttsi.embedded.train --work-dir build/embedded     # resumes by itself
+    python -m ttsi.embedded.train --work-dir build/strict --strict --fork build/embedded/fork.pt
 
-The same seed gives the same rows; a resumed run continues with the row after the checkpoint. On 2 CPU cores 12,000
-steps of 8 x 384 tokens take about an hour and a quarter. Not in the paper, which started from Qwen2.5.
+The same seed gives the same rows; a resumed run continues with the row after the checkpoint. Both models read the same
+rows until `fork`, none of which holds anything of a held-out domain; after it only the first meets some of them, in
+writing. On 2 CPU cores 13,600 steps of 8 x 384 tokens take about an hour and a quarter. Not in the paper, which started
+from Qwen2.5.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 from ttsi.embedded.corpus import Corpus, Mix, Row
 from ttsi.embedded.freeze import banned_hashes
@@ -39,11 +41,11 @@ HELD_BACK_SEED = "held-back"
 class TrainingRun:
     """Everything that decides what the weights become."""
 
-    steps: int = 12000
+    steps: int = 13600
     rows: int = 8
     length: int = 384
     seed: int = 0
-    vocab_size: int = 2048
+    vocab_size: int = 4096
     hidden: int = 192
     layers: int = 4
     heads: int = 6
@@ -52,8 +54,10 @@ class TrainingRun:
     adam_lr: float = 3e-3
     warmup: int = 100
     decay_share: float = 2 / 3
+    fork: float = 0.75
+    """After this share of the steps, held-out domains are met in writing. The state of that moment is kept."""
     strict: bool = False
-    """Leave the held-out domains out of writing, too."""
+    """Never meet the held-out domains, not even in writing."""
 
 
 def build_tokenizer(run: TrainingRun) -> Any:
@@ -68,7 +72,7 @@ def build_tokenizer(run: TrainingRun) -> Any:
     def texts() -> Iterator[str]:
         rng = random.Random(run.seed)
         for number in range(12000):
-            shown = scene("training" if number % 2 else "invented", rng)
+            shown = scene("training" if number % 2 else "invented", rng, renamed=Mix.renamed)
             asked = exchange(rng.choice(shown.offers), trained_way(rng), rng)
             yield prompt_text(template, asked.messages, shown) + answer_text(shown, asked)
         yield from ["write a call like: write a request like:\nRequest: "] * 50
@@ -133,15 +137,21 @@ def tensors(rows: list[Row]) -> dict[str, Tensor]:
     }
 
 
-def weighted_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Weighted mean cross entropy (nats) and the logits `[rows, T, V]`; labels are already shifted."""
-    logits_BTV = model(
+def weighted_loss(model: Any, body: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Weighted mean cross entropy (nats), and where the first choice is not the label `[rows, T]`.
+
+    The vocabulary head runs at labelled positions only, a quarter of all. `body` is the compiled `model.model`.
+    """
+    hidden_BTD = body(
         input_ids=batch["ids"], attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
-    ).logits
-    nll_BT = functional.cross_entropy(
-        logits_BTV.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=-100, reduction="none"
-    ).view_as(batch["weights"])
-    return (nll_BT * batch["weights"]).sum() / batch["weights"].sum(), logits_BTV
+    ).last_hidden_state
+    labelled_BT = batch["labels"] != -100
+    labels_N, weights_N = batch["labels"][labelled_BT], batch["weights"][labelled_BT]
+    logits_NV = model.lm_head(hidden_BTD[labelled_BT]).float()
+    nll_N = functional.cross_entropy(logits_NV, labels_N, reduction="none")
+    wrong_BT = torch.zeros_like(labelled_BT)
+    wrong_BT[labelled_BT] = logits_NV.argmax(-1) != labels_N
+    return (nll_N * weights_N).sum() / weights_N.sum(), wrong_BT
 
 
 def optimizers(model: Any, run: TrainingRun) -> list[torch.optim.Optimizer]:
@@ -149,7 +159,7 @@ def optimizers(model: Any, run: TrainingRun) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     muon = torch.optim.Muon(matrices, lr=run.muon_lr, adjust_lr_fn="match_rms_adamw", ns_steps=4, weight_decay=0.01)
-    adam = torch.optim.AdamW(others, lr=run.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+    adam = torch.optim.AdamW(others, lr=run.adam_lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     return [muon, adam]
 
 
@@ -166,9 +176,8 @@ def progress_report(model: Any, batches: list[dict[str, Tensor]]) -> dict[str, f
     model.eval()
     with torch.no_grad():
         for batch in batches:
-            loss, logits_BTV = weighted_loss(model, batch)
+            loss, wrong_BT = weighted_loss(model, model.model, batch)
             losses.append(loss.item())
-            wrong_BT = (logits_BTV.argmax(-1) != batch["labels"]) & (batch["labels"] != -100)
             for wrong_T, answers_T in zip(wrong_BT, batch["answers"], strict=True):
                 pieces = [wrong_T[answers_T == number] for number in answers_T.unique().tolist() if number]
                 total += len(pieces)
@@ -195,6 +204,16 @@ def held_back(corpus: Corpus, run: TrainingRun) -> list[dict[str, Tensor]]:
     return batches
 
 
+class _Batches(Dataset[dict[str, Tensor]]):
+    """Batch `step` of a corpus, for a loader."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.corpus, self.run = trainer.corpus, trainer.run
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        return tensors(self.corpus.rows(self.run.seed, step * self.run.rows, self.run.rows))
+
+
 class Trainer:
     """One training run with its checkpoints; `fit` continues where the folder left off."""
 
@@ -205,7 +224,8 @@ class Trainer:
         self.tokenizer = self._tokenizer()
         self.model = build_model(run, self.tokenizer)
         self.optimizers = optimizers(self.model, run)
-        mix = Mix(reverse=0.0) if run.strict else Mix()
+        self.fork_step = math.floor(run.fork * run.steps)
+        mix = Mix(reverse=0.0) if run.strict else Mix(reverse_from=self.fork_step * run.rows)
         self.corpus = Corpus(self.tokenizer, run.length, banned_hashes(), mix)
         self.step = 0
 
@@ -217,26 +237,27 @@ class Trainer:
             build_tokenizer(self.run).save_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder)
 
-    def resume(self) -> None:
-        """Load the last checkpoint, if there is one."""
-        path = self.work_dir / "last.pt"
+    def resume(self, fork: Path | None = None) -> None:
+        """Load the last checkpoint of the folder, else `fork`, the state of another run; without both, begin."""
+        last = self.work_dir / "last.pt"
+        path = last if last.exists() or fork is None else fork
         if path.exists():
             state = torch.load(path, weights_only=True)
             self.model.load_state_dict(state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.step = state["step"]
-            log.info("continuing at step %d", self.step)
+            log.info("continuing %s at step %d", path, self.step)
 
-    def save(self) -> None:
-        """Write the last checkpoint atomically."""
+    def save(self, name: str = "last.pt") -> None:
+        """Write a checkpoint atomically."""
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
         }
         torch.save(state, self.work_dir / "last.tmp")
-        (self.work_dir / "last.tmp").replace(self.work_dir / "last.pt")
+        (self.work_dir / "last.tmp").replace(self.work_dir / name)
 
     def export(self, folder: Path) -> None:
         """Write model, tokenizer and what they were made with, in the layout of transformers."""
@@ -247,36 +268,32 @@ class Trainer:
 
     def fit(self, keep: tuple[float, ...] = (0.5, 0.65, 0.8)) -> None:
         """Train to the end; keep the model at these shares of the way, too."""
-        self.resume()
-        compiled = torch.compile(self.model)
+        compiled = torch.compile(self.model.model)
         watched = held_back(self.corpus, self.run)
         kept = {math.floor(share * self.run.steps): share for share in keep}
         started, first = time.monotonic(), self.step
-        with ThreadPoolExecutor(1) as pool:
-            upcoming = pool.submit(self._batch, self.step)
-            while self.step < self.run.steps:
-                batch = upcoming.result()
-                upcoming = pool.submit(self._batch, self.step + 1)
-                loss = self._update(compiled, batch)
-                self.step += 1
-                if self.step % 50 == 0:
-                    self._say(loss, (time.monotonic() - started) / (self.step - first))
-                if self.step % 500 == 0:
-                    log.info("step %d held back: %s", self.step, progress_report(self.model, watched))
-                    self.save()
-                if self.step in kept:
-                    self.export(self.work_dir / f"at-{kept[self.step]:.2f}")
+        # A process of its own: a thread would hold the interpreter's lock while this one needs it.
+        coming = DataLoader(_Batches(self), batch_size=None, sampler=range(first, self.run.steps), num_workers=1)
+        for batch in coming:
+            loss = self._update(compiled, batch)
+            self.step += 1
+            if self.step % 50 == 0:
+                self._say(loss, (time.monotonic() - started) / (self.step - first))
+            if self.step % 500 == 0:
+                log.info("step %d held back: %s", self.step, progress_report(self.model, watched))
+                self.save()
+            if self.step == self.fork_step:
+                self.save("fork.pt")
+            if self.step in kept:
+                self.export(self.work_dir / f"at-{kept[self.step]:.2f}")
         self.save()
         self.export(self.work_dir / "final")
-
-    def _batch(self, step: int) -> dict[str, Tensor]:
-        return tensors(self.corpus.rows(self.run.seed, step * self.run.rows, self.run.rows))
 
     def _update(self, compiled: Any, batch: dict[str, Tensor]) -> float:
         for optimizer, peak in zip(self.optimizers, (self.run.muon_lr, self.run.adam_lr), strict=True):
             optimizer.param_groups[0]["lr"] = peak * rate(self.step, self.run)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss, _ = weighted_loss(compiled, batch)
+            loss, _ = weighted_loss(self.model, compiled, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -297,9 +314,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=TrainingRun.steps)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--strict", action="store_true", help="never show the held-out domains, not even in writing")
+    parser.add_argument("--fork", type=Path, help="begin with this state: fork.pt of a run that is not strict, yet")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    Trainer(TrainingRun(steps=given.steps, seed=given.seed, strict=given.strict), given.work_dir).fit()
+    trainer = Trainer(TrainingRun(steps=given.steps, seed=given.seed, strict=given.strict), given.work_dir)
+    trainer.resume(given.fork)
+    trainer.fit()
 
 
 if __name__ == "__main__":

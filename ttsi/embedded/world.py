@@ -16,11 +16,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from ttsi.chat.ours import words
 from ttsi.embedded import values
 from ttsi.embedded.domains import (
     OPTIONAL_PART,
@@ -31,6 +30,8 @@ from ttsi.embedded.domains import (
     all_domains,
     slots,
 )
+from ttsi.embedded.invention import INVENTED, Pool, invent, rename
+from ttsi.embedded.lexicon import Words, heads, words_of
 from ttsi.embedded.styles import Way
 from ttsi.types import Message, Tool, ToolCall
 
@@ -89,32 +90,32 @@ def training_domains() -> list[Domain]:
 
 
 @lru_cache
-def lexicon() -> tuple[str, ...]:
-    """Words of the training domains, for invented tools."""
-    text = " ".join(f"{t.does} {' '.join(t.asks)}" for d in training_domains() for t in d.tools)
-    return tuple(sorted({word for word in words(SLOT.sub("", text)) if len(word) > 2 and word.isalpha()}))
+def training_words() -> Words:
+    """Words for the invented tools of training: the heads of the thesaurus and the words of the training domains."""
+    known = sorted({*heads(), *words_of(training_domains())})
+    return Words(tuple(known), blended=0.25, paraphrased=0.4)
 
 
-def scene(source: Source, rng: random.Random, renamed: float = 0.0, blended: float = 0.0) -> Scene:
+def scene(source: Source, rng: random.Random, invention: Words | None = None, renamed: float = 0.0) -> Scene:
     """Draw the tools of one prompt.
 
     Args:
-        renamed: share of scenes in which the content words of the tools' lines become other words, in the lines and
-            in every phrasing alike. Then only matching helps, and no memory of the domain.
-        blended: share of the invented words that are two words' halves, which no tokenizer holds in one piece.
+        invention: where new words come from; by default those of training.
+        renamed: share of scenes in which the tools' words are replaced (`invention.rename`).
     """
     count = rng.choice([1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8])
-    pool = _invented(count + 1, rng, blended) if source == "invented" else _from_domains(source, count + 1, rng)
+    new = invention or training_words()
+    pool = invent(count + 1, rng, new) if source == INVENTED else _from_domains(source, count + 1, rng)
     if renamed and rng.random() < renamed:
-        pool = _rename(pool, rng, blended)
+        pool = rename(pool, rng, new)
     opaque = rng.random() < 0.3
-    offers = tuple(_offer(tool, domain, opaque, rng) for tool, domain in pool)
+    offers = _offers(pool, opaque, rng)
     shown = offers[: max(1, min(count, len(offers) - 1))]
     absent = offers[len(shown) :]
     return Scene(tuple(rng.sample(shown, len(shown))), absent)
 
 
-def _from_domains(source: Source, count: int, rng: random.Random) -> list[tuple[DomainTool, str]]:
+def _from_domains(source: Source, count: int, rng: random.Random) -> Pool:
     known = all_domains()
     names = {
         "training": [d.name for d in training_domains()],
@@ -128,18 +129,14 @@ def _from_domains(source: Source, count: int, rng: random.Random) -> list[tuple[
     return (mine + rng.sample(fill, len(fill)))[:count]
 
 
-def _rename(pool: list[tuple[DomainTool, str]], rng: random.Random, blended: float) -> list[tuple[DomainTool, str]]:
-    lines = sorted({word for tool, _ in pool for word in words(tool.does)})
-    other = {word: _word(rng, blended) for word in lines}
-
-    def swap(text: str) -> str:
-        parts = re.split(r"(\{[^{}]*\}|[^\W_]+)", text)
-        return "".join(other.get(part, part) for part in parts)
-
-    return [
-        (replace(t, name=swap(t.name), does=swap(t.does), short=swap(t.short), asks=tuple(map(swap, t.asks))), domain)
-        for t, domain in pool
-    ]
+def _offers(pool: Pool, opaque: bool, rng: random.Random) -> tuple[Offer, ...]:
+    offers: dict[str, Offer] = {}
+    for behind, domain in pool:
+        offer = _offer(behind, domain, opaque, rng)
+        while offer.tool.name in offers:
+            offer = _offer(behind, domain, True, rng)
+        offers[offer.tool.name] = offer
+    return tuple(offers.values())
 
 
 def _offer(behind: DomainTool, domain: str, opaque: bool, rng: random.Random) -> Offer:
@@ -148,54 +145,6 @@ def _offer(behind: DomainTool, domain: str, opaque: bool, rng: random.Random) ->
     required = [argument.key for argument in behind.arguments if not argument.optional]
     does = behind.does.capitalize() if rng.random() < 0.15 else behind.does
     return Offer(Tool(name, does, {"type": "object", "properties": fields, "required": required}), behind, domain)
-
-
-def _invented(count: int, rng: random.Random, blended: float) -> list[tuple[DomainTool, str]]:
-    shared = _word(rng, blended)
-    return [(_invent(shared if rng.random() < 0.5 else None, rng, blended), "invented") for _ in range(count)]
-
-
-def _word(rng: random.Random, blended: float) -> str:
-    if blended and rng.random() < blended:
-        first, second = rng.choice(lexicon()), rng.choice(lexicon())
-        return first[: rng.randint(2, 4)] + second[-rng.randint(2, 4) :]
-    return values.made_up(rng) if rng.random() < 0.25 else rng.choice(lexicon())
-
-
-def _invent(shared: str | None, rng: random.Random, blended: float) -> DomainTool:
-    own = [_word(rng, blended) for _ in range(rng.randint(2, 5))]
-    line = own if shared is None else [*own[:1], shared, *own[1:]]
-    joiner = rng.choice(["", "", "the ", "a "])
-    does = " ".join([line[0], joiner + line[1], *line[2:]])
-    keys = rng.sample([_key(rng, blended) for _ in range(8)], rng.choice([0, 1, 1, 2, 2, 3]))
-    arguments = tuple(Argument(key, _kind(rng, blended), rng.random() < 0.2) for key in dict.fromkeys(keys))
-    name = "_".join(rng.sample(own, min(2, len(own)))) if rng.random() < 0.5 else values.made_up(rng)
-    short = " ".join([own[0], *rng.sample(own[1:], rng.randint(1, len(own) - 1))]) if len(own) > 1 else own[0]
-    return DomainTool(name, does, short, arguments, ())
-
-
-def _key(rng: random.Random, blended: float) -> str:
-    parts = [_word(rng, blended) for _ in range(rng.choice([1, 1, 2]))]
-    return "_".join(parts).lower()
-
-
-def _kind(rng: random.Random, blended: float) -> Any:
-    roll = rng.random()
-    if roll < 0.5:
-        return rng.choice(
-            ["person", "city", "title", "word", "code", "date", "time", "digits4", "phrase", "place", "email", "food"]
-        )
-    if roll < 0.65:
-        return {"int": [1, rng.choice([10, 100, 2000])]}
-    if roll < 0.74:
-        return {"number": [0.5, rng.choice([10, 500])]}
-    if roll < 0.8:
-        return "bool"
-    if roll < 0.9:
-        return [_word(rng, blended) for _ in range(rng.randint(2, 4))]
-    if roll < 0.95:
-        return {"list": rng.choice(["person", "word", "food", "city"])}
-    return {"object": {_key(rng, blended): "city", _key(rng, blended): {"int": [1, 50]}}}
 
 
 def exchange(offer: Offer, way: Way, rng: random.Random, asks: int | None = None) -> Exchange:

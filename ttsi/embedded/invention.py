@@ -1,0 +1,97 @@
+"""How are tools made up, and known ones disguised?
+
+Inputs: `Words` and a random generator. Outputs: `DomainTool` objects that no one has met before, made of random
+words and asked for by skeletons (`invent`), or the tools of a domain with other words in their lines and phrasings
+(`rename`). Where nothing can be remembered, only matching the request with the tools' lines helps: that is the skill
+to be learned.
+
+Not in the paper: part of the embedded model's world.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import replace
+from typing import Any
+
+from ttsi.chat.ours import words
+from ttsi.embedded import values
+from ttsi.embedded.domains import SLOT, Argument, DomainTool
+from ttsi.embedded.lexicon import Words, stand_in
+
+Pool = list[tuple[DomainTool, str]]
+"""Tools with the names of their domains."""
+INVENTED = "invented"
+
+
+def invent(count: int, rng: random.Random, source: Words) -> Pool:
+    """Made-up tools; half of them share one word, so that it tells nothing."""
+    shared = source.draw(rng)
+    return [(_tool(shared if rng.random() < 0.5 else None, rng, source), INVENTED) for _ in range(count)]
+
+
+def _tool(shared: str | None, rng: random.Random, source: Words) -> DomainTool:
+    own = [source.draw(rng) for _ in range(rng.randint(2, 5))]
+    line = own if shared is None else [*own[:1], shared, *own[1:]]
+    joiner = rng.choice(["", "", "the ", "a "])
+    does = " ".join([line[0], joiner + line[1], *line[2:]])
+    keys = rng.sample([_key(rng, source) for _ in range(8)], rng.choice([0, 1, 1, 2, 2, 3]))
+    arguments = tuple(Argument(key, _kind(rng, source), rng.random() < 0.2) for key in dict.fromkeys(keys))
+    name = "_".join(rng.sample(own, min(2, len(own)))) if rng.random() < 0.5 else values.made_up(rng)
+    short = " ".join([own[0], *rng.sample(own[1:], rng.randint(1, len(own) - 1))]) if len(own) > 1 else own[0]
+    return DomainTool(name, does, source.phrase(short, rng), arguments, ())
+
+
+def _key(rng: random.Random, source: Words) -> str:
+    parts = [source.draw(rng) for _ in range(rng.choice([1, 1, 2]))]
+    return "_".join(parts).lower()
+
+
+def _kind(rng: random.Random, source: Words) -> Any:
+    roll = rng.random()
+    if roll < 0.5:
+        return rng.choice(
+            ["person", "city", "title", "word", "code", "date", "time", "digits4", "phrase", "place", "email", "food"]
+        )
+    if roll < 0.65:
+        return {"int": [1, rng.choice([10, 100, 2000])]}
+    if roll < 0.74:
+        return {"number": [0.5, rng.choice([10, 500])]}
+    if roll < 0.8:
+        return "bool"
+    if roll < 0.9:
+        return [source.draw(rng) for _ in range(rng.randint(2, 4))]
+    if roll < 0.95:
+        return {"list": rng.choice(["person", "word", "food", "city"])}
+    return {"object": {_key(rng, source): "city", _key(rng, source): {"int": [1, 50]}}}
+
+
+def rename(pool: Pool, rng: random.Random, source: Words) -> Pool:
+    """The pool with other words for the content words of its lines, in the lines and in every phrasing alike.
+
+    Phrasings that share no word with the tool's line say nothing after that; they are left out where others remain.
+    """
+    lines = sorted({word for tool, _ in pool for word in words(tool.does)})
+    other = {word: source.draw(rng) for word in lines}
+    return [(_renamed(tool, other, rng, source), domain) for tool, domain in pool]
+
+
+def _renamed(tool: DomainTool, other: dict[str, str], rng: random.Random, source: Words) -> DomainTool:
+    mine = set(words(tool.does))
+    telling = tuple(ask for ask in tool.asks if mine & set(words(SLOT.sub("", ask)))) or tool.asks
+    heard = other
+    if source.paraphrased and rng.random() < source.paraphrased:
+        heard = {word: stand_in(new, rng) for word, new in other.items()}
+    return replace(
+        tool,
+        name=_swap(tool.name, other),
+        does=_swap(tool.does, other),
+        short=_swap(tool.short, heard),
+        asks=tuple(_swap(ask, heard) for ask in telling),
+    )
+
+
+def _swap(text: str, other: dict[str, str]) -> str:
+    parts = re.split(r"(\{[^{}]*\}|[^\W_]+)", text)
+    return "".join(other.get(part, part) for part in parts)
