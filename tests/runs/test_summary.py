@@ -85,6 +85,20 @@ def test_inputs_without_gold_have_no_score() -> None:
     assert (mixed["n"], mixed["metrics"]["graded"]) == (2, 1)
 
 
+def test_a_rule_is_counted_over_the_rows_that_it_judged() -> None:
+    # A row whose right calls nobody knows (BFCL's relevance) has the owners' verdict only.
+    judged = {"base": False, "adapted": True}
+    both = replace(row(0, True, True), grades={"strict": {"base": True, "adapted": True}, "official": judged})
+    alone = replace(row(1, True, True), grades={"official": judged})
+    given = config()
+    given["data"]["matcher"] = "official"
+    summary = summarise([both, alone], given)
+    assert (summary["base"]["score"], summary["adapted"]["score"]) == (0.0, 100.0)
+    assert summary["metrics"]["base.strict"] == 100.0
+    assert summary["metrics"]["base.official"] == 0.0
+    assert summary["metrics"]["graded"] == 2
+
+
 def test_a_failed_input_counts_and_is_shown() -> None:
     failed = row(1, False, False)
     failed = replace(failed, episode=replace(failed.episode, base=None, adapted=None, awareness=None, error="x: y"))

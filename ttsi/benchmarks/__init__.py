@@ -10,13 +10,22 @@ and known defects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 from ttsi.errors import ConfigError, unknown_name
 from ttsi.types import Input, ToolCall
+
+
+class Official(Protocol):
+    """The verdict of a benchmark's own scorer on one row."""
+
+    def __call__(self, calls: Sequence[ToolCall] | None) -> bool:
+        """Are these calls right? None when the answer could not be read as calls."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class Sample:
     """The right calls in any order; an empty tuple means "call nothing"; None means that nobody knows."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Strata for the report, such as {"kind": "single"}."""
+    official: Official | None = None
+    """The owners' rule for this row; None where it is one of `ttsi.benchmarks.matching.MATCHERS` or cannot be run."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ class Benchmark:
     source: str
     """Where the data came from: a path or an address."""
     matcher: str = "strict"
-    """The headline's rule, one of `ttsi.benchmarks.matching.MATCHERS`; the other rules are reported beside it."""
+    """The headline's rule: one of `ttsi.benchmarks.matching.MATCHERS`, or "official" where every sample has such a
+    rule; the other rules are reported beside it."""
 
 
 BENCHMARKS: dict[str, str] = {
@@ -67,7 +79,7 @@ def load(name_or_path: str, data_dir: Path | None = None, split: str = "test") -
 
     Args:
         name_or_path: a name of BENCHMARKS, or the path of a .jsonl (or .jsonl.gz) file.
-        data_dir: the folder with downloaded data, for benchmarks that do not ship.
+        data_dir: the folder with downloaded data, for benchmarks that do not ship; None is the cache (`ttsi data`).
         split: "test", or another split that the benchmark has.
 
     Raises:
@@ -78,9 +90,11 @@ def load(name_or_path: str, data_dir: Path | None = None, split: str = "test") -
         from ttsi.benchmarks import jsonl
 
         return jsonl.load(Path(name_or_path))
+    from ttsi.benchmarks import places
+
     if name_or_path not in BENCHMARKS:
         hint = unknown_name("benchmark", name_or_path, BENCHMARKS)
         raise ConfigError(f"{hint} (or give the path of a .jsonl file)")
     module, _, function = BENCHMARKS[name_or_path].partition(":")
     loader: Callable[[Path | None, str], Benchmark] = getattr(import_module(module), function)
-    return loader(data_dir, split)
+    return loader(places.cache() if data_dir is None else data_dir, split)

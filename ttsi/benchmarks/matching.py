@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ttsi.benchmarks import Official
 from ttsi.types import Answer, ToolCall
 
 Calls = Sequence[ToolCall]
@@ -72,14 +73,34 @@ MATCHERS: dict[str, Callable[[Calls | None, Calls], bool]] = {
 """Rules by name."""
 
 
-def grade(answer: Answer | None, gold: Calls) -> dict[str, bool]:
-    """One answer under every rule; no answer, and one that could not be read, is wrong under all of them.
+OFFICIAL = "official"
+"""The name of the owners' rule among the verdicts, for samples that have one."""
+
+
+def grade(answer: Answer | None, gold: Calls | None, official: Official | None = None) -> dict[str, bool]:
+    """One answer under every rule; no answer, and one that could not be read, is wrong under all of `MATCHERS`.
+
+    Args:
+        answer: what the model said; None when the input failed, which is wrong under every rule.
+        gold: the right calls; None when nobody knows them, and then `MATCHERS` have no verdict.
+        official: the owners' rule for this row, which also judges what could not be read.
 
     >>> grade(Answer("", (), error="not JSON"), ())
     {'strict': False, 'lenient': False, 'tool_choice': False}
+    >>> grade(Answer("I cannot", ()), None, official=lambda calls: not calls)
+    {'official': True}
     """
-    calls = None if answer is None or answer.error is not None else answer.calls
-    return {name: matches(calls, gold) for name, matches in MATCHERS.items()}
+    calls = readable(answer)
+    verdicts = {} if gold is None else {name: matches(calls, gold) for name, matches in MATCHERS.items()}
+    if official is not None:
+        # A failed input is no call, and where no call is right it must not count as an answer.
+        verdicts[OFFICIAL] = answer is not None and official(calls)
+    return verdicts
+
+
+def readable(answer: Answer | None) -> Calls | None:
+    """The calls of an answer; None when there is no answer or its text could not be read as calls."""
+    return None if answer is None or answer.error is not None else answer.calls
 
 
 def same_json(one: Any, other: Any) -> bool:

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 from ttsi.benchmarks import Benchmark, Sample
-from ttsi.benchmarks.matching import MATCHERS, grade
+from ttsi.benchmarks.matching import grade
 from ttsi.config import LoopConfig, digest
 from ttsi.errors import ConfigError
 from ttsi.models import Model
@@ -206,10 +206,10 @@ def _do_batch(batch: Sequence[Place], model: Model, writer: Model, config: LoopC
 
 
 def _grades(sample: Sample, episode: Episode) -> dict[str, dict[str, bool]] | None:
-    if sample.gold is None:
+    if sample.gold is None and sample.official is None:
         return None
-    base, adapted = grade(episode.base, sample.gold), grade(episode.adapted, sample.gold)
-    return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in MATCHERS}
+    base, adapted = (grade(answer, sample.gold, sample.official) for answer in (episode.base, episode.adapted))
+    return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
 
 
 def _progress(rows: Sequence[Row], total: int, matcher: str) -> Progress:

@@ -114,7 +114,9 @@ def _seconds(rows: Sequence[Row]) -> dict[str, float]:
 def _metrics(rows: Sequence[Row], graded: Sequence[Row], matcher: str, adapts: bool) -> dict[str, float | None]:
     sides: tuple[Side, ...] = ("base", "adapted") if adapts else ("base",)
     rules = sorted({rule for row in graded for rule in row.grades or {}})
-    metrics = {f"{side}.{rule}": _score(graded, side, rule)["score"] for side in sides for rule in rules}
+    # A row whose right calls nobody knows has a verdict of its owners' rule only.
+    ruled = {rule: [row for row in graded if rule in (row.grades or {})] for rule in rules}
+    metrics = {f"{side}.{rule}": _score(ruled[rule], side, rule)["score"] for side in sides for rule in rules}
     measures = sorted({name for row in rows if row.episode.awareness for name in row.episode.awareness.measures})
     metrics |= {f"auroc.{name}": _foretells(graded, matcher, name) for name in measures}
     examples = [example for row in rows for example in row.episode.examples]
