@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.benchmarks.places import DATA, needs
 from ttsi.benchmarks import BENCHMARK_GLOSS, BENCHMARKS, Benchmark, load, sealtools
 from ttsi.benchmarks.matching import grade
+from ttsi.chat.calls import FORMATS
 from ttsi.errors import ConfigError, DataError
-from ttsi.types import Answer, input_hash
+from ttsi.types import Answer, ToolCall, input_hash
 
-DATA = Path(os.environ.get("TTSI_BENCHMARKS") or Path(__file__).parents[2] / ".." / "shared" / "benchmarks")
-needs_data = pytest.mark.skipif(
-    not (DATA / "hammer-eval").is_dir(), reason="no benchmark data: set TTSI_BENCHMARKS to the folder with hammer-eval"
-)
+needs_data = needs("hammer-eval")
 
 
 def check(benchmark: Benchmark, n: int) -> None:
@@ -52,7 +51,78 @@ def test_sealtool_dev_has_200_other_questions() -> None:
     assert not shared
 
 
-def test_sealtool_without_data_says_where_to_look(tmp_path: Path) -> None:
+@needs("seal-tools")
+@pytest.mark.parametrize(
+    ("name", "rows", "calls", "nested", "unsolvable"),
+    [
+        ("seal-tools-in", 700, 1795, 30, 2),
+        ("seal-tools-out", 654, 1937, 27, 3),
+        ("seal-tools-dev", 700, 1804, 28, 3),
+    ],
+)
+def test_the_whole_splits_of_seal_tools(name: str, rows: int, calls: int, nested: int, unsolvable: int) -> None:
+    samples = load(name, DATA).samples
+    assert (len(samples), len({sample.input.id for sample in samples})) == (rows, rows)
+    assert sum(len(sample.gold or ()) for sample in samples) == calls
+    assert all(len(sample.input.tools) == 5 for sample in samples)
+    assert sum(sample.tags["nested"] == "yes" for sample in samples) == nested
+    assert sum(sample.tags["solvable"] == "no" for sample in samples) == unsolvable
+
+
+@needs("seal-tools")
+@pytest.mark.parametrize("spoken", FORMATS)
+@pytest.mark.parametrize("name", ["sealtool", "seal-tools-in", "seal-tools-out"])
+def test_golds_of_seal_tools_can_be_said_in_every_format_and_mutated_ones_are_wrong(name: str, spoken: str) -> None:
+    fmt = FORMATS[spoken]
+    for sample in load(name, DATA).samples:
+        gold = sample.gold or ()
+        if sample.tags.get("solvable") == "no":
+            continue
+        parsed = fmt.parse(fmt.render(gold), sample.input.tools)
+        assert grade(Answer("", parsed.calls, parsed.error), gold)["lenient"], sample.input.id
+        for wrong in (gold[1:], (*gold, gold[0]), (ToolCall("x", gold[0].arguments), *gold[1:])):
+            assert not grade(Answer("", wrong), gold)["lenient"]
+        for key in gold[0].arguments:
+            wrong = (ToolCall(gold[0].name, {**gold[0].arguments, key: "another value"}), *gold[1:])
+            assert not grade(Answer("", wrong), gold)["lenient"]
+
+
+def test_a_row_of_a_whole_split_becomes_a_sample(tmp_path: Path) -> None:
+    shown = {
+        "api_name": "getPool", "api_description": "Find a pool.", "field": "Sport/Pools", "required": ["city"],
+        "parameters": {"city": {"type": "str", "description": "City", "example_values": ["Oslo"]}}, "responses": {},
+    }  # fmt: skip
+    hours = {
+        **shown,
+        "api_name": "getHours",
+        "parameters": {"pool": {"type": "str", "description": "Pool"}},
+        "required": [],
+    }
+    rows: list[dict[str, Any]] = [
+        {"id": "t-1", "query": "When?", "calling": [
+            {"api": "getPool", "parameters": {"city": "Oslo"}, "responses": ["API_call_0"]},
+            {"api": "getHours", "parameters": {"pool": "API_call_0"}, "responses": ["API_call_1"]}]},
+        {"id": "t-2", "query": "Who?", "calling": [{"api": "getOwner", "parameters": {}, "responses": ["API_call_0"]}]},
+    ]  # fmt: skip
+    prompt = f"api_list = {[shown, hours]!r}\ntask_instruction = 'When?'\nOutput:"
+    folder = tmp_path / "seal-tools" / "dataset_for_finetune"
+    folder.mkdir(parents=True)
+    prompts = [{"id": row["id"], "conversations": [{"from": "human", "value": prompt}]} for row in rows]
+    (folder / "test_in_domain.json").write_text(json.dumps(prompts))
+    plain = folder.parent / "test_in_domain.jsonl"
+    plain.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, second = load("seal-tools-in", tmp_path).samples
+    assert first.gold == (ToolCall("getPool", {"city": "Oslo"}), ToolCall("getHours", {"pool": "API_call_0"}))
+    assert dict(first.tags) == {"kind": "multi", "nested": "yes", "solvable": "yes"}
+    assert dict(second.tags) == {"kind": "single", "nested": "no", "solvable": "no"}
+    assert first.input.tools[0].parameters["properties"]["city"]["examples"] == ["Oslo"]
+    plain.write_text(json.dumps({"id": "t-3", "query": "x", "calling": []}) + "\n")
+    with pytest.raises(DataError, match="this is not Seal-Tools"):
+        load("seal-tools-in", tmp_path)
+
+
+def test_sealtool_without_data_says_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTSI_HOME", str(tmp_path / "home"))
     with pytest.raises(DataError, match="pass --data DIR"):
         load("sealtool", None)
     with pytest.raises(DataError, match="pass --data DIR"):

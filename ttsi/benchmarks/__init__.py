@@ -61,6 +61,9 @@ BENCHMARKS: dict[str, str] = {
     "toolworld-validation": "ttsi.benchmarks.toolworld:load_validation",
     "sealtool": "ttsi.benchmarks.sealtools:load",
     "sealtool-dev": "ttsi.benchmarks.sealtools:load_dev",
+    "seal-tools-in": "ttsi.benchmarks.sealtools:load_in",
+    "seal-tools-out": "ttsi.benchmarks.sealtools:load_out",
+    "seal-tools-dev": "ttsi.benchmarks.sealtools:load_all_dev",
 }
 """Name -> "module:function"; the function takes (data_dir, split) and returns a Benchmark."""
 
@@ -69,6 +72,9 @@ BENCHMARK_GLOSS = {
     "toolworld-validation": "400 inputs made the same way, for choosing settings; ships with the package",
     "sealtool": "Seal-Tools, the 294 single-call test rows (Hammer's cut); needs --data DIR",
     "sealtool-dev": "Seal-Tools, the 200 single-call dev rows, for choosing settings; needs --data DIR",
+    "seal-tools-in": "Seal-Tools, all 700 test rows of known domains, one to six calls; needs --data DIR",
+    "seal-tools-out": "Seal-Tools, all 654 test rows of new domains; needs --data DIR",
+    "seal-tools-dev": "Seal-Tools, all 700 dev rows, for choosing settings; needs --data DIR",
     "FILE.jsonl": "your own inputs, graded where a line has gold",
 }
 """One line per benchmark, for `ttsi ls benchmarks`."""
