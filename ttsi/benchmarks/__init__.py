@@ -64,6 +64,7 @@ BENCHMARKS: dict[str, str] = {
     "seal-tools-in": "ttsi.benchmarks.sealtools:load_in",
     "seal-tools-out": "ttsi.benchmarks.sealtools:load_out",
     "seal-tools-dev": "ttsi.benchmarks.sealtools:load_all_dev",
+    "bfcl": "ttsi.benchmarks.bfcl:load",
 }
 """Name -> "module:function"; the function takes (data_dir, split) and returns a Benchmark."""
 
@@ -75,6 +76,7 @@ BENCHMARK_GLOSS = {
     "seal-tools-in": "Seal-Tools, all 700 test rows of known domains, one to six calls; needs --data DIR",
     "seal-tools-out": "Seal-Tools, all 654 test rows of new domains; needs --data DIR",
     "seal-tools-dev": "Seal-Tools, all 700 dev rows, for choosing settings; needs --data DIR",
+    "bfcl": "BFCL V4, 3,641 single-turn rows (--split live, parallel, irrelevance, ... for parts); needs --data DIR",
     "FILE.jsonl": "your own inputs, graded where a line has gold",
 }
 """One line per benchmark, for `ttsi ls benchmarks`."""

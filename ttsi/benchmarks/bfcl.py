@@ -1,0 +1,196 @@
+"""How often are the calls right on the Berkeley Function-Calling Leaderboard? (BFCL V4, the single-turn categories)
+
+Source: github.com/ShishirPatil/gorilla, `berkeley-function-call-leaderboard/bfcl_eval/data` at commit 6ea57973
+(Apache-2.0). Inputs: a data folder with `bfcl/BFCL_v4_*.json[.gz]` and `bfcl/possible_answer/`. Outputs: a `Benchmark`
+of 3,641 samples, tagged by category: 2,501 graded by their calls, 1,124 where no tool fits, 16 where one does. A split
+is a category or a group of them (`SPLITS`). The multi-turn, memory and web categories need simulators and are not here.
+A question, and its answer from the other file, both made up in their form:
+
+    {"id": "simple_python_0", "question": [[{"role": "user", "content": "Is the pool open on Sunday?"}]],
+     "function": [{"name": "pool.hours", "description": "...", "parameters": {"type": "dict", "required": ["day"],
+                   "properties": {"day": {"type": "string"}, "lane": {"type": "integer"}}}}]}
+    {"id": "simple_python_0", "ground_truth": [{"pool.hours": {"day": ["Sunday", "Sun"], "lane": ["", 1]}}]}
+
+Metric: per row, all or nothing, by lists of accepted values (`ttsi.benchmarks.bfcl_rule`, the headline `official`).
+The leaderboard averages categories; `strata` of a summary has them. `gold` takes the first accepted value of each
+argument and leaves out what may be left out with no other value, so `strict` and `lenient` are harder than `official`.
+
+Types become JSON Schema: dict -> object, float -> number, tuple -> array, any -> string; an `enum` beside `array` is
+its items'. Java and JavaScript arguments are texts in the language's own syntax, as in the official runs, and their
+description says of which type. Known defects: see `docs/benchmarks-b.md`; rows whose own gold the official rule refuses
+are tagged `solvable=no`; four irrelevance rows have no tool at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ttsi.benchmarks import Benchmark, Sample, bfcl_literals, jsonl, places
+from ttsi.benchmarks.bfcl_rule import PYTHON, AstRule, language_of
+from ttsi.errors import ConfigError, DataError, unknown_name
+from ttsi.types import Input, Tool, ToolCall
+
+NON_LIVE = ("simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple")
+LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
+NO_CALL = ("irrelevance", "live_irrelevance")
+CATEGORIES = (*NON_LIVE, *LIVE, *NO_CALL, "live_relevance")
+SPLITS: dict[str, tuple[str, ...]] = {
+    "test": CATEGORIES,
+    "non_live": NON_LIVE,
+    "live": LIVE,
+    "no_call": NO_CALL,
+} | {category: (category,) for category in CATEGORIES}
+"""Split -> the categories in it."""
+
+TYPES = {
+    "string": "string",
+    "integer": "integer",
+    "float": "number",
+    "boolean": "boolean",
+    "dict": "object",
+    "array": "array",
+    "tuple": "array",
+    "any": "string",
+}
+KEPT = ("description", "default", "enum", "format", "maximum", "minItems", "maxItems")
+"""Keywords that mean the same in BFCL and in JSON Schema."""
+SYNTAX = {bfcl_literals.JAVA: "Java", bfcl_literals.JAVASCRIPT: "JavaScript"}
+
+
+def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
+    """The rows of a split.
+
+    Args:
+        data_dir: the folder with the data.
+        split: "test" for all, or a key of SPLITS.
+
+    Raises:
+        ConfigError: there is no such split.
+        DataError: the data are missing or not in the known form.
+    """
+    if split not in SPLITS:
+        raise ConfigError(unknown_name("split of bfcl", split, SPLITS))
+    samples: list[Sample] = []
+    content = b""
+    for category in SPLITS[split]:
+        path = places.find(data_dir, "bfcl", f"BFCL_v4_{category}.json")
+        rows, data = _rows(path)
+        answers: dict[str, Any] = {}
+        if "relevance" not in category:
+            key_path = places.find(data_dir, "bfcl", f"possible_answer/BFCL_v4_{category}.json")
+            keys, more = _rows(key_path)
+            answers = {key["id"]: key["ground_truth"] for key in keys}
+            data += more
+        samples += [_sample(row, category, answers, path) for row in rows]
+        content += data
+    name = "bfcl" if split == "test" else f"bfcl-{split}"
+    source = str(places.find(data_dir, "bfcl", f"BFCL_v4_{SPLITS[split][0]}.json").parent)
+    return Benchmark(name, tuple(samples), jsonl.sha256(content), source, matcher="official")
+
+
+def _rows(path: Path) -> tuple[list[Any], bytes]:
+    data = jsonl.read_bytes(path)
+    try:
+        return [json.loads(line) for line in data.splitlines() if line.strip()], data
+    except ValueError as error:
+        raise DataError(f"{path} is not the expected JSON ({error}); fetch it again") from None
+
+
+def _sample(row: Mapping[str, Any], category: str, answers: Mapping[str, Any], path: Path) -> Sample:
+    try:
+        language = language_of(category)
+        [turn] = row["question"]
+        functions = tuple(row["function"])
+        accepted = () if "relevance" in category else tuple(answers[row["id"]])
+        item = Input(row["id"], tuple(map(jsonl.read_message, turn)), tuple(_tool(f, language) for f in functions))
+        by_name = {function["name"]: function for function in functions}
+        gold = tuple(_gold(answer, by_name, language) for answer in accepted)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}, row {row.get('id')}: {error!r}; this is not BFCL V4") from None
+    rule = AstRule(category, functions, accepted)
+    group = "live" if category.startswith("live_") else "non-live"
+    tags = {"category": category, "group": group}
+    if category == "live_relevance":  # some call is right, and nobody says which
+        return Sample(item, None, {**tags, "solvable": "yes"}, rule)
+    return Sample(item, gold, {**tags, "solvable": "yes" if rule(gold) else "no"}, rule)
+
+
+def _tool(function: Mapping[str, Any], language: str) -> Tool:
+    parameters = function["parameters"]
+    listed = parameters["properties"]
+    make = _schema if language == PYTHON else lambda spec: _literal_schema(spec, language)
+    note = "" if language == PYTHON else f" ({SYNTAX[language]})"
+    schema = {
+        "type": "object",
+        "properties": {name: make(spec) for name, spec in listed.items()},
+        "required": list(parameters.get("required", ())),
+    }
+    return Tool(function["name"], function["description"] + note, schema)
+
+
+def _schema(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """One parameter as JSON Schema.
+
+    >>> _schema({"type": "array", "items": {"type": "float"}, "description": "Weights"})
+    {'description': 'Weights', 'type': 'array', 'items': {'type': 'number'}}
+    """
+    kind = TYPES[spec["type"]]
+    schema = {key: spec[key] for key in KEPT if key in spec} | {"type": kind}
+    if "items" in spec:
+        schema["items"] = _schema(spec["items"])
+        if "enum" in schema:
+            schema["items"]["enum"] = schema.pop("enum")
+    if "properties" in spec:
+        schema["properties"] = {name: _schema(inner) for name, inner in spec["properties"].items()}
+        schema["required"] = list(spec.get("required", ()))
+    return schema
+
+
+def _literal_schema(spec: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """A Java or JavaScript parameter: a text, whose description says what to write."""
+    kind, syntax = spec["type"], SYNTAX[language]
+    inner = f" of {spec['items']['type']}" if "items" in spec else ""
+    entries = f" with the entries {json.dumps(spec['properties'])}" if "properties" in spec else ""
+    wanted = f"any {syntax} value" if kind == "any" else f"a {syntax} {kind}{inner}{entries}"
+    note = f"Write {wanted} as text in {syntax} syntax."
+    schema = {key: spec[key] for key in ("default", "enum") if key in spec}
+    return {"type": "string", "description": f"{spec.get('description', '')} {note}".strip(), **schema}
+
+
+def _gold(answer: Mapping[str, Any], functions: Mapping[str, Any], language: str) -> ToolCall:
+    """The call that takes the first accepted value of each argument."""
+    [(name, accepted)] = answer.items()
+    parameters = functions[name]["parameters"]
+    listed, required = parameters["properties"], parameters.get("required", ())
+    arguments = {
+        key: _first_value(values)
+        for key, values in accepted.items()
+        if not _left_out(values, unlisted=key not in listed) or key in required
+    }
+    if language != PYTHON:
+        arguments = {key: _literal(value, listed[key], language) for key, value in arguments.items()}
+    return ToolCall(name, arguments)
+
+
+def _left_out(values: Sequence[Any], unlisted: bool) -> bool:
+    """Is leaving the argument out the best way: no other value is told, or the schema does not know it?"""
+    return not values or ("" in values and (unlisted or all(value in ("", None) for value in values)))
+
+
+def _first_value(values: Sequence[Any]) -> Any:
+    """The first accepted value; a dictionary, alone or in a list, has accepted values of its own, one level deep."""
+    value = next((one for one in values if one not in ("", None)), values[0] if values else None)
+    if isinstance(value, list):
+        return [_first_entries(item) if isinstance(item, dict) else item for item in value]
+    return _first_entries(value) if isinstance(value, dict) else value
+
+
+def _first_entries(accepted: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: first for key, values in accepted.items() for first in [v for v in values if v != ""][:1]}
+
+
+def _literal(value: Any, spec: Mapping[str, Any], language: str) -> str:
+    return bfcl_literals.write(value, spec["type"], language, spec.get("items", {}).get("type"))
