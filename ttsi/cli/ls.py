@@ -1,4 +1,4 @@
-"""What is there? Benchmarks, models, measures, methods and runs, one line each, without importing torch."""
+"""What is there? Benchmarks, pools, models, measures, methods and runs, one line each, without importing torch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cyclopts import Parameter
 
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 
-KINDS = ("benchmarks", "models", "measures", "methods", "runs")
+KINDS = ("benchmarks", "pools", "models", "measures", "methods", "runs")
 
 
 def ls(
-    kind: Annotated[str, Parameter(help="One of: benchmarks, models, measures, methods, runs.")],
+    kind: Annotated[str, Parameter(help="One of: benchmarks, pools, models, measures, methods, runs.")],
     /,
     *,
     runs: Path = Path("runs"),
 ) -> None:
-    """List benchmarks, models, measures, methods or runs.
+    """List benchmarks, training pools, models, measures, methods or runs.
 
     Args:
         kind: what to list.
@@ -41,6 +41,10 @@ def _known(kind: str) -> Mapping[str, str]:
         from ttsi.benchmarks import BENCHMARK_GLOSS
 
         return BENCHMARK_GLOSS
+    if kind == "pools":
+        from ttsi.benchmarks.pools import POOL_GLOSS
+
+        return POOL_GLOSS
     if kind == "models":
         from ttsi.models import MODEL_GLOSS
 

@@ -1,0 +1,147 @@
+"""Training pools: read whole, by name, and never with a row of the test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.places import DATA, needs
+from tests.worlds import row, write
+from ttsi.benchmarks import load as load_benchmark
+from ttsi.benchmarks import pools
+from ttsi.chat.schema import normalise
+from ttsi.errors import ConfigError, DataError
+from ttsi.types import Message, ToolCall
+
+TESTS = ("sealtool", "seal-tools-in", "seal-tools-out", "bfcl", "toolworld")
+SEARCH = {
+    "apiCode": "ToolSearcher",
+    "description": "Searches.",
+    "parameters": {"keywords": {"type": "str", "description": "What for."}},
+    "response": {},
+}
+
+
+def api_bank(tmp_path: Path, dialogue: list[str], output: str) -> Path:
+    text = "\n".join([json.dumps(SEARCH), *dialogue, "Generate API Request: "])
+    path = tmp_path / "api-bank" / "training-data" / "lv3-api-train.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([{"instruction": "", "input": text, "output": output}]))
+    return tmp_path
+
+
+def test_a_step_of_api_bank_becomes_a_sample(tmp_path: Path) -> None:
+    found = (
+        "{'name': 'Pools', 'description': 'Shows a city's pools.', 'input_parameters': {'city': {'type': 'str', "
+        "'description': 'The city.'}, 'n': {'type': int, 'description': \"How many of the city's.\"}}, "
+        "'output_parameters': {'pool': {'type': 'str', 'description': 'The pool.'}}}"
+    )
+    dialogue = ["User: Find a pool.TIME: 2030-01-01 10:00:00", f"API-Request: [ToolSearcher(keywords='pool')]->{found}"]
+    data = api_bank(tmp_path, dialogue, "API-Request: [Pools(city='St. John's', n='2')]")
+    [sample] = pools.load("api-bank-l3", data).samples
+    assert sample.input.messages == (
+        Message("user", "Find a pool.TIME: 2030-01-01 10:00:00"),
+        Message("assistant", "", (ToolCall("ToolSearcher", {"keywords": "pool"}),)),
+        Message("tool", found),
+    )
+    assert [tool.name for tool in sample.input.tools] == ["ToolSearcher", "Pools"]
+    assert sample.input.tools[1].description == "Shows a city's pools."
+    assert sample.input.tools[1].parameters["properties"] == {
+        "city": {"type": "string", "description": "The city."},
+        "n": {"type": "integer", "description": "How many of the city's."},
+    }
+    assert sample.gold == (ToolCall("Pools", {"city": "St. John's", "n": "2"}),)
+    assert dict(sample.tags) == {"kind": "call", "solvable": "yes"}
+
+
+def test_a_call_without_brackets_is_read_and_an_unknown_line_is_not(tmp_path: Path) -> None:
+    data = api_bank(tmp_path, ["User: Where?", "AI: Here."], "API-Request: Pools(city=New York)")
+    [sample] = pools.load("api-bank-l3", data).samples
+    assert sample.gold == (ToolCall("Pools", {"city": "New York"}),)
+    assert sample.input.messages[-1] == Message("user", "Generate API Request:")
+    assert sample.tags["solvable"] == "no"
+    with pytest.raises(DataError, match="row 1 has a line of an unknown kind"):
+        pools.load("api-bank-l3", api_bank(tmp_path, ["Somebody: hello"], "API-Request: [Pools()]"))
+    with pytest.raises(DataError, match="row 1 has a call that cannot be read"):
+        pools.load("api-bank-l3", api_bank(tmp_path, ["User: hello"], "I do not know"))
+
+
+def test_a_row_of_toolrl_becomes_a_sample(tmp_path: Path) -> None:
+    day = {"day": {"description": "The day.", "type": "str, optional", "default": "today"}}
+    at = {"at": {"description": "Where.", "type": "List[float]", "default": ""}}
+    made = {
+        "instruction": "Hello.\n**Available Tools**\nIn your response:\n"
+        f"1. Name: pool hours\nDescription: When it is open.\nAnd how long.\nParameters: {json.dumps(day)}\n"
+        f"2. Name: near\nDescription: What is near.\nParameters: {json.dumps(at)}\n\n"
+        "**Steps for Each Turn**\n1. Name: x",
+        "input": "**Dialogue Records History**\n<user> Open? </user>\n<think> hm </think>\n<tool_call>\n"
+        '{"name": "pool hours", "parameters": {}}\n</tool_call>\n<obs> yes </obs>\n<response> It is. </response>\n'
+        "<user> And what is near? </user>",
+        "output": '<think> ok </think>\n<tool_call>\n{"name": "near", "parameters": {"at": [1.5]}}\n'
+        '{"name": "pool hours", "parameters": {}}\n</tool_call>',
+    }
+    path = tmp_path / "toolrl-sft400" / "rlla_sft.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps([made]))
+    [sample] = pools.load("toolrl-400", tmp_path).samples
+    assert [message.role for message in sample.input.messages] == ["user", "assistant", "tool", "assistant", "user"]
+    assert sample.input.messages[2].content == "yes"
+    assert [(tool.name, tool.description) for tool in sample.input.tools] == [
+        ("pool hours", "When it is open.\nAnd how long."),
+        ("near", "What is near."),
+    ]
+    assert sample.input.tools[0].parameters["properties"]["day"]["default"] == "today"
+    assert sample.input.tools[1].parameters["properties"]["at"] == {
+        "type": "array", "items": {"type": "number"}, "description": "Where.",
+    }  # fmt: skip
+    assert sample.gold == (ToolCall("near", {"at": [1.5]}), ToolCall("pool hours", {}))
+    path.write_text(json.dumps([{**made, "instruction": "no tools"}]))
+    with pytest.raises(DataError, match="row 1 has no tools"):
+        pools.load("toolrl-400", tmp_path)
+
+
+def test_a_pool_of_ones_own_needs_gold(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [row("Is the weather fine in Oslo", "get_weather")]
+    path = write(tmp_path / "mine.jsonl", lines)
+    assert len(pools.load(str(path)).samples) == 1
+    del lines[0]["gold"]
+    write(path, lines)
+    with pytest.raises(DataError, match="without gold"):
+        pools.load(str(path))
+    with pytest.raises(ConfigError, match="did you mean 'seal-tools-dev'"):
+        pools.load("sealtools-dev", tmp_path)
+    with pytest.raises(DataError, match="ttsi data get toolrl-sft400"):
+        pools.load("toolrl-400", tmp_path)
+
+
+def test_control_a_shared_request_is_seen_whatever_its_marks(tmp_path: Path) -> None:
+    test = load_benchmark(str(write(tmp_path / "test.jsonl", [row("Is the weather fine in Oslo", "get_weather")])))
+    other = write(tmp_path / "other.jsonl", [row("Is the weather fine in Lima", "get_weather")])
+    same = write(
+        tmp_path / "same.jsonl", [row("is the weather  fine: in OSLO.TIME: 2030-01-01", "get_weather", id="x")]
+    )
+    assert pools.load(str(other), test=test).samples
+    with pytest.raises(DataError, match=r"1 rows of .*same\.jsonl ask what test asks \(x, \.\.\.\)"):
+        pools.load(str(same), test=test)
+
+
+@needs("seal-tools")
+@pytest.mark.parametrize(
+    ("name", "rows", "calls"), [("seal-tools-dev", 700, 1804), ("api-bank-l3", 907, 907), ("toolrl-400", 400, 576)]
+)
+def test_every_row_becomes_a_sample_and_none_is_in_a_test(name: str, rows: int, calls: int) -> None:
+    pool = pools.load(name, DATA)
+    assert len({sample.input.id for sample in pool.samples}) == len(pool.samples) == rows
+    assert sum(len(sample.gold or ()) for sample in pool.samples) == calls
+    for sample in pool.samples:
+        assert sample.input.messages[-1].role in ("user", "tool")
+        for tool in sample.input.tools:
+            normalise(tool.parameters)
+    for test in TESTS:
+        assert pools.overlap(pool, load_benchmark(test, DATA)) == (), test
+    # Control: the tuning data of Seal-Tools are seen to be in its own pool.
+    if name == "seal-tools-dev":
+        assert len(pools.overlap(pool, load_benchmark("sealtool-dev", DATA))) >= 199
