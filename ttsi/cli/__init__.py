@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError
 
 from ttsi import __version__
 from ttsi.cli.ask import ask
+from ttsi.cli.data import app as data
 from ttsi.cli.env import env
 from ttsi.cli.ls import ls
 from ttsi.cli.run import run
@@ -35,7 +36,8 @@ Start here, offline and without a GPU:
 Then with your own questions and your own model:
 
     ttsi run --benchmark mine.jsonl --model hf:Qwen/Qwen2.5-0.5B-Instruct
-    ttsi run --benchmark sealtool --data DIR --method ttsi-paper --seed 1
+    ttsi data get hammer-eval  public benchmarks, at pinned commits (ttsi data ls)
+    ttsi run --benchmark sealtool --method ttsi-paper --seed 1
     ttsi run --resume          go on after an interruption
 
 A knob is set by a flag (--awareness.tau 0.9, short --tau 0.9), else by the
@@ -56,6 +58,7 @@ def build() -> App:
     )
     for verb in (run, ask, ls, env):
         app.command(verb)
+    app.command(data)
     return app
 
 

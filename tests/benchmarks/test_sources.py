@@ -1,0 +1,202 @@
+"""Data come whole and checked, or not at all; a cut download goes on; what is here is counted and compared."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.places import DATA, needs
+from ttsi.benchmarks import BENCHMARKS, fetch, places, pools
+from ttsi.benchmarks import sources as registry
+from ttsi.benchmarks.sources import EXPECTED, Count, Source, counts, faults, present, source, sources
+from ttsi.errors import ConfigError, DataError
+
+CONTENT = {"a.json": b"[1, 2, 3]", "inner/b.jsonl": b'{"x": 1}\n' * 50}
+
+
+def made_up(name: str = "made-up", path: str | None = "data/") -> Source:
+    sums = {file: (hashlib.sha256(content).hexdigest(),) for file, content in CONTENT.items()}
+    return Source(name, "owner/repository", "0" * 40, path, "MIT", "", sums)
+
+
+class Server:
+    """A host that serves CONTENT, with or without ranges, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str | None]] = []
+        self.ranges = True
+        self.served = {f"/owner/repository/{'0' * 40}/data/{file}": content for file, content in CONTENT.items()}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                wanted = self.headers.get("Range")
+                outer.asked.append((self.path.rpartition("/data/")[2], wanted))
+                content = outer.served.get(self.path)
+                if content is None:
+                    self.send_error(404)
+                    return
+                start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and outer.ranges else 0
+                if start >= len(content):
+                    self.send_error(416)
+                    return
+                self.send_response(206 if wanted and outer.ranges else 200)
+                self.send_header("Content-Length", str(len(content) - start))
+                self.end_headers()
+                self.wfile.write(content[start:])
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.http.serve_forever)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    running = Server()
+    monkeypatch.setattr(registry, "RAW", f"http://127.0.0.1:{running.http.server_port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield running
+    running.close()
+
+
+def test_a_download_is_checked_and_its_manifest_comes_last(server: Server, tmp_path: Path) -> None:
+    folder = fetch.get(made_up(), tmp_path)
+    assert {file: (folder / file).read_bytes() for file in CONTENT} == CONTENT
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["commit"], manifest["licence"]) == ("0" * 40, "MIT")
+    assert manifest["files"]["a.json"] == hashlib.sha256(CONTENT["a.json"]).hexdigest()
+    assert not list(folder.rglob("*.part"))
+    assert faults(tmp_path, made_up()) == []
+    server.asked.clear()
+    fetch.get(made_up(), tmp_path)
+    assert server.asked == []  # what is here and right is not fetched again
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_cut_download_goes_on(server: Server, tmp_path: Path, ranges: bool) -> None:
+    server.ranges = ranges
+    part = tmp_path / "made-up" / "a.json.part"
+    part.parent.mkdir()
+    part.write_bytes(CONTENT["a.json"][:4])
+    fetch.get(made_up(), tmp_path)
+    assert ("a.json", "bytes=4-") in server.asked
+    assert (tmp_path / "made-up" / "a.json").read_bytes() == CONTENT["a.json"]
+
+
+def test_a_download_that_was_complete_but_not_renamed_is_kept(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / "made-up" / "a.json.part"
+    part.parent.mkdir()
+    part.write_bytes(CONTENT["a.json"])
+    fetch.get(made_up(), tmp_path)
+    assert (tmp_path / "made-up" / "a.json").read_bytes() == CONTENT["a.json"]
+
+
+def test_another_content_is_refused_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.served = {path: content + b" " for path, content in server.served.items()}
+    with pytest.raises(DataError, match="is not the pinned file") as caught:
+        fetch.get(made_up(), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    # Control: the same server with the right content is believed.
+    server.served = {path: content[:-1] for path, content in server.served.items()}
+    fetch.get(made_up(), tmp_path)
+
+
+def test_too_much_is_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "LARGEST", 5)
+    with pytest.raises(DataError, match="MiB came"):
+        fetch.get(made_up(), tmp_path)
+
+
+def test_what_cannot_be_reached_is_said_in_one_line(server: Server, tmp_path: Path) -> None:
+    server.served.clear()
+    with pytest.raises(DataError, match=r"answers 404.*ttsi data import made-up DIR"):
+        fetch.get(made_up(), tmp_path)
+    server.http.server_close()
+    with pytest.raises(DataError, match=r"cannot be reached.*go online.*ttsi data import made-up DIR") as caught:
+        fetch.get(made_up(), tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="cannot be downloaded in the form that is read here"):
+        fetch.get(made_up(path=None), tmp_path)
+
+
+def test_a_copy_is_brought_plain_or_packed_and_only_when_it_is_right(tmp_path: Path) -> None:
+    copy, data = tmp_path / "copy", tmp_path / "data"
+    (copy / "inner").mkdir(parents=True)
+    (copy / "a.json").write_bytes(CONTENT["a.json"])
+    with pytest.raises(DataError, match=r"has no inner/b\.jsonl"):
+        fetch.bring(made_up(), copy, data)
+    (copy / "inner" / "b.jsonl.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(DataError, match="not the file of the pinned commit"):
+        fetch.bring(made_up(), copy, data)
+    assert not data.exists()
+    (copy / "inner" / "b.jsonl.gz").write_bytes(gzip.compress(CONTENT["inner/b.jsonl"]))
+    fetch.bring(made_up(), copy, data)
+    assert (data / "made-up" / "inner" / "b.jsonl").read_bytes() == CONTENT["inner/b.jsonl"]
+    assert present(data, made_up()) == 2
+    (data / "made-up" / "a.json").write_bytes(b"changed")
+    assert faults(data, made_up()) == ["a.json is not the file of the pinned commit: its checksum differs"]
+    (data / "made-up" / "a.json").unlink()
+    assert faults(data, made_up()) == ["a.json is missing"]
+
+
+def test_the_cache_lies_in_ttsi_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTSI_HOME", str(tmp_path))
+    assert places.cache() == tmp_path / "data"
+    fetch._write(tmp_path / "data" / "made-up" / "a.json", b"[]")
+    assert places.find(None, "made-up", "a.json") == tmp_path / "data" / "made-up" / "a.json"
+    with pytest.raises(
+        DataError, match=r"made-up is not on this machine: run `ttsi data get made-up`, or pass --data DIR"
+    ):
+        places.find(None, "made-up", "b.json")
+    monkeypatch.delenv("TTSI_HOME")
+    assert places.home() == Path.home() / ".cache" / "ttsi"
+
+
+def test_every_source_is_pinned() -> None:
+    assert {"bfcl", "seal-tools", "hammer-eval", "nexusraven"} <= set(sources())
+    for one in sources().values():
+        assert len(one.commit) == 40
+        assert one.licence
+        assert all(len(found) == 64 and int(found, 16) for sums in one.files.values() for found in sums)
+        if one.path is not None:
+            assert one.url("x").startswith(f"https://raw.githubusercontent.com/{one.repository}/{one.commit}/")
+    assert "NON-COMMERCIAL" in source("nexusraven").licence
+    with pytest.raises(ConfigError, match="did you mean 'bfcl'"):
+        source("bfc")
+
+
+def test_what_is_counted_exists() -> None:
+    assert set(EXPECTED) <= set(sources())
+    names = {name for counted in EXPECTED.values() for name in counted}
+    assert {name for name in names if not name.startswith("pool:")} <= set(BENCHMARKS)
+    assert {name.removeprefix("pool:") for name in names if name.startswith("pool:")} <= set(pools.POOLS)
+
+
+@needs("bfcl")
+def test_the_data_here_are_the_pinned_ones() -> None:
+    for one in sources().values():
+        assert faults(DATA, one) == [], one.name
+
+
+@needs("seal-tools")
+def test_rows_are_counted() -> None:
+    assert counts(DATA, source("seal-tools"))["seal-tools-in"] == (Count(700, 2), Count(700, 2))
+    for name in ("api-bank", "toolrl-sft400", "hammer-eval"):
+        assert all(found == expected for found, expected in counts(DATA, source(name)).values())
