@@ -62,6 +62,17 @@ def test_our_format_reads_back_what_it_writes(calls: list[ToolCall], reasoning: 
     assert fmt.parse(fmt.render(calls, reasoning), [TOOL]) == Parsed(reasoning, tuple(calls))
 
 
+def test_our_format_reads_back_an_object_whose_keys_no_schema_lists() -> None:
+    call = ToolCall("do.it", {"free": {"kind": "note", "body": {"text": "dear all", "pages": [1, 2]}}})
+    text = FORMATS["ours"].render([call])
+    free = Tool("do.it", "", {"type": "object", "properties": {"free": {"type": "object"}}})
+    assert FORMATS["ours"].parse(text, [free]).calls == (call,)
+    # Control: a dot in the name of an argument that is no object leads nowhere.
+    assert FORMATS["ours"].parse(text, []).calls[0].arguments.keys() == {
+        "free.kind", "free.body.text", "free.body.pages",
+    }  # fmt: skip
+
+
 def test_our_format_needs_the_schema_to_tell_text_from_numbers() -> None:
     # Control: the round trip above is not trivial.
     text = FORMATS["ours"].render([ToolCall("do.it", {"text": "3"})])

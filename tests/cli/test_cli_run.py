@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.test_nexusraven import write as nexusraven
 from tests.worlds import row, write
 from ttsi import loop
+from ttsi.benchmarks.nexusraven import NOTICE
 from ttsi.config import preset
 from ttsi.types import Episode, input_hash
 
@@ -28,6 +30,15 @@ def test_a_run_is_kept_and_shown(ttsi: Any, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["loop"]["awareness"]["tau"] == preset("ttsi").awareness.tau
     assert set(config) >= {"data", "model", "prompt", "versions", "digest", "machine"}
+
+
+def test_a_licence_is_told_once_before_the_data_are_used(ttsi: Any, tmp_path: Path) -> None:
+    nexusraven(tmp_path)
+    said = ttsi("run", "--benchmark", "nexusraven", "--data", ".", "--model", "scripted:demo", "--quiet", "--json")
+    assert said.err == f"ttsi: {NOTICE}\n"
+    assert json.loads(said.out)["matcher"] == "official"
+    # Control: data that forbid nothing are used without a word.
+    assert ttsi(*MINE, "--quiet").err == ""
 
 
 def test_json_is_the_summary_and_nothing_else(ttsi: Any, tmp_path: Path) -> None:

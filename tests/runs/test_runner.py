@@ -132,6 +132,31 @@ def test_the_summary_says_what_the_rows_say(tmp_path: Path) -> None:
     assert set(summary["strata"]) == {"kind=weather", "kind=other"}
 
 
+def test_the_summary_has_hammers_f1(tmp_path: Path) -> None:
+    unknown = {**rows(1)[0], "id": "unknown", "gold": None}
+    metrics = start(tmp_path, [*rows(6), unknown])["metrics"]
+    # One call and one argument a row: each side's counts are the same, so F1 is the share of right ones.
+    for side in ("base", "adapted"):
+        assert metrics[f"{side}.f1_tools"] == pytest.approx(metrics[f"{side}.tool_choice"])
+        assert metrics[f"{side}.f1_arguments"] == pytest.approx(metrics[f"{side}.strict"])
+    # Control: the sides differ, so neither number is a constant.
+    assert metrics["base.f1_tools"] < metrics["adapted.f1_tools"]
+    (tmp_path / "none").mkdir()
+    assert not any("f1" in name for name in start(tmp_path / "none", [unknown])["metrics"])
+
+
+def test_a_samples_own_rule_is_a_verdict_beside_the_others(tmp_path: Path) -> None:
+    mine = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(4))))
+    ruled = tuple(replace(sample, official=lambda calls: calls is not None) for sample in mine.samples)
+    benchmark = replace(mine, samples=ruled, matcher="official")
+    config, model = RunConfig("mine", "scripted:demo", loop=preset("base")), load("scripted:demo")
+    with open_run(tmp_path / "run", resolve(config, benchmark, model, model)) as store:
+        summary = run(benchmark, model, model, config, store)
+    assert summary["matcher"] == "official"
+    assert summary["base"]["score"] == summary["metrics"]["base.official"] == 100
+    assert summary["metrics"]["base.strict"] < 100
+
+
 def test_progress_is_told_after_each_batch(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", rows(6))
     config = RunConfig(str(path), "scripted:demo", loop=preset("ttsi"), batch_size=4)

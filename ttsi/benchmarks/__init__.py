@@ -54,6 +54,8 @@ class Benchmark:
     matcher: str = "strict"
     """The headline's rule: one of `ttsi.benchmarks.matching.MATCHERS`, or "official" where every sample has such a
     rule; the other rules are reported beside it."""
+    notice: str = ""
+    """What a user must know before using the data, such as a licence that forbids something; one line."""
 
 
 BENCHMARKS: dict[str, str] = {
@@ -65,6 +67,12 @@ BENCHMARKS: dict[str, str] = {
     "seal-tools-out": "ttsi.benchmarks.sealtools:load_out",
     "seal-tools-dev": "ttsi.benchmarks.sealtools:load_all_dev",
     "bfcl": "ttsi.benchmarks.bfcl:load",
+    "nexusraven": "ttsi.benchmarks.nexusraven:load",
+    "apibank-l1": "ttsi.benchmarks.apibank:load_l1",
+    "apibank-l2": "ttsi.benchmarks.apibank:load_l2",
+    "apibank-l3": "ttsi.benchmarks.apibank:load_l3",
+    "toolalpaca": "ttsi.benchmarks.toolalpaca:load",
+    "toolalpaca-simulated": "ttsi.benchmarks.toolalpaca:load_simulated",
 }
 """Name -> "module:function"; the function takes (data_dir, split) and returns a Benchmark."""
 
@@ -77,6 +85,12 @@ BENCHMARK_GLOSS = {
     "seal-tools-out": "Seal-Tools, all 654 test rows of new domains; needs --data DIR",
     "seal-tools-dev": "Seal-Tools, all 700 dev rows, for choosing settings; needs --data DIR",
     "bfcl": "BFCL V4, 3,641 single-turn rows (--split live, parallel, irrelevance, ... for parts); needs --data DIR",
+    "nexusraven": "NexusRaven, 318 calls of 65 functions, defaults filled in; non-commercial data; needs --data DIR",
+    "apibank-l1": "API-Bank level 1, 399 turns of dialogues (--split toolrl or hammer: their cuts); needs --data DIR",
+    "apibank-l2": "API-Bank level 2, 135 turns that may search tools (--split toolrl or hammer); needs --data DIR",
+    "apibank-l3": "API-Bank level 3, 245 steps of plans (--split toolrl: 131); needs --data DIR",
+    "toolalpaca": "ToolAlpaca, 114 questions about 11 real APIs, keys ignored; needs --data DIR",
+    "toolalpaca-simulated": "ToolAlpaca, 100 questions about 10 simulated APIs; needs --data DIR",
     "FILE.jsonl": "your own inputs, graded where a line has gold",
 }
 """One line per benchmark, for `ttsi ls benchmarks`."""

@@ -124,7 +124,9 @@ def _parse_arguments(pairs: Sequence[str], leaves: Mapping[str, Mapping[str, Any
         key = key.strip()
         if not mark:
             raise ValueError(f"an argument without {IS}")
-        _place(arguments, key.split(".") if key in leaves else [key], _typed(value[1:], leaves.get(key, {})))
+        # Dots lead into an object, also into one whose schema lists no keys.
+        nested = key in leaves or leaves.get(key.partition(".")[0], {}).get("type") == "object"
+        _place(arguments, key.split(".") if nested else [key], _typed(value[1:], leaves.get(key, {})))
     return arguments
 
 

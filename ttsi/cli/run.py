@@ -63,6 +63,8 @@ def run(
 
     config = RunConfig(benchmark, model, knobs.method, None, knobs.loop(), limit, batch_size, data, split)
     questions = load_benchmark(benchmark, data, split)
+    if questions.notice:
+        print(f"ttsi: {questions.notice}", file=sys.stderr)
     folder = output_dir or default_folder(config)
     if dry_run:
         return _say_plan(config, folder, len(plan(questions, config)))

@@ -25,8 +25,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ttsi.benchmarks import Benchmark, Sample
-from ttsi.benchmarks.matching import grade
+from ttsi.benchmarks import Benchmark, Sample, micro_f1
+from ttsi.benchmarks.matching import grade, readable
 from ttsi.config import LoopConfig, digest
 from ttsi.errors import ConfigError
 from ttsi.models import Model
@@ -188,7 +188,9 @@ def run(
             if stopped.is_set():
                 raise KeyboardInterrupt
     # From the file, not from memory: what is summed up is what was kept.
-    summary = summarise(store.rows(), resolve(config, benchmark, model, writer))
+    rows = store.rows()
+    summary = summarise(rows, resolve(config, benchmark, model, writer))
+    summary["metrics"] |= _micro_f1(places, rows, ("base", "adapted") if config.loop.adapt else ("base",))
     store.finish(summary)
     return summary
 
@@ -210,6 +212,18 @@ def _grades(sample: Sample, episode: Episode) -> dict[str, dict[str, bool]] | No
         return None
     base, adapted = (grade(answer, sample.gold, sample.official) for answer in (episode.base, episode.adapted))
     return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
+
+
+def _micro_f1(places: Sequence[Place], rows: Sequence[Row], sides: Sequence[str]) -> dict[str, float | None]:
+    """Hammer's F1 of each side over the rows that have gold."""
+    gold = {(place.input_hash, place.repeat): place.sample.gold for place in places}
+    scores: dict[str, float | None] = {}
+    for side in sides:
+        pairs = [(row.episode.base if side == "base" else row.episode.adapted, gold[row.key]) for row in rows]
+        counts = [micro_f1.count(readable(answer), calls) for answer, calls in pairs if calls is not None]
+        said = micro_f1.f1(micro_f1.total(counts)) if counts else {}
+        scores |= {f"{side}.{name}": value for name, value in said.items()}
+    return scores
 
 
 def _progress(rows: Sequence[Row], total: int, matcher: str) -> Progress:

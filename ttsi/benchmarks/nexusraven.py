@@ -1,0 +1,118 @@
+"""How often is one call of a Python function right, its defaults filled in? (NexusRaven)
+
+Source: github.com/nexusflowai/NexusRaven at f3288276, and the hub's Nexusflow/NexusRaven_API_evaluation. Its data are
+CC-BY-NC-4.0, for non-commercial use only, which `Benchmark.notice` says before use. The 318 standard queries about 65
+functions: CVE and CPE search 78, EmailRep 38, VirusTotal 151, ToolAlpaca 51. The paper (arXiv:2510.07841) reports this
+set as NexusRaven.
+
+Inputs: a data folder with `nexusraven/derived_standardized_queries.json[.gz]` and `derived_standardized_api_list.json
+[.gz]` beside it, in the hub's schema. Outputs: a `Benchmark`. A sample and a function, made up in the same form:
+
+    {"dataset": "pool", "prompt": "Two lanes for me, please.", "python_function_name": "book_lanes",
+     "python_args_dict": {"lanes": 2}, "context_functions": ["book_lanes", "get_hours"]}
+    {"dataset": "pool", "name": "book_lanes", "description": "Books lanes.", "args_dicts": [
+     {"name": "lanes", "type": "int", "required": true, "default": "None", "description": ""}]}
+
+The hub's tables `standardized_queries` and `standardized_api_list`, saved as JSON lists under these names, have the
+same form but for `python_args_dict`, which is JSON text there and is read, too.
+
+Types become JSON Schema: str -> string, int -> integer, bool -> boolean, list -> array, dict -> object. The CVE and CPE
+functions declare no types; theirs are those of their docstrings, `limit (int): ...`, dates as string. Defaults are
+Python literals or `JSON:...`; all here are None.
+
+Official metric: accuracy. The call is run against a stub that returns its name and all arguments, positional ones bound
+and defaults filled in, and must equal what the gold returns (`ttsi.benchmarks.official.NexusRaven`). Calls are read in
+the model's own format, where every argument has a name; an answer in Python, as NexusRaven's own models write it, is no
+call here. Known defects: 8 ToolAlpaca rows pass None for typed arguments, which schema-constrained answers cannot; one
+gold holds a literal "${string}" (tag solvable=no). Prompts have up to 17,000 characters. The ToolAlpaca rows are also
+rows of ToolAlpaca's simulated set.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ttsi.benchmarks import Benchmark, Sample, places
+from ttsi.benchmarks.files import read_json
+from ttsi.benchmarks.official import NexusRaven
+from ttsi.errors import ConfigError, DataError, unknown_name
+from ttsi.types import Input, Message, Tool, ToolCall
+
+NOTICE = "NexusRaven's data are licensed CC-BY-NC-4.0: for non-commercial use only"
+TYPES = {"str": "string", "int": "integer", "bool": "boolean", "list": "array", "dict": "object"}
+PLACEHOLDER = "${"
+_DOCUMENTED = re.compile(r"^\s*(\w+) \((\w+)", re.MULTILINE)
+
+
+def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
+    """The 318 queries.
+
+    Args:
+        data_dir: the folder with the data.
+        split: "test"; there is no other.
+
+    Raises:
+        ConfigError: there is no such split.
+        DataError: the data are missing or not in the known form.
+    """
+    if split != "test":
+        raise ConfigError(unknown_name("split of nexusraven", split, ("test",)))
+    names = ("derived_standardized_queries.json", "derived_standardized_api_list.json")
+    paths = [places.find(data_dir, "nexusraven", name) for name in names]
+    (queries, functions), checksum = read_json(paths)
+    try:
+        tools = {function["name"]: _tool(function) for function in functions}
+        samples = tuple(_sample(number, row, tools) for number, row in enumerate(queries, start=1))
+    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
+        raise DataError(f"{paths[0]}: {error!r}; these are not NexusRaven's standardized queries") from None
+    return Benchmark("nexusraven", samples, checksum, str(paths[0]), matcher="official", notice=NOTICE)
+
+
+def _sample(number: int, row: Mapping[str, Any], tools: Mapping[str, Tool]) -> Sample:
+    arguments = row["python_args_dict"]
+    arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+    gold = ToolCall(row["python_function_name"], dict(arguments))
+    shown = tuple(tools[name] for name in row["context_functions"])
+    item = Input(f"nexusraven-{number:03d}", (Message("user", row["prompt"]),), shown)
+    meetable = PLACEHOLDER not in json.dumps(gold.arguments)
+    tags = {"domain": row["dataset"], "solvable": "yes" if meetable else "no"}
+    return Sample(item, (gold,), tags, NexusRaven(gold, shown))
+
+
+def _tool(function: Mapping[str, Any]) -> Tool:
+    documented = dict(_DOCUMENTED.findall(function["description"]))
+    parameters = function["args_dicts"]
+    properties = {p["name"]: _schema(p, documented.get(p["name"], "")) for p in parameters}
+    required = [p["name"] for p in parameters if p["required"]]
+    schema = {"type": "object", "properties": properties, "required": required}
+    return Tool(function["name"], function["description"].strip(), schema)
+
+
+def _schema(parameter: Mapping[str, Any], documented: str) -> dict[str, Any]:
+    """One parameter as JSON Schema.
+
+    >>> _schema({"type": "None", "description": ": How many.", "required": False, "default": "None"}, "int")
+    {'type': 'integer', 'description': 'How many.', 'default': None}
+    """
+    kind = parameter["type"] if parameter["type"] != "None" else documented
+    schema: dict[str, Any] = {"type": TYPES[kind]}
+    if text := parameter["description"].lstrip(": "):
+        schema["description"] = text
+    if not parameter["required"]:
+        schema["default"] = _default(parameter["default"])
+    return schema
+
+
+def _default(text: str) -> Any:
+    """A default as upstream writes it.
+
+    >>> _default("None"), _default("JSON:[1, null]")
+    (None, [1, None])
+    """
+    marked, _, value = text.partition("JSON:")
+    return ast.literal_eval(text) if marked else json.loads(value)

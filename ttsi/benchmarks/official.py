@@ -1,0 +1,104 @@
+"""When would a benchmark's own scorer call an answer right?
+
+Inputs: the calls of a model, None when its text could not be read as calls. Outputs: True or False. Each rule is a
+`ttsi.benchmarks.Official`, made by an adapter for one row from that row's gold and tools:
+
+* `NexusRaven`: the call is bound to the function's signature, defaults filled in, and compared by Python's `==`.
+* `ToolRL`: any of the calls equals the gold call by Python's `==` (API-Bank as ToolRL cuts and grades it).
+* `Keyless`: our stand-in for ToolAlpaca, whose own score needs a GPT-4 judge: the lenient rule of
+  `ttsi.benchmarks.matching` with the arguments left out that nobody could know, which are third-party API keys.
+
+The paper (arXiv:2510.07841) does not say how it compares, so the general rules are reported beside these. The code here
+is written from what the scorers do; `docs/benchmarks.md` says on how many verdicts each was compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttsi.benchmarks.matching import Calls, lenient
+from ttsi.types import Tool, ToolCall
+
+
+@dataclass(frozen=True)
+class NexusRaven:
+    """NexusRaven's accuracy (github.com/nexusflowai/NexusRaven, raven/eval/evaluator.py).
+
+    There the call runs against a stub that returns its name and all its arguments. So an argument may be left out where
+    the gold has its default and given where the gold leaves it to the default; an unknown or a missing argument is an
+    error, and an error is wrong. Only the first call counts. Equality is Python's: 1, 1.0 and True are equal, "1" is
+    not one of them.
+
+    >>> count = {"type": "object", "properties": {"of": {}, "step": {"default": None}}, "required": ["of"]}
+    >>> right = NexusRaven(ToolCall("count", {"of": 2}), (Tool("count", "", count),))
+    >>> right([ToolCall("count", {"step": None, "of": 2.0})]), right([ToolCall("count", {"of": "2"})])
+    (True, False)
+    >>> right([ToolCall("count", {})]), right([ToolCall("count", {"of": 2, "by": 1})])
+    (False, False)
+    """
+
+    gold: ToolCall
+    tools: tuple[Tool, ...]
+
+    def __call__(self, calls: Calls | None) -> bool:
+        """The verdict on these calls."""
+        if not calls or calls[0].name != self.gold.name:
+            return False
+        predicted = bound(calls[0], self.tools)
+        return predicted is not None and predicted == bound(self.gold, self.tools)
+
+
+def bound(call: ToolCall, tools: Sequence[Tool]) -> Mapping[str, Any] | None:
+    """Every parameter of the called tool with its value or its default; None where Python would raise a TypeError."""
+    schema = next((tool.parameters for tool in tools if tool.name == call.name), None)
+    if schema is None or not call.arguments.keys() <= schema["properties"].keys():
+        return None
+    if not set(schema.get("required", ())) <= call.arguments.keys():
+        return None
+    return {key: call.arguments.get(key, inner.get("default")) for key, inner in schema["properties"].items()}
+
+
+@dataclass(frozen=True)
+class ToolRL:
+    """API-Bank as github.com/qiancheng0/ToolRL grades it: one call that is exactly the gold one, among any others.
+
+    Its scorer also takes a bare object of arguments for a call of the gold tool. That tells the scorer's secret to the
+    answer and is left out: such an answer cannot be read as a call and is wrong here.
+
+    >>> right = ToolRL(ToolCall("f", {"n": "1"}))
+    >>> right([ToolCall("g", {}), ToolCall("f", {"n": "1"})]), right([ToolCall("f", {"n": 1})])
+    (True, False)
+    """
+
+    gold: ToolCall
+
+    def __call__(self, calls: Calls | None) -> bool:
+        """The verdict on these calls."""
+        return any(
+            call.name == self.gold.name and dict(call.arguments) == dict(self.gold.arguments) for call in calls or ()
+        )
+
+
+@dataclass(frozen=True)
+class Keyless:
+    """Lenient equality in which some arguments, gold or predicted, do not count.
+
+    >>> right = Keyless((ToolCall("f", {"n": 1, "api_key": "?"}),), frozenset({"api_key"}))
+    >>> right([ToolCall("f", {"n": "1", "api_key": "YOUR_KEY"})]), right([ToolCall("f", {"api_key": "?"})])
+    (True, False)
+    """
+
+    gold: tuple[ToolCall, ...]
+    ignored: frozenset[str]
+
+    def __call__(self, calls: Calls | None) -> bool:
+        """The verdict on these calls."""
+        return calls is not None and lenient(self._without(calls), self._without(self.gold))
+
+    def _without(self, calls: Calls) -> list[ToolCall]:
+        return [
+            ToolCall(call.name, {key: value for key, value in call.arguments.items() if key not in self.ignored})
+            for call in calls
+        ]
