@@ -17,7 +17,7 @@ argument and leaves out what may be left out with no other value, so `strict` an
 
 Types become JSON Schema: dict -> object, float -> number, tuple -> array, any -> string; an `enum` beside `array` is
 its items'. Java and JavaScript arguments are texts in the language's own syntax, as in the official runs, and their
-description says of which type. Known defects: see `docs/benchmarks-b.md`; rows whose own gold the official rule refuses
+description says of which type. Known defects: see `docs/benchmarks.md`; rows whose own gold the official rule refuses
 are tagged `solvable=no`; four irrelevance rows have no tool at all.
 """
 
