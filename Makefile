@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fix clean
+.PHONY: help setup demo test lint fix bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,16 @@ fix: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: .venv-bench/.done ## ttsi beside the usual ways, on this machine: benchmarks/results.json (hours; leave it alone)
+	.venv-bench/bin/python -m benchmarks
+
+# An environment of its own: what the peers need is no part of the package.
+.venv-bench/.done: pyproject.toml constraints.txt benchmarks/constraints.txt
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-c benchmarks/constraints.txt -e ".[bench]"
+	@touch $@
+
 clean: ## remove .venv, runs, builds and caches
-	rm -rf .venv runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -type d -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

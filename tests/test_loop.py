@@ -256,6 +256,37 @@ def test_seconds_are_booked_and_only_the_chosen_pay_for_learning() -> None:
     assert sure.seconds["awareness"] == unsure.seconds["awareness"], "a shared stage is shared equally"
 
 
+class Remembering(Spy):
+    """Notes when it may remember what it read, and whether it was asked outside of that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        self.notes.append("open")
+        try:
+            yield
+        finally:
+            self.notes.append("closed")
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        if self.notes[-1:] != ["open"]:
+            self.notes.append("asked outside")
+        return super().generate(requests)
+
+
+def test_a_batch_is_read_in_one_block_that_is_closed_whatever_happens() -> None:
+    model = Remembering()
+    improve([SURE, UNSURE], model, model, CONFIG)
+    assert model.notes == ["open", "closed"]
+    improve([BOOM], model, model, replace(CONFIG, adapt=False))
+    assert model.notes == ["open", "closed"] * 2
+    model.generate([])  # the control: what is asked outside is seen
+    assert model.notes[-1] == "asked outside"
+
+
 def test_nothing_learned_survives() -> None:
     spy = Spy()
     told([UNSURE], spy)

@@ -19,7 +19,7 @@ from ttsi.answer import reply
 from ttsi.awareness import aware
 from ttsi.config import LoopConfig
 from ttsi.errors import ConfigError
-from ttsi.models import Model, Prompt
+from ttsi.models import Model, Prompt, remembering
 from ttsi.synthesis import synthesise
 from ttsi.types import Adaptation, Awareness, Episode, Input, input_hash, stage_seed
 
@@ -129,7 +129,8 @@ def _isolated(inputs: Sequence[Input], model: Model, writer: Model, config: Loop
     if not inputs:
         return []
     try:
-        return _improve(inputs, model, writer, config, repeat)
+        with remembering(model):
+            return _improve(inputs, model, writer, config, repeat)
     except ConfigError:
         raise
     except Exception as error:

@@ -169,6 +169,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(ttsi: Any, tmp_path: Path) ->
     said = ttsi(*MINE, "--limit", "3", "--dry-run")
     planned = json.loads(said.out)
     assert (said.code, planned["inputs"], planned["settings"]["limit"]) == (0, 3, 3)
+    assert planned["bill"]["tried"] == 3 and planned["bill"]["seconds"] >= 0
     assert not (tmp_path / "runs").exists()
 
 

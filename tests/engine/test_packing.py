@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from tests.conftest import build_model
 from ttsi.engine.packing import Labelled, check_architecture, collate, label_logprobs, pack
+from ttsi.engine.prefix import Opening, Prefixes, cache_of, read
 from ttsi.errors import ModelError
 
 DEVICE = torch.device("cpu")
@@ -106,6 +107,32 @@ def test_any_sequences(pairs: list[tuple[list[int], list[int]]]) -> None:
 
 
 MODEL = build_model("llama")
+
+
+def test_a_token_that_sequences_share_stands_there_once() -> None:
+    row = pack([((1, 2, 3, 4, 5), 2), ((1, 2, 3, 4, 6), 2), ((1, 2, 9), 2), ((1, 2, 3), 2)])
+    assert row.ids_T == (1, 2, 3, 4, 5, 6, 9)
+    assert row.positions_T == (0, 1, 2, 3, 4, 4, 2)
+    batch = collate([row], DEVICE, torch.float32)
+    assert len(batch.labels_N) == 8 and len(batch.targets_U) == 5  # 3 4 5, 3 4 6, 9, 3
+
+
+def test_a_cached_beginning_equals_one_in_the_row(any_model: PreTrainedModel) -> None:
+    known = Prefixes()
+    known._keep(read(any_model, [Opening((1, 2, 3))])[0])
+    known._keep(read(any_model, [Opening((8, 7, 6, 5, 4))])[0])
+    rows: list[list[Labelled]] = [SEQUENCES[:3], [((8, 7, 6, 5, 4, 3, 2), 5), ((8, 7, 6, 5, 4, 3, 1, 1), 5)]]
+    openings = [known.opening((1, 2, 3)), known.opening((8, 7, 6, 5, 4))]
+    cache, length = cache_of(openings)
+    packs = [pack(row, opening.cached) for row, opening in zip(rows, openings, strict=True)]
+    with torch.no_grad():
+        found = label_logprobs(any_model, collate(packs, DEVICE, any_model.dtype, length), cache)
+    torch.testing.assert_close(found, packed(any_model, rows), rtol=1e-5, atol=1e-5)
+
+
+def test_control_a_prompt_must_not_lie_in_the_cache_whole() -> None:
+    with pytest.raises(ValueError, match="cache"):
+        pack(SEQUENCES[:3], cached=3)
 
 
 def test_one_sequence_needs_no_mask() -> None:

@@ -67,6 +67,13 @@ def test_groups_fill_the_budget_and_cover_every_row() -> None:
     assert found[0] == [4]
 
 
+def test_groups_that_are_full_enough_take_no_padding() -> None:
+    lengths = [100, 99, 90, 50, 40]
+    assert batching.groups(lengths, 1000) == [[0, 1, 2, 3, 4]]
+    assert batching.groups(lengths, 1000, enough=200) == [[0, 1, 2], [3, 4]]
+    assert batching.groups(lengths, 1000, enough=1000) == [[0, 1, 2, 3, 4]]
+
+
 def test_out_of_memory_halves_until_it_fits() -> None:
     sizes: list[int] = []
 

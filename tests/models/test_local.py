@@ -108,6 +108,50 @@ def test_control_a_merge_changes_the_hash(local: LocalModel) -> None:
     assert local.weights_sha256() != digest
 
 
+def test_remembering_changes_no_answer_and_forgets(local: LocalModel) -> None:
+    requests = [Request(found, 9) for found in PROMPTS]
+    plain, scores = local.generate(requests), local.score(PROMPTS, [["a", "bc"], ["x"], ["y"]])
+    with local.remembering():
+        for found, expected in zip(local.generate(requests), plain, strict=True):
+            close(found, expected)
+        for found, expected in zip(local.score(PROMPTS, [["a", "bc"], ["x"], ["y"]]), scores, strict=True):
+            assert found == pytest.approx(expected, abs=1e-4)
+        with local.adapted(JOBS, CONFIG, SEEDS):
+            tuned = local.generate([Request(PROMPTS[1], 9, adapter=0)])
+        assert local._encoded and local._prefixes is not None
+    assert not local._encoded and local._prefixes is None
+    with local.adapted(JOBS, CONFIG, SEEDS):
+        close(tuned[0], local.generate([Request(PROMPTS[1], 9, adapter=0)])[0])
+    assert tuned[0].logprob != plain[1].logprob
+
+
+def test_what_was_read_is_forgotten_after_a_failure_too(local: LocalModel) -> None:
+    with pytest.raises(KeyboardInterrupt), local.remembering():
+        local.generate([Request(PROMPTS[0], 4)])
+        raise KeyboardInterrupt
+    assert not local._encoded and local._prefixes is None
+
+
+def test_within_remembering_a_prompt_is_read_once(local: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    body = local._model.base_model.forward
+
+    def counting(**arguments: torch.Tensor) -> object:
+        counts.append(arguments["input_ids"].numel())
+        return body(**arguments)
+
+    monkeypatch.setattr(local._model.base_model, "forward", counting)
+    with local.remembering():
+        local.generate([Request(PROMPTS[0], 1)])
+        read_for_answer = sum(counts)
+        counts.clear()
+        local.score(PROMPTS[:1], [["a", "b"]])
+    assert read_for_answer > 50 and sum(counts) == 3
+    counts.clear()
+    local.score(PROMPTS[:1], [["a", "b"]])  # the control: outside the block it is read again
+    assert sum(counts) > 50
+
+
 def test_requests_equal_alone_and_among_others(local: LocalModel) -> None:
     requests = [Request(found, 4 + 5 * at, adapter=at) for at, found in enumerate(PROMPTS)]
     requests += [Request(PROMPTS[1], 9, temperature=1.0, seed=at, adapter=3) for at in range(3)]

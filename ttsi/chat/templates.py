@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 from ttsi.chat.calls import Format
@@ -86,13 +87,16 @@ def neutralise(text: str, specials: Iterable[str]) -> str:
 
     A control token of one character cannot be broken and is replaced. Twice is once: neutral text stays as it is.
     """
-    spellings = sorted({special for special in specials if special}, key=len, reverse=True)
-    if not spellings:
-        return text
-    pattern = re.compile("|".join(map(re.escape, spellings)))
-    while pattern.search(text):  # again, because spellings may overlap
+    pattern = _any_of(tuple(specials))
+    while pattern is not None and pattern.search(text):  # again, because spellings may overlap
         text = pattern.sub(lambda match: match[0][:1] * (len(match[0]) > 1) + BREAK + match[0][1:], text)
     return text
+
+
+@lru_cache(maxsize=16)
+def _any_of(specials: tuple[str, ...]) -> re.Pattern[str] | None:
+    spellings = sorted({special for special in specials if special}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, spellings))) if spellings else None
 
 
 def neutralise_call(call: ToolCall, specials: Iterable[str]) -> ToolCall:
@@ -151,6 +155,17 @@ def _neutral_target(fmt: Format, lesson: Lesson, specials: Sequence[str]) -> str
         calls = [neutralise_call(call, specials) for call in parsed.calls]
         return fmt.render(calls, neutralise(parsed.reasoning, specials))
     return neutralise(lesson.target, set(specials) - set(fmt.marks))
+
+
+def decode_answer(tokenizer: Tokenizer, prompt: Sequence[int], ids: Sequence[int]) -> str:
+    """The text of the tokens behind a prompt; the prompt's text may matter only by its last token."""
+    # Some decoders strip the space of the very first token, so the last prompt token goes along.
+    before, both = _decode(tokenizer, prompt[-1:]), _decode(tokenizer, [*prompt[-1:], *ids])
+    return both[len(before) :] if both.startswith(before) else _decode(tokenizer, ids)
+
+
+def _decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def end_of_turn(tokenizer: Tokenizer) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json as json_module
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ttsi.cli.settings import Knobs, Switch
 from ttsi.errors import RunFolderError
+from ttsi.runs.bill import estimate
 from ttsi.runs.runner import RunConfig, plan, resolve, settings_digest, settings_of
 from ttsi.runs.runner import run as run_benchmark
 from ttsi.runs.store import check_free, open_run, read_json, used
@@ -55,7 +57,7 @@ def run(
         clean: delete the run that is in the folder first.
         json: print summary.json instead of the table.
         quiet: no progress on stderr.
-        dry_run: print what would be run, and stop.
+        dry_run: print what would be run and what it would cost (a few inputs are tried), and stop.
         device: auto, cpu, cuda, cuda:1, mps.
         dtype: auto, float32, bfloat16, float16.
     """
@@ -67,7 +69,7 @@ def run(
         print(f"ttsi: {questions.notice}", file=sys.stderr)
     folder = output_dir or default_folder(config)
     if dry_run:
-        return _say_plan(config, folder, len(plan(questions, config)))
+        return _say_plan(config, questions, folder, device, dtype)
     if output_dir is None and not resume and not clean and (found := _finished(folder, config, questions.checksum)):
         print(f"ttsi: this was run before, shown from {folder}; run it again with --clean", file=sys.stderr)
         return _show(found, folder, json)
@@ -119,8 +121,18 @@ def _finished(folder: Path, config: RunConfig, checksum: str) -> dict[str, Any] 
     return read_json(folder / "summary.json")
 
 
-def _say_plan(config: RunConfig, folder: Path, inputs: int) -> int:
-    planned = {"inputs": inputs, "output_dir": str(folder), "settings": settings_of(config)}
+def _say_plan(config: RunConfig, questions: Any, folder: Path, device: str, dtype: str) -> int:
+    from ttsi.models import load as load_model
+
+    model = load_model(config.model, device=device, dtype=dtype)
+    inputs = [place.sample.input for place in plan(questions, config)]
+    bill = estimate(inputs, model, model, config.loop, config.batch_size)
+    planned = {
+        "inputs": len(inputs),
+        "bill": asdict(bill),
+        "output_dir": str(folder),
+        "settings": settings_of(config),
+    }
     print(json_module.dumps(planned, indent=2))
     return 0
 

@@ -6,6 +6,7 @@ batch of inputs shares each forward pass and every row keeps its own adapter, it
 result.
 
     packing.py     sequences that share a beginning in one row, exactly
+    prefix.py      what was read of a prompt before
     batching.py    which rows go together, and what happens when memory runs out
     lora.py        many adapters in one layer
     training.py    B independent adapters, one forward and backward

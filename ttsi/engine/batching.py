@@ -20,15 +20,22 @@ Result = TypeVar("Result")
 _CPU_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
 
 
-def groups(lengths_B: Sequence[int], budget: int) -> list[list[int]]:
+ENOUGH = 2048
+"""Tokens of a forward pass that keep a processor busy: more of them do not make it faster."""
+
+
+def groups(lengths_B: Sequence[int], budget: int, enough: int | None = None) -> list[list[int]]:
     """Row numbers in groups, longest rows first; (rows in a group) * (its longest row) <= budget.
 
-    A row longer than the budget is a group of its own. The grouping depends on the lengths and on nothing else.
+    A row longer than the budget is a group of its own. A group of `enough` tokens takes no row that would be padded by
+    more than a sixth. The grouping depends on the lengths and on nothing else.
     """
     order = sorted(range(len(lengths_B)), key=lambda row: -lengths_B[row])
     found: list[list[int]] = []
     for row in order:
-        if found and lengths_B[found[-1][0]] * (len(found[-1]) + 1) <= budget:
+        longest, rows = (lengths_B[found[-1][0]], len(found[-1])) if found else (0, 0)
+        wasteful = enough is not None and longest * rows >= enough and 6 * lengths_B[row] < 5 * longest
+        if found and longest * (rows + 1) <= budget and not wasteful:
             found[-1].append(row)
         else:
             found.append([row])
@@ -63,11 +70,15 @@ def halving(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item
 
 
 def in_groups(
-    work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], lengths_B: Sequence[int], budget: int
+    work: Callable[[Sequence[Item]], list[Result]],
+    items: Sequence[Item],
+    lengths_B: Sequence[int],
+    budget: int,
+    enough: int | None = None,
 ) -> list[Result]:
     """`work` over groups of the items, results in the order of the items."""
     results: dict[int, Result] = {}
-    for group in groups(lengths_B, budget):
+    for group in groups(lengths_B, budget, enough):
         found = halving(work, [items[row] for row in group])
         results.update(zip(group, found, strict=True))
     return [results[row] for row in range(len(items))]

@@ -1,8 +1,8 @@
 """How are many answers written at once, each as if it were alone?
 
-Prompts are read in one padded pass, rows with the same prompt and the same adapter once for all of them; then one
-token per row and step, from a shared key-value cache. Padding stands behind the prompt, where causal attention
-cannot see it, and stays masked while writing. A row that is done leaves the batch at the next compaction.
+Prompts are read first (`ttsi.engine.prefix`), rows with the same prompt and the same adapter once for all of them;
+then one token per row and step, from a shared key-value cache. Padding stands behind the prompt and stays masked. A
+row that is done leaves the batch at the next compaction.
 
 Greedy rows take the likeliest allowed token. Sampling rows draw u from their own generator and take the first
 token whose cumulative probability under softmax(logits / temperature) over the allowed tokens exceeds u. The
@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from llguidance import LLMatcher
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from ttsi.engine.batching import in_groups
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import head_logits
+from ttsi.engine.prefix import Opening, Prefixes, read, slabs, using
 from ttsi.errors import ModelError
 
 
@@ -67,6 +67,7 @@ def decode(
     *,
     stack: LoraStack | None = None,
     grammars: Grammars | None = None,
+    prefixes: Prefixes | None = None,
     token_budget: int = 32768,
 ) -> list[Decoded]:
     """Write one continuation per row, in order.
@@ -76,6 +77,7 @@ def decode(
         rows: what is wanted; no row's result depends on another row beyond rounding.
         stack: attached to `model`; needed by rows with a slot.
         grammars: needed by rows with a grammar.
+        prefixes: what the base has read so far; it grows by these rows' prompts.
         token_budget: cached tokens per batch: rows times the longest prompt plus its room.
 
     Raises:
@@ -84,9 +86,10 @@ def decode(
     # Rows with the same prompt stand next to each other, so that they land in the same batch.
     order = sorted(range(len(rows)), key=lambda at: (-_room(rows[at]), rows[at].slot, rows[at].ids))
     ordered = [rows[at] for at in order]
+    known = prefixes if prefixes is not None else Prefixes()
 
     def work(part: Sequence[Row]) -> list[Decoded]:
-        return _decode_batch(model, part, stack, grammars)
+        return _decode_batch(model, part, stack, grammars, known)
 
     found = in_groups(work, ordered, [_room(row) for row in ordered], token_budget)
     by_row = dict(zip(order, found, strict=True))
@@ -133,7 +136,7 @@ class _Batch:
     """Rows that share a cache."""
 
     writers: list[_Writer]
-    cache: DynamicCache
+    cache: Cache
     next_position_B: Tensor
     """Position of the token to write."""
     holes_BT: Tensor
@@ -145,12 +148,16 @@ class _Batch:
 
 @torch.no_grad()
 def _decode_batch(
-    model: PreTrainedModel, rows_B: Sequence[Row], stack: LoraStack | None, grammars: Grammars | None
+    model: PreTrainedModel,
+    rows_B: Sequence[Row],
+    stack: LoraStack | None,
+    grammars: Grammars | None,
+    prefixes: Prefixes,
 ) -> list[Decoded]:
     writers = [_writer(row, grammars) for row in rows_B]
     alive = [writer for writer in writers if not writer.done]
     if alive:
-        batch = _prefill(model, alive, stack)
+        batch = _prefill(model, alive, stack, prefixes)
         while True:
             tokens = _choose(batch, grammars)
             dead = sum(writer.done for writer in batch.writers)
@@ -169,36 +176,27 @@ def _writer(row: Row, grammars: Grammars | None) -> _Writer:
     return _Writer(row, matcher, random.Random(row.seed), done=row.max_tokens < 1)
 
 
-def _using(stack: LoraStack | None, adapters: BoundRows | None) -> AbstractContextManager[None]:
-    return stack.using(adapters) if stack is not None else nullcontext()
-
-
 def _gather(stack: LoraStack | None, slots_B: Sequence[int]) -> BoundRows | None:
     if stack is None and max(slots_B) >= 0:
         raise ModelError("a row names an adapter, but there are none")
     return stack.gather(slots_B) if stack is not None else None
 
 
-def _prefill(model: PreTrainedModel, writers: list[_Writer], stack: LoraStack | None) -> _Batch:
-    """Read every different (prompt, slot) once and hand its cache to all rows that begin with it."""
+def _prefill(model: PreTrainedModel, writers: list[_Writer], stack: LoraStack | None, prefixes: Prefixes) -> _Batch:
+    """Read every different (prompt, slot) once and give every row a copy."""
+    adapters = _gather(stack, [writer.row.slot for writer in writers])
     unique: dict[tuple[int, tuple[int, ...]], int] = {}
     index = [unique.setdefault((w.row.slot, w.row.ids), len(unique)) for w in writers]
-    lengths_U = torch.tensor([len(ids) for _, ids in unique], device=model.device)
-    longest = int(lengths_U.max())
-    ids_UT = torch.tensor([[*ids, *[0] * (longest - len(ids))] for _, ids in unique], device=model.device)
-    cache = DynamicCache()
-    with _using(stack, _gather(stack, [slot for slot, _ in unique])):
-        hidden_UTD = model.base_model(input_ids=ids_UT, past_key_values=cache, use_cache=True).last_hidden_state
-    last_UD = hidden_UTD[torch.arange(len(unique), device=model.device), lengths_U - 1]
-    logits_UV = head_logits(model, last_UD)
-    index_B = torch.tensor(index, device=model.device)
-    if len(unique) < len(index):
-        cache.batch_select_indices(index_B)
-    lengths_B = lengths_U[index_B]
-    holes_BT = torch.arange(longest, device=model.device)[None, :] >= lengths_B[:, None]
+    prefixes.learn(model, [ids for slot, ids in unique if slot < 0])
+    reads_U = read(model, [prefixes.opening(ids) if slot < 0 else Opening(ids, slot) for slot, ids in unique], stack)
+    logits_UV = head_logits(model, torch.stack([found.last_D for found in reads_U]))
+    reads_B = [reads_U[at] for at in index]
+    lengths_B = torch.tensor([len(found.ids) for found in reads_B], device=model.device)
+    holes_BT = torch.arange(int(lengths_B.max()), device=model.device)[None, :] >= lengths_B[:, None]
     if not holes_BT.any():
         holes_BT = holes_BT[:, :0]
-    adapters = _gather(stack, [writer.row.slot for writer in writers])
+    cache = slabs(reads_B, max(writer.row.max_tokens for writer in writers))
+    index_B = torch.tensor(index, device=model.device)
     return _Batch(writers, cache, lengths_B, holes_BT, logits_UV[index_B], adapters)
 
 
@@ -258,7 +256,7 @@ def _compact(batch: _Batch, tokens: list[int], stack: LoraStack | None) -> list[
 def _advance(model: PreTrainedModel, batch: _Batch, tokens: list[int], stack: LoraStack | None) -> None:
     """Read one token per row and compute the logits of the next."""
     ids_B1 = torch.tensor(tokens, device=model.device)[:, None]
-    with _using(stack, batch.adapters):
+    with using(stack, batch.adapters):
         hidden_B1D = model.base_model(
             input_ids=ids_B1,
             attention_mask=_mask(batch, model.dtype),

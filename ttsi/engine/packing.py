@@ -1,14 +1,16 @@
 """How are sequences that begin alike computed without computing the beginning twice?
 
-All sequences of a row (the examples of one training step, or the candidates of one prompt) lie behind each other:
-their longest common prefix once, then each one's own tokens. Positions restart after the prefix, and a token sees
-the prefix and its own block, nothing else, so that hidden states and gradients are those of the sequence alone:
+All sequences of a row (the examples of one training step, or the candidates of one prompt) are the branches of one
+tree, laid out behind each other: whatever several of them begin with stands there once. Positions count from the
+root, and a token sees its ancestors and itself, nothing else, so that hidden states and gradients are those of the
+sequence alone:
 
-    allowed(i, j) = j <= i and (block(j) = prefix or block(j) = block(i))
+    allowed(i, j) = j <= i < end of j's subtree
 
-The vocabulary head runs at label positions only. Inputs: token ids with the length of their prompt. Outputs: fp32
-log-probabilities of the tokens after the prompt. The paper (arXiv:2510.07841) trains and scores each sequence by
-itself; the numbers are the same up to rounding.
+A beginning that was read before may stay in a cache (`ttsi.engine.prefix`); the row then holds what follows it. The
+vocabulary head runs at label positions only, once for a label that several sequences share. Inputs: token ids with
+the length of their prompt. Outputs: fp32 log-probabilities of the tokens after the prompt. The paper
+(arXiv:2510.07841) trains and scores each sequence by itself; the numbers are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from ttsi.errors import ModelError
 
@@ -35,14 +37,21 @@ class PackedRow:
     """Sequences with a common beginning, in one row."""
 
     ids_T: tuple[int, ...]
+    """The tokens of the tree, depth first, without those in the cache."""
     positions_T: tuple[int, ...]
-    blocks_T: tuple[int, ...]
-    """0 for the common prefix, k for the own tokens of the k-th sequence (from 1)."""
+    """Depth of each token: how many tokens its sequence has before it."""
     sources_N: tuple[int, ...]
     """Where in the row the hidden state lies that predicts the n-th label."""
     targets_N: tuple[int, ...]
     counts_K: tuple[int, ...]
     """Labels per sequence; they follow each other in `sources_N` and `targets_N`."""
+    cached: int = 0
+    """How many tokens every sequence begins with that are not in the row, but in a cache."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the row is one chain, so that causal attention is all there is."""
+        return not self.positions_T or self.positions_T[-1] - self.cached + 1 == len(self.positions_T)
 
 
 @dataclass(frozen=True)
@@ -53,98 +62,139 @@ class PackedBatch:
     positions_BT: Tensor | None
     """None where every row is one plain sequence."""
     mask_B1TT: Tensor | None
-    """Additive mask; None where causal attention is all there is."""
-    rows_N: Tensor
-    sources_N: Tensor
-    targets_N: Tensor
+    """Additive mask over cache and row; None where causal attention is all there is."""
+    rows_U: Tensor
+    sources_U: Tensor
+    targets_U: Tensor
+    """The different labels."""
+    labels_N: Tensor
+    """Which of them is the n-th label."""
     counts_B: tuple[int, ...]
     """Labels per row."""
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     """Length of the longest common beginning."""
-    shortest = min(len(ids) for ids in sequences)
-    first = sequences[0]
-    for index in range(shortest):
-        if any(ids[index] != first[index] for ids in sequences):
+    low, high = min(sequences), max(sequences)  # type: ignore[type-var]  # lists or tuples: they have an order
+    for index, (one, other) in enumerate(zip(low, high, strict=False)):
+        if one != other:
             return index
-    return shortest
+    return min(len(low), len(high))
 
 
-def pack(sequences_K: Sequence[Labelled]) -> PackedRow:
-    """Lay out sequences in one row.
+def pack(sequences_K: Sequence[Labelled], cached: int = 0) -> PackedRow:
+    """Lay out sequences in one row, except their first `cached` tokens, which all have in common.
 
     Raises:
-        ValueError: a sequence has no prompt token, so nothing predicts its first label.
+        ValueError: a sequence has no prompt token, or none outside the cache, so nothing predicts its first label.
     """
-    shared = common_prefix([ids for ids, _ in sequences_K])
-    ids_T = list(sequences_K[0][0][:shared])
-    positions_T, blocks_T = list(range(shared)), [0] * shared
-    sources_N: list[int] = []
-    targets_N: list[int] = []
-    for block, (ids, n_prompt) in enumerate(sequences_K, start=1):
-        if n_prompt < 1:
-            raise ValueError("a sequence needs at least one prompt token")
-        own = len(ids_T) - shared
-        sources_N += [at if at < shared else at + own for at in range(n_prompt - 1, len(ids) - 1)]
-        targets_N += ids[n_prompt:]
-        ids_T += ids[shared:]
-        positions_T += range(shared, len(ids))
-        blocks_T += [block] * (len(ids) - shared)
+    ids_K = [tuple(ids) for ids, _ in sequences_K]
+    if any(n_prompt < 1 + cached for _, n_prompt in sequences_K):
+        raise ValueError("a sequence needs at least one prompt token that is not in the cache")
+    ids_T: list[int] = []
+    positions_T: list[int] = []
+    places_K: list[list[int]] = [[] for _ in ids_K]  # where each sequence's tokens lie
+    branches = [(list(range(len(ids_K))), cached)]
+    while branches:
+        members, depth = branches.pop()
+        shared = common_prefix([ids_K[k] for k in members])
+        place = range(len(ids_T), len(ids_T) + shared - depth)
+        ids_T += ids_K[members[0]][depth:shared]
+        positions_T += range(depth, shared)
+        parted: dict[int, list[int]] = {}
+        for k in members:
+            places_K[k] += place
+            if len(ids_K[k]) > shared:
+                parted.setdefault(ids_K[k][shared], []).append(k)
+        branches += [(branch, shared) for branch in reversed(parted.values())]
+    sources_N = [
+        at for k, (ids, n) in enumerate(sequences_K) for at in places_K[k][n - 1 - cached : len(ids) - 1 - cached]
+    ]
+    targets_N = [token for ids, n_prompt in sequences_K for token in ids[n_prompt:]]
     counts = tuple(max(len(ids) - n_prompt, 0) for ids, n_prompt in sequences_K)
-    return PackedRow(
-        tuple(ids_T), tuple(positions_T), tuple(blocks_T), tuple(sources_N), tuple(targets_N), counts
-    )  # fmt: skip
+    return PackedRow(tuple(ids_T), tuple(positions_T), tuple(sources_N), tuple(targets_N), counts, cached)
 
 
-def block_mask(blocks_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """Additive mask [B, 1, T, T]: 0 where a token may look, the dtype's lowest number elsewhere.
+def subtree_ends(positions_T: Sequence[int]) -> list[int]:
+    """Where the subtree of each token ends, for depths in the order of `pack`: at the next token as high as itself.
 
-    Padding has block -1 and stands behind everything: no real token sees it, and it sees itself, so that no row of the
-    softmax is empty.
+    >>> subtree_ends([0, 1, 2, 2, 1])
+    [5, 4, 3, 4, 5]
     """
-    length = blocks_BT.shape[1]
-    visible_BTT = (blocks_BT[:, None, :] == 0) | (blocks_BT[:, None, :] == blocks_BT[:, :, None])
-    visible_BTT &= torch.ones(length, length, dtype=torch.bool, device=blocks_BT.device).tril()
-    mask_BTT = torch.zeros(visible_BTT.shape, dtype=dtype, device=blocks_BT.device)
-    return mask_BTT.masked_fill_(~visible_BTT, torch.finfo(dtype).min)[:, None]
+    ends = [len(positions_T)] * len(positions_T)
+    open_: list[int] = []
+    for at, position in enumerate(positions_T):
+        while open_ and positions_T[open_[-1]] >= position:
+            ends[open_.pop()] = at
+        open_.append(at)
+    return ends
 
 
-def collate(rows_B: Sequence[PackedRow], device: torch.device, dtype: torch.dtype) -> PackedBatch:
-    """Rows as one batch, padded to the longest."""
+def tree_mask(ends_BT: Tensor, cached_B: Tensor, cache_length: int, dtype: torch.dtype) -> Tensor:
+    """Additive mask [B, 1, T, cache + T]: 0 where a token may look, the dtype's lowest number elsewhere.
+
+    Padding stands behind everything and ends where it stands (0): no real token sees it, and it sees itself, so that no
+    row of the softmax is empty. Of the cache a row sees the tokens that are its own.
+    """
+    rows, length = ends_BT.shape
+    at_T = torch.arange(length, device=ends_BT.device)
+    own_BTT = (at_T[None, :, None] >= at_T) & (at_T[None, :, None] < ends_BT[:, None, :])
+    own_BTT |= torch.eye(length, dtype=torch.bool, device=ends_BT.device)
+    held_BC = torch.arange(cache_length, device=ends_BT.device) < cached_B[:, None]
+    visible = torch.cat([held_BC[:, None, :].expand(rows, length, cache_length), own_BTT], dim=2)
+    mask = torch.zeros(visible.shape, dtype=dtype, device=ends_BT.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+
+
+def collate(
+    rows_B: Sequence[PackedRow], device: torch.device, dtype: torch.dtype, cache_length: int = 0
+) -> PackedBatch:
+    """Rows as one batch, padded to the longest, behind a cache of so many tokens."""
     longest = max(len(row.ids_T) for row in rows_B)
 
-    def padded(values_BT: Sequence[Sequence[int]], filler: int) -> Tensor:
-        return torch.tensor([[*v, *[filler] * (longest - len(v))] for v in values_BT], device=device)
+    def padded(values_BT: Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor([[*v, *[0] * (longest - len(v))] for v in values_BT], device=device)
 
-    def joined(values_B: Sequence[Sequence[int]]) -> Tensor:
-        return torch.tensor([v for values in values_B for v in values], dtype=torch.long, device=device)
-
-    plain = all(not row.blocks_T or row.blocks_T[-1] == 0 for row in rows_B)
+    labels: dict[tuple[int, int, int], int] = {}
+    labels_N = [
+        labels.setdefault((index, source, target), len(labels))
+        for index, row in enumerate(rows_B)
+        for source, target in zip(row.sources_N, row.targets_N, strict=True)
+    ]
+    different = torch.tensor(list(labels), dtype=torch.long, device=device).reshape(-1, 3)
+    plain = cache_length == 0 and all(row.plain for row in rows_B)
+    cached_B = torch.tensor([row.cached for row in rows_B], device=device)
+    ends = [] if plain else [subtree_ends(row.positions_T) for row in rows_B]
     return PackedBatch(
-        ids_BT=padded([row.ids_T for row in rows_B], 0),
-        positions_BT=None if plain else padded([row.positions_T for row in rows_B], 0),
-        mask_B1TT=None if plain else block_mask(padded([row.blocks_T for row in rows_B], -1), dtype),
-        rows_N=joined([[index] * len(row.targets_N) for index, row in enumerate(rows_B)]),
-        sources_N=joined([row.sources_N for row in rows_B]),
-        targets_N=joined([row.targets_N for row in rows_B]),
+        ids_BT=padded([row.ids_T for row in rows_B]),
+        positions_BT=None if plain else padded([row.positions_T for row in rows_B]),
+        mask_B1TT=None if plain else tree_mask(padded(ends), cached_B, cache_length, dtype),
+        rows_U=different[:, 0],
+        sources_U=different[:, 1],
+        targets_U=different[:, 2],
+        labels_N=torch.tensor(labels_N, dtype=torch.long, device=device),
         counts_B=tuple(len(row.targets_N) for row in rows_B),
     )
 
 
-def label_logprobs(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
+def label_logprobs(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None = None) -> Tensor:
     """fp32 log-probabilities [N] of the batch's labels, row after row, with gradients where they are on."""
     hidden_BTD = model.base_model(
-        input_ids=batch.ids_BT, attention_mask=batch.mask_B1TT, position_ids=batch.positions_BT, use_cache=False
+        input_ids=batch.ids_BT,
+        attention_mask=batch.mask_B1TT,
+        position_ids=batch.positions_BT,
+        past_key_values=cache,
+        use_cache=cache is not None,
     ).last_hidden_state
-    hidden_ND = hidden_BTD[batch.rows_N, batch.sources_N]
-    parts = zip(torch.split(hidden_ND, HEAD_ROWS), torch.split(batch.targets_N, HEAD_ROWS), strict=True)
-    if len(hidden_ND) <= HEAD_ROWS or not torch.is_grad_enabled():
-        return torch.cat([_head_logprobs(model, h, t) for h, t in parts])
-    # Many labels: forget the logits and compute them again in the backward pass.
-    return torch.cat([
-        checkpoint(_head_logprobs, model, h, t, use_reentrant=False, preserve_rng_state=False) for h, t in parts
-    ])  # fmt: skip
+    hidden_UD = hidden_BTD[batch.rows_U, batch.sources_U]
+    parts = zip(torch.split(hidden_UD, HEAD_ROWS), torch.split(batch.targets_U, HEAD_ROWS), strict=True)
+    if len(hidden_UD) <= HEAD_ROWS or not torch.is_grad_enabled():
+        logprobs_U = torch.cat([_head_logprobs(model, h, t) for h, t in parts])
+    else:  # many labels: forget the logits and compute them again in the backward pass
+        logprobs_U = torch.cat([
+            checkpoint(_head_logprobs, model, h, t, use_reentrant=False, preserve_rng_state=False) for h, t in parts
+        ])  # fmt: skip
+    return logprobs_U if len(logprobs_U) == len(batch.labels_N) else logprobs_U[batch.labels_N]
 
 
 def head_of(model: PreTrainedModel) -> nn.Linear:

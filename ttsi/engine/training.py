@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 
 from ttsi.adaptation.schedule import learning_rates
 from ttsi.config import AdaptationConfig
-from ttsi.engine.batching import groups, is_out_of_memory
+from ttsi.engine.batching import ENOUGH, groups, is_out_of_memory
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import Labelled, PackedBatch, PackedRow, collate, label_logprobs, pack
 
@@ -104,7 +104,7 @@ def train(
     runs = [_run(job, config) for job in jobs]
     ready = [run for run in runs if not run.reason]
     lengths = [max(len(row.ids_T) for row in run.rows) for run in ready]
-    for group in groups(lengths, token_budget):
+    for group in groups(lengths, token_budget, ENOUGH):
         _train_or_halve(model, stack, [ready[at] for at in group], config)
     return [run.report() for run in runs]
 

@@ -10,11 +10,11 @@ below it (`ttsi.engine`), so that a scripted model needs no torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ttsi.chat.calls import Format
 from ttsi.config import AdaptationConfig
@@ -102,6 +102,20 @@ class Model(Protocol):
         means the base. Leaving the block drops every adapter; the base weights are untouched throughout.
         """
         ...
+
+
+@runtime_checkable
+class Rereader(Protocol):
+    """A model that is quicker where prompts begin as others did, and may remember them for a while."""
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """Within the block nothing is read twice; leaving it forgets everything that was read."""
+        ...
+
+
+def remembering(model: Model) -> AbstractContextManager[None]:
+    """The block in which this model remembers what it read, where it can."""
+    return model.remembering() if isinstance(model, Rereader) else nullcontext()
 
 
 MODELS: dict[str, str] = {

@@ -35,6 +35,7 @@ from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, Row, decode
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import Labelled, check_architecture, head_of
+from ttsi.engine.prefix import Prefixes
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ModelError, PromptTooLong
@@ -64,6 +65,8 @@ class LocalModel:
         self._stop_ids = templates.end_token_ids(tokenizer) | _declared_ends(model)
         self._stack: LoraStack | None = None
         self._slots: dict[int, int] | None = None  # job -> slot; None outside `adapted`
+        self._prefixes: Prefixes | None = None  # None outside `remembering`
+        self._encoded: dict[str, list[int]] = {}  # filled within `remembering`
 
     @property
     def context(self) -> int:
@@ -111,6 +114,15 @@ class LocalModel:
             return None
         return f"the prompt has {length} tokens and needs room for {room}, but the context holds {self.context}"
 
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within the block no prompt is encoded or read twice by the base; leaving it forgets all of them."""
+        self._prefixes = Prefixes()
+        try:
+            yield
+        finally:
+            self._prefixes, self._encoded = None, {}
+
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """One continuation per request, in order.
 
@@ -121,7 +133,7 @@ class LocalModel:
         rows = [self._row(request) for request in requests]
         constrained = any(row.grammar is not None for row in rows)
         grammars = self._grammars if constrained else None
-        found = decode(self._model, rows, stack=self._stack, grammars=grammars)
+        found = decode(self._model, rows, stack=self._stack, grammars=grammars, prefixes=self._prefixes)
         return [self._generation(row, decoded) for row, decoded in zip(rows, found, strict=True)]
 
     def _row(self, request: Request) -> Row:
@@ -152,20 +164,12 @@ class LocalModel:
 
     def _generation(self, row: Row, decoded: Decoded) -> Generation:
         return Generation(
-            text=self._continuation_text(row.ids, decoded.ids),
+            text=templates.decode_answer(self._tokenizer, row.ids, decoded.ids),
             tokens=len(decoded.ids) + decoded.finished,
             logprob=decoded.logprob,
             min_logprob=decoded.min_logprob,
             finished=decoded.finished,
         )
-
-    def _continuation_text(self, prompt: tuple[int, ...], ids: tuple[int, ...]) -> str:
-        # Some decoders strip the space of the very first token, so the last prompt token goes along.
-        before, both = self._text(prompt[-1:]), self._text((*prompt[-1:], *ids))
-        return both[len(before) :] if both.startswith(before) else self._text(ids)
-
-    def _text(self, ids: tuple[int, ...]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """Summed log-probability (nats) of each continuation of each prompt, under the base.
@@ -182,7 +186,7 @@ class LocalModel:
             endings = [self._encode(text) for text in texts]
             self._room(len(ids) + max(map(len, endings), default=0) - 1)
             items.append((ids, endings))
-        return continuation_logprobs(self._model, items)
+        return continuation_logprobs(self._model, items, prefixes=self._prefixes)
 
     @contextmanager
     def adapted(
@@ -247,13 +251,15 @@ class LocalModel:
         return self._stack
 
     def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
-        encoded = [
-            templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks) for lesson in lessons
-        ]  # fmt: skip
+        encoded = [templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks) for lesson in lessons]
         return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context]
 
     def _encode_prompt(self, prompt: Prompt) -> list[int]:
-        return templates.encode_prompt(self._tokenizer, self.format, prompt, self._marks)
+        key = repr(prompt)  # a dataclass shows all it holds, and tools hold what cannot be hashed
+        ids = self._encoded.get(key) or templates.encode_prompt(self._tokenizer, self.format, prompt, self._marks)
+        if self._prefixes is not None:
+            self._encoded[key] = ids
+        return ids
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,58 @@
+"""Which comparisons are to be run? `python -m benchmarks [NAME ...] [--quick] [--shape S] [--repeats N] [--output F]`.
+
+Inputs: names of scripts in this folder, all of them by default. Outputs: a line per comparison, and results.json
+(not with --quick, whose times mean nothing and which only shows that everything runs and agrees).
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from benchmarks import measure
+
+SCRIPTS = ("score", "train", "answer", "synthesis", "end_to_end")
+REPEATS = 6
+"""The fewest that give an interval for the median with 95 % coverage."""
+
+
+def main() -> None:
+    """Run what is asked for."""
+    asked = _parser().parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    limits = measure.limits_now(device, asked.quick)
+    about = measure.machine(limits, device)
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in about.items()}
+    print(", ".join(f"{name} {value}" for name, value in shown.items()))
+    output = asked.output or (None if asked.quick else measure.RESULTS)
+    repeats = asked.repeats or (2 if asked.quick else REPEATS)
+    for name in asked.names or SCRIPTS:
+        script = import_module(f"benchmarks.{name}")
+        own = "tiny" if asked.quick and script.SHAPE != "embedded" else script.SHAPE
+        shape = asked.shape or own
+        for case in script.cases(shape, device, asked.quick):
+            if asked.only and case.key not in asked.only:
+                continue
+            key = case.key if shape == own else f"{case.key}@{shape}"
+            found = measure.compare(case, repeats, limits, asked.quick)
+            print(measure.line(key, found), flush=True)
+            if output is not None:
+                measure.write({key: found}, about, output)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="ttsi beside the usual ways")
+    parser.add_argument("names", nargs="*", choices=[*SCRIPTS, []], help="which scripts; all by default")
+    parser.add_argument("--only", action="append", help="only this key of results.json; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; nothing is written")
+    parser.add_argument("--shape", help="another model than each script's own (benchmarks/shapes.py)")
+    parser.add_argument("--repeats", type=int, help=f"how often both sides are timed (default {REPEATS})")
+    parser.add_argument("--output", type=Path, help="where to write; default benchmarks/results.json")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""C5: how fast is the whole loop, beside the same loop built from the usual parts?
+
+Work: the preset `ttsi` on the first inputs of toolworld with the embedded model: measure, write, learn, answer. The
+peer runs the very same `ttsi.loop` and settings, one input at a time, on a model that scores, generates and trains in
+the usual ways (N0, N1, N2: benchmarks/peers.py) and draws its samples by our rule, so that both sides write the same
+examples. Same results: the share of inputs with other answers is at most 2 % (rounding may flip a tie).
+
+`unsure_input_vs_plain_answer` is no peer but a price: the time of TT-SI on every input by that of plain answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+
+from benchmarks import peers
+from benchmarks.measure import Case
+from benchmarks.shapes import model_of, tokenizer
+from ttsi.answer import reply
+from ttsi.benchmarks import load as load_benchmark
+from ttsi.config import AdaptationConfig, LoopConfig, preset
+from ttsi.engine import decoding
+from ttsi.engine.constraint import Grammars
+from ttsi.engine.training import Job, TrainReport
+from ttsi.loop import improve
+from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.models.local import LocalModel, _outcome, _without_training
+from ttsi.types import Adaptation, Input
+
+SHAPE = "embedded"
+TOLERANCE = 0.02
+BATCH = 64
+TIERS = {
+    "end_to_end_vs_peft_loop": "N1",
+    "end_to_end_vs_peft_cache": "N2",
+    "end_to_end_vs_trainer": "N0",
+}
+KEYS = (*TIERS, "unsure_input_vs_plain_answer")
+Answers = list[tuple[str, str]]
+
+
+class OurRule(LogitsProcessor):
+    """Lets `generate` take the token that our rule takes: the best or the row's own draw, under its grammar."""
+
+    def __init__(self, row: decoding.Row, grammars: Grammars | None) -> None:
+        """For one row."""
+        self.writer, self._grammars = decoding._writer(row, grammars), grammars
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Only the taken token is left."""
+        logprobs_BV = scores.float().log_softmax(-1)
+        allowed_BV = self._grammars.allowed([self.writer.matcher]) if self._grammars is not None else None
+        masked_BV = logprobs_BV
+        if allowed_BV is not None:
+            masked_BV = logprobs_BV.masked_fill(~allowed_BV.to(scores.device), -torch.inf)
+        token = int(decoding._pick(masked_BV, [self.writer])[0])
+        self.writer.take(token, float(logprobs_BV[0, token]))
+        return torch.full_like(scores, -torch.inf).index_fill(1, torch.tensor([token], device=scores.device), 0.0)
+
+
+class Done(StoppingCriteria):
+    """Stops when the rule's row is done."""
+
+    def __init__(self, rule: OurRule) -> None:
+        """For one row."""
+        self._rule = rule
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        """One flag per row."""
+        return torch.full((1,), self._rule.writer.done, device=input_ids.device)
+
+
+class OneByOne(LocalModel):
+    """The embedded model used in the usual ways, one request and one adapter at a time."""
+
+    def __init__(self, model: PreTrainedModel, config: AdaptationConfig, tier: str) -> None:
+        """Tier N0, N1 or N2 (benchmarks/peers.py)."""
+        super().__init__("embedded", model, tokenizer())
+        _ = self._grammars  # compiled before the model is wrapped
+        self._loop = peers.PeftLoop(model, config, "transformers" if tier == "N0" else None)
+        self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """Nothing is remembered."""
+        return nullcontext()
+
+    def _base(self) -> AbstractContextManager[Any]:
+        tuned = self._loop.tuned()
+        return nullcontext() if tuned is None else tuned.disable_adapter()
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """`generate` for each."""
+        return [self._write(self._row(request)) for request in requests]
+
+    def _write(self, row: decoding.Row) -> Generation:
+        rule = OurRule(row, self._grammars if row.grammar is not None else None)
+        with self._base() if row.slot < 0 else nullcontext():
+            peers.generate(
+                self._model, row.ids, row.max_tokens, self._model.device, min_new_tokens=1,
+                logits_processor=LogitsProcessorList([rule]), stopping_criteria=StoppingCriteriaList([Done(rule)]),
+            )  # fmt: skip
+        return self._generation(row, rule.writer.result())
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """A forward pass per candidate, or one per prompt and one for its candidates (N2)."""
+        items = [
+            (self._encode_prompt(prompt), [self._encode(text) for text in texts])
+            for prompt, texts in zip(prompts, continuations, strict=True)
+        ]
+        with self._base():
+            return self._score(items)
+
+    @contextmanager
+    def adapted(
+        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> Iterator[list[Adaptation]]:
+        """At most one job: the loop brings one input at a time."""
+        outcomes = [_without_training(lessons) for lessons in jobs]
+        self._slots = {}
+        try:
+            for index, (lessons, seed) in enumerate(zip(jobs, seeds, strict=True)):
+                if examples := self._examples(lessons):
+                    losses, _ = self._loop.train(examples, seed)
+                    report = TrainReport(0, tuple(losses), (), True)
+                    outcomes[index] = _outcome(Job(0, tuple(examples)), report, config)
+                    self._slots = {index: 0} if outcomes[index].status == "trained" else {}
+            yield outcomes
+        finally:
+            self._slots = None
+            self._loop.drop()
+
+
+def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
+    """One per tier, and the price of an unsure input."""
+    config = preset("ttsi")
+    inputs = [sample.input for sample in load_benchmark("toolworld", None, "test").samples[: 4 if quick else 128]]
+    model = LocalModel("embedded", model_of(shape, device), tokenizer())
+    task = f"{shape}, toolworld, {len(inputs)} inputs, preset ttsi, batches of {BATCH}"
+    for key, tier in TIERS.items():
+        peer = OneByOne(model_of(shape, device), config.adaptation, tier)
+        yield Case(
+            key, f"{tier}, one input at a time", task,
+            ours=lambda: in_batches(model, inputs, config, BATCH),
+            peer=lambda peer=peer: in_batches(peer, inputs, config, 1),
+            difference=share_of_others, tolerance=TOLERANCE,
+        )  # fmt: skip
+    everything = replace(config, awareness=replace(config.awareness, gate="all"))
+    yield Case(
+        "unsure_input_vs_plain_answer", "TT-SI on every input (a price: lower is better)", task,
+        ours=lambda: plain_answers(model, inputs, config),
+        peer=lambda: [(base, base) for base, _ in in_batches(model, inputs, everything, BATCH)],
+        difference=share_of_others, tolerance=TOLERANCE,
+    )  # fmt: skip
+
+
+def in_batches(model: Model, inputs: Sequence[Input], config: LoopConfig, size: int) -> Answers:
+    """(base, final) texts of all inputs, so many at a time.
+
+    Raises:
+        RuntimeError: an input failed, so there is nothing to compare.
+    """
+    answers: Answers = []
+    for start in range(0, len(inputs), size):
+        for episode in improve(inputs[start : start + size], model, model, config):
+            if episode.base is None or episode.adapted is None:
+                raise RuntimeError(f"{episode.input_id} failed: {episode.error}")
+            if episode.adaptation.status == "rejected":
+                raise RuntimeError(f"{episode.input_id} was not trained: {episode.adaptation.reason}")
+            answers.append((episode.base.text, episode.adapted.text))
+    return answers
+
+
+def plain_answers(model: Model, inputs: Sequence[Input], config: LoopConfig) -> Answers:
+    """Answers of the base, nothing else."""
+    found = [
+        answer
+        for start in range(0, len(inputs), BATCH)
+        for answer in reply(model, inputs[start : start + BATCH], config.answer)
+    ]
+    return [(answer.text, answer.text) for answer in found]
+
+
+def share_of_others(ours: Answers, theirs: Answers) -> float:
+    """Share of the inputs with another base or final answer."""
+    return sum(one != other for one, other in zip(ours, theirs, strict=True)) / len(ours)

@@ -1,0 +1,175 @@
+"""Is a prompt read from where it departs the same as one read whole, and is nothing read twice?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedModel
+
+from tests.conftest import build_model
+from tests.engine.test_decoding import same
+from ttsi.engine import prefix
+from ttsi.engine.decoding import Row, decode
+from ttsi.engine.lora import LoraStack
+from ttsi.engine.prefix import Opening, Prefixes, Read, read, slabs
+from ttsi.engine.scoring import continuation_logprobs
+
+LONG = tuple(range(1, 101))
+PROMPTS = [LONG, (*LONG, 200, 201), (*LONG[:80], *range(120, 170)), (7, 8, 9), LONG[:90]]
+
+
+@pytest.fixture(autouse=True)
+def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In these tests two tokens are worth keeping."""
+    monkeypatch.setattr(prefix, "WORTH", 1)
+
+
+def plainly(model: PreTrainedModel, ids: tuple[int, ...]) -> Read:
+    """The prompt from its first token, alone."""
+    (found,) = read(model, [Opening(ids)])
+    return found
+
+
+def close(found: Read, expected: Read) -> None:
+    """Equal up to rounding, layer by layer."""
+    assert found.ids == expected.ids
+    torch.testing.assert_close(found.pairs_L, expected.pairs_L, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.last_D, expected.last_D, rtol=1e-4, atol=1e-5)
+
+
+def tokens_read(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Fills with the number of tokens (padding included) of each forward pass."""
+    counts: list[int] = []
+    body = model.base_model.forward
+
+    def counting(**arguments: torch.Tensor) -> object:
+        counts.append(arguments["input_ids"].numel())
+        return body(**arguments)
+
+    monkeypatch.setattr(model.base_model, "forward", counting)
+    return counts
+
+
+def test_read_from_where_it_departs_equals_read_whole(any_model: PreTrainedModel) -> None:
+    known = Prefixes()
+    known.learn(any_model, PROMPTS[:2])
+    openings = [known.opening(ids) for ids in PROMPTS]
+    assert [opening.cached for opening in openings] == [99, 101, 80, 0, 89]
+    for found, ids in zip(read(any_model, openings), PROMPTS, strict=True):
+        close(found, plainly(any_model, ids))
+
+
+def test_control_a_wrong_beginning_is_seen(model: PreTrainedModel) -> None:
+    other = plainly(model, (9, *LONG[1:]))
+    (wrong,) = read(model, [Opening(LONG, before=other, cached=60)])
+    assert float((wrong.last_D - plainly(model, LONG).last_D).abs().max()) > 1e-3
+
+
+def test_control_an_adapters_beginning_is_another(model: PreTrainedModel) -> None:
+    stack = LoraStack(model, 1, 4, 8.0)
+    stack.values_SP.normal_(std=0.2, generator=torch.Generator().manual_seed(2))
+    stack.attach()
+    tuned, base = read(model, [Opening(LONG, slot=0), Opening(LONG)], stack)
+    assert float((tuned.pairs_L[1][0] - base.pairs_L[1][0]).abs().max()) > 1e-3
+    close(base, plainly(model, LONG))
+
+
+def test_common_beginnings_are_read_once(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = tokens_read(model, monkeypatch)
+    known = Prefixes()
+    known.learn(model, [(*LONG, 150 + at, 7) for at in range(5)])
+    assert counts == [100, 10]
+    known.learn(model, [(*LONG, 150 + at, 7) for at in range(5)])
+    assert counts == [100, 10]
+
+
+def test_nested_common_beginnings_are_read_from_the_root(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = tokens_read(model, monkeypatch)
+    known = Prefixes()
+    known.learn(model, [(*LONG, branch, 201, leaf, 9) for branch in (150, 151) for leaf in (5, 6)])
+    assert counts == [100, 4, 8]
+
+
+def test_short_prompts_are_not_worth_keeping(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "WORTH", 32)
+    counts = tokens_read(model, monkeypatch)
+    known = Prefixes()
+    known.learn(model, [LONG[:32]])
+    assert counts == [] and known.opening(LONG).cached == 0
+    known.learn(model, [LONG[:33]])
+    assert counts == [33] and known.opening(LONG).cached == 33
+
+
+def test_without_room_nothing_is_kept_and_nothing_changes(model: PreTrainedModel) -> None:
+    known = Prefixes(room=0)
+    rows = [Row(ids, 6) for ids in PROMPTS]
+    for found, expected in zip(decode(model, rows, prefixes=known), decode(model, rows), strict=True):
+        same(found, expected)
+    assert known.opening(LONG).cached == 0
+
+
+def test_scores_and_answers_go_on_from_what_was_read(
+    any_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row(ids, 8) for ids in PROMPTS]
+    items = [(ids, [(5, 6, 7), (5, 6), (9,)]) for ids in PROMPTS]
+    alone = [decode(any_model, [row])[0] for row in rows]
+    scored = [continuation_logprobs(any_model, [item])[0] for item in items]
+    known = Prefixes()
+    for found, expected in zip(decode(any_model, rows, prefixes=known), alone, strict=True):
+        same(found, expected)
+    counts = tokens_read(any_model, monkeypatch)
+    for found, expected in zip(continuation_logprobs(any_model, items, prefixes=known), scored, strict=True):
+        assert found == pytest.approx(expected, abs=1e-4)
+    assert counts == [5 * 5]  # the last token of each prompt, 5 6 7 and 9: nothing else
+    for found, expected in zip(decode(any_model, rows, prefixes=known), alone, strict=True):
+        same(found, expected)
+
+
+def test_rows_with_adapters_take_nothing_from_the_base(model: PreTrainedModel) -> None:
+    stack = LoraStack(model, 2, 4, 8.0)
+    stack.values_SP.normal_(std=0.2, generator=torch.Generator().manual_seed(2))
+    stack.attach()
+    rows = [Row(ids, 8, slot=slot) for ids in PROMPTS for slot in (-1, 0, 1)]
+    known = Prefixes()
+    known.learn(model, PROMPTS)
+    for row, found in zip(rows, decode(model, rows, stack=stack, prefixes=known), strict=True):
+        same(found, decode(model, [row], stack=stack)[0])
+    assert len({found.ids for found in decode(model, [replace(row, ids=LONG) for row in rows[:3]], stack=stack)}) == 3
+
+
+def test_a_slab_writes_in_place_and_rows_move_up(model: PreTrainedModel) -> None:
+    reads = [plainly(model, ids) for ids in PROMPTS[2:]]
+    cache = slabs(reads, room=2)
+    layer = cache.layers[0]
+    assert isinstance(layer, prefix.Slab) and layer.keys is not None
+    place, longest = layer.keys.data_ptr(), 130
+    new = torch.randn(3, 2, 1, 8, generator=torch.Generator().manual_seed(0))
+    keys, _ = layer.update(new, new)
+    assert keys.data_ptr() == place and keys.shape[2] == longest + 1 == layer.get_seq_length()
+    torch.testing.assert_close(keys[1, :, :3], reads[1].pairs_L[0][0])
+    assert not keys[1, :, 3:longest].any() and torch.equal(keys[:, :, longest], new[:, :, 0])
+    cache.batch_select_indices(torch.tensor([0, 2]))
+    assert layer.keys.data_ptr() == place
+    torch.testing.assert_close(layer.keys[1, :, : len(PROMPTS[4])], reads[2].pairs_L[0][0])
+    assert torch.equal(layer.keys[1, :, longest], new[2, :, 0])
+
+
+MODEL = build_model("llama")
+prompts = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple), min_size=1, max_size=6)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(prompts, prompts)
+def test_any_prompts(first: list[tuple[int, ...]], second: list[tuple[int, ...]]) -> None:
+    known = Prefixes()
+    known.learn(MODEL, first)
+    known.learn(MODEL, second)
+    for found in read(MODEL, [known.opening(ids) for ids in [*second, *first]]):
+        close(found, plainly(MODEL, found.ids))

@@ -1,0 +1,91 @@
+"""Is the bill what a few inputs cost, times the inputs?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ttsi.config import LoopConfig, preset
+from ttsi.models import load
+from ttsi.runs import bill
+from ttsi.types import Input, Message, Tool
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = (Tool("get_weather", "Look up the weather of a city", CITY), Tool("find_hotel", "Find a hotel of a city", CITY))
+INPUTS = [Input(str(at), (Message("user", f"Number {at}: is the weather fine in Oslo"),), TOOLS) for at in range(40)]
+
+
+class Clock:
+    """Counts a second for every answered input and three more for every adapted one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, price: float = 3.0) -> None:
+        self.now, self.sizes = 0.0, list[int]()
+        plain = bill.importlib.import_module("ttsi.loop").improve
+
+        def improve(inputs: list[Input], model: object, writer: object, config: LoopConfig) -> object:
+            self.sizes.append(len(inputs))
+            self.now += len(inputs) * (1.0 + price * config.adapt)
+            return plain(inputs, model, writer, config)
+
+        monkeypatch.setattr("ttsi.loop.improve", improve)
+        monkeypatch.setattr(bill.time, "perf_counter", lambda: self.now)
+
+
+def estimate(config: LoopConfig, batch_size: int = 16, inputs: list[Input] = INPUTS) -> bill.Bill:
+    """With the scripted model."""
+    model = load("scripted:demo")
+    return bill.estimate(inputs, model, model, config, batch_size)
+
+
+def gated(gate: str) -> LoopConfig:
+    """The preset with another gate."""
+    config = preset("ttsi")
+    return replace(config, awareness=replace(config.awareness, gate=gate))
+
+
+def test_everything_adapted_costs_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    found = estimate(gated("all"))
+    assert (found.seconds, found.seconds_low, found.seconds_high) == (160.0, 160.0, 160.0)
+    assert (found.adapted_share, found.tried, clock.sizes) == (1.0, 8, [1, 8, 8])
+
+
+def test_base_costs_only_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    found = estimate(preset("base"))
+    assert (found.seconds, found.seconds_low, found.seconds_high, found.adapted_share) == (40.0, 40.0, 40.0, 0.0)
+    assert clock.sizes == [1, 8]
+
+
+def test_the_range_is_that_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    unsure, sure = estimate(gated("unsure")), estimate(gated("sure"))
+    assert unsure.adapted_share + sure.adapted_share == 1.0
+    for found in (unsure, sure):
+        assert found.seconds == 40 * (1 + 3 * found.adapted_share)
+        assert 40 <= found.seconds_low < found.seconds_high <= 160
+        assert found.seconds_low <= found.seconds <= found.seconds_high
+
+
+def test_a_slow_input_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(bill, "PATIENCE", 0.5)
+    assert estimate(gated("all")).tried == 1 and clock.sizes == [1, 1, 1]
+
+
+def test_small_batches_and_short_runs_try_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    assert estimate(gated("all"), batch_size=2).tried == 2
+    assert estimate(gated("all"), inputs=INPUTS[:3]).tried == 3
+    assert estimate(gated("all"), inputs=[]).seconds == 0.0
+
+
+def test_tried_inputs_come_from_all_over_the_run() -> None:
+    assert [item.id for item in bill._spread(INPUTS, 4)] == ["0", "10", "20", "30"]
+    assert bill._spread(INPUTS[:2], 8) == INPUTS[:2]
+
+
+def test_memory_is_that_of_a_process() -> None:
+    found = estimate(preset("base"))
+    assert found.memory_mb is None or 10 < found.memory_mb < 100_000

@@ -1,0 +1,136 @@
+"""Do the speed benchmarks compute what they print? Their pure parts; `python -m benchmarks --quick` runs the rest."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import measure, peers, shapes
+from benchmarks.measure import Case, Limits, Work
+from tests.conftest import build_model
+from ttsi.engine.scoring import ScoringItem, continuation_logprobs
+
+LIMITS = Limits(flops=100.0, bytes=10.0)
+KEYS = {
+    "score_vs_lm_eval", "train_vs_trainer", "train_short_vs_peft_loop", "train_long_vs_peft_loop",
+    "answer_vs_one_by_one", "synthesis_vs_generate", "end_to_end_vs_trainer", "end_to_end_vs_peft_loop",
+}  # fmt: skip
+
+
+def case(ours: object = 1.0, peer: object = 1.0, **settings: object) -> Case:
+    """A comparison of two constants."""
+    values = {
+        "key": "k", "peer_name": "p", "task": "t", "ours": lambda: ours, "peer": lambda: peer,
+        "difference": lambda a, b: abs(a - b), "tolerance": 0.1, **settings,
+    }  # fmt: skip
+    return Case(**values)  # type: ignore[arg-type]
+
+
+def test_ratio_and_limit_are_medians() -> None:
+    times = [(1.0, 3.0), (2.0, 8.0), (1.0, 5.0), (4.0, 4.0), (2.0, 2.0), (2.0, 12.0)]
+    found = measure.entry(case(work=[Work(50.0, 1.0), Work(1.0, 5.0)]), times, 0.0, LIMITS, False)
+    assert found.ratio == 3.5 and (found.lo, found.hi) == (1.0, 6.0) and found.coverage == 0.96875
+    assert found.ours_s == 2.0 and found.peer_s == 4.5
+    assert found.bound_s == 0.5 + 0.5 and found.limit_ratio == 2.0
+
+
+def test_without_a_known_bound_there_is_no_limit() -> None:
+    assert measure.entry(case(), [(1.0, 2.0)], 0.0, LIMITS, True).limit_ratio is None
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 0), (6, 0), (8, 0), (9, 1), (20, 5), (100, 39)])
+def test_interval_is_the_textbooks(n: int, k: int) -> None:
+    lo, hi, coverage = measure.median_interval([float(value) for value in range(n)])
+    assert (lo, hi) == (float(k), float(n - 1 - k))
+    assert (coverage >= 0.95) == (n >= 6)
+
+
+def test_interval_covers_the_median_as_often_as_it_says() -> None:
+    generator = random.Random(0)
+    drawn = [measure.median_interval([generator.gauss(0, 1) for _ in range(9)]) for _ in range(2000)]
+    share = sum(lo <= 0 <= hi for lo, hi, _ in drawn) / len(drawn)
+    assert share == pytest.approx(drawn[0][2], abs=0.02)
+
+
+def test_different_results_stop_the_comparison() -> None:
+    assert measure.compare(case(1.0, 1.05), 2, LIMITS, True).difference == pytest.approx(0.05)
+    with pytest.raises(measure.DifferentResultsError, match="differ by 1"):
+        measure.compare(case(1.0, 2.0), 2, LIMITS, True)
+    with pytest.raises(measure.DifferentResultsError):
+        measure.compare(case(1.0, math.nan), 2, LIMITS, True)
+
+
+def test_sides_take_turns_and_both_are_warmed_up() -> None:
+    calls: list[str] = []
+    both = case(ours=None, peer=None)
+    turns = Case(
+        **{
+            **vars(both),
+            "ours": lambda: calls.append("ours"),
+            "peer": lambda: calls.append("peer"),
+            "difference": lambda a, b: 0.0,
+        }
+    )
+    found = measure.compare(turns, 2, LIMITS, True)
+    assert calls == ["ours", "peer", "ours", "peer", "peer", "ours"] and found.n == 2
+
+
+def test_results_are_merged_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    found = measure.entry(case(), [(1.0, 2.0)], 0.0, LIMITS, False)
+    measure.write({"one": found}, {"threads": 2}, path)
+    measure.write({"two": found}, {"threads": 2}, path)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert set(written) == {"one", "two"}
+    assert {"ratio", "lo", "hi", "limit_ratio"} <= set(written["one"]) and written["one"]["machine"] == {"threads": 2}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_promised_key_has_a_script() -> None:
+    assert {key for name in command.SCRIPTS for key in import_module(f"benchmarks.{name}").KEYS} >= KEYS
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["train", "answer", "synthesis"])
+def test_scripts_make_the_keys_that_they_name(name: str) -> None:
+    script = import_module(f"benchmarks.{name}")
+    assert tuple(case.key for case in script.cases("tiny", torch.device("cpu"), True)) == script.KEYS
+
+
+def test_cost_of_a_model_is_what_its_layers_have() -> None:
+    model = build_model("qwen2")
+    cost = shapes.cost_of(model)
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not model.lm_head]
+    assert cost.body == sum(m.weight.numel() for m in linear) and cost.head == 272 * 32
+    assert cost.cache == 2 * 2 * 2 * 8 * 4 and cost.attention == 2 * 32
+    assert cost.forward(10, 2, 50).flops == 20.0 * cost.body + 4.0 * cost.head + 200.0 * cost.attention
+
+
+ITEMS: list[ScoringItem] = [([1, 2, 3, 4], [[5, 6], [5, 7, 8, 9], [10]]), ([9, 8], [[1], [2, 3]])]
+
+
+@pytest.mark.parametrize("peer", [peers.forward_each, peers.cached_prompt])
+def test_peers_that_need_nothing_installed_score_alike(peer: object) -> None:
+    model = build_model("llama")
+    for found, expected in zip(peer(model)(ITEMS), continuation_logprobs(model, ITEMS), strict=True):  # type: ignore[operator]
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_peft_loop_trains_the_adapter_that_ours_trains() -> None:
+    train = import_module("benchmarks.train")
+    model, device = build_model("qwen2"), torch.device("cpu")
+    jobs = [train.job(model, slot, 2, 3, 5, 4) for slot in range(2)]
+    stack = train.LoraStack(model, 2, train.CONFIG.rank, train.CONFIG.alpha)
+    ours = train.together(model, stack, jobs)
+    loop = peers.PeftLoop(build_model("qwen2").to(device), train.CONFIG)
+    theirs = [loop.train(job.examples, job.slot)[1] for job in jobs]
+    assert train.distance(ours, theirs) < train.TOLERANCE
+    assert train.distance(ours, theirs[::-1]) > 0.1  # the control: another input's adapter

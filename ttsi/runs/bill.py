@@ -1,0 +1,102 @@
+"""What will a run cost, before it is started?
+
+Inputs: the inputs of a run, its models and settings. Outputs: a `Bill`: seconds with a range, the peak memory, and on
+how many inputs it was tried. A few inputs, evenly spread over the run, are done twice: only answered and measured
+(what every input costs), and with all of them adapted (what an adapted input costs on top):
+
+    seconds = inputs * (answered + share adapted * on top)
+
+The range is that of the share (Wilson, 95 %), the one thing in it that few inputs cannot tell; that later inputs are
+longer or the machine busier is not in it. Nothing is written, and the results are thrown away. Not in the paper
+(arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ttsi.config import LoopConfig
+from ttsi.models import Model
+from ttsi.reports.stats import wilson
+from ttsi.types import Input
+
+TRIED = 8
+"""Inputs that are tried, at most."""
+PATIENCE = 10.0
+"""Seconds of one input alone, above which no more than that one is tried."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a run is going to cost on this machine, as far as a few inputs can tell."""
+
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+    adapted_share: float
+    """Share of the tried inputs that the gate lets through."""
+    memory_mb: float | None
+    """Peak of this process, model included; None where the system does not say. Memory of a GPU is not in it."""
+    tried: int
+    """On how many inputs; 0 when the run has none."""
+
+
+def estimate(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, batch_size: int) -> Bill:
+    """Try a few inputs and extrapolate; takes about as long as that many inputs do."""
+    chosen = _spread(inputs, min(TRIED, batch_size))
+    if not chosen:
+        return Bill(0.0, 0.0, 0.0, 0.0, _peak_mb(), 0)
+    alone, _ = _answered(chosen[:1], model, writer, config)  # also warms up
+    if alone > PATIENCE:
+        chosen = chosen[:1]
+    answered, passing = _answered(chosen, model, writer, config)
+    on_top = max(_adapted(chosen, model, writer, config) - answered, 0.0) if config.adapt else 0.0
+    each, more = answered / len(chosen), on_top / len(chosen)
+    share = wilson(passing, len(chosen))
+    known = not config.adapt or config.awareness.gate == "all"
+
+    def seconds(adapted: float) -> float:
+        return len(inputs) * (each + adapted * more)
+
+    found = passing / len(chosen)
+    low, high = (found, found) if known else (share.low, share.high)
+    return Bill(seconds(found), seconds(low), seconds(high), found, _peak_mb(), len(chosen))
+
+
+def _spread(inputs: Sequence[Input], count: int) -> list[Input]:
+    """So many inputs, from all over the run."""
+    count = min(count, len(inputs))
+    return [inputs[at * len(inputs) // count] for at in range(count)]
+
+
+def _answered(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig) -> tuple[float, int]:
+    """(seconds to answer and measure, how many would be adapted)."""
+    from ttsi.loop import improve, passes  # not at the top: reading a run folder needs none of the stages
+
+    start = time.perf_counter()
+    episodes = improve(inputs, model, writer, replace(config, adapt=False))
+    seconds = time.perf_counter() - start
+    measured = [episode.awareness for episode in episodes if episode.awareness is not None]
+    passing = sum(passes(awareness, config.awareness.gate) for awareness in measured)
+    return seconds, passing if config.adapt else 0
+
+
+def _adapted(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig) -> float:
+    """Seconds with every one of them adapted."""
+    from ttsi.loop import improve
+
+    start = time.perf_counter()
+    improve(inputs, model, writer, replace(config, awareness=replace(config.awareness, gate="all")))
+    return time.perf_counter() - start
+
+
+def _peak_mb() -> float | None:
+    if sys.platform == "win32":
+        return None
+    resource = importlib.import_module("resource")
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
