@@ -42,7 +42,7 @@ def test_every_method_has_a_gloss_and_every_gloss_a_method() -> None:
 def test_a_wrong_method_gets_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'ttsi-icl'"):
         preset("ttsi-ilc")
-    with pytest.raises(ConfigError, match="choose one of: base, ttsi"):
+    with pytest.raises(ConfigError, match="choose one of: ask-again, base, icl"):
         preset("#")
 
 

@@ -37,7 +37,19 @@ ALLOWED: dict[str, set[str]] = {
     "embedded": {"chat", "synthesis.prompts", "types"},
     "reports": {"config", "errors", "types"},
     "runs": {"benchmarks", "config", "errors", "loop", "models", "reports.stats", "synthesis.prompts", "types"},
-    "cli": {"awareness.measures", "benchmarks", "config", "errors", "loop", "models", "reports", "runs", "types"},
+    "runs.sources": {"adaptation.shared", "benchmarks", "config", "errors", "loop", "models", "types"},
+    "cli": {
+        "awareness.measures",
+        "awareness.threshold",
+        "benchmarks",
+        "config",
+        "errors",
+        "loop",
+        "models",
+        "reports",
+        "runs",
+        "types",
+    },
     "serve": {"chat", "config", "errors", "loop", "models", "types"},
     "interop": {"benchmarks", "chat", "config", "errors", "loop", "models", "runs", "types"},
 }
@@ -51,6 +63,7 @@ HEAVY = {
     "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.local"),
     "tokenizers": ("engine", "embedded.tokenizer", "models.local"),
     "llguidance": ("engine",),
+    "openai": ("models.remote",),
     "peft": ("interop",),
     "cyclopts": ("cli",),
 }

@@ -179,6 +179,39 @@ def test_base_and_adapted_are_decoded_alike(decoding: str) -> None:
     assert (base.grammar is None) is (decoding == "free")
 
 
+class Wavering(Spy):
+    """Samples the right call once in four times, and so is not sure of the other."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        said = super().generate(requests)
+        swap = [
+            r.temperature > 0 and "Request:" not in s.text and r.seed % 4 == 0
+            for r, s in zip(requests, said, strict=True)
+        ]
+        return [
+            replace(one, text=one.text.replace("find_hotel", "get_weather"), logprob=-9.0) if wavers else one
+            for one, wavers in zip(said, swap, strict=True)
+        ]
+
+
+def test_votes_of_samples_are_a_measure_and_sampled_calls_are_candidates() -> None:
+    spy = Wavering()
+    config = replace(
+        CONFIG,
+        awareness=AwarenessConfig(candidates="samples", measure="vote_share", tau=0.99),
+        answer=replace(CONFIG.answer, samples=8),
+    )
+    [episode] = told([SURE], spy, config)
+    assert episode.base is not None and episode.awareness is not None
+    assert len(episode.base.draws) == 8
+    assert [candidate.action for candidate in episode.awareness.candidates] == ["find_hotel", "get_weather"]
+    assert episode.awareness.value == episode.awareness.measures["vote_share"] == 6 / 8
+    assert episode.awareness.unsure and episode.adaptation.status == "trained"
+    [plain] = told([SURE], Wavering())
+    assert plain.base is not None and plain.base.draws == (), "control: nobody samples unless somebody counts"
+    assert plain.awareness is not None and "vote_share" not in plain.awareness.measures
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_an_input_that_raises_is_one_failed_episode(place: int) -> None:
     inputs = [SURE, UNSURE]

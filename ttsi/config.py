@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from ttsi.errors import ConfigError, unknown_name
@@ -21,22 +22,26 @@ from ttsi.errors import ConfigError, unknown_name
 class AwarenessConfig:
     """H: is the model sure?"""
 
-    candidates: Literal["calls", "names"] = "names"
-    """What competes: the tools' names (begun calls), or whole calls as the model would write them."""
+    candidates: Literal["calls", "names", "samples"] = "names"
+    """What competes: the tools' names (begun calls), the likeliest call of each tool, or calls that were sampled."""
     no_tool: bool = True
     """Let "no tool" compete where the model's format says how it is written."""
     measure: str = "margin"
     """The number that decides; `ttsi ls measures` lists them. Larger is surer."""
     tau: float = 0.95
     """Unsure when the measure is below this: the paper's 0.95 for the margin; set it on validation data of yours."""
-    gate: Literal["unsure", "sure", "all"] = "unsure"
+    gate: Literal["unsure", "sure", "all", "random"] = "unsure"
     """Which inputs are adapted: the unsure ones (the method), or a control."""
+    share: float = 0.5
+    """With the gate "random": the share of inputs adapted; a run adapts exactly that share, drawn by its seed."""
 
 
 @dataclass(frozen=True)
 class SynthesisConfig:
     """G: write similar examples."""
 
+    source: Literal["writer", "nearest", "random"] = "writer"
+    """Examples are written, or taken from the training data: those with the most similar requests, or drawn."""
     k: int = 8
     """Examples wanted per unsure input."""
     order: Literal["call-first", "query-first"] = "call-first"
@@ -55,14 +60,24 @@ class SynthesisConfig:
     """Refuse an example whose argument values do not occur in its query."""
     pointed: bool = True
     """Refuse an example whose query shares more words with another tool's line than with the called tool's."""
+    seed_overlap: float = 1.0
+    """Refuse an example whose query shares more than this share of words with the input's request; 1 is off."""
+    overlap: float = 1.0
+    """Refuse an example whose query shares more than this share of words with one kept before (diversity); 1 is off."""
+    round_trip: bool = False
+    """Refuse an example when the model that will learn it answers its query with another call."""
+    trim: float = 0.0
+    """Refuse this share of an input's examples, those that the model finds least likely per character; 0 is off."""
 
 
 @dataclass(frozen=True)
 class AdaptationConfig:
     """T: learn the examples, briefly."""
 
-    method: Literal["lora", "in-context"] = "lora"
-    """Train a temporary adapter, or put the examples in the prompt."""
+    method: Literal["lora", "in-context", "both", "shared", "vote", "ask-again"] = "lora"
+    """Train a temporary adapter, put the examples in the prompt, or both. Or learn nothing from examples: use one
+    adapter that learned the training data before the run (shared), answer by majority vote, or show the model its first
+    answer and ask again."""
     rank: int = 8
     """LoRA rank."""
     alpha: float = 16.0
@@ -95,6 +110,30 @@ class AnswerConfig:
     """Constrained: only calls that fit the tools' schemas can be written (grammar mask)."""
     max_tokens: int = 160
     """Longest answer, in tokens."""
+    strategy: Literal["greedy", "vote", "pass@k"] = "greedy"
+    """One greedy answer; the most frequent of some samples; or samples beside it, any of which may be right."""
+    samples: int = 5
+    """How many samples a vote or pass@k takes."""
+    temperature: float = 0.7
+    """Sampling temperature of those samples."""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """A writer behind an OpenAI-compatible endpoint (`ttsi.models.remote`): what a run may ask of it."""
+
+    budget: str | None = None
+    """The most that a run may take: "200000tokens", "2.50usd", or both with a comma. None is no limit."""
+    price: str | None = None
+    """Dollars per million tokens read and written, "0.25,2.00"; needed for a budget in usd."""
+    cache: Path = Path("runs/teacher.db")
+    """Where replies are kept, so that nothing is paid for twice."""
+    attempts: int = 3
+    """Tries per reply."""
+    timeout: float = 60.0
+    """Seconds for one attempt, from the connection to the last byte."""
+    parallel: int = 8
+    """Requests under way at the same time."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +153,13 @@ class LoopConfig:
 _CHOSEN: dict[str, Any] = {"measure": "answer_mean", "tau": -0.13}
 """The gate that toolworld-validation chose for the embedded model (dev/log.md)."""
 
+_EVERY: dict[str, Any] = {**_CHOSEN, "gate": "all"}
+"""The same measurements, but every input is answered a second time."""
+
+_BY_TEACHER: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
+"""What hosted models accept: some take no other temperature, and what they think counts as written."""
+
+# With batches of a training file one batch's loss says nothing of another's: the guard of `sft` sees only a blow-up.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {"awareness": _CHOSEN},
     "ttsi": {"awareness": _CHOSEN},
@@ -126,6 +172,23 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "ttsi-icl": {"awareness": _CHOSEN, "adaptation": {"method": "in-context"}},
+    "ttsi-both": {"awareness": _CHOSEN, "adaptation": {"method": "both"}},
+    "ttd": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER},
+    "ttd-icl": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER, "adaptation": {"method": "in-context"}},
+    "icl": {
+        "awareness": _EVERY,
+        "synthesis": {"source": "nearest", "k": 4},
+        "adaptation": {"method": "in-context"},
+    },
+    "sft": {
+        "awareness": _EVERY,
+        "synthesis": {"k": 0},
+        "adaptation": {
+            "method": "shared", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6,
+        },
+    },
+    "vote": {"awareness": _EVERY, "synthesis": {"k": 0}, "adaptation": {"method": "vote"}},
+    "ask-again": {"awareness": _CHOSEN, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
 }  # fmt: skip
 """Methods by name: what each changes in the defaults (`ttsi ls methods`)."""
 
@@ -134,8 +197,24 @@ METHOD_GLOSS = {
     "ttsi": "TT-SI with the settings that validation chose",
     "ttsi-paper": "TT-SI with the paper's settings (K = 1, lr 1e-4, 5 epochs, tau 0.95)",
     "ttsi-icl": "TT-SI in context: the examples go into the prompt, no training",
+    "ttsi-both": "TT-SI in weights and context: learned and shown",
+    "ttd": "TT-D: a teacher writes the examples (--teacher openai:NAME, or any model)",
+    "ttd-icl": "TT-D in context: the teacher's examples go into the prompt",
+    "icl": "few-shot: the nearest rows of --train-data go into the prompt, for every input",
+    "sft": "fine-tuning: one adapter learns --train-data before the run and answers every input",
+    "vote": "majority vote of samples (--answer.samples), nothing is learned",
+    "ask-again": "where unsure, the model is shown its first answer and asked once more",
 }
 """One line per method, for `ttsi ls methods`."""
+
+
+WANTS_TEACHER = ("ttd", "ttd-icl")
+"""Methods that cannot be run without `--teacher`."""
+
+
+def wants_training_data(loop: LoopConfig) -> bool:
+    """Does this learn from a training file?"""
+    return loop.synthesis.source != "writer" or loop.adaptation.method == "shared"
 
 
 def preset(name: str) -> LoopConfig:

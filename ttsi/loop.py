@@ -1,7 +1,8 @@
 """THE METHOD on one page: test-time self-improvement (TT-SI, TT-D; arXiv:2510.07841, Algorithm 1).
 
-Inputs: a batch of inputs, a model, a writer (the model itself for TT-SI, a teacher for TT-D), the settings.
-Outputs: one `Episode` per input, in order.
+Inputs: a batch of inputs, a model, a writer (the model itself for TT-SI, a teacher for TT-D, a training file for
+few-shot prompting), the settings. Outputs: one `Episode` per input, in order. Every method is this page with other
+arguments (`ttsi.config.PRESETS`); for SFT the model is one that has learned already (`ttsi.adaptation.shared`).
 
 How it differs from the paper: a batch of one is the paper; in a larger batch the stages run side by side, each input
 still with its own adapter and its own random numbers. The base's own answer is always kept beside the adapted one.
@@ -16,15 +17,17 @@ from dataclasses import replace
 
 from ttsi.adaptation import adapted
 from ttsi.answer import reply
-from ttsi.awareness import aware
+from ttsi.awareness import aware, needs_draws
 from ttsi.config import LoopConfig
 from ttsi.errors import ConfigError
-from ttsi.models import Model, Prompt, remembering
+from ttsi.models import Model, Prompt, Writer, remembering
 from ttsi.synthesis import synthesise
 from ttsi.types import Adaptation, Awareness, Episode, Input, input_hash, stage_seed
 
 
-def improve(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int = 0) -> list[Episode]:
+def improve(
+    inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig, repeat: int = 0
+) -> list[Episode]:
     """Measure, write, learn, answer, forget: for every input its episode.
 
     Raises:
@@ -33,24 +36,26 @@ def improve(inputs: Sequence[Input], model: Model, writer: Model, config: LoopCo
     return _in_order(inputs, [_unfit(model, item, config) for item in inputs], model, writer, config, repeat)
 
 
-def _improve(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int) -> list[Episode]:
+def _improve(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig, repeat: int) -> list[Episode]:
     """Algorithm 1."""
     book = _Book(inputs)
-    before = reply(model, inputs, config.answer)
+    drawn = needs_draws(config.awareness)
+    before = reply(model, inputs, config.answer, seeds=_seeds(inputs, config, repeat, "answer"), drawn=drawn)
     book.lap("answer")
     awareness = aware(model, inputs, before, config.awareness)  # H
     book.lap("awareness")
 
-    chosen = [i for i, known in enumerate(awareness) if config.adapt and passes(known, config.awareness.gate)]
-    unsure, known = [inputs[i] for i in chosen], [awareness[i] for i in chosen]
+    chosen = [i for i in range(len(inputs)) if config.adapt and _chosen(inputs[i], awareness[i], config, repeat)]
+    unsure, known, first = [inputs[i] for i in chosen], [awareness[i] for i in chosen], [before[i] for i in chosen]
     book.only(chosen)
-    examples = synthesise(writer, unsure, known, config.synthesis, _seeds(unsure, config, repeat, "synthesis"))  # G
+    seeds = _seeds(unsure, config, repeat, "synthesis")
+    examples = synthesise(writer, unsure, known, config.synthesis, seeds, learner=model)  # G
     book.lap("synthesis")
-    with adapted(
-        model, unsure, examples, config.adaptation, _seeds(unsure, config, repeat, "adaptation")
-    ) as tuned:  # T
+    seeds, room = _seeds(unsure, config, repeat, "adaptation"), config.answer.max_tokens
+    with adapted(model, unsure, examples, config.adaptation, seeds, first, room) as tuned:  # T
         book.lap("adaptation")
-        after = reply(model, tuned.inputs, config.answer, tuned.adapters)
+        seeds = _seeds(unsure, config, repeat, "answer")
+        after = reply(model, tuned.inputs, config.answer, tuned.adapters, seeds, voted=tuned.voted)
         book.lap("answer")
 
     told = [
@@ -63,9 +68,21 @@ def _improve(inputs: Sequence[Input], model: Model, writer: Model, config: LoopC
     return told
 
 
-def passes(known: Awareness, gate: str) -> bool:
-    """Is this input adapted? Unsure ones are the method; sure ones and all are controls."""
+def passes(known: Awareness, gate: str, drawn: bool = False) -> bool:
+    """Is this input adapted? Unsure ones are the method; sure ones, all and drawn ones are controls."""
+    if gate == "random":
+        return drawn
     return gate == "all" or known.unsure == (gate == "unsure")
+
+
+def coin(run_seed: int, item_hash: str, repeat: int) -> float:
+    """A number in [0, 1) by which the gate "random" draws; it depends on nothing but the seed and the input."""
+    return stage_seed(run_seed, item_hash, repeat, "gate") / 2**63
+
+
+def _chosen(item: Input, known: Awareness, config: LoopConfig, repeat: int) -> bool:
+    drawn = coin(config.seed, input_hash(item), repeat) < config.awareness.share
+    return passes(known, config.awareness.gate, drawn)
 
 
 def _seeds(inputs: Sequence[Input], config: LoopConfig, repeat: int, stage: str) -> list[int]:
@@ -112,7 +129,7 @@ def _in_order(
     inputs: Sequence[Input],
     unfit: Sequence[str | None],
     model: Model,
-    writer: Model,
+    writer: Writer,
     config: LoopConfig,
     repeat: int,
 ) -> list[Episode]:
@@ -124,7 +141,7 @@ def _in_order(
     ]
 
 
-def _isolated(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, repeat: int) -> list[Episode]:
+def _isolated(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig, repeat: int) -> list[Episode]:
     """`_improve`; when a batch fails, each of its inputs alone; when that fails, the base's answer alone."""
     if not inputs:
         return []

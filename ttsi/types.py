@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,24 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """One row of a training file: an input and the calls that are right for it. Never a test row."""
+
+    input: Input
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What few-shot prompting and supervised fine-tuning learn from."""
+
+    name: str
+    checksum: str
+    """SHA-256 (hex) of the file it was drawn from."""
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One action that competes in awareness."""
 
@@ -100,19 +118,39 @@ class Example:
     """The writer's raw output, for the record."""
     refused: str | None = None
     """None when kept, else the reason, e.g. "schema: city is missing"."""
+    tools: tuple[Tool, ...] = ()
+    """The tools it was made for, where they are not the input's (demonstrations from a training file)."""
+    tokens: int = 0
+    """Tokens that writing it took; a remote writer's prompt counts, too."""
+    dollars: float = 0.0
+    """What a remote writer took for it, also when the reply came from the cache."""
+    faults: tuple[str, ...] = ()
+    """What went wrong on the way to a remote writer, one word per attempt: "429", "timeout", ..."""
 
 
 @dataclass(frozen=True)
 class Adaptation:
     """What training did for one input (the paper's T)."""
 
-    status: Literal["none", "trained", "in-context", "rejected"]
-    """none: nothing to learn from; rejected: the guard threw the adapter away and the base answers."""
+    status: Literal["none", "trained", "in-context", "shared", "again", "rejected"]
+    """none: nothing to learn from; shared: one adapter of the whole run (SFT); again: answered a second time without
+    learning (a vote, or asked again); rejected: the guard threw the adapter away and the base answers."""
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()
     """Loss before each optimizer step, in nats per label token."""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sampled answer."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    error: str | None
+    logprob: float
+    """Summed log-probability of its tokens under the unmasked model, in nats."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +167,8 @@ class Answer:
     """Log-probability of the least likely token."""
     tokens: int = 0
     finish_reason: Literal["stop", "length"] = "stop"
+    draws: tuple[Draw, ...] = ()
+    """The samples behind a vote, pass@k or a measure that counts votes."""
 
 
 @dataclass(frozen=True)
@@ -177,3 +217,12 @@ def stage_seed(run_seed: int, item_hash: str, repeat: int, stage: str) -> int:
 def last_request(item: Input) -> str:
     """What the user said last; empty when the user never spoke."""
     return next((message.content for message in reversed(item.messages) if message.role == "user"), "")
+
+
+def spelled(calls: Sequence[ToolCall]) -> str:
+    """Calls as one text, equal for the same calls with the same arguments in any order: how samples agree.
+
+    >>> spelled([ToolCall("f", {"b": 1, "a": 2})]) == spelled([ToolCall("f", {"a": 2, "b": 1})])
+    True
+    """
+    return json.dumps(sorted(json.dumps([call.name, dict(call.arguments)], sort_keys=True) for call in calls))

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.awareness.measures import MEASURES, Evidence, answer_mean, entropy, margin, softmax, top1
+from ttsi.awareness.measures import (
+    MEASURES,
+    Evidence,
+    answer_mean,
+    entropy,
+    margin,
+    perplexity,
+    softmax,
+    top1,
+    vote_share,
+)
 
 LOGPROBS = st.lists(st.floats(-200.0, 0.0), min_size=1, max_size=8)
 
@@ -86,6 +96,23 @@ def test_measures_of_the_answer_read_their_own_number() -> None:
         "answer_mean": -1.5,
         "answer_min": -2.5,
     }
+
+
+@given(st.floats(-20.0, 0.0), st.integers(1, 30), st.floats(-20.0, 0.0), st.integers(1, 30))
+def test_perplexity_ranks_like_the_mean(one: float, n: int, other: float, m: int) -> None:
+    left, right = Evidence((), one, -1.0, n), Evidence((), other, -1.0, m)
+    assert perplexity(left) == pytest.approx(-math.exp(-one / n))
+    if answer_mean(left) < answer_mean(right):
+        assert perplexity(left) <= perplexity(right)
+
+
+def test_votes_are_counted_and_without_any_nothing_is_known() -> None:
+    assert vote_share(Evidence((), 0.0, 0.0, 1, votes=(3, 1))) == 0.75
+    assert math.isnan(vote_share(Evidence((), 0.0, 0.0, 1)))
+
+
+def test_no_answer_is_too_unlikely_for_a_perplexity() -> None:
+    assert math.isfinite(perplexity(Evidence((), -1e9, -1e9, 1)))
 
 
 def test_an_empty_answer_has_a_mean() -> None:

@@ -10,6 +10,14 @@ import pytest
 
 from ttsi.config import PRESETS, preset
 
+NEEDS = {
+    "ttd": ("--teacher", "scripted:demo"),
+    "ttd-icl": ("--teacher", "scripted:demo"),
+    "icl": ("--train-data", "toolworld-validation"),
+    "sft": ("--train-data", "toolworld-validation"),
+}
+"""What some methods learn from."""
+
 PLAN = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--dry-run")
 
 
@@ -61,7 +69,7 @@ def test_a_knob_that_the_user_set_beats_the_preset(ttsi: Any) -> None:
 def test_a_method_alone_is_its_preset(ttsi: Any, method: str) -> None:
     from dataclasses import asdict
 
-    assert loop_of(ttsi, "--method", method) == asdict(preset(method))
+    assert loop_of(ttsi, "--method", method, *NEEDS.get(method, ())) == asdict(preset(method))
 
 
 def test_the_method_may_come_from_the_file(ttsi: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.reports.stats import auroc, auroc_pooled, mcnemar_exact, mean_stderr, paired_bootstrap, wilson
+from ttsi.reports.stats import auroc, auroc_pooled, mcnemar_exact, mean_stderr, paired_bootstrap, rates_at, wilson
 
 SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 2.0]), st.booleans()), min_size=1, max_size=12)
 
@@ -101,3 +101,13 @@ def test_mean_and_standard_error() -> None:
         mean_stderr([])
     with pytest.raises(ValueError, match="no share"):
         wilson(3, 2)
+
+
+def test_rates_at_tau_count_the_wrong_and_the_right_apart() -> None:
+    values, wrong = [0.1, 0.3, 0.5, 0.7], [True, False, True, False]
+    assert rates_at(values, wrong, 0.4) == (0.5, 0.5)
+    assert rates_at(values, wrong, 0.5) == (0.5, 0.5), "at tau is sure"
+    assert rates_at(values, wrong, 9.0) == (1.0, 1.0)
+    assert rates_at([], [], 0.4) == (None, None)
+    with pytest.raises(ValueError, match="zip"):
+        rates_at([0.1], [], 0.4)

@@ -1,10 +1,12 @@
 """Learn the examples, briefly, and forget them. (The paper's T.)
 
 Inputs: unsure inputs with their examples. Outputs: a `with` block in which the model answers each input with its own
-temporary adapter, or with its examples in the prompt (`method="in-context"`). Leaving the block is the reset.
+temporary adapter, with its examples in the prompt, or with both. Leaving the block is the reset.
 
 The paper trains one adapter after another and merges it before answering; ours trains many side by side and never
-merges, since merging and unmerging changes weights for good.
+merges, since merging and unmerging changes weights for good. What the paper compares with goes through the same block:
+`shared` answers with the one adapter that `ttsi.adaptation.shared` trained before the run (SFT), `vote` and `ask-again`
+learn nothing and only answer a second time, in another way.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ttsi.adaptation.examples import lessons, with_demonstrations
+from ttsi.adaptation.examples import doubted, lessons, with_demonstrations
 from ttsi.config import AdaptationConfig
-from ttsi.models import Model
-from ttsi.types import Adaptation, Example, Input
+from ttsi.models import Model, Prompt
+from ttsi.types import Adaptation, Answer, Example, Input
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,12 @@ class Tuned:
     """How the adapted model is to be asked."""
 
     inputs: tuple[Input, ...]
-    """The inputs as they are now asked: with demonstrations, for the in-context variant."""
+    """The inputs as they are now asked: with demonstrations, or with the first answer and a doubt."""
     adapters: tuple[int | None, ...]
     """Which adapter answers each input; None is the base."""
     adaptations: tuple[Adaptation, ...]
+    voted: bool = False
+    """Answer by majority vote."""
 
 
 @contextmanager
@@ -37,19 +41,51 @@ def adapted(
     examples: Sequence[Sequence[Example]],
     config: AdaptationConfig,
     seeds: Sequence[int],
+    first: Sequence[Answer] = (),
+    room: int = 0,
 ) -> Iterator[Tuned]:
-    """Adapt the model to each input's kept examples for as long as the block lasts."""
+    """Adapt the model to each input's kept examples for as long as the block lasts.
+
+    Args:
+        first: the base's answers, which "ask-again" shows to the model.
+        room: tokens that an answer needs; demonstrations that would leave less are dropped, the last ones first.
+    """
+    if config.method in ("vote", "ask-again"):
+        yield _again(inputs, config, first)
+        return
     kept = [[example for example in written if example.refused is None] for written in examples]
+    shown = kept if config.method in ("in-context", "both") else [[] for _ in kept]
+    shown = [_fitting(model, item, good, room) for item, good in zip(inputs, shown, strict=True)]
+    asked = tuple(with_demonstrations(item, good) for item, good in zip(inputs, shown, strict=True))
     if config.method == "in-context":
-        yield _in_context(model, inputs, kept)
+        states = tuple(_shown(len(good), len(fitting)) for good, fitting in zip(kept, shown, strict=True))
+        yield Tuned(asked, (None,) * len(asked), states)
         return
     jobs = [lessons(model.format, item, good) for item, good in zip(inputs, kept, strict=True)]
     with model.adapted(jobs, config, seeds) as done:
-        adapters = tuple(i if a.status == "trained" else None for i, a in enumerate(done))
-        yield Tuned(tuple(inputs), adapters, tuple(done))
+        adapters = tuple(i if state.status in ("trained", "shared") else None for i, state in enumerate(done))
+        yield Tuned(asked, adapters, tuple(done))
 
 
-def _in_context(model: Model, inputs: Sequence[Input], kept: Sequence[Sequence[Example]]) -> Tuned:
-    asked = [with_demonstrations(item, good) for item, good in zip(inputs, kept, strict=True)]
-    states = [Adaptation("in-context", samples=len(good)) if good else Adaptation("none") for good in kept]
-    return Tuned(tuple(asked), (None,) * len(asked), tuple(states))
+def _again(inputs: Sequence[Input], config: AdaptationConfig, first: Sequence[Answer]) -> Tuned:
+    vote = config.method == "vote"
+    asked = tuple(inputs) if vote else tuple(doubted(*pair) for pair in zip(inputs, first, strict=True))
+    state = Adaptation("again", reason="majority vote" if vote else "asked again")
+    return Tuned(asked, (None,) * len(asked), (state,) * len(asked), voted=vote)
+
+
+def _shown(kept: int, shown: int) -> Adaptation:
+    if shown:
+        return Adaptation("in-context", samples=shown)
+    return Adaptation("none", reason="no example fits the context" if kept else "")
+
+
+def _fitting(model: Model, item: Input, good: Sequence[Example], room: int) -> list[Example]:
+    """The demonstrations that fit the context together with the input and its answer."""
+    fitting = list(good)
+    while fitting:
+        asked = with_demonstrations(item, fitting)
+        if model.fits(Prompt(asked.messages, asked.tools), room) is None:
+            break
+        fitting.pop()
+    return fitting

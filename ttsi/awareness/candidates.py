@@ -7,6 +7,8 @@ log-probability in nats).
             reason it knows for that tool: P(a) = sum over reasons r of P(r, name)
     calls   for each tool, the likeliest call of it (greedy under a grammar that admits only that tool), scored under
             the unmasked model; of several reasons the likeliest
+    samples the different answers among the base's samples, each scored as its likeliest sample; for open answers, where
+            nobody can list the actions
 
 Where the family writes down that no tool fits, that text competes, too. The paper says only "each candidate action
 a_n (e.g. the available APIs)". Scoring names behind a reasoning that already names the tool would measure nothing:
@@ -18,22 +20,45 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from ttsi.chat.grammar import tool_grammar
 from ttsi.config import AwarenessConfig
 from ttsi.models import Model, Prompt, Request
-from ttsi.types import NO_TOOL, Input
+from ttsi.types import NO_TOOL, Answer, Draw, Input, spelled
 
 Scored = list[tuple[str, str, float]]
 LONGEST_CALL = 200
 
 
-def competing(model: Model, inputs: Sequence[Input], config: AwarenessConfig) -> list[Scored]:
-    """The competing actions of each input, in the order of its tools, "no tool" last."""
+def competing(
+    model: Model, inputs: Sequence[Input], config: AwarenessConfig, answers: Sequence[Answer] = ()
+) -> list[Scored]:
+    """The competing actions of each input: in the order of its tools, "no tool" last; samples as they were drawn."""
+    if config.candidates == "samples":
+        return [_sampled(answer.draws) for answer in answers]
     if config.candidates == "names":
         return _names(model, inputs, config.no_tool)
     return _calls(model, inputs, config.no_tool)
+
+
+def _sampled(draws: Sequence[Draw]) -> Scored:
+    likeliest: dict[str, Draw] = {}
+    for draw in sorted(draws, key=lambda draw: -draw.logprob):
+        if draw.error is None:
+            likeliest.setdefault(spelled(draw.calls), draw)
+    return [(_action(draw), draw.text, draw.logprob) for draw in likeliest.values()]
+
+
+def votes(draws: Sequence[Draw]) -> tuple[int, ...]:
+    """How many samples say the same; each that cannot be read stands alone."""
+    said = Counter(spelled(draw.calls) if draw.error is None else f"unreadable {i}" for i, draw in enumerate(draws))
+    return tuple(sorted(said.values(), reverse=True))
+
+
+def _action(draw: Draw) -> str:
+    return " + ".join(call.name for call in draw.calls) or NO_TOOL
 
 
 def _names(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]:

@@ -10,7 +10,11 @@ over tokens); the answer y that the model gives greedily has tokens y_1..y_T.
     answer_logprob   sum_t log P(y_t)                          what the model is about to say as a whole; the best here
     answer_mean      (1/T) sum_t log P(y_t)                    answers of very different length (log of 1/perplexity)
     answer_min       min_t log P(y_t)                          one doubtful value inside a long, easy call
+    perplexity       -exp(-(1/T) sum_t log P(y_t))             to compare with others' tables; ranks like answer_mean
+    vote_share       max_g n_g / S over groups g of equal samples   no log-probabilities needed; costs S samples
 
+References: the margin is the paper's; top-1 is the maximum softmax probability (arXiv:1610.02136); perplexity and mean
+log-likelihood as measures of doubt: arXiv:2302.09664; the share of votes: self-consistency (arXiv:2203.11171).
 The paper (arXiv:2510.07841) uses the margin with tau 0.95 and finds that raw perplexity separates poorly.
 """
 
@@ -31,6 +35,8 @@ class Evidence:
     """Summed log-probability of the greedy answer, nats."""
     answer_min_logprob: float
     answer_tokens: int
+    votes: tuple[int, ...] = ()
+    """Sizes of the groups of equal samples; what cannot be read is a group of its own. Empty: nothing was sampled."""
 
 
 def softmax(logprobs: Sequence[float]) -> list[float]:
@@ -113,6 +119,27 @@ def answer_min(evidence: Evidence) -> float:
     return evidence.answer_min_logprob
 
 
+def perplexity(evidence: Evidence) -> float:
+    """Minus the perplexity of the greedy answer, so that larger is surer; -1 is certain.
+
+    >>> round(perplexity(Evidence((), math.log(0.25), -1.0, 2)), 3)
+    -2.0
+    """
+    return -math.exp(min(-answer_mean(evidence), 700.0))
+
+
+def vote_share(evidence: Evidence) -> float:
+    """The largest group of equal samples as a share of all; nan where nothing was sampled.
+
+    >>> vote_share(Evidence((), -1.0, -1.0, 2, votes=(3, 1, 1)))
+    0.6
+    """
+    return max(evidence.votes) / sum(evidence.votes) if evidence.votes else math.nan
+
+
+SAMPLED = frozenset({"vote_share"})
+"""Measures that count votes; computed only where samples were drawn."""
+
 MEASURES: dict[str, Callable[[Evidence], float]] = {
     "margin": margin,
     "top1": top1,
@@ -120,5 +147,7 @@ MEASURES: dict[str, Callable[[Evidence], float]] = {
     "answer_logprob": answer_logprob,
     "answer_mean": answer_mean,
     "answer_min": answer_min,
+    "perplexity": perplexity,
+    "vote_share": vote_share,
 }
 """Measures by name; larger is surer."""

@@ -122,7 +122,7 @@ def prompt_text(tokenizer: Tokenizer, fmt: Format, prompt: Prompt, specials: Ite
     if re.search(r"\btools\b", template):
         turns = _openai_turns(messages)
     else:
-        turns, tools = _worded_turns(fmt, messages, tools), []
+        turns, tools = worded_turns(fmt, messages, tools), []
     return _render_with_system(tokenizer, turns, tools) + prompt.prefix
 
 
@@ -243,7 +243,7 @@ def _openai_call(call: ToolCall, number: int) -> dict[str, Any]:
     return {"id": f"call{number:05d}", "type": "function", "function": function}
 
 
-def _worded_turns(fmt: Format, messages: Sequence[Message], tools: Sequence[Any]) -> list[dict[str, Any]]:
+def worded_turns(fmt: Format, messages: Sequence[Message], tools: Sequence[Any]) -> list[dict[str, Any]]:
     """Turns for a template that knows only who speaks: tools, calls and results are written out."""
     turns: list[dict[str, Any]] = []
     for message in messages:

@@ -20,6 +20,7 @@ from ttsi.cli.env import env
 from ttsi.cli.ls import ls
 from ttsi.cli.run import run
 from ttsi.cli.settings import sources
+from ttsi.cli.sweep import sweep
 from ttsi.errors import TTSIError
 
 HELP = """\
@@ -56,7 +57,7 @@ def build() -> App:
         config=sources(),
         suppress_keyboard_interrupt=False,
     )
-    for verb in (run, ask, ls, env):
+    for verb in (run, ask, sweep, ls, env):
         app.command(verb)
     app.command(data)
     return app

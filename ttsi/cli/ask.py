@@ -15,7 +15,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ttsi.cli.settings import Knobs, Switch
-from ttsi.errors import DataError
+from ttsi.config import WANTS_TEACHER, wants_training_data
+from ttsi.errors import ConfigError, DataError
+from ttsi.models import check_speaker
 from ttsi.types import Input, Message, Tool
 
 
@@ -45,7 +47,11 @@ def ask(
         device: auto, cpu, cuda, cuda:1, mps.
         dtype: auto, float32, bfloat16, float16.
     """
-    config = knobs.loop()
+    check_speaker(model)
+    config = knobs.loop(1)
+    if wants_training_data(config) or (knobs.method in WANTS_TEACHER and knobs.teacher is None):
+        lacks = "a --teacher" if knobs.method in WANTS_TEACHER else "training data, and one input is no run: ttsi run"
+        raise ConfigError(f"--method {knobs.method} needs {lacks}")
     if adapt_anyway:
         config = replace(config, awareness=replace(config.awareness, gate="all"))
     messages = [Message("system", system)] if system else []
@@ -53,12 +59,13 @@ def ask(
 
     # Only now: a wrong file should be named at once, not after a model was loaded.
     from ttsi.loop import improve
-    from ttsi.models import load
+    from ttsi.models import load, load_teacher
     from ttsi.reports.story import story
     from ttsi.runs import codec
 
     speaker = load(model, device=device, dtype=dtype)
-    [episode] = improve([item], speaker, speaker, config)
+    writer = load_teacher(knobs.teacher, speaker, knobs.teaching(), "ask", device, dtype)
+    [episode] = improve([item], speaker, writer, config)
     if json:
         print(json_module.dumps(json_module.loads(codec.dumps(episode)), indent=2, ensure_ascii=False))
     else:

@@ -11,13 +11,19 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+
+from ttsi.benchmarks import Benchmark
 from ttsi.cli.settings import Knobs, Switch
 from ttsi.errors import RunFolderError
+from ttsi.models import Model, Writer, load_teacher
+from ttsi.models import load as load_model
 from ttsi.runs.bill import estimate
 from ttsi.runs.runner import RunConfig, plan, resolve, settings_digest, settings_of
 from ttsi.runs.runner import run as run_benchmark
+from ttsi.runs.sources import training_data
 from ttsi.runs.store import check_free, open_run, read_json, used
 
 MAX_FAILED = 0.05
@@ -41,6 +47,7 @@ def run(
     dry_run: Switch = False,
     device: str = "auto",
     dtype: str = "auto",
+    speaker: Annotated[Model | None, Parameter(parse=False)] = None,
 ) -> int:
     """Answer many inputs, base and improved, and grade them.
 
@@ -60,13 +67,28 @@ def run(
         dry_run: print what would be run and what it would cost (a few inputs are tried), and stop.
         device: auto, cpu, cuda, cuda:1, mps.
         dtype: auto, float32, bfloat16, float16.
+        speaker: the model, where it is loaded already; no flag.
     """
     from ttsi.benchmarks import load as load_benchmark
 
-    config = RunConfig(benchmark, model, knobs.method, None, knobs.loop(), limit, batch_size, data, split)
     questions = load_benchmark(benchmark, data, split)
     if questions.notice:
         print(f"ttsi: {questions.notice}", file=sys.stderr)
+    loop = knobs.loop(min(len(questions.samples), limit or len(questions.samples)))
+    config = RunConfig(
+        benchmark=benchmark,
+        model=model,
+        method=knobs.method,
+        writer=knobs.teacher,
+        writer_budget=knobs.teacher_budget,
+        train=knobs.train_data,
+        train_limit=knobs.train_limit,
+        loop=loop,
+        limit=limit,
+        batch_size=batch_size,
+        data_dir=data,
+        split=split,
+    )
     folder = output_dir or default_folder(config)
     if dry_run:
         return _say_plan(config, questions, folder, device, dtype)
@@ -74,20 +96,30 @@ def run(
         print(f"ttsi: this was run before, shown from {folder}; run it again with --clean", file=sys.stderr)
         return _show(found, folder, json)
     check_free(folder, resume=resume, clean=clean)
-    return _show(_run(config, questions, folder, resume, clean, quiet, device, dtype), folder, json)
+    learned = training_data(config, questions)
+    speaker = speaker or load_model(model, device=device, dtype=dtype)
+    writer = learned or load_teacher(config.writer, speaker, knobs.teaching(), settings_digest(config), device, dtype)
+    summary = _run(config, questions, speaker, writer, folder, resume, clean, quiet)
+    _tell_faults(summary)
+    return _show(summary, folder, json)
 
 
 def _run(
-    config: RunConfig, questions: Any, folder: Path, resume: bool, clean: bool, quiet: bool, device: str, dtype: str
+    config: RunConfig,
+    questions: Benchmark,
+    model: Model,
+    writer: Writer,
+    folder: Path,
+    resume: bool,
+    clean: bool,
+    quiet: bool,
 ) -> dict[str, Any]:
     from ttsi.cli.progress import progress
-    from ttsi.models import load as load_model
 
-    model = load_model(config.model, device=device, dtype=dtype)
-    resolved = resolve(config, questions, model, model)
+    resolved = resolve(config, questions, model, writer)
     with open_run(folder, resolved, resume=resume, clean=clean) as store, progress(quiet) as report:
         try:
-            return run_benchmark(questions, model, model, config, store, report)
+            return run_benchmark(questions, model, writer, config, store, report)
         except KeyboardInterrupt:
             kept = len(store.done())
             hint = f"{kept} inputs are kept in {folder}; go on with the same command and --resume"
@@ -95,16 +127,26 @@ def _run(
             raise
 
 
+def _tell_faults(summary: dict[str, Any]) -> None:
+    """A teacher that failed is no error of the run, but nobody should have to look for it."""
+    faults = {name.rpartition(".")[2]: n for name, n in summary["metrics"].items() if name.startswith("teacher.fault.")}
+    if faults:
+        told = ", ".join(f"{name} x {n}" for name, n in sorted(faults.items()))
+        print(
+            f"ttsi: the teacher failed at times ({told}); where nothing was learned the base answered", file=sys.stderr
+        )
+
+
 def default_folder(config: RunConfig) -> Path:
     """runs/<benchmark>--<model>--<method>--<first 8 digits of the digest>."""
     names = [config.benchmark, config.model, config.method, settings_digest(config)[:8]]
-    return Path("runs") / "--".join(_plain(name) for name in names)
+    return Path("runs") / "--".join(plain_name(name) for name in names)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name without what folders cannot be called.
 
-    >>> _plain("data/mine.jsonl"), _plain("hf:Qwen/Qwen2.5-0.5B")
+    >>> plain_name("data/mine.jsonl"), plain_name("hf:Qwen/Qwen2.5-0.5B")
     ('mine', 'Qwen2.5-0.5B')
     """
     last = name.rstrip("/").rpartition("/")[2].removesuffix(".gz").removesuffix(".jsonl")
@@ -121,12 +163,11 @@ def _finished(folder: Path, config: RunConfig, checksum: str) -> dict[str, Any] 
     return read_json(folder / "summary.json")
 
 
-def _say_plan(config: RunConfig, questions: Any, folder: Path, device: str, dtype: str) -> int:
-    from ttsi.models import load as load_model
-
+def _say_plan(config: RunConfig, questions: Benchmark, folder: Path, device: str, dtype: str) -> int:
+    """What would be run and what it would cost; the model itself stands in for a teacher, who may cost money."""
     model = load_model(config.model, device=device, dtype=dtype)
     inputs = [place.sample.input for place in plan(questions, config)]
-    bill = estimate(inputs, model, model, config.loop, config.batch_size)
+    bill = estimate(inputs, model, training_data(config, questions) or model, config.loop, config.batch_size)
     planned = {
         "inputs": len(inputs),
         "bill": asdict(bill),

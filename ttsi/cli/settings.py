@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict, Env, Yaml
 
+from ttsi.cli.tau import is_recipe, tau_from_run
 from ttsi.config import (
     PRESETS,
     AdaptationConfig,
@@ -21,6 +22,7 @@ from ttsi.config import (
     AwarenessConfig,
     LoopConfig,
     SynthesisConfig,
+    TeacherConfig,
     preset,
 )
 from ttsi.errors import ConfigError, unknown_name
@@ -39,12 +41,25 @@ class Knobs:
 
     method: str = "ttsi"
     """How to improve (ttsi ls methods); sets the knobs that nobody set."""
-    tau: float | None = None
-    """Short for --awareness.tau."""
+    tau: str | None = None
+    """Short for --awareness.tau; or found on a finished run (recorded measures, e.g. of validation data):
+    quantile:SHARE:RUN, budget:UPDATES:RUN, conformal-share:SHARE:RUN, conformal-risk:RISK:RUN."""
     k: int | None = None
     """Short for --synthesis.k."""
     decoding: Literal["free", "constrained"] | None = None
     """Short for --answer.decoding."""
+    teacher: str | None = None
+    """Who writes the examples instead of the model: openai:NAME, or any model spec (methods ttd and ttd-icl)."""
+    teacher_budget: str | None = None
+    """The most that a teacher behind an endpoint may take: 200000tokens, 2.50usd, or both with a comma."""
+    teacher_price: str | None = None
+    """Its dollars per million tokens read and written, like 0.25,2.00."""
+    teacher_cache: Path = TeacherConfig.cache
+    """The file of its replies, so that nothing is paid for twice."""
+    train_data: str | None = None
+    """What icl and sft learn from: a .jsonl file with gold, or a benchmark's name (NAME or NAME:SPLIT)."""
+    train_limit: int | None = None
+    """Only so many rows of it, drawn by the seed."""
     seed: int = 0
     """Seed of the run; every stage of every input derives its own from it."""
     awareness: AwarenessConfig = field(default_factory=AwarenessConfig)
@@ -54,11 +69,14 @@ class Knobs:
     config: Path | None = None
     """A YAML file with values for any of these, e.g. "awareness: {tau: 0.9}"."""
 
-    def loop(self) -> LoopConfig:
+    def loop(self, inputs: int | None = None) -> LoopConfig:
         """The settings for `ttsi.improve`.
 
+        Args:
+            inputs: how many inputs there will be, where that is known; a budget of updates needs it.
+
         Raises:
-            ConfigError: there is no such method or measure.
+            ConfigError: there is no such method or measure, or tau cannot be found that way.
         """
         from ttsi.awareness.measures import MEASURES
 
@@ -66,12 +84,21 @@ class Knobs:
             raise ConfigError(unknown_name("measure", self.awareness.measure, MEASURES))
         return replace(
             preset(self.method),
-            awareness=self.awareness,
+            awareness=self._awareness(inputs),
             synthesis=self.synthesis,
             adaptation=self.adaptation,
             answer=self.answer,
             seed=self.seed,
         )
+
+    def teaching(self) -> TeacherConfig:
+        """What may be asked of a teacher behind an endpoint."""
+        return TeacherConfig(budget=self.teacher_budget, price=self.teacher_price, cache=self.teacher_cache)
+
+    def _awareness(self, inputs: int | None) -> AwarenessConfig:
+        if self.tau is None or not is_recipe(self.tau):
+            return self.awareness
+        return replace(self.awareness, tau=tau_from_run(self.tau, self.awareness.measure, inputs))
 
 
 def sources() -> list[Any]:
@@ -86,6 +113,8 @@ def _unfold(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
         if short not in named or not named[short].tokens:
             continue
         given, meant = named[short].tokens, named[long].tokens
+        if is_recipe(given[0].value):
+            continue  # worked out when everything else is known (Knobs.loop)
         if not meant:
             for token in given:
                 named[long].append(token)

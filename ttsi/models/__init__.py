@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ttsi.chat.calls import Format
-from ttsi.config import AdaptationConfig
-from ttsi.errors import ModelError, unknown_name
-from ttsi.types import Adaptation, Message, Tool
+from ttsi.config import AdaptationConfig, TeacherConfig
+from ttsi.errors import ConfigError, ModelError, unknown_name
+from ttsi.types import Adaptation, Message, Tool, TrainingData
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Generation:
     min_logprob: float
     finished: bool
     """False when max_tokens cut it."""
+    error: str | None = None
+    """Why a remote model gave no text; then `text` is empty."""
+    dollars: float = 0.0
+    faults: tuple[str, ...] = ()
+    """What went wrong on the way to a remote model, one word per attempt that failed."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +123,13 @@ def remembering(model: Model) -> AbstractContextManager[None]:
     return model.remembering() if isinstance(model, Rereader) else nullcontext()
 
 
+Writer = Model | TrainingData
+"""Where examples come from: the model itself (TT-SI), a teacher (TT-D), or a training file (few-shot)."""
+
 MODELS: dict[str, str] = {
     "embedded": "ttsi.models.local:load_embedded",
     "hf": "ttsi.models.local:load",
+    "openai": "ttsi.models.remote:load",
     "scripted": "ttsi.models.scripted:load",
 }
 """Kind of spec -> "module:function"; the function takes what follows the colon (and device, dtype)."""
@@ -128,6 +137,7 @@ MODELS: dict[str, str] = {
 MODEL_GLOSS = {
     "embedded": "the small model that ships with the package (2M parameters, offline)",
     "hf:OWNER/NAME": "a causal language model of the Hugging Face hub, or a local folder (PATH)",
+    "openai:NAME": "a teacher behind any OpenAI-compatible endpoint (OPENAI_BASE_URL, OPENAI_API_KEY); writes only",
     "scripted:NAME": "says what it is told; for tests and examples, needs no torch",
 }
 """One line per kind, for `ttsi ls models`."""
@@ -153,3 +163,34 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
     module, _, name = MODELS[kind].partition(":")
     loader: Callable[..., Model] = getattr(import_module(module), name)
     return loader(rest, device=device, dtype=dtype)
+
+
+def check_speaker(spec: str) -> None:
+    """Can this model be measured and adapted, as the model of a run must be?
+
+    Raises:
+        ConfigError: it can only write.
+    """
+    if spec.startswith("openai:"):
+        raise ConfigError(f"{spec} can only write: use it as --teacher, and a model whose weights you have as --model")
+
+
+def load_teacher(spec: str | None, model: Model, config: TeacherConfig, run: str, device: str, dtype: str) -> Model:
+    """Who writes the examples: the model itself where no teacher is named.
+
+    Args:
+        config: what may be asked of a teacher behind an endpoint.
+        run: the name under which its replies are booked.
+
+    Raises:
+        ConfigError: the budget cannot be read, or would bind nobody.
+        ModelError: there is no such teacher.
+    """
+    kind, _, name = (spec or "").partition(":")
+    if kind == "openai":
+        from ttsi.models.remote import RemoteModel
+
+        return RemoteModel(name, config, run)
+    if config.budget is not None:
+        raise ConfigError("a teacher budget is for --teacher openai:NAME: leave it out")
+    return model if spec is None or spec == model.spec else load(spec, device=device, dtype=dtype)

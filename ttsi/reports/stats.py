@@ -130,6 +130,26 @@ def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
     return wins / (n_positive * n_negative)
 
 
+def rates_at(values: Sequence[float], wrong: Sequence[bool], tau: float) -> tuple[float | None, float | None]:
+    """Shares of the wrong and of the right answers whose value lies below tau: true and false positive rate.
+
+    The paper's Table 2 (tau 0.35: 0.42); that its positive class is "the base is wrong" is inferred. None where there
+    are no answers of that kind.
+
+    >>> rates_at([0.2, 0.9, 0.5, 0.7], [True, True, False, False], 0.6)
+    (0.5, 0.5)
+    >>> rates_at([0.2], [True], 0.6)
+    (1.0, None)
+
+    Raises:
+        ValueError: the lists differ in length.
+    """
+    pairs = list(zip(values, wrong, strict=True))
+    below = {label: [value < tau for value, bad in pairs if bool(bad) is label] for label in (True, False)}
+    tpr, fpr = (sum(found) / len(found) if found else None for found in (below[True], below[False]))
+    return tpr, fpr
+
+
 def auroc_pooled(groups: Sequence[tuple[Sequence[float], Sequence[bool]]]) -> float | None:
     """AUROC over several seeds' (scores, labels): all pairs are put together before counting.
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ttsi.config import LoopConfig
-from ttsi.models import Model
+from ttsi.models import Model, Writer
 from ttsi.reports.stats import wilson
 from ttsi.types import Input
 
@@ -45,7 +45,7 @@ class Bill:
     """On how many inputs; 0 when the run has none."""
 
 
-def estimate(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig, batch_size: int) -> Bill:
+def estimate(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig, batch_size: int) -> Bill:
     """Try a few inputs and extrapolate; takes about as long as that many inputs do."""
     chosen = _spread(inputs, min(TRIED, batch_size))
     if not chosen:
@@ -73,7 +73,7 @@ def _spread(inputs: Sequence[Input], count: int) -> list[Input]:
     return [inputs[at * len(inputs) // count] for at in range(count)]
 
 
-def _answered(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig) -> tuple[float, int]:
+def _answered(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig) -> tuple[float, int]:
     """(seconds to answer and measure, how many would be adapted)."""
     from ttsi.loop import improve, passes  # not at the top: reading a run folder needs none of the stages
 
@@ -85,7 +85,7 @@ def _answered(inputs: Sequence[Input], model: Model, writer: Model, config: Loop
     return seconds, passing if config.adapt else 0
 
 
-def _adapted(inputs: Sequence[Input], model: Model, writer: Model, config: LoopConfig) -> float:
+def _adapted(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig) -> float:
     """Seconds with every one of them adapted."""
     from ttsi.loop import improve
 

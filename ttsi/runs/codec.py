@@ -82,7 +82,8 @@ def _decode(kind: Any, value: Any) -> Any:
         return float(value)
     if is_dataclass(kind) and isinstance(kind, type):
         hints = _hints(kind)
-        return kind(**{f.name: _decode(hints[f.name], value[f.name]) for f in fields(kind)})
+        # A field that the text lacks was added since; the class fills in its default, or refuses.
+        return kind(**{f.name: _decode(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value})
     if get_origin(kind) is tuple:
         return tuple(_decode(_inner(kind), item) for item in value)
     if get_origin(kind) is Mapping:

@@ -25,15 +25,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ttsi.benchmarks import Benchmark, Sample, micro_f1
-from ttsi.benchmarks.matching import grade, readable
+from ttsi.benchmarks import Benchmark, Sample
 from ttsi.config import LoopConfig, digest
 from ttsi.errors import ConfigError
-from ttsi.models import Model
+from ttsi.models import Model, Writer
 from ttsi.runs import codec
+from ttsi.runs.scoring import f1_scores, grades, headline
+from ttsi.runs.sources import check_sources, described, drawn_exactly, ready
 from ttsi.runs.store import Row, Store
 from ttsi.runs.summary import summarise
-from ttsi.types import Episode, input_hash
+from ttsi.types import TrainingData, input_hash
 
 PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
 """Whose versions may change a result."""
@@ -60,6 +61,12 @@ class RunConfig:
     """The folder with downloaded benchmarks."""
     split: str = "test"
     """Which part of the benchmark."""
+    writer_budget: str | None = None
+    """The most that a teacher behind an endpoint may take (`ttsi.config.TeacherConfig`)."""
+    train: str | None = None
+    """What few-shot prompting and fine-tuning learn from: a benchmark's name, or a .jsonl file with gold."""
+    train_limit: int | None = None
+    """Only so many rows of it, drawn by the seed; a smaller draw is part of a larger one."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run.
@@ -71,6 +78,7 @@ class RunConfig:
             raise ConfigError(f"batch-size is {self.batch_size}: use 1 or more")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit is {self.limit}: use 1 or more, or leave it out for all inputs")
+        check_sources(self)
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,12 @@ class Place:
     """How many samples with the same content came before it; they are told apart by it."""
 
 
-def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Model) -> dict[str, Any]:
+def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Writer) -> dict[str, Any]:
     """Everything that the results depend on, as JSON values: what config.json holds."""
     from ttsi.synthesis.prompts import writing_prompt
 
-    prompt = writing_prompt(writer.format.name, config.loop.synthesis.order)
+    speaker = model if isinstance(writer, TrainingData) else writer
+    prompt = writing_prompt(speaker.format.name, config.loop.synthesis.order)
     return {
         "schema": 1,
         "settings": settings_of(config),
@@ -109,11 +118,12 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Model
         "data": {
             "benchmark": benchmark.name,
             "checksum": benchmark.checksum,
-            "matcher": benchmark.matcher,
+            "matcher": headline(benchmark, config.loop),
             "n": len(plan(benchmark, config)),
         },
         "model": model.describe(),
-        "writer": None if config.writer is None else writer.describe(),
+        "writer": None if config.writer is None else speaker.describe(),
+        "train": described(writer) if isinstance(writer, TrainingData) else None,
         "prompt": prompt.version(),
         "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
         "machine": {
@@ -150,7 +160,7 @@ def plan(benchmark: Benchmark, config: RunConfig) -> list[Place]:
 def run(
     benchmark: Benchmark,
     model: Model,
-    writer: Model,
+    writer: Writer,
     config: RunConfig,
     store: Store,
     on_batch: Callable[[Progress], None] = lambda progress: None,
@@ -160,7 +170,7 @@ def run(
     Args:
         benchmark: the questions.
         model: who answers.
-        writer: who writes the examples; the model itself, or a teacher.
+        writer: who writes the examples; the model itself, a teacher, or the training data that a method learns from.
         config: the settings that the store was opened with.
         store: the open run folder.
         on_batch: called once before the first batch and after each.
@@ -174,28 +184,31 @@ def run(
     places = plan(benchmark, config)
     written = set(store.done())
     rows = store.rows()
-    on_batch(_progress(rows, len(places), benchmark.matcher))
-    with _stop_after_batch() as stopped:
+    matcher, loop = headline(benchmark, config.loop), drawn_exactly(config.loop, places)
+    on_batch(_progress(rows, len(places), matcher))
+    with _stop_after_batch() as stopped, ready(model, writer, loop) as (speaker, source):
         for start in range(0, len(places), config.batch_size):
             batch = places[start : start + config.batch_size]
             if all((place.input_hash, place.repeat) in written for place in batch):
                 continue
-            for row in _do_batch(batch, model, writer, config.loop):
+            for row in _do_batch(batch, speaker, source, loop):
                 if row.key not in written:
                     store.record(row)
                     rows.append(row)
-            on_batch(_progress(rows, len(places), benchmark.matcher))
+            on_batch(_progress(rows, len(places), matcher))
             if stopped.is_set():
                 raise KeyboardInterrupt
     # From the file, not from memory: what is summed up is what was kept.
     rows = store.rows()
     summary = summarise(rows, resolve(config, benchmark, model, writer))
-    summary["metrics"] |= _micro_f1(places, rows, ("base", "adapted") if config.loop.adapt else ("base",))
+    gold = {(place.input_hash, place.repeat): place.sample.gold for place in places}
+    pairs = [(row.episode, gold[row.key]) for row in rows]
+    summary["metrics"] |= f1_scores(pairs, ("base", "adapted") if config.loop.adapt else ("base",))
     store.finish(summary)
     return summary
 
 
-def _do_batch(batch: Sequence[Place], model: Model, writer: Model, config: LoopConfig) -> Iterator[Row]:
+def _do_batch(batch: Sequence[Place], model: Model, writer: Writer, config: LoopConfig) -> Iterator[Row]:
     # Not at the top: reading a run folder needs none of the stages.
     from ttsi.loop import improve
 
@@ -204,26 +217,7 @@ def _do_batch(batch: Sequence[Place], model: Model, writer: Model, config: LoopC
         group = [place for place in batch if place.repeat == repeat]
         episodes = improve([place.sample.input for place in group], model, writer, config, repeat)
         for place, episode in zip(group, episodes, strict=True):
-            yield Row(episode, repeat, place.position, _grades(place.sample, episode), place.sample.tags)
-
-
-def _grades(sample: Sample, episode: Episode) -> dict[str, dict[str, bool]] | None:
-    if sample.gold is None and sample.official is None:
-        return None
-    base, adapted = (grade(answer, sample.gold, sample.official) for answer in (episode.base, episode.adapted))
-    return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
-
-
-def _micro_f1(places: Sequence[Place], rows: Sequence[Row], sides: Sequence[str]) -> dict[str, float | None]:
-    """Hammer's F1 of each side over the rows that have gold."""
-    gold = {(place.input_hash, place.repeat): place.sample.gold for place in places}
-    scores: dict[str, float | None] = {}
-    for side in sides:
-        pairs = [(row.episode.base if side == "base" else row.episode.adapted, gold[row.key]) for row in rows]
-        counts = [micro_f1.count(readable(answer), calls) for answer, calls in pairs if calls is not None]
-        said = micro_f1.f1(micro_f1.total(counts)) if counts else {}
-        scores |= {f"{side}.{name}": value for name, value in said.items()}
-    return scores
+            yield Row(episode, repeat, place.position, grades(place.sample, episode, config), place.sample.tags)
 
 
 def _progress(rows: Sequence[Row], total: int, matcher: str) -> Progress:

@@ -11,6 +11,7 @@ error, the paired interval and test of the gain, and how well awareness foretell
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -50,7 +51,9 @@ def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
             "auroc": _foretells(graded, matcher, loop["awareness"]["measure"]),
             "tau": loop["awareness"]["tau"],
         },
-        "samples_trained": sum(_samples(row, "trained") for row in rows),
+        # A shared adapter learned its samples once, whoever it answers.
+        "samples_trained": sum(_samples(row, "trained") for row in rows)
+        + max((_samples(row, "shared") for row in rows), default=0),
         "seconds": _seconds(rows),
         "metrics": _metrics(rows, graded, matcher, adapts),
         "strata": _strata(graded, matcher, adapts),
@@ -94,6 +97,16 @@ def _foretells(rows: Sequence[Row], matcher: str, measure: str) -> float | None:
     return stats.auroc([score for score, _ in pairs], [wrong for _, wrong in pairs])
 
 
+def _caught(rows: Sequence[Row], matcher: str) -> tuple[float | None, float | None]:
+    """Share of the base's wrong answers, and of its right ones, that were found unsure."""
+    known = [
+        (row.episode.awareness.unsure, not row.grades[matcher]["base"])
+        for row in rows
+        if row.grades is not None and row.episode.awareness is not None
+    ]
+    return stats.rates_at([0.0 if unsure else 1.0 for unsure, _ in known], [wrong for _, wrong in known], 0.5)
+
+
 def _measured(row: Row, measure: str) -> float | None:
     awareness = row.episode.awareness
     if awareness is None:
@@ -119,16 +132,30 @@ def _metrics(rows: Sequence[Row], graded: Sequence[Row], matcher: str, adapts: b
     metrics = {f"{side}.{rule}": _score(ruled[rule], side, rule)["score"] for side in sides for rule in rules}
     measures = sorted({name for row in rows if row.episode.awareness for name in row.episode.awareness.measures})
     metrics |= {f"auroc.{name}": _foretells(graded, matcher, name) for name in measures}
+    metrics["tpr_at_tau"], metrics["fpr_at_tau"] = _caught(graded, matcher)
     examples = [example for row in rows for example in row.episode.examples]
     kept = sum(example.refused is None for example in examples)
     metrics["graded"] = len(graded)
     metrics["examples.written"] = len(examples)
     metrics["examples.kept"] = 100 * kept / len(examples) if examples else None
     metrics["examples.in_context"] = sum(_samples(row, "in-context") for row in rows)
+    metrics |= _writing(rows)
+    metrics["answered_again"] = sum(row.episode.adaptation.status == "again" for row in rows)
     metrics["adaptations.rejected"] = sum(row.episode.adaptation.status == "rejected" for row in rows)
     for side in sides:
         metrics[f"{side}.unreadable"] = 100 * sum(_unreadable(row, side) for row in rows) / len(rows) if rows else None
     return metrics
+
+
+def _writing(rows: Sequence[Row]) -> dict[str, float]:
+    """What the writer took, what went wrong on the way to it, and why examples were refused."""
+    examples = [example for row in rows for example in row.episode.examples]
+    faults = Counter(fault for example in examples for fault in example.faults)
+    refused = Counter(example.refused.partition(":")[0] for example in examples if example.refused)
+    counts = {"examples.tokens": sum(example.tokens for example in examples)}
+    counts |= {f"examples.refused.{reason}": n for reason, n in sorted(refused.items())}
+    counts |= {f"teacher.fault.{fault}": n for fault, n in sorted(faults.items())}
+    return {**counts, "teacher.dollars": math.fsum(example.dollars for example in examples)}
 
 
 def _unreadable(row: Row, side: Side) -> bool:

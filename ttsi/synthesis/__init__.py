@@ -1,7 +1,8 @@
 """Write similar examples. (The paper's G, "self-data augmentation".)
 
-Inputs: the unsure inputs with their awareness, and a writer: the model itself (TT-SI) or a teacher (TT-D). Outputs: per
-input, every example written, kept or refused with the reason, in order.
+Inputs: the unsure inputs with their awareness, and a writer: the model itself (TT-SI), a teacher (TT-D), or training
+data from which examples are taken as they are (`retrieval.py`). Outputs: per input, every example, kept or refused with
+the reason, in order.
 
 The seed is the user's last request; the gold answer is not among the inputs. The paper writes K = 1 pair with an
 unpublished prompt and describes no check. Ours can write the call first, for each tool in turn, so that the label is
@@ -16,13 +17,18 @@ from dataclasses import dataclass, replace
 
 from ttsi.chat.grammar import answer_grammar, call_then_text_grammar
 from ttsi.config import SynthesisConfig
-from ttsi.models import Generation, Model, Prompt, Request
+from ttsi.errors import ConfigError
+from ttsi.models import Generation, Model, Prompt, Request, Writer
 from ttsi.synthesis.parsing import first_line, read_call_first, read_query_first
 from ttsi.synthesis.prompts import LEAD, writing_prompt
+from ttsi.synthesis.retrieval import demonstrations
 from ttsi.synthesis.selection import refusal
-from ttsi.types import NO_TOOL, Awareness, Example, Input, Message, Tool, last_request
+from ttsi.synthesis.trial import tried
+from ttsi.types import NO_TOOL, Awareness, Example, Input, Message, Tool, TrainingData, last_request
 
 ONE_LINE = r"start: /[^\n\r]{3,400}/"
+SILENT = "teacher: "
+"""How the reason begins when the writer gave no text at all."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +43,26 @@ class _Job:
 
 
 def synthesise(
-    writer: Model,
+    writer: Writer,
     inputs: Sequence[Input],
     awareness: Sequence[Awareness],
     config: SynthesisConfig,
     seeds: Sequence[int],
+    learner: Model | None = None,
 ) -> list[tuple[Example, ...]]:
     """Write up to `config.k` good examples for each input.
 
     Args:
         seeds: one per input; example j of round r samples with a generator of its own derived from it.
+        learner: who will learn the examples and is asked about them (`trial.py`); the writer where nobody is given.
+
+    Raises:
+        ConfigError: examples are to be taken from training data, and there are none, or the other way round.
     """
+    if isinstance(writer, TrainingData):
+        return demonstrations(writer, inputs, config, seeds)
+    if config.source != "writer" and inputs:
+        raise ConfigError(f"synthesis.source is {config.source!r} and there are no training data: give --train-data")
     written: list[list[Example]] = [[] for _ in inputs]
     for round_ in range(config.tries):
         jobs = _missing(inputs, awareness, config, seeds, written, round_)
@@ -58,7 +73,7 @@ def synthesise(
             kept = [other for other in written[job.number] if other.refused is None]
             reason = example.refused or refusal(example, job.item, kept, config)
             written[job.number].append(replace(example, refused=reason))
-    return [tuple(examples) for examples in written]
+    return tried(learner or writer, inputs, written, config)
 
 
 def _missing(
@@ -73,11 +88,16 @@ def _missing(
     for number, (item, known) in enumerate(zip(inputs, awareness, strict=True)):
         order = _tools_in_turn(item, known, config)
         done = len(written[number])
-        lacking = config.k - sum(example.refused is None for example in written[number])
+        # A teacher that did not answer was asked several times already; its silence is not replaced.
+        lacking = config.k - sum(example.refused is None or _silent(example) for example in written[number])
         for index in range(done, done + lacking):
             tool = order[index % len(order)] if order else None
             jobs.append(_Job(number, item, tool, seeds[number] + 7919 * index + round_))
     return jobs
+
+
+def _silent(example: Example) -> bool:
+    return (example.refused or "").startswith(SILENT)
 
 
 def _tools_in_turn(item: Input, known: Awareness, config: SynthesisConfig) -> list[Tool]:
@@ -86,6 +106,7 @@ def _tools_in_turn(item: Input, known: Awareness, config: SynthesisConfig) -> li
     ranked = [tools[c.action] for c in known.candidates if c.action != NO_TOOL and c.action in tools]
     if config.tools == "free":
         return []
+    ranked = list({tool.name: tool for tool in ranked}.values())  # several sampled calls may be of one tool
     return (ranked or list(item.tools))[: 1 if config.tools == "likely" else None]
 
 
@@ -110,8 +131,8 @@ def _call_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) ->
         prefixes.append(prefix)
     said = writer.generate(requests)
     return [
-        read_call_first(prefix + generation.text, generation.finished, writer.format, job.item.tools)
-        for prefix, generation, job in zip(prefixes, said, jobs, strict=True)
+        _billed(read_call_first(prefix + text.text, text.finished, writer.format, job.item.tools), text)
+        for prefix, text, job in zip(prefixes, said, jobs, strict=True)
     ]
 
 
@@ -119,11 +140,22 @@ def _query_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -
     prefix = LEAD.lstrip()
     asked = writer.generate([_sample(_prompt(writer, job, config, prefix), job, config, ONE_LINE) for job in jobs])
     queries = [first_line(generation.text) for generation in asked]
-    answered = writer.generate([_answer(writer, job, query, config) for job, query in zip(jobs, queries, strict=True)])
+    # Where no request was written there is nothing to answer, and a teacher would be paid for it.
+    todo = [i for i, query in enumerate(queries) if query]
+    answered = dict(
+        zip(todo, writer.generate([_answer(writer, jobs[i], queries[i], config) for i in todo]), strict=True)
+    )
     return [
-        read_query_first(query, answer.text, _both_finished(generation, answer), writer.format, job.item.tools)
-        for query, generation, answer, job in zip(queries, asked, answered, jobs, strict=True)
+        _query_first_example(writer, job, query, text, answered.get(i))
+        for i, (job, query, text) in enumerate(zip(jobs, queries, asked, strict=True))
     ]
+
+
+def _query_first_example(writer: Model, job: _Job, query: str, asked: Generation, said: Generation | None) -> Example:
+    if said is None:
+        return _billed(read_query_first(query, "", asked.finished, writer.format, job.item.tools), asked)
+    finished = asked.finished and said.finished
+    return _billed(read_query_first(query, said.text, finished, writer.format, job.item.tools), asked, said)
 
 
 def _answer(writer: Model, job: _Job, query: str, config: SynthesisConfig) -> Request:
@@ -133,5 +165,13 @@ def _answer(writer: Model, job: _Job, query: str, config: SynthesisConfig) -> Re
     return Request(Prompt((*system, Message("user", query)), job.item.tools), config.max_tokens, grammar=grammar)
 
 
-def _both_finished(first: Generation, second: Generation) -> bool:
-    return first.finished and second.finished
+def _billed(example: Example, *said: Generation) -> Example:
+    """The example with what it took to write it; without any text, refused with the writer's error."""
+    error = next((text.error for text in said if text.error), None)
+    return replace(
+        example,
+        refused=f"{SILENT}{error}" if error else example.refused,
+        tokens=sum(text.tokens for text in said),
+        dollars=sum(text.dollars for text in said),
+        faults=tuple(fault for text in said for fault in text.faults),
+    )

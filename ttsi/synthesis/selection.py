@@ -1,8 +1,9 @@
 """Which written examples are good enough to learn from?
 
 Inputs: one example, the input it was written for, the examples already kept. Outputs: None, or the first reason to
-refuse it. Checks: the call fits the tool's schema; the request is neither the seed nor a repetition; every argument
-value is stated in the request; the request does not sound more like another tool.
+refuse it. Checks: the call fits the tool's schema; the request is neither the seed nor a repetition, nor too close to
+either (`seed_overlap`, `overlap`: off until somebody has measured that they help); every argument value is stated in
+the request; the request does not sound more like another tool. What only the model can say is asked in `trial.py`.
 
 The paper trains on what was written, unchecked; set `grounded` and `pointed` to False and the schema check remains,
 since a call of a tool that does not exist teaches nothing.
@@ -32,8 +33,22 @@ def refusal(example: Example, item: Input, kept: Sequence[Example], config: Synt
         return "copy: the request is the input itself"
     if any(normal(example.query) == normal(other.query) for other in kept):
         return "copy: the request was written before"
+    if config.seed_overlap < 1 and overlap(example.query, last_request(item)) > config.seed_overlap:
+        return "copy: the request is nearly the input itself"
+    if config.overlap < 1 and any(overlap(example.query, other.query) > config.overlap for other in kept):
+        return "diversity: the request is nearly one that was written before"
     reason = ungrounded(example) if config.grounded else None
     return reason or (misleading(example, item.tools) if config.pointed else None)
+
+
+def overlap(one: str, other: str) -> float:
+    """Shared words as a share of all words of both (Jaccard); 0 when neither has any.
+
+    >>> overlap("book a flight", "Book a hotel!")
+    0.5
+    """
+    left, right = set(normal(one).split()), set(normal(other).split())
+    return len(left & right) / len(left | right) if left | right else 0.0
 
 
 def ungrounded(example: Example) -> str | None:

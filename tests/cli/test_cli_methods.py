@@ -1,0 +1,153 @@
+"""Does every method run from end to end with one command, and do what its line says?
+
+With the scripted demo, whose answers follow the examples that it learned or was shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.worlds import REQUESTS, row, rows, write
+from ttsi.config import METHOD_GLOSS, PRESETS
+from ttsi.runs.store import read_json, read_rows
+
+TAUGHT = {
+    "An umbrella or a jacket for Delhi": "get_weather",
+    "Will I sleep well and stay in Kyoto": "find_hotel",
+    "A plane of some airline, fly me to Paris": "book_flight",
+}
+"""Training rows that say what the demo fails on in other words than the tools' lines."""
+NEEDS = {
+    "ttd": ("--teacher", "scripted:demo"),
+    "ttd-icl": ("--teacher", "scripted:demo"),
+    "icl": ("--train-data", "train.jsonl"),
+    "sft": ("--train-data", "train.jsonl"),
+}
+GATED = {"ttsi", "ttsi-paper", "ttsi-icl", "ttsi-both", "ttd", "ttd-icl", "ask-again"}
+"""Methods that leave sure inputs to the base."""
+LEARNING = GATED - {"ask-again"} | {"icl", "sft"}
+STATUS = {
+    "ttsi": "trained",
+    "ttsi-paper": "trained",
+    "ttsi-both": "trained",
+    "ttd": "trained",
+    "ttsi-icl": "in-context",
+    "ttd-icl": "in-context",
+    "icl": "in-context",
+    "sft": "shared",
+    "vote": "again",
+    "ask-again": "again",
+}
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method: str) -> None:
+    write(tmp_path / "train.jsonl", [row(request, name) for request, name in TAUGHT.items()])
+    said = ttsi(
+        "run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--method", method, *NEEDS.get(method, ()),
+        "--awareness.measure", "margin", "--tau", "0.5", "--output-dir", "out", "--json", "--quiet",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    summary = json.loads(said.out)
+    found = read_rows(tmp_path / "out")
+    if method == "base":
+        assert (summary["adapted"], summary["gain"]) == (None, None)
+        return
+    adapted = [row.episode for row in found if row.episode.adaptation.status != "none"]
+    assert {episode.adaptation.status for episode in adapted} == {STATUS[method]}
+    assert len(adapted) == (summary["n_unsure"] if method in GATED else summary["n"])
+    assert 0 < summary["n_unsure"] < summary["n"] == 8
+    if method in LEARNING - {"ttsi-paper"}:  # one example of one tool may be of the wrong one
+        assert summary["gain"]["points"] > 0, "the demo follows its examples"
+    trained = {"sft": 3}.get(method, sum(e.adaptation.samples for e in adapted if e.adaptation.status == "trained"))
+    assert summary["samples_trained"] == trained
+    assert summary["metrics"]["answered_again"] == (len(adapted) if STATUS[method] == "again" else 0)
+
+
+def test_every_method_has_its_line_and_the_issue_names_them() -> None:
+    named = set("base icl sft vote ask-again ttsi ttsi-paper ttsi-icl ttd ttd-icl".split())
+    assert named <= set(PRESETS) == set(METHOD_GLOSS) == set(STATUS) | {"base"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--method", "ttd"), "--teacher"),
+        (("--method", "icl"), "--train-data"),
+        (("--method", "sft", "--train-data", "empty.jsonl"), "empty"),
+        (("--method", "sft", "--train-data", "mine.jsonl"), "must not hold test inputs"),
+        (("--method", "sft", "--train-data", "train.jsonl", "--train-limit", "0"), "train-limit"),
+        (("--method", "sft", "--train-data", "train.jsonl", "--teacher", "scripted:demo"), "leave --teacher out"),
+        (("--train-data", "train.jsonl"), "learns from no file"),
+        (("--teacher", "scripted:demo"), "--method ttd"),
+        (("--method", "vote", "--teacher", "scripted:demo"), "writes no examples"),
+        (("--method", "ttd", "--teacher", "scripted:demo", "--teacher-budget", "5tokens"), "budget"),
+        (("--model", "openai:gpt-5-mini"), "as --teacher"),
+        (("--awareness.gate", "random", "--awareness.share", "1.5"), "between 0 and 1"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    ttsi: Command,
+    tmp_path: Path,
+    arguments: Sequence[str],
+    says: str,
+) -> None:
+    write(tmp_path / "train.jsonl", [row(request, name) for request, name in TAUGHT.items()])
+    write(tmp_path / "empty.jsonl", [])
+    model = () if "--model" in arguments else ("--model", "scripted:demo")
+    said = ttsi("run", "--benchmark", "mine.jsonl", *model, *arguments)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert says in said.err
+
+
+def test_ask_knows_what_it_cannot_do(ttsi: Command, tmp_path: Path) -> None:
+    from tests.worlds import TOOLS
+
+    (tmp_path / "tools.json").write_text(json.dumps(TOOLS))
+    ask = ("ask", "Do I need an umbrella in Lima", "--tools", "tools.json", "--model", "scripted:demo")
+    assert "--teacher" in ttsi(*ask, "--method", "ttd").err
+    assert "ttsi run" in ttsi(*ask, "--method", "icl").err
+    said = ttsi(*ask, "--method", "ttd", "--teacher", "scripted:demo", "--adapt-anyway", "--json")
+    assert json.loads(said.out)["adaptation"]["status"] == "trained"
+    for method in ("vote", "ask-again"):
+        assert ttsi(*ask, "--method", method, "--adapt-anyway").code == 0
+
+
+def test_a_smaller_draw_of_training_rows_is_part_of_a_larger_one(ttsi: Command, tmp_path: Path) -> None:
+    asked = [f"{request} {i}" for i in range(4) for request in TAUGHT]
+    write(tmp_path / "train.jsonl", [row(request, "get_weather") for request in asked])
+    shown = {}
+    for limit in ("2", "5"):
+        out = f"out{limit}"
+        said = ttsi(
+            "run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--method", "icl", "--k", limit,
+            "--train-data", "train.jsonl", "--train-limit", limit, "--output-dir", out, "--quiet",
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        shown[limit] = {example.query for example in read_rows(tmp_path / out)[0].episode.examples}
+        assert read_json(tmp_path / out / "config.json")["train"]["n"] == int(limit)
+    assert len(shown["2"]) == 2 and len(shown["5"]) == 5
+    assert shown["2"] < shown["5"]
+
+
+def test_pass_at_k_is_the_score_when_it_is_asked_for(ttsi: Command, tmp_path: Path) -> None:
+    replies: dict[str, Any] = {}
+    for i, (request, name) in enumerate(REQUESTS.items()):
+        good = (
+            f'<tool_call>\n{{"name": "{name}", "arguments": {{"city": "{request.rsplit(" ", 1)[1]}"}}}}\n</tool_call>'
+        )
+        replies[request] = good if i % 2 else "no idea"
+    (tmp_path / "says.json").write_text(json.dumps({"replies": replies}))
+    write(tmp_path / "six.jsonl", rows(6))
+    run = ("run", "--benchmark", "six.jsonl", "--model", "scripted:says.json", "--method", "base", "--quiet", "--json")
+    summary = json.loads(ttsi(*run, "--answer.strategy", "pass@k", "--answer.samples", "3").out)
+    assert summary["matcher"] == "strict pass@3"
+    assert summary["base"]["score"] == summary["metrics"]["base.strict"] == pytest.approx(50.0)
+    assert "base.strict pass@3" in summary["metrics"]
+    assert "pass@" not in str(json.loads(ttsi(*run).out)["metrics"]), "control: greedy answers have no such score"

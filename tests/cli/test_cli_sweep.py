@@ -1,0 +1,180 @@
+"""Are a sweep's points what its file says, each done once, sharing what is equal and nothing else?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.worlds import row, write
+from ttsi import loop
+from ttsi.benchmarks import BENCHMARKS
+from ttsi.cli import build
+from ttsi.cli.run import run
+from ttsi.cli.sweep import Point, read_sweep, table
+from ttsi.models.recalling import RecallingModel
+from ttsi.models.scripted import DemoModel
+from ttsi.runs.runner import RunConfig
+
+PAPER = sorted((Path(__file__).parents[2] / "configs" / "paper").glob("*.yaml"))
+TAUS = """\
+run: {benchmark: mine.jsonl, model: 'scripted:demo', awareness.measure: margin}
+grid: {tau: [0.1, 0.9], seed: [0, 1]}
+"""
+
+
+def points(tmp_path: Path, text: str, **overrides: Any) -> list[Point]:
+    (tmp_path / "s.yaml").write_text(text)
+    return read_sweep(tmp_path / "s.yaml", overrides)[0]
+
+
+def test_every_combination_is_a_command_line(tmp_path: Path) -> None:
+    found = points(tmp_path, "run: {synthesis: {grounded: false}}\ngrid: {tau: [0.1, 0.9], answer.samples: [3]}\n")
+    assert [point.name for point in found] == ["tau=0.1--answer.samples=3", "tau=0.9--answer.samples=3"]
+    assert shlex.join(found[0].flags()) == "--synthesis.no-grounded --tau 0.1 --answer.samples 3"
+
+
+def test_rows_that_are_no_product_and_overrides(tmp_path: Path) -> None:
+    text = "points:\n- {method: base}\n- {method: sft, train_data: x.jsonl}\ngrid: {seed: [0, 1]}\n"
+    found = points(tmp_path, text, model="embedded", limit=4)
+    rows = ("method=base", "method=sft--train-data=x")
+    assert [point.name for point in found] == [f"{row}--seed={seed}" for row in rows for seed in (0, 1)]
+    assert all(point.settings["model"] == "embedded" and point.settings["limit"] == "4" for point in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- 1", "no mapping"),
+        ("grit: {}", "did you mean 'grid'"),
+        ("grid: {tau: 0.5}", "grid.tau is no list"),
+        ("grid: {tau: []}", "grid.tau is no list"),
+        ("grid: {tau: [0.5, 0.5]}", "twice"),
+        ("run: {output_dir: x}", "ttsi sweep"),
+        ("run: [1]", "must be a mapping"),
+        ("a: [", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_one_line(ttsi: Command, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    said = ttsi("sweep", "s.yaml")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert says in said.err
+
+
+def test_a_wrong_setting_is_named(ttsi: Command, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("run: {benchmark: mine.jsonl, model: 'scripted:demo'}\ngrid: {awareness.tua: [1]}")
+    said = ttsi("sweep", "s.yaml", "--quiet")
+    assert (said.code, "tua" in said.err) == (2, True)
+
+
+def test_a_sweep_is_run_once_shown_and_gone_on_with(
+    ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s.yaml").write_text(TAUS)
+    said = ttsi("sweep", "s.yaml", "--quiet")
+    assert said.code == 0, said.err
+    folder = tmp_path / "runs" / "sweep--s--scripted-demo"
+    assert len([entry for entry in folder.iterdir() if entry.is_dir()]) == 4
+    head, low, high = said.out.splitlines()
+    assert head.split() == ["seeds", "n", "base", "adapted", "gain", "unsure", "trained"]
+    assert low.startswith("tau 0.1  ") and high.startswith("tau 0.9  ") and "±" in high
+    first = json.loads((folder / "sweep.json").read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "improve", None)
+        assert ttsi("sweep", "s.yaml", "--quiet").out == said.out, "finished points are read"
+        (folder / "tau=0.9--seed=1" / "summary.json").unlink()
+        (folder / "tau=0.9--seed=1" / "run.db").unlink()
+        assert ttsi("sweep", "s.yaml", "--quiet").code == 2, "control: what is missing would be run"
+    assert ttsi("sweep", "s.yaml", "--quiet").code == 0
+    again = json.loads((folder / "sweep.json").read_text())
+    for one, other in zip(first["points"], again["points"], strict=True):
+        assert {**one["summary"], "seconds": 0} == {**other["summary"], "seconds": 0}
+
+
+def test_a_point_run_by_hand_says_the_same(ttsi: Command, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(TAUS)
+    swept = json.loads(ttsi("sweep", "s.yaml", "--quiet", "--json").out)
+    lines = ttsi("sweep", "s.yaml", "--dry-run").out.splitlines()
+    for line, point in zip(lines, swept, strict=True):
+        alone = json.loads(ttsi(*shlex.split(line)[1:], "--quiet", "--json").out)
+        assert {**alone, "seconds": 0} == {**point["summary"], "seconds": 0}
+
+
+class Counting(DemoModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def generate(self, requests: Any) -> Any:
+        self.asked += len(requests)
+        return super().generate(requests)
+
+
+def test_points_share_what_is_equal_and_never_what_an_adapter_said(ttsi: Command, tmp_path: Path) -> None:
+    write(
+        tmp_path / "two.jsonl", [row("Do I need an umbrella in Lima", "get_weather"), row("Bed in Rome", "find_hotel")]
+    )
+    model = Counting()
+    recalling = RecallingModel(model)
+    asked = []
+    for tau, k in (("inf", 2), ("inf", 4), ("-inf", 2)):
+        before = model.asked
+        _, bound, _ = build().parse_args(
+            ["run", "--benchmark", "two.jsonl", "--model", "scripted:demo", "--tau", tau, "--k", str(k), "--quiet"],
+            exit_on_error=False,
+            print_error=False,
+        )
+        run(*bound.args, **bound.kwargs, speaker=recalling)
+        asked.append(model.asked - before)
+    assert asked[0] > 4
+    assert asked[1] < asked[0] + 4, "only the examples that K = 2 did not write, and the two adapted answers"
+    assert asked[2] == 0, "the base's answers were known"
+
+
+def test_the_table_puts_seeds_together() -> None:
+    def summary(score: float | None) -> dict[str, Any]:
+        side = None if score is None else {"score": score}
+        return {"n": 4, "base": {"score": 50.0}, "adapted": side, "gain": None, "n_unsure": 1, "samples_trained": 2}
+
+    entries = [{"point": {"k": 1, "seed": seed}, "summary": summary(score)} for seed, score in ((0, 50.0), (1, 60.0))]
+    entries.append({"point": {"k": 2, "seed": 0}, "summary": summary(None)})
+    _, one, two = table(entries).splitlines()
+    assert one.split() == ["k", "1", "2", "4", "50.00", "±", "0.00", "55.00", "±", "7.07", "-", "1", "2"]
+    assert two.split() == ["k", "2", "1", "4", "50.00", "-", "-", "1", "2"]
+
+
+def test_the_paper_has_its_files() -> None:
+    named = {path.stem for path in PAPER}
+    assert named >= {
+        "table1",
+        "table2",
+        "table4",
+        "figure1",
+        "figure2-sft",
+        "figure2-scaling",
+        "figure3",
+        "figure4",
+        "figure5",
+    }
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_every_point_of_the_paper_is_a_run(path: Path, tmp_path: Path) -> None:
+    found, _ = read_sweep(path)
+    for point in found:
+        command, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
+        given = bound.arguments
+        knobs = given["knobs"]
+        config = RunConfig(
+            given["benchmark"], given.get("model", "embedded"), knobs.method, knobs.teacher, knobs.loop(),
+            train=knobs.train_data, train_limit=knobs.train_limit, batch_size=given.get("batch_size", 16),
+        )  # fmt: skip
+        assert config.loop.answer.decoding == "free"
+        assert command.__name__ == "run"
+    tests = {str(point.settings["benchmark"]) for point in found}
+    assert tests <= set(BENCHMARKS) | {"toolalpaca", "nexusraven", "apibank-l1", "apibank-l2"}

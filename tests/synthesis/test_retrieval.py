@@ -1,0 +1,93 @@
+"""Are demonstrations the nearest rows, drawn by the seed, and shown with the tools that they are about?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ttsi.adaptation.examples import lessons, training_lessons, with_demonstrations
+from ttsi.chat.calls import FORMATS
+from ttsi.config import SynthesisConfig
+from ttsi.errors import ConfigError
+from ttsi.models.scripted import DemoModel
+from ttsi.synthesis import synthesise
+from ttsi.types import Awareness, Input, Message, Pair, Tool, ToolCall, TrainingData
+
+EMPTY = {"type": "object", "properties": {}}
+WEATHER, HOTEL, FLIGHT = (Tool(name, f"about {name}", EMPTY) for name in ("weather", "hotel", "flight"))
+OFFERED = (WEATHER, HOTEL)
+KNOWN = Awareness((), "margin", 0.1, 0.95, True)
+
+
+def item(request: str, *tools: Tool) -> Input:
+    return Input(request, (Message("user", request),), tools or OFFERED)
+
+
+ROWS = {
+    "will it rain in Oslo": WEATHER,
+    "a bed in Oslo": HOTEL,
+    "fly me to Rome": FLIGHT,
+    "will the sun shine in Lima": WEATHER,
+}
+PAIRS = tuple(Pair(item(said, tool, FLIGHT), (ToolCall(tool.name, {}),)) for said, tool in ROWS.items())
+DATA = TrainingData("train", "0" * 64, PAIRS)
+
+
+def shown(request: str, source: str = "nearest", k: int = 2, seed: int = 1) -> list[str]:
+    config = SynthesisConfig(source=source, k=k)  # type: ignore[arg-type]
+    [examples] = synthesise(DATA, [item(request)], [KNOWN], config, [seed])
+    return [example.query for example in examples]
+
+
+def test_the_nearest_comes_last_next_to_the_question() -> None:
+    assert shown("will it rain tomorrow", k=1) == ["will it rain in Oslo"]
+    assert shown("will it rain tomorrow") == ["will the sun shine in Lima", "will it rain in Oslo"]
+    # "in" is in three of four rows and says little; "bed" is in one.
+    assert shown("a bed, and will it", k=1) == ["a bed in Oslo"]
+
+
+def test_equal_rows_and_random_ones_are_drawn_by_the_seed() -> None:
+    for source in ("nearest", "random"):
+        drawn = {tuple(shown("xyzzy", source, seed=seed)) for seed in range(8)}
+        assert len(drawn) > 1, "another seed draws others"
+        assert shown("xyzzy", source, seed=5) == shown("xyzzy", source, seed=5)
+    assert sorted(shown("xyzzy", "random", k=9)) == sorted(ROWS)
+
+
+def test_tools_of_its_own_are_told_before_the_request() -> None:
+    here, there = item("rain?", WEATHER, FLIGHT), item("rain?", HOTEL)
+    config = SynthesisConfig(source="nearest", k=1)
+    [[same], [foreign]] = synthesise(DATA, [here, there], [KNOWN] * 2, config, [1, 1])
+    same, foreign = replace(same, query="q", calls=PAIRS[0].calls), replace(foreign, query="q")
+    assert same.tools == () and foreign.tools
+    assert with_demonstrations(here, [same]).messages[0].content == "q"
+    told = with_demonstrations(there, [foreign]).messages[0].content
+    assert told.endswith("\nq") and f'"{foreign.calls[0].name}"' in told
+    [lesson] = lessons(FORMATS["hermes"], there, [foreign])
+    assert lesson.prompt.tools == foreign.tools, "in weights it is learned with the tools that it was made for"
+
+
+def test_rows_as_lessons_are_whole_conversations_and_what_cannot_be_written_is_left_out() -> None:
+    first = (
+        Message("system", "be brief"),
+        Message("user", "hi"),
+        Message("assistant", "hello"),
+        Message("user", "rain"),
+    )
+    rows = [
+        Pair(Input("1", first, OFFERED), (ToolCall("weather", {}),)),
+        Pair(item("nothing to call"), ()),
+        Pair(item("unknown tool"), (ToolCall("flight", {}),)),
+    ]
+    [hermes] = training_lessons(FORMATS["hermes"], rows)
+    assert hermes.prompt.messages == first
+    assert '"weather"' in hermes.target
+    assert len(training_lessons(FORMATS["ours"], rows)) == 2, "the embedded model has words for calling nothing"
+
+
+def test_data_and_source_must_agree() -> None:
+    with pytest.raises(ConfigError, match="nobody reads them"):
+        synthesise(DATA, [item("x")], [KNOWN], SynthesisConfig(), [1])
+    with pytest.raises(ConfigError, match="--train-data"):
+        synthesise(DemoModel(), [item("x")], [KNOWN], SynthesisConfig(source="nearest"), [1])

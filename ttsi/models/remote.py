@@ -1,0 +1,323 @@
+"""How is a teacher asked that lives behind an OpenAI-compatible endpoint? (TT-D; the paper's is gpt-5-mini.)
+
+Inputs: "openai:NAME", OPENAI_BASE_URL and OPENAI_API_KEY, and `TeacherConfig`. Outputs: a `Model` that writes and does
+nothing else: log-probabilities and adapters need weights, so it can be a run's teacher and never its model.
+
+Tools and format go into the system message, and a begun answer becomes the request to begin like that; a grammar cannot
+be sent and every example is checked on arrival anyway. Replies are kept (`ttsi.models.ledger`), attempts are few, wait
+their turn (Retry-After, else 1, 2, 4 ... seconds) and end on time; nothing follows a redirect; a body has a largest
+size. Whatever goes wrong is one word in `Generation.faults`, and an input without examples is answered by the base:
+
+    refused timeout broken     no connection; no whole reply in time; cut off on the way            tried again
+    408 409 429 500 502 ...    the server's own words; tried again, others (400 401 404 302) not
+    truncated empty garbage large wrong-start    a reply that nobody can use; paid for, kept, not asked for again
+    budget down                not even asked: the budget is used up; five failures in a row, one minute of silence
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from ttsi.chat.calls import FORMATS
+from ttsi.chat.templates import worded_turns
+from ttsi.config import AdaptationConfig, TeacherConfig
+from ttsi.errors import ConfigError, ModelError
+from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.models.ledger import Ledger, Reply, read_budget, read_price
+from ttsi.models.wire import behind, read_completion
+from ttsi.types import Adaptation, to_openai
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+AGAIN = frozenset({"refused", "timeout", "broken", "408", "409", "429", "500", "502", "503", "504", "529"})
+"""Faults after which the same request may succeed."""
+PERHAPS_BILLED = frozenset({"timeout", "broken", "large"})
+LARGEST = 4 * 2**20
+"""Bytes of a reply."""
+LONGEST_WAIT = 60.0
+"""Seconds; who asks for more patience gets none."""
+DOWN_AFTER, DOWN_FOR = 5, 60.0
+
+
+class _Fault(Exception):
+    """An attempt that brought nothing; `args[0]` is its word."""
+
+    def __init__(self, word: str, wait: float | None = None) -> None:
+        super().__init__(word)
+        self.word, self.wait = word, wait
+
+
+class RemoteModel:
+    """A teacher behind an endpoint; see the module's header."""
+
+    def __init__(
+        self,
+        name: str,
+        config: TeacherConfig,
+        run: str = "",
+        *,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Nothing is asked yet.
+
+        Raises:
+            ConfigError: the budget or the price is not understood, or a budget in usd has no price.
+            ModelError: the openai package or a key is missing.
+        """
+        self.spec, self.format = f"openai:{name}", FORMATS["plain"]
+        self._name, self._config, self._run = name, config, run
+        self._now, self._sleep = now, sleep
+        self._budget, self._price = read_budget(config.budget), read_price(config.price)
+        if self._budget.dollars is not None and config.price is None:
+            raise ConfigError("a teacher budget in usd needs --teacher-price, dollars per million tokens: 0.25,2.00")
+        self._lock, self._failures, self._down_until = threading.Lock(), 0, -1.0
+        with self._client() as client:
+            self._endpoint = _public(str(client.base_url))
+
+    def describe(self) -> dict[str, Any]:
+        """The name and the address stand for the weights, which nobody can see."""
+        return {"spec": self.spec, "kind": "remote", "format": self.format.name, "endpoint": self._endpoint}
+
+    def fits(self, prompt: Prompt, room: int) -> str | None:
+        """Nobody knows; the endpoint will say."""
+        return None
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NoReturn:
+        """Refused.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{self.spec} can only write, it gives no probabilities of ours: use it as --teacher")
+
+    def adapted(
+        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """Refused.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{self.spec} can only write, it has no weights to adapt: use it as --teacher")
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """One continuation per request, in order; without one, `error` says why.
+
+        Raises:
+            ConfigError: a request names an adapter.
+            ModelError: the cache cannot be opened.
+        """
+        if any(request.adapter is not None for request in requests):
+            raise ConfigError(f"{self.spec} has no adapters: use it as --teacher")
+        if not requests:
+            return []
+        with (
+            Ledger(self._config.cache, self._run, self._budget) as ledger,
+            self._client() as client,
+            ThreadPoolExecutor(min(self._config.parallel, len(requests))) as pool,
+        ):
+            return list(pool.map(lambda request: self._write(client, ledger, request), requests))
+
+    def _write(self, client: OpenAI, ledger: Ledger, request: Request) -> Generation:
+        asked = _payload(self._name, self.format.name, request, self._endpoint)
+        key = hashlib.sha256(json.dumps([self._endpoint, asked], sort_keys=True).encode()).hexdigest()
+        kept = ledger.find(key)
+        if kept is not None:
+            return _generation(request, kept, [])
+        faults: list[str] = []
+        for attempt in range(self._config.attempts):
+            if self._is_down():
+                return _silent("down", [*faults, "down"])
+            tokens, dollars = self._most(asked, request)
+            number = ledger.begin(key, tokens, dollars)
+            if number is None:
+                return _silent("budget", [*faults, "budget"])
+            try:
+                reply = self._reply(self._body(client, asked), asked)
+            except _Fault as fault:
+                ledger.fail(number, fault.word, fault.word in PERHAPS_BILLED)
+                faults.append(fault.word)
+                wait = fault.wait if fault.wait is not None else _patience(key, attempt)
+                if fault.word not in AGAIN or attempt + 1 == self._config.attempts or wait > LONGEST_WAIT:
+                    break
+                self._sleep(wait)
+                continue
+            ledger.keep(number, key, reply)
+            self._count(failed=False)
+            return _generation(request, reply, faults)
+        self._count(failed=True)
+        return _silent(faults[-1], faults)
+
+    def _body(self, client: OpenAI, asked: dict[str, Any]) -> bytes:
+        """The body of one reply.
+
+        Raises:
+            _Fault: there is none.
+        """
+        import openai
+
+        body, deadline = bytearray(), self._now() + self._config.timeout
+        try:
+            with client.chat.completions.with_streaming_response.create(**asked) as response:
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > LARGEST:
+                        raise _Fault("large")
+                    if self._now() > deadline:
+                        raise _Fault("timeout")
+        except _Fault:
+            raise
+        except openai.APITimeoutError:
+            raise _Fault("timeout") from None
+        except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, _Fault):
+                raise error.__cause__ from None
+            # Never connected: nothing was billed. Anything later may have been.
+            raise _Fault("refused" if type(error.__cause__).__name__ == "ConnectError" else "broken") from None
+        except Exception as error:  # while the body is read the HTTP library's own errors come through
+            raise _Fault("timeout" if "Timeout" in type(error).__name__ else "broken") from None
+        return bytes(body)
+
+    def _reply(self, body: bytes, asked: dict[str, Any]) -> Reply:
+        said = read_completion(body)
+        read = said.read if said.read is not None else _guessed_tokens(asked)
+        written = said.written if said.written is not None else len(said.text.encode()) // 3
+        return Reply(said.text, said.finished, read, written, self._cost(read, written), said.fault)
+
+    def _most(self, asked: dict[str, Any], request: Request) -> tuple[int, float]:
+        """The most tokens and dollars that an attempt should take."""
+        read = _guessed_tokens(asked)
+        return read + request.max_tokens, self._cost(read, request.max_tokens)
+
+    def _cost(self, read: int, written: int) -> float:
+        return (read * self._price[0] + written * self._price[1]) / 1e6
+
+    def _is_down(self) -> bool:
+        with self._lock:
+            return self._now() < self._down_until
+
+    def _count(self, *, failed: bool) -> None:
+        with self._lock:
+            self._failures = self._failures + 1 if failed else 0
+            if self._failures >= DOWN_AFTER:
+                self._failures, self._down_until = 0, self._now() + DOWN_FOR
+
+    def _client(self) -> OpenAI:
+        try:
+            import openai
+        except ImportError:
+            raise ModelError(
+                "a teacher behind an endpoint needs the openai package: pip install 'ttsi[teacher]'"
+            ) from None
+        import os
+
+        key = os.environ.get("OPENAI_API_KEY") or ("none" if os.environ.get("OPENAI_BASE_URL") else None)
+        try:
+            hooks = {"response": [_refuse_status]}
+            timeout = openai.Timeout(min(self._config.timeout, 30.0), connect=min(self._config.timeout, 5.0))
+            return openai.OpenAI(
+                api_key=key,
+                max_retries=0,
+                timeout=timeout,
+                http_client=openai.DefaultHttpxClient(follow_redirects=False, timeout=timeout, event_hooks=hooks),
+                default_headers={"Accept-Encoding": "identity"},
+            )
+        except openai.OpenAIError:
+            raise ModelError(
+                "no key for the teacher: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of yours"
+            ) from None
+
+
+def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> RemoteModel:
+    """A teacher without budget, e.g. from Python; the command gives a `TeacherConfig`.
+
+    Raises:
+        ModelError: no name, no key, or the openai package is missing.
+    """
+    if not rest:
+        raise ModelError("which model of the endpoint? write openai:NAME")
+    return RemoteModel(rest, TeacherConfig())
+
+
+def _payload(name: str, format_name: str, request: Request, endpoint: str) -> dict[str, Any]:
+    prompt = request.prompt
+    tools = [to_openai(tool) for tool in prompt.tools]
+    turns = worded_turns(FORMATS[format_name], prompt.messages, tools)
+    if prompt.prefix:
+        turns.append({"role": "user", "content": f"Begin your answer with exactly this, then go on:\n{prompt.prefix}"})
+    # Hosted models that think take only the new name of the limit, and many servers of one's own only the old.
+    limit = "max_completion_tokens" if "api.openai.com" in endpoint else "max_tokens"
+    sampling = {"temperature": request.temperature, "seed": request.seed % 2**31}
+    return {"model": name, "messages": turns, limit: request.max_tokens, **sampling}
+
+
+def _generation(request: Request, reply: Reply, faults: list[str]) -> Generation:
+    tokens, faults = reply.read + reply.written, [*faults, *([reply.fault] if reply.fault else [])]
+    if reply.fault in ("garbage", "empty"):
+        return Generation("", tokens, 0.0, 0.0, False, reply.fault, reply.dollars, tuple(faults))
+    text = behind(request.prompt.prefix, reply.text)
+    if text is None:
+        faults = [*faults, "wrong-start"]
+        return Generation("", tokens, 0.0, 0.0, False, "wrong-start", reply.dollars, tuple(faults))
+    return Generation(text, tokens, 0.0, 0.0, reply.finished, None, reply.dollars, tuple(faults))
+
+
+def _refuse_status(response: Any) -> None:
+    """Whatever is no success ends here, before its body is read: that may be endless, too.
+
+    Raises:
+        _Fault: the status.
+    """
+    if not response.is_success:
+        raise _Fault(str(response.status_code), _retry_after(response.headers.get("retry-after")))
+
+
+def _silent(error: str, faults: list[str]) -> Generation:
+    return Generation("", 0, 0.0, 0.0, False, error, faults=tuple(faults))
+
+
+def _patience(key: str, attempt: int) -> float:
+    """1, 2, 4 ... seconds, up to half less so that parallel requests do not come back together; the same every time."""
+    return float(2**attempt * random.Random(f"{key}{attempt}").uniform(0.5, 1.0))
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header, a number or a date; None when it says neither."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(seconds, 0.0) if seconds == seconds else None
+
+
+def _guessed_tokens(asked: dict[str, Any]) -> int:
+    """Tokens of a prompt that nobody has counted: three bytes each, which is on the safe side."""
+    return len(json.dumps(asked["messages"], ensure_ascii=False).encode()) // 3
+
+
+def _public(url: str) -> str:
+    """An address without whatever might be secret in it.
+
+    >>> _public("https://me:secret@example.org/v1/?key=secret")
+    'https://example.org/v1'
+    """
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}".rstrip("/")

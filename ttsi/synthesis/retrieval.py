@@ -1,0 +1,84 @@
+"""What if examples were taken from a training file instead of written? Few-shot prompting, the paper's ICL baseline.
+
+Inputs: training data, the inputs, `SynthesisConfig.source` and `k`. Outputs: per input its examples, in the order in
+which they are shown: the most similar last, next to the question.
+
+    nearest   cosine of TF-IDF vectors of the words of the requests:
+              w(t) = tf(t) * log((1 + N) / (1 + df(t))), N training rows, df(t) of which hold t
+    random    drawn without replacement by the input's own seed
+
+The paper (arXiv:2510.07841) draws its demonstrations from the official training sets and does not say how; TF-IDF needs
+no second model, and equal similarity is broken by the input's seed. In weights instead of in context
+(`--adaptation.method lora`) this is test-time training on nearest neighbours (arXiv:2305.18466).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ttsi.config import SynthesisConfig
+from ttsi.errors import ConfigError
+from ttsi.synthesis.selection import normal
+from ttsi.types import Example, Input, Pair, TrainingData, last_request
+
+Weights = Mapping[str, float]
+
+
+def demonstrations(
+    data: TrainingData, inputs: Sequence[Input], config: SynthesisConfig, seeds: Sequence[int]
+) -> list[tuple[Example, ...]]:
+    """`config.k` examples of the training data for each input; rows that call nothing demonstrate nothing.
+
+    Raises:
+        ConfigError: the settings want written examples, not training data.
+    """
+    if config.source == "writer":
+        raise ConfigError(
+            "training data were given and nobody reads them: use --method icl, or --synthesis.source nearest"
+        )
+    pairs = [pair for pair in data.pairs if pair.calls and last_request(pair.input)]
+    choose = _Nearest(pairs) if config.source == "nearest" else None
+    chosen = []
+    for item, seed in zip(inputs, seeds, strict=True):
+        shuffled = random.Random(seed).sample(range(len(pairs)), len(pairs))
+        ranked = choose.ranked(last_request(item), shuffled) if choose else shuffled
+        chosen.append(tuple(_example(pairs[number], item) for number in reversed(ranked[: config.k])))
+    return chosen
+
+
+def _example(pair: Pair, item: Input) -> Example:
+    offered = {tool.name: tool for tool in item.tools}
+    same = all(offered.get(tool.name) == tool for tool in pair.input.tools if tool.name in {c.name for c in pair.calls})
+    return Example(last_request(pair.input), pair.calls, "", tools=() if same else pair.input.tools)
+
+
+class _Nearest:
+    """An index over the requests of a training file."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        counts = [Counter(normal(last_request(pair.input)).split()) for pair in pairs]
+        found = Counter(word for count in counts for word in count)
+        self._rarity = {word: math.log((1 + len(pairs)) / (1 + df)) for word, df in found.items()}
+        self._rows = [self._unit(count) for count in counts]
+
+    def ranked(self, request: str, order: Sequence[int]) -> list[int]:
+        """Row numbers, most similar first; equals stay in `order`."""
+        asked = self._unit(Counter(normal(request).split()))
+        return sorted(order, key=lambda number: -cosine(asked, self._rows[number]))
+
+    def _unit(self, count: Mapping[str, int]) -> Weights:
+        weights = {word: n * self._rarity[word] for word, n in count.items() if self._rarity.get(word, 0.0) > 0}
+        length = math.sqrt(math.fsum(weight * weight for weight in weights.values()))
+        return {word: weight / length for word, weight in weights.items()}
+
+
+def cosine(one: Weights, other: Weights) -> float:
+    """Cosine of two vectors of length 1 (or empty).
+
+    >>> cosine({"a": 1.0}, {"a": 0.6, "b": 0.8})
+    0.6
+    """
+    return math.fsum(weight * other[word] for word, weight in one.items() if word in other)
