@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "transformers", "llguidance", "tokenizers", "scipy", "peft"}
+HEAVY = {"torch", "transformers", "llguidance", "tokenizers", "scipy", "peft", "matplotlib", "jinja2"}
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -32,6 +32,7 @@ def loaded(*arguments: str) -> set[str]:
         ["-c", "import ttsi; ttsi.Input, ttsi.preset, ttsi.__version__"],
         ["-m", "ttsi", "--help"],
         ["-m", "ttsi", "run", "--help"],
+        ["-m", "ttsi", "report", "--help"],
         ["-m", "ttsi", "ls", "models"],
         ["-m", "ttsi", "ls", "measures"],
         ["-m", "ttsi", "ls", "benchmarks"],

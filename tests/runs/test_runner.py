@@ -19,7 +19,7 @@ from ttsi.errors import ConfigError
 from ttsi.models import Model, load
 from ttsi.runs.runner import Progress, RunConfig, plan, resolve, run, settings_digest
 from ttsi.runs.store import open_run, read_json, read_rows
-from ttsi.types import Episode, Input
+from ttsi.types import Episode, Input, ToolCall
 
 Call = tuple[list[str], int]
 
@@ -104,8 +104,9 @@ def test_gold_does_not_reach_the_loop(tmp_path: Path) -> None:
     start(wrong, [{**line, "gold": [{"name": "nothing", "arguments": {}}]} for line in lines])
     ours, theirs = read_rows(right / "run"), read_rows(wrong / "run")
     assert [replace(r.episode, seconds={}) for r in ours] == [replace(r.episode, seconds={}) for r in theirs]
-    # Control: the gold does reach the graders.
+    # Control: the gold does reach the graders, and the record for the reader of a report.
     assert [r.grades for r in ours] != [r.grades for r in theirs]
+    assert [r.asked and r.asked.gold for r in theirs] == [(ToolCall("nothing", {}),)] * 6
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ttsi.benchmarks import Sample
 from ttsi.errors import RunFolderError
 from ttsi.runs.store import Row, Store, differences, open_run, read_json, read_rows, write_json
-from ttsi.types import Episode
+from ttsi.types import Episode, Input, Message, Tool, ToolCall
 
 CONFIG = {"settings": {"loop": {"tau": 0.95, "k": 8}, "data_dir": "/a"}, "model": {"sha": "x"}, "machine": {"cpus": 2}}
 
@@ -141,6 +143,37 @@ def test_a_changed_row_is_detected(tmp_path: Path, change: str) -> None:
         assert db.execute(change).rowcount == 1
     with pytest.raises(RunFolderError, match="row of input 'q1' does not match its checksum"):
         read_rows(tmp_path)
+
+
+def question(number: int) -> Sample:
+    tool = Tool("look", "Look it up", {"type": "object", "properties": {"where": {"type": "string"}}})
+    item = Input(f"q{number}", (Message("user", "where?", (ToolCall("look", {"where": None}),)),), (tool,))
+    return Sample(item, (ToolCall("look", {"where": "here"}),), {"kind": "a"})
+
+
+def test_what_was_asked_comes_back_with_its_gold(tmp_path: Path) -> None:
+    with open_run(tmp_path, CONFIG) as store:
+        store.record(replace(row(0), asked=question(0)))
+        store.record(row(1))
+    first, second = read_rows(tmp_path)
+    assert first.asked == question(0)
+    assert second.asked is None
+
+
+def test_a_changed_question_is_detected(tmp_path: Path) -> None:
+    with open_run(tmp_path, CONFIG) as store:
+        store.record(replace(row(0), asked=question(0)))
+    with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
+        db.execute("UPDATE asked SET json = replace(json, 'here', 'there')")
+    with pytest.raises(RunFolderError, match="does not match its checksum"):
+        read_rows(tmp_path)
+
+
+def test_a_folder_from_before_questions_were_kept_is_read(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
+        db.execute("DROP TABLE asked")
+    assert [r.asked for r in read_rows(tmp_path)] == [None, None, None]
 
 
 def test_a_damaged_database_and_config_are_named(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from cyclopts import App, CycloptsError
 
 from ttsi import __version__
 from ttsi.cli.ask import ask
+from ttsi.cli.compare import compare
 from ttsi.cli.data import app as data
 from ttsi.cli.env import env
 from ttsi.cli.ls import ls
+from ttsi.cli.report import report
 from ttsi.cli.run import run
 from ttsi.cli.settings import sources
 from ttsi.cli.sweep import sweep
@@ -40,6 +42,8 @@ Then with your own questions and your own model:
     ttsi data get hammer-eval  public benchmarks, at pinned commits (ttsi data ls)
     ttsi run --benchmark sealtool --method ttsi-paper --seed 1
     ttsi run --resume          go on after an interruption
+    ttsi report RUN...         what happened, as one page with plots
+    ttsi compare RUN RUN       is one better than the other, and where?
 
 A knob is set by a flag (--awareness.tau 0.9, short --tau 0.9), else by the
 environment (TTSI_AWARENESS_TAU=0.9), else by a file (--config FILE.yaml),
@@ -57,7 +61,7 @@ def build() -> App:
         config=sources(),
         suppress_keyboard_interrupt=False,
     )
-    for verb in (run, ask, sweep, ls, env):
+    for verb in (run, ask, report, compare, sweep, ls, env):
         app.command(verb)
     app.command(data)
     return app

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 Z95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
@@ -148,6 +149,46 @@ def rates_at(values: Sequence[float], wrong: Sequence[bool], tau: float) -> tupl
     below = {label: [value < tau for value, bad in pairs if bool(bad) is label] for label in (True, False)}
     tpr, fpr = (sum(found) / len(found) if found else None for found in (below[True], below[False]))
     return tpr, fpr
+
+
+def auroc_interval(scores: Sequence[float], positive: Sequence[bool]) -> Interval | None:
+    """DeLong's 95 % interval of the AUROC, cut at 0 and 1; None with fewer than two of a class.
+
+    >>> auroc_interval([0.9, 0.8, 0.2, 0.1], [True, True, False, False])
+    Interval(low=1.0, high=1.0)
+    """
+    import numpy as np
+
+    above = np.asarray([score for score, label in zip(scores, positive, strict=True) if label], dtype=float)
+    below = np.asarray([score for score, label in zip(scores, positive, strict=True) if not label], dtype=float)
+    if min(len(above), len(below)) < 2:
+        return None
+    # How much of the other class each one beats, ties counting half.
+    beaten = _beats(np, above, below)
+    beating = 1 - _beats(np, below, above)
+    reach = Z95 * math.sqrt(float(beaten.var(ddof=1)) / len(above) + float(beating.var(ddof=1)) / len(below))
+    middle = float(beaten.mean())
+    return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
+
+
+def _beats(np: Any, ours: Any, theirs: Any) -> Any:
+    ranked = np.sort(theirs)
+    left, right = np.searchsorted(ranked, ours, "left"), np.searchsorted(ranked, ours, "right")
+    return (left + right) / 2 / len(theirs)
+
+
+def share(values: Sequence[float]) -> Interval:
+    """The interval of a mean of outcomes: Wilson's where all are 0 or 1, else a bootstrap over inputs.
+
+    >>> share([0, 0, 1, 1]) == wilson(2, 4)
+    True
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if all(value in (0, 1) for value in values):
+        return wilson(round(math.fsum(values)), len(values))
+    return paired_bootstrap([0.0] * len(values), values)
 
 
 def auroc_pooled(groups: Sequence[tuple[Sequence[float], Sequence[bool]]]) -> float | None:

@@ -28,7 +28,7 @@ def story(item: Input, episode: Episode, *, ascii_only: bool = False) -> str:
 
 
 def _tell(item: Input, episode: Episode, block: str) -> Iterator[str]:
-    yield f"Request   {_line(item.messages[-1].content, 400)}"
+    yield f"Request   {one_line(item.messages[-1].content, 400)}"
     yield f"Tools     {', '.join(tool.name for tool in item.tools)}"
     if episode.awareness is not None:
         yield from _tell_awareness(episode.awareness, block)
@@ -56,10 +56,10 @@ def _tell_examples(examples: Sequence[Example]) -> Iterator[str]:
     yield f"\n2. Similar examples, written without knowing the answer: {kept} of {len(examples)} kept"
     for example in examples:
         if example.refused is None:
-            yield f"   + {_line(example.query)}"
+            yield f"   + {one_line(example.query)}"
             yield f"       {_calls(example.calls)}"
         else:
-            yield f"   - refused ({example.refused}): {_line(example.query or example.text)}"
+            yield f"   - refused ({example.refused}): {one_line(example.query or example.text)}"
 
 
 def _tell_adaptation(episode: Episode) -> Iterator[str]:
@@ -95,8 +95,8 @@ def _said(answer: Answer) -> tuple[str, str | None]:
 
 def _answer(answer: Answer) -> str:
     if answer.error is not None:
-        return f"{_line(answer.text)}   (not readable: {answer.error})"
-    return _calls(answer.calls) or f"no tool: {_line(answer.text)}"
+        return f"{one_line(answer.text)}   (not readable: {answer.error})"
+    return _calls(answer.calls) or f"no tool: {one_line(answer.text)}"
 
 
 def _calls(calls: Sequence[ToolCall]) -> str:
@@ -112,6 +112,7 @@ def _clean(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _line(text: str, longest: int = 110) -> str:
+def one_line(text: str, longest: int = 110) -> str:
+    """A text on one line of a terminal, cut when it is long."""
     line = _clean(" ".join(text.split()))
     return line if len(line) <= longest else line[: longest - 3] + "..."

@@ -217,7 +217,8 @@ def _do_batch(batch: Sequence[Place], model: Model, writer: Writer, config: Loop
         group = [place for place in batch if place.repeat == repeat]
         episodes = improve([place.sample.input for place in group], model, writer, config, repeat)
         for place, episode in zip(group, episodes, strict=True):
-            yield Row(episode, repeat, place.position, grades(place.sample, episode, config), place.sample.tags)
+            graded = grades(place.sample, episode, config)
+            yield Row(episode, repeat, place.position, graded, place.sample.tags, place.sample)
 
 
 def _progress(rows: Sequence[Row], total: int, matcher: str) -> Progress:

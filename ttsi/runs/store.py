@@ -9,7 +9,8 @@ folder, the run's configuration, and episodes one by one. Outputs: the same epis
 * One writer at a time: `run.lock` is locked by the operating system, so a killed writer leaves no stale lock. It holds
   the writer's process id. (Where there are no POSIX locks only the file is written.)
 
-Not in the paper (arXiv:2510.07841). Grades stand beside the episode; the gold answer itself is not stored.
+Not in the paper (arXiv:2510.07841). Grades stand beside the episode. What was asked and its gold answer are kept in a
+table of their own, so that a report can be written where the benchmark's data are not; a run never reads it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from ttsi.benchmarks import Sample
 from ttsi.errors import RunFolderError
 from ttsi.runs import codec
 from ttsi.types import Episode
@@ -53,6 +55,8 @@ class Row:
     grades: Grades | None = None
     """None where the input has no gold."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    asked: Sample | None = None
+    """The input and its gold, for the reader of a report; None in folders that older versions wrote."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -97,6 +101,9 @@ class Store:
             self._db.execute(
                 "INSERT OR IGNORE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*content, _checksum(content))
             )
+            if row.asked is not None:
+                asked = (*row.key, codec.dumps(row.asked))
+                self._db.execute("INSERT OR IGNORE INTO asked VALUES (?, ?, ?, ?)", (*asked, _checksum(asked)))
 
     def done(self) -> frozenset[tuple[str, int]]:
         """Keys of the rows that are written."""
@@ -307,6 +314,10 @@ def _create_tables(db: sqlite3.Connection) -> None:
             "position INTEGER NOT NULL, input_id TEXT NOT NULL, json TEXT NOT NULL, grades TEXT NOT NULL, "
             "tags TEXT NOT NULL, checksum TEXT NOT NULL, PRIMARY KEY (input_hash, repeat))"
         )
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS asked (input_hash TEXT NOT NULL, repeat INTEGER NOT NULL, json TEXT NOT NULL, "
+            "checksum TEXT NOT NULL, PRIMARY KEY (input_hash, repeat))"
+        )
         db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
 
 
@@ -314,14 +325,25 @@ def _read_rows(db: sqlite3.Connection, folder: Path) -> Iterator[Row]:
     columns = "input_hash, repeat, position, input_id, json, grades, tags, checksum"
     with _sqlite_named(folder / "run.db"):
         found = db.execute(f"SELECT {columns} FROM episodes ORDER BY position, repeat").fetchall()
+        asked = _read_asked(db)
     for *content, checksum in found:
-        if _checksum(tuple(content)) != checksum:
+        key, question = (content[0], content[1]), asked.get((content[0], content[1]))
+        if _checksum(tuple(content)) != checksum or (question and _checksum((*key, question[0])) != question[1]):
             raise RunFolderError(
                 f"{folder / 'run.db'} is damaged: the row of input {content[3]!r} does not match its checksum; "
                 "start over with --clean"
             )
         _, repeat, position, _, text, grades, tags = content
-        yield Row(codec.loads(Episode, text), repeat, position, json.loads(grades), json.loads(tags))
+        sample = codec.loads(Sample, question[0]) if question else None
+        yield Row(codec.loads(Episode, text), repeat, position, json.loads(grades), json.loads(tags), sample)
+
+
+def _read_asked(db: sqlite3.Connection) -> dict[tuple[str, int], tuple[str, str]]:
+    """(input_hash, repeat) -> (JSON, checksum)."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone():
+        return {}
+    found = db.execute("SELECT input_hash, repeat, json, checksum FROM asked")
+    return {(key, repeat): (text, checksum) for key, repeat, text, checksum in found}
 
 
 def _checksum(content: tuple[Any, ...]) -> str:

@@ -1,0 +1,116 @@
+"""`ttsi report` and `ttsi compare` on runs of the scripted demo, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_imports import ROOT, loaded
+from tests.worlds import rows, write
+
+RUN = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--quiet", "--output-dir")
+
+
+@pytest.fixture
+def ran(ttsi: Any) -> Any:
+    """`a` and `b`: two seeds; `base`: the same inputs, nothing adapted."""
+    for name, more in (("a", ()), ("b", ("--seed", "1")), ("base", ("--method", "base"))):
+        assert ttsi(*RUN, name, *more).code == 0
+    return ttsi
+
+
+def test_a_report_is_one_file_with_the_questions_in_it(ran: Any, tmp_path: Path) -> None:
+    said = ran("report", "a", "b", "base", "--output", "out/page.html", "--plots", "pictures")
+    assert (said.code, said.out) == (0, "out/page.html\n")
+    html = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
+    assert html.startswith("<!doctype html>")
+    assert "2 settings on mine" in html
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["page.html"]
+    assert {"A-sureness.svg", "A-sureness.png", "samples.png"} <= {p.name for p in (tmp_path / "pictures").iterdir()}
+
+
+def test_a_report_of_an_unfinished_run_says_so(ran: Any, tmp_path: Path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    (tmp_path / "a" / "summary.json").unlink()
+    with closing(sqlite3.connect(tmp_path / "a" / "run.db")) as db, db:
+        db.execute("DELETE FROM episodes WHERE position > 4")
+    assert ran("report", "a").code == 0
+    assert "Not finished: a holds 5 of 8 inputs" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_comparison_names_points_interval_p_and_inputs(ran: Any) -> None:
+    said = ran("compare", "base", "a", "--show", "2")
+    assert said.code == 0
+    found = json.loads(ran("compare", "base", "a", "--json").out)
+    summary = json.loads(Path("a/summary.json").read_text(encoding="utf-8"))
+    assert found["points"] == pytest.approx(summary["gain"]["points"])
+    assert found["p_mcnemar"] == summary["gain"]["p_mcnemar"]
+    assert (len(found["only_second_right"]), len(found["only_first_right"])) == (
+        summary["gain"]["fixed"],
+        summary["gain"]["broken"],
+    )
+    assert found["only_second_right"], "the demo fixes something, or this test shows nothing"
+    lines = said.out.splitlines()
+    assert lines[0].startswith("first       base (base with scripted:demo")
+    assert f"McNemar p = {found['p_mcnemar']:.2g}, n = 8" in lines[2]
+    assert f"only the second is right: {len(found['only_second_right'])}" in lines
+    assert f"  {found['only_second_right'][0]}  " in said.out
+
+
+def test_a_longer_list_says_how_to_see_it(ran: Any) -> None:
+    n = len(json.loads(ran("compare", "base", "a", "--json").out)["only_second_right"])
+    assert f"and {n} more: --show {n}, or --json" in ran("compare", "base", "a", "--show", "0").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("report", "nothing"), "nothing holds no run"),
+        (("report", "a", "a"), "a is named twice"),
+        (("report", "a", "--output", "a/run.db/x.html"), "cannot be written"),
+        (("compare", "a", "free"), "a and free are decoded differently"),
+        (("compare", "a", "other"), "a and other answered different data"),
+        (("compare", "a", "./a"), "is named twice"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(ran: Any, tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    if "free" in arguments:
+        ran(*RUN, "free", "--decoding", "free")
+    if "other" in arguments:
+        write(tmp_path / "mine.jsonl", rows(7))
+        ran(*RUN, "other")
+    said = ran(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert says in said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from ttsi.cli import main; sys.exit(main(['report', 'a']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'ttsi[report]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_reports_and_comparisons_load_no_torch(ran: Any, tmp_path: Path) -> None:
+    for arguments in (["report", str(tmp_path / "a"), "--output", str(tmp_path / "x.html")], ["compare", "a", "b"]):
+        places = [str(tmp_path / word) if word in ("a", "b") else word for word in arguments]
+        packages = loaded("-m", "ttsi", *places)
+        assert packages & {"torch", "transformers", "tokenizers", "llguidance", "peft", "scipy"} == set()
+    assert "matplotlib" in loaded("-m", "ttsi", "report", str(tmp_path / "a"), "--output", str(tmp_path / "y.html"))
+
+
+def test_control_the_help_of_both_is_there() -> None:
+    command = [sys.executable, "-m", "ttsi", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "report" in done.stdout
+    assert "compare" in done.stdout

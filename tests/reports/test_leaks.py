@@ -1,0 +1,71 @@
+"""The leak check counts what its rule says, and sees a leak that was put there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.reports.records import GOLD, row
+from ttsi.reports.leaks import check, likeness, same_calls
+from ttsi.runs.store import Row
+from ttsi.types import Example, ToolCall
+
+
+def with_examples(made: Row, *examples: Example) -> Row:
+    return replace(made, episode=replace(made.episode, examples=examples))
+
+
+def example(query: str, calls: tuple[ToolCall, ...] = (), refused: str | None = None) -> Example:
+    return Example(query, calls, "", refused)
+
+
+def test_a_clean_run_has_nothing_to_count() -> None:
+    found = check([row(0, False, True), row(1)], "strict")
+    assert (found.rows, found.examples) == (2, 2)
+    assert (found.near_copy, found.same_call, found.other_input, found.rows_same_call) == (0, 0, 0, 0)
+    assert (found.fixed, found.fixed_same_call) == (1, 0)
+
+
+def test_control_every_kind_of_leak_is_seen() -> None:
+    asked = "tell me the weather of Oslo now please"
+    leaky = with_examples(
+        row(0, False, True, query=asked),
+        example("Tell me the weather of OSLO, now please!"),  # near copy
+        example("anything", GOLD),  # same call
+        example("Question 1, about Oslo"),  # the other input
+        example(asked, GOLD, refused="copy: the request is the input itself"),  # refused: not learned
+    )
+    found = check([leaky, row(1)], "strict")
+    assert (found.rows, found.examples) == (2, 4)
+    assert (found.near_copy, found.same_call, found.other_input) == (1, 1, 1)
+    assert (found.rows_same_call, found.fixed_same_call) == (1, 1)
+
+
+def test_one_input_asked_twice_is_no_other_input() -> None:
+    first = with_examples(row(0, query="the same words"), example("the same words"))
+    assert check([first, replace(first, repeat=1)], "strict").other_input == 0
+
+
+def test_rows_without_their_question_are_left_out() -> None:
+    assert check([replace(row(0), asked=None)], "strict").rows == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([ToolCall("f", {"a": 1})], [ToolCall("f", {"a": 1.0})], True),
+        ([ToolCall("f", {"a": [1.0, {"b": 2}]})], [ToolCall("f", {"a": [1, {"b": 2.0}]})], True),
+        ([ToolCall("f", {}), ToolCall("g", {})], [ToolCall("g", {}), ToolCall("f", {})], True),
+        ([ToolCall("f", {"a": "1"})], [ToolCall("f", {"a": 1})], False),
+        ([ToolCall("f", {"a": True})], [ToolCall("f", {"a": 1})], False),
+        ([ToolCall("f", {})], [], False),
+    ],
+)
+def test_same_calls_are_equal_as_json(one: list[ToolCall], other: list[ToolCall], same: bool) -> None:
+    assert same_calls(one, other) is same
+
+
+def test_likeness_is_symmetric_and_between_0_and_1() -> None:
+    assert likeness("a b c", "c d") == likeness("c d", "a b c") == 0.25
+    assert (likeness("", ""), likeness("a", "")) == (1.0, 0.0)

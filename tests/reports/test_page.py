@@ -1,0 +1,239 @@
+"""The page's structure, and that nothing from a run can become markup, code or a request to the network."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from hashlib import sha256
+from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from tests.reports.records import config, four, row, run
+from tests.reports.test_stories import HOSTILE
+from ttsi.reports.page import page
+from ttsi.reports.record import Run
+from ttsi.runs.store import Row
+
+VOID = {"meta", "input", "br", "img", "link", "hr"}
+
+
+class Outline(HTMLParser):
+    """Tags in order, attributes, headings, and whether every element is closed where it should be."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[str] = []
+        self.texts: dict[str, str] = {}
+        self.problems: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.problems += [f"<{tag}> is never closed" for tag in self._open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if re.fullmatch(r"h[1-4]", tag):
+            self.headings.append(f"{tag} ")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.problems.append(f"</{tag}> closes nothing")
+
+    def handle_data(self, data: str) -> None:
+        if self._open and re.fullmatch(r"h[1-4]|span", self._open[-1]) and self.headings and "h" in "".join(self._open):
+            inside = [tag for tag in self._open if re.fullmatch(r"h[1-4]", tag)]
+            if inside:
+                self.headings[-1] += data
+        self.texts[self._open[-1] if self._open else ""] = data
+
+    def attributes(self, name: str) -> list[str]:
+        return [value for _, attributes in self.tags for key, value in attributes.items() if key == name and value]
+
+
+def made(*runs: Run) -> str:
+    html, _ = page(runs or [four()], "0.0")
+    return html
+
+
+def test_the_outline_of_one_run() -> None:
+    outline = Outline(made())
+    assert outline.problems == []
+    assert outline.headings == [
+        "h1 ttsi with m on b",
+        "h2 Results",
+        "h2 Details",
+        "h4 How sure, and how right",
+        "h4 Risk and coverage",
+        "h4 Reliability",
+        "h4 What a smaller tau would have done",
+        "h4 Cost of each stage",
+        "h4 Fixed and broken",
+        "h4 Who was called unsure",
+        "h4 Which measure foretells an error",
+        "h4 The written examples",
+        "h4 Cost",
+        "h4 Leak check",
+        "h3 Strata",
+        "h4 kind",
+        "h2 Inputs",
+        "h2 Settings and versions",
+    ]
+
+
+def test_the_outline_of_several_runs() -> None:
+    other = run([row(i, i > 1, True, 1.0) for i in range(4)], "sure", config("ttsi-paper"))
+    base = run(list(four().rows), "base", config("base"))
+    outline = Outline(made(four(), four("two", seed=1), other, base))
+    assert outline.problems == []
+    heads = [heading for heading in outline.headings if heading[:2] in ("h1", "h2", "h3")]
+    assert heads == [
+        "h1 3 settings on b",
+        "h2 Results",
+        "h3 Against each other",
+        "h2 A ttsi with m on b",
+        "h3 Strata",
+        "h2 B ttsi-paper with m on b",
+        "h3 Strata",
+        "h2 C base with m on b",
+        "h3 Strata",
+        "h2 Inputs",
+        "h2 Settings and versions",
+        "h3 What differs",
+    ]
+    assert {"h4 Gain of each run", "h4 Samples against accuracy"} <= set(outline.headings)
+    ids = outline.attributes("id")
+    assert {"index-0", "index-1", "index-2", "index-3", "stories-3-0", "run-A", "run-C"} <= set(ids)
+
+
+def test_ids_are_unique_and_links_lead_somewhere() -> None:
+    outline = Outline(made(four(), run(list(four().rows), "base", config("base"))))
+    ids = outline.attributes("id")
+    assert len(ids) == len(set(ids))
+    links = outline.attributes("href") + outline.attributes("xlink:href")
+    assert links
+    assert [link for link in links if link[:1] != "#" or link[1:] not in ids] == []
+    assert set(re.findall(r"url\(#([^)]*)\)", made())) <= set(Outline(made()).attributes("id"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row(0, None), row(1, None)],
+        [row(0)],
+        [replace(row(0), asked=None, grades=None)],
+        [replace(row(0, False), episode=replace(row(0).episode, base=None, adapted=None, awareness=None, error="x"))],
+        [row(0, True, True, 1.0), row(1, True, True, 1.0)],
+    ],
+    ids=["no gold", "one input", "old folder", "failed", "all sure"],
+)
+@pytest.mark.parametrize("method", ["ttsi", "base"])
+def test_poor_runs_make_a_page_too(rows: list[Row], method: str) -> None:
+    outline = Outline(made(run(rows, "poor", config(method, n=9))))
+    assert outline.problems == []
+    assert "h2 Inputs" in outline.headings
+
+
+def foreign(html: str) -> list[str]:
+    """What a page would load from elsewhere."""
+    outline = Outline(html)
+    loads = [attributes.get(key) or "" for _, attributes in outline.tags for key in ("src", "srcset", "action", "data")]
+    loads += [attributes.get("href") or "" for tag, attributes in outline.tags if tag == "link"]
+    loads += re.findall(r"@import[^;]*|url\((?!#)[^)]*\)", html)
+    return [load for load in loads if load]
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    assert foreign(made()) == []
+
+
+@pytest.mark.parametrize(
+    "added",
+    ["<img src='https://x'>", "<link rel=stylesheet href=x.css>", "<style>@import 'x';</style>", "<style>a{b:url(x)}"],
+)
+def test_control_a_load_is_seen(added: str) -> None:
+    assert foreign(made().replace("</body>", f"{added}</body>")) != []
+
+
+def hostile(text: str) -> Run:
+    """A run in which every text that comes from elsewhere is this one."""
+    changed = row(1, False, True, 0.1, query=text)
+    settings: Any = config()
+    settings["settings"]["model"] = text
+    settings["settings"]["method"] = text
+    settings["data"]["benchmark"] = text
+    settings["settings"]["loop"]["awareness"]["measure"] = text
+    known = changed.episode.awareness
+    assert known is not None
+    known = replace(known, measure=text, measures={text: 0.1})
+    examples = tuple(replace(example, query=text, refused=text) for example in changed.episode.examples)
+    episode = replace(changed.episode, input_id=text, awareness=known, examples=examples)
+    rows = [replace(changed, episode=episode, tags={text: text}), replace(row(2), tags={text: "other"})]
+    return run(rows, text, settings)
+
+
+def shape(html: str) -> list[tuple[str, list[str]]]:
+    """Tags and attribute names; equal shapes mean that no text became markup."""
+    return [(tag, sorted(attributes)) for tag, attributes in Outline(html).tags]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("count", [1, 2])
+def test_hostile_text_changes_no_markup(text: str, count: int) -> None:
+    harmless, attacked = (made(*[four()][: count - 1], hostile(value)) for value in ("harmless", text))
+    assert Outline(attacked).problems == []
+    assert shape(attacked) == shape(harmless)
+    assert len(re.findall("<script", attacked)) == len(re.findall("<script", harmless))
+
+
+def test_control_text_that_is_not_escaped_changes_the_markup() -> None:
+    harmless = made(hostile("harmless"))
+    assert shape(harmless.replace("harmless", HOSTILE[0], 1)) != shape(harmless)
+
+
+def test_paths_of_the_machine_are_not_passed_on() -> None:
+    assert "/secret" not in made()
+    assert "settings.loop.awareness.tau" in made()
+
+
+def test_the_policy_names_the_one_script() -> None:
+    html = made()
+    [script] = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    [policy] = [value for value in Outline(html).attributes("content") if "script-src" in value]
+    assert f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert not [name for _, attributes in Outline(html).tags for name in attributes if name.startswith("on")]
+
+
+DANGEROUS = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|fetch\(|XMLHttp|import\("
+
+
+def test_the_script_makes_no_markup_of_strings() -> None:
+    script = files("ttsi.reports").joinpath("page.js").read_text(encoding="utf-8")
+    assert re.findall(DANGEROUS, script) == []
+    assert "</script" not in script
+    assert re.findall(DANGEROUS, script.replace("element.append", "element.innerHTML = ")) != []
+
+
+def test_every_colour_has_a_light_and_a_dark_value() -> None:
+    style = files("ttsi.reports").joinpath("page.css").read_text(encoding="utf-8")
+    light, dark, *_ = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    named = [set(re.findall(r"(--[\w-]+):", block)) for block in (light, dark)]
+    used = set(re.findall(r"var\((--[\w-]+)\)", made()))
+    assert named[0] == named[1]
+    assert used <= named[0]
+    assert {"--right", "--wrong", "--accent", "--stage-synthesis"} <= used
+    drawings = "".join(re.findall(r"<svg.*?</svg>", made(), re.DOTALL))
+    assert re.findall(r"#[0-9a-f]{6}\b", drawings) == [], "a colour that does not change in the dark"
+
+
+def test_the_same_runs_make_the_same_page() -> None:
+    assert made() == made()

@@ -1,0 +1,71 @@
+"""The findings say what happened, and never more than the interval allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.reports.records import config, four, row, run
+from ttsi.reports import words
+from ttsi.reports.record import groups
+from ttsi.runs.store import Row
+
+
+def test_the_whole_story_of_a_run() -> None:
+    [group] = groups([four()])
+    assert words.findings(group) == (
+        "On 4 inputs of b the model alone was right 50.0\xa0% of the time. "
+        "It was unsure about 3 of them; for these it wrote 6 similar examples, kept 3, and learned them in a temporary "
+        "adapter per input. "
+        "In the end 50.0\xa0% were right: 1 answer was fixed and 1 broken. "
+        "That is 0.0 points (95 % interval \N{MINUS SIGN}75.0 to +75.0, p = 1): the interval includes zero, so this "
+        "does not show that adapting helps or harms."
+    )
+
+
+def changed(n: int, base: bool, adapted: bool) -> list[Row]:
+    return [row(i, base, adapted, 0.1) for i in range(n)]
+
+
+def test_a_gain_a_loss_and_neither_are_told_apart() -> None:
+    said = [
+        words.findings(groups([run(rows)])[0])
+        for rows in (changed(9, False, True), changed(9, True, False), changed(9, True, True))
+    ]
+    assert "That is a gain of +100.0 points" in said[0]
+    assert "That is a loss of \N{MINUS SIGN}100.0 points" in said[1]
+    assert "does not show that adapting helps or harms" in said[2]
+    assert "p = 0.0039" in said[0]
+
+
+def test_other_methods_and_missing_gold() -> None:
+    base = words.findings(groups([run(list(four().rows), "x", config("base"))])[0])
+    assert base.endswith("It was only measured and asked: this method adapts nothing.")
+    ungraded = words.findings(groups([run([row(0, None)])])[0])
+    assert "nothing was graded" in ungraded
+    assert "gain" not in ungraded
+    in_context = words.findings(groups([run(list(four().rows), "x", config("ttsi-icl"))])[0])
+    assert "put them into the prompt" in in_context
+
+
+def test_seeds_are_named_and_have_no_p_value() -> None:
+    [group] = groups([four(), four("two", seed=1)])
+    assert words.seeds(group) == "seeds 0, 1"
+    assert "Numbers are means over 2 seeds." in words.findings(group)
+    assert "p =" not in words.findings(group)
+
+
+def test_an_unfinished_run_is_called_so() -> None:
+    short = run([row(0)], "short", config(n=640))
+    assert words.unfinished(groups([short])[0]) == (
+        "Not finished: short holds 1 of 640 inputs. Everything here counts only these."
+    )
+    assert words.unfinished(groups([four()])[0]) is None
+
+
+def test_scores_of_different_inputs_are_not_ranked() -> None:
+    base = run(list(four().rows), "base", config("base"))
+    same = words.compared(groups([four(), base]))
+    assert same.endswith("A (ttsi with m on b) gave the most right answers in the end: 50.0\xa0%.")
+    other = words.compared(groups([four(), replace(base, rows=base.rows[:2])]))
+    assert "compare gains, not scores" in other
+    assert words.several(groups([four(), base])) == "2 settings on b"

@@ -1,0 +1,97 @@
+"""`ttsi report`: runs as one page that opens anywhere.
+
+Inputs: run folders. Outputs: a self-contained HTML file, and with `--plots` its pictures as .svg and .png files. Needs
+the extra `report` (Jinja2, matplotlib); reads no model and no network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ttsi import __version__
+from ttsi.errors import ConfigError, DataError, RunFolderError
+from ttsi.reports.record import Run
+
+
+def report(
+    runs: Annotated[list[Path], Parameter(help="Run folders (ttsi ls runs).", negative=())],
+    /,
+    *,
+    output: Path = Path("report.html"),
+    plots: Path | None = None,
+) -> int:
+    """Write what happened in one or more runs as one HTML page.
+
+    Runs that differ in nothing but the seed are pooled; the others stand side by side.
+
+    Args:
+        runs: run folders.
+        output: the page to write.
+        plots: a folder for the pictures as .svg and .png files.
+    """
+    try:
+        from ttsi.reports import plots as drawing
+        from ttsi.reports.page import page
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"a report needs {error.name}: pip install 'ttsi[report]'") from None
+
+    found = [read_run(folder) for folder in distinct(runs)]
+    html, pictures = page(found, __version__)
+    try:
+        write_whole(output, html)
+        for picture in pictures if plots is not None else ():
+            drawing.save(picture.figure, plots or Path(), picture.name)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or output} cannot be written ({error.strerror}): choose another place"
+        ) from None
+    print(output)
+    return 0
+
+
+def distinct(folders: list[Path]) -> list[Path]:
+    """The folders, refusing one that is named twice: its answers would count twice.
+
+    Raises:
+        ConfigError: a folder is named twice.
+    """
+    seen: set[Path] = set()
+    for folder in folders:
+        if folder.resolve() in seen:
+            raise ConfigError(f"{folder} is named twice: name each run once")
+        seen.add(folder.resolve())
+    return folders
+
+
+def read_run(folder: Path) -> Run:
+    """A run folder as reports read it; its summary is counted anew from its rows.
+
+    Raises:
+        RunFolderError: there is no run, or none of its inputs is done; one line.
+    """
+    from ttsi.runs.store import read_json, read_rows
+    from ttsi.runs.summary import summarise
+
+    rows = read_rows(folder)
+    if not rows:
+        raise RunFolderError(f"{folder} holds no finished input: go on with ttsi run --resume")
+    config = read_json(folder / "config.json")
+    try:
+        # Through JSON, so that a summary made here equals one that was read from a file.
+        summary = json.loads(json.dumps(summarise(rows, config)))
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(f"{folder}/config.json lacks {error}: run it again with this version of ttsi") from None
+    return Run(folder.resolve().name, config, summary, rows)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

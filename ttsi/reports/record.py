@@ -1,0 +1,182 @@
+"""What does a report read, and which runs belong together?
+
+Inputs: runs as they were recorded (rows, config.json, the summary). Outputs: groups of runs that differ in nothing but
+the seed, and for each input its outcome over those seeds.
+
+Reports know no run folders: the command reads them and hands them over as `Run`, whose rows need only look like `Row`.
+The paper (arXiv:2510.07841) averages five runs; here seeds are averaged input by input first, so that an interval over
+inputs does not count the same question several times.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ttsi.types import Episode, Input, ToolCall
+
+Side = Literal["base", "adapted"]
+Key = tuple[str, int]
+"""(input_hash, repeat): the same question at the same occurrence."""
+
+STAGES = ("awareness", "synthesis", "adaptation", "answer")
+"""In the order of the method."""
+
+NOT_SETTINGS = frozenset({"settings.loop.seed", "settings.data_dir", "settings.batch_size"})
+"""Settings in which runs of one group may differ."""
+
+
+class Asked(Protocol):
+    """The question of a row and what would be right."""
+
+    @property
+    def input(self) -> Input:
+        """What the model saw."""
+
+    @property
+    def gold(self) -> tuple[ToolCall, ...] | None:
+        """The right calls; None when nobody knows."""
+
+
+class Row(Protocol):
+    """One episode with what the graders said."""
+
+    @property
+    def episode(self) -> Episode:
+        """The whole story."""
+
+    @property
+    def key(self) -> Key:
+        """Which question."""
+
+    @property
+    def position(self) -> int:
+        """Its place in the benchmark."""
+
+    @property
+    def grades(self) -> Mapping[str, Mapping[str, bool]] | None:
+        """Rule -> side -> right?"""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Strata."""
+
+    @property
+    def asked(self) -> Asked | None:
+        """The question itself, where the folder holds it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run."""
+
+    name: str
+    """What to call it: the folder's name."""
+    config: Mapping[str, Any]
+    """What config.json holds."""
+    summary: Mapping[str, Any]
+    """The summary, counted anew from the rows."""
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of the same settings with different seeds."""
+
+    letter: str
+    """A short name for plots and tables."""
+    runs: tuple[Run, ...]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The first run's configuration; the others differ in the seed."""
+        return self.runs[0].config
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all runs."""
+        return [row for run in self.runs for row in run.rows]
+
+    @property
+    def matcher(self) -> str:
+        """The headline's rule."""
+        return str(self.config["data"]["matcher"])
+
+    @property
+    def adapts(self) -> bool:
+        """Is there an adapted answer beside the base's?"""
+        return bool(self.config["settings"]["loop"]["adapt"])
+
+    @property
+    def measure(self) -> str:
+        """The measure that decides who is unsure."""
+        return str(self.config["settings"]["loop"]["awareness"]["measure"])
+
+    @property
+    def tau(self) -> float:
+        """The threshold."""
+        return float(self.config["settings"]["loop"]["awareness"]["tau"])
+
+
+def groups(runs: Sequence[Run]) -> list[Group]:
+    """The runs by settings, in the order in which they came."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(_identity(run.config), []).append(run)
+    return [Group(letter(i), tuple(members)) for i, members in enumerate(found.values())]
+
+
+def letter(number: int) -> str:
+    """A, B, ..., Z, A2, B2, ...
+
+    >>> letter(0), letter(25), letter(26)
+    ('A', 'Z', 'A2')
+    """
+    turn, place = divmod(number, 26)
+    return chr(ord("A") + place) + (str(turn + 1) if turn else "")
+
+
+def _identity(config: Mapping[str, Any]) -> str:
+    settings = {name: value for name, value in flat(config["settings"], "settings") if name not in NOT_SETTINGS}
+    model = config.get("model") or {}
+    what = [settings, config["data"], model.get("weights_sha256"), config.get("prompt")]
+    return json.dumps(what, sort_keys=True, default=str)
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a nested dictionary under its dotted name.
+
+    >>> list(flat({"a": {"b": 1}, "c": [2]}))
+    [('a.b', 1), ('c', [2])]
+    """
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from flat(inner, f"{path}.{key}" if path else str(key))
+
+
+def right(row: Row, side: Side, matcher: str) -> bool | None:
+    """Was this answer right? None without gold."""
+    return None if row.grades is None else row.grades[matcher][side]
+
+
+def outcomes(group: Group, side: Side) -> dict[Key, float]:
+    """Each graded input's share of seeds in which the answer was right."""
+    found: dict[Key, list[bool]] = {}
+    for row in group.rows:
+        verdict = right(row, side, group.matcher)
+        if verdict is not None:
+            found.setdefault(row.key, []).append(verdict)
+    return {key: sum(verdicts) / len(verdicts) for key, verdicts in found.items()}
+
+
+def measured(row: Row, name: str) -> float | None:
+    """A measure's value for one input; None when it has none."""
+    known = row.episode.awareness
+    if known is None:
+        return None
+    value = known.value if name == known.measure else known.measures.get(name)
+    return None if value is None or value != value else value

@@ -1,0 +1,280 @@
+"""What do the tables of a report hold?
+
+Inputs: groups of runs. Outputs: tables of texts, one function each: results, paired differences, who was flagged, how
+well each measure foretells an error, what became of the examples, strata, closeness to the gold, cost, settings.
+
+Where several seeds are pooled, what does not depend on the seed (awareness, the base's answers) is taken from the first
+run; outcomes are averaged input by input. The paper (arXiv:2510.07841) prints means without intervals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttsi.reports import leaks, pairing, stats
+from ttsi.reports.record import STAGES, Group, Key, Run, flat, measured, outcomes, right
+from ttsi.reports.words import (
+    between,
+    between_points,
+    count,
+    listing,
+    percent,
+    score,
+    seconds,
+    seeds,
+    share_of,
+    signed,
+    title,
+)
+
+FEW = 8
+"""A tag with more values is folded away."""
+PRIVATE = ("machine.source", "settings.data_dir")
+"""Paths of the machine that a report, which is passed on, does not show."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows; the first column names the row. In a cell of two lines the second is the 95 % interval."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: bool = False
+    """Columns hold words, not numbers: set them left."""
+
+
+def results(found: Sequence[Group]) -> Table:
+    """One row per group."""
+    head = (
+        "",
+        "run",
+        "n",
+        "model alone",
+        "improved",
+        "gain, points",
+        "fixed / broken",
+        "samples learned",
+        "time per input",
+    )
+    return Table(head, tuple(_result(group) for group in found))
+
+
+def _result(group: Group) -> tuple[str, ...]:
+    runs = len(group.runs)
+    fixed, broken, _, _ = pairing.changes(group.rows, group.matcher)
+    gain = pairing.gain(group)
+    spent = sum(run.summary["seconds"]["total"] for run in group.runs) / max(len(group.rows), 1)
+    return (
+        group.letter,
+        f"{title(group)}, {group.config['settings']['loop']['answer']['decoding']} decoding, {seeds(group)}",
+        count(len({row.key for row in group.rows})),
+        _score(group, "base"),
+        _score(group, "adapted") if group.adapts else "-",
+        f"{signed(gain.points)}\n{between_points(gain)}" if gain else "-",
+        f"{fixed} / {broken}" if gain else "-",
+        count(sum(run.summary["samples_trained"] for run in group.runs) / runs),
+        seconds(spent),
+    )
+
+
+def _score(group: Group, side: Any) -> str:
+    found = score(group, side)
+    return f"{percent(found[0])}\n{between(found[1])}" if found else "not graded"
+
+
+def versus(found: Sequence[Group]) -> Table | None:
+    """Each group against the first that answered the same data in the same way."""
+    rows = []
+    for place, group in enumerate(found):
+        first = next(
+            (
+                other
+                for other in found[:place]
+                if pairing.unlike(other.runs[0], group.runs[0]) is None and _final(other)
+            ),
+            None,
+        )
+        mine = _final(group)
+        if first is not None and _final(first).keys() & mine.keys():
+            gap = pairing.difference(_final(first), mine)
+            rows.append(
+                (
+                    f"{group.letter} against {first.letter}",
+                    count(gap.n),
+                    percent(gap.first / 100),
+                    percent(gap.second / 100),
+                    f"{signed(gap.points)}\n{between_points(gap)}",
+                )
+            )
+    return Table(("", "shared inputs", "first", "second", "difference, points"), tuple(rows)) if rows else None
+
+
+def _final(group: Group) -> dict[Key, float]:
+    return outcomes(group, pairing.final_side(group.runs[0]))
+
+
+def outcome(group: Group) -> Table | None:
+    """What adapting did to right and to wrong answers; None where nothing was adapted or graded."""
+    touched = [row for row in group.rows if row.episode.adaptation.status in ("trained", "in-context")]
+    every, adapted = (pairing.changes(rows, group.matcher) for rows in (group.rows, touched))
+    if not group.adapts or every[2] + every[3] == 0:
+        return None
+    rows = [("wrong answers fixed", 0, 3), ("right answers broken (harm rate)", 1, 2)]
+    return Table(
+        ("", "of all inputs", "of the adapted ones"),
+        tuple((name, _of(every[n], every[of]), _of(adapted[n], adapted[of])) for name, n, of in rows),
+    )
+
+
+def _of(number: int, n: int) -> str:
+    return f"{count(number)} of {count(n)}: {share_of(number, n)}"
+
+
+def flagged(run: Run, matcher: str) -> Table | None:
+    """How well the threshold separates: shares of wrong and right base answers that were called unsure."""
+    known = [(row, right(row, "base", matcher)) for row in run.rows if row.episode.awareness is not None]
+    wrong = [row.episode.awareness for row, ok in known if ok is False]
+    good = [row.episode.awareness for row, ok in known if ok is True]
+    if not wrong and not good:
+        return None
+    caught, false = (sum(bool(one and one.unsure) for one in part) for part in (wrong, good))
+    return Table(
+        ("", "unsure", "share"),
+        (
+            ("wrong answers (caught)", f"{caught} of {len(wrong)}", share_of(caught, len(wrong))),
+            ("right answers (false alarms)", f"{false} of {len(good)}", share_of(false, len(good))),
+        ),
+    )
+
+
+def measures(run: Run, matcher: str, deciding: str) -> Table | None:
+    """AUROC of every measure for "the base is wrong"."""
+    names = sorted({name for row in run.rows if row.episode.awareness for name in row.episode.awareness.measures})
+    rows = []
+    for name in names:
+        pairs = [
+            (-value, ok is False)
+            for row in run.rows
+            if (ok := right(row, "base", matcher)) is not None and (value := measured(row, name)) is not None
+        ]
+        area = stats.auroc([value for value, _ in pairs], [wrong for _, wrong in pairs])
+        if area is not None:
+            interval = stats.auroc_interval([value for value, _ in pairs], [wrong for _, wrong in pairs])
+            said = f"\n{interval.low:.2f} to {interval.high:.2f}" if interval else ""
+            rows.append(
+                (area, (f"{name}{' (decides)' if name == deciding else ''}", f"{area:.2f}{said}", count(len(pairs))))
+            )
+    best_first = sorted(rows, key=lambda pair: -pair[0])
+    return Table(("measure", "AUROC", "n"), tuple(row for _, row in best_first)) if rows else None
+
+
+def examples(group: Group) -> Table | None:
+    """What became of the written examples."""
+    written = [example for row in group.rows for example in row.episode.examples]
+    if not written:
+        return None
+    reasons = Counter((example.refused or "").partition(":")[0] for example in written)
+    kept = reasons.pop("", 0)
+    rows = [("kept", count(kept), percent(kept / len(written)))]
+    rows += [(f"refused: {name}", count(n), percent(n / len(written))) for name, n in reasons.most_common()]
+    return Table(("", "examples", "share"), tuple(rows))
+
+
+def strata(group: Group) -> list[tuple[str, Table, bool]]:
+    """For each tag its name, a row per value, and whether there are only a few."""
+    base = outcomes(group, "base")
+    adapted = outcomes(group, "adapted") if group.adapts else {}
+    members: dict[str, dict[str, set[Key]]] = {}
+    for row in group.rows:
+        if row.key in base:
+            for tag, value in row.tags.items():
+                members.setdefault(tag, {}).setdefault(value, set()).add(row.key)
+    head = ("", "n", "model alone", "improved", "gain, points") if group.adapts else ("", "n", "model alone")
+    return [
+        (
+            tag,
+            Table(head, tuple(_stratum(value, values[value], base, adapted) for value in sorted(values))),
+            len(values) <= FEW,
+        )
+        for tag, values in sorted(members.items(), key=lambda pair: len(pair[1]))
+        if len(values) > 1
+    ]
+
+
+def _stratum(name: str, keys: set[Key], base: dict[Key, float], adapted: dict[Key, float]) -> tuple[str, ...]:
+    ordered = sorted(keys)
+    row = (name, count(len(keys)), _mean([base[key] for key in ordered]))
+    if not adapted:
+        return row
+    gap = pairing.difference({key: base[key] for key in ordered}, {key: adapted[key] for key in ordered})
+    return (*row, _mean([adapted[key] for key in ordered]), f"{signed(gap.points)}\n{between_points(gap)}")
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{percent(sum(values) / len(values))}\n{between(stats.share(values))}"
+
+
+def closeness(group: Group) -> Table | None:
+    """How close the kept examples came to the questions and to their gold; None where the questions are not kept."""
+    found = leaks.check(group.rows, group.matcher)
+    if not found.rows:
+        return None
+    rows = [
+        ("near copies of the input's own request", found.near_copy, found.examples, "examples"),
+        ("the same call as the gold", found.same_call, found.examples, "examples"),
+        ("the request of another input", found.other_input, found.examples, "examples"),
+        ("inputs with the gold call among their examples", found.rows_same_call, found.rows, "inputs"),
+        ("fixed inputs with the gold call among their examples", found.fixed_same_call, found.fixed, "inputs"),
+    ]
+    return Table(
+        ("", "count", "share"),
+        tuple((name, f"{count(n)} of {count(of)} {what}", share_of(n, of)) for name, n, of, what in rows),
+    )
+
+
+def costs(group: Group) -> Table:
+    """Seconds per stage, and what an input costs that is adapted and one that is not."""
+    n = max(len(group.rows), 1)
+    spent: Counter[str] = Counter()
+    for row in group.rows:
+        spent.update(row.episode.seconds)
+    total = sum(spent.values())
+    rows = [
+        (stage, seconds(spent[stage]), seconds(spent[stage] / n), percent(spent[stage] / total if total else 0))
+        for stage in STAGES
+    ]
+    rows.append(("together", seconds(total), seconds(total / n), percent(1 if total else 0)))
+    adapted = [sum(row.episode.seconds.values()) for row in group.rows if row.episode.adaptation.status != "none"]
+    plain = [sum(row.episode.seconds.values()) for row in group.rows if row.episode.adaptation.status == "none"]
+    for name, part in (("an input that is adapted", adapted), ("an input that is not", plain)):
+        if part:
+            rows.append(
+                (name, seconds(sum(part)), seconds(sum(part) / len(part)), percent(sum(part) / total if total else 0))
+            )
+    return Table(("", "in all", "per input", "share"), tuple(rows))
+
+
+def settings(found: Sequence[Group]) -> tuple[Table, Table]:
+    """What differs between the groups, and everything."""
+    flats = [_settings(group) for group in found]
+    names = list(dict.fromkeys(name for one in flats for name in one))
+    rows = [(name, *(one.get(name, "-") for one in flats)) for name in names]
+    head = ("", *(group.letter for group in found))
+    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
+    return Table(head, differing, words=True), Table(head, tuple(rows), words=True)
+
+
+def _settings(group: Group) -> dict[str, str]:
+    found = {name: _value(value) for name, value in flat(group.config) if name not in PRIVATE}
+    found["settings.loop.seed"] = listing([_value(run.config["settings"]["loop"]["seed"]) for run in group.runs])
+    return found | {"folder": listing([run.name for run in group.runs])}
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,159 @@
+"""How do ten thousand stories fit into one page?
+
+Inputs: the rows of a run. Outputs: an index (one short entry per input, for the table and its filters) and the stories
+in chunks, each as base64 of gzipped JSON. The page unpacks the index at once and a chunk when one of its stories is
+opened. Tools are kept once, however many inputs offer them.
+
+Base64 holds no "<", so nothing in it can end the element that carries it, and JSON is never code. The page's script
+puts every text into the document as text. An engineering part: the paper (arXiv:2510.07841) describes none.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+from ttsi.reports.leaks import found_in, questions
+from ttsi.reports.record import STAGES, Row, Run, right
+from ttsi.types import Answer, Tool, ToolCall, last_request, to_openai
+
+PER_CHUNK = 100
+LONGEST = 300
+"""Characters of a request or an answer in the table; the story has all of it."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A run's stories, ready for the page."""
+
+    index: str
+    chunks: tuple[str, ...]
+
+
+def packed(run: Run) -> Packed:
+    """Everything that the page needs to show a run's inputs."""
+    tools = _Tools()
+    adapts = bool(run.config["settings"]["loop"]["adapt"])
+    matcher = str(run.config["data"]["matcher"])
+    asked = questions(run.rows)
+    stories = [_story(row, tools, asked, adapts) for row in run.rows]
+    index = {
+        "chunk": PER_CHUNK,
+        "adapts": adapts,
+        "matcher": matcher,
+        "tags": _tags(run.rows),
+        "rows": [_entry(row, matcher, adapts) for row in run.rows],
+        "tools": tools.kept,
+    }
+    parts = [stories[start : start + PER_CHUNK] for start in range(0, len(stories), PER_CHUNK)]
+    return Packed(_pack(index), tuple(_pack(part) for part in parts))
+
+
+def unpacked(text: str) -> Any:
+    """What was packed; the page's script does the same."""
+    return json.loads(gzip.decompress(base64.b64decode(text)))
+
+
+def verdict(row: Row, matcher: str, adapts: bool) -> str:
+    """In one word: fixed, broken, right, wrong, failed or ungraded."""
+    if row.episode.error is not None:
+        return "failed"
+    before, after = right(row, "base", matcher), right(row, "adapted" if adapts else "base", matcher)
+    if before is None or after is None:
+        return "ungraded"
+    return {(False, True): "fixed", (True, False): "broken", (True, True): "right"}.get((before, after), "wrong")
+
+
+class _Tools:
+    """Each tool once."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, tool: Tool) -> int:
+        """Where this tool stands in `kept`."""
+        function = to_openai(tool)["function"]
+        text = json.dumps(function, sort_keys=True)
+        if text not in self._places:
+            self._places[text] = len(self.kept)
+            self.kept.append(function)
+        return self._places[text]
+
+
+def _pack(value: Any) -> str:
+    text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Time 0: the same run makes the same page. Lone surrogates are legal in JSON texts and not in UTF-8.
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), compresslevel=6, mtime=0)).decode("ascii")
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dictionaries; JSON has no NaN and no infinity: they become the words for them."""
+    if is_dataclass(value):
+        value = vars(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _entry(row: Row, matcher: str, adapts: bool) -> dict[str, Any]:
+    known, episode = row.episode.awareness, row.episode
+    entry = {
+        "id": episode.input_id,
+        "verdict": verdict(row, matcher, adapts),
+        "request": last_request(row.asked.input)[:LONGEST] if row.asked else None,
+        "sure": known.value if known else None,
+        "unsure": bool(known and known.unsure),
+        "before": _said(episode.base),
+        "tags": [f"{key}={value}" for key, value in row.tags.items()],
+    }
+    return entry | {"after": _said(episode.adapted), "status": episode.adaptation.status} if adapts else entry
+
+
+def _story(row: Row, tools: _Tools, asked: dict[tuple[str, ...], set[str]], adapts: bool) -> dict[str, Any]:
+    episode = row.episode
+    story: dict[str, Any] = {
+        "messages": row.asked.input.messages if row.asked else None,
+        "tools": [tools.place(tool) for tool in row.asked.input.tools] if row.asked else [],
+        "gold": row.asked.gold if row.asked else None,
+        "grades": row.grades,
+        "awareness": episode.awareness,
+        "base": episode.base,
+        "seconds": {stage: episode.seconds[stage] for stage in STAGES if stage in episode.seconds},
+        "error": episode.error,
+        "hash": episode.input_hash,
+    }
+    if adapts:
+        examples = [{**vars(example), "leaks": found_in(example, row, asked)} for example in episode.examples]
+        story |= {"examples": examples, "adaptation": episode.adaptation, "adapted": episode.adapted}
+    return story
+
+
+def _tags(rows: Sequence[Row]) -> list[str]:
+    """Every stratum, for the filter."""
+    return sorted({f"{key}={value}" for row in rows for key, value in row.tags.items()})
+
+
+def _said(answer: Answer | None) -> str:
+    if answer is None:
+        return ""
+    if answer.error is not None:
+        return answer.text[:LONGEST]
+    return "; ".join(map(call_text, answer.calls))[:LONGEST] or f"no tool: {answer.text}"[:LONGEST]
+
+
+def call_text(call: ToolCall) -> str:
+    """A call as one would write it in a program.
+
+    >>> call_text(ToolCall("rate", {"film": "Up", "stars": 5}))
+    'rate(film="Up", stars=5)'
+    """
+    inside = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
+    return f"{call.name}({inside})"

@@ -1,0 +1,202 @@
+"""How are numbers and findings said in plain words?
+
+Inputs: numbers, or a group of runs. Outputs: short texts. Percent stand with one digit, gains with a sign, every
+estimate with its 95 % interval. `findings` tells somebody who has never heard of the method what happened.
+
+Shares are between 0 and 1, points are percent. The words for the stages follow the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ttsi.reports import pairing, stats
+from ttsi.reports.pairing import Difference, changes, gain
+from ttsi.reports.record import Group, Side, outcomes
+from ttsi.reports.stats import Interval
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def percent(share: float | None) -> str:
+    """A share as percent.
+
+    >>> percent(0.4567), percent(None)
+    ('45.7\xa0%', '-')
+    """
+    return "-" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def signed(points: float) -> str:
+    """Points with their sign.
+
+    >>> signed(6.04), signed(-0.5), signed(-0.01)
+    ('+6.0', '\N{MINUS SIGN}0.5', '0.0')
+    """
+    rounded = round(points, 1)
+    return "0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", MINUS)
+
+
+def between(interval: Interval) -> str:
+    """An interval of shares, in percent.
+
+    >>> between(Interval(0.1, 0.25))
+    '10.0 to 25.0'
+    """
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
+
+
+def between_points(difference: Difference) -> str:
+    """The interval of a difference."""
+    return f"{signed(difference.low)} to {signed(difference.high)}"
+
+
+def share_of(count: int, n: int) -> str:
+    """A count as a share with Wilson's interval, on two lines.
+
+    >>> share_of(1, 4), share_of(0, 0)
+    ('25.0\xa0%\\n4.6 to 69.9', '-')
+    """
+    return f"{percent(count / n)}\n{between(stats.wilson(count, n))}" if n else "-"
+
+
+def p_value(p: float) -> str:
+    """A p value to read, not to compute with.
+
+    >>> p_value(0.0312), p_value(1.5e-6)
+    ('p = 0.031', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def count(number: float) -> str:
+    """A number of things.
+
+    >>> count(12345), count(2141 / 3)
+    ('12,345', '713.7')
+    """
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
+
+
+def seconds(value: float) -> str:
+    """A time that can be read at a glance.
+
+    >>> seconds(0.0123), seconds(4.2), seconds(754), seconds(7300)
+    ('12 ms', '4.2 s', '12 min 34 s', '2 h 2 min')
+    """
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def score(group: Group, side: Side) -> tuple[float, Interval] | None:
+    """The mean over inputs (and seeds) with its interval; None without gold."""
+    values = list(outcomes(group, side).values())
+    return (sum(values) / len(values), stats.share(values)) if values else None
+
+
+def title(group: Group) -> str:
+    """What was run, in a few words."""
+    settings = group.config["settings"]
+    return f"{settings['method']} with {settings['model']} on {group.config['data']['benchmark']}"
+
+
+def several(found: Sequence[Group]) -> str:
+    """What was run, for several groups."""
+    benchmarks = list(dict.fromkeys(str(group.config["data"]["benchmark"]) for group in found))
+    where = listing(benchmarks) if len(benchmarks) <= 3 else f"{len(benchmarks)} benchmarks"
+    return f"{len(found)} settings on {where}"
+
+
+def compared(found: Sequence[Group]) -> str:
+    """The best of several groups, where they answered the same questions in the same way."""
+    folders = sum(len(group.runs) for group in found)
+    counted = f"{folders} runs in {len(found)} settings, {found[0].letter} to {found[-1].letter}."
+    if not all(pairing.same_questions(found[0], group) for group in found[1:]):
+        return f"{counted} They answered different inputs or were decoded differently: compare gains, not scores."
+    finals = [(score(group, pairing.final_side(group.runs[0])), group) for group in found]
+    scored = [(final[0], group) for final, group in finals if final is not None]
+    if not scored:
+        return counted
+    top, best = max(scored, key=lambda pair: pair[0])
+    return f"{counted} {best.letter} ({title(best)}) gave the most right answers in the end: {percent(top)}."
+
+
+def seeds(group: Group) -> str:
+    """The seeds of a group."""
+    found = [str(run.config["settings"]["loop"]["seed"]) for run in group.runs]
+    return f"seed {found[0]}" if len(found) == 1 else f"seeds {', '.join(found)}"
+
+
+def unfinished(group: Group) -> str | None:
+    """A warning when inputs are missing."""
+    short = [run for run in group.runs if len(run.rows) < run.config["data"]["n"]]
+    parts = [f"{run.name} holds {count(len(run.rows))} of {count(run.config['data']['n'])} inputs" for run in short]
+    return f"Not finished: {'; '.join(parts)}. Everything here counts only these." if parts else None
+
+
+def findings(group: Group) -> str:
+    """What happened, in sentences."""
+    return " ".join(_sentences(group))
+
+
+def _sentences(group: Group) -> Iterator[str]:
+    n, rows = len({row.key for row in group.rows}), group.rows
+    base, adapted = score(group, "base"), score(group, "adapted")
+    averaged = f" Numbers are means over {len(group.runs)} seeds." if len(group.runs) > 1 else ""
+    where = f"{count(n)} inputs of {group.config['data']['benchmark']}"
+    if base is None:
+        yield f"The model answered {where}; no right answers are known, so nothing was graded.{averaged}"
+    else:
+        yield f"On {where} the model alone was right {percent(base[0])} of the time.{averaged}"
+    if not group.adapts:
+        yield "It was only measured and asked: this method adapts nothing."
+        return
+    yield _learned(group)
+    if base is not None and adapted is not None:
+        fixed, broken, _, _ = changes(rows, group.matcher)
+        answers = "answer was" if fixed == 1 else "answers were"
+        over = " over all seeds" if len(group.runs) > 1 else ""
+        changed = f"{count(fixed)} {answers} fixed and {count(broken)} broken{over}"
+        yield f"In the end {percent(adapted[0])} were right: {changed}."
+        yield judged(gain(group), fixed, broken, len(group.runs))
+
+
+def _learned(group: Group) -> str:
+    runs, rows = len(group.runs), group.rows
+    unsure = sum(row.episode.awareness is not None and row.episode.awareness.unsure for row in rows) / runs
+    examples = [example for row in rows for example in row.episode.examples]
+    kept = sum(example.refused is None for example in examples) / runs
+    gate = group.config["settings"]["loop"]["awareness"]["gate"]
+    whom = {"unsure": "for these", "sure": "for the others", "all": "for all"}[gate]
+    in_context = group.config["settings"]["loop"]["adaptation"]["method"] == "in-context"
+    use = "put them into the prompt" if in_context else "learned them in a temporary adapter per input"
+    return (
+        f"It was unsure about {count(unsure)} of them; {whom} it wrote {count(len(examples) / runs)} similar examples, "
+        f"kept {count(kept)}, and {use}."
+    )
+
+
+def judged(difference: Difference | None, fixed: int, broken: int, runs: int) -> str:
+    """What a gain and its interval mean."""
+    if difference is None:
+        return ""
+    p = f", {p_value(stats.mcnemar_exact(fixed, broken))}" if runs == 1 else ""
+    said = f"{signed(difference.points)} points (95 % interval {between_points(difference)}{p})"
+    if difference.low > 0:
+        return f"That is a gain of {said}: more than chance among the inputs explains."
+    if difference.high < 0:
+        return f"That is a loss of {said}: adapting did harm here."
+    return f"That is {said}: the interval includes zero, so this does not show that adapting helps or harms."
+
+
+def listing(names: Sequence[str]) -> str:
+    """A, B and C.
+
+    >>> listing(["A"]), listing(["A", "B", "C"])
+    ('A', 'A, B and C')
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
