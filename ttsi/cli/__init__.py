@@ -44,6 +44,8 @@ Then with your own questions and your own model:
     ttsi run --resume          go on after an interruption
     ttsi report RUN...         what happened, as one page with plots
     ttsi compare RUN RUN       is one better than the other, and where?
+    ttsi run --method ttd --teacher openai:gpt-5-mini --teacher-budget 200000tokens
+    ttsi sweep configs/paper/table2.yaml --data DIR
 
 A knob is set by a flag (--awareness.tau 0.9, short --tau 0.9), else by the
 environment (TTSI_AWARENESS_TAU=0.9), else by a file (--config FILE.yaml),

@@ -71,6 +71,10 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         yield "   It was dropped after the answer; the model is as it was."
     elif done.status == "in-context":
         yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
+    elif done.status == "shared":
+        yield f"\n2. The run's one adapter answers, which learned {done.samples} rows of the training data."
+    elif done.status == "again":
+        yield f"\n2. Nothing was learned; the model answers a second time{why}."
     elif done.status == "rejected":
         yield f"\n3. The adaptation was given up{why}: the model answers as it is."
     elif episode.examples:

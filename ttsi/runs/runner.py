@@ -30,10 +30,11 @@ from ttsi.config import LoopConfig, digest
 from ttsi.errors import ConfigError
 from ttsi.models import Model, Writer
 from ttsi.runs import codec
-from ttsi.runs.scoring import f1_scores, grades, headline
+from ttsi.runs.scoring import grades, headline
 from ttsi.runs.sources import check_sources, described, drawn_exactly, ready
 from ttsi.runs.store import Row, Store
 from ttsi.runs.summary import summarise
+from ttsi.runs.whole import f1_metrics
 from ttsi.types import TrainingData, input_hash
 
 PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
@@ -202,8 +203,7 @@ def run(
     rows = store.rows()
     summary = summarise(rows, resolve(config, benchmark, model, writer))
     gold = {(place.input_hash, place.repeat): place.sample.gold for place in places}
-    pairs = [(row.episode, gold[row.key]) for row in rows]
-    summary["metrics"] |= f1_scores(pairs, ("base", "adapted") if config.loop.adapt else ("base",))
+    summary["metrics"] |= f1_metrics(rows, gold, config.loop.adapt)
     store.finish(summary)
     return summary
 

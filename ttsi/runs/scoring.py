@@ -9,12 +9,10 @@ The paper (arXiv:2510.07841, Table 1) reports direct answers, a majority vote an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ttsi.benchmarks import Benchmark, Sample, micro_f1
-from ttsi.benchmarks.matching import grade, readable
+from ttsi.benchmarks import Benchmark, Sample
+from ttsi.benchmarks.matching import grade
 from ttsi.config import LoopConfig
-from ttsi.types import Answer, Episode, ToolCall
+from ttsi.types import Answer, Episode
 
 
 def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
@@ -38,19 +36,6 @@ def _verdicts(answer: Answer | None, sample: Sample, loop: LoopConfig) -> dict[s
     draws = [] if answer is None else answer.draws
     each = [grade(Answer(draw.text, draw.calls, draw.error), sample.gold, sample.official) for draw in draws]
     return {**found, **{f"{rule}{suffix}": any(verdict[rule] for verdict in each) for rule in found}}
-
-
-def f1_scores(
-    pairs: Sequence[tuple[Episode, Sequence[ToolCall] | None]], sides: Sequence[str]
-) -> dict[str, float | None]:
-    """Hammer's F1 of each side ("base", "adapted") over the episodes whose gold calls are known."""
-    scores: dict[str, float | None] = {}
-    for side in sides:
-        answers = [(episode.base if side == "base" else episode.adapted, gold) for episode, gold in pairs]
-        counts = [micro_f1.count(readable(answer), gold) for answer, gold in answers if gold is not None]
-        said = micro_f1.f1(micro_f1.total(counts)) if counts else {}
-        scores |= {f"{side}.{name}": value for name, value in said.items()}
-    return scores
 
 
 def _suffix(loop: LoopConfig) -> str:
