@@ -48,10 +48,11 @@ ALLOWED: dict[str, set[str]] = {
         "models",
         "reports",
         "runs",
+        "serve",
         "types",
     },
-    "serve": {"chat", "config", "errors", "loop", "models", "types"},
-    "interop": {"benchmarks", "chat", "config", "errors", "loop", "models", "runs", "types"},
+    "serve": {"answer", "chat", "config", "errors", "loop", "models", "types"},
+    "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "models", "runs", "types"},
 }
 """The most specific key decides; a folder may always import itself."""
 

@@ -116,6 +116,8 @@ class AnswerConfig:
     """How many samples a vote or pass@k takes."""
     temperature: float = 0.7
     """Sampling temperature of those samples."""
+    grammar: str | None = None
+    """A llguidance Lark grammar of the answer, in place of the one that the tools make."""
 
 
 @dataclass(frozen=True)

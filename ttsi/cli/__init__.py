@@ -21,6 +21,7 @@ from ttsi.cli.env import env
 from ttsi.cli.ls import ls
 from ttsi.cli.report import report
 from ttsi.cli.run import run
+from ttsi.cli.serve import serve
 from ttsi.cli.settings import sources
 from ttsi.cli.sweep import sweep
 from ttsi.errors import TTSIError
@@ -63,7 +64,7 @@ def build() -> App:
         config=sources(),
         suppress_keyboard_interrupt=False,
     )
-    for verb in (run, ask, report, compare, sweep, ls, env):
+    for verb in (run, ask, serve, report, compare, sweep, ls, env):
         app.command(verb)
     app.command(data)
     return app

@@ -123,6 +123,14 @@ class LocalModel:
         finally:
             self._prefixes, self._encoded = None, {}
 
+    def prompt_tokens(self, prompt: Prompt) -> int:
+        """How many tokens a prompt has."""
+        return len(self._encode_prompt(prompt))
+
+    def forget(self) -> None:
+        """Drop the compiled grammars, the only thing of a request that is kept between calls."""
+        self._grammars.clear()
+
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """One continuation per request, in order.
 

@@ -81,6 +81,17 @@ class _Scripted:
         """Nothing but the script identifies a scripted model."""
         return {"spec": self.spec, "kind": "scripted", "format": self.format.name, "parameters": 0}
 
+    def weights_sha256(self) -> str:
+        """What identifies the script stands for the weights."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+    def prompt_tokens(self, prompt: Prompt) -> int:
+        """A scripted model's tokens are words."""
+        return sum(len(message.content.split()) for message in prompt.messages)
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
     def fits(self, prompt: Prompt, room: int) -> str | None:
         """Everything fits."""
         return None
@@ -105,7 +116,8 @@ class _Scripted:
             return _named(prompt.prefix, prompt.tools)
         if request.grammar == answer_grammar(self.format, prompt.tools):
             return None
-        return _named(request.grammar.replace('\\"', '"'), prompt.tools)
+        named = set(NAMED.findall(request.grammar.replace('\\"', '"')))
+        return next((tool for tool in prompt.tools if named == {tool.name}), None)
 
     def _lessons(self, request: Request) -> Sequence[Lesson]:
         return () if request.adapter is None else self._jobs[request.adapter]

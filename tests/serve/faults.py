@@ -1,0 +1,112 @@
+"""A model that fails where it is told to, and a worker process that serves it.
+
+`python -m tests.serve.faults FD` is a worker like `ttsi.serve.worker`, whose model does what the user's last message
+says: "die", "hang", "spin" (until interrupted), "change" (the base's bits), and otherwise what the demo does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ttsi.config import AdaptationConfig
+from ttsi.errors import ConfigError, ModelError, PromptTooLong
+from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.models.scripted import DemoModel
+from ttsi.serve import worker
+from ttsi.serve.watched import Late
+from ttsi.types import Adaptation
+
+FAULTS: tuple[type[BaseException], ...] = (
+    ModelError, ConfigError, PromptTooLong, MemoryError, RuntimeError, ValueError, KeyError, IndexError, TypeError,
+    AttributeError, ZeroDivisionError, OverflowError, FloatingPointError, RecursionError, OSError, TimeoutError,
+    AssertionError, StopIteration, UnicodeError, Late,
+)  # fmt: skip
+STAGES = ("base", "awareness", "synthesis", "adaptation", "answer", "removal")
+
+
+class Faulty(DemoModel):
+    """The demo, failing once at one stage."""
+
+    def __init__(self, stage: str, fault: type[BaseException]) -> None:
+        super().__init__()
+        self._stage, self._fault, self.failed = stage, fault, 0
+
+    def _at(self, stage: str) -> None:
+        if stage == self._stage and not self.failed:
+            self.failed += 1
+            raise self._fault("secret internals")
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        written = any('"Request:"' in message.content for message in requests[0].prompt.messages)
+        self._at("synthesis" if written else "answer" if requests[0].adapter is not None else "base")
+        return super().generate(requests)
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        self._at("awareness")
+        return super().score(prompts, continuations)
+
+    @contextmanager
+    def adapted(
+        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> Iterator[list[Adaptation]]:
+        self._at("adaptation")
+        with super().adapted(jobs, config, seeds) as done:
+            yield done
+        self._at("removal")
+
+
+class Commanded(DemoModel):
+    """The demo, doing what the user says to the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = False
+
+    def weights_sha256(self) -> str:
+        return "changed" if self._changed else super().weights_sha256()
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        said = prompts[0].messages[-1].content.split()[0]
+        if said == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if said == "hang":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGALRM})
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if said == "change":
+            self._changed = True
+            raise RuntimeError
+        while said == "spin":
+            pass
+        return super().score(prompts, continuations)
+
+
+class Leaky(DemoModel):
+    """What must never be: the last adapter answers whoever comes next."""
+
+    def _lessons(self, request: Request) -> Sequence[Lesson]:
+        return self._kept
+
+    _kept: Sequence[Lesson] = ()
+
+    @contextmanager
+    def adapted(
+        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> Iterator[list[Adaptation]]:
+        with super().adapted(jobs, config, seeds) as done:
+            self._kept = [lesson for job in jobs for lesson in job] or self._kept
+            yield done
+
+
+def find(spec: str, **_: str) -> Model:
+    """As `ttsi.models.load`."""
+    if spec == "scripted:none":
+        raise ModelError("there is no such model")
+    return Leaky() if spec == "leaky" else Commanded()
+
+
+if __name__ == "__main__":
+    sys.exit(worker.main(find))

@@ -1,0 +1,214 @@
+"""Who is let in and how much they may carry: keys, Host, Origin, sizes, and what a shutdown and an overload say."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.serve.conftest import Server, asked, body, running
+from tests.serve.test_server import FAULTY, complete, connect, exchange, post, settled
+from ttsi.cli import main
+from ttsi.serve.keys import add_key
+
+
+def status(raw: bytes) -> int:
+    """The status of an answer."""
+    return int(raw.split(b" ")[1])
+
+
+def request(method: str, path: str, *headers: str) -> bytes:
+    """A request without a body."""
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""]).encode()
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """A server with a key, and the key."""
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    key = add_key(path, "ada")
+    with running("--api-keys", str(path)) as server:
+        yield server, key
+
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_h9_every_route_but_health_needs_a_key(locked: tuple[Server, str], method: str) -> None:
+    server, key = locked
+    listed = exchange(server, request("GET", "/openapi.json", f"Authorization: Bearer {key}"))
+    paths = json.loads(listed.partition(b"\r\n\r\n")[2])["paths"]
+    others = ["/", "/openapi.json", "/docs", "/redoc", "/nothing", "/health", "/health/live/", "//v1/models"]
+    for path in [*(path.replace("{name}", "x") for path in paths), *others]:
+        if path in ("/health/live", "/health/ready"):
+            continue
+        assert status(exchange(server, request(method, path))) == 401, (method, path)
+        assert status(exchange(server, request(method, path, "Authorization: Bearer wrong"))) == 401
+        assert status(exchange(server, request(method, path, f"Authorization: Bearer {key}"))) != 401  # control
+
+
+def test_h9_health_is_open_and_says_nothing_else(locked: tuple[Server, str]) -> None:
+    assert json.loads(locked[0].get("/health/ready")) == {"status": "ready"}
+
+
+def test_a_browser_shows_the_key_as_a_password(locked: tuple[Server, str]) -> None:
+    server, key = locked
+    refused = exchange(server, request("GET", "/"))
+    assert b"www-authenticate: Basic" in refused
+    shown = base64.b64encode(f"anybody:{key}".encode()).decode()
+    assert status(exchange(server, request("GET", "/", f"Authorization: Basic {shown}"))) == 200
+    for broken in ("Basic", "Basic !!", "Basic " + base64.b64encode(b"\xff").decode(), f"Digest {key}", key):
+        assert status(exchange(server, request("GET", "/", f"Authorization: {broken}"))) == 401
+
+
+def test_the_client_hears_401_as_it_should(locked: tuple[Server, str]) -> None:
+    server, key = locked
+    with server.client(api_key="wrong") as client, pytest.raises(openai.AuthenticationError):
+        complete(client)
+    with server.client(api_key=key) as client:
+        assert complete(client)["choices"]
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", ""]
+)
+def test_cve_2026_27482_other_hosts_are_refused(server: Server, host: str) -> None:
+    raw = exchange(server, f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    assert status(raw) in (400, 403)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1"])
+def test_cve_2026_27482_other_sites_are_refused_by_every_method(server: Server, method: str, origin: str) -> None:
+    assert status(exchange(server, request(method, "/v1/models", f"Origin: {origin}"))) == 403
+    assert status(exchange(server, request("GET", "/v1/models", "Origin: http://localhost"))) == 200  # control: its own
+
+
+def test_h1_bodies_beyond_the_limit(server: Server) -> None:
+    big = body("x" * (5 * 2**20))
+    assert status(exchange(server, post(b"", f"Content-Length: {len(big)}"))) == 413
+    assert status(exchange(server, post(b"", "Content-Length: 99999999999999999999"))) in (400, 413)
+    with connect(server) as connection:
+        connection.sendall(post(b"", "Transfer-Encoding: chunked"))
+        sent = 0
+        with Tolerant():
+            while sent < 6 * 2**20:
+                connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                sent += 65536
+        assert status(connection.recv(65536)) == 413
+    assert status(exchange(server, post(b"", "Content-Encoding: gzip", "Content-Length: 0"))) == 415
+
+
+class Tolerant:
+    """A server that refuses a body may close before all of it was sent."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
+        return kind is not None and issubclass(kind, OSError)
+
+
+def test_cve_2025_48956_h1_headers_beyond_the_limit(server: Server) -> None:
+    assert status(exchange(server, request("GET", "/v1/models", *[f"X-{i}: 1" for i in range(200)]))) == 431
+    with connect(server) as connection, Tolerant():
+        connection.sendall(request("GET", "/v1/models", "X: " + "x" * 2**20))
+        assert status(connection.recv(65536)) in (400, 431)
+    assert server.get("/health/live")
+
+
+def test_h9_smuggling_pairs_are_refused(server: Server) -> None:
+    pair = post(b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "Content-Length: 5", "Transfer-Encoding: chunked")
+    assert exchange(server, pair).count(b"HTTP/1.1 200") == 0
+
+
+def test_a_body_that_never_ends_is_not_waited_for() -> None:
+    with running("--limits.body-seconds", "0.2") as server, connect(server) as connection:
+        connection.sendall(post(b"{", "Content-Length: 100"))
+        assert status(connection.recv(65536)) == 408
+
+
+def at_once(server: Server, requests: int) -> tuple[list[threading.Thread], Counter[int]]:
+    """So many clients at once, and what they will have heard."""
+    heard: Counter[int] = Counter()
+
+    def one() -> None:
+        raw = exchange(server, post(body("spin umbrella Lima")))
+        assert status(raw) == 200 or b"retry-after" in raw
+        heard.update([status(raw)])
+
+    threads = [threading.Thread(target=one) for _ in range(requests)]
+    for thread in threads:
+        thread.start()
+    return threads, heard
+
+
+def test_overload_is_refused_early_and_nobody_is_dropped() -> None:
+    with running("per_key=4", "adapt_seconds=0.3", command=FAULTY) as server:
+        threads, heard = at_once(server, 16)
+        for thread in threads:
+            thread.join()
+        assert heard.keys() <= {200, 429} and heard[200] >= 4 and heard.total() == 16
+        settled(server, "ttsi_requests_inside", 0.0)
+
+
+def test_sigterm_under_load_answers_or_refuses_everybody_and_exits_with_0() -> None:
+    with running("adapt_seconds=0.4", "drain_seconds=5", command=FAULTY) as server:
+        threads, heard = at_once(server, 6)
+        settled(server, "ttsi_requests_inside", 6.0)
+        assert server.end() == 0
+        for thread in threads:
+            thread.join()
+        assert heard.total() == 6 and heard.keys() <= {200, 503} and heard[200] >= 1
+
+
+def test_a_second_sigterm_ends_at_once() -> None:
+    with running("adapt_seconds=600", "drain_seconds=600", command=FAULTY) as server, connect(server) as connection:
+        connection.sendall(post(body("spin on")))
+        settled(server, "ttsi_requests_inside", 1.0)
+        server.process.terminate()
+        while b"503" not in exchange_or_nothing(server):
+            pass
+        server.process.terminate()
+        assert server.process.wait(timeout=60) == 0
+
+
+def exchange_or_nothing(server: Server) -> bytes:
+    """What is said to a new connection during a shutdown: 503, or that nobody listens."""
+    try:
+        return exchange(server, request("GET", "/health/ready"))
+    except OSError:
+        return b"503"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "--api-keys"),
+        (["--api-keys", "no-such-file"], "cannot be read"),
+        (["--add-key", "ada"], "--api-keys"),
+        (["--model", "scripted:nobody"], "unknown script"),
+        (["--method", "ttsy"], "did you mean"),
+    ],
+)
+def test_a_wrong_start_is_one_line_and_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = [] if "--model" in arguments else ["--model", "scripted:demo"]
+    assert main(["serve", "--port", "0", *model, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_add_key_prints_the_key_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--api-keys", str(tmp_path / "keys"), "--add-key", "ada"]) == 0
+    key = capsys.readouterr().out.strip()
+    assert key.startswith("ttsi-") and key not in (tmp_path / "keys").read_text()
+
+
+def test_the_body_of_the_tests_is_a_request() -> None:
+    assert json.loads(body()) == asked()

@@ -1,0 +1,154 @@
+"""A worker that dies, hangs or changes is replaced; who was waiting hears so; the base is verified."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.serve.test_worker import job
+from ttsi.errors import ModelError
+from ttsi.serve.limits import Limits
+from ttsi.serve.pipe import Outcome, Start
+from ttsi.serve.supervisor import Supervisor, WorkerDied
+
+COMMAND = (sys.executable, "-m", "tests.serve.faults")
+Story = Callable[[Supervisor], Awaitable[None]]
+
+
+def play(story: Story, limits: Limits | None = None) -> None:
+    """A story with a supervisor that is stopped at its end."""
+
+    async def whole() -> None:
+        supervisor = Supervisor(Start(model="x", device="auto", dtype="auto"), limits or Limits(), COMMAND)
+        await supervisor.start()
+        try:
+            await story(supervisor)
+        finally:
+            await supervisor.stop()
+        assert supervisor.pid is None or _gone(supervisor.pid)
+
+    asyncio.run(whole())
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def answered(supervisor: Supervisor, text: str = "Do I need an umbrella in Lima") -> Outcome:
+    """An answer as soon as a worker is ready."""
+    async with asyncio.timeout(60):
+        while not supervisor.ready:
+            await asyncio.sleep(0.01)
+        return await supervisor.ask(job(text))
+
+
+@pytest.mark.parametrize("how", ["die", "change"])
+def test_a_worker_that_dies_or_changes_is_replaced_by_one_with_the_same_base(how: str) -> None:
+    async def story(supervisor: Supervisor) -> None:
+        before, base = await answered(supervisor), supervisor.base
+        first = supervisor.pid
+        with pytest.raises(WorkerDied):
+            await supervisor.ask(job(f"{how} now"))
+        after = await answered(supervisor)
+        assert after.said == before.said
+        assert supervisor.base == base and supervisor.restarts == 1 and supervisor.pid != first
+
+    play(story)
+
+
+def test_a_worker_that_hangs_is_killed() -> None:
+    async def story(supervisor: Supervisor) -> None:
+        with pytest.raises(WorkerDied):
+            await supervisor.ask(job("hang now"))
+        assert (await answered(supervisor)).state == "answered"
+
+    play(story, Limits(answer_seconds=1.0))
+
+
+def test_a_signal_from_outside_is_survived() -> None:
+    async def story(supervisor: Supervisor) -> None:
+        assert supervisor.pid is not None
+        os.kill(supervisor.pid, signal.SIGSEGV)
+        while supervisor.restarts == 0:
+            await asyncio.sleep(0.01)
+        assert (await answered(supervisor)).state == "answered"
+
+    play(story)
+
+
+def test_a_client_that_leaves_stops_even_a_loop_without_end() -> None:
+    async def story(supervisor: Supervisor) -> None:
+        endless = job("spin now")
+        task = asyncio.create_task(supervisor.ask(endless))
+        while not supervisor._pending:
+            await asyncio.sleep(0)
+        await supervisor.hurry(endless.id, left=True)
+        assert (await task).state == "left"
+        assert supervisor.restarts == 0
+        assert (await answered(supervisor)).state == "answered"
+
+    play(story)
+
+
+def test_a_deadline_turns_a_loop_without_end_into_the_bases_answer() -> None:
+    async def story(supervisor: Supervisor) -> None:
+        late = job("spin umbrella Lima").model_copy(update={"adapt_seconds": 0.2})
+        outcome = await supervisor.ask(late)
+        assert (outcome.state, outcome.fallback) == ("answered", "deadline")
+        plain = late.model_copy(update={"id": "2", "config": job(method="base").config})
+        assert (await supervisor.ask(plain)).said == outcome.said
+
+    play(story)
+
+
+def test_hurrying_gives_the_bases_answer() -> None:
+    async def story(supervisor: Supervisor) -> None:
+        task = asyncio.create_task(supervisor.ask(job("spin umbrella Lima")))
+        while not supervisor._pending:
+            await asyncio.sleep(0)
+        await supervisor.hurry("1", left=False)
+        assert (await task).fallback == "deadline"
+
+    play(story)
+
+
+def test_a_crash_loop_is_not_ready() -> None:
+    async def story(supervisor: Supervisor) -> None:
+        for _ in range(5):
+            supervisor._deaths.append(asyncio.get_running_loop().time())
+        assert supervisor.crash_loop and not supervisor.ready
+        with pytest.raises(WorkerDied):
+            await supervisor.ask(job())
+
+    play(story)
+
+
+def test_another_base_is_never_asked() -> None:
+    async def story(supervisor: Supervisor) -> None:
+        assert supervisor.base is not None
+        supervisor.base = supervisor.base.model_copy(update={"base_sha256": "0" * 64})  # as if it had been another
+        with pytest.raises(WorkerDied):
+            await supervisor.ask(job("die now"))
+        while supervisor.restarts < 2:
+            await asyncio.sleep(0.01)
+        assert not supervisor.ready
+
+    play(story)
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_of_one_line() -> None:
+    async def whole() -> None:
+        start = Start(model="scripted:none", device="auto", dtype="auto")
+        with pytest.raises(ModelError, match="no such model"):
+            await Supervisor(start, Limits(), COMMAND).start()
+
+    asyncio.run(whole())

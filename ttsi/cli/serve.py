@@ -1,0 +1,88 @@
+"""`ttsi serve`: an OpenAI-compatible endpoint that improves itself on the request in front of it.
+
+Inputs: a model, the knobs, the limits, and the keys of those who may ask. Outputs: the address on stdout, then answers
+until SIGTERM. Private by default: it listens on this machine only, and anywhere else only with keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ttsi.cli.settings import Knobs
+from ttsi.errors import ConfigError
+from ttsi.serve.limits import Limits
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class _Bounds:
+    limits: Limits = field(default_factory=Limits)
+    """What one request, one key and everybody together may ask for."""
+
+
+def serve(
+    *,
+    model: str = "embedded",
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
+    bounds: _Bounds = _Bounds(),
+    api_keys: Path | None = None,
+    add_key: str | None = None,
+    allow_host: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    name: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> int:
+    """Answer chat completions over HTTP; unsure tool calls get better.
+
+    Args:
+        model: who answers (ttsi ls models): embedded, hf:OWNER/NAME, a folder, scripted:demo.
+        port: where to listen; 0 takes a free port.
+        host: the address to listen on; anything but this machine needs --api-keys.
+        knobs: the method's settings.
+        bounds: the limits.
+        api_keys: a file of hashed keys; with it every route but health needs one.
+        add_key: make a key of this name, add its hash to --api-keys, print it once, and stop.
+        allow_host: a further name that a Host header may give.
+        name: what clients call the model; by default its spec, of a folder the last part.
+        device: auto, cpu, cuda, cuda:1, mps.
+        dtype: auto, float32, bfloat16, float16.
+    """
+    from ttsi.serve.keys import add_key as add
+    from ttsi.serve.keys import read_keys
+
+    if add_key is not None:
+        if api_keys is None:
+            raise ConfigError("--add-key needs --api-keys FILE, where its hash is kept")
+        print(add(api_keys, add_key))
+        return 0
+    keys = read_keys(api_keys) if api_keys is not None else {}
+    config = knobs.loop()
+    try:
+        import asyncio
+
+        from ttsi.serve.http import check_bind, hosts_for, listen
+        from ttsi.serve.http import serve as run
+        from ttsi.serve.pipe import Start
+        from ttsi.serve.service import Settings
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} is not installed: pip install 'ttsi[serve]'") from None
+    check_bind(host, bool(keys))
+    settings = Settings(
+        start=Start(model=model, device=device, dtype=dtype),
+        name=name or (Path(model).name if Path(model).is_dir() else model),
+        config=config,
+        limits=bounds.limits,
+        keys=keys,
+        hosts=hosts_for(host, allow_host, bool(keys)),
+    )
+    return asyncio.run(run(settings, listen(host, port), _announce))
+
+
+def _announce(address: str) -> None:
+    print(f"ttsi: {address}/v1 answers (the page to try it: {address}/)", flush=True)

@@ -1,0 +1,153 @@
+"""How does inspect_ai evaluate the method as if it were a model? `inspect eval TASK --model ttsi/embedded`
+
+Inputs: inspect's messages and tools. Outputs: inspect's `ModelOutput`, whose metadata tell what the method did. What
+follows `ttsi/` is a model spec (`ttsi ls models`; `ttsi/hf:OWNER/NAME`); `-M method=base` switches improving off. The
+loop runs in this process, one request at a time, each forgotten before the next. A server is asked with inspect's own
+`openai-api` provider instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageTool,
+    GenerateConfig,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    modelapi,
+)
+from inspect_ai.tool import ToolCall as InspectCall
+from inspect_ai.tool import ToolChoice, ToolFunction, ToolInfo
+
+from ttsi.chat.choice import call_required
+from ttsi.chat.grammar import answer_grammar
+from ttsi.chat.schema import normalise
+from ttsi.config import LoopConfig, preset
+from ttsi.loop import improve
+from ttsi.models import load
+from ttsi.types import Answer, Episode, Input, Message, Tool, ToolCall
+
+
+@modelapi("ttsi")
+class TTSI(ModelAPI):
+    """A model of ttsi under inspect."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        method: str = "ttsi",
+        **model_args: Any,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            model_name: a model spec.
+            base_url: of no use here.
+            api_key: of no use here.
+            config: inspect's settings; of them max_tokens and seed are heard.
+            method: how to improve (`ttsi ls methods`).
+            model_args: device and dtype.
+        """
+        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+        self._model = load(model_name, **{name: str(value) for name, value in model_args.items()})
+        self._config = preset(method)
+        self._one = asyncio.Lock()
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        """One answer; others wait for it."""
+        item = as_input(input, tools, tool_choice)
+        must = bool(item.tools) and (tool_choice == "any" or isinstance(tool_choice, ToolFunction))
+        settings = _lowered(self._config, config)
+        if must:
+            grammar = call_required(answer_grammar(self._model.format, item.tools))
+            settings = replace(settings, answer=replace(settings.answer, grammar=grammar))
+        async with self._one:
+            [episode] = await asyncio.to_thread(partial(improve, [item], self._model, self._model, settings))
+        return self._output(episode, item)
+
+    def max_connections(self) -> int:
+        """One request at a time."""
+        return 1
+
+    def _output(self, episode: Episode, item: Input) -> ModelOutput:
+        if episode.adapted is None:
+            raise RuntimeError(episode.error or "the model gave no answer")
+        answer = episode.adapted
+        words = answer.text if answer.error else self._model.format.parse(answer.text, item.tools).reasoning.strip()
+        message = ChatMessageAssistant(
+            content=words,
+            model=self.model_name,
+            source="generate",
+            tool_calls=[
+                InspectCall(id=f"call_{number}", function=call.name, arguments=dict(call.arguments), type="function")
+                for number, call in enumerate(answer.calls)
+            ]
+            or None,
+        )
+        return ModelOutput(
+            model=self.model_name,
+            choices=[ChatCompletionChoice(message=message, stop_reason=_stop_reason(answer))],
+            usage=ModelUsage(output_tokens=answer.tokens, total_tokens=answer.tokens),
+            metadata={"ttsi": _told(episode)},
+        )
+
+
+def as_input(messages: list[ChatMessage], tools: list[ToolInfo], choice: ToolChoice) -> Input:
+    """inspect's conversation as an `Input`; tools are left out where none may be called."""
+    offered = [] if choice == "none" else tools
+    if isinstance(choice, ToolFunction):
+        offered = [tool for tool in tools if tool.name == choice.name]
+    listed = tuple(
+        Tool(tool.name, tool.description, normalise(tool.parameters.model_dump(exclude_none=True, by_alias=True)))
+        for tool in offered
+    )
+    return Input("inspect", tuple(_message(message) for message in messages), listed)
+
+
+def _message(message: ChatMessage) -> Message:
+    calls = message.tool_calls or [] if isinstance(message, ChatMessageAssistant) else []
+    text = message.text
+    if isinstance(message, ChatMessageTool) and message.error is not None:
+        text = message.error.message
+    return Message(message.role, text, tuple(ToolCall(call.function, call.arguments) for call in calls))
+
+
+def _lowered(settings: LoopConfig, config: GenerateConfig) -> LoopConfig:
+    if config.max_tokens is not None:
+        longest = min(config.max_tokens, settings.answer.max_tokens)
+        settings = replace(settings, answer=replace(settings.answer, max_tokens=longest))
+    return settings if config.seed is None else replace(settings, seed=config.seed)
+
+
+def _stop_reason(answer: Answer) -> Any:
+    if answer.calls:
+        return "tool_calls"
+    return "max_tokens" if answer.finish_reason == "length" else "stop"
+
+
+def _told(episode: Episode) -> dict[str, Any]:
+    known, state = episode.awareness, episode.adaptation
+    told = {
+        "unsure": known.unsure if known else None,
+        "value": known.value if known else None,
+        "adaptation": state.status,
+        "losses": list(state.losses),
+        "examples": [example.query for example in episode.examples if example.refused is None],
+        "base_calls": [call.name for call in episode.base.calls] if episode.base else [],
+        "seconds": dict(episode.seconds),
+    }
+    return dict(json.loads(json.dumps(told), parse_constant=lambda _: None))
