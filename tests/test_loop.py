@@ -236,6 +236,22 @@ def test_a_failed_adaptation_leaves_the_bases_answer_and_says_why(model: type[Sp
     assert timeless([sure]) == timeless(told([SURE]))
 
 
+def test_an_answer_that_the_model_is_not_surer_of_is_not_taken() -> None:
+    guarded = replace(CONFIG, adaptation=AdaptationConfig(min_surer=100.0))
+    sure, unsure = told([SURE, UNSURE], config=guarded)
+    assert unsure.adaptation.status == "declined"
+    assert unsure.adaptation.reason.startswith("the model is not surer of it")
+    assert unsure.adaptation.samples == 6, "it learned, and that was paid for"
+    assert unsure.adapted == unsure.base is not None
+    assert sure.adaptation.status == "none"
+
+
+def test_control_a_surer_answer_is_taken() -> None:
+    guarded = replace(CONFIG, adaptation=AdaptationConfig(min_surer=-100.0))
+    [unsure] = told([UNSURE], config=guarded)
+    assert (unsure.adaptation.status, called(unsure, "adapted")) == ("trained", "get_weather")
+
+
 def test_control_a_good_adaptation_does_change_the_answer() -> None:
     [unsure] = told([UNSURE])
     assert unsure.adapted != unsure.base

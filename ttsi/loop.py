@@ -16,13 +16,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ttsi.adaptation import adapted
+from ttsi.adaptation.guard import less_sure
 from ttsi.answer import reply
 from ttsi.awareness import aware, needs_draws
 from ttsi.config import LoopConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Model, Prompt, Writer, remembering
 from ttsi.synthesis import synthesise
-from ttsi.types import Adaptation, Awareness, Episode, Input, input_hash, stage_seed
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, input_hash, stage_seed
 
 
 def improve(
@@ -63,9 +64,19 @@ def _improve(inputs: Sequence[Input], model: Model, writer: Writer, config: Loop
         for i, (item, base, sure) in enumerate(zip(inputs, before, awareness, strict=True))
     ]
     for i, written, state, answer in zip(chosen, examples, tuned.adaptations, after, strict=True):
-        final = told[i].base if state.status in ("none", "rejected") else answer
-        told[i] = replace(told[i], adapted=final, examples=written, adaptation=state)
+        told[i] = _settled(replace(told[i], examples=written, adaptation=state), answer, config.adaptation.min_surer)
     return told
+
+
+def _settled(told: Episode, answer: Answer, min_surer: float | None) -> Episode:
+    """The episode with the new answer, or with the base's where nothing was learned or the guard says so."""
+    state = told.adaptation
+    if told.base is None or state.status in ("none", "rejected"):
+        return told
+    reason = less_sure(told.base, answer, min_surer) if state.status in ("trained", "in-context") else None
+    if reason:
+        return replace(told, adaptation=replace(state, status="declined", reason=reason))
+    return replace(told, adapted=answer)
 
 
 def passes(known: Awareness, gate: str, drawn: bool = False) -> bool:

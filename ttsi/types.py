@@ -132,9 +132,10 @@ class Example:
 class Adaptation:
     """What training did for one input (the paper's T)."""
 
-    status: Literal["none", "trained", "in-context", "shared", "again", "rejected"]
+    status: Literal["none", "trained", "in-context", "shared", "again", "rejected", "declined"]
     """none: nothing to learn from; shared: one adapter of the whole run (SFT); again: answered a second time without
-    learning (a vote, or asked again); rejected: the guard threw the adapter away and the base answers."""
+    learning (a vote, or asked again); rejected: the guard threw the adapter away and the base answers;
+    declined: the model learned, but is not surer of its new answer, and the base answers."""
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()

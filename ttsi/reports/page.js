@@ -162,6 +162,7 @@ function learned({ adaptation, awareness: known, examples: written }) {
     none: `Nothing was learned${why}: it answers as it is.`,
     rejected: `The adaptation was given up${why}: the model answers as it is.`,
     "in-context": `${adaptation.samples} examples were put into the prompt; nothing was trained.`,
+    declined: `A temporary adapter learned ${adaptation.samples} examples in ${adaptation.steps} steps; its answer is not taken${why}: the base's stays.`,
     trained: `A temporary adapter learned ${adaptation.samples} examples in ${adaptation.steps} steps and was dropped after the answer.`,
   };
   const parts = [make("p", "", said[adaptation.status] ?? adaptation.status)];

@@ -119,7 +119,7 @@ def _final(group: Group) -> dict[Key, float]:
 
 def outcome(group: Group) -> Table | None:
     """What adapting did to right and to wrong answers; None where nothing was adapted or graded."""
-    touched = [row for row in group.rows if row.episode.adaptation.status in ("trained", "in-context")]
+    touched = [row for row in group.rows if row.episode.adaptation.status in ("trained", "in-context", "declined")]
     every, adapted = (pairing.changes(rows, group.matcher) for rows in (group.rows, touched))
     if not group.adapts or every[2] + every[3] == 0:
         return None

@@ -65,10 +65,12 @@ def _tell_examples(examples: Sequence[Example]) -> Iterator[str]:
 def _tell_adaptation(episode: Episode) -> Iterator[str]:
     done: Adaptation = episode.adaptation
     why = f" ({done.reason})" if done.reason else ""
-    if done.status == "trained":
+    if done.status in ("trained", "declined"):
         yield f"\n3. A temporary adapter learned {done.samples} examples in {done.steps} steps. Loss before each step:"
         yield "   " + " ".join(f"{loss:.3f}" for loss in done.losses)
         yield "   It was dropped after the answer; the model is as it was."
+        if done.reason:
+            yield f"   Its answer is not taken{why}: the base's stays."
     elif done.status == "in-context":
         yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
     elif done.status == "shared":

@@ -52,7 +52,7 @@ def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
             "tau": loop["awareness"]["tau"],
         },
         # A shared adapter learned its samples once, whoever it answers.
-        "samples_trained": sum(_samples(row, "trained") for row in rows)
+        "samples_trained": sum(_samples(row, "trained") + _samples(row, "declined") for row in rows)
         + max((_samples(row, "shared") for row in rows), default=0),
         "seconds": _seconds(rows),
         "metrics": _metrics(rows, graded, matcher, adapts),
@@ -141,7 +141,8 @@ def _metrics(rows: Sequence[Row], graded: Sequence[Row], matcher: str, adapts: b
     metrics["examples.in_context"] = sum(_samples(row, "in-context") for row in rows)
     metrics |= _writing(rows)
     metrics["answered_again"] = sum(row.episode.adaptation.status == "again" for row in rows)
-    metrics["adaptations.rejected"] = sum(row.episode.adaptation.status == "rejected" for row in rows)
+    for status in ("rejected", "declined"):
+        metrics[f"adaptations.{status}"] = sum(row.episode.adaptation.status == status for row in rows)
     for side in sides:
         metrics[f"{side}.unreadable"] = 100 * sum(_unreadable(row, side) for row in rows) / len(rows) if rows else None
     return metrics
