@@ -46,8 +46,11 @@ class Mix:
     renamed: float = 0.4
     """Share of training-domain scenes whose tools' words are replaced: without it, the model takes the novelty of a
     domain for a sign that no tool fits (dev/log.md)."""
-    familiar_no_tool: float = 0.3
-    """Share of the no-tool requests that are kept in training domains, for the same reason."""
+    no_tool: float = 0.15
+    """Share of the drawn requests that no tool fits which are kept. A request for an absent tool looks like a request
+    in unknown words for one that is there; with many of them the model says "no tool fits" to both (dev/log.md)."""
+    familiar_no_tool: float = 0.05
+    """The same in training domains, where absence can be remembered."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Corpus:
         source, writing = self._source(rng, number)
         familiar = source == "training"
         shown = scene(source, rng, renamed=self.mix.renamed if familiar else 0.0)
-        no_tool = self.mix.familiar_no_tool if familiar else 1.0
+        no_tool = self.mix.familiar_no_tool if familiar else self.mix.no_tool
         first: list[int] = []
         used = 0
         for _ in range(12):
