@@ -66,6 +66,7 @@ HEAVY = {
     "llguidance": ("engine",),
     "openai": ("models.remote",),
     "peft": ("interop",),
+    "ray": ("runs.cluster",),
     "cyclopts": ("cli",),
     "matplotlib": ("reports.pictures", "reports.plots"),
     "jinja2": ("reports.page",),

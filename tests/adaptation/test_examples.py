@@ -13,7 +13,7 @@ from ttsi.adaptation.examples import lessons, with_demonstrations
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.ours import quote
 from ttsi.config import AdaptationConfig
-from ttsi.models import Lesson, Model
+from ttsi.models import Lesson, Model, Prompt
 from ttsi.types import Adaptation, Example, Input, Message, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -79,6 +79,9 @@ class Fake:
     jobs: Sequence[Sequence[Lesson]] = ()
     seeds: Sequence[int] = ()
     alive: bool = False
+
+    def fits(self, prompt: Prompt, room: int) -> str | None:
+        return None
 
     @contextmanager
     def adapted(

@@ -57,7 +57,8 @@ def test_help_teaches_by_examples(ttsi: Any) -> None:
 
 
 def state(done: int) -> Progress:
-    return Progress(done, 100, unsure=done // 2, errors=0, graded=done, base_right=0, adapted_right=done)
+    fixed = done // 4
+    return Progress(done, 100, done // 2, 0, graded=done, base_right=0, adapted_right=fixed, fixed=fixed)
 
 
 def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,8 +69,10 @@ def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureF
         report(state(done))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "ttsi: 40 of 100 inputs, 20 unsure, base 0.0 %, adapted 100.0 %, 30 s left",
-        "ttsi: 100 of 100 inputs, 50 unsure, base 0.0 %, adapted 100.0 %",
+        "ttsi: 40 of 100 inputs, unsure 50.0 %, base 0.0 %, adapted 25.0 %, gain so far +25.0 points "
+        "(95 % interval +11.6 to +38.4), inputs per second 2, time left 30 s",
+        "ttsi: 100 of 100 inputs, unsure 50.0 %, base 0.0 %, adapted 25.0 %, gain so far +25.0 points "
+        "(95 % interval +16.5 to +33.5), inputs per second 2",
     ]
 
 
@@ -79,7 +82,7 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "120")
     with progress(quiet=False) as report:
@@ -87,4 +90,6 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         report(state(100))
     said = capsys.readouterr()
     assert said.out == ""
-    assert "100/100" in said.err
+    assert "100 of 100 inputs" in said.err
+    for name in ("inputs per second", "unsure", "gain so far", "95 % interval"):
+        assert name in said.err

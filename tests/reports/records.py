@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from ttsi.benchmarks import Sample
 from ttsi.config import preset
 from ttsi.reports.record import Run
-from ttsi.runs.store import Row
+from ttsi.runs.database import Asked, Row
 from ttsi.runs.summary import summarise
 from ttsi.types import (
     Adaptation,
@@ -55,9 +54,9 @@ def row(
     )  # fmt: skip
     item = Input(f"q{number}", (Message("user", query or f"question {number} about Oslo"),), TOOLS)
     grades = {rule: {"base": base, "adapted": adapted} for rule in ("strict", "tool_choice")}
-    asked = Sample(item, GOLD if base is not None else None)
+    asked = Asked(item, GOLD if base is not None else None)
     tags = {"kind": "even" if number % 2 == 0 else "odd"}
-    made = Row(episode, 0, number, None if base is None else grades, tags, asked)  # type: ignore[arg-type]
+    made = Row(episode, 0, number, None if base is None else grades, tags, asked=asked)  # type: ignore[arg-type]
     return replace(made, **more)
 
 

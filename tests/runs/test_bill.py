@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ttsi.config import LoopConfig, preset
 from ttsi.models import load
+from ttsi.models.scripted import DemoModel
 from ttsi.runs import bill
-from ttsi.types import Input, Message, Tool
+from ttsi.types import Input, Message, Pair, Tool, ToolCall, TrainingData
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("get_weather", "Look up the weather of a city", CITY), Tool("find_hotel", "Find a hotel of a city", CITY))
@@ -56,6 +58,28 @@ def test_base_costs_only_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     found = estimate(preset("base"))
     assert (found.seconds, found.seconds_low, found.seconds_high, found.adapted_share) == (40.0, 40.0, 40.0, 0.0)
     assert clock.sizes == [1, 8]
+
+
+def test_what_is_learned_for_the_whole_run_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, config = Clock(monkeypatch), preset("sft")
+    pairs = tuple(Pair(item, (ToolCall("get_weather", {"city": "Oslo"}),)) for item in INPUTS[:32])
+    learned: list[int] = []
+    real = DemoModel.adapted
+
+    def training(self: DemoModel, jobs: Any, *rest: Any) -> Any:
+        """Five seconds for every lesson."""
+        learned.extend(len(job) for job in jobs)
+        clock.now += 5.0 * sum(len(job) for job in jobs)
+        return real(self, jobs, *rest)
+
+    monkeypatch.setattr(DemoModel, "adapted", training)
+    data = TrainingData("rest", "0" * 64, pairs)
+    found = bill.estimate(INPUTS, DemoModel(), data, config, 16)
+    assert learned == [bill.TRIED], "only a few rows are learned to find out"
+    assert found.seconds == 40 * (1.0 + 3.0) + 32 * 5.0
+    assert clock.sizes == [1, 8, 8, 8]
+    # Control: half the rows cost half as much, and the inputs what they cost.
+    assert bill.estimate(INPUTS, DemoModel(), replace(data, pairs=pairs[:16]), config, 16).seconds == 160.0 + 80.0
 
 
 def test_the_range_is_that_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None:

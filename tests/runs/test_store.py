@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ttsi.benchmarks import Sample
 from ttsi.errors import RunFolderError
+from ttsi.runs.database import Asked
 from ttsi.runs.store import Row, Store, differences, open_run, read_json, read_rows, write_json
 from ttsi.types import Episode, Input, Message, Tool, ToolCall
 
@@ -145,10 +145,10 @@ def test_a_changed_row_is_detected(tmp_path: Path, change: str) -> None:
         read_rows(tmp_path)
 
 
-def question(number: int) -> Sample:
+def question(number: int) -> Asked:
     tool = Tool("look", "Look it up", {"type": "object", "properties": {"where": {"type": "string"}}})
     item = Input(f"q{number}", (Message("user", "where?", (ToolCall("look", {"where": None}),)),), (tool,))
-    return Sample(item, (ToolCall("look", {"where": "here"}),), {"kind": "a"})
+    return Asked(item, (ToolCall("look", {"where": "here"}),))
 
 
 def test_what_was_asked_comes_back_with_its_gold(tmp_path: Path) -> None:
@@ -164,16 +164,18 @@ def test_a_changed_question_is_detected(tmp_path: Path) -> None:
     with open_run(tmp_path, CONFIG) as store:
         store.record(replace(row(0), asked=question(0)))
     with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
-        db.execute("UPDATE asked SET json = replace(json, 'here', 'there')")
+        db.execute("UPDATE episodes SET asked = replace(asked, 'here', 'there')")
     with pytest.raises(RunFolderError, match="does not match its checksum"):
         read_rows(tmp_path)
 
 
-def test_a_folder_from_before_questions_were_kept_is_read(tmp_path: Path) -> None:
-    fill(tmp_path)
+def test_a_question_that_was_taken_away_is_detected(tmp_path: Path) -> None:
+    with open_run(tmp_path, CONFIG) as store:
+        store.record(replace(row(0), asked=question(0)))
     with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
-        db.execute("DROP TABLE asked")
-    assert [r.asked for r in read_rows(tmp_path)] == [None, None, None]
+        db.execute("UPDATE episodes SET asked = NULL")
+    with pytest.raises(RunFolderError, match="does not match its checksum"):
+        read_rows(tmp_path)
 
 
 def test_a_damaged_database_and_config_are_named(tmp_path: Path) -> None:

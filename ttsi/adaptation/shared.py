@@ -19,7 +19,7 @@ from typing import Any
 from ttsi.adaptation.examples import training_lessons
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, DataError
-from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.models import Generation, InFront, Lesson, Model, Prompt, Request
 from ttsi.types import Adaptation, TrainingData
 
 
@@ -38,7 +38,7 @@ def supervised(model: Model, data: TrainingData, config: AdaptationConfig, seed:
         yield _Taught(model, learned, config, seed, life)
 
 
-class _Taught:
+class _Taught(InFront):
     """The model with one adapter for all; asked without an adapter it is the base."""
 
     def __init__(

@@ -1,11 +1,13 @@
 """How is `ttsi` used from a shell? One module per verb; this one joins them and says what went wrong.
 
 Data go to stdout, everything else to stderr. Exit codes: 0 done, 1 more than 5 % of the inputs failed, 2 wrong usage
-or data, 130 interrupted. Whatever the user can mend is one line that says how; `--verbose` adds the traceback.
+or data, 130 interrupted. Whatever the user can mend is one line that says how; `--verbose` adds the traceback, and one
+line per event of a run.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -18,6 +20,7 @@ from ttsi.cli.ask import ask
 from ttsi.cli.compare import compare
 from ttsi.cli.data import app as data
 from ttsi.cli.env import env
+from ttsi.cli.export import export
 from ttsi.cli.ls import ls
 from ttsi.cli.report import report
 from ttsi.cli.run import run
@@ -50,7 +53,7 @@ Then with your own questions and your own model:
 
 A knob is set by a flag (--awareness.tau 0.9, short --tau 0.9), else by the
 environment (TTSI_AWARENESS_TAU=0.9), else by a file (--config FILE.yaml),
-else by the method's preset. --verbose shows tracebacks.
+else by the method's preset. --verbose shows every event and tracebacks.
 """
 
 
@@ -64,7 +67,7 @@ def build() -> App:
         config=sources(),
         suppress_keyboard_interrupt=False,
     )
-    for verb in (run, ask, serve, report, compare, sweep, ls, env):
+    for verb in (run, ask, serve, report, compare, sweep, export, ls, env):
         app.command(verb)
     app.command(data)
     return app
@@ -78,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in given
+    _show_events(verbose)
     try:
         code = build()(
             [argument for argument in given if argument != "--verbose"],
@@ -99,6 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         hint = "this is a fault of ttsi: please report it with the output of --verbose and of `ttsi env`"
         return _fail(f"{type(error).__name__}: {error} ({hint})", 2, verbose)
+
+
+def _show_events(verbose: bool) -> None:
+    """The library's log on stderr: warnings always, every event with --verbose."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("ttsi: %(asctime)s %(message)s" if verbose else "ttsi: %(message)s"))
+    logger = logging.getLogger("ttsi")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def _fail(message: str, code: int, verbose: bool) -> int:

@@ -24,7 +24,8 @@ from ttsi.runs.bill import estimate
 from ttsi.runs.runner import RunConfig, plan, resolve, settings_digest, settings_of
 from ttsi.runs.runner import run as run_benchmark
 from ttsi.runs.sources import training_data
-from ttsi.runs.store import check_free, open_run, read_json, used
+from ttsi.runs.store import Store, check_free, open_run, read_json, used
+from ttsi.runs.work import Solve, here
 
 MAX_FAILED = 0.05
 """Share of failed inputs above which the exit code is 1."""
@@ -42,11 +43,15 @@ def run(
     output_dir: Path | None = None,
     resume: Switch = False,
     clean: Switch = False,
+    retry_failed: Switch = False,
+    repair: Switch = False,
     json: Switch = False,
     quiet: Switch = False,
     dry_run: Switch = False,
     device: str = "auto",
     dtype: str = "auto",
+    num_workers: int | None = None,
+    ray: str | None = None,
     speaker: Annotated[Model | None, Parameter(parse=False)] = None,
 ) -> int:
     """Answer many inputs, base and improved, and grade them.
@@ -62,11 +67,15 @@ def run(
         output_dir: where the run is kept; by default runs/BENCHMARK--MODEL--METHOD--DIGEST.
         resume: go on with the run that is in the folder.
         clean: delete the run that is in the folder first.
+        retry_failed: go on, and put inputs that failed before through once more.
+        repair: go on with a damaged run: keep the rows that are whole, and do the others again.
         json: print summary.json instead of the table.
         quiet: no progress on stderr.
         dry_run: print what would be run and what it would cost (a few inputs are tried), and stop.
         device: auto, cpu, cuda, cuda:1, mps.
         dtype: auto, float32, bfloat16, float16.
+        num_workers: processes with a model each; more than one needs Ray (docs/cluster.md).
+        ray: the address of a Ray cluster, or auto, whose devices do the work.
         speaker: the model, where it is loaded already; no flag.
     """
     from ttsi.benchmarks import load as load_benchmark
@@ -90,6 +99,7 @@ def run(
         split=split,
     )
     folder = output_dir or default_folder(config)
+    resume = resume or retry_failed or repair
     if dry_run:
         return _say_plan(config, questions, folder, device, dtype)
     if output_dir is None and not resume and not clean and (found := _finished(folder, config, questions.checksum)):
@@ -99,7 +109,14 @@ def run(
     learned = training_data(config, questions)
     speaker = speaker or load_model(model, device=device, dtype=dtype)
     writer = learned or load_teacher(config.writer, speaker, knobs.teaching(), settings_digest(config), device, dtype)
-    summary = _run(config, questions, speaker, writer, folder, resume, clean, quiet)
+    solve = here(speaker, writer)
+    if ray is not None or num_workers not in (None, 1):
+        from ttsi.runs.cluster import Cluster, there
+
+        solve = there(Cluster(num_workers, ray, device, dtype), speaker, writer)
+    resolved = resolve(config, questions, speaker, writer)
+    with open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store:
+        summary = _run(config, questions, speaker, writer, store, quiet, retry_failed, solve)
     _tell_faults(summary)
     return _show(summary, folder, json)
 
@@ -109,20 +126,21 @@ def _run(
     questions: Benchmark,
     model: Model,
     writer: Writer,
-    folder: Path,
-    resume: bool,
-    clean: bool,
+    store: Store,
     quiet: bool,
+    retry_failed: bool,
+    solve: Solve,
 ) -> dict[str, Any]:
     from ttsi.cli.progress import progress
 
-    resolved = resolve(config, questions, model, writer)
-    with open_run(folder, resolved, resume=resume, clean=clean) as store, progress(quiet) as report:
+    with progress(quiet) as report:
         try:
-            return run_benchmark(questions, model, writer, config, store, report)
+            return run_benchmark(
+                questions, model, writer, config, store, report, retry_failed=retry_failed, solve=solve
+            )
         except KeyboardInterrupt:
             kept = len(store.done())
-            hint = f"{kept} inputs are kept in {folder}; go on with the same command and --resume"
+            hint = f"{kept} inputs are kept in {store.folder}; go on with the same command and --resume"
             print(f"ttsi: {hint}", file=sys.stderr)
             raise
 
@@ -159,7 +177,7 @@ def _finished(folder: Path, config: RunConfig, checksum: str) -> dict[str, Any] 
         return None
     old = read_json(folder / "config.json")
     if old.get("digest") != settings_digest(config) or old.get("data", {}).get("checksum") != checksum:
-        raise RunFolderError(f"{folder} holds a run of other data: start over with --clean, or choose --output-dir")
+        raise RunFolderError(f"{folder} holds a run of other data: go on with --resume, or start over with --clean")
     return read_json(folder / "summary.json")
 
 

@@ -33,8 +33,12 @@ from ttsi.models import Model, load
 from ttsi.models.recalling import RecallingModel
 
 KEYS = ("run", "points", "grid", "share")
-OWN = frozenset({"output-dir", "resume", "clean", "json", "quiet", "dry-run", "device", "dtype", "config"})
-"""Flags of `ttsi run` that the sweep sets itself."""
+OWN = frozenset({
+    "output-dir", "resume", "clean", "retry-failed", "repair", "json", "quiet", "dry-run", "device", "dtype", "config",
+    "num-workers", "ray",
+})  # fmt: skip
+"""Flags of `ttsi run` that say how and where a run is done, and not what it is: the sweep sets them itself, or does
+without, as it does without workers, which could not share its one loaded model."""
 
 Settings = dict[str, Any]
 
@@ -225,7 +229,8 @@ def _flat(settings: Any, path: Path, before: str = "") -> Settings:
     for key, value in settings.items():
         name = f"{before}{key}".replace("_", "-")
         if name in OWN:
-            raise ConfigError(f"{path}: {name} is not a setting of a point; give --{name} to ttsi sweep")
+            hint = "leave it out, or give it to ttsi sweep if it knows it"
+            raise ConfigError(f"{path}: {name} says how a run is done and is no setting of a point: {hint}")
         found |= _flat(value, path, f"{name}.") if isinstance(value, dict) else {name: value}
     return found
 

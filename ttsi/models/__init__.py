@@ -123,6 +123,37 @@ def remembering(model: Model) -> AbstractContextManager[None]:
     return model.remembering() if isinstance(model, Rereader) else nullcontext()
 
 
+@runtime_checkable
+class Weighted(Protocol):
+    """A model whose weights lie in this process, so that one can look whether they are still the same bits."""
+
+    def weights_checksum(self) -> int:
+        """A quick checksum of all weights, adapters not included."""
+        ...
+
+    def weights_sha256(self) -> str:
+        """SHA-256 (hex) of all weights, adapters not included."""
+        ...
+
+
+class InFront:
+    """A model that stands in front of another passes on what not every model has."""
+
+    _model: Model
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """As the model behind it; a model that remembers nothing has nothing to forget."""
+        return remembering(self._model)
+
+    def weights_checksum(self) -> int:
+        """As the model behind it; 0 where no weights lie in this process."""
+        return self._model.weights_checksum() if isinstance(self._model, Weighted) else 0
+
+    def weights_sha256(self) -> str:
+        """As the model behind it; empty where no weights lie in this process."""
+        return self._model.weights_sha256() if isinstance(self._model, Weighted) else ""
+
+
 Writer = Model | TrainingData
 """Where examples come from: the model itself (TT-SI), a teacher (TT-D), or a training file (few-shot)."""
 

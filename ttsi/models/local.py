@@ -5,7 +5,7 @@ Inputs: a folder or the name of a Hugging Face model. Outputs: a `LocalModel`, w
 are the engine's. The paper (arXiv:2510.07841) runs such models through Trainer and PEFT, one input at a time;
 here a list of inputs shares its forward passes and the base is never written.
 
-Only safetensors weights are read, and no code that comes with a model is ever run.
+Only safetensors weights are read, and no code that comes with a model is run (`ttsi.models.files`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ttsi.chat.calls import detect
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
 from ttsi.engine.batching import is_out_of_memory
+from ttsi.engine.checksum import weights_checksum
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, Row, decode
 from ttsi.engine.lora import LoraStack
@@ -39,7 +40,7 @@ from ttsi.engine.prefix import Prefixes
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ModelError, PromptTooLong
-from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.models import Generation, Lesson, Prompt, Request, files
 from ttsi.types import Adaptation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -79,6 +80,10 @@ class LocalModel:
     def weights_sha256(self) -> str:
         """SHA-256 (hex) of all weights as they are now, adapters not included."""
         return lora.weights_sha256(self._model)
+
+    def weights_checksum(self) -> int:
+        """A quick checksum of the same; sees a merged adapter, but not a forger."""
+        return weights_checksum(self._model)
 
     def describe(self) -> dict[str, Any]:
         """What is needed to know the model again: hashes of weights and template, size, versions."""
@@ -315,11 +320,12 @@ def _load(spec: str, rest: str, device: str, dtype: str) -> LocalModel:
     place = _device(device)
     kind = _dtype(dtype, place)
     name, _, revision = (rest, "", "") if Path(rest).is_dir() else rest.partition("@")
+    trusted = False
     if Path(name).is_dir():
-        _refuse_code(Path(name))
+        trusted = files.check(Path(name), manifest_required=spec == "embedded")
     elif name.startswith((".", "/", "~")):
         raise ModelError(f"there is no folder {name}")
-    settings: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
+    settings: dict[str, Any] = {"trust_remote_code": trusted, "revision": revision or "main"}
     with _without_progress_bars():
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, **settings)
@@ -363,21 +369,6 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES:
         raise ModelError(f"unknown dtype {name!r}; choose one of: auto, {', '.join(DTYPES)}")
     return DTYPES[name]
-
-
-def _refuse_code(folder: Path) -> None:
-    """Raise where a model folder brings Python code or asks for some."""
-    script = next(iter(sorted(folder.rglob("*.py"))), None)
-    if script is not None:
-        raise ModelError(f"{folder} brings code of its own ({script.name}); ttsi runs no model code")
-    for name in ("config.json", "tokenizer_config.json"):
-        path = folder / name
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError as error:
-            raise ModelError(f"cannot read {path}: {_one_line(error)}") from error
-        if isinstance(settings, dict) and "auto_map" in settings:
-            raise ModelError(f"{path} asks for code of its own (auto_map); ttsi runs no model code")
 
 
 def _declared_ends(model: PreTrainedModel) -> frozenset[int]:

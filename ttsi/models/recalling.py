@@ -16,11 +16,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.models import Generation, InFront, Lesson, Model, Prompt, Request
 from ttsi.types import Adaptation
 
 
-class RecallingModel:
+class RecallingModel(InFront):
     """A model with a memory for what it was asked without an adapter."""
 
     def __init__(self, model: Model) -> None:

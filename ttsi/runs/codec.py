@@ -35,7 +35,19 @@ def canonical(value: Any) -> str:
     Raises:
         ValueError: it holds a number that is not finite.
     """
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if _encodable(text):
+        return text
+    # Half a surrogate pair, which a model can write as "\\ud800" in a call, has no place in UTF-8.
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def loads(kind: type[Record], text: str) -> Record:

@@ -3,21 +3,24 @@
 Inputs: a benchmark, a model, a writer, a `RunConfig` and an open run folder. Outputs: rows in the folder, and the run's
 summary. The batches follow from the plan (benchmark order after `limit`, cut every `batch_size`), never from what an
 interruption left: a batch that is half done is done again whole, so each input sees the same neighbours, and only the
-missing rows are written. Same settings, same results, whatever happened in between.
+missing rows are written. Same settings, same results, whatever happened in between, and wherever batches are done.
 
-Only `sample.input` goes into the loop; gold is used afterwards, to grade. The paper (arXiv:2510.07841) goes through
-its inputs one by one; batches are ours, and one of size 1 is the paper.
+Rows are matched by the content of their input, so the data may be reordered or grow between two sittings: rows move to
+their new places and are graded again by the gold of the day. Only `sample.input` goes into the loop; gold is used
+afterwards. One log line per event, with ids, on the logger `ttsi.runs.runner`. The paper (arXiv:2510.07841) goes
+through its inputs one by one; batches are ours, and one of size 1 is the paper.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -25,17 +28,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ttsi.benchmarks import Benchmark, Sample
+from ttsi.benchmarks import Benchmark
 from ttsi.config import LoopConfig, digest
-from ttsi.errors import ConfigError
+from ttsi.errors import ConfigError, RunFolderError
 from ttsi.models import Model, Writer
-from ttsi.runs import codec
+from ttsi.runs import codec, faults
+from ttsi.runs.database import Asked, Damaged, Key, Row
 from ttsi.runs.scoring import grades, headline
-from ttsi.runs.sources import check_sources, described, drawn_exactly, ready
-from ttsi.runs.store import Row, Store
+from ttsi.runs.sources import check_sources, described, drawn_exactly
+from ttsi.runs.store import Store
 from ttsi.runs.summary import summarise
-from ttsi.runs.whole import f1_metrics
-from ttsi.types import TrainingData, input_hash
+from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
+from ttsi.runs.whole import WholeF1
+from ttsi.runs.work import Batch, Place, Solve, here
+from ttsi.types import Episode, TrainingData, input_hash
+
+__all__ = ["Progress", "RunConfig", "batches", "plan", "resolve", "run", "settings_digest", "settings_of"]
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
 """Whose versions may change a result."""
@@ -80,30 +90,6 @@ class RunConfig:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit is {self.limit}: use 1 or more, or leave it out for all inputs")
         check_sources(self)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is; counts over all rows written so far, also those of an earlier sitting."""
-
-    done: int
-    total: int
-    unsure: int
-    errors: int
-    graded: int
-    base_right: int
-    adapted_right: int
-
-
-@dataclass(frozen=True)
-class Place:
-    """A sample at its place in the plan."""
-
-    sample: Sample
-    position: int
-    input_hash: str
-    repeat: int
-    """How many samples with the same content came before it; they are told apart by it."""
 
 
 def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Writer) -> dict[str, Any]:
@@ -165,6 +151,9 @@ def run(
     config: RunConfig,
     store: Store,
     on_batch: Callable[[Progress], None] = lambda progress: None,
+    *,
+    retry_failed: bool = False,
+    solve: Solve | None = None,
 ) -> dict[str, Any]:
     """Put every input that is not yet recorded through the loop, record it, and sum up.
 
@@ -175,68 +164,133 @@ def run(
         config: the settings that the store was opened with.
         store: the open run folder.
         on_batch: called once before the first batch and after each.
+        retry_failed: inputs that failed in an earlier sitting are owed again.
+        solve: where batches are done; by default in this process, one after the other.
 
     Returns:
         What summary.json holds.
 
     Raises:
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; what is done is recorded.
+        ModelError: the base's weights have changed.
+        RunFolderError: the disk is full, the record is damaged, or the data lack inputs that it holds.
     """
     places = plan(benchmark, config)
-    written = set(store.done())
-    rows = store.rows()
-    matcher, loop = headline(benchmark, config.loop), drawn_exactly(config.loop, places)
-    on_batch(_progress(rows, len(places), matcher))
-    with _stop_after_batch() as stopped, ready(model, writer, loop) as (speaker, source):
-        for start in range(0, len(places), config.batch_size):
-            batch = places[start : start + config.batch_size]
-            if all((place.input_hash, place.repeat) in written for place in batch):
-                continue
-            for row in _do_batch(batch, speaker, source, loop):
-                if row.key not in written:
-                    store.record(row)
-                    rows.append(row)
-            on_batch(_progress(rows, len(places), matcher))
-            if stopped.is_set():
-                raise KeyboardInterrupt
+    resolved = resolve(config, benchmark, model, writer)
+    loop = drawn_exactly(config.loop, places)
+    _settle(store, places, resolved, loop)
+    tally, done, failed = _read_back(store, Tally(len(places), headline(benchmark, loop)), retry_failed)
+    owed = [batch for batch in batches(places, config.batch_size) if any(place.key not in done for place in batch)]
+    name = resolved["digest"][:8]
+    log.info("run begun run=%s folder=%s inputs=%d batches_owed=%d", name, store.folder, len(places), len(owed))
+    if owed:
+        store.reopen()
+    on_batch(tally.progress())
+    with _stop_after_batch() as stopped:
+        solve = solve or here(model, writer)
+        for batch, episodes in solve(_until(stopped, owed), loop) if owed else ():
+            faults.passing("batch: answered")
+            for place, episode in zip(batch, episodes, strict=True):
+                if place.key not in done:
+                    row = _row(place, episode, failed.get(place.key, 0) + 1, loop)
+                    store.record(row, replace=place.key in failed)
+                    done.add(place.key)
+                    tally.add(row)
+                    log.info("input recorded run=%s %s", name, _told(row))
+            on_batch(tally.progress())
+    if len(done) < len(places):
+        raise KeyboardInterrupt
+    faults.passing("run: all rows written")
+    summary = _sum_up(store, places, resolved, loop)
+    log.info("run finished run=%s inputs=%d errors=%d", name, summary["n"], summary["n_error"])
+    return summary
+
+
+def batches(places: Sequence[Place], size: int) -> list[Batch]:
+    """The plan, cut every `size` inputs."""
+    return [places[start : start + size] for start in range(0, len(places), size)]
+
+
+def _settle(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], loop: LoopConfig) -> None:
+    """Where the data have changed since the last sitting: move every row to its new place and grade it again."""
+    if store.config().get("data") == resolved["data"]:
+        return
+    if loop.awareness.gate == "random" and store.done():
+        raise RunFolderError(
+            f"{store.folder} drew its share from other data: with --awareness.gate random use the data of the run, or "
+            "start over with --clean"
+        )
+    place_of = {place.key: place for place in places}
+    lost = [row.episode.input_id for row in store.each() if row.key not in place_of]
+    if lost:
+        raise RunFolderError(
+            f"{store.folder} holds {len(lost)} inputs that are not in the data any more (the first: {lost[0]!r}): "
+            "use the data of the run, or start over with --clean"
+        )
+    store.reopen()
+    store.rewrite(_row(place_of[row.key], row.episode, row.attempts, loop) for row in store.each())
+    faults.passing("resume: rows placed")
+    store.configure(resolved)
+
+
+def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, set[Key], dict[Key, int]]:
+    """What the record holds: counts, the keys that are done, and attempts of those that are owed again."""
+    done: set[Key] = set()
+    failed: dict[Key, int] = {}
+    for row in store.each():
+        if retry_failed and row.episode.error is not None:
+            failed[row.key] = row.attempts
+        else:
+            done.add(row.key)
+            tally.add(row)
+    return tally, done, failed
+
+
+def _until(stopped: threading.Event, owed: Sequence[Batch]) -> Iterator[Batch]:
+    for batch in owed:
+        if stopped.is_set():
+            return
+        faults.passing("batch: begun")
+        log.info("batch begun first=%r inputs=%d", batch[0].sample.input.id, len(batch))
+        yield batch
+
+
+def _row(place: Place, episode: Episode, attempts: int, loop: LoopConfig) -> Row:
+    sample, episode = place.sample, replace(episode, input_id=place.sample.input.id)
+    asked = Asked(sample.input, sample.gold)
+    return Row(episode, place.repeat, place.position, grades(sample, episode, loop), sample.tags, attempts, asked)
+
+
+def _told(row: Row) -> str:
+    """An episode's log line."""
+    episode = row.episode
+    unsure = episode.awareness is not None and episode.awareness.unsure
+    line = f"input={episode.input_id!r} hash={episode.input_hash[:12]} repeat={row.repeat} unsure={unsure}"
+    line += f" adaptation={episode.adaptation.status} seconds={sum(episode.seconds.values()):.3f}"
+    return line if episode.error is None else f"{line} error={episode.error!r}"
+
+
+def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], loop: LoopConfig) -> dict[str, Any]:
     # From the file, not from memory: what is summed up is what was kept.
-    rows = store.rows()
-    summary = summarise(rows, resolve(config, benchmark, model, writer))
-    gold = {(place.input_hash, place.repeat): place.sample.gold for place in places}
-    summary["metrics"] |= f1_metrics(rows, gold, config.loop.adapt)
+    gold = {place.key: place.sample.gold for place in places}
+    facts, fingerprint, f1 = [], Fingerprint(), WholeF1(gold, loop.adapt)
+    for row in store.each():
+        fingerprint.add(row)
+        f1.add(row)
+        facts.append(slim(row))
+    if {row.key for row in facts} != gold.keys():
+        raise Damaged(store.folder / "run.db", f"{len(facts)} of {len(places)} rows are there")
+    summary = summarise(facts, resolved)
+    summary["n_retried"] = sum(row.attempts > 1 for row in facts)
+    summary["results_sha256"] = fingerprint.hexdigest()
+    summary["metrics"] |= f1.metrics()
     store.finish(summary)
     return summary
 
 
-def _do_batch(batch: Sequence[Place], model: Model, writer: Writer, config: LoopConfig) -> Iterator[Row]:
-    # Not at the top: reading a run folder needs none of the stages.
-    from ttsi.loop import improve
-
-    for repeat in sorted({place.repeat for place in batch}):
-        # Equal inputs differ by their repeat alone, and one call of the loop has one repeat.
-        group = [place for place in batch if place.repeat == repeat]
-        episodes = improve([place.sample.input for place in group], model, writer, config, repeat)
-        for place, episode in zip(group, episodes, strict=True):
-            graded = grades(place.sample, episode, config)
-            yield Row(episode, repeat, place.position, graded, place.sample.tags, place.sample)
-
-
-def _progress(rows: Sequence[Row], total: int, matcher: str) -> Progress:
-    grades = [row.grades[matcher] for row in rows if row.grades is not None]
-    return Progress(
-        done=len(rows),
-        total=total,
-        unsure=sum(row.episode.awareness is not None and row.episode.awareness.unsure for row in rows),
-        errors=sum(row.episode.error is not None for row in rows),
-        graded=len(grades),
-        base_right=sum(verdict["base"] for verdict in grades),
-        adapted_right=sum(verdict["adapted"] for verdict in grades),
-    )
-
-
 @contextmanager
 def _stop_after_batch() -> Iterator[threading.Event]:
-    """The first Ctrl-C asks for a stop after this batch; a second one stops at once."""
+    """The first Ctrl-C (or SIGTERM) asks for a stop after this batch; a second one stops at once."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
@@ -244,13 +298,18 @@ def _stop_after_batch() -> Iterator[threading.Event]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         stopped.set()
-        signal.signal(signal.SIGINT, before)
+        restore()
+        log.warning("stopping after this batch; once more (Ctrl-C) stops at once, and this batch is owed again")
 
-    before = signal.signal(signal.SIGINT, ask)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def _version(package: str) -> str | None:

@@ -24,7 +24,8 @@ from ttsi.models import Model, Writer, check_speaker
 from ttsi.types import Pair, TrainingData
 
 if TYPE_CHECKING:
-    from ttsi.runs.runner import Place, RunConfig
+    from ttsi.runs.runner import RunConfig
+    from ttsi.runs.work import Place
 
 TWINS = {"ttsi": "ttd", "ttsi-icl": "ttd-icl"}
 """What these are called when a teacher writes."""

@@ -1,0 +1,91 @@
+"""Does a model that stands in front of another hide its memory, or that its weights have changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import pytest
+import torch
+
+from tests.test_methods import DATA, Counting, told
+from ttsi.adaptation.shared import supervised
+from ttsi.config import AdaptationConfig
+from ttsi.engine import prefix
+from ttsi.errors import ModelError
+from ttsi.models import InFront, Model
+from ttsi.models.recalling import RecallingModel
+from ttsi.models.scripted import DemoModel
+from ttsi.runs.seal import Seal
+
+Front = Callable[[Model], Model]
+
+
+@pytest.fixture(params=["recalling", "shared"])
+def front(request: pytest.FixtureRequest) -> Iterator[Front]:
+    """Something new in front of a model, for as long as the test lasts."""
+    config = AdaptationConfig(rank=2, epochs=2, lr=2e-2, batch_size=2)
+    with ExitStack() as life:
+        yield {
+            "recalling": RecallingModel,
+            "shared": lambda model: life.enter_context(supervised(model, DATA, config, seed=3)),
+        }[request.param]
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    monkeypatch.setattr(prefix, "WORTH", 1)
+    return Counting()
+
+
+def tokens_read(tiny: Counting, model: Model, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Tokens that the weights see while two inputs are answered and measured."""
+    counts: list[int] = []
+    body = tiny._model.base_model.forward
+
+    def counting(**arguments: Any) -> Any:
+        counts.append(arguments["input_ids"].numel())
+        return body(**arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny._model.base_model, "forward", counting)
+        told(model, "base")
+    return sum(counts)
+
+
+def test_nothing_is_read_twice_through_it(tiny: Counting, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = tokens_read(tiny, tiny, monkeypatch)
+    assert tokens_read(tiny, front(tiny), monkeypatch) == alone
+    # Control: one that does not pass the block on reads more.
+    monkeypatch.setattr(InFront, "remembering", lambda self: nullcontext())
+    assert tokens_read(tiny, front(tiny), monkeypatch) > alone
+
+
+def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = front(tiny)
+    seal = Seal(model)
+    told(model, "sft")  # the shared adapter is attached from here on
+    seal.check()
+    seal.check_fully()
+    with monkeypatch.context() as patch:
+        patch.setattr(InFront, "weights_checksum", lambda self: 0)
+        blind = Seal(model)
+    weight = tiny._model.get_input_embeddings().weight
+    update = torch.full(weight.shape, 1e-3)  # once merged and taken back
+    weight.data.add_(update).sub_(update)
+    for check in (seal.check, seal.check_fully):
+        with pytest.raises(ModelError, match="base weights are not what they were"):
+            check()
+    # Control: one that says nothing of its weights lets the change pass.
+    monkeypatch.setattr(InFront, "weights_checksum", lambda self: 0)
+    blind.check()
+
+
+def test_where_there_are_no_weights_nothing_changes() -> None:
+    model = RecallingModel(DemoModel())
+    seal = Seal(model)
+    told(model, "ttsi")
+    seal.check()
+    seal.check_fully()
+    assert (model.weights_checksum(), model.weights_sha256()) == (0, "")

@@ -1,0 +1,149 @@
+"""A run goes on with data that were reordered or have grown, tries failures again on request, and refuses the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worlds import row, rows, write
+from ttsi import loop
+from ttsi.runs import codec
+from ttsi.runs.store import read_json, read_rows
+from ttsi.types import Episode, input_hash
+
+MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--batch-size", "4", "--output-dir", "out")
+
+
+def results(folder: Path) -> list[str]:
+    """Every row without wall times."""
+    return [codec.dumps(r.episode).partition('"seconds"')[0] + f"{r.position} {r.grades}" for r in read_rows(folder)]
+
+
+def test_reordered_and_grown_data_go_on(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = loop.improve
+
+    def improve(inputs: Any, *rest: Any) -> list[Episode]:
+        asked.extend(item.id for item in inputs)
+        return real(inputs, *rest)
+
+    monkeypatch.setattr(loop, "improve", improve)
+    old = rows(10)
+    write(tmp_path / "mine.jsonl", old[:8])
+    assert ttsi(*MINE).code == 0
+    asked.clear()
+    write(tmp_path / "mine.jsonl", [*old[8:], *reversed(old[:8])])
+    assert ttsi(*MINE, "--resume").code == 0
+    assert asked == ["q8", "q9", "q7", "q6"], "only the batch with new inputs is done, whole"
+    assert [r.episode.input_id for r in read_rows(tmp_path / "out")] == [f"q{i}" for i in (8, 9, *range(7, -1, -1))]
+    grown = read_json(tmp_path / "out" / "summary.json")
+    assert ttsi(*MINE[:-1], "fresh").code == 0
+    assert results(tmp_path / "fresh") == results(tmp_path / "out")
+    assert read_json(tmp_path / "fresh" / "summary.json")["results_sha256"] == grown["results_sha256"]
+    assert read_json(tmp_path / "out" / "config.json")["data"]["n"] == 10
+
+
+def test_gold_that_was_corrected_grades_again(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = rows(4)
+    write(tmp_path / "mine.jsonl", lines)
+    assert ttsi(*MINE).code == 0
+    before = read_json(tmp_path / "out" / "summary.json")["base"]["score"]
+    write(tmp_path / "mine.jsonl", [{**line, "gold": [{"name": "nothing", "arguments": {}}]} for line in lines])
+    monkeypatch.setattr(loop, "improve", None)
+    assert ttsi(*MINE, "--resume").code == 0
+    assert read_json(tmp_path / "out" / "summary.json")["base"]["score"] == 0 < before
+
+
+def test_a_share_that_was_drawn_from_other_data_is_refused(ttsi: Any, tmp_path: Path) -> None:
+    drawn = ("--awareness.gate", "random", "--awareness.share", "0.5")
+    write(tmp_path / "mine.jsonl", rows(6))
+    assert ttsi(*MINE, *drawn).code == 0
+    assert ttsi(*MINE, *drawn, "--resume").code == 0, "the same data go on"
+    before = (tmp_path / "out" / "summary.json").read_bytes()
+    write(tmp_path / "mine.jsonl", rows(10))
+    said = ttsi(*MINE, *drawn, "--resume")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "drew its share from other data" in said.err
+    assert (tmp_path / "out" / "summary.json").read_bytes() == before
+
+
+def test_data_without_a_recorded_input_are_refused(ttsi: Any, tmp_path: Path) -> None:
+    assert ttsi(*MINE).code == 0
+    before = (tmp_path / "out" / "summary.json").read_bytes()
+    write(tmp_path / "mine.jsonl", rows(8)[1:])
+    said = ttsi(*MINE, "--resume")
+    assert said.code == 2
+    assert "1 inputs that are not in the data any more (the first: 'q0')" in said.err
+    assert (tmp_path / "out" / "summary.json").read_bytes() == before, "a refused command changes nothing"
+
+
+class Flaky:
+    """The loop, failing for some inputs for as long as it is told to."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids, self.real = set(ids), loop.improve
+
+    def __call__(self, inputs: Any, *rest: Any) -> list[Episode]:
+        return [
+            Episode(item.id, input_hash(item), None, None, None, error="teacher: timeout")
+            if item.id in self.ids
+            else told
+            for item, told in zip(inputs, self.real(inputs, *rest), strict=True)
+        ]
+
+
+def test_failed_inputs_are_owed_again_on_request(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ttsi(*MINE[:-1], "whole").code == 0
+    flaky = Flaky("q1", "q6")
+    monkeypatch.setattr(loop, "improve", flaky)
+    assert ttsi(*MINE).code == 1
+    assert ttsi(*MINE, "--resume").code == 1, "nothing is tried again unasked"
+    flaky.ids = {"q6"}
+    assert ttsi(*MINE, "--retry-failed").code == 1
+    assert [r.attempts for r in read_rows(tmp_path / "out")] == [1, 2, 1, 1, 1, 1, 2, 1]
+    flaky.ids = set()
+    assert ttsi(*MINE, "--retry-failed").code == 0
+    assert [r.attempts for r in read_rows(tmp_path / "out")] == [1, 2, 1, 1, 1, 1, 3, 1]
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+    assert read_json(tmp_path / "out" / "summary.json")["n_retried"] == 2
+
+
+def test_a_stop_while_failures_are_tried_again_keeps_them(
+    ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> list[Episode]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "improve", Flaky("q1"))
+    assert ttsi(*MINE).code == 1
+    monkeypatch.setattr(loop, "improve", interrupted)
+    assert ttsi(*MINE, "--retry-failed").code == 130
+    assert len(read_rows(tmp_path / "out")) == 8
+    assert not (tmp_path / "out" / "summary.json").exists(), "the run is not complete any more"
+
+
+def test_every_difference_is_listed(ttsi: Any) -> None:
+    assert ttsi(*MINE).code == 0
+    said = ttsi(*MINE, "--resume", "--k", "3", "--seed", "5")
+    assert said.code == 2
+    for part in ("settings.loop.synthesis.k: 8 -> 3", "settings.loop.seed: 0 -> 5", "digest: "):
+        assert part in said.err
+
+
+def test_every_event_is_one_line_with_ids(ttsi: Any, tmp_path: Path) -> None:
+    write(tmp_path / "mine.jsonl", [*rows(2), row("Is the weather fine in Oslo", "get_weather", id="again")])
+    lines = ttsi(*MINE, "--quiet", "--verbose").err.splitlines()
+    recorded = [line for line in lines if "input recorded" in line]
+    hashes = {r.episode.input_hash[:12] for r in read_rows(tmp_path / "out")}
+    assert [line.split("input=")[1].split()[0] for line in recorded] == ["'q0'", "'q1'", "'again'"]
+    assert all(any(f"hash={known}" in line for known in hashes) for line in recorded)
+    assert "repeat=1" in recorded[2]
+    name = json.loads((tmp_path / "out" / "config.json").read_text())["digest"][:8]
+    assert all(f"run={name}" in line for line in recorded)
+    for event in ("run begun", "batch begun", "run finished"):
+        assert sum(event in line for line in lines) == 1
+    # Control: without the flag there is none.
+    assert ttsi(*MINE, "--quiet", "--clean").err == ""

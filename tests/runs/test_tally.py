@@ -1,0 +1,79 @@
+"""Counts that grow row by row say what counting all rows says; the interval is a paired one; texts are not needed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from tests.runs.test_codec import FULL
+from tests.runs.test_summary import config, row
+from ttsi.reports.stats import paired_bootstrap
+from ttsi.runs.database import Asked, Row
+from ttsi.runs.summary import summarise
+from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
+from ttsi.types import Example, Input
+
+
+def drawn(n: int) -> list[Row]:
+    rng = random.Random(0)
+    return [row(i, rng.random() < 0.5, rng.random() < 0.7, rng.random(), kind=rng.choice("ab")) for i in range(n)]
+
+
+def test_the_tally_says_what_the_summary_says() -> None:
+    rows = [*drawn(50), row(50, None, None)]
+    tally = Tally(60, "strict")
+    for one in rows:
+        tally.add(one)
+    state, summary = tally.progress(), summarise(rows, config())
+    assert (state.done, state.total, state.graded) == (51, 60, 50)
+    assert (state.fixed, state.broken) == (summary["gain"]["fixed"], summary["gain"]["broken"])
+    assert state.unsure == summary["n_unsure"]
+    points, _ = state.gain() or pytest.fail()
+    assert points == pytest.approx(summary["gain"]["points"])
+
+
+def test_the_interval_is_close_to_the_bootstraps() -> None:
+    before = [1.0] * 100 + [0.0] * 100
+    after = [0.0] * 10 + [1.0] * 90 + [1.0] * 30 + [0.0] * 70
+    _, interval = Progress(200, 200, 0, 0, 200, 100, 120, fixed=30, broken=10).gain() or pytest.fail()
+    expected = paired_bootstrap(before, after)
+    assert (interval.low, interval.high) == (
+        pytest.approx(100 * expected.low, abs=0.6),
+        pytest.approx(100 * expected.high, abs=0.6),
+    )
+    # Control: as if base and adapted were other inputs' answers, it would be far wider.
+    assert interval.high - interval.low < 0.7 * 2 * 1.96 * 100 * (2 * 0.25 / 200) ** 0.5
+
+
+def test_without_gold_there_is_no_gain() -> None:
+    assert Progress(3, 3, 1, 0, 0, 0, 0).gain() is None
+
+
+def test_a_row_without_its_texts_counts_the_same() -> None:
+    dear = Example("q", (), "raw", "schema: city is missing", tokens=7, dollars=0.5, faults=("429",))
+    full = replace(FULL, examples=(*FULL.examples, dear))
+    rows = [replace(one, episode=replace(full, input_hash=one.episode.input_hash)) for one in drawn(9)]
+    rows = [replace(one, asked=Asked(Input("q", (), ()), ())) for one in rows]
+    light = [slim(one) for one in rows]
+    assert summarise(light, config()) == summarise(rows, config())
+    metrics = summarise(light, config())["metrics"]
+    assert (metrics["teacher.dollars"], metrics["teacher.fault.429"], metrics["examples.refused.schema"]) == (4.5, 9, 9)
+    assert light[0].asked is None
+    assert light[0].episode.base is not None and light[0].episode.base.text == ""
+    assert light[0].episode.examples[0] is light[1].episode.examples[0], "one object for all"
+
+
+def test_the_fingerprint_sees_everything_but_time() -> None:
+    def of(*rows: Row) -> str:
+        print_ = Fingerprint()
+        for one in rows:
+            print_.add(one)
+        return print_.hexdigest()
+
+    one, two = drawn(2)
+    later = replace(one, episode=replace(one.episode, seconds={"answer": 9.0}))
+    assert of(one, two) == of(later, two)
+    assert of(one, two) == of(replace(one, asked=Asked(Input("q", (), ()), None)), two)
+    assert len({of(one, two), of(two, one), of(one), of(replace(one, attempts=2), two)}) == 4

@@ -1,0 +1,44 @@
+"""`ttsi export`: a run's rows as JSONL, CSV or Parquet.
+
+Inputs: a run folder. Outputs: a file (`ttsi.runs.export`), or with --schema the JSON Schema of a JSONL line on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ttsi.cli.settings import Switch
+from ttsi.errors import ConfigError
+
+
+def export(
+    run: Annotated[Path | None, Parameter(help="The run folder.")] = None,
+    /,
+    *,
+    format: Literal["jsonl", "csv", "parquet"] = "jsonl",
+    output: Path | None = None,
+    schema: Switch = False,
+) -> None:
+    """Write a run's rows to a file that other tools read.
+
+    Args:
+        format: jsonl (everything), csv (flat), parquet (flat with types, and everything in one column).
+        output: the file; by default RUN.FORMAT, beside the run folder.
+        schema: print the JSON Schema of a JSONL line instead.
+    """
+    from ttsi.runs.export import export as write
+    from ttsi.runs.schema import row_schema
+
+    if schema:
+        print(json.dumps(row_schema(), indent=2, ensure_ascii=False))
+        return
+    if run is None:
+        raise ConfigError("which run? ttsi export RUN --format csv (`ttsi ls runs` lists them)")
+    target = output or run.with_name(f"{run.name}.{format}")
+    count = write(run, format, target)
+    print(f"ttsi: {count} rows written to {target}", file=sys.stderr)

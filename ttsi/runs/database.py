@@ -1,0 +1,288 @@
+"""How does a row reach `run.db` durably, and how is it known to be the same when it is read again?
+
+Inputs: rows (an episode with its place, grades, tags and question). Outputs: the same rows, in the benchmark's order,
+or an error that names the first thing which is not as it was written.
+
+* WAL mode with synchronous=FULL: what `put` returned from is on the disk. One row is one transaction.
+* The key is (input_hash, repeat): a row written twice is the same row.
+* Every row carries the SHA-256 of its content, since SQLite's pages have no checksum. Rows are read through the table
+  and never through an index, so that the two cannot disagree, and a key that comes twice is damage.
+* `MIGRATIONS` brings older files up to date, in order, in one transaction each. A newer file is refused. A reader, who
+  must not write, migrates a copy in memory.
+
+Not in the paper (arXiv:2510.07841). Grades stand beside the episode. What was asked is kept with its gold, so that a
+report can be written where the benchmark's data are not; the loop never sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ttsi.errors import RunFolderError
+from ttsi.runs import codec, faults
+from ttsi.types import Episode, Input, ToolCall
+
+COLUMNS = "input_hash, repeat, position, input_id, json, grades, tags, attempts, asked"
+DISK_ERRORS = frozenset({
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM,
+})  # fmt: skip
+"""The disk or its owner says no; the file itself is not in doubt."""
+
+Grades = Mapping[str, Mapping[str, bool]]
+"""Rule -> {"base": right?, "adapted": right?}."""
+Key = tuple[str, int]
+"""(input_hash, repeat)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and what would be right."""
+
+    input: Input
+    gold: tuple[ToolCall, ...] | None
+    """None where nobody knows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One episode with what the graders said."""
+
+    episode: Episode
+    repeat: int
+    """0 for an input's first occurrence in the benchmark, 1 for the second with the same content, ..."""
+    position: int
+    """Place in the benchmark, from 0."""
+    grades: Grades | None = None
+    """None where the input has no gold."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 1
+    """How often the input went through the loop; more than 1 where it failed and was tried again on request."""
+    asked: Asked | None = None
+    """The input and its gold, for the reader of a report; None in folders that older versions wrote."""
+
+    @property
+    def key(self) -> Key:
+        """(input_hash, repeat)."""
+        return self.episode.input_hash, self.repeat
+
+
+class Damaged(RunFolderError):
+    """What is in the database is not what was written."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        """Name the file, what is wrong, and the two ways on."""
+        super().__init__(
+            f"{path} is damaged ({what}): keep the rows that are whole and go on with --resume --repair, "
+            "or start over with --clean"
+        )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database for writing, made when missing, brought up to date when old.
+
+    Raises:
+        RunFolderError: it is damaged, newer than this ttsi, or the disk refuses.
+    """
+    with named(path):
+        db = sqlite3.connect(path, isolation_level=None, timeout=30)
+        try:
+            faults.passing("database: opened")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            migrate(db, path)
+            faults.passing("database: migrated")
+            # An index that disagrees with its table could swallow a row that is written, so writers look first.
+            [found] = db.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                raise Damaged(path, found)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def disconnect(db: sqlite3.Connection) -> None:
+    """Close it, and leave one file that can be read anywhere, from a read-only folder too."""
+    # Where a reader is still there, or the disk is full, the journal stays beside it; it is as good, only two files.
+    with suppress(sqlite3.Error):
+        db.execute("PRAGMA journal_mode=DELETE")
+    db.close()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database for reading, up to date and never written; an older one is migrated in memory.
+
+    Raises:
+        RunFolderError: it is damaged, newer than this ttsi, or cannot be opened.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with named(path), closing(sqlite3.connect(uri, uri=True, timeout=30)) as db:
+        if _version(db, path) == len(MIGRATIONS):
+            yield db
+            return
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+            db.backup(copy)
+            migrate(copy, path)
+            yield copy
+
+
+def put(db: sqlite3.Connection, row: Row, *, replace: bool = False) -> None:
+    """Write one row; one that is there already is left as it is, or replaced.
+
+    Raises:
+        ValueError: the episode holds a number that JSON cannot.
+    """
+    text, grades, tags = codec.dumps(row.episode), codec.canonical(row.grades), codec.canonical(dict(row.tags))
+    asked = None if row.asked is None else codec.dumps(row.asked)
+    content = (*row.key, row.position, row.episode.input_id, text, grades, tags, row.attempts, asked)
+    db.execute(
+        f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO episodes ({COLUMNS}, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*content, checksum(content)),
+    )
+
+
+def each(db: sqlite3.Connection, path: Path) -> Iterator[Row]:
+    """Every row in the benchmark's order, one at a time.
+
+    Raises:
+        Damaged: a row is not as it was written, or comes twice.
+    """
+    seen: set[Key] = set()
+    with named(path):
+        # Only the numbers are sorted; whole rows would be spilled to temporary files.
+        ids = [i for i, *_ in db.execute("SELECT rowid, position, repeat FROM episodes ORDER BY position, repeat")]
+        for i in ids:
+            found = db.execute(f"SELECT {COLUMNS}, checksum FROM episodes WHERE rowid = ?", (i,)).fetchone()
+            row = decoded(found)
+            if row is None:
+                whose = "a row" if found is None else f"the row of input {found[3]!r}"
+                raise Damaged(path, f"{whose} does not match its checksum")
+            if row.key in seen:
+                raise Damaged(path, f"the row of input {row.episode.input_id!r} comes twice")
+            seen.add(row.key)
+            yield row
+
+
+def decoded(found: tuple[Any, ...] | None) -> Row | None:
+    """A row from its columns and checksum, or None where they do not belong together."""
+    if found is None:
+        return None
+    *content, expected = found
+    try:
+        if checksum(tuple(content)) != expected:
+            return None
+    except TypeError:  # a damaged column may hold bytes
+        return None
+    _, repeat, position, _, text, grades, tags, attempts, asked = content
+    question = None if asked is None else codec.loads(Asked, asked)
+    return Row(codec.loads(Episode, text), repeat, position, json.loads(grades), json.loads(tags), attempts, question)
+
+
+def checksum(content: tuple[Any, ...]) -> str:
+    """SHA-256 (hex) of a row's columns."""
+    return sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of the block's changes or none of them, durable when the block is left."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # on a full disk SQLite has rolled back by itself
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one line about the file."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # Errors that Python's module raises by itself (text that is no UTF-8) carry no code.
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in DISK_ERRORS:
+            raise RunFolderError(
+                f"{path} cannot be used ({error}): what was recorded is kept; make room or rights, "
+                "then go on with --resume"
+            ) from error
+        raise Damaged(path, str(error)) from error
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """How many migrations the file has had."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return 0  # made, but killed before the first commit
+    found = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() if "meta" in tables else None
+    if found is None or not str(found[0]).isdigit():
+        raise Damaged(path, "it is no record of a run")
+    version = int(found[0])
+    if version > len(MIGRATIONS):
+        raise RunFolderError(
+            f"{path} has schema {version} and this ttsi reads up to {len(MIGRATIONS)}: use the ttsi that wrote it"
+        )
+    return version
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring a database up to date.
+
+    Raises:
+        RunFolderError: it is newer than this ttsi, or no record of a run.
+    """
+    for number in range(_version(db, path), len(MIGRATIONS)):
+        with transaction(db):
+            MIGRATIONS[number](db)
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(number + 1),))
+
+
+def _m001_episodes(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    db.execute(
+        "CREATE TABLE episodes (input_hash TEXT NOT NULL, repeat INTEGER NOT NULL, "
+        "position INTEGER NOT NULL, input_id TEXT NOT NULL, json TEXT NOT NULL, grades TEXT NOT NULL, "
+        "tags TEXT NOT NULL, checksum TEXT NOT NULL, PRIMARY KEY (input_hash, repeat))"
+    )
+
+
+def _m002_attempts_and_questions(db: sqlite3.Connection) -> None:
+    """Count attempts, and keep what was asked, both inside the row's checksum."""
+    db.execute("ALTER TABLE episodes ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1")
+    db.execute("ALTER TABLE episodes ADD COLUMN asked TEXT")
+    old = "input_hash, repeat, position, input_id, json, grades, tags"
+    asked = _asked_apart(db)
+    for (i,) in db.execute("SELECT rowid FROM episodes").fetchall():
+        *content, found = db.execute(f"SELECT {old}, checksum FROM episodes WHERE rowid = ?", (i,)).fetchone()
+        question, expected = asked.get((content[0], content[1]), (None, None))
+        whole = question is None or checksum((content[0], content[1], question)) == expected
+        # A row that was damaged before stays damaged.
+        if whole and checksum(tuple(content)) == found:
+            new = checksum((*content, 1, question))
+            db.execute("UPDATE episodes SET asked = ?, checksum = ? WHERE rowid = ?", (question, new, i))
+    db.execute("DROP TABLE IF EXISTS asked")
+
+
+def _asked_apart(db: sqlite3.Connection) -> dict[Key, tuple[str, str]]:
+    """Questions and their checksums; the last files of the first version had them in a table of their own."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone():
+        return {}
+    found = db.execute("SELECT input_hash, repeat, json, checksum FROM asked")
+    return {(key, repeat): (text, expected) for key, repeat, text, expected in found}
+
+
+MIGRATIONS = (_m001_episodes, _m002_attempts_and_questions)
+"""Applied once each, in this order; append only."""

@@ -1,0 +1,123 @@
+"""How do a run's rows get into other people's tools?
+
+Inputs: a run folder. Outputs: a file of rows in the benchmark's order.
+
+* JSONL: everything, one row a line, as `ttsi.runs.schema` describes it. Numbers that JSON has no word for are the
+  strings "nan", "inf" and "-inf".
+* CSV: one flat line per row, for spreadsheets. A value that is missing is empty, one that is not a number is `nan`.
+* Parquet: the same columns with types (extra `parquet`), and the whole row as JSON in the column `row`. What is missing
+  is null, what is not a number is NaN.
+
+The file is replaced whole, as the run's own files are. Not in the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from ttsi.errors import ConfigError, RunFolderError
+from ttsi.runs import codec
+from ttsi.runs.database import Row
+from ttsi.runs.folder import read_json, sync_folder
+from ttsi.runs.store import each_row
+
+FORMATS = ("jsonl", "csv", "parquet")
+GROUP = 1000
+"""Rows of a Parquet row group; so many are in memory at once."""
+
+COLUMNS: dict[str, type] = {
+    "position": int, "input_id": str, "input_hash": str, "repeat": int, "attempts": int, "error": str,
+    "unsure": bool, "measure": str, "value": float, "tau": float, "examples_written": int, "examples_kept": int,
+    "adaptation": str, "samples": int, "steps": int, "loss_first": float, "loss_last": float,
+    "base_text": str, "base_calls": str, "base_right": bool,
+    "adapted_text": str, "adapted_calls": str, "adapted_right": bool, "tags": str,
+    "seconds_awareness": float, "seconds_synthesis": float, "seconds_adaptation": float, "seconds_answer": float,
+}  # fmt: skip
+"""The columns of CSV and Parquet; `right` is by the rule of the run's headline."""
+
+
+def export(folder: Path, kind: str, target: Path) -> int:
+    """Write a run's rows to a file, and say how many there are.
+
+    Raises:
+        RunFolderError: there is no run, it is damaged, or the file cannot be written.
+        ConfigError: Parquet is wanted and not installed.
+    """
+    with _replaced(target) as temporary:
+        if kind == "parquet":
+            return _parquet(folder, temporary)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            return _jsonl(folder, file) if kind == "jsonl" else _csv(folder, file)
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    temporary = target.with_name(f"{target.name}.part")
+    try:
+        yield temporary
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise RunFolderError(f"{target} cannot be written ({error.strerror}): choose another --output") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _jsonl(folder: Path, file: IO[str]) -> int:
+    return sum(1 for row in each_row(folder) if file.write(codec.dumps(row) + "\n"))
+
+
+def _csv(folder: Path, file: IO[str]) -> int:
+    writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    matcher = _matcher(folder)
+    return sum(1 for row in each_row(folder) if writer.writerow(flat(row, matcher)))
+
+
+def _parquet(folder: Path, target: Path) -> int:
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError("Parquet needs pyarrow: pip install 'ttsi[parquet]', or use --format jsonl") from None
+    kinds = {int: arrow.int64(), str: arrow.string(), bool: arrow.bool_(), float: arrow.float64()}
+    schema = arrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()] + [("row", arrow.string())])
+    rows, matcher, count = each_row(folder), _matcher(folder), 0
+    with parquet.ParquetWriter(target, schema) as writer:
+        while group := list(islice(rows, GROUP)):
+            values = [{**flat(row, matcher), "row": codec.dumps(row)} for row in group]
+            writer.write_table(arrow.Table.from_pylist(values, schema=schema))
+            count += len(group)
+    return count
+
+
+def _matcher(folder: Path) -> str:
+    return str(read_json(folder / "config.json")["data"]["matcher"])
+
+
+def flat(row: Row, matcher: str) -> dict[str, Any]:
+    """A row as the columns of COLUMNS; None where there is nothing."""
+    episode = row.episode
+    aware, done, losses = episode.awareness, episode.adaptation, episode.adaptation.losses
+    grades = row.grades[matcher] if row.grades is not None else {}
+    values: list[Any] = [
+        row.position, episode.input_id, episode.input_hash, row.repeat, row.attempts, episode.error,
+        aware and aware.unsure, aware and aware.measure, aware and aware.value, aware and aware.tau,
+        len(episode.examples), sum(example.refused is None for example in episode.examples),
+        done.status, done.samples, done.steps, losses[0] if losses else None, losses[-1] if losses else None,
+        *_said(episode.base), grades.get("base"), *_said(episode.adapted), grades.get("adapted"),
+        codec.canonical(dict(row.tags)),
+        *(episode.seconds.get(stage) for stage in ("awareness", "synthesis", "adaptation", "answer")),
+    ]  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _said(answer: Any) -> Sequence[str | None]:
+    if answer is None:
+        return None, None
+    return answer.text, codec.canonical([{"name": call.name, "arguments": call.arguments} for call in answer.calls])

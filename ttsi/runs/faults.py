@@ -1,0 +1,48 @@
+"""Where may a run be killed, and how does a test do exactly that?
+
+Every moment between two steps that a crash could part is a named point of this list, after SQLite's own tests: a loop
+kills the run at the first, second, ... passage of each point until a run passes untouched, and each time resumes it.
+Inputs: a point's name. Outputs: nothing, unless a test has set `hook`; then it is called with the name and may raise,
+or kill the process. In production a passage costs one comparison.
+
+Not in the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+POINTS = (
+    "folder: locked",
+    "folder: deleted summary.json",
+    "folder: deleted run.db",
+    "config.json: half written",
+    "config.json: not yet renamed",
+    "config.json: not yet synced",
+    "config.json: synced",
+    "summary.json: half written",
+    "summary.json: not yet renamed",
+    "summary.json: not yet synced",
+    "summary.json: synced",
+    "database: opened",
+    "database: migrated",
+    "repair: copied",
+    "repair: replaced",
+    "resume: rows placed",
+    "resume: summary deleted",
+    "batch: begun",
+    "batch: answered",
+    "row: not yet committed",
+    "row: committed",
+    "run: all rows written",
+)
+"""Every point, in about the order in which a run passes them."""
+
+hook: Callable[[str], None] | None = None
+"""Set by tests only."""
+
+
+def passing(point: str) -> None:
+    """Say that the run is at this point."""
+    if hook is not None:
+        hook(point)

@@ -1,0 +1,179 @@
+"""What belongs to a run folder besides its database, and how is it written so that a crash tears nothing?
+
+Inputs: a folder, JSON values. Outputs: `config.json` and `summary.json`, replaced whole (temporary file, sync, rename,
+sync of the folder), the lock of the one writer, and the list of fields in which two configurations differ.
+
+`run.lock` is locked by the operating system, so a killed writer leaves no stale lock behind; it holds the writer's
+process id for the message to the next one. Not in the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ttsi.errors import RunFolderError
+from ttsi.runs import faults
+
+DATABASE = ("run.db", "run.db-wal", "run.db-shm")
+FILES = (*DATABASE, "config.json", "summary.json")
+PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-journal", "run.db.damaged")
+"""Files that a crash or a repair may leave; they mean nothing to a run."""
+LOCK = "run.lock"
+NOT_COMPARED = frozenset({"machine", "settings.data_dir", "data.checksum", "data.n"})
+"""Fields that may differ when a run is resumed: where it runs does not change what it is, and inputs are matched by
+their content, so that the data may have been reordered or have grown."""
+
+
+def used(folder: Path) -> bool:
+    """Is there a run in the folder, finished or not?"""
+    return any((folder / name).exists() for name in FILES)
+
+
+def check_free(folder: Path, *, resume: bool, clean: bool) -> None:
+    """May a run be written here?
+
+    Raises:
+        RunFolderError: it may not; one line saying what to do.
+    """
+    if resume and clean:
+        raise RunFolderError("--resume goes on and --clean starts over: choose one")
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file: choose another --output-dir")
+    if used(folder):
+        if not resume and not clean:
+            raise RunFolderError(f"{folder} already holds a run: go on with --resume, or start over with --clean")
+    elif folder.exists() and any(entry.name not in (LOCK, *PARTS) for entry in folder.iterdir()):
+        raise RunFolderError(f"{folder} holds other files and no run: choose an empty or new --output-dir")
+
+
+def delete_run(folder: Path) -> None:
+    """Delete a run and nothing else."""
+    # The summary goes first: while it is there the run counts as finished.
+    for name in ("summary.json", *DATABASE, "config.json", *PARTS):
+        (folder / name).unlink(missing_ok=True)
+        if name in ("summary.json", "run.db"):
+            faults.passing(f"folder: deleted {name}")
+    sync_folder(folder)
+
+
+def take_lock(folder: Path) -> IO[str]:
+    """Become the folder's only writer, for as long as the file is open.
+
+    Raises:
+        RunFolderError: another process writes here.
+    """
+    file = (folder / LOCK).open("a+", encoding="utf-8")
+    try:
+        if os.name == "posix":  # elsewhere the file is written, but keeps nobody out
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise RunFolderError(
+            f"{folder} is being written by process {owner}: wait for it, or choose another --output-dir"
+        ) from None
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """config.json or summary.json of a run folder.
+
+    Raises:
+        RunFolderError: it is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read ({error}): start over with --clean") from None
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never half of it.
+
+    Raises:
+        ValueError: it holds a number that is not finite.
+        OSError: the disk is full or read-only.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    temporary = path.with_name(f"{path.name}.part")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text[: len(text) // 2])
+        faults.passing(f"{path.name}: half written")
+        file.write(text[len(text) // 2 :])
+        file.flush()
+        os.fsync(file.fileno())
+    faults.passing(f"{path.name}: not yet renamed")
+    temporary.replace(path)
+    faults.passing(f"{path.name}: not yet synced")
+    sync_folder(path.parent)
+    faults.passing(f"{path.name}: synced")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and deletions in a folder durable."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_named(folder: Path) -> Iterator[None]:
+    """Turn what the disk says (full, read-only, not ours) into one line about the folder."""
+    try:
+        yield
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise RunFolderError(
+            f"{folder} cannot be written ({what}): make room or choose another --output-dir; "
+            "what was recorded is kept, go on with --resume"
+        ) from error
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """The dotted fields in which two configurations differ, with both values.
+
+    >>> differences({"a": {"b": 1}}, {"a": {"b": 2}})
+    ['a.b: 1 -> 2']
+    """
+    if path in NOT_COMPARED:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        inner = [(f"{path}.{key}" if path else key, key) for key in keys]
+        return [line for name, key in inner for line in differences(old.get(key), new.get(key), name)]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that the folder holds, when it is the same run.
+
+    Raises:
+        RunFolderError: it is another run; the line lists what differs.
+    """
+    old = read_json(folder / "config.json")
+    # Through JSON, so that tuples and lists compare as they are stored.
+    changed = differences(old, json.loads(json.dumps(config)))
+    if changed:
+        raise RunFolderError(
+            f"{folder} is another run, it differs in {'; '.join(changed)}: use the same settings, or --clean"
+        )
+    return old
