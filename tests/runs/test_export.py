@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from tests.runs.test_codec import EMPTY, FULL
+from tests.runs.test_store import question
 from ttsi.errors import RunFolderError
 from ttsi.runs import codec
 from ttsi.runs.export import COLUMNS, export
@@ -24,7 +25,7 @@ from ttsi.types import Adaptation
 DOCUMENT = Path(__file__).parents[2] / "docs" / "episode.schema.json"
 GRADES = {"strict": {"base": True, "adapted": False}}
 ODD = replace(FULL, input_hash="ef" * 32, adaptation=Adaptation("rejected", 1, 2, (1.0, math.nan)))
-ROWS = [Row(FULL, 0, 0, GRADES, {"kind": "a"}), Row(EMPTY, 0, 1), Row(ODD, 0, 2, GRADES, {}, 3)]
+ROWS = [Row(FULL, 0, 0, GRADES, {"kind": "a"}, asked=question(0)), Row(EMPTY, 0, 1), Row(ODD, 0, 2, GRADES, {}, 3)]
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ def test_jsonl_comes_back_equal_and_obeys_its_schema(folder: Path, tmp_path: Pat
     for line in lines:
         validator.validate(json.loads(line))
     assert '"losses":[1.0,"nan"]' in lines[2]
+    assert json.loads(lines[0])["asked"]["gold"] == [{"name": "look", "arguments": {"where": "here"}}]
 
 
 def test_control_the_schema_refuses_what_is_no_row() -> None:
@@ -59,6 +61,7 @@ def test_control_the_schema_refuses_what_is_no_row() -> None:
         lambda r: r["episode"]["awareness"].update(value="none"),
         lambda r: r["episode"]["base"]["calls"].append({"name": "f"}),
         lambda r: r["grades"]["strict"].update(base=1),
+        lambda r: r["asked"]["input"]["messages"][0].update(role="judge"),
     ):
         broken = copy.deepcopy(row)
         break_it(broken)

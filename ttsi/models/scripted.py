@@ -152,10 +152,11 @@ class DemoModel(_Scripted):
         super().__init__("scripted:demo", FORMATS["hermes"])
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """An example where the prompt asks for one, else a call; as likely as `score` finds the tool it calls."""
+        """An example where the prompt asks for one, else a call; as likely as `score` finds the tool it calls, and
+        likelier where lessons taught it."""
         texts = [self._text(request) for request in requests]
         return [
-            _generation(text, request, self._score(request.prompt, text))
+            _generation(text, request, self._score(request.prompt, text, self._lessons(request)))
             for text, request in zip(texts, requests, strict=True)
         ]
 
@@ -165,9 +166,13 @@ class DemoModel(_Scripted):
             [self._score(prompt, text) for text in texts] for prompt, texts in zip(prompts, continuations, strict=True)
         ]
 
-    def _score(self, prompt: Prompt, text: str) -> float:
+    def _score(self, prompt: Prompt, text: str, lessons: Sequence[Lesson] = ()) -> float:
         tool = _named(text if NAMED.search(text) else prompt.prefix + text, prompt.tools)
-        return -3.0 if tool is None else -6.0 + _STRENGTH * _attraction(tool, prompt, ())
+        if tool is None:
+            return -3.0
+        plain = _attraction(tool, prompt, ())
+        score = -6.0 + _STRENGTH * plain
+        return max(score, score / (1 + _attraction(tool, prompt, lessons) - plain))
 
     def _text(self, request: Request) -> str:
         prompt = request.prompt
