@@ -102,7 +102,8 @@ class AdaptationConfig:
     """Guard: reject the adapter when the last loss is above the first by this share."""
     min_surer: float | None = None
     """Guard: take the new answer only when the model is surer of it than the base of its own, by this many nats per
-    token. None takes every new answer, as the paper does."""
+    token; 0.05 keeps most of what adapting every input would break (dev/log.md). None takes every new answer, as the
+    paper does."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,6 @@ class LoopConfig:
 _CHOSEN: dict[str, Any] = {"measure": "answer_mean", "tau": -0.13}
 """The gate that toolworld-validation chose for the embedded model (dev/log.md)."""
 
-_GUARDED: dict[str, Any] = {"min_surer": 0.05}
-"""The guard that validation chose: it keeps what adapting every input would break (dev/log.md)."""
-
 _EVERY: dict[str, Any] = {**_CHOSEN, "gate": "all"}
 """The same measurements, but every input is answered a second time."""
 
@@ -170,7 +168,7 @@ _BY_TEACHER: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
 # With batches of a training file one batch's loss says nothing of another's: the guard of `sft` sees only a blow-up.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {"awareness": _CHOSEN},
-    "ttsi": {"awareness": _CHOSEN, "adaptation": _GUARDED},
+    "ttsi": {"awareness": _CHOSEN},
     "ttsi-paper": {
         "awareness": {"candidates": "names", "measure": "margin", "tau": 0.95},
         "synthesis": {"k": 1, "temperature": 0.7, "pointed": False},
@@ -181,7 +179,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "ttsi-icl": {"awareness": _CHOSEN, "adaptation": {"method": "in-context"}},
     "ttsi-both": {"awareness": _CHOSEN, "adaptation": {"method": "both"}},
-    "ttd": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER, "adaptation": _GUARDED},
+    "ttd": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER},
     "ttd-icl": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER, "adaptation": {"method": "in-context"}},
     "icl": {
         "awareness": _EVERY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,15 @@ def test_progress_is_told_after_each_batch(tmp_path: Path) -> None:
     assert told[-1].adapted_right > told[-1].base_right
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C as at a terminal; a shell starts jobs in the background with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_finishes_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = loop.improve
     before = signal.getsignal(signal.SIGINT)
@@ -187,6 +196,21 @@ def test_ctrl_c_finishes_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert start(tmp_path, rows(8))["n"] == 8
 
 
+def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> list[Episode]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return improve(*arguments)
+
+    improve = loop.improve
+    monkeypatch.setattr(loop, "improve", interrupted)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert start(tmp_path, rows(8))["n"] == 8
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_twice_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: Any) -> list[Episode]:
         os.kill(os.getpid(), signal.SIGINT)

@@ -290,7 +290,10 @@ def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], 
 
 @contextmanager
 def _stop_after_batch() -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) asks for a stop after this batch; a second one stops at once."""
+    """The first Ctrl-C (or SIGTERM) asks for a stop after this batch; a second one stops at once.
+
+    A signal that whoever started us had us ignore (a shell's job in the background) stays ignored.
+    """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
@@ -305,7 +308,8 @@ def _stop_after_batch() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield stopped
     finally:
