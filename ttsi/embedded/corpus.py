@@ -41,7 +41,7 @@ class Mix:
     reverse: float = 0.25
     """Held-out domains, in writing only, from row `reverse_from` on; 0 gives the strict model."""
     reverse_from: int = 0
-    writing: float = 0.25
+    writing: float = 0.5
     """Share of writing in the other scenes."""
     renamed: float = 0.4
     """Share of training-domain scenes whose tools' words are replaced: without it, the model takes the novelty of a
