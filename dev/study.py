@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.adaptation import adapted
+from ttsi.adaptation.guard import less_sure
 from ttsi.answer import reply
 from ttsi.awareness import aware
 from ttsi.benchmarks import Sample, load
@@ -151,9 +152,12 @@ class Study:
                 for decoding in DECODINGS:
                     answers[decoding] = reply(self.model, asked, AnswerConfig(decoding), tuned.adapters)
             for i, sample in enumerate(group):
-                after = {decoding: answers[decoding][i] for decoding in DECODINGS}
-                if tuned.adaptations[i].status in ("none", "rejected"):
-                    after = self.base[sample.input.id]
+                base, after = self.base[sample.input.id], {d: answers[d][i] for d in DECODINGS}
+                useless = tuned.adaptations[i].status in ("none", "rejected")
+                after = {
+                    d: base[d] if useless or less_sure(base[d], new, config.adaptation.min_surer) else new
+                    for d, new in after.items()
+                }
                 row = self.row(variant, sample, after, examples[i])
                 rows.append({**row, "status": tuned.adaptations[i].status, "seconds_training": seconds})
         return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -153,3 +154,32 @@ def test_a_model_that_cannot_be_loaded_is_an_error_of_one_line() -> None:
             await Supervisor(start, Limits(), COMMAND).start()
 
     asyncio.run(whole())
+
+
+def test_a_server_that_stops_while_its_worker_starts_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = []
+
+    async def endless(*_command: str, **_settings: object) -> None:
+        await asyncio.sleep(3600)
+
+    def remembered() -> tuple[socket.socket, socket.socket]:
+        pairs.append(socketpair())
+        return pairs[-1]
+
+    async def whole() -> None:
+        starting = asyncio.create_task(Supervisor(Start(model="x", device="auto", dtype="auto"), Limits()).start())
+        while not pairs:
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    async def shielded() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("ttsi.serve.supervisor.socket.socketpair", remembered)
+            patched.setattr("asyncio.create_subprocess_exec", endless)
+            await whole()
+
+    socketpair = socket.socketpair
+    asyncio.run(shielded())
+    assert [end.fileno() for pair in pairs for end in pair] == [-1, -1]

@@ -138,7 +138,8 @@ class Supervisor:
 
     async def _spawn(self) -> asyncio.StreamReader:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with contextlib.ExitStack() as unconnected, theirs:
+            unconnected.enter_context(ours)  # a server that stops meanwhile must not leave it open
             number = theirs.fileno()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -149,6 +150,7 @@ class Supervisor:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
+            unconnected.pop_all()
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
         await self._send(self._start)
         return reader
