@@ -18,7 +18,7 @@ from ttsi.serve.watched import Interrupts, Late, Left
 from ttsi.serve.worker import Served, _is_base, answer_job
 
 TOOLS = json.loads((Path(__file__).parents[2] / "examples" / "tools.json").read_text())
-REQUEST = "so, give stars to the film using hidden bird as film plus 3.5 as stars"
+REQUEST = "put down 4.5 for hidden bird"
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def _tell_awareness(awareness: Awareness, block: str) -> Iterator[str]:
     width = max((len(candidate.action) for candidate in awareness.candidates), default=0)
     for candidate in sorted(awareness.candidates, key=lambda c: -c.probability):
         bar = block * round(BAR * candidate.probability)
-        yield f"   {candidate.action:<{width}}  {candidate.probability:6.1%}  {bar}"
+        yield f"   {candidate.action:<{width}}  {candidate.probability:6.1%}  {bar}".rstrip()
     verdict = "below tau: unsure" if awareness.unsure else "not below tau: sure"
     yield f"   {awareness.measure} {awareness.value:.3f}, tau {awareness.tau:g}: {verdict}"
 
@@ -102,7 +102,7 @@ def _said(answer: Answer) -> tuple[str, str | None]:
 def _answer(answer: Answer) -> str:
     if answer.error is not None:
         return f"{one_line(answer.text)}   (not readable: {answer.error})"
-    return _calls(answer.calls) or f"no tool: {one_line(answer.text)}"
+    return _calls(answer.calls) or f'no call: "{one_line(answer.text)}"'
 
 
 def _calls(calls: Sequence[ToolCall]) -> str:
