@@ -24,6 +24,8 @@ from ttsi.serve.service import Service, Settings
 MAX_HEADER_BYTES = 64 * 2**10
 CONNECTIONS = 512
 """Most connections at once; more are answered 503 by uvicorn."""
+LINGER_SECONDS = 1.0
+"""How long a connection that came before the door was closed may take to say what it wants."""
 
 
 def is_loopback(host: str) -> bool:
@@ -72,11 +74,50 @@ class _Server(uvicorn.Server):
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(name)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door behind those who are in it: whoever is connected is answered, even if it is with a refusal.
+
+        uvicorn alone drops connections that the system has accepted for it, and those whose request it has not read.
+        """
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        unheard = [connection for listener in sockets or () for connection in _waiting(listener)]
+        for server in self.servers:
+            server.close()  # nothing may come between the last look at who waits and this
+        loop = asyncio.get_running_loop()
+        for connection in unheard:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        until = loop.time() + LINGER_SECONDS
+        while any(_silent(each) for each in state.connections) and loop.time() < until and not self.force_exit:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What uvicorn makes for a connection that it accepts itself."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
     def _signalled(self) -> None:
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
         self._service.refuse_new()
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that the system has accepted and nobody has taken."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
+
+
+def _silent(connection: object) -> bool:
+    """Whether nothing has been asked on a connection yet."""
+    return getattr(connection, "cycle", None) is None
 
 
 async def serve(settings: Settings, listener: socket.socket, ready: Callable[[str], None]) -> int:
