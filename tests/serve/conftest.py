@@ -25,6 +25,7 @@ from tests.worlds import TOOLS
 ROOT = Path(__file__).parents[2]
 UNSURE = "Do I need an umbrella in Lima"
 """A request that the demo gets wrong until it has adapted."""
+SERVE = ("-m", "ttsi", "serve")
 
 
 @dataclass
@@ -55,9 +56,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(*options: str, command: tuple[str, ...] = ("-m", "ttsi", "serve")) -> Iterator[Server]:
+def running(*options: str, command: tuple[str, ...] = SERVE, model: str = "scripted:demo") -> Iterator[Server]:
     """`ttsi serve` until the block is left."""
-    arguments = [sys.executable, *command, "--model", "scripted:demo", "--port", "0", *options]
+    arguments = [sys.executable, *command, "--model", model, "--port", "0", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     assert process.stdout is not None

@@ -101,11 +101,18 @@ class Leaky(DemoModel):
             yield done
 
 
+class Other(DemoModel):
+    """What must never be: another base in every process."""
+
+    def weights_sha256(self) -> str:
+        return f"{os.getpid():064x}"
+
+
 def find(spec: str, **_: str) -> Model:
     """As `ttsi.models.load`."""
     if spec == "scripted:none":
         raise ModelError("there is no such model")
-    return Leaky() if spec == "leaky" else Commanded()
+    return {"leaky": Leaky, "other": Other}.get(spec, Commanded)()
 
 
 if __name__ == "__main__":

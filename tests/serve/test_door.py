@@ -158,6 +158,24 @@ def test_overload_is_refused_early_and_nobody_is_dropped() -> None:
         settled(server, "ttsi_requests_inside", 0.0)
 
 
+def test_who_has_too_many_requests_is_refused_before_the_next_is_read() -> None:
+    with running("per_key=1", "adapt_seconds=600", command=FAULTY) as server, connect(server) as connection:
+        assert status(exchange(server, post(b"["))) == 400
+        connection.sendall(post(body("spin on")))
+        settled(server, "ttsi_requests_inside", 1.0)
+        assert status(exchange(server, post(b"["))) == 429
+
+
+def test_more_connections_than_there_may_be_are_refused_as_everything_is() -> None:
+    with running("connections=1", "adapt_seconds=600", command=FAULTY) as server, connect(server) as connection:
+        connection.sendall(post(body("spin on")))
+        head, _, said = b"", b"", b""
+        while b" 503 " not in head:  # until the first has come
+            head, _, said = exchange(server, request("GET", "/v1/models")).partition(b"\r\n\r\n")
+        assert b"retry-after: 1" in head and json.loads(said)["error"]["message"] == "the server is busy"
+        assert status(exchange(server, request("GET", "/health/live"))) == 200
+
+
 def test_sigterm_under_load_answers_or_refuses_everybody_and_exits_with_0() -> None:
     with running("adapt_seconds=0.4", "drain_seconds=5", command=FAULTY) as server:
         threads, heard = at_once(server, 6)

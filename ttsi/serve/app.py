@@ -127,6 +127,7 @@ def _add_chat(app: FastAPI, service: Service) -> None:
     @app.post("/v1/chat/completions", openapi_extra={"requestBody": {"content": {"application/json": body}}})
     async def chat(request: Request) -> Response:
         """Answer a conversation; what the model is unsure about, it first learns from examples it writes itself."""
+        service.check_open(request.state.tenant)
         asked = read_request(await request.body(), service.settings.limits, request.state.request_id)
         if asked.model != service.settings.name:
             raise Refusal(404, "there is no such model (see /v1/models)", "model", "model_not_found")

@@ -49,6 +49,7 @@ class Gate:
             metrics: where refusals are counted.
         """
         self._app, self._keys, self._limits, self._metrics = app, keys, limits, metrics
+        self._open = 0
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +57,11 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+            self._open += 1
+            try:
+                await self._http(scope, receive, send)
+            finally:
+                self._open -= 1
         # Anything else, a WebSocket say, is left unanswered, which the server turns into a refusal.
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +89,8 @@ class Gate:
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason, before the body is looked at."""
         headers = scope["headers"]
+        if self._open > self._limits.connections and scope["path"] not in OPEN:
+            return 503, "the server is busy"
         if len(headers) > MAX_HEADERS:
             return 431, f"there are more than {MAX_HEADERS} headers"
         host = _host(_header(scope, b"host") or "")
@@ -169,6 +176,8 @@ class _Answered:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status == 401:
             headers.append((b"www-authenticate", b'Basic realm="ttsi", charset="UTF-8"'))
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
         if status in (408, 413):
             headers.append((b"connection", b"close"))  # the rest of the body is not read
         await self({"type": "http.response.start", "status": status, "headers": headers})

@@ -22,8 +22,8 @@ from ttsi.serve.gate import LOOPBACK
 from ttsi.serve.service import Service, Settings
 
 MAX_HEADER_BYTES = 64 * 2**10
-CONNECTIONS = 512
-"""Most connections at once; more are answered 503 by uvicorn."""
+BACKLOG = 512
+"""Connections that the system keeps until they are taken."""
 LINGER_SECONDS = 1.0
 """How long a connection that came before the door was closed may take to say what it wants."""
 
@@ -142,13 +142,12 @@ async def serve(settings: Settings, listener: socket.socket, ready: Callable[[st
         server_header=False,
         proxy_headers=False,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=int(settings.limits.drain_seconds) + 7,
     )
     server = _Server(config, service)
     name, port = listener.getsockname()[:2]
-    listener.listen(CONNECTIONS)  # from here on a connection waits where it would have been refused
+    listener.listen(BACKLOG)  # from here on a connection waits where it would have been refused
     try:
         ready(f"http://{f'[{name}]' if ':' in name else name}:{port}")
         await server.serve(sockets=[listener])

@@ -55,6 +55,8 @@ class Limits:
     """Longest time in the worker; a worker that takes longer is replaced."""
     wait_seconds: float = 30.0
     """Longest expected wait for the worker; where it would be longer, a request is refused at once."""
+    connections: int = 512
+    """Most requests that are open at once, who is about to be refused included; beyond it only health answers."""
     queue: int = 64
     """Most requests that wait for the worker."""
     per_key: int = 8

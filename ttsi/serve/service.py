@@ -75,6 +75,18 @@ class Service:
         whole = f"{base.base_sha256 if base else ''}|{digest(self.settings.config)}"
         return f"ttsi-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
 
+    def check_open(self, tenant: str) -> None:
+        """Refuse whoever could not be answered now; asked before a request is read, which costs more than refusing it.
+
+        Raises:
+            Refused: not now.
+        """
+        if self.draining:
+            raise Refused(503, "the server is shutting down", 5.0)
+        if not self.supervisor.ready:
+            raise Refused(503, "the model is being loaded", 2.0)
+        self.turns.check(tenant)
+
     async def answer(self, asked: Asked, tenant: str, lowered: Lowered) -> Outcome:
         """The outcome of a request; cancelling this stops the work.
 
@@ -83,10 +95,7 @@ class Service:
             Refusal: the prompt does not fit the model.
         """
         self._check_size(asked)
-        if self.draining:
-            raise Refused(503, "the server is shutting down", 5.0)
-        if not self.supervisor.ready:
-            raise Refused(503, "the model is being loaded", 2.0)
+        self.check_open(tenant)
         await self.turns.take(tenant)
         job = self._job(asked, lowered)
         turn = self._background(self._turn(job, tenant))

@@ -91,7 +91,12 @@ class Turns:
                 if not turn.done():
                     turn.set_exception(reason)
 
-    def _admitted(self, tenant: str) -> _Key:
+    def check(self, tenant: str) -> None:
+        """Whether a request would be let in now.
+
+        Raises:
+            Refused: this key has too many requests, or the wait would be too long.
+        """
         key = self._keys.get(tenant)
         if key is not None and key.inside >= self._limits.per_key:
             raise Refused(429, "too many requests of this key at once", self._seconds * key.inside)
@@ -99,6 +104,10 @@ class Turns:
         wait = (ahead + self._busy) * self._seconds
         if self.waiting >= self._limits.queue or wait > self._limits.wait_seconds:
             raise Refused(503, "the server is busy", wait)
+
+    def _admitted(self, tenant: str) -> _Key:
+        self.check(tenant)
+        key = self._keys.get(tenant)
         if key is None:
             # Who comes back after a pause has saved nothing up.
             least = min((other.used for other in self._keys.values()), default=0.0)
