@@ -1,14 +1,18 @@
-"""Does the server keep its promises in large numbers? `python dev/serve_trials.py NAME N`, from the root of a checkout.
+"""Does the server keep its promises in large numbers? `python dev/serve_trials.py NAME N [MODEL]`, from a checkout.
 
     isolation    N answers of a victim beside 8 hostile tenants, compared with those it gets alone
     hostile      N requests made by mutating good ones: statuses, worker restarts, memory
-    kills        the worker is killed N times: seconds until the server is ready again
+    documented   N requests that schemathesis makes from the server's own OpenAPI document: the same
+    kills        N SIGKILLs of the worker while it answers: seconds until the server is ready, and the answers behind it
     disconnects  N clients that leave, streaming and plain: what is left in the server
-    sigterms     N servers stopped under load: exit codes, and who was answered or refused
+    sigterms     N servers stopped under load: exit codes, seconds, and whether everybody was answered or refused
+
+Inputs: how often, and the model where it may be another than the scripted demo. Outputs: one line per figure. Load and
+latency are `dev/serve_load.py`'s.
 
 Each trial is a function that tests run with a small N (`tests/serve/test_trials.py`), beside a control that must fail.
-The servers are real processes on free ports; their model is the scripted demo with an ear for the words "die" and
-"spin" (`tests/serve/faults.py`).
+The servers are real processes on free ports: `ttsi serve`, or where a trial has to say when something happens, the same
+with a worker that listens for the words "die" and "spin" (`tests/serve/faults.py`).
 """
 
 from __future__ import annotations
@@ -17,40 +21,43 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.serve.conftest import Server, asked, running
+from dev.serve_asking import ROOMY, Figures, limited, main, memory, questions, verdict, wait_for, workers
+from tests.serve.conftest import SERVE, Server, asked, running
 from tests.serve.test_server import FAULTY, connect, exchange, post
 from tests.worlds import REQUESTS
 from ttsi.serve.keys import add_key
 
 TENANTS = 8
-ROOMY = ("adaptations_per_minute=1e9", "adaptations_per_key=1e9", "keep_alive_seconds=0.05", "wait_seconds=1e9")
+CLIENTS = 16
 
 
-def isolation(n: int, model: str = "commanded") -> dict[str, Any]:
+def isolation(n: int, model: str = "commanded") -> Figures:
     """How many of a victim's answers change when others adapt, leave and send nonsense."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys"
         victim, *tenants = [add_key(path, f"key{number}") for number in range(TENANTS + 1)]
-        options = (*ROOMY, f"model={model}", f"keys={path}")
+        options = (*limited(ROOMY, FAULTY), f"model={model}", f"keys={path}")
+        bodies = questions("scripted:demo", n)
         with running(*options, command=FAULTY) as server:
-            alone = [_answer(server, victim, number) for number in range(n)]
+            alone = [story(server, body, victim) for body in bodies]
         with running(*options, command=FAULTY) as server:
             done = threading.Event()
             others = [threading.Thread(target=_harass, args=(server, key, done)) for key in tenants]
             for thread in others:
                 thread.start()
-            beside = [_answer(server, victim, number) for number in range(n)]
+            beside = [story(server, body, victim) for body in bodies]
             done.set()
             for thread in others:
                 thread.join()
@@ -59,17 +66,15 @@ def isolation(n: int, model: str = "commanded") -> dict[str, Any]:
     return {"answers": n, "changed": changed, "adaptations beside": adapted - sum("trained" in a for a in beside)}
 
 
-def _answer(server: Server, key: str, number: int) -> str:
-    """The victim's answer with its whole story, without ids and times."""
-    texts = list(REQUESTS)
-    data = json.dumps(asked(f"Number {number}: {texts[number % len(texts)]}", seed=number)).encode()
-    raw = exchange(server, post(data, f"Authorization: Bearer {key}", "X-TTSI-Details: on"))
-    reply = json.loads(raw.partition(b"\r\n\r\n")[2])
-    message, [story] = reply["choices"][0]["message"], reply["ttsi"]
-    story["seconds"] = sorted(story["seconds"])
+def story(server: Server, body: dict[str, Any], key: str = "none") -> str:
+    """An answer with all that is told about it, without ids and times."""
+    request = post(json.dumps(body).encode(), f"Authorization: Bearer {key}", "X-TTSI-Details: on")
+    reply = json.loads(exchange(server, request).partition(b"\r\n\r\n")[2])
+    message, [told] = reply["choices"][0]["message"], reply["ttsi"]
+    told["seconds"] = sorted(told["seconds"])
     for call in message.get("tool_calls", []):
         del call["id"]
-    return json.dumps([message, reply["choices"][0]["finish_reason"], reply["usage"], story])
+    return json.dumps([message, reply["choices"][0]["finish_reason"], reply["usage"], told])
 
 
 def _harass(server: Server, key: str, done: threading.Event) -> None:
@@ -85,18 +90,59 @@ def _harass(server: Server, key: str, done: threading.Event) -> None:
             exchange(server, request if kind == "adapt" else post(b"[" * 999, f"Authorization: Bearer {key}"))
 
 
-def hostile(n: int, seed: int = 0) -> dict[str, Any]:
+def hostile(n: int, seed: int = 0) -> Figures:
     """What mutated requests do."""
     rng = random.Random(seed)
+    with running(*limited(ROOMY)) as server:
+        return _attacked(server, (post(_mutated(rng)) for _ in range(n + 200)))
+
+
+def documented(n: int, seed: int = 0) -> Figures:
+    """What requests do that schemathesis makes from the server's OpenAPI document, by its rules and against them."""
+    import schemathesis
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import seed as seeded
+
+    with running(*limited(ROOMY)) as server:
+        document = json.loads(server.get("/openapi.json"))
+        # Otherwise nearly all would end at the first check, which is for a model's name.
+        document["components"]["schemas"]["ChatRequest"]["properties"]["model"] = {"enum": ["scripted:demo"]}
+        operation = schemathesis.openapi.from_dict(document)["/v1/chat/completions"]["POST"]
+        made: list[bytes] = []
+        for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
+            # Made apart from being sent, so that no answer decides what is asked next.
+            @seeded(seed)
+            @settings(max_examples=(n + 200) // 2, database=None, deadline=None, phases=[Phase.generate],
+                      suppress_health_check=list(HealthCheck))  # fmt: skip
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def make(case: Any) -> None:
+                body = case.body
+                made.append(post(body if isinstance(body, bytes) else json.dumps(body, default=str).encode()))
+
+            make()
+        random.Random(seed).shuffle(made)
+        return _attacked(server, iter(made))
+
+
+def _attacked(server: Server, requests: Iterator[bytes]) -> Figures:
+    """What a server says to requests, and what they leave behind in it."""
+    for _ in range(200):  # what is loaded late is loaded before memory is measured
+        exchange(server, next(requests))
+    before, worker = memory(server), workers(server)
     statuses: Counter[int] = Counter()
-    with running(*ROOMY, command=FAULTY) as server:
-        for _ in range(min(n, 200)):  # what is loaded late is loaded before memory is measured
-            exchange(server, post(_mutated(rng)))
-        before = _memory(server)
-        for _ in range(n):
-            statuses[int(exchange(server, post(_mutated(rng))).split(b" ")[1])] += 1
-        after, restarts = _memory(server), server.metric("ttsi_worker_restarts")
-    return {"statuses": dict(statuses), "restarts": restarts, "memory": round(after / before, 3)}
+    wrong: list[str] = []
+    for request in requests:
+        raw = exchange(server, request)
+        statuses[int(raw.split(b" ")[1])] += 1
+        if verdict(raw) not in ("answered", "refused"):
+            wrong.append(verdict(raw))
+    return {
+        "requests": statuses.total(),
+        "statuses": dict(sorted(statuses.items())),
+        "neither answered nor refused as OpenAI does": dict(Counter(wrong)),
+        "worker restarts": server.metric("ttsi_worker_restarts") + (workers(server) != worker),
+        "memory, end over beginning": round(memory(server) / before, 3),
+    }
 
 
 _VALUES: tuple[Any, ...] = (
@@ -114,7 +160,9 @@ def _mutated(rng: random.Random) -> bytes:
         while isinstance(node, dict | list) and node:
             place = rng.choice(list(node) if isinstance(node, dict) else range(len(node)))
             if rng.random() < 0.35 or not isinstance(node[place], dict | list) or not node[place]:
-                node[place] = json.loads(json.dumps(rng.choice(_VALUES)))  # a copy, which later mutations may fill
+                alike = [value for value in _VALUES if type(value) is type(node[place])]  # it gets further inside
+                value = rng.choice(alike if alike and rng.random() < 0.7 else _VALUES)
+                node[place] = json.loads(json.dumps(value))  # a copy, which later mutations may fill
                 break
             node = node[place]
     data = bytearray(json.dumps(request).encode())
@@ -123,64 +171,132 @@ def _mutated(rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def kills(n: int) -> dict[str, Any]:
-    """Seconds until an answer comes again after each SIGKILL of the worker, spread so that it is no crash loop."""
-    waits = []
-    with running(*ROOMY, command=FAULTY) as server:
+def kills(n: int, model: str = "scripted:demo", command: tuple[str, ...] = SERVE, patience: float = 300.0) -> Figures:
+    """Seconds until the server is ready behind each SIGKILL, spread so that they are no crash loop.
+
+    The worker is killed while four clients keep it busy. The server is ready when the next worker's base has the first
+    one's hash (`ttsi.serve.supervisor`), and then six questions must get the answers they got before.
+    """
+    rng = random.Random(0)
+    waits: list[float] = []
+    heard: Counter[str] = Counter()
+    changed = 0
+    own = (f"model={model}",) if command == FAULTY else ()
+    with running(*limited(ROOMY, command), *own, command=command, model=model) as server:
+        bodies = questions(model, 6)
+        before = [story(server, body) for body in bodies]
         for number in range(n):
             if number and number % 4 == 0:
-                _wait_for(lambda: server.metric("ttsi_ready") == 1.0, pause=61.0)
+                time.sleep(61.0)
+            [worker] = workers(server)
+            done = threading.Event()
+            busy = [threading.Thread(target=_ask_on, args=(server, body, heard, done)) for body in bodies[:4]]
+            for thread in busy:
+                thread.start()
+            time.sleep(rng.uniform(0.2, 2.0))
+            os.kill(worker, signal.SIGKILL)
             began = time.monotonic()
-            exchange(server, post(json.dumps(asked("die now")).encode()))
-            _wait_for(lambda: b" 200 " in exchange(server, post(json.dumps(asked()).encode()))[:20])
+            done.set()
+            try:
+                wait_for(lambda: server.metric("ttsi_worker_restarts") > number and _ready(server), patience)  # noqa: B023
+            except TimeoutError:
+                break
+            finally:
+                for thread in busy:
+                    thread.join()
             waits.append(time.monotonic() - began)
-        return {"kills": n, "restarts": server.metric("ttsi_worker_restarts"), "slowest seconds": round(max(waits), 1)}
+            changed += sum(story(server, body) != known for body, known in zip(bodies, before, strict=True))
+        restarts, stages = server.metric("ttsi_worker_restarts"), _stage_shares(server)
+    return {
+        "kills": n,
+        "worker restarts": restarts,
+        "ready again": len(waits),
+        "seconds until ready, median": round(sorted(waits)[len(waits) // 2], 2) if waits else None,
+        "seconds until ready, longest": round(max(waits), 2) if waits else None,
+        f"answers changed, of {len(bodies) * len(waits)}": changed,
+        "what the four clients heard": dict(heard),
+        "where a worker's time goes, and so the kills": stages,
+    }
 
 
-def disconnects(n: int) -> dict[str, Any]:
+def _ask_on(server: Server, body: dict[str, Any], heard: Counter[str], done: threading.Event) -> None:
+    while not done.is_set():
+        raw = exchange(server, post(json.dumps(body).encode()))
+        heard["lost its worker" if b"worker was lost" in raw else verdict(raw)] += 1
+
+
+def _stage_shares(server: Server) -> dict[str, float]:
+    lines = [line for line in server.get("/metrics").splitlines() if line.startswith("ttsi_stage_seconds_total{")]
+    seconds = {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
+    return {stage: round(spent / sum(seconds.values()), 2) for stage, spent in seconds.items()}
+
+
+def _ready(server: Server) -> bool:
+    return server.metric("ttsi_ready") == 1.0
+
+
+def disconnects(n: int) -> Figures:
     """What is left of clients that leave."""
-    with running(*ROOMY, "adapt_seconds=600", command=FAULTY) as server:
+    with running(*limited({**ROOMY, "adapt_seconds": 600}, FAULTY), command=FAULTY) as server:
         for number in range(n):
             with connect(server) as connection:
                 connection.sendall(post(json.dumps(asked("spin on", stream=bool(number % 2))).encode()))
-                _wait_for(lambda: server.metric("ttsi_requests_inside") == 1.0)
-            _wait_for(lambda: server.metric("ttsi_requests_inside") == 0.0)
+                wait_for(lambda: server.metric("ttsi_requests_inside") == 1.0)
+            wait_for(lambda: server.metric("ttsi_requests_inside") == 0.0)
         ok = b" 200 " in exchange(server, post(json.dumps(asked()).encode()))[:20]
         return {"disconnects": server.metric("ttsi_disconnects_total"), "next answered": ok}
 
 
-def sigterms(n: int) -> dict[str, Any]:
-    """Exit codes and statuses of servers that are stopped at any moment of their work."""
+def sigterms(n: int, model: str = "scripted:demo", stop: signal.Signals = signal.SIGTERM) -> Figures:
+    """What becomes of requests whose server is stopped at any moment; `stop` is another signal in the control."""
     codes: Counter[int] = Counter()
-    statuses: Counter[int] = Counter()
+    heard: Counter[str] = Counter()
+    slowest = 0.0
     rng = random.Random(0)
+    bodies = [{**body, "stream": bool(place % 2)} for place, body in enumerate(questions(model, CLIENTS))]
     for _ in range(n):
-        with running(*ROOMY, "adapt_seconds=0.2", "per_key=99", command=FAULTY) as server:
-            threads = [threading.Thread(target=_status, args=(server, statuses)) for _ in range(16)]
+        with running(*limited({**ROOMY, "per_key": 2 * CLIENTS}), model=model) as server:
+            threads = [threading.Thread(target=_insist, args=(server, body, heard)) for body in bodies]
             for thread in threads:
                 thread.start()
-            time.sleep(rng.random())
-            codes[server.end()] += 1
+            time.sleep(rng.uniform(0.0, 3.0))
+            began = time.monotonic()
+            server.process.send_signal(stop)
+            codes[server.process.wait(timeout=60)] += 1
+            slowest = max(slowest, time.monotonic() - began)
             for thread in threads:
                 thread.join()
-    return {"exit codes": dict(codes), "statuses (0: refused by the system)": dict(statuses)}
+    return {
+        "servers": n,
+        "exit codes": dict(codes),
+        "seconds until the end, longest": round(slowest, 2),
+        "requests": heard.total(),
+        "what they heard": dict(heard),
+    }
 
 
-def _status(server: Server, statuses: Counter[int]) -> None:
-    try:
-        raw = exchange(server, post(json.dumps(asked("spin umbrella Lima")).encode()))
-    except OSError:
-        raw = b""
-    statuses[int(raw.split(b" ")[1]) if raw else 0] += 1
+def _insist(server: Server, body: dict[str, Any], heard: Counter[str]) -> None:
+    """Ask again and again until nobody listens."""
+    while True:
+        try:
+            connection = connect(server)
+        except OSError:
+            return
+        heard[_one(connection, post(json.dumps(body).encode()))] += 1
 
 
-def _wait_for(state: Callable[[], bool], pause: float = 0.0) -> None:
-    time.sleep(pause)
-    until = time.monotonic() + 120
-    while not state():
-        if time.monotonic() > until:
-            raise TimeoutError
-        time.sleep(0.01)
+def _one(connection: socket.socket, request: bytes) -> str:
+    raw = b""
+    with connection:
+        try:
+            connection.sendall(request)
+            while part := connection.recv(65536):
+                raw += part
+        except TimeoutError:
+            return "hangs"
+        except OSError:
+            return "cut" if raw else "connection reset"
+    return verdict(raw)
 
 
 def _metric(server: Server, key: str, name: str) -> float:
@@ -189,29 +305,5 @@ def _metric(server: Server, key: str, name: str) -> float:
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
 
 
-def _memory(server: Server) -> float:
-    """Resident bytes of the server and its worker."""
-    pids = [server.process.pid]
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and f"PPid:\t{server.process.pid}\n" in _read(entry / "status"):
-            pids.append(int(entry.name))
-    pages = sum(int(_read(Path(f"/proc/{pid}/statm")).split()[1]) for pid in pids)
-    return float(pages * os.sysconf("SC_PAGE_SIZE"))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-TRIALS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "isolation": isolation, "hostile": hostile, "kills": kills, "disconnects": disconnects, "sigterms": sigterms,
-}  # fmt: skip
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if len(sys.argv) != 3 or sys.argv[1] not in TRIALS:
-        sys.exit(__doc__)
-    print(json.dumps(TRIALS[sys.argv[1]](int(sys.argv[2]))))
+    main([isolation, hostile, documented, kills, disconnects, sigterms], sys.argv[1:], __doc__)
