@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.places import DATA, needs
-from ttsi.benchmarks import BENCHMARKS, fetch, places, pools
+from ttsi.benchmarks import BENCHMARK_GLOSS, BENCHMARKS, fetch, places, pools
 from ttsi.benchmarks import sources as registry
 from ttsi.benchmarks.sources import EXPECTED, Count, Source, counts, faults, present, source, sources
 from ttsi.errors import ConfigError, DataError
@@ -185,8 +186,19 @@ def test_every_source_is_pinned() -> None:
 def test_what_is_counted_exists() -> None:
     assert set(EXPECTED) <= set(sources())
     names = {name for counted in EXPECTED.values() for name in counted}
-    assert {name for name in names if not name.startswith("pool:")} <= set(BENCHMARKS)
+    # Every benchmark and pool is counted, except the two that ship.
+    assert {name.partition(":")[0] for name in names} - {"pool"} == set(BENCHMARKS) - {
+        "toolworld",
+        "toolworld-validation",
+    }
     assert {name.removeprefix("pool:") for name in names if name.startswith("pool:")} <= set(pools.POOLS)
+
+
+def test_everybody_is_told_how_to_get_what_does_not_ship() -> None:
+    for name in {name.partition(":")[0] for counted in EXPECTED.values() for name in counted} - {"pool"}:
+        verb, wanted = re.search(r"; ttsi data (get|import) ([\w-]+)", BENCHMARK_GLOSS[name]).groups()  # type: ignore[union-attr]
+        assert name in {counted.partition(":")[0] for counted in EXPECTED[wanted]}
+        assert (verb == "get") == (source(wanted).path is not None)  # the others cannot be downloaded
 
 
 @needs("bfcl")
@@ -198,5 +210,11 @@ def test_the_data_here_are_the_pinned_ones() -> None:
 @needs("seal-tools")
 def test_rows_are_counted() -> None:
     assert counts(DATA, source("seal-tools"))["seal-tools-in"] == (Count(700, 2), Count(700, 2))
-    for name in ("api-bank", "toolrl-sft400", "hammer-eval"):
-        assert all(found == expected for found, expected in counts(DATA, source(name)).values())
+    for name in EXPECTED.keys() - {"bfcl"}:
+        assert all(found == expected for found, expected in counts(DATA, source(name)).values()), name
+
+
+@needs("nexusraven")
+def test_control_another_count_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXPECTED, "nexusraven", {"nexusraven": Count(318)})
+    assert counts(DATA, source("nexusraven"))["nexusraven"] == (Count(318, 1), Count(318))

@@ -79,18 +79,18 @@ BENCHMARKS: dict[str, str] = {
 BENCHMARK_GLOSS = {
     "toolworld": "640 frozen inputs with tools the embedded model was never trained on; ships with the package",
     "toolworld-validation": "400 inputs made the same way, for choosing settings; ships with the package",
-    "sealtool": "Seal-Tools, the 294 single-call test rows (Hammer's cut); needs --data DIR",
-    "sealtool-dev": "Seal-Tools, the 200 single-call dev rows, for choosing settings; needs --data DIR",
-    "seal-tools-in": "Seal-Tools, all 700 test rows of known domains, one to six calls; needs --data DIR",
-    "seal-tools-out": "Seal-Tools, all 654 test rows of new domains; needs --data DIR",
-    "seal-tools-dev": "Seal-Tools, all 700 dev rows, for choosing settings; needs --data DIR",
-    "bfcl": "BFCL V4, 3,641 single-turn rows (--split live, parallel, irrelevance, ... for parts); needs --data DIR",
-    "nexusraven": "NexusRaven, 318 calls of 65 functions, defaults filled in; non-commercial data; needs --data DIR",
-    "apibank-l1": "API-Bank level 1, 399 turns of dialogues (--split toolrl or hammer: their cuts); needs --data DIR",
-    "apibank-l2": "API-Bank level 2, 135 turns that may search tools (--split toolrl or hammer); needs --data DIR",
-    "apibank-l3": "API-Bank level 3, 245 steps of plans (--split toolrl: 131); needs --data DIR",
-    "toolalpaca": "ToolAlpaca, 114 questions about 11 real APIs, keys ignored; needs --data DIR",
-    "toolalpaca-simulated": "ToolAlpaca, 100 questions about 10 simulated APIs; needs --data DIR",
+    "sealtool": "Seal-Tools, 294 single-call test rows (Hammer's cut); ttsi data get hammer-eval",
+    "sealtool-dev": "Seal-Tools, 200 single-call dev rows, for choosing settings; ttsi data get seal-tools",
+    "seal-tools-in": "Seal-Tools, 700 test rows of known domains, one to six calls; ttsi data get seal-tools",
+    "seal-tools-out": "Seal-Tools, 654 test rows of new domains; ttsi data get seal-tools",
+    "seal-tools-dev": "Seal-Tools, 700 dev rows, for choosing settings; ttsi data get seal-tools",
+    "bfcl": "BFCL V4, 3,641 single-turn rows (--split live, parallel, ... for parts); ttsi data get bfcl",
+    "nexusraven": "NexusRaven, 318 calls of 65 functions; non-commercial; ttsi data import nexusraven DIR",
+    "apibank-l1": "API-Bank level 1, 399 turns of dialogues (--split toolrl, hammer); ttsi data get api-bank",
+    "apibank-l2": "API-Bank level 2, 135 turns that may search tools (--split toolrl, hammer); ttsi data get api-bank",
+    "apibank-l3": "API-Bank level 3, 245 steps of plans (--split toolrl: 131); ttsi data get api-bank",
+    "toolalpaca": "ToolAlpaca, 114 questions about 11 real APIs, keys ignored; ttsi data get toolalpaca",
+    "toolalpaca-simulated": "ToolAlpaca, 100 questions about 10 simulated APIs; ttsi data get toolalpaca",
     "FILE.jsonl": "your own inputs, graded where a line has gold",
 }
 """One line per benchmark, for `ttsi ls benchmarks`."""
@@ -114,9 +114,17 @@ def load(name_or_path: str, data_dir: Path | None = None, split: str = "test") -
         return jsonl.load(Path(name_or_path))
     from ttsi.benchmarks import places
 
-    if name_or_path not in BENCHMARKS:
-        hint = unknown_name("benchmark", name_or_path, BENCHMARKS)
-        raise ConfigError(f"{hint} (or give the path of a .jsonl file)")
-    module, _, function = BENCHMARKS[name_or_path].partition(":")
-    loader: Callable[[Path | None, str], Benchmark] = getattr(import_module(module), function)
-    return loader(places.cache() if data_dir is None else data_dir, split)
+    return loader("benchmark", name_or_path, BENCHMARKS)(places.cache() if data_dir is None else data_dir, split)
+
+
+def loader(what: str, name: str, table: Mapping[str, str]) -> Callable[..., Benchmark]:
+    """The function that a table of "module:function" has under a name.
+
+    Raises:
+        ConfigError: the table has no such name.
+    """
+    if name not in table:
+        raise ConfigError(f"{unknown_name(what, name, table)} (or give the path of a .jsonl file)")
+    module, _, function = table[name].partition(":")
+    found: Callable[..., Benchmark] = getattr(import_module(module), function)
+    return found

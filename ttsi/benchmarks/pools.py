@@ -17,12 +17,11 @@ The paper (arXiv:2510.07841) compares with fine-tuning on 13k rows of Seal-Tools
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 
-from ttsi.benchmarks import Benchmark, Sample, jsonl, places
-from ttsi.errors import ConfigError, DataError, unknown_name
+from ttsi.benchmarks import Benchmark, Sample, jsonl, loader, places
+from ttsi.errors import DataError
 
 POOLS: dict[str, str] = {
     "seal-tools-dev": "ttsi.benchmarks.sealtools:load_all_dev",
@@ -71,12 +70,7 @@ def load(name_or_path: str, data_dir: Path | None = None, test: Benchmark | None
 def _read(name_or_path: str, data_dir: Path | None) -> Benchmark:
     if name_or_path.endswith((".jsonl", ".jsonl.gz")):
         return jsonl.load(Path(name_or_path))
-    if name_or_path not in POOLS:
-        hint = unknown_name("training pool", name_or_path, POOLS)
-        raise ConfigError(f"{hint} (or give the path of a .jsonl file)")
-    module, _, function = POOLS[name_or_path].partition(":")
-    loader: Callable[[Path | None], Benchmark] = getattr(import_module(module), function)
-    return loader(places.cache() if data_dir is None else data_dir)
+    return loader("training pool", name_or_path, POOLS)(places.cache() if data_dir is None else data_dir)
 
 
 def overlap(pool: Benchmark, test: Benchmark) -> tuple[str, ...]:

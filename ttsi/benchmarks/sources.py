@@ -68,11 +68,27 @@ EXPECTED: dict[str, dict[str, Count]] = {
         "seal-tools-dev": Count(700, 3),
         "sealtool-dev": Count(200),
     },
-    "hammer-eval": {"sealtool": Count(294)},
-    "api-bank": {"pool:api-bank-l3": Count(907, 2)},
+    "hammer-eval": {
+        "sealtool": Count(294),
+        "apibank-l1:hammer": Count(399, 8),
+        "apibank-l2:hammer": Count(127, 6),
+    },
+    "api-bank": {
+        "apibank-l1": Count(399, 8),
+        "apibank-l2": Count(135, 14),
+        "apibank-l3": Count(245),
+        "pool:api-bank-l3": Count(907, 2),
+    },
+    "api-bank-toolrl": {
+        "apibank-l1:toolrl": Count(399, 13),
+        "apibank-l2:toolrl": Count(67, 6),
+        "apibank-l3:toolrl": Count(131),
+    },
+    "toolalpaca": {"toolalpaca": Count(114, 6), "toolalpaca-simulated": Count(100, 34)},
+    "nexusraven": {"nexusraven": Count(318, 1)},
     "toolrl-sft400": {"pool:toolrl-400": Count(400, 1)},
 }
-"""Source -> the benchmarks and training pools ("pool:NAME") that are read from it, and their counts."""
+"""Source -> what is read from it, and its counts: benchmarks (NAME or NAME:SPLIT) and training pools (pool:NAME)."""
 
 
 @lru_cache(maxsize=1)
@@ -132,4 +148,5 @@ def _load(name: str, data_dir: Path) -> Benchmark:
 
     if name.startswith("pool:"):
         return pools.load(name.removeprefix("pool:"), data_dir)
-    return load(name, data_dir)
+    benchmark, _, split = name.partition(":")
+    return load(benchmark, data_dir, split or "test")
