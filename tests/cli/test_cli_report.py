@@ -34,6 +34,24 @@ def test_a_report_is_one_file_with_the_questions_in_it(ran: Any, tmp_path: Path)
     assert {"A-sureness.svg", "A-sureness.png", "samples.png"} <= {p.name for p in (tmp_path / "pictures").iterdir()}
 
 
+def test_an_output_in_markdown_is_tables_and_a_folder_of_runs_is_its_runs(ran: Any, tmp_path: Path) -> None:
+    for name, more in (("all", ("--awareness.gate", "all")), ("base", ("--method", "base")), ("ttsi", ())):
+        assert ran(*RUN, f"many/{name}", *more).code == 0
+    said = ran("report", "many", "b", "--output", "out/results.md")
+    assert (said.code, said.out) == (0, "out/results.md\n"), said.err
+    text = (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+    summaries = {name: json.loads(Path(f"{name}/summary.json").read_text()) for name in ("many/ttsi", "b", "many/all")}
+    gains = {name: one["gain"]["points"] for name, one in summaries.items()}
+    # Two seeds: the mean of their gains; one seed: its gain, with the interval of its summary.
+    assert f"| ttsi | 8 | 2 | {summaries['b']['base']['score']:.1f} % |" in text
+    mean = (gains["many/ttsi"] + gains["b"]) / 2
+    assert mean > 0, "the demo gains something, or this test shows nothing"
+    assert f"| {mean:+.1f} [" in text
+    assert f"| all | 1 | 100.0 % | {gains['many/all']:+.1f} [" in text
+    assert ran("report", "many", "--output", "out/other.md").code == 0
+    assert "| ttsi | 8 | 1 |" in (tmp_path / "out" / "other.md").read_text(encoding="utf-8"), "control: without b"
+
+
 def test_a_report_of_an_unfinished_run_says_so(ran: Any, tmp_path: Path) -> None:
     import sqlite3
     from contextlib import closing
@@ -75,6 +93,9 @@ def test_a_longer_list_says_how_to_see_it(ran: Any) -> None:
         (("report", "nothing"), "nothing holds no run"),
         (("report", "a", "a"), "a is named twice"),
         (("report", "a", "--output", "a/run.db/x.html"), "cannot be written"),
+        (("report", "a", "--output", "a/run.db/x.md"), "cannot be written"),
+        (("report", "a", "a", "--output", "x.md"), "a is named twice"),
+        (("report", "a", "--output", "x.md", "--plots", "y"), "has no pictures"),
         (("compare", "a", "free"), "a and free are decoded differently"),
         (("compare", "a", "other"), "a and other answered different data"),
         (("compare", "a", "./a"), "is named twice"),

@@ -1,13 +1,15 @@
-"""`ttsi report`: runs as one page that opens anywhere.
+"""`ttsi report`: runs as one page that opens anywhere, or as Markdown tables.
 
-Inputs: run folders. Outputs: a self-contained HTML file, and with `--plots` its pictures as .svg and .png files. Needs
-the extra `report` (Jinja2, matplotlib); reads no model and no network.
+Inputs: run folders. Outputs: a self-contained HTML file, and with `--plots` its pictures as .svg and .png files, which
+needs the extra `report` (Jinja2, matplotlib); or tables, where the output ends in .md. Reads no model and no network.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,33 +27,56 @@ def report(
     output: Path = Path("report.html"),
     plots: Path | None = None,
 ) -> int:
-    """Write what happened in one or more runs as one HTML page.
+    """Write what happened in one or more runs as one HTML page, or as Markdown tables.
 
     Runs that differ in nothing but the seed are pooled; the others stand side by side.
 
     Args:
-        runs: run folders.
-        output: the page to write.
+        runs: run folders, or folders of them (a sweep's).
+        output: the page to write; a name that ends in .md makes tables for a README.
         plots: a folder for the pictures as .svg and .png files.
     """
+    folders = distinct([folder for given in runs for folder in unfolded(given)])
+    if output.suffix == ".md":
+        from ttsi.reports import markdown
+
+        if plots is not None:
+            raise ConfigError(f"{output} has no pictures: leave --plots out, or write a page, like report.html")
+        with named(output):
+            write_whole(output, markdown.page([read_run(folder) for folder in folders], __version__))
+        print(output)
+        return 0
     try:
         from ttsi.reports import plots as drawing
         from ttsi.reports.page import page
     except ModuleNotFoundError as error:
         raise ConfigError(f"a report needs {error.name}: pip install 'ttsi[report]'") from None
 
-    found = [read_run(folder) for folder in distinct(runs)]
+    found = [read_run(folder) for folder in folders]
     html, pictures = page(found, __version__)
-    try:
+    with named(output):
         write_whole(output, html)
         for picture in pictures if plots is not None else ():
             drawing.save(picture.figure, plots or Path(), picture.name)
+    print(output)
+    return 0
+
+
+def unfolded(folder: Path) -> list[Path]:
+    """The folder, or where it is no run itself the runs in it."""
+    inside = sorted(path.parent for path in folder.glob("*/run.db"))
+    return [folder] if (folder / "run.db").exists() or not inside else inside
+
+
+@contextmanager
+def named(output: Path) -> Iterator[None]:
+    """Say in one line which file could not be written."""
+    try:
+        yield
     except OSError as error:
         raise DataError(
             f"{error.filename or output} cannot be written ({error.strerror}): choose another place"
         ) from None
-    print(output)
-    return 0
 
 
 def distinct(folders: list[Path]) -> list[Path]:

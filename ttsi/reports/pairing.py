@@ -70,6 +70,11 @@ def final_side(run: Run) -> Side:
     return "adapted" if run.config["settings"]["loop"]["adapt"] else "base"
 
 
+def final(group: Group) -> dict[Key, float]:
+    """Each graded input's share of seeds in which the answer given in the end was right."""
+    return outcomes(group, final_side(group.runs[0]))
+
+
 def compare(first: Run, second: Run) -> Comparison:
     """Two runs over the same data and with the same decoding.
 

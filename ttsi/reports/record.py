@@ -163,11 +163,17 @@ def right(row: Row, side: Side, matcher: str) -> bool | None:
     return None if row.grades is None else row.grades[matcher][side]
 
 
-def outcomes(group: Group, side: Side) -> dict[Key, float]:
-    """Each graded input's share of seeds in which the answer was right."""
+def outcomes(group: Group, side: Side, rule: str | None = None) -> dict[Key, float]:
+    """Each graded input's share of seeds in which the answer was right.
+
+    Args:
+        group: the runs.
+        side: which answer.
+        rule: the headline's, or another one; inputs that it says nothing about are left out.
+    """
     found: dict[Key, list[bool]] = {}
     for row in group.rows:
-        verdict = right(row, side, group.matcher)
+        verdict = right(row, side, group.matcher) if rule is None else (row.grades or {}).get(rule, {}).get(side)
         if verdict is not None:
             found.setdefault(row.key, []).append(verdict)
     return {key: sum(verdicts) / len(verdicts) for key, verdicts in found.items()}

@@ -94,13 +94,13 @@ def versus(found: Sequence[Group]) -> Table | None:
             (
                 other
                 for other in found[:place]
-                if pairing.unlike(other.runs[0], group.runs[0]) is None and _final(other)
+                if pairing.unlike(other.runs[0], group.runs[0]) is None and pairing.final(other)
             ),
             None,
         )
-        mine = _final(group)
-        if first is not None and _final(first).keys() & mine.keys():
-            gap = pairing.difference(_final(first), mine)
+        mine = pairing.final(group)
+        if first is not None and pairing.final(first).keys() & mine.keys():
+            gap = pairing.difference(pairing.final(first), mine)
             rows.append(
                 (
                     f"{group.letter} against {first.letter}",
@@ -111,10 +111,6 @@ def versus(found: Sequence[Group]) -> Table | None:
                 )
             )
     return Table(("", "shared inputs", "first", "second", "difference, points"), tuple(rows)) if rows else None
-
-
-def _final(group: Group) -> dict[Key, float]:
-    return outcomes(group, pairing.final_side(group.runs[0]))
 
 
 def outcome(group: Group) -> Table | None:

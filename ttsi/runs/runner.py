@@ -18,11 +18,13 @@ import logging
 import os
 import platform
 import signal
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -117,6 +119,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
             "python": platform.python_version(),
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
+            "commit": _commit(),
             "source": benchmark.source,
         },
     }
@@ -314,6 +317,23 @@ def _stop_after_batch() -> Iterator[threading.Event]:
         yield stopped
     finally:
         restore()
+
+
+@cache
+def _commit() -> str | None:
+    """The commit of the code that runs, "-dirty" where files differ from it; None where this is no checkout of ours."""
+    here = Path(__file__)
+    try:
+        # An installed copy may lie inside somebody else's checkout, which does not track it.
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,234 @@
+"""The tables of the Markdown page, number by number, on runs whose every row is known; and that texts stay texts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reports.records import config, row, run
+from ttsi.cli import build
+from ttsi.cli.sweep import read_sweep
+from ttsi.config import PRESETS, preset
+from ttsi.errors import ConfigError
+from ttsi.reports import choices, experiments, stats
+from ttsi.reports.command import changed, command
+from ttsi.reports.experiments import Finding
+from ttsi.reports.markdown import page
+from ttsi.reports.record import Run, groups
+from ttsi.reports.words import MINUS
+from ttsi.runs.runner import RunConfig, settings_of
+
+RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yaml"))
+
+
+def settings(method: str = "ttsi", seed: int = 0, train: int | None = None, **knobs: Any) -> dict[str, Any]:
+    """As `config`, with the method's own settings and `stage__knob` changed."""
+    made = config(method, seed)
+    loop = asdict(preset(method)) | {"seed": seed}
+    for name, value in knobs.items():
+        stage, _, knob = name.partition("__")
+        loop[stage] |= {knob: value}
+    made["settings"] |= {"loop": loop, "writer": None, "train": train and "pool", "train_limit": train}
+    made["train"] = train and {"name": "pool", "checksum": "c", "n": train}
+    made["machine"] |= {"commit": "abc123", "cpus": 2, "python": "3.11"}
+    return made
+
+
+# The first is right, the others wrong; who is less sure stands later. answer_mean decides and is in `measures`.
+def outcome(*adapted: bool, name: str = "r", **more: Any) -> Run:
+    made = settings(**more)
+    measure = made["settings"]["loop"]["awareness"]["measure"]
+    rows = [row(i, i == 0, new, 0.5) for i, new in enumerate(adapted)]
+    for i, one in enumerate(rows):
+        assert one.episode.awareness is not None
+        one.episode.awareness.measures[measure] = -float(i)  # type: ignore[index]
+    return run(rows, name, made)
+
+
+def cells(finding: Finding) -> dict[str, dict[str, str]]:
+    assert finding.table is not None, finding.missing
+    return {line[0]: dict(zip(finding.table.head[1:], line[1:], strict=True)) for line in finding.table.rows}
+
+
+USUAL = outcome(True, False, True, True, name="usual")
+ALL = outcome(False, True, True, True, name="all", awareness__gate="all")
+BASE = outcome(True, False, False, False, name="base", method="base")
+
+
+def test_methods_by_hand() -> None:
+    found = cells(experiments.methods(groups([USUAL, ALL, BASE])))
+    assert list(found) == ["base", "ttsi"], "the gate has a table of its own"
+    assert found["ttsi"]["base"] == "25.0\xa0%"
+    assert found["ttsi"]["in the end"].startswith("75.0\xa0%\n")
+    assert found["ttsi"]["gain, points"].startswith("+50.0\n")
+    assert found["ttsi"]["fixed / broken, all seeds"] == "2 / 0"
+    assert found["base"]["against ttsi, points"].startswith(f"{MINUS}50.0\n")
+    interval = stats.paired_bootstrap([1, 0, 0, 0], [1, 0, 1, 1])
+    assert found["ttsi"]["gain, points"].endswith(f"+{100 * interval.high:.1f}")
+
+
+def test_seeds_are_averaged_by_input_and_a_repeated_run_is_refused() -> None:
+    other = outcome(True, False, False, False, name="other", seed=1)
+    found = cells(experiments.methods(groups([USUAL, other])))
+    assert found["ttsi"]["seeds"] == "2"
+    assert found["ttsi"]["in the end"].startswith("50.0\xa0%\n")
+    with pytest.raises(ConfigError, match="usual and again are the same run with the same seed"):
+        page([USUAL, outcome(True, False, True, True, name="again")], "0")
+    page([USUAL, other], "0")  # control
+
+
+def test_gates_by_hand() -> None:
+    found = cells(choices.gates(groups([ALL, USUAL])))
+    assert list(found) == ["unsure", "all"]
+    # All: 3 of 4 in the end against 1 of 4, +50 as well, but one right answer broken.
+    assert found["unsure"]["share of all's gain"] == "100.0\xa0%"
+    assert found["unsure"]["against all, points"].startswith("0.0\n")
+    harmful = outcome(False, False, False, True, name="h", awareness__gate="all")
+    assert cells(choices.gates(groups([harmful, USUAL])))["unsure"]["share of all's gain"] == "-", "no gain, no share"
+
+
+def test_the_curve_of_tau_by_hand() -> None:
+    table = choices.thresholds(groups([ALL])).table
+    assert table is not None and len(table.rows) == 10
+    # The least sure are 3, 2, 1, 0; adapting them fixes, fixes, fixes and breaks.
+    ends = {line[1]: (line[2], line[3].partition("\n")[0], line[4]) for line in table.rows}
+    assert ends["50.0\xa0%"] == ("75.0\xa0%", "+50.0", "+25.0")
+    assert ends["75.0\xa0%"] == ("100.0\xa0%", "+75.0", "+37.5")
+    assert ends["100.0\xa0%"] == ("75.0\xa0%", "+50.0", "+50.0")
+    assert table.rows[-1][0].endswith("inf")
+    missing = choices.thresholds(groups([USUAL]))
+    assert missing.table is None and "--awareness.gate=all" in missing.missing
+
+
+def test_checks_and_training_data_by_hand() -> None:
+    loose = outcome(True, False, False, True, name="loose", synthesis__grounded=False)
+    found = cells(choices.checks(groups([loose, USUAL])))
+    assert list(found) == ["ttsi", "ttsi, grounded False"]
+    assert found["ttsi, grounded False"]["against ttsi, points"].startswith(f"{MINUS}25.0\n")
+    few = outcome(True, True, False, False, name="few", method="sft", train=8)
+    learned = cells(experiments.samples(groups([few, USUAL])))
+    assert list(learned) == ["sft, 8 rows of pool", "ttsi"]
+    assert learned["sft, 8 rows of pool"]["in the end"].startswith("50.0\xa0%\n")
+    assert "sft, 8 rows of pool" not in cells(experiments.methods(groups([few, USUAL])))
+
+
+def test_nothing_is_compared_across_models_or_decodings() -> None:
+    free = outcome(True, False, False, False, name="free", answer__decoding="free", method="base")
+    assert cells(experiments.methods(groups([USUAL, free])))["base, free"]["against ttsi, points"] == "-"
+    other = outcome(True, False, False, False, name="other", method="base")
+    other.config["model"] = {"weights_sha256": "other"}  # type: ignore[index]
+    assert len(experiments.same_inputs(groups([USUAL, other]))) == 2
+    assert len(experiments.same_inputs(groups([USUAL, BASE]))) == 1  # control
+
+
+def test_benchmarks_show_every_rule_and_failures() -> None:
+    text = page([USUAL], "0")
+    assert "| b, m | strict (headline) | 4 | 25.0 % [" in text
+    failed = replace(row(3, False), episode=replace(row(3).episode, base=None, adapted=None, error="prompt: too long"))
+    assert "| b, m | 4 | 1 | 1 | 1 | " in page([run([*USUAL.rows[:3], failed], "f", settings())], "0")
+    assert "| b, m | 4 | 1 | 0 | 0 | " in text  # control
+    assert "## b, 4 inputs" not in text, "one setting says nothing about choices"
+    assert "## b, 4 inputs, m" in page([USUAL, BASE], "0")
+
+
+def test_commands_commit_and_machine_are_there_and_places_are_not() -> None:
+    text = page([USUAL, ALL], "0")
+    assert "ttsi run --benchmark b --model m --data DIR --awareness.gate=all  # seed 0" in text
+    assert "commit abc123; 2 CPU cores, Python 3.11" in text
+    assert "/secret" not in text
+    assert "/secret" in str(USUAL.config)  # control
+
+
+@pytest.mark.parametrize(
+    "text", ["a|b", "<script>alert(1)</script>", "[x](http://x)", "`", "| x |\n\n# no", "```\n# no"]
+)
+def test_hostile_text_is_text(text: str) -> None:
+    def shape(page: str) -> list[str]:
+        """What begins a heading, a row or a block, and how many cells it has; code blocks as they are fenced."""
+        bare = re.sub(r"\\.", "", page)
+        return [re.sub(r"[^|#`<>]|\w", "", line) for line in bare.splitlines()]
+
+    def made(name: str) -> str:
+        one, other = settings(), settings("base")
+        for settled in (one, other):
+            settled["settings"]["model"] = name
+            settled["data"]["benchmark"] = name
+        rows = [row(i) for i in range(2)]
+        text = page([run(rows, "a", one), run(rows, "b", other)], "0")
+        # Between fences nothing is markup: only that they are closed as they were opened.
+        parts = re.split(r"^```(?:sh)?$", text, flags=re.MULTILINE)
+        assert all("```" not in part for part in parts[1::2])
+        return "".join(parts[::2])
+
+    assert shape(made(text)) == shape(made("harmless"))
+    assert shape(made("harmless").replace("harmless", "a|b", 3)) != shape(made("harmless"))  # control
+
+
+KNOBS = [
+    (),
+    ("--method", "ttsi-paper", "--seed", "3"),
+    ("--decoding", "free", "--tau", "inf"),
+    ("--awareness.tau=-0.2", "--synthesis.no-grounded", "--synthesis.round-trip", "--adaptation.min-surer", "0.02"),
+    ("--method", "sft", "--train-data", "toolworld-validation", "--train-limit", "8", "--limit", "4"),
+    ("--method", "ttd", "--teacher", "scripted:demo", "--batch-size", "4", "--split", "validation"),
+]
+
+
+def read(*words: str) -> dict[str, Any]:
+    """What a command line means, as config.json holds it."""
+    _, bound, _ = build().parse_args(["run", *words], exit_on_error=False, print_error=False)
+    given = bound.arguments
+    knobs = given["knobs"]
+    made = RunConfig(
+        given.get("benchmark", "toolworld"), given.get("model", "embedded"), knobs.method, knobs.teacher, knobs.loop(),
+        limit=given.get("limit"), batch_size=given.get("batch_size", 16), split=given.get("split", "test"),
+        train=knobs.train_data, train_limit=knobs.train_limit,
+    )  # fmt: skip
+    return settings_of(made)
+
+
+@pytest.mark.parametrize(
+    "words", [*KNOBS, *(("--method", name) for name in PRESETS if name not in ("icl", "sft"))], ids=" ".join
+)
+def test_the_command_of_a_run_means_that_run(words: tuple[str, ...]) -> None:
+    if words in (("--method", "ttd"), ("--method", "ttd-icl")):
+        words = (*words, "--teacher", "scripted:demo")
+    meant = read(*words)
+    again = read(*command({"settings": meant}).split()[2:], "--seed", str(meant["loop"]["seed"]))
+    assert again == meant
+
+
+def test_control_a_command_that_leaves_a_knob_out_is_seen() -> None:
+    meant = read("--synthesis.no-grounded")
+    assert changed({"settings": meant}) == {"synthesis.grounded": False}
+    assert read(*command({"settings": meant}).replace("--synthesis.no-grounded", "").split()[2:]) != meant
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_every_point_behind_the_results_is_a_run(path: Path) -> None:
+    found, _ = read_sweep(path)
+    assert found
+    for point in found:
+        meant = read(*point.flags())
+        assert read(*command({"settings": meant}).split()[2:], "--seed", str(meant["loop"]["seed"])) == meant
+
+
+def test_no_run_stands_in_two_of_the_files() -> None:
+    # Seeds and settings of all points: a page of all sweeps must not count one run twice.
+    every = [str(read(*point.flags())) for path in RESULTS for point in read_sweep(path)[0]]
+    assert len(every) == len(set(every))
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    from ttsi.runs.runner import _commit
+
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("this is no git checkout")
+    assert (_commit() or "").removesuffix("-dirty") == done.stdout.strip()

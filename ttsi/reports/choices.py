@@ -1,0 +1,152 @@
+"""Which inputs should be adapted, below which tau, and which written examples are good enough to learn from?
+
+Inputs: groups of runs over the same inputs (seeds pooled). Outputs: a `Finding` each for gates, thresholds and checks,
+read off runs of the reference method that differ from its preset in nothing else.
+
+The paper (arXiv:2510.07841) has gates in its Figure 4 and thresholds in its Table 2, without intervals. One run that
+adapts every input holds the score at every tau, since no input's adapter touches another input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ttsi.reports import pairing
+from ttsi.reports.experiments import (
+    CHECKS,
+    GATES,
+    REFERENCE,
+    Finding,
+    adapted_share,
+    against_in_points,
+    beside,
+    is_reference,
+    label,
+    points,
+    reference,
+    varies,
+)
+from ttsi.reports.record import Group, measured, outcomes
+from ttsi.reports.sections import Table
+from ttsi.reports.words import count, listing, percent, signed
+
+ORDER = ("unsure", "sure", "all", "random")
+"""The gates, as they stand in the table."""
+NEEDS_ALL = f"Missing: `ttsi run --method {REFERENCE} --awareness.gate=all`."
+
+
+def gates(found: Sequence[Group]) -> Finding:
+    """Which inputs should be adapted?"""
+    title = "Gates"
+    varied = [one for one in found if varies(one, GATES)]
+    used = sorted(beside([one for one in found if _gated(one)], varied), key=lambda one: ORDER.index(_named(one)))
+    if not used:
+        return Finding(title, None, (), NEEDS_ALL)
+    head = (
+        "gate",
+        "seeds",
+        "inputs adapted",
+        "gain, points",
+        "against all, points",
+        "share of all's gain",
+        "share of all's updates",
+    )
+    absent = [name for name in ORDER if name not in map(_named, used)]
+    missing = f"Not run: {listing(absent)}." if absent else ""
+    return Finding(title, Table(head, tuple(_gate_row(one, found) for one in used)), tuple(used), missing)
+
+
+def _gate_row(group: Group, found: Sequence[Group]) -> tuple[str, ...]:
+    every = next((one for one in _with_gate(found, "all") if pairing.same_questions(one, group)), None)
+    mine, whole = pairing.gain(group), pairing.gain(every) if every else None
+    updates = adapted_share(every) if every else 0.0
+    return (
+        _gate(group),
+        count(len(group.runs)),
+        percent(adapted_share(group)),
+        points(mine),
+        "-" if every is None or every is group else against_in_points(every, group),
+        # Nothing can be kept of a gain that is none.
+        percent(mine.points / whole.points if mine and whole and whole.points > 0 else None),
+        percent(adapted_share(group) / updates if updates else None),
+    )
+
+
+def _named(group: Group) -> str:
+    return str(group.config["settings"]["loop"]["awareness"]["gate"])
+
+
+def _gated(group: Group) -> bool:
+    return is_reference(group) or varies(group, GATES)
+
+
+def _gate(group: Group) -> str:
+    loop = group.config["settings"]["loop"]
+    known, free = loop["awareness"], loop["answer"]["decoding"] != "constrained"
+    parts = [known["gate"], f"{percent(known['share'])} of them" if known["gate"] == "random" else ""]
+    return ", ".join(part for part in (*parts, loop["answer"]["decoding"] if free else "") if part)
+
+
+def _with_gate(found: Sequence[Group], gate: str) -> list[Group]:
+    return [one for one in found if varies(one, GATES) and _named(one) == gate]
+
+
+def thresholds(found: Sequence[Group]) -> Finding:
+    """What would each tau have done?"""
+    title = "Thresholds"
+    chosen = [group for group in _with_gate(found, "all") if outcomes(group, "base")]
+    rows = [row for group in chosen for row in _curve(group)]
+    if not rows:
+        return Finding(title, None, (), NEEDS_ALL)
+    head = ("tau", "inputs adapted", "in the end", "gain, points", "drawn at random, points")
+    return Finding(title, Table(head, tuple(rows)), tuple(chosen))
+
+
+def _curve(group: Group) -> list[tuple[str, ...]]:
+    base, adapted = outcomes(group, "base"), outcomes(group, "adapted")
+    # How sure the model is does not depend on the seed.
+    known = [(row.key, measured(row, group.measure)) for row in group.runs[0].rows]
+    values = {key: value for key, value in known if value is not None and key in base}
+    ranked = sorted(values.values())
+    if not ranked:
+        return []
+    whole = pairing.difference(base, adapted).points
+    rows: list[tuple[str, ...]] = []
+    for tenth in range(1, 11):
+        place = round(tenth / 10 * len(ranked))
+        tau = ranked[place] if place < len(ranked) else math.inf
+        below = {key for key, value in values.items() if value < tau}
+        gap = pairing.difference(base, {key: adapted[key] if key in below else base[key] for key in base})
+        share = len(below) / len(base)
+        free = group.config["settings"]["loop"]["answer"]["decoding"] != "constrained"
+        name = f"{group.measure} {tau:.3f}{', free' if free else ''}"
+        rows.append((name, percent(share), percent(gap.second / 100), points(gap), signed(share * whole)))
+    return rows
+
+
+def checks(found: Sequence[Group]) -> Finding:
+    """Which checks of written examples help?"""
+    title = "Checks of the examples"
+    varied = [one for one in found if varies(one, CHECKS)]
+    used = [*beside([one for one in found if is_reference(one)], varied), *varied]
+    if not varied:
+        return Finding(title, None, (), "Missing: runs that differ in one check (configs/results/checks.yaml).")
+    head = ("checks", "seeds", "examples kept", "gain, points", f"against {REFERENCE}, points")
+    return Finding(title, Table(head, tuple(_check_row(one, found) for one in used)), tuple(used))
+
+
+def _check_row(group: Group, found: Sequence[Group]) -> tuple[str, ...]:
+    usual = reference(group, found)
+    return (
+        label(group),
+        count(len(group.runs)),
+        _kept(group),
+        points(pairing.gain(group)),
+        "-" if usual is None or usual is group else against_in_points(usual, group),
+    )
+
+
+def _kept(group: Group) -> str:
+    written = [example for row in group.rows for example in row.episode.examples]
+    return percent(sum(example.refused is None for example in written) / len(written)) if written else "-"
