@@ -104,6 +104,7 @@ def sureness(counts: Histogram, tau: float | None) -> Figure:
         if tau is not None and counts.edges[0] <= tau <= counts.edges[-1]:
             axes.axvline(tau, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="tau")
         axes.grid(axis="x", visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.set_xlabel("less sure  ←  measure  →  surer")
         axes.set_ylabel("inputs")
