@@ -112,13 +112,11 @@ def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
 
     Who comes in the microseconds between the last look and the closing is reset, unheard: TCP has no other way.
     """
-    try:
+    with listener, contextlib.suppress(BlockingIOError):
         while True:
             connection, _ = listener.accept()
             connection.setblocking(False)
             yield connection
-    except BlockingIOError:
-        listener.close()
 
 
 def _silent(connection: object) -> bool:

@@ -81,11 +81,14 @@ class Service:
         Raises:
             Refused: not now.
         """
+        self._check_serving()
+        self.turns.check(tenant)
+
+    def _check_serving(self) -> None:
         if self.draining:
             raise Refused(503, "the server is shutting down", 5.0)
         if not self.supervisor.ready:
             raise Refused(503, "the model is being loaded", 2.0)
-        self.turns.check(tenant)
 
     async def answer(self, asked: Asked, tenant: str, lowered: Lowered) -> Outcome:
         """The outcome of a request; cancelling this stops the work.
@@ -95,7 +98,7 @@ class Service:
             Refusal: the prompt does not fit the model.
         """
         self._check_size(asked)
-        self.check_open(tenant)
+        self._check_serving()  # reading the request took its time
         await self.turns.take(tenant)
         job = self._job(asked, lowered)
         turn = self._background(self._turn(job, tenant))
