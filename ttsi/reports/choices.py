@@ -26,6 +26,7 @@ from ttsi.reports.experiments import (
     points,
     reference,
     varies,
+    with_decoding,
 )
 from ttsi.reports.record import Group, measured, outcomes
 from ttsi.reports.sections import Table
@@ -82,10 +83,9 @@ def _gated(group: Group) -> bool:
 
 
 def _gate(group: Group) -> str:
-    loop = group.config["settings"]["loop"]
-    known, free = loop["awareness"], loop["answer"]["decoding"] != "constrained"
-    parts = [known["gate"], f"{percent(known['share'])} of them" if known["gate"] == "random" else ""]
-    return ", ".join(part for part in (*parts, loop["answer"]["decoding"] if free else "") if part)
+    known = group.config["settings"]["loop"]["awareness"]
+    drawn = f", {percent(known['share'])} of them" if known["gate"] == "random" else ""
+    return with_decoding(f"{known['gate']}{drawn}", group)
 
 
 def _with_gate(found: Sequence[Group], gate: str) -> list[Group]:
@@ -119,8 +119,7 @@ def _curve(group: Group) -> list[tuple[str, ...]]:
         below = {key for key, value in values.items() if value < tau}
         gap = pairing.difference(base, {key: adapted[key] if key in below else base[key] for key in base})
         share = len(below) / len(base)
-        free = group.config["settings"]["loop"]["answer"]["decoding"] != "constrained"
-        name = f"{group.measure} {tau:.3f}{', free' if free else ''}"
+        name = with_decoding(f"{group.measure} {tau:.3f}", group)
         rows.append((name, percent(share), percent(gap.second / 100), points(gap), signed(share * whole)))
     return rows
 

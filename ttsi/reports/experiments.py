@@ -74,9 +74,13 @@ def label(group: Group) -> str:
         parts.append(f"teacher {settings['writer']}")
     if settings["train"] is not None:
         parts.append(f"{count(group.config['train']['n'])} rows of {settings['train']}")
-    if (decoding := settings["loop"]["answer"]["decoding"]) != "constrained":
-        parts.append(decoding)
-    return ", ".join(parts)
+    return with_decoding(", ".join(parts), group)
+
+
+def with_decoding(name: str, group: Group) -> str:
+    """The name, and how answers were decoded where that is unusual."""
+    decoding = group.config["settings"]["loop"]["answer"]["decoding"]
+    return name if decoding == "constrained" else f"{name}, {decoding}"
 
 
 def is_reference(group: Group) -> bool:

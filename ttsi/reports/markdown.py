@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from ttsi.errors import ConfigError
 from ttsi.reports import choices, experiments, pairing, stats, words
 from ttsi.reports.command import commands, made_with
-from ttsi.reports.experiments import ASKS, Finding, is_reference, per_input, points
+from ttsi.reports.experiments import ASKS, Finding, is_reference, per_input, points, with_decoding
 from ttsi.reports.record import Group, Run, groups, outcomes
 from ttsi.reports.sections import Table
 from ttsi.reports.words import count, percent
@@ -142,8 +142,7 @@ def _unsure(group: Group) -> float:
 
 
 def _data(group: Group) -> str:
-    free = group.config["settings"]["loop"]["answer"]["decoding"] != "constrained"
-    return f"{group.config['data']['benchmark']}, {group.config['settings']['model']}{', free' if free else ''}"
+    return with_decoding(f"{group.config['data']['benchmark']}, {group.config['settings']['model']}", group)
 
 
 def _told(finding: Finding) -> Iterator[str]:
