@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.chat.ours import MARKS, parse_calls, quote, render, suffixes, words
+from ttsi.chat.ours import LONGEST_QUOTE, MARKS, parse_calls, quote, render, suffixes, words
 from ttsi.chat.schema import problem, tool_from_openai
 from ttsi.embedded import conversations, freeze, world
 from ttsi.embedded.corpus import request_hash
@@ -200,6 +200,14 @@ def test_a_quote_begins_with_the_word_that_fewest_others_share() -> None:
     assert quote(mine, "weather today", [mine, other]) == " weather forecast of a city"
     assert quote(mine, "umbrella", [mine, other]) == " city"
     assert quote(Tool("mine", "", {}), "umbrella") == ""
+
+
+def test_a_long_line_is_quoted_from_its_last_words_only() -> None:
+    """A page of documentation as a description must not cost the square of its length."""
+    line = " ".join(f"word{i}" for i in range(1000))
+    assert [words(said)[0] for said in suffixes(line)] == [f"word{i}" for i in range(1000 - LONGEST_QUOTE, 1000)]
+    assert quote(Tool("mine", line, {}), "word3 word990") == " " + line[line.index("word990") :]
+    assert quote(Tool("mine", line, {}), "word3") == " word999"
 
 
 def test_control_every_suffix_begins_with_a_content_word() -> None:

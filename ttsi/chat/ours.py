@@ -31,6 +31,9 @@ _STOP_WORDS = frozenset((
     "its", "that", "this", "my", "me", "i", "you", "your", "so", "as", "up",
 ))  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
+LONGEST_QUOTE = 16
+"""Content words of a reason at most. Every word of a line may begin one, so that the cost of all reasons grows with the
+square of its length; the lines that the model was trained on have at most 7."""
 
 
 def words(text: str) -> list[str]:
@@ -157,8 +160,9 @@ def quote(
 
     The word that fewest other tools on offer share wins; among equals one that occurs in the request before one that
     it only `speaks_of`, then the later one. Where there is none, the last content word of the description stands alone.
+    It is one of the last `LONGEST_QUOTE`.
     """
-    spans = [match for match in _WORD.finditer(tool.description) if words(match.group())]
+    spans = _content(tool.description)
     if not spans:
         return ""
     asked = set(words(request))
@@ -178,5 +182,9 @@ def quote(
 
 def suffixes(description: str) -> tuple[str, ...]:
     """Every reason that `quote` could give for a tool with this description, longest first."""
-    spans = [match.start() for match in _WORD.finditer(description) if words(match.group())]
-    return tuple(" " + description[start:] for start in spans) or ("",)
+    return tuple(" " + description[span.start() :] for span in _content(description)) or ("",)
+
+
+def _content(description: str) -> list[re.Match[str]]:
+    """The content words that may begin a quotation."""
+    return [match for match in _WORD.finditer(description) if words(match.group())][-LONGEST_QUOTE:]
