@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
         "benchmarks",
         "config",
         "errors",
+        "interop.trackers",
         "loop",
         "models",
         "reports",

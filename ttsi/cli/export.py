@@ -1,6 +1,7 @@
-"""`ttsi export`: a run's rows as JSONL, CSV or Parquet.
+"""`ttsi export`: a run's rows as JSONL, CSV or Parquet, or its curves in an experiment tracker.
 
-Inputs: a run folder. Outputs: a file (`ttsi.runs.export`), or with --schema the JSON Schema of a JSONL line on stdout.
+Inputs: a run folder. Outputs: a file (`ttsi.runs.export`), a run of a tracker (`ttsi.interop.trackers`), or with
+--schema the JSON Schema of a JSONL line on stdout.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ def export(
     run: Annotated[Path | None, Parameter(help="The run folder.")] = None,
     /,
     *,
-    format: Literal["jsonl", "csv", "parquet"] = "jsonl",
+    format: Literal["jsonl", "csv", "parquet", "trackio", "wandb"] = "jsonl",
     output: Path | None = None,
+    project: str = "ttsi",
     schema: Switch = False,
 ) -> None:
-    """Write a run's rows to a file that other tools read.
+    """Write a run's rows to a file that other tools read, or hand its scores to an experiment tracker.
 
     Args:
-        format: jsonl (everything), csv (flat), parquet (flat with types, and everything in one column).
+        format: jsonl (everything), csv (flat), parquet (flat with types, and everything in one column); trackio or
+            wandb hand over settings, curves and metrics, no texts.
         output: the file; by default RUN.FORMAT, beside the run folder.
+        project: the tracker's project that the run goes into.
         schema: print the JSON Schema of a JSONL line instead.
     """
+    from ttsi.interop.trackers import TRACKERS, track
     from ttsi.runs.export import export as write
     from ttsi.runs.schema import row_schema
 
@@ -39,6 +44,12 @@ def export(
         return
     if run is None:
         raise ConfigError("which run? ttsi export RUN --format csv (`ttsi ls runs` lists them)")
+    if format in TRACKERS:
+        if output is not None:
+            raise ConfigError(f"{format} writes no file of ours: leave --output away, or choose --format csv")
+        count = track(run, format, project)
+        print(f"ttsi: a run of {count} inputs handed to {format}, project {project}", file=sys.stderr)
+        return
     target = output or run.with_name(f"{run.name}.{format}")
     count = write(run, format, target)
     print(f"ttsi: {count} rows written to {target}", file=sys.stderr)

@@ -1,5 +1,5 @@
 """How do other people's tools use the method?
 
-inspect_ai asks it like a model (`inspect_provider`), PEFT loads what it learnt (`peft_files`). Nothing of ttsi needs
-them; each is imported where it is used.
+inspect_ai asks it like a model (`inspect_provider`), PEFT loads what it learnt (`peft_files`), experiment trackers draw
+what a run measured (`trackers`). Nothing of ttsi needs them; each is imported where it is used.
 """
