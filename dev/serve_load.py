@@ -197,20 +197,21 @@ def _elsewhere() -> ProcessPoolExecutor:
 
 
 def fairness(seconds: int, model: str = "scripted:demo", shared: bool = False) -> Figures:
-    """A request a second of a quiet key, beside ten times too much of another's; `shared` gives both one key, and is
-    the control."""
+    """A request a second of a quiet key, or a tenth of what the server can do where that is less, beside ten times too
+    much of another's; `shared` gives both one key, and is the control."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys"
         quiet, loud = add_key(path, "quiet"), add_key(path, "loud")
         options = (*limited({**ROOMY, "wait_seconds": Limits().wait_seconds}), "--api-keys", str(path))
         with running(*options, model=model) as server:
             most = capacity(server, endless(model, keys=[loud]), seconds / 3)
-            alone = asyncio.run(arrivals(server.url, endless(model, keys=[quiet]), 1.0, seconds))
+            rate = min(1.0, most / 10)
+            alone = asyncio.run(arrivals(server.url, endless(model, keys=[quiet]), rate, seconds))
             mine = endless(model, keys=[loud if shared else quiet])
             with _elsewhere() as client:
                 flood = client.submit(_arrived, server.url, model, [loud], 10 * most, seconds + 5)
                 time.sleep(2.0)  # the flood has begun
-                beside = asyncio.run(arrivals(server.url, mine, 1.0, seconds))
+                beside = asyncio.run(arrivals(server.url, mine, rate, seconds))
                 flooded = flood.result()
     first, second = _latency(alone), _latency(beside)
     return {

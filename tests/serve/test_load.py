@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dev import serve_load
-from tests.serve.conftest import Server
-from tests.serve.test_server import post
+from dev.serve_asking import wait_for
+from tests.serve.conftest import Server, running
+from tests.serve.test_server import FAULTY, complete, post
 
 
 def test_load_is_answered_and_counted() -> None:
@@ -70,3 +72,15 @@ def test_a_request_is_timed_from_when_it_was_due(server: Server) -> None:
 def test_a_percentile_is_one_of_the_values(share: float, milliseconds: float) -> None:
     assert serve_load.at(share, [4.0, 1.0, 3.0, 2.0]) == milliseconds
     assert serve_load.at(share, []) is None
+
+
+@pytest.mark.parametrize(("wait", "answer"), [(0.2, "book_flight"), (30.0, "get_weather")])
+def test_who_has_waited_too_long_is_answered_by_the_base(wait: float, answer: str) -> None:
+    """30 seconds are the control: there is time to adapt."""
+    options = ("adapt_seconds=1.0", f"wait_seconds={wait}")
+    with running(*options, command=FAULTY) as server, server.client() as client, ThreadPoolExecutor() as pool:
+        before = pool.submit(complete, client, "spin umbrella Lima")
+        wait_for(lambda: server.metric("ttsi_requests_inside") == 1)
+        assert complete(client)["choices"][0][1][0][0] == answer
+        assert server.metric("ttsi_late_total") == (answer == "book_flight")
+        before.result()

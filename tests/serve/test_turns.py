@@ -51,6 +51,78 @@ def test_control_first_come_first_served_would_let_it_wait() -> None:
     assert arrivals.index("quiet") == 5
 
 
+class Forgetful(Turns):
+    """Who leaves is forgotten, and begins at the lowest counter when they come back."""
+
+    def _left(self, tenant: str) -> None:
+        self._keys[tenant].inside -= 1
+        self._keys = {name: key for name, key in self._keys.items() if key.inside}
+        self._level = min((key.used for key in self._keys.values()), default=0.0)
+
+
+def turns_until_served(turns: Turns) -> int:
+    """How many turns are given until a key that has used 5 seconds gets its second; two others come and go, one of
+    them always waiting."""
+
+    async def story() -> int:
+        order: list[str] = []
+        tasks = await queue_up(turns, order, "old", "old", "b")
+        turns.give("old", 5.0)  # it is b's turn, of 1 second as all that follow
+        await tick()
+        tasks += await queue_up(turns, order, "c")
+        while order.count("old") < 2 and len(order) < 50:
+            left = order[-1]
+            turns.give(left, 1.0)
+            await tick()
+            if order[-1] != "old":
+                tasks += await queue_up(turns, order, left)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return len(order)
+
+    return asyncio.run(story())
+
+
+def test_those_who_come_and_go_do_not_starve_who_waits() -> None:
+    assert turns_until_served(Turns(Limits())) < 15
+
+
+def test_control_where_leaving_is_forgetting_it_waits_for_ever() -> None:
+    assert turns_until_served(Forgetful(Limits())) == 50
+
+
+@pytest.mark.parametrize(("waited", "order"), [(29.0, ["a", "c", "b"]), (31.0, ["a", "b", "c"])])
+def test_who_has_waited_too_long_goes_first_and_is_told(waited: float, order: list[str]) -> None:
+    """29 seconds are the control: there the key that has used less goes first."""
+
+    async def story() -> None:
+        now, found, in_time = [0.0], list[str](), dict[str, bool]()
+        turns = Turns(Limits(wait_seconds=30.0), clock=lambda: now[0])
+
+        async def one(name: str) -> None:
+            in_time[name] = await turns.take(name)
+            found.append(name)
+
+        tasks = []
+        for name in ("b", "a", "b"):
+            tasks.append(asyncio.create_task(one(name)))
+            await tick()
+        turns.give("b", 3.0)  # it is a's turn, and b waits
+        await tick()
+        now[0] = waited
+        tasks.append(asyncio.create_task(one("c")))
+        await tick()
+        for name in order:
+            turns.give(name, 0.5)
+            await tick()
+        assert found == ["b", *order]
+        assert in_time == {"a": True, "b": waited < 30, "c": True}
+        await asyncio.gather(*tasks)
+
+    asyncio.run(story())
+
+
 def test_too_many_of_one_key_and_too_many_in_all_are_refused() -> None:
     async def story() -> None:
         turns, order = Turns(Limits(per_key=2, queue=3)), list[str]()

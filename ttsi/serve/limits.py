@@ -54,7 +54,8 @@ class Limits:
     answer_seconds: float = 120.0
     """Longest time in the worker; a worker that takes longer is replaced."""
     wait_seconds: float = 30.0
-    """Longest expected wait for the worker; where it would be longer, a request is refused at once."""
+    """Longest expected wait for the worker; where it would be longer, a request is refused at once. Who has waited so
+    long all the same is answered next, by the base."""
     connections: int = 512
     """Most requests that are open at once, who is about to be refused included; beyond it only health answers."""
     queue: int = 64

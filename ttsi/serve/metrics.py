@@ -31,6 +31,7 @@ class Metrics:
         self.spent = Counter(
             "ttsi_budget_spent_total", "Base answers because the budget of adaptations was spent.", registry=own
         )
+        self.late = Counter("ttsi_late_total", "Base answers because the turn came late.", registry=own)
         self.left = Counter("ttsi_disconnects_total", "Requests whose client left.", registry=own)
         self.restarts = Gauge("ttsi_worker_restarts", "How often the worker was replaced.", registry=own)
         self.waiting = Gauge("ttsi_requests_waiting", "Requests that wait for the worker.", registry=own)

@@ -99,7 +99,9 @@ class Service:
         """
         self._check_size(asked)
         self._check_serving()  # reading the request took its time
-        await self.turns.take(tenant)
+        if not await self.turns.take(tenant):
+            self.metrics.late.inc()
+            lowered = replace(lowered, adapt=False)
         job = self._job(asked, lowered)
         turn = self._background(self._turn(job, tenant))
         try:
