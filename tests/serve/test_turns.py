@@ -155,6 +155,27 @@ def test_a_wait_that_would_be_too_long_is_refused() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(("usual", "refused"), [(True, False), (False, True)])
+def test_quick_answers_of_the_late_are_no_forecast(usual: bool, refused: bool) -> None:
+    """True is the control: there the mean falls, and one more is let in."""
+
+    async def story() -> None:
+        turns = Turns(Limits(wait_seconds=10.0))
+        await turns.take("a")
+        turns.give("a", 15.0)
+        for _ in range(30):
+            await turns.take("a")
+            turns.give("a", 0.1, usual=usual)
+        await turns.take("a")
+        if not refused:
+            turns.check("b")
+            return
+        with pytest.raises(Refused):
+            turns.check("b")
+
+    asyncio.run(story())
+
+
 def left_while_waiting(turns: Turns, tasks: list[asyncio.Task[None]]) -> Awaitable[None]:
     async def leave() -> None:
         tasks[1].cancel()

@@ -99,11 +99,12 @@ class Service:
         """
         self._check_size(asked)
         self._check_serving()  # reading the request took its time
-        if not await self.turns.take(tenant):
+        in_time = await self.turns.take(tenant)
+        if not in_time:
             self.metrics.late.inc()
             lowered = replace(lowered, adapt=False)
         job = self._job(asked, lowered)
-        turn = self._background(self._turn(job, tenant))
+        turn = self._background(self._turn(job, tenant, in_time))
         try:
             outcome: Outcome = await asyncio.shield(turn)
         except asyncio.CancelledError:
@@ -143,7 +144,7 @@ class Service:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
-    async def _turn(self, job: Job, tenant: str) -> Outcome:
+    async def _turn(self, job: Job, tenant: str, usual: bool) -> Outcome:
         """The job, and the turn given back however it ends."""
         began = time.monotonic()
         self._current = job.id
@@ -166,7 +167,7 @@ class Service:
                 self._budget.give_back(tenant, granted - used)
             seconds = time.monotonic() - began
             self.metrics.seconds.observe(seconds)
-            self.turns.give(tenant, seconds)
+            self.turns.give(tenant, seconds, usual)
 
     def _job(self, asked: Asked, lowered: Lowered) -> Job:
         settings, limits = self.settings, self.settings.limits

@@ -95,10 +95,13 @@ class Turns:
     def _overdue(self, place: _Place) -> bool:
         return self._clock() - place.since >= self._limits.wait_seconds
 
-    def give(self, tenant: str, seconds: float) -> None:
-        """The turn is over; it took so long."""
+    def give(self, tenant: str, seconds: float, usual: bool = True) -> None:
+        """The turn is over; it took so long, and says what the next ones will take if it was a `usual` one.
+
+        Whoever was late is quick: to forecast from that would let in more who will be late.
+        """
         self._keys[tenant].used += seconds
-        if seconds:
+        if seconds and usual:
             self._given += 1
             self._seconds += max(0.05, 1 / self._given) * (seconds - self._seconds)
         self._left(tenant)
