@@ -130,7 +130,10 @@ def plot(axis: str, rows: list[dict[str, float]], folder: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(5, 3), layout="constrained")
     axes.plot([row["x"] for row in rows], [row["seconds"] for row in rows], marker="o")
-    axes.set(xlabel=LABELS[axis][0], ylabel=LABELS[axis][1], xscale="log", ylim=(0, None))
+    axes.set(xlabel=LABELS[axis][0], ylabel=LABELS[axis][1], xscale="log")
+    axes.set_ylim(0, 1.1 * max(row["seconds"] for row in rows))
+    axes.set_xticks([row["x"] for row in rows], [f"{row['x']:,}" for row in rows])
+    axes.set_xticks([], minor=True)
     figure.savefig(folder / f"growth-{axis}.svg")
     pyplot.close(figure)
 
