@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dev import serve_load
-from dev.serve_asking import wait_for
+from dev.serve_asking import body_of, wait_for
 from tests.serve.conftest import Server, running
 from tests.serve.test_server import FAULTY, complete, post
+from ttsi.benchmarks import load
+from ttsi.serve.limits import Limits
+from ttsi.serve.wire import read_request
 
 
 def test_load_is_answered_and_counted() -> None:
@@ -84,3 +88,19 @@ def test_who_has_waited_too_long_is_answered_by_the_base(wait: float, answer: st
         assert complete(client)["choices"][0][1][0][0] == answer
         assert server.metric("ttsi_late_total") == (answer == "book_flight")
         before.result()
+
+
+def test_every_input_of_toolworld_reaches_the_server_as_it_is() -> None:
+    """Else the gain through the client would be that of other inputs than the run's."""
+    inputs = [sample.input for sample in load("toolworld").samples]
+    arrived = [read_request(json.dumps(body_of(item, "m")).encode(), Limits(), "id").item for item in inputs]
+    assert [(each.messages, each.tools) for each in arrived] == [(item.messages, item.tools) for item in inputs]
+
+
+def test_control_a_conversation_without_its_calls_is_another() -> None:
+    item = next(
+        sample.input for sample in load("toolworld").samples if any(m.tool_calls for m in sample.input.messages)
+    )
+    body = body_of(item, "m")
+    body["messages"] = [{"role": each["role"], "content": each["content"]} for each in body["messages"]]
+    assert read_request(json.dumps(body).encode(), Limits(), "id").item.messages != item.messages
