@@ -20,6 +20,7 @@ from tests.serve.conftest import SERVE, Server, asked
 from tests.serve.test_server import FAULTY
 from tests.worlds import REQUESTS
 from ttsi.benchmarks import load
+from ttsi.chat.templates import openai_turns
 from ttsi.types import Input, Message, to_openai
 
 Figures = dict[str, Any]
@@ -54,27 +55,12 @@ def body_of(item: Input, model: str) -> dict[str, Any]:
     }
 
 
-def _messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """Turns in OpenAI's form; what a tool returned answers the oldest call that has no answer yet."""
-    told: list[dict[str, Any]] = []
-    open_calls: list[str] = []
-    for turn in turns:
-        message: dict[str, Any] = {"role": turn.role, "content": turn.content}
-        if turn.tool_calls:
-            ids = [f"call_{len(told)}_{number}" for number in range(len(turn.tool_calls))]
-            message["tool_calls"] = [
-                {
-                    "id": id_,
-                    "type": "function",
-                    "function": {"name": c.name, "arguments": json.dumps(dict(c.arguments))},
-                }
-                for id_, c in zip(ids, turn.tool_calls, strict=True)
-            ]
-            open_calls += ids
-        if turn.role == "tool" and open_calls:
-            message["tool_call_id"] = open_calls.pop(0)
-        told.append(message)
-    return told
+def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Turns as a client sends them: arguments are text."""
+    turns = openai_turns(messages)
+    for function in (call["function"] for turn in turns for call in turn.get("tool_calls", ())):
+        function["arguments"] = json.dumps(function["arguments"])
+    return turns
 
 
 def verdict(raw: bytes) -> str:

@@ -196,9 +196,9 @@ def _elsewhere() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
-def fairness(seconds: int, model: str = "scripted:demo", shared: bool = False) -> Figures:
-    """A request a second of a quiet key, or a tenth of what the server can do where that is less, beside ten times too
-    much of another's; `shared` gives both one key, and is the control."""
+def fairness(seconds: int, model: str = "scripted:demo", shared: bool = False, times: float = 10.0) -> Figures:
+    """A request a second of a quiet key, or a tenth of what the server can do where that is less, beside ten `times`
+    too much of another's; `shared` gives both one key, and is the control."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys"
         quiet, loud = add_key(path, "quiet"), add_key(path, "loud")
@@ -209,7 +209,7 @@ def fairness(seconds: int, model: str = "scripted:demo", shared: bool = False) -
             alone = asyncio.run(arrivals(server.url, endless(model, keys=[quiet]), rate, seconds))
             mine = endless(model, keys=[loud if shared else quiet])
             with _elsewhere() as client:
-                flood = client.submit(_arrived, server.url, model, [loud], 10 * most, seconds + 5)
+                flood = client.submit(_arrived, server.url, model, [loud], times * most, seconds + 5)
                 time.sleep(2.0)  # the flood has begun
                 beside = asyncio.run(arrivals(server.url, mine, rate, seconds))
                 flooded = flood.result()

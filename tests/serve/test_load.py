@@ -36,12 +36,10 @@ def test_who_is_refused_is_told_when_to_come_again() -> None:
     assert set(found["not answered"]) <= {"503: refused", "429: refused"}
 
 
-def test_a_flood_is_refused_and_a_quiet_key_is_heard_beside_it() -> None:
-    """Whether it is answered in 3 seconds is a matter of the machine; whose turn it is, of `test_turns`."""
-    found = serve_load.fairness(3)
-    assert found["quiet key alone"]["n"] > 0
-    heard = found["quiet key beside it"]["n"] + sum(found["quiet key not answered"].values())
-    assert heard > 0
+def test_a_quiet_key_is_answered_beside_one_that_floods() -> None:
+    """Twice what the worker can do, which the front process can still read: worker time is what is shared out."""
+    found = serve_load.fairness(3, times=2.0)
+    assert found["quiet key beside it"]["n"] > 0  # how many of them is a matter of the machine
     assert found["flood by status"].keys() & {429, 503}
 
 

@@ -120,7 +120,7 @@ def prompt_text(tokenizer: Tokenizer, fmt: Format, prompt: Prompt, specials: Ite
     template = _template(tokenizer, bool(tools))
     messages = [_neutral_message(message, spellings) for message in prompt.messages]
     if re.search(r"\btools\b", template):
-        turns = _openai_turns(messages)
+        turns = openai_turns(messages)
     else:
         turns, tools = worded_turns(fmt, messages, tools), []
     return _render_with_system(tokenizer, turns, tools) + prompt.prefix
@@ -221,7 +221,9 @@ def _template(tokenizer: Tokenizer, with_tools: bool) -> str:
     return str(template)
 
 
-def _openai_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def openai_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Turns in OpenAI's form, but for arguments, which are objects as templates want them; a result answers the oldest
+    call that has none yet."""
     turns: list[dict[str, Any]] = []
     waiting: list[dict[str, Any]] = []  # calls whose result has not come yet, oldest first
     made = 0
