@@ -88,6 +88,9 @@ class AdaptationConfig:
     """Passes over the examples."""
     batch_size: int = 0
     """Examples per optimizer step; 0 means all of an input's examples at once."""
+    irrelevance: int = 0
+    """This many of an input's examples are learned once more with the called tool off the list, where the right answer
+    is that no tool fits: whoever learns nothing but calls learns to call."""
     warmup_ratio: float = 0.03
     """Share of the steps with a rising learning rate."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -159,7 +162,7 @@ class LoopConfig:
 _CHOSEN: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
 """The gate that toolworld-validation chose for the embedded model (dev/log.md)."""
 
-_LEARNED: dict[str, Any] = {"lr": 6e-3, "min_surer": 0.0}
+_LEARNED: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_surer": 0.0}
 """And how it learns: an answer that it is less sure of than of its first is not given."""
 
 _EVERY: dict[str, Any] = {**_CHOSEN, "gate": "all"}

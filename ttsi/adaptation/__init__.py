@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ttsi.adaptation.examples import doubted, lessons, with_demonstrations
+from ttsi.adaptation.irrelevance import irrelevance_lessons
 from ttsi.config import AdaptationConfig
 from ttsi.models import Model, Prompt
 from ttsi.types import Adaptation, Answer, Example, Input
@@ -61,7 +62,10 @@ def adapted(
         states = tuple(_shown(len(good), len(fitting)) for good, fitting in zip(kept, shown, strict=True))
         yield Tuned(asked, (None,) * len(asked), states)
         return
-    jobs = [lessons(model.format, item, good) for item, good in zip(inputs, kept, strict=True)]
+    jobs = [
+        lessons(model.format, item, good) + irrelevance_lessons(model.format, item, good, config.irrelevance)
+        for item, good in zip(inputs, kept, strict=True)
+    ]
     with model.adapted(jobs, config, seeds) as done:
         adapters = tuple(i if state.status in ("trained", "shared") else None for i, state in enumerate(done))
         yield Tuned(asked, adapters, tuple(done))

@@ -66,7 +66,11 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
     done: Adaptation = episode.adaptation
     why = f" ({done.reason})" if done.reason else ""
     if done.status in ("trained", "declined"):
-        yield f"\n3. A temporary adapter learned {done.samples} examples in {done.steps} steps. Loss before each step:"
+        kept = sum(example.refused is None for example in episode.examples)
+        again = done.samples - kept
+        calls = f"{kept} examples, {again} of them once more with the called tool off the list,"
+        what = calls if 0 < again <= kept else f"{done.samples} examples"
+        yield f"\n3. A temporary adapter learned {what} in {done.steps} steps. Loss before each step:"
         yield "   " + " ".join(f"{loss:.3f}" for loss in done.losses)
         yield "   It was dropped after the answer; the model is as it was."
         if done.reason:
