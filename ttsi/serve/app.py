@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ttsi import __version__
-from ttsi.serve.gate import Gate, error_body
+from ttsi.serve.gate import CHAT, Gate, error_body
 from ttsi.serve.replies import DONE, KEEP_ALIVE, Reply, event
 from ttsi.serve.service import Lowered, Service
 from ttsi.serve.turns import Refused
@@ -52,7 +52,7 @@ def build(service: Service) -> ASGIApp:
     _add_page(app)
     _describe(app)
     settings = service.settings
-    return Gate(app, settings.keys, settings.hosts, settings.limits, service.metrics)
+    return Gate(app, settings.keys, settings.hosts, settings.limits, service.metrics, service.check_open)
 
 
 def _failed(request: Request, status: int, error: Refusal | Refused | str, retry_after: int = 0) -> JSONResponse:
@@ -124,10 +124,9 @@ def _add_models(app: FastAPI, service: Service) -> None:
 def _add_chat(app: FastAPI, service: Service) -> None:
     body = {"schema": {"$ref": _SCHEMAS.format(model="ChatRequest")}}
 
-    @app.post("/v1/chat/completions", openapi_extra={"requestBody": {"content": {"application/json": body}}})
+    @app.post(CHAT, openapi_extra={"requestBody": {"content": {"application/json": body}}})
     async def chat(request: Request) -> Response:
         """Answer a conversation; what the model is unsure about, it first learns from examples it writes itself."""
-        service.check_open(request.state.tenant)
         asked = read_request(await request.body(), service.settings.limits, request.state.request_id)
         if asked.model != service.settings.name:
             raise Refusal(404, "there is no such model (see /v1/models)", "model", "model_not_found")

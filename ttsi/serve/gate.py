@@ -1,9 +1,10 @@
 """Who gets past the door, and how much may they carry?
 
 An ASGI layer around the app. Inputs: a connection. Outputs: the same connection with its whole body read, or a
-refusal. In this order, before anything is allocated for a request: Host, Origin, key, announced length, then the bytes
-as they come. Everything but `/health/` needs a key where there are keys; a browser may show one as the password of
-Basic authentication, so that the page at `/` works.
+refusal. In this order, before anything is allocated for a request: Host, Origin, key, announced length, whether a
+question could be answered now, then the bytes as they come. Refusing here costs a fraction of what a route costs, which
+is what a flood is made of. Everything but `/health/` needs a key where there are keys; a browser may show one as the
+password of Basic authentication, so that the page at `/` works.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import base64
 import binascii
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,10 +23,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ttsi.serve.keys import LOCAL, owner
 from ttsi.serve.limits import Limits
 from ttsi.serve.metrics import Metrics
+from ttsi.serve.turns import Refused
 
+CHAT = "/v1/chat/completions"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN = ("/health/live", "/health/ready")
 MAX_HEADERS = 100
+
+_No = tuple[int, str, int]
+"""Status, reason, and after how many seconds to come again (0: never mind)."""
 
 
 def error_body(message: str, request_id: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -37,7 +43,13 @@ class Gate:
     """The door."""
 
     def __init__(
-        self, app: ASGIApp, keys: Mapping[str, bytes], hosts: Iterable[str] | None, limits: Limits, metrics: Metrics
+        self,
+        app: ASGIApp,
+        keys: Mapping[str, bytes],
+        hosts: Iterable[str] | None,
+        limits: Limits,
+        metrics: Metrics,
+        check: Callable[[str], None],
     ) -> None:
         """Before `app`.
 
@@ -47,8 +59,9 @@ class Gate:
             hosts: names that a Host header may give; None for any.
             limits: the operator's.
             metrics: where refusals are counted.
+            check: raises `Refused` where a question of this key could not be answered now.
         """
-        self._app, self._keys, self._limits, self._metrics = app, keys, limits, metrics
+        self._app, self._keys, self._limits, self._metrics, self._check = app, keys, limits, metrics, check
         self._open = 0
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
@@ -67,11 +80,12 @@ class Gate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = f"req_{secrets.token_hex(12)}"
         answered = _Answered(send, request_id, self._metrics)
-        refused = self._refused(scope)
+        tenant = self._tenant(scope)
+        refused = self._refused(scope, tenant)
         if refused is None:
             body = await self._body(scope, receive)
             if isinstance(body, bytes):
-                scope["state"] = {**scope.get("state", {}), "request_id": request_id, "tenant": self._tenant(scope)}
+                scope["state"] = {**scope.get("state", {}), "request_id": request_id, "tenant": tenant}
                 await self._inner(scope, _Replayed(body, receive), answered)
                 return
             refused = body
@@ -86,26 +100,33 @@ class Gate:
                 raise
             await answered.refuse(500, "an internal error; the id tells the operator which")
 
-    def _refused(self, scope: Scope) -> tuple[int, str] | None:
-        """Status and reason, before the body is looked at."""
+    def _refused(self, scope: Scope, tenant: str | None) -> _No | None:
+        """Status, reason and when to come again, before the body is looked at."""
         headers = scope["headers"]
         if self._open > self._limits.connections and scope["path"] not in OPEN:
-            return 503, "the server is busy"
+            return 503, "the server is busy", 1
         if len(headers) > MAX_HEADERS:
-            return 431, f"there are more than {MAX_HEADERS} headers"
+            return 431, f"there are more than {MAX_HEADERS} headers", 0
         host = _host(_header(scope, b"host") or "")
         if self._hosts is not None and host not in self._hosts:
-            return 403, "this Host is not served here"
+            return 403, "this Host is not served here", 0
         origin = _header(scope, b"origin")
         if origin is not None and _site(origin) != (_header(scope, b"host") or "").lower():
-            return 403, "requests of other sites' pages are not answered"
-        if scope["path"] not in OPEN and self._tenant(scope) is None:
-            return 401, "a key is needed: send it as `Authorization: Bearer KEY`"
+            return 403, "requests of other sites' pages are not answered", 0
+        if scope["path"] not in OPEN and tenant is None:
+            return 401, "a key is needed: send it as `Authorization: Bearer KEY`", 0
         if _header(scope, b"content-encoding") not in (None, "identity"):
-            return 415, "compressed bodies are not read"
+            return 415, "compressed bodies are not read", 0
         length = _header(scope, b"content-length")
         if length is not None and (not length.isdigit() or int(length[:12]) > self._limits.body_bytes):
-            return 413, f"the body is longer than {self._limits.body_bytes} bytes"
+            return 413, f"the body is longer than {self._limits.body_bytes} bytes", 0
+        return self._not_now(tenant) if tenant and scope["method"] == "POST" and scope["path"] == CHAT else None
+
+    def _not_now(self, tenant: str) -> _No | None:
+        try:
+            self._check(tenant)
+        except Refused as error:
+            return error.status, str(error), error.retry_after
         return None
 
     def _tenant(self, scope: Scope) -> str | None:
@@ -119,22 +140,22 @@ class Gate:
             shown = ""
         return owner(shown.strip(), self._keys)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | tuple[int, str]:
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | _No:
         parts, size = [], 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":
-                        return 400, "the request ended before its body did"
+                        return 400, "the request ended before its body did", 0
                     size += len(message.get("body", b""))
                     if size > self._limits.body_bytes:
-                        return 413, f"the body is longer than {self._limits.body_bytes} bytes"
+                        return 413, f"the body is longer than {self._limits.body_bytes} bytes", 0
                     parts.append(message.get("body", b""))
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            return 408, f"the body took longer than {self._limits.body_seconds:g} seconds"
+            return 408, f"the body took longer than {self._limits.body_seconds:g} seconds", 0
 
 
 class _Replayed:
@@ -170,14 +191,14 @@ class _Answered:
             ]
         await self._send(message)
 
-    async def refuse(self, status: int, reason: str) -> None:
-        """Answer with an error."""
+    async def refuse(self, status: int, reason: str, retry_after: int = 0) -> None:
+        """Answer with an error, and after how many seconds to come again where that would help."""
         body = json.dumps(error_body(reason, self._id)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status == 401:
             headers.append((b"www-authenticate", b'Basic realm="ttsi", charset="UTF-8"'))
-        if status == 503:
-            headers.append((b"retry-after", b"1"))
+        if retry_after:
+            headers.append((b"retry-after", str(retry_after).encode()))
         if status in (408, 413):
             headers.append((b"connection", b"close"))  # the rest of the body is not read
         await self({"type": "http.response.start", "status": status, "headers": headers})
