@@ -160,10 +160,18 @@ def test_overload_is_refused_early_and_nobody_is_dropped() -> None:
 
 def test_who_has_too_many_requests_is_refused_before_the_next_is_read() -> None:
     with running("per_key=1", "adapt_seconds=600", command=FAULTY) as server, connect(server) as connection:
+        unfinished = post(b"[", "Content-Length: 100")
         assert status(exchange(server, post(b"["))) == 400
+        with connect(server) as other, pytest.raises(TimeoutError):  # control: with room, its end is waited for
+            other.settimeout(0.5)
+            other.sendall(unfinished)
+            other.recv(65536)
         connection.sendall(post(body("spin on")))
         settled(server, "ttsi_requests_inside", 1.0)
         assert status(exchange(server, post(b"["))) == 429
+        with connect(server) as other:
+            other.sendall(unfinished)
+            assert status(other.recv(65536)) == 429
 
 
 def test_more_connections_than_there_may_be_are_refused_as_everything_is() -> None:

@@ -119,7 +119,7 @@ def _unsure(summary: Summary) -> str:
 def _trained(summary: Summary) -> str:
     kept = summary["metrics"]["examples.kept"]
     written = summary["metrics"]["examples.written"]
-    of = "" if kept is None else f"  ({kept:.1f} % of {written} written examples kept)"
+    of = "" if kept is None else f"  (from {written} written examples, {kept:.1f} % of them kept)"
     return f"{summary['samples_trained']} samples{of}"
 
 
