@@ -197,8 +197,8 @@ def _elsewhere() -> ProcessPoolExecutor:
 
 
 def fairness(seconds: int, model: str = "scripted:demo", shared: bool = False, times: float = 10.0) -> Figures:
-    """A request a second of a quiet key, or a tenth of what the server can do where that is less, beside ten `times`
-    too much of another's; `shared` gives both one key, and is the control."""
+    """A request a second of a quiet key, or a tenth of what the server can do where that is less, beside
+    `times` what it can do of another's; `shared` gives both one key, and is the control."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys"
         quiet, loud = add_key(path, "quiet"), add_key(path, "loud")
@@ -215,7 +215,7 @@ def fairness(seconds: int, model: str = "scripted:demo", shared: bool = False, t
                 flooded = flood.result()
     first, second = _latency(alone), _latency(beside)
     return {
-        "flood a second": round(10 * most, 1),
+        "flood a second": round(times * most, 1),
         "flood by status": dict(Counter(each.status for each in flooded)),
         "quiet key alone": first,
         "quiet key beside it": second,

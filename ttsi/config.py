@@ -163,7 +163,7 @@ _CHOSEN: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
 """The gate that toolworld-validation chose for the embedded model (dev/log.md)."""
 
 _LEARNED: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_surer": 0.0}
-"""And how it learns: an answer that it is less sure of than of its first is not given."""
+"""And how it learns: also when not to call, and an answer that it is less sure of than of its first is not given."""
 
 _EVERY: dict[str, Any] = {**_CHOSEN, "gate": "all"}
 """The same measurements, but every input is answered a second time."""

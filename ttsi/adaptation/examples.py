@@ -15,8 +15,8 @@ import json
 from collections.abc import Sequence
 
 from ttsi.chat.calls import Format
-from ttsi.models import Lesson, Prompt
-from ttsi.types import Answer, Example, Input, Message, Pair, Tool, last_request, to_openai
+from ttsi.models import Lesson, Prompt, by_itself
+from ttsi.types import Answer, Example, Input, Message, Pair, last_request, to_openai
 
 DOUBT = (
     "Check this answer against the request and the tools once more. If it is right, give it again; if not, give the "
@@ -27,15 +27,14 @@ DOUBT = (
 
 def lessons(form: Format, item: Input, examples: Sequence[Example]) -> list[Lesson]:
     """One lesson per example; the target is the call as the model's family writes it, behind its reason."""
-    system = tuple(message for message in item.messages if message.role == "system")
-    return [lesson(form, system, example, example.tools or item.tools) for example in examples]
+    return [_lesson(form, item, example) for example in examples]
 
 
-def lesson(form: Format, system: tuple[Message, ...], example: Example, tools: tuple[Tool, ...]) -> Lesson:
-    """One example as a prompt and a target."""
+def _lesson(form: Format, item: Input, example: Example) -> Lesson:
+    tools = example.tools or item.tools
     by_name = {tool.name: tool for tool in tools}
     reasons = [form.reason(by_name[call.name], example.query, tools) for call in example.calls]
-    return Lesson(Prompt((*system, Message("user", example.query)), tools), form.render(example.calls, reasons))
+    return Lesson(by_itself(item, example.query, tools), form.render(example.calls, reasons))
 
 
 def training_lessons(form: Format, pairs: Sequence[Pair]) -> list[Lesson]:

@@ -15,8 +15,8 @@ from collections.abc import Container, Sequence
 
 from ttsi.chat.calls import Format
 from ttsi.chat.ours import words
-from ttsi.models import Lesson, Prompt
-from ttsi.types import Example, Input, Message, Tool
+from ttsi.models import Lesson, by_itself
+from ttsi.types import Example, Input, Tool
 
 DECLINED = "None of these tools can do that."
 """How a model is taught to decline where its family has no words for it (`Format.no_tool`)."""
@@ -24,14 +24,14 @@ DECLINED = "None of these tools can do that."
 
 def irrelevance_lessons(form: Format, item: Input, examples: Sequence[Example], count: int) -> list[Lesson]:
     """The first `count` examples without the tools that they call."""
-    system = tuple(message for message in item.messages if message.role == "system")
-    return [_declined(form, system, example, example.tools or item.tools) for example in examples[:count]]
+    return [_declined(form, item, example) for example in examples[:count]]
 
 
-def _declined(form: Format, system: tuple[Message, ...], example: Example, tools: Sequence[Tool]) -> Lesson:
+def _declined(form: Format, item: Input, example: Example) -> Lesson:
     called = {call.name for call in example.calls}
-    others = tuple(tool for tool in tools if tool.name not in called) or stand_ins(example.query, called)
-    return Lesson(Prompt((*system, Message("user", example.query)), others), form.no_tool or DECLINED)
+    others = tuple(tool for tool in example.tools or item.tools if tool.name not in called)
+    prompt = by_itself(item, example.query, others or stand_ins(example.query, called))
+    return Lesson(prompt, form.no_tool or DECLINED)
 
 
 def stand_ins(request: str, called: Container[str] = (), count: int = 2) -> tuple[Tool, ...]:

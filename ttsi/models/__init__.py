@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from ttsi.chat.calls import Format
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError, unknown_name
-from ttsi.types import Adaptation, Message, Tool, TrainingData
+from ttsi.types import Adaptation, Input, Message, Tool, TrainingData
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Prompt:
     tools: tuple[Tool, ...]
     prefix: str = ""
     """Text of the assistant's turn that is already written (prefill)."""
+
+
+def by_itself(item: Input, request: str, tools: tuple[Tool, ...] = (), prefix: str = "") -> Prompt:
+    """A request without the input's conversation: behind its system message, with its tools or with `tools`."""
+    system = tuple(message for message in item.messages if message.role == "system")
+    return Prompt((*system, Message("user", request)), tools or item.tools, prefix)
 
 
 @dataclass(frozen=True)

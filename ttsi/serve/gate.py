@@ -30,8 +30,8 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN = ("/health/live", "/health/ready")
 MAX_HEADERS = 100
 
-_No = tuple[int, str, int]
-"""Status, reason, and after how many seconds to come again (0: never mind)."""
+_No = tuple[int, str] | tuple[int, str, int]
+"""Status, reason, and after how many seconds to come again where that would help."""
 
 
 def error_body(message: str, request_id: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -106,20 +106,20 @@ class Gate:
         if self._open > self._limits.connections and scope["path"] not in OPEN:
             return 503, "the server is busy", 1
         if len(headers) > MAX_HEADERS:
-            return 431, f"there are more than {MAX_HEADERS} headers", 0
+            return 431, f"there are more than {MAX_HEADERS} headers"
         host = _host(_header(scope, b"host") or "")
         if self._hosts is not None and host not in self._hosts:
-            return 403, "this Host is not served here", 0
+            return 403, "this Host is not served here"
         origin = _header(scope, b"origin")
         if origin is not None and _site(origin) != (_header(scope, b"host") or "").lower():
-            return 403, "requests of other sites' pages are not answered", 0
+            return 403, "requests of other sites' pages are not answered"
         if scope["path"] not in OPEN and tenant is None:
-            return 401, "a key is needed: send it as `Authorization: Bearer KEY`", 0
+            return 401, "a key is needed: send it as `Authorization: Bearer KEY`"
         if _header(scope, b"content-encoding") not in (None, "identity"):
-            return 415, "compressed bodies are not read", 0
+            return 415, "compressed bodies are not read"
         length = _header(scope, b"content-length")
         if length is not None and (not length.isdigit() or int(length[:12]) > self._limits.body_bytes):
-            return 413, f"the body is longer than {self._limits.body_bytes} bytes", 0
+            return 413, f"the body is longer than {self._limits.body_bytes} bytes"
         return self._not_now(tenant) if tenant and scope["method"] == "POST" and scope["path"] == CHAT else None
 
     def _not_now(self, tenant: str) -> _No | None:
@@ -147,15 +147,15 @@ class Gate:
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":
-                        return 400, "the request ended before its body did", 0
+                        return 400, "the request ended before its body did"
                     size += len(message.get("body", b""))
                     if size > self._limits.body_bytes:
-                        return 413, f"the body is longer than {self._limits.body_bytes} bytes", 0
+                        return 413, f"the body is longer than {self._limits.body_bytes} bytes"
                     parts.append(message.get("body", b""))
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            return 408, f"the body took longer than {self._limits.body_seconds:g} seconds", 0
+            return 408, f"the body took longer than {self._limits.body_seconds:g} seconds"
 
 
 class _Replayed:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from ttsi.chat.grammar import answer_grammar, call_then_text_grammar
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
-from ttsi.models import Generation, Model, Prompt, Request, Writer
+from ttsi.models import Generation, Model, Prompt, Request, Writer, by_itself
 from ttsi.synthesis.parsing import first_line, read_call_first, read_query_first
 from ttsi.synthesis.prompts import LEAD, writing_prompt
 from ttsi.synthesis.retrieval import demonstrations
 from ttsi.synthesis.selection import refusal
 from ttsi.synthesis.trial import tried
-from ttsi.types import NO_TOOL, Awareness, Example, Input, Message, Tool, TrainingData, last_request
+from ttsi.types import NO_TOOL, Awareness, Example, Input, Tool, TrainingData, last_request
 
 ONE_LINE = r"start: /[^\n\r]{3,400}/"
 SILENT = "teacher: "
@@ -112,8 +112,7 @@ def _tools_in_turn(item: Input, known: Awareness, config: SynthesisConfig) -> li
 
 def _prompt(writer: Model, job: _Job, config: SynthesisConfig, prefix: str) -> Prompt:
     text = writing_prompt(writer.format.name, config.order).text.replace("{seed}", last_request(job.item))
-    system = tuple(message for message in job.item.messages if message.role == "system")
-    return Prompt((*system, Message("user", text)), job.item.tools, prefix)
+    return by_itself(job.item, text, prefix=prefix)
 
 
 def _sample(prompt: Prompt, job: _Job, config: SynthesisConfig, grammar: str | None) -> Request:
@@ -160,9 +159,8 @@ def _query_first_example(writer: Model, job: _Job, query: str, asked: Generation
 
 def _answer(writer: Model, job: _Job, query: str, config: SynthesisConfig) -> Request:
     """The writer's own greedy answer to the request it wrote: the label."""
-    system = tuple(message for message in job.item.messages if message.role == "system")
     grammar = answer_grammar(writer.format, job.item.tools) if config.schema_grammar else None
-    return Request(Prompt((*system, Message("user", query)), job.item.tools), config.max_tokens, grammar=grammar)
+    return Request(by_itself(job.item, query), config.max_tokens, grammar=grammar)
 
 
 def _billed(example: Example, *said: Generation) -> Example:

@@ -19,8 +19,8 @@ from dataclasses import replace
 
 from ttsi.chat.grammar import answer_grammar
 from ttsi.config import SynthesisConfig
-from ttsi.models import Model, Prompt, Request
-from ttsi.types import Example, Input, Message, spelled
+from ttsi.models import Model, Request, by_itself
+from ttsi.types import Example, Input, spelled
 
 Written = list[list[Example]]
 Place = tuple[int, int]
@@ -52,7 +52,7 @@ def _round_trip(learner: Model, inputs: Sequence[Input], written: Written, confi
     places = _kept(written)
     requests = [
         Request(
-            _prompt(inputs[i], written[i][j]),
+            by_itself(inputs[i], written[i][j].query),
             config.max_tokens,
             grammar=answer_grammar(learner.format, inputs[i].tools),
         )
@@ -71,7 +71,7 @@ def _round_trip(learner: Model, inputs: Sequence[Input], written: Written, confi
 def _trim(learner: Model, inputs: Sequence[Input], written: Written, share: float) -> None:
     places = _kept(written)
     targets = [_target(learner, inputs[i], written[i][j]) for i, j in places]
-    prompts = [_prompt(inputs[i], written[i][j]) for i, j in places]
+    prompts = [by_itself(inputs[i], written[i][j].query) for i, j in places]
     found = learner.score(prompts, [[target] for target in targets])
     scores = [value / max(len(target), 1) for [value], target in zip(found, targets, strict=True)]
     for number in range(len(written)):
@@ -93,8 +93,3 @@ def _kept(written: Written) -> list[Place]:
 def _refuse(written: Written, place: Place, reason: str) -> None:
     i, j = place
     written[i][j] = replace(written[i][j], refused=reason)
-
-
-def _prompt(item: Input, example: Example) -> Prompt:
-    system = tuple(message for message in item.messages if message.role == "system")
-    return Prompt((*system, Message("user", example.query)), item.tools)
