@@ -1,4 +1,4 @@
-"""Hammer's counts, by hand: each rule of the header with the row that shows it."""
+"""Hammer's and Seal-Tools' counts, by hand: each rule of the header with the row that shows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ttsi.benchmarks.micro_f1 import Counts, count, f1, total
+from ttsi.benchmarks import BENCHMARKS
+from ttsi.benchmarks.micro_f1 import OFFICIAL, Counts, count, count_seal_tools, f1, total
 from ttsi.types import ToolCall
 
 
@@ -40,6 +41,31 @@ def call(name: str = "f", **arguments: Any) -> ToolCall:
 )
 def test_a_row_is_counted_as_hammer_counts(said: Any, gold: Any, counts: tuple[int, ...]) -> None:
     assert count(said, gold) == Counts(*counts)
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "counts"),
+    [
+        ([call(a="1")], [call(a=1)], (1, 1, 1, 1, 1, 1)),  # equal as text
+        ([call(a=True)], [call(a="true")], (1, 1, 1, 1, 1, 0)),  # as Python's text
+        ([call(a=" x")], [call(a="x")], (1, 1, 1, 1, 1, 0)),
+        ([call("g", a=1)], [call("f", a=1)], (1, 1, 0, 1, 1, 0)),
+        (None, [call(a=1)], (1, 0, 0, 1, 0, 0)),  # unreadable: nothing was said
+        ([], [call(a=1)], (1, 0, 0, 1, 0, 0)),
+        ([call(a=1)] * 3, [call(a=1)], (1, 3, 3, 1, 3, 3)),  # a repeated name is right each time
+        ([call(a="", b=1)], [call(a="", b=1)], (1, 1, 1, 2, 2, 2)),  # empty texts are counted
+        ([call()], [call()], (1, 1, 1, 0, 0, 0)),  # nothing and nothing agree in none
+        ([call(a=2, b=3)], [call(a=1), call(a=2), call(a=2, b=3)], (3, 1, 1, 4, 2, 0)),  # the first of its name
+    ],
+)
+def test_a_row_is_counted_as_seal_tools_counts(said: Any, gold: Any, counts: tuple[int, ...]) -> None:
+    assert count_seal_tools(said, gold) == Counts(*counts)
+
+
+def test_every_benchmark_with_a_counting_of_its_own_exists() -> None:
+    assert OFFICIAL.keys() <= BENCHMARKS.keys()
+    assert all(name.startswith("seal") for name in OFFICIAL)
+    assert {name for name in BENCHMARKS if name.startswith("seal")} == OFFICIAL.keys()
 
 
 def test_rows_add_up_and_give_f1() -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ttsi.benchmarks import sources as registry
 from ttsi.benchmarks.sources import EXPECTED, Count, Source, counts, faults, present, source, sources
 from ttsi.errors import ConfigError, DataError
 
+ROOT = Path(__file__).parents[2]
 CONTENT = {"a.json": b"[1, 2, 3]", "inner/b.jsonl": b'{"x": 1}\n' * 50}
 
 
@@ -205,6 +207,32 @@ def test_everybody_is_told_how_to_get_what_does_not_ship() -> None:
 def test_the_data_here_are_the_pinned_ones() -> None:
     for one in sources().values():
         assert faults(DATA, one) == [], one.name
+
+
+def not_read() -> list[str]:
+    """The patterns of the table in docs/benchmarks.md."""
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    lines = text.partition("## Files that are not read")[2].partition("\n## ")[0].splitlines()
+    found = [
+        name for line in lines if line.startswith("|") for name in re.findall(r"`([^`]+/[^`]+)`", line.split("|")[1])
+    ]
+    return [*found, "bfcl/possible_answer/BFCL_v4_m*", "bfcl/possible_answer/BFCL_v4_web_search.json"]
+
+
+def unexplained(folder: Path, patterns: list[str]) -> set[str]:
+    """The files of a data folder that are neither pinned, hence read, nor named."""
+    pinned = {f"{one.name}/{file}" for one in sources().values() for file in one.files}
+    there = {str(path.relative_to(folder)).removesuffix(".gz") for path in folder.glob("*/**/*") if path.is_file()}
+    data = {name for name in there if not name.endswith(("SHA256SUMS", "SOURCE.md"))}
+    return {name for name in data - pinned if not any(fnmatch(name, one.removesuffix(".gz")) for one in patterns)}
+
+
+@needs("bfcl")
+def test_every_file_is_read_or_the_docs_say_why_not() -> None:
+    assert unexplained(DATA, not_read()) == set()
+    # Control: without any of the table's entries files are seen, so none is there for nothing.
+    for left_out in not_read():
+        assert unexplained(DATA, [one for one in not_read() if one != left_out]), left_out
 
 
 @needs("seal-tools")

@@ -136,6 +136,16 @@ def test_benchmarks_show_every_rule_and_failures() -> None:
     assert "## b, 4 inputs, m" in page([USUAL, BASE], "0")
 
 
+def test_what_is_counted_over_a_whole_file_has_an_interval() -> None:
+    made = outcome(True, True, True, False)
+    f1 = {"base.f1_tools": 25.0, "base.f1_tools_stderr": 2.0, "gain.f1_tools": 10.0, "gain.f1_tools_stderr": 1.0}
+    assert "Over all calls" in (text := page([made], "0"))
+    assert "| b, m | Hammer |" not in text, "no run has F1 here"
+    made.summary["metrics"].update(f1)
+    line = next(line for line in page([made], "0").splitlines() if "| b, m | Hammer | 4 |" in line)
+    assert line.split(" | ")[3:] == ["25.0 [21.1 to 28.9]", "-", "+10.0 [+8.0 to +12.0]", "-", "-", "- |"]
+
+
 def test_commands_commit_and_machine_are_there_and_places_are_not() -> None:
     text = page([USUAL, ALL], "0")
     assert "ttsi run --benchmark b --model m --data DIR --awareness.gate=all  # seed 0" in text

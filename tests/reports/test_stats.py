@@ -5,12 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import statistics
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.reports.stats import auroc, auroc_pooled, mcnemar_exact, mean_stderr, paired_bootstrap, rates_at, wilson
+from ttsi.reports.stats import (
+    RatiosOfSums,
+    auroc,
+    auroc_pooled,
+    mcnemar_exact,
+    mean_stderr,
+    paired_bootstrap,
+    rates_at,
+    wilson,
+)
 
 SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 2.0]), st.booleans()), min_size=1, max_size=12)
 
@@ -91,8 +102,57 @@ def test_bootstrap_is_seeded_and_paired() -> None:
         paired_bootstrap([1], [1, 0])
 
 
+def two_files(seed: int, n: int = 150) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Per input a base and an adapted (twice right, said + gold), of which the second keeps most of the first."""
+    rng = random.Random(seed)
+    found = []
+    for _ in range(n):
+        gold, right = rng.randint(1, 5), 0
+        right = sum(rng.random() < 0.5 for _ in range(gold))
+        more = min(gold, right + (rng.random() < 0.4))
+        found.append(((2 * right, gold + rng.randint(right, 5)), (2 * more, gold + rng.randint(more, 5))))
+    return found
+
+
+def summed(pairs: Sequence[Sequence[tuple[int, int]]]) -> RatiosOfSums:
+    sums = RatiosOfSums(2)
+    for one in pairs:
+        sums.add(one)
+    return sums
+
+
+def test_the_error_of_a_ratio_agrees_with_drawing_inputs_again() -> None:
+    pairs, rng = two_files(0), random.Random(1)
+    drawn = [summed(rng.choices(pairs, k=len(pairs))) for _ in range(1000)]
+    sums = summed(pairs)
+    for found, again in (
+        (sums.ratio(0), [one.ratio(0)[0] for one in drawn]),
+        (sums.ratio(1), [one.ratio(1)[0] for one in drawn]),
+        (sums.difference(0, 1), [one.difference(0, 1)[0] for one in drawn]),
+    ):
+        value, stderr = found
+        assert value is not None
+        assert stderr == pytest.approx(statistics.stdev([x for x in again if x is not None]), rel=0.1)
+    below = sum(pair[0][1] for pair in pairs)
+    assert sums.ratio(0)[0] == pytest.approx(sum(pair[0][0] for pair in pairs) / below)
+
+
+def test_control_the_error_of_a_difference_of_ratios_is_paired() -> None:
+    pairs = two_files(0)
+    shifted = [(one[0], other[1]) for one, other in zip(pairs, [*pairs[1:], pairs[0]], strict=True)]
+    paired, unpaired = summed(pairs).difference(0, 1), summed(shifted).difference(0, 1)
+    assert paired[0] == pytest.approx(unpaired[0])
+    assert (paired[1] or 0) < 0.8 * (unpaired[1] or 0)
+
+
+def test_a_ratio_of_nothing_is_none() -> None:
+    assert RatiosOfSums(2).ratio(0) == RatiosOfSums(2).difference(0, 1) == (None, None)
+    one = RatiosOfSums(2)
+    one.add([(1, 2), (0, 0)])
+    assert (one.ratio(0), one.ratio(1), one.difference(0, 1)) == ((0.5, None), (None, None), (None, None))
+
+
 def test_mean_and_standard_error() -> None:
-    import statistics
 
     values = [1.0, 2.0, 2.0, 5.0]
     mean, stderr = mean_stderr(values)

@@ -14,9 +14,11 @@ import pytest
 from tests.worlds import row, rows, write
 from ttsi import loop
 from ttsi.benchmarks import load as load_benchmark
+from ttsi.cli.report import read_run
 from ttsi.config import LoopConfig, preset
 from ttsi.errors import ConfigError
 from ttsi.models import Model, load
+from ttsi.reports.stats import mean_stderr
 from ttsi.runs.runner import Progress, RunConfig, plan, resolve, run, settings_digest
 from ttsi.runs.store import open_run, read_json, read_rows
 from ttsi.types import Episode, Input, ToolCall
@@ -136,10 +138,18 @@ def test_the_summary_says_what_the_rows_say(tmp_path: Path) -> None:
 def test_the_summary_has_hammers_f1(tmp_path: Path) -> None:
     unknown = {**rows(1)[0], "id": "unknown", "gold": None}
     metrics = start(tmp_path, [*rows(6), unknown])["metrics"]
+    graded = [row for row in read_rows(tmp_path / "run") if row.grades]
     # One call and one argument a row: each side's counts are the same, so F1 is the share of right ones.
     for side in ("base", "adapted"):
         assert metrics[f"{side}.f1_tools"] == pytest.approx(metrics[f"{side}.tool_choice"])
         assert metrics[f"{side}.f1_arguments"] == pytest.approx(metrics[f"{side}.strict"])
+    gain, stderr = metrics["gain.f1_tools"], metrics["gain.f1_tools_stderr"]
+    assert gain == pytest.approx(metrics["adapted.f1_tools"] - metrics["base.f1_tools"])
+    # Six inputs of one call each: F1 is their mean, and so is its error.
+    changed = [100 * (row.grades["strict"]["adapted"] - row.grades["strict"]["base"]) for row in graded]
+    assert stderr == pytest.approx(mean_stderr(changed)[1])
+    # A report counts the same from the rows.
+    assert read_run(tmp_path / "run").summary["metrics"] == metrics
     # Control: the sides differ, so neither number is a constant.
     assert metrics["base.f1_tools"] < metrics["adapted.f1_tools"]
     (tmp_path / "none").mkdir()

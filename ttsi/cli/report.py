@@ -101,14 +101,20 @@ def read_run(folder: Path) -> Run:
     """
     from ttsi.runs.store import read_json, read_rows
     from ttsi.runs.summary import summarise
+    from ttsi.runs.whole import WholeF1
 
     rows = read_rows(folder)
     if not rows:
         raise RunFolderError(f"{folder} holds no finished input: go on with ttsi run --resume")
     config = read_json(folder / "config.json")
     try:
+        f1 = WholeF1(config["data"]["benchmark"], config["settings"]["loop"]["adapt"])
+        for row in rows:
+            f1.add(row, row.asked.gold if row.asked else None)
+        summary = summarise(rows, config)
+        summary["metrics"] |= f1.metrics()
         # Through JSON, so that a summary made here equals one that was read from a file.
-        summary = json.loads(json.dumps(summarise(rows, config)))
+        summary = json.loads(json.dumps(summary))
     except (KeyError, TypeError) as error:
         raise RunFolderError(f"{folder}/config.json lacks {error}: run it again with this version of ttsi") from None
     return Run(folder.resolve().name, config, summary, rows)

@@ -42,6 +42,8 @@ ASKS = {
     "Training data": "How many labelled rows does fine-tuning (`sft`) need? The reference sees none: its samples are "
     "spread over the inputs, and each is forgotten after one answer.",
     "By rule": "How good are the model alone and TT-SI, by each rule that a benchmark has? A failed input is wrong.",
+    "Over all calls": "How much of all the calls is right? F1 of tool names and of arguments, counted over the whole "
+    "file as Hammer does, or as the benchmark's owners do (official); of the first seed.",
     "Failures": "How many inputs could not be answered (a prompt that is too long is never cut), and what did one "
     "input take?",
 }

@@ -28,6 +28,7 @@ QUESTIONS = (
     experiments.samples,
 )  # fmt: skip
 """What is asked about inputs that were run with more than one setting, in the order of the page."""
+F1_KINDS, F1_SIDES = ("tools", "arguments"), ("base", "adapted", "gain")
 _MARKS = re.compile(r"([\\`*_\[\]<>|#&])")
 
 
@@ -70,7 +71,7 @@ def _lines(found: Sequence[Group], version: str) -> Iterator[str]:
             for question in QUESTIONS:
                 yield from _told(question(same))
     yield "## Every benchmark\n"
-    for finding in (by_rule(found), by_benchmark(found)):
+    for finding in (by_rule(found), over_all_calls(found), by_benchmark(found)):
         yield from _told(finding)
 
 
@@ -96,6 +97,41 @@ def by_rule(found: Sequence[Group]) -> Finding:
 
 def _values(*found: dict[tuple[str, int], float]) -> list[list[float]]:
     return [list(one.values()) for one in found]
+
+
+def over_all_calls(found: Sequence[Group]) -> Finding:
+    """Base and improved by micro F1, where any gold has a call."""
+    chosen = [group for group in found if is_reference(group) and group.adapts]
+    ways = (("", "Hammer"), ("official_", "official"))
+    rows = [
+        (
+            _data(group),
+            name,
+            count(len(group.runs[0].rows)),
+            *(_f1(group, f"{way}f1_{kind}", side) for kind in F1_KINDS for side in F1_SIDES),
+        )
+        for group in chosen
+        for way, name in ways
+        if group.runs[0].summary["metrics"].get(f"base.{way}f1_tools") is not None
+    ]
+    head = (
+        "benchmark, model",
+        "as",
+        "n",
+        *(f"{kind}, {side}" for kind in F1_KINDS for side in ("base", "ttsi", "gain")),
+    )
+    # The commands stand under the table before.
+    return Finding("Over all calls", Table(head, tuple(rows)) if rows else None)
+
+
+def _f1(group: Group, name: str, side: str) -> str:
+    metrics = group.runs[0].summary["metrics"]
+    value, stderr = metrics.get(f"{side}.{name}"), metrics.get(f"{side}.{name}_stderr")
+    if value is None:
+        return "-"
+    show = words.signed if side == "gain" else "{:.1f}".format
+    reach = 0.0 if stderr is None else stats.Z95 * stderr
+    return f"{show(value)}\n{show(value - reach)} to {show(value + reach)}"
 
 
 def by_benchmark(found: Sequence[Group]) -> Finding:

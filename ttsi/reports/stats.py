@@ -93,6 +93,66 @@ def paired_bootstrap(
     return Interval(float(low), float(high))
 
 
+class RatiosOfSums:
+    """Ratios such as F1, sum(numerators) / sum(denominators) over inputs, and how sure they are, from sums alone.
+
+    Standard errors are those of the linearised ratio (Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6):
+    an input moves it by (numerator - ratio x denominator) / sum(denominators). A difference takes the difference of
+    both moves of an input, so that it is paired.
+
+    >>> sums = RatiosOfSums(2)
+    >>> for base, adapted in [((0, 2), (2, 2)), ((2, 2), (2, 2)), ((0, 2), (0, 2))]:
+    ...     sums.add([base, adapted])
+    >>> [round(number, 3) for number in sums.ratio(1)]
+    [0.667, 0.333]
+    """
+
+    def __init__(self, ratios: int) -> None:
+        """Start with no inputs."""
+        self._n = 0
+        self._sums = [0.0] * (2 * ratios)
+        self._products = [[0.0] * (2 * ratios) for _ in range(2 * ratios)]
+
+    def add(self, pairs: Sequence[tuple[float, float]]) -> None:
+        """One more input: a numerator and a denominator for each ratio."""
+        values = [value for pair in pairs for value in pair]
+        self._n += 1
+        for i, one in enumerate(values):
+            self._sums[i] += one
+            for j, other in enumerate(values):
+                self._products[i][j] += one * other
+
+    def ratio(self, which: int) -> tuple[float | None, float | None]:
+        """A ratio and its standard error; None where the denominators are 0, or there are too few inputs."""
+        above, below = self._sums[2 * which : 2 * which + 2]
+        return (above / below, self._stderr(self._moves(which))) if below else (None, None)
+
+    def difference(self, first: int, second: int) -> tuple[float | None, float | None]:
+        """The second ratio less the first, and its standard error."""
+        one, other = self.ratio(first)[0], self.ratio(second)[0]
+        if one is None or other is None:
+            return None, None
+        moves = [b - a for a, b in zip(self._moves(first), self._moves(second), strict=True)]
+        return other - one, self._stderr(moves)
+
+    def _moves(self, which: int) -> list[float]:
+        """What a ratio changes by for one more of each value."""
+        above, below = self._sums[2 * which : 2 * which + 2]
+        moves = [0.0] * len(self._sums)
+        moves[2 * which], moves[2 * which + 1] = 1 / below, -above / below**2
+        return moves
+
+    def _stderr(self, moves: Sequence[float]) -> float | None:
+        if self._n < 2:
+            return None
+        squared = math.fsum(
+            a * b * product
+            for a, row in zip(moves, self._products, strict=True)
+            for b, product in zip(moves, row, strict=True)
+        )
+        return math.sqrt(max(squared, 0.0) * self._n / (self._n - 1))
+
+
 def mcnemar_exact(fixed: int, broken: int) -> float:
     """Two-sided exact p value of "as likely fixed as broken".
 

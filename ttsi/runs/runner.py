@@ -204,7 +204,7 @@ def run(
     if len(done) < len(places):
         raise KeyboardInterrupt
     faults.passing("run: all rows written")
-    summary = _sum_up(store, places, resolved, loop)
+    summary = _sum_up(store, places, resolved, WholeF1(benchmark.name, loop.adapt))
     log.info("run finished run=%s inputs=%d errors=%d", name, summary["n"], summary["n_error"])
     return summary
 
@@ -273,13 +273,13 @@ def _told(row: Row) -> str:
     return line if episode.error is None else f"{line} error={episode.error!r}"
 
 
-def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], loop: LoopConfig) -> dict[str, Any]:
+def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], f1: WholeF1) -> dict[str, Any]:
     # From the file, not from memory: what is summed up is what was kept.
     gold = {place.key: place.sample.gold for place in places}
-    facts, fingerprint, f1 = [], Fingerprint(), WholeF1(gold, loop.adapt)
+    facts, fingerprint = [], Fingerprint()
     for row in store.each():
         fingerprint.add(row)
-        f1.add(row)
+        f1.add(row, gold.get(row.key))
         facts.append(slim(row))
     if {row.key for row in facts} != gold.keys():
         raise Damaged(store.folder / "run.db", f"{len(facts)} of {len(places)} rows are there")

@@ -1,43 +1,64 @@
-"""What can only be counted over a whole run? Hammer's micro F1, which has no verdict about one row.
+"""What can only be counted over a whole run? Micro F1, which has no verdict about one row.
 
-Inputs: the rows of a run, one by one with their texts, and the gold calls of each by the row's key. Outputs:
-`base.f1_tools`, `adapted.f1_arguments` and so on, in percent, for `summary.json`; nothing where no row has gold. Only
-sums are kept, so that rows need not stay in memory. Not in the paper (arXiv:2510.07841), which reports a share of rows;
-here to compare with papers that report F1 (`ttsi.benchmarks.micro_f1`).
+Inputs: the rows of a run, one by one with their texts and gold calls. Outputs, in percent, for `summary.json`:
+`base.f1_tools`, `adapted.f1_arguments`, `gain.f1_tools` and so on as Hammer counts, each with its standard error
+(`..._stderr`, as lm-eval names it), and where the benchmark's owners count in another way `base.official_f1_tools` and
+so on and `base.official_format`; nothing where no row has gold. Only sums are kept: rows need not stay in memory.
+
+Not in the paper (arXiv:2510.07841), which reports a share of rows; here to compare with papers that report F1
+(`ttsi.benchmarks.micro_f1`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ttsi.benchmarks import micro_f1
 from ttsi.benchmarks.matching import Calls, readable
-from ttsi.benchmarks.micro_f1 import Counts
-from ttsi.runs.database import Key, Row
+from ttsi.benchmarks.micro_f1 import KINDS, Count
+from ttsi.reports.stats import RatiosOfSums
+from ttsi.runs.database import Row
 
 
 class WholeF1:
     """F1 of tools and of arguments, of the base and, where the run adapts, of the adapted answers; grows row by row."""
 
-    def __init__(self, gold: Mapping[Key, Calls | None], adapts: bool) -> None:
+    def __init__(self, benchmark: str, adapts: bool) -> None:
         """Start with nothing."""
-        self._gold = gold
-        self._counts: dict[str, Counts | None] = dict.fromkeys(("base", "adapted") if adapts else ("base",))
+        official = micro_f1.OFFICIAL.get(benchmark)
+        self._ways: dict[str, Count] = {"": micro_f1.count} | ({"official_": official} if official else {})
+        self._sides = ("base", "adapted") if adapts else ("base",)
+        self._sums = {(way, kind): RatiosOfSums(len(self._sides)) for way in self._ways for kind in KINDS}
+        self._said = dict.fromkeys(self._sides, 0)
+        self._n = 0
 
-    def add(self, row: Row) -> None:
-        """Count one more row."""
-        gold = self._gold.get(row.key)
+    def add(self, row: Row, gold: Calls | None) -> None:
+        """Count one more row; one whose gold nobody knows counts nothing."""
         if gold is None:
             return
-        for side, before in self._counts.items():
-            answer = row.episode.base if side == "base" else row.episode.adapted
-            self._counts[side] = micro_f1.total([before or Counts(), micro_f1.count(readable(answer), gold)])
+        said = [readable(row.episode.base if side == "base" else row.episode.adapted) for side in self._sides]
+        for way, count in self._ways.items():
+            counts = [count(calls, gold) for calls in said]
+            for kind in KINDS:
+                self._sums[way, kind].add([micro_f1.ratio(one, kind) for one in counts])
+        for side, calls in zip(self._sides, said, strict=True):
+            self._said[side] += bool(calls)
+        self._n += 1
 
     def metrics(self) -> dict[str, float | None]:
         """What summary.json says of it."""
-        return {
-            f"{side}.{name}": value
-            for side, counts in self._counts.items()
-            if counts is not None
-            for name, value in micro_f1.f1(counts).items()
-        }
+        found: dict[str, float | None] = {}
+        if not self._n:
+            return found
+        for (way, kind), sums in self._sums.items():
+            name = f"{way}f1_{kind}"
+            for i, side in enumerate(self._sides):
+                found[f"{side}.{name}"], found[f"{side}.{name}_stderr"] = map(_percent, sums.ratio(i))
+            if len(self._sides) > 1:
+                found[f"gain.{name}"], found[f"gain.{name}_stderr"] = map(_percent, sums.difference(0, 1))
+        if len(self._ways) > 1:
+            # An answer without a call is none that Seal-Tools can read.
+            found |= {f"{side}.official_format": 100 * n / self._n for side, n in self._said.items()}
+        return found
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
