@@ -16,9 +16,10 @@ from ttsi.cli.sweep import read_sweep
 from ttsi.config import PRESETS, preset
 from ttsi.errors import ConfigError
 from ttsi.reports import choices, experiments, stats
-from ttsi.reports.command import changed, command
+from ttsi.reports.command import command
 from ttsi.reports.experiments import Finding
 from ttsi.reports.markdown import page
+from ttsi.reports.naming import changed
 from ttsi.reports.record import Run, groups
 from ttsi.reports.words import MINUS
 from ttsi.runs.runner import RunConfig, settings_of

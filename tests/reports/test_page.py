@@ -14,8 +14,11 @@ import pytest
 
 from tests.reports.records import config, four, row, run
 from tests.reports.test_stories import HOSTILE
+from ttsi.config import PRESETS
+from ttsi.reports import sections
 from ttsi.reports.page import page
-from ttsi.reports.record import Run
+from ttsi.reports.record import Run, groups
+from ttsi.reports.words import WHOM
 from ttsi.runs.store import Row
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -68,7 +71,7 @@ def test_the_outline_of_one_run() -> None:
     outline = Outline(made())
     assert outline.problems == []
     assert outline.headings == [
-        "h1 ttsi with m on b",
+        "h1 ttsi, measure margin, tau 0.95 with m on b",
         "h2 Results",
         "h2 Details",
         "h4 How sure, and how right",
@@ -99,11 +102,11 @@ def test_the_outline_of_several_runs() -> None:
         "h1 3 settings on b",
         "h2 Results",
         "h3 Against each other",
-        "h2 A ttsi with m on b",
+        "h2 A ttsi, measure margin, tau 0.95 with m on b",
         "h3 Strata",
         "h2 B ttsi-paper with m on b",
         "h3 Strata",
-        "h2 C base with m on b",
+        "h2 C base, measure margin, tau 0.95 with m on b",
         "h3 Strata",
         "h2 Inputs",
         "h2 Settings and versions",
@@ -112,6 +115,56 @@ def test_the_outline_of_several_runs() -> None:
     assert {"h4 Gain of each run", "h4 Samples against accuracy"} <= set(outline.headings)
     ids = outline.attributes("id")
     assert {"index-0", "index-1", "index-2", "index-3", "stories-3-0", "run-A", "run-C"} <= set(ids)
+
+
+@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("gate", WHOM)
+def test_every_method_and_gate_has_a_page(method: str, gate: str) -> None:
+    settings = config(method)
+    settings["settings"]["loop"]["awareness"]["gate"] = gate
+    outline = Outline(made(run(list(four().rows), "one", settings)))
+    assert outline.problems == []
+    # Who was adapted must hang on tau alone for one run to say what another tau would have done.
+    curve = "h4 What a smaller tau would have done" in outline.headings
+    assert curve == (method != "base" and gate in ("unsure", "all"))
+
+
+def test_settings_can_be_told_apart() -> None:
+    one, other = config(), config()
+    other["settings"]["loop"]["synthesis"]["k"] = 1
+    outline = Outline(made(four(), run(list(four().rows), "k1", other)))
+    named = [heading for heading in outline.headings if heading.startswith("h2 B")]
+    assert named == ["h2 B ttsi, measure margin, tau 0.95, k 1 with m on b"]
+    assert "h4 Examples per input against accuracy" in outline.headings
+    # Control: nothing but K may differ for that picture.
+    other["settings"]["loop"]["adaptation"]["lr"] = 1.0
+    apart = Outline(made(four(), run(list(four().rows), "k1", other)))
+    assert "h4 Examples per input against accuracy" not in apart.headings
+    assert one["settings"]["loop"]["synthesis"]["k"] != 1
+
+
+def test_seconds_that_another_point_spent_are_not_shown() -> None:
+    shared = config()
+    shared["model"] = {**shared["model"], "recalling": True}
+    headings = Outline(made(run(list(four().rows), "one", shared))).headings
+    assert not {"h4 Cost", "h4 Cost of each stage"} & set(headings)
+    [group] = groups([run(list(four().rows), "one", shared)])
+    assert sections.results([group]).rows[0][-1] == "-"
+    assert sections.results(groups([four()])).rows[0][-1] != "-"  # control
+
+
+def test_rates_count_an_input_once() -> None:
+    once, thrice = (groups([four(str(i), seed=i) for i in range(n)])[0] for n in (1, 3))
+    tables = [sections.outcome(group) for group in (once, thrice)]
+    assert tables[0] == tables[1]
+    assert tables[0] is not None
+    assert tables[0].rows[0][1].startswith("1 of 2: 50.0")
+    # One of three seeds fixes the wrong answer: a third of an input.
+    third = [row(0, False, i == 0, 0.1) for i in range(3)]
+    [group] = groups([run([one], str(i), config(seed=i, n=1)) for i, one in enumerate(third)])
+    table = sections.outcome(group)
+    assert table is not None
+    assert table.rows[0][1].startswith("0.3 of 1: 33.3")
 
 
 def test_ids_are_unique_and_links_lead_somewhere() -> None:

@@ -44,3 +44,34 @@ def test_a_run_that_adapts_nothing_has_fewer_pictures() -> None:
     [base] = groups([run(list(four().rows), "base", config("base"))])
     assert [picture.name for picture in pictures.within(base)] == ["A-sureness", "A-risk", "A-reliability", "A-cost"]
     assert pictures.across([base]) == []
+
+
+def test_ticks_have_the_digits_that_tell_them_apart() -> None:
+    def ticks(low: float, high: float) -> list[str]:
+        with plots.drawn() as (figure, axes):
+            axes.plot([0, 1], [low, high])
+            plots._percent(axes.yaxis)
+        figure.canvas.draw()
+        return [label.get_text() for label in axes.get_yticklabels()]
+
+    for low, high in ((0.546, 0.549), (0.5, 0.6), (0.0, 1.0)):
+        shown = ticks(low, high)
+        assert len(shown) == len(set(shown)) > 2
+    assert "20" in ticks(0.0, 1.0)
+    assert "54.75" in ticks(0.546, 0.549) or "54.8" in ticks(0.546, 0.549)
+
+
+def test_the_line_of_k_joins_its_points() -> None:
+    runs = [four()]
+    for k in (1, 4):
+        settings = config()
+        settings["settings"]["loop"]["synthesis"]["k"] = k
+        runs.append(run(list(four().rows), f"k{k}", settings))
+    drawn = {picture.name: picture for picture in pictures.across(groups(runs))}
+    assert [cells[:2] for cells in drawn["k"].table.rows] == [
+        ("A: ttsi, measure margin, tau 0.95", "8"),
+        ("B: ttsi, measure margin, tau 0.95, k 1", "1"),
+        ("C: ttsi, measure margin, tau 0.95, k 4", "4"),
+    ]
+    [line] = [line for line in drawn["k"].figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert list(line.get_xdata()) == [1, 4, 8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.reports.records import config, four, row, run
-from ttsi.reports import words
+from ttsi.reports import naming, words
 from ttsi.reports.record import groups
 from ttsi.runs.store import Row
 
@@ -47,6 +47,27 @@ def test_other_methods_and_missing_gold() -> None:
     assert "put them into the prompt" in in_context
 
 
+def test_what_each_method_did_is_said_as_it_is() -> None:
+    def said(method: str) -> str:
+        return words.findings(groups([run(list(four().rows), "x", config(method))])[0])
+
+    assert "one adapter had learned the training data beforehand" in said("sft")
+    assert "the majority of 5 samples was taken" in said("vote")
+    assert "shown its first answer and asked again" in said("ask-again")
+    assert "took the 6 similar examples nearest" in said("icl")
+    for method in ("sft", "vote", "ask-again", "icl"):
+        assert " wrote " not in said(method)
+    assert " wrote " in said("ttsi")  # control
+
+
+def test_an_interval_without_a_test_is_a_hint() -> None:
+    five = [row(i, False, True, 0.1) for i in range(5)] + [row(i, True, True, 0.1) for i in range(5, 20)]
+    [group] = groups([run(five)])
+    assert words.findings(group).endswith("so take it for a hint.")
+    six = [row(9, False, True, 0.1), *five[:5], *five[6:9]]
+    assert "more than chance" in words.findings(groups([run(six)])[0])
+
+
 def test_seeds_are_named_and_have_no_p_value() -> None:
     [group] = groups([four(), four("two", seed=1)])
     assert words.seeds(group) == "seeds 0, 1"
@@ -64,8 +85,12 @@ def test_an_unfinished_run_is_called_so() -> None:
 
 def test_scores_of_different_inputs_are_not_ranked() -> None:
     base = run(list(four().rows), "base", config("base"))
-    same = words.compared(groups([four(), base]))
-    assert same.endswith("A (ttsi with m on b) gave the most right answers in the end: 50.0\xa0%.")
-    other = words.compared(groups([four(), replace(base, rows=base.rows[:2])]))
+    same = naming.compared(groups([four(), base]))
+    best = "A (ttsi, measure margin, tau 0.95 with m on b) and B (base, measure margin, tau 0.95 with m on b)"
+    assert same.endswith(f"{best} gave the most right answers in the end: 50.0\xa0%, 95 % interval 15.0 to 85.0.")
+    better = run([row(i, True, True, 1.0) for i in range(4)], "better", config("ttsi-paper"))
+    alone = naming.compared(groups([four(), better]))
+    assert "B (ttsi-paper with m on b) gave the most right answers in the end: 100.0" in alone
+    other = naming.compared(groups([four(), replace(base, rows=base.rows[:2])]))
     assert "compare gains, not scores" in other
-    assert words.several(groups([four(), base])) == "2 settings on b"
+    assert naming.several(groups([four(), base])) == "2 settings on b"

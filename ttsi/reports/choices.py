@@ -22,12 +22,11 @@ from ttsi.reports.experiments import (
     against_in_points,
     beside,
     is_reference,
-    label,
     points,
     reference,
     varies,
-    with_decoding,
 )
+from ttsi.reports.naming import label, with_decoding
 from ttsi.reports.record import Group, measured, outcomes
 from ttsi.reports.sections import Table
 from ttsi.reports.words import count, listing, percent, signed

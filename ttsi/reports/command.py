@@ -1,8 +1,8 @@
 """Which command makes a run again?
 
-Inputs: a run's configuration, as config.json holds it. Outputs: the settings that differ from the method's preset, the
-line of `ttsi run` that asks for them, and on what a group of runs was made. A folder of data is written as
-`--data DIR`: pages are passed on, and places of one machine mean nothing on another.
+Inputs: a run's configuration, as config.json holds it. Outputs: the line of `ttsi run` that asks for it, and on what a
+group of runs was made. A folder of data is written as `--data DIR`: pages are passed on, and places of one machine mean
+nothing on another.
 
 The paper (arXiv:2510.07841) published no commands.
 """
@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from ttsi.config import PRESETS, preset
-from ttsi.reports.record import Group, flat
+from ttsi.reports.naming import changed
+from ttsi.reports.record import Group
 from ttsi.reports.words import listing, seeds
 
 NAMED = {
@@ -33,19 +32,6 @@ NAMED = {
 """Settings of a run beside the loop's, in the order in which they are written, and what they are when not given."""
 FLAGS = {"writer": "teacher", "writer_budget": "teacher-budget", "train": "train-data"}
 """What is called otherwise on the command line."""
-
-
-def changed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The loop's settings, by dotted name, in which a run differs from its method's preset; the seed is not one."""
-    settings = config["settings"]
-    usual: dict[str, Any] = dict(flat(asdict(preset(settings["method"])))) if settings["method"] in PRESETS else {}
-    mine = dict(flat(settings["loop"]))
-    return {
-        name: value
-        for name, value in mine.items()
-        # A tau of infinity is a word in config.json and a number in the preset.
-        if name not in ("seed", "adapt") and (name not in usual or usual[name] != value != str(usual[name]))
-    }
 
 
 def command(config: Mapping[str, Any]) -> str:

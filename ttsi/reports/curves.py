@@ -65,16 +65,18 @@ def histogram(values: Sequence[float], right: Sequence[bool], bins: int = 20) ->
     return Histogram(tuple(low + i * width for i in range(bins + 1)), tuple(counts[True]), tuple(counts[False]))
 
 
-def risk_coverage(values: Sequence[float], right: Sequence[bool]) -> list[tuple[float, float]]:
+def risk_coverage(values: Sequence[float], right: Sequence[float]) -> list[tuple[float, float]]:
     """(coverage, error rate) when only the surest inputs are answered; equal values come in together.
+
+    `right` may be shares, of the seeds that were right.
 
     >>> risk_coverage([0.9, 0.5, 0.5, 0.1], [True, True, False, False])
     [(0.25, 0.0), (0.75, 0.3333333333333333), (1.0, 0.5)]
     """
-    points, wrong = [], 0
+    points, wrong = [], 0.0
     ranked = sorted(zip(values, right, strict=True), key=lambda pair: -pair[0])
     for place, (value, ok) in enumerate(ranked, start=1):
-        wrong += not ok
+        wrong += 1 - ok
         if place == len(ranked) or ranked[place][0] != value:
             points.append((place / len(ranked), wrong / place))
     return points

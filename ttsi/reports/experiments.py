@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ttsi.config import PRESETS
 from ttsi.reports import pairing, sections, words
-from ttsi.reports.command import changed
+from ttsi.reports.naming import knobs, label
 from ttsi.reports.pairing import Difference
 from ttsi.reports.record import Group
 from ttsi.reports.sections import Table
@@ -29,7 +28,6 @@ GATES = frozenset({"awareness.gate", "awareness.share"})
 CHECKS = frozenset(
     f"synthesis.{knob}" for knob in ("grounded", "pointed", "seed_overlap", "overlap", "round_trip", "trim")
 )
-DECODING = "answer.decoding"
 ASKS = {
     "Methods": "Which method gives the most right answers? The gain is against the model alone, decoded the same way.",
     "Costs": "What does a run over all inputs cost? Means over the seeds; tokens are those of the written examples.",
@@ -61,28 +59,6 @@ class Finding:
     """The runs that it was read from."""
     missing: str = ""
     """What would have to be run for more; empty when nothing is missing."""
-
-
-def knobs(group: Group) -> dict[str, Any]:
-    """The settings in which a group differs from its method's preset, but for the decoding."""
-    return {name: value for name, value in changed(group.config).items() if name != DECODING}
-
-
-def label(group: Group) -> str:
-    """The method, and what is unusual about it."""
-    settings = group.config["settings"]
-    parts = [settings["method"], *(f"{name.partition('.')[2]} {value}" for name, value in knobs(group).items())]
-    if settings["writer"] is not None:
-        parts.append(f"teacher {settings['writer']}")
-    if settings["train"] is not None:
-        parts.append(f"{count(group.config['train']['n'])} rows of {settings['train']}")
-    return with_decoding(", ".join(parts), group)
-
-
-def with_decoding(name: str, group: Group) -> str:
-    """The name, and how answers were decoded where that is unusual."""
-    decoding = group.config["settings"]["loop"]["answer"]["decoding"]
-    return name if decoding == "constrained" else f"{name}, {decoding}"
 
 
 def is_reference(group: Group) -> bool:
@@ -180,7 +156,7 @@ def costs(found: Sequence[Group]) -> Finding:
         "tokens written",
         "time per input",
     )
-    shared = any(recalled(run.config) for group in chosen for run in group.runs)
+    shared = any(len(group.timed) < len(group.runs) for group in chosen)
     return Finding(
         "Costs",
         Table(head, tuple(rows)) if rows else None,
@@ -246,14 +222,8 @@ def adapted_share(group: Group) -> float:
 
 def per_input(group: Group) -> str:
     """Seconds per input, of the runs that did everything themselves."""
-    alone = [run for run in group.runs if not recalled(run.config)]
-    n = sum(len(run.rows) for run in alone)
-    return seconds(sum(run.summary["seconds"]["total"] for run in alone) / n) if n else "-"
-
-
-def recalled(config: Any) -> bool:
-    """Did this run take answers from another one, so that its seconds mean nothing?"""
-    return bool((config.get("model") or {}).get("recalling"))
+    n = sum(len(run.rows) for run in group.timed)
+    return seconds(sum(run.summary["seconds"]["total"] for run in group.timed) / n) if n else "-"
 
 
 def final_score(group: Group) -> str:

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from ttsi.errors import ConfigError
 from ttsi.reports import choices, experiments, pairing, stats, words
 from ttsi.reports.command import commands, made_with
-from ttsi.reports.experiments import ASKS, Finding, is_reference, per_input, points, with_decoding
+from ttsi.reports.experiments import ASKS, Finding, is_reference, per_input, points
+from ttsi.reports.naming import with_decoding
 from ttsi.reports.record import Group, Run, groups, outcomes
 from ttsi.reports.sections import Table
 from ttsi.reports.words import count, percent

@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ttsi.reports import pairing, pictures, plots, sections, words
+from ttsi.reports import naming, pairing, pictures, plots, sections, words
 from ttsi.reports.pictures import Picture
 from ttsi.reports.record import Group, Run, groups
 from ttsi.reports.stories import packed
@@ -40,8 +40,8 @@ def page(runs: Sequence[Run], version: str) -> tuple[str, list[Picture]]:
     script, style = _part("page.js"), _part("page.css")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(_part("page.html.jinja")).render(
-        title=words.title(found[0]) if len(found) == 1 else words.several(found),
-        compared=words.compared(found),
+        title=naming.title(found[0]) if len(found) == 1 else naming.several(found),
+        compared=naming.compared(found),
         version=version,
         policy=_policy(script),
         script=Markup(script),
@@ -79,7 +79,7 @@ def _drawn(picture: Picture) -> dict[str, Any]:
 def _group(group: Group, drawn: Sequence[Picture]) -> dict[str, Any]:
     return {
         "letter": group.letter,
-        "title": words.title(group),
+        "title": naming.title(group),
         "findings": words.findings(group),
         "warning": words.unfinished(group),
         "tiles": _tiles(group),
@@ -109,4 +109,4 @@ def _tiles(group: Group) -> list[tuple[str, str, str]]:
 
 def _stories(run: Run, group: Group) -> dict[str, Any]:
     several = f", {words.seeds(Group(group.letter, (run,)))}" if len(group.runs) > 1 else ""
-    return {"name": f"{group.letter}: {words.title(group)}{several}", "packed": packed(run)}
+    return {"name": f"{group.letter}: {naming.title(group)}{several}", "packed": packed(run)}

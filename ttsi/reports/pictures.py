@@ -17,12 +17,15 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 
 from ttsi.reports import curves, pairing, plots
-from ttsi.reports.record import STAGES, Group, Row, Run, measured, outcomes, right
+from ttsi.reports.naming import label, title
+from ttsi.reports.record import STAGES, Group, Row, Run, Side, flat, measured, outcomes, right
 from ttsi.reports.sections import Table
 from ttsi.reports.words import between, count, percent, seconds, signed
 
 Point = TypeVar("Point")
 
+NOT_IN_A_LINE = ("loop.seed", "data_dir", "batch_size")
+"""Settings that may differ between points of a line."""
 MOST_ROWS = 12
 """Points of a curve that its table lists."""
 
@@ -41,7 +44,7 @@ class Picture:
 
 def across(groups: Sequence[Group]) -> list[Picture]:
     """The pictures that set groups side by side."""
-    found = [picture for draw in (_gains, _samples) if (picture := draw(groups)) is not None]
+    found = [picture for draw in (_gains, _samples, _k) if (picture := draw(groups)) is not None]
     return [*found, *_cost(groups)] if len(groups) > 1 else found
 
 
@@ -55,7 +58,8 @@ def _gains(groups: Sequence[Group]) -> Picture | None:
     found = [(group.letter, gain) for group in groups if (gain := pairing.gain(group)) is not None]
     if len(found) < 2:
         return None
-    rows = tuple((name, signed(gain.points), signed(gain.low), signed(gain.high)) for name, gain in found)
+    names = {group.letter: f"{group.letter}: {title(group)}" for group in groups}
+    rows = tuple((names[name], signed(gain.points), signed(gain.low), signed(gain.high)) for name, gain in found)
     return Picture(
         "gains",
         "Gain of each run",
@@ -65,32 +69,94 @@ def _gains(groups: Sequence[Group]) -> Picture | None:
     )
 
 
-def _samples(groups: Sequence[Group]) -> Picture | None:
-    points = []
+def _family(group: Group) -> str:
+    method = group.config["settings"]["loop"]["adaptation"]["method"]
+    if method == "shared":
+        return "fine-tuned on labelled rows"
+    return "learned at test time" if group.adapts and method in ("lora", "both") else "nothing learned"
+
+
+def _apart_from(group: Group, *names: str) -> str:
+    """The settings without some, as one text: equal texts differ in nothing else."""
+    config = group.config
+    what = {name: value for name, value in flat(config["settings"]) if name not in {*names, *NOT_IN_A_LINE}}
+    return repr(sorted(what.items(), key=str))
+
+
+def _scored(groups: Sequence[Group], place: Callable[[Group], float]) -> list[tuple[Group, plots.Series]]:
+    """The groups that answered the first one's questions, each with its point."""
+    found = []
     for group in groups:
         final = outcomes(group, pairing.final_side(group.runs[0]))
         if final and pairing.same_questions(groups[0], group):
-            learned = sum(run.summary["samples_trained"] for run in group.runs) / len(group.runs)
-            zero = dict.fromkeys(final, 0.0)
-            points.append((group.letter, learned, pairing.difference(zero, final)))
-    if len({learned for _, learned, _ in points}) < 2:
+            score = pairing.difference(dict.fromkeys(final, 0.0), final)
+            found.append((group, plots.Series(_family(group), ((group.letter, place(group), score),))))
+    return found
+
+
+def _lines(found: Sequence[tuple[Group, plots.Series]], varies: str, family: str = "") -> list[plots.Series]:
+    """Points joined where their groups differ in nothing but one setting."""
+    lines: dict[str, list[plots.Series]] = {}
+    for group, one in found:
+        joins = one.name == family or not family
+        lines.setdefault(_apart_from(group, varies) if joins else group.letter, []).append(one)
+    return [
+        plots.Series(same[0].name, tuple(point for one in same for point in one.points), len(same) > 1)
+        for same in lines.values()
+    ]
+
+
+def _as_table(found: Sequence[tuple[Group, plots.Series]], what: str) -> Table:
+    rows = tuple(
+        (f"{letter}: {label(group)}", count(place), f"{score.second:.1f}", f"{score.low:.1f} to {score.high:.1f}")
+        for group, one in found
+        for letter, place, score in one.points
+    )
+    return Table(("", what, "% right", "95 % interval"), rows)
+
+
+def _samples(groups: Sequence[Group]) -> Picture | None:
+    def learned(group: Group) -> float:
+        return float(sum(run.summary["samples_trained"] for run in group.runs) / len(group.runs))
+
+    found = _scored(groups, learned)
+    if len({learned(group) for group, _ in found}) < 2:
         return None
-    rows = tuple((name, count(n), f"{s.second:.1f}", f"{s.low:.1f} to {s.high:.1f}") for name, n, s in points)
     return Picture(
         "samples",
         "Samples against accuracy",
-        "Right answers in the end, against the examples learned on the way; same inputs, same decoding as A.",
-        plots.samples(points),
-        Table(("", "samples", "% right", "95 % interval"), rows),
+        "Right answers in the end, against the samples learned on the way (an example that is learned twice counts "
+        "twice); same inputs, same decoding as A. A line joins what differs in the number of labelled rows only.",
+        plots.samples(_lines(found, "train_limit", "fine-tuned on labelled rows")),
+        _as_table(found, "samples"),
+    )
+
+
+def _k(groups: Sequence[Group]) -> Picture | None:
+    found = _scored(groups, lambda group: float(group.config["settings"]["loop"]["synthesis"]["k"]))
+    lines = [line for line in _lines(found, "loop.synthesis.k") if line.joined]
+    if not lines:
+        return None
+    drawn = {letter for line in lines for letter, _, _ in line.points}
+    return Picture(
+        "k",
+        "Examples per input against accuracy",
+        "Right answers in the end, against K, the number of examples that may be learned for an unsure input; every "
+        "other setting is equal.",
+        plots.examples_per_input(lines),
+        _as_table([pair for pair in found if pair[0].letter in drawn], "K"),
     )
 
 
 def _cost(groups: Sequence[Group]) -> list[Picture]:
     named = []
     for group in groups:
-        n = max(len(group.rows), 1)
-        spent = {s: math.fsum(row.episode.seconds.get(s, 0.0) for row in group.rows) / n for s in STAGES}
-        named.append((group.letter if len(groups) > 1 else "", spent))
+        timed = [row.episode.seconds for run in group.timed for row in run.rows]
+        if timed:
+            spent = {s: math.fsum(one.get(s, 0.0) for one in timed) / len(timed) for s in STAGES}
+            named.append((group.letter if len(groups) > 1 else "", spent))
+    if not named:
+        return []
     rows = tuple((name, *(seconds(value) for value in spent.values())) for name, spent in named)
     reading = "Wall seconds per input, on the machine of the run; a stage's time is shared by the inputs it served."
     name = f"{groups[0].letter}-cost" if len(groups) == 1 else "cost"
@@ -128,9 +194,9 @@ def _risk(group: Group) -> Picture | None:
     if len(found) < 2:
         return None
     values = [value for value, _, _ in found]
-    sides = {"base": [ok for _, ok, _ in found]}
-    if group.adapts:
-        sides["adapted"] = [bool(right(row, "adapted", group.matcher)) for _, _, row in found]
+    named: tuple[Side, ...] = ("base", "adapted") if group.adapts else ("base",)
+    known = {side: outcomes(group, side) for side in named}
+    sides = {side: [right_of[row.key] for _, _, row in found] for side, right_of in known.items()}
     lines = {side: curves.risk_coverage(values, verdicts) for side, verdicts in sides.items()}
     areas = ", ".join(f"{side} {percent(curves.area(points))}" for side, points in lines.items())
     coverages = [percent(coverage) for coverage, _ in _thinned(lines["base"])]
@@ -174,7 +240,7 @@ def _reliability(group: Group) -> Picture | None:
 
 def _threshold(group: Group) -> Picture | None:
     gate = group.config["settings"]["loop"]["awareness"]["gate"]
-    if not group.adapts or gate == "sure":
+    if not group.adapts or gate in ("sure", "random"):
         return None
     found = _judged(group.runs[0], group.measure, group.matcher)
     base, adapted = outcomes(group, "base"), outcomes(group, "adapted")

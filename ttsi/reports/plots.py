@@ -11,10 +11,13 @@ it is escaped. Figures 2 to 5 of the paper (arXiv:2510.07841) have counterparts;
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from ttsi.reports.curves import Bin, Histogram, Threshold
 from ttsi.reports.pairing import Difference
-from ttsi.reports.record import STAGES
+from ttsi.reports.record import STAGES, Side
 
 INK, MUTED, RULE = "#1d2433", "#5d6678", "#dfe3ea"
 RIGHT, WRONG, ACCENT = "#1b6fa8", "#c4501b", "#6a4fb3"
@@ -77,7 +80,15 @@ def drawn(size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, Axes]]:
 
 
 def _percent(axis: Any) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}"))
+    """Shares as percent, with a digit behind the point where the ticks are closer than one percent."""
+    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+
+    def shown(value: float, _: Any) -> str:
+        ticks = axis.get_majorticklocs()
+        step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+        return f"{100 * value:.{max(0, -math.floor(math.log10(100 * step) + 1e-9))}f}"
+
+    axis.set_major_formatter(FuncFormatter(shown))
 
 
 def gains(named: Sequence[tuple[str, Difference]]) -> Figure:
@@ -112,12 +123,14 @@ def sureness(counts: Histogram, tau: float | None) -> Figure:
     return figure
 
 
-def risk(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+def risk(curves: Mapping[Side, Sequence[tuple[float, float]]]) -> Figure:
     """Error rate when only the surest share of the inputs is answered."""
     colours = {"base": WRONG, "adapted": ACCENT}
     with drawn() as (figure, axes):
         for name, points in curves.items():
-            axes.plot(*zip(*points, strict=True), color=colours[name], label=name, drawstyle="steps-post")
+            # Each step reaches back to the one before, as its area is counted.
+            shown = [(0.0, points[0][1]), *points]
+            axes.plot(*zip(*shown, strict=True), color=colours[name], label=name, drawstyle="steps-pre")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(bottom=0)
         _percent(axes.xaxis)
@@ -189,22 +202,63 @@ def cost(named: Sequence[tuple[str, Mapping[str, float]]]) -> Figure:
     return figure
 
 
-def samples(points: Sequence[tuple[str, float, Difference]]) -> Figure:
-    """The score against the samples learned per run, for groups over the same inputs: (name, samples, score)."""
+@dataclass(frozen=True)
+class Series:
+    """Scores along an axis, in one colour."""
+
+    name: str
+    """One of FAMILIES."""
+    points: Sequence[tuple[str, float, Difference]]
+    """A short name, the place on the axis, and the score (as difference from nothing)."""
+    joined: bool = False
+    """Differ the points in nothing but their place? Then a line joins them."""
+
+
+FAMILIES = {"learned at test time": ACCENT, "fine-tuned on labelled rows": RIGHT, "nothing learned": MUTED}
+
+
+def samples(series: Sequence[Series]) -> Figure:
+    """The score against the samples learned per run, for groups over the same inputs."""
     with drawn() as (figure, axes):
-        for name, learned, score in points:
-            axes.plot([learned, learned], [score.low, score.high], color=ACCENT, linewidth=1.2)
-            axes.plot([learned], [score.second], "o", color=ACCENT, markersize=5.5)
-            axes.annotate(name, (learned, score.second), xytext=(6, 4), textcoords="offset points")
+        _scatter(axes, series)
         axes.set_xscale("symlog", linthresh=10)
-        most = max(learned for _, learned, _ in points)
+        most = max(learned for one in series for _, learned, _ in one.points)
         axes.set_xticks([0, *(10**power for power in range(1, 9) if 10**power <= 2 * most)])
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(-2, max(1.6 * most, 10))
         axes.set_xlabel("samples learned per run")
-        axes.set_ylabel("% right")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_minor_locator(NullLocator())
     return figure
+
+
+def examples_per_input(series: Sequence[Series]) -> Figure:
+    """The score against K."""
+    with drawn() as (figure, axes):
+        _scatter(axes, series)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted({k for one in series for _, k, _ in one.points}))
+        axes.set_xlabel("K, examples wanted per input")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def _scatter(axes: Axes, series: Sequence[Series]) -> None:
+    named: set[str] = set()
+    for one in series:
+        colour = FAMILIES[one.name]
+        if one.joined:
+            ordered = sorted((place, score.second) for _, place, score in one.points)
+            axes.plot(*zip(*ordered, strict=True), color=colour, linewidth=1)
+        for name, place, score in one.points:
+            axes.plot([place, place], [score.low, score.high], color=colour, linewidth=1.2)
+            fresh = one.name if one.name not in named else None
+            axes.plot([place], [score.second], "o", color=colour, markersize=5.5, label=fresh)
+            axes.annotate(name, (place, score.second), xytext=(6, 4), textcoords="offset points")
+            named.add(one.name)
+    axes.set_ylabel("% right")
+    if len(named) > 1:
+        axes.legend(loc="best")
 
 
 def svg(figure: Figure, name: str, label: str) -> str:

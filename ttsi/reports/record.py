@@ -100,6 +100,11 @@ class Group:
         return [row for run in self.runs for row in run.rows]
 
     @property
+    def timed(self) -> tuple[Run, ...]:
+        """The runs whose seconds are their own: points of a sweep may have taken answers from one another."""
+        return tuple(run for run in self.runs if not (run.config.get("model") or {}).get("recalling"))
+
+    @property
     def matcher(self) -> str:
         """The headline's rule."""
         return str(self.config["data"]["matcher"])

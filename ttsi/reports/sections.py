@@ -4,7 +4,8 @@ Inputs: groups of runs. Outputs: tables of texts, one function each: results, pa
 well each measure foretells an error, what became of the examples, strata, closeness to the gold, cost, settings.
 
 Where several seeds are pooled, what does not depend on the seed (awareness, the base's answers) is taken from the first
-run; outcomes are averaged input by input. The paper (arXiv:2510.07841) prints means without intervals.
+run; outcomes are averaged input by input, so that an interval counts no input several times. The paper
+(arXiv:2510.07841) prints means without intervals.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttsi.reports import leaks, pairing, stats
-from ttsi.reports.record import STAGES, Group, Key, Run, flat, measured, outcomes, right
+from ttsi.reports.naming import title
+from ttsi.reports.record import STAGES, Group, Key, Row, Run, flat, measured, outcomes, right
 from ttsi.reports.words import (
     between,
     between_points,
@@ -28,7 +30,6 @@ from ttsi.reports.words import (
     seeds,
     share_of,
     signed,
-    title,
 )
 
 FEW = 8
@@ -67,17 +68,18 @@ def _result(group: Group) -> tuple[str, ...]:
     runs = len(group.runs)
     fixed, broken, _, _ = pairing.changes(group.rows, group.matcher)
     gain = pairing.gain(group)
-    spent = sum(run.summary["seconds"]["total"] for run in group.runs) / max(len(group.rows), 1)
+    timed = sum(len(run.rows) for run in group.timed)
+    spent = sum(run.summary["seconds"]["total"] for run in group.timed)
     return (
         group.letter,
-        f"{title(group)}, {group.config['settings']['loop']['answer']['decoding']} decoding, {seeds(group)}",
+        f"{title(group)}, {seeds(group)}",
         count(len({row.key for row in group.rows})),
         _score(group, "base"),
         _score(group, "adapted") if group.adapts else "-",
         f"{signed(gain.points)}\n{between_points(gain)}" if gain else "-",
         f"{fixed} / {broken}" if gain else "-",
         count(sum(run.summary["samples_trained"] for run in group.runs) / runs),
-        seconds(spent),
+        seconds(spent / timed) if timed else "-",
     )
 
 
@@ -113,21 +115,34 @@ def versus(found: Sequence[Group]) -> Table | None:
     return Table(("", "shared inputs", "first", "second", "difference, points"), tuple(rows)) if rows else None
 
 
+TOUCHED = ("trained", "in-context", "declined", "shared", "again")
+"""Adaptations after which an input was answered a second time."""
+
+
 def outcome(group: Group) -> Table | None:
     """What adapting did to right and to wrong answers; None where nothing was adapted or graded."""
-    touched = [row for row in group.rows if row.episode.adaptation.status in ("trained", "in-context", "declined")]
-    every, adapted = (pairing.changes(rows, group.matcher) for rows in (group.rows, touched))
-    if not group.adapts or every[2] + every[3] == 0:
+    touched = [row for row in group.rows if row.episode.adaptation.status in TOUCHED]
+    every, adapted = (_rates(rows, group.matcher) for rows in (group.rows, touched))
+    if not group.adapts or not any(map(len, every)):
         return None
-    rows = [("wrong answers fixed", 0, 3), ("right answers broken (harm rate)", 1, 2)]
-    return Table(
-        ("", "of all inputs", "of the adapted ones"),
-        tuple((name, _of(every[n], every[of]), _of(adapted[n], adapted[of])) for name, n, of in rows),
-    )
+    names = ("wrong answers fixed", "right answers broken (harm rate)")
+    rows = tuple((name, _rate(all_), _rate(some)) for name, all_, some in zip(names, every, adapted, strict=True))
+    return Table(("", "of all inputs", "of the adapted ones"), rows)
 
 
-def _of(number: int, n: int) -> str:
-    return f"{count(number)} of {count(n)}: {share_of(number, n)}"
+def _rates(rows: Sequence[Row], matcher: str) -> tuple[list[float], list[float]]:
+    """Per input the share of its seeds that fixed it (of inputs that were wrong), and that broke it (of right ones)."""
+    found: tuple[dict[Key, list[bool]], dict[Key, list[bool]]] = ({}, {})
+    for row in rows:
+        before, after = right(row, "base", matcher), right(row, "adapted", matcher)
+        if before is not None:
+            found[int(before)].setdefault(row.key, []).append(after is not before)
+    wrong, good = ([sum(changed) / len(changed) for changed in one.values()] for one in found)
+    return wrong, good
+
+
+def _rate(values: Sequence[float]) -> str:
+    return f"{count(sum(values))} of {count(len(values))}: {_mean(values)}" if values else f"0 of 0: {share_of(0, 0)}"
 
 
 def flagged(run: Run, matcher: str) -> Table | None:
@@ -232,11 +247,14 @@ def closeness(group: Group) -> Table | None:
     )
 
 
-def costs(group: Group) -> Table:
-    """Seconds per stage, and what an input costs that is adapted and one that is not."""
-    n = max(len(group.rows), 1)
+def costs(group: Group) -> Table | None:
+    """Seconds per stage, and what an input costs that is adapted and one that is not; None where no run has its own."""
+    timed = [row for run in group.timed for row in run.rows]
+    if not timed:
+        return None
+    n = len(timed)
     spent: Counter[str] = Counter()
-    for row in group.rows:
+    for row in timed:
         spent.update(row.episode.seconds)
     total = sum(spent.values())
     rows = [
@@ -244,8 +262,8 @@ def costs(group: Group) -> Table:
         for stage in STAGES
     ]
     rows.append(("together", seconds(total), seconds(total / n), percent(1 if total else 0)))
-    adapted = [sum(row.episode.seconds.values()) for row in group.rows if row.episode.adaptation.status != "none"]
-    plain = [sum(row.episode.seconds.values()) for row in group.rows if row.episode.adaptation.status == "none"]
+    adapted = [sum(row.episode.seconds.values()) for row in timed if row.episode.adaptation.status != "none"]
+    plain = [sum(row.episode.seconds.values()) for row in timed if row.episode.adaptation.status == "none"]
     for name, part in (("an input that is adapted", adapted), ("an input that is not", plain)):
         if part:
             rows.append(

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ttsi.reports import pairing, stats
+from ttsi.reports import stats
 from ttsi.reports.pairing import Difference, changes, gain
 from ttsi.reports.record import Group, Side, outcomes
 from ttsi.reports.stats import Interval
 
 MINUS = "\N{MINUS SIGN}"
+DOUBTFUL = 0.05
+"""A p value from which on chance may have done it."""
 
 
 def percent(share: float | None) -> str:
@@ -101,33 +103,6 @@ def score(group: Group, side: Side) -> tuple[float, Interval] | None:
     return (sum(values) / len(values), stats.share(values)) if values else None
 
 
-def title(group: Group) -> str:
-    """What was run, in a few words."""
-    settings = group.config["settings"]
-    return f"{settings['method']} with {settings['model']} on {group.config['data']['benchmark']}"
-
-
-def several(found: Sequence[Group]) -> str:
-    """What was run, for several groups."""
-    benchmarks = list(dict.fromkeys(str(group.config["data"]["benchmark"]) for group in found))
-    where = listing(benchmarks) if len(benchmarks) <= 3 else f"{len(benchmarks)} benchmarks"
-    return f"{len(found)} settings on {where}"
-
-
-def compared(found: Sequence[Group]) -> str:
-    """The best of several groups, where they answered the same questions in the same way."""
-    folders = sum(len(group.runs) for group in found)
-    counted = f"{folders} runs in {len(found)} settings, {found[0].letter} to {found[-1].letter}."
-    if not all(pairing.same_questions(found[0], group) for group in found[1:]):
-        return f"{counted} They answered different inputs or were decoded differently: compare gains, not scores."
-    finals = [(score(group, pairing.final_side(group.runs[0])), group) for group in found]
-    scored = [(final[0], group) for final, group in finals if final is not None]
-    if not scored:
-        return counted
-    top, best = max(scored, key=lambda pair: pair[0])
-    return f"{counted} {best.letter} ({title(best)}) gave the most right answers in the end: {percent(top)}."
-
-
 def seeds(group: Group) -> str:
     """The seeds of a group."""
     found = [str(run.config["settings"]["loop"]["seed"]) for run in group.runs]
@@ -168,27 +143,44 @@ def _sentences(group: Group) -> Iterator[str]:
         yield judged(gain(group), fixed, broken, len(group.runs))
 
 
+WHOM = {"unsure": "for these", "sure": "for the others", "all": "for all", "random": "for some drawn at random"}
+USES = {
+    "in-context": "put them into the prompt",
+    "lora": "learned them in a temporary adapter per input",
+    "both": "learned them in a temporary adapter per input and put them into the prompt as well",
+}
+"""What becomes of examples, by adaptation.method."""
+
+
 def _learned(group: Group) -> str:
     runs, rows = len(group.runs), group.rows
+    loop = group.config["settings"]["loop"]
     unsure = sum(row.episode.awareness is not None and row.episode.awareness.unsure for row in rows) / runs
+    known, whom = f"It was unsure about {count(unsure)} of them", WHOM[loop["awareness"]["gate"]]
+    again = count(sum(row.episode.adaptation.status != "none" for row in rows) / runs)
+    method = loop["adaptation"]["method"]
+    if method == "shared":
+        return f"{known}; one adapter had learned the training data beforehand and answered {again}."
+    if method == "vote":
+        return f"{known}; {whom} the majority of {loop['answer']['samples']} samples was taken."
+    if method == "ask-again":
+        return f"{known}; {whom} it was shown its first answer and asked again."
     examples = [example for row in rows for example in row.episode.examples]
-    kept = sum(example.refused is None for example in examples) / runs
-    gate = group.config["settings"]["loop"]["awareness"]["gate"]
-    whom = {"unsure": "for these", "sure": "for the others", "all": "for all"}[gate]
-    in_context = group.config["settings"]["loop"]["adaptation"]["method"] == "in-context"
-    use = "put them into the prompt" if in_context else "learned them in a temporary adapter per input"
-    return (
-        f"It was unsure about {count(unsure)} of them; {whom} it wrote {count(len(examples) / runs)} similar examples, "
-        f"kept {count(kept)}, and {use}."
-    )
+    kept = count(sum(example.refused is None for example in examples) / runs)
+    made = f"{count(len(examples) / runs)} similar examples"
+    got = f"took the {made} nearest" if loop["synthesis"]["source"] == "nearest" else f"wrote {made}"
+    return f"{known}; {whom} it {got}, kept {kept}, and {USES[method]}."
 
 
 def judged(difference: Difference | None, fixed: int, broken: int, runs: int) -> str:
     """What a gain and its interval mean."""
     if difference is None:
         return ""
-    p = f", {p_value(stats.mcnemar_exact(fixed, broken))}" if runs == 1 else ""
+    chance = stats.mcnemar_exact(fixed, broken) if runs == 1 else 0.0
+    p = f", {p_value(chance)}" if runs == 1 else ""
     said = f"{signed(difference.points)} points (95 % interval {between_points(difference)}{p})"
+    if chance >= DOUBTFUL and (difference.low > 0 or difference.high < 0):
+        return f"That is {said}: the interval excludes zero and the exact test does not, so take it for a hint."
     if difference.low > 0:
         return f"That is a gain of {said}: more than chance among the inputs explains."
     if difference.high < 0:
