@@ -53,7 +53,8 @@ def _improve(inputs: Sequence[Input], model: Model, writer: Writer, config: Loop
     examples = synthesise(writer, unsure, known, config.synthesis, seeds, learner=model)  # G
     book.lap("synthesis")
     seeds, room = _seeds(unsure, config, repeat, "adaptation"), config.answer.max_tokens
-    with adapted(model, unsure, examples, config.adaptation, seeds, first, room) as tuned:  # T
+    nearest = config.synthesis.source == "nearest"
+    with adapted(model, unsure, examples, config.adaptation, seeds, first, room, nearest) as tuned:  # T
         book.lap("adaptation")
         seeds = _seeds(unsure, config, repeat, "answer")
         after = reply(model, tuned.inputs, config.answer, tuned.adapters, seeds, voted=tuned.voted)

@@ -144,6 +144,21 @@ def test_in_context_asks_with_demonstrations_and_trains_nothing() -> None:
     assert not fake.jobs
 
 
+@dataclass
+class Small(Fake):
+    """Has room for one demonstration."""
+
+    def fits(self, prompt: Prompt, room: int) -> str | None:
+        asked = [message for message in prompt.messages if message.role == "user"]
+        return None if len(asked) <= 1 + len([m for m in ITEM.messages if m.role == "user"]) else "too long"
+
+
+@pytest.mark.parametrize(("best_last", "left"), [(False, GOOD), (True, ALSO)])
+def test_the_best_demonstrations_stay_when_room_is_short(best_last: bool, left: Example) -> None:
+    with adapted(as_model(Small()), [ITEM], [(GOOD, ALSO)], IN_CONTEXT, [1], best_last=best_last) as tuned:
+        assert tuned.inputs == (with_demonstrations(ITEM, [left]),)
+
+
 def test_control_the_query_of_the_input_is_no_lesson() -> None:
     """A lesson that contained the input's own last turn would be a leak; the check above sees one."""
     leak = replace(GOOD, query=ITEM.messages[-1].content)

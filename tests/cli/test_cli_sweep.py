@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ttsi.benchmarks import BENCHMARKS
 from ttsi.cli import build
 from ttsi.cli.run import run
 from ttsi.cli.sweep import Point, read_sweep, table
+from ttsi.config import preset
 from ttsi.models.recalling import RecallingModel
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.runner import RunConfig
@@ -162,6 +164,23 @@ def test_the_paper_has_its_files() -> None:
         "figure4",
         "figure5",
     }
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_every_file_of_the_paper_takes_another_model(path: Path) -> None:
+    found, _ = read_sweep(path, {"model": "embedded"})
+    assert {point.settings["model"] for point in found} == {"embedded"}
+
+
+def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
+    for point in read_sweep(PAPER[0].parent / "table1-teacher.yaml")[0]:
+        _, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
+        loop, paper = bound.arguments["knobs"].loop(), preset("ttsi-paper")
+        assert loop.adaptation == paper.adaptation
+        assert loop.awareness == paper.awareness
+        assert replace(loop.synthesis, temperature=0.7, max_tokens=160) == paper.synthesis
+        # Control: the preset ttd learns in another way.
+        assert preset("ttd").adaptation != paper.adaptation
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)

@@ -66,6 +66,28 @@ def test_a_recipe_may_stand_wherever_a_number_may(
 
 
 @pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (("--decoding", "free"), "has answer.decoding constrained, this one free"),
+        (("--awareness.candidates", "calls"), "has awareness.candidates names, this one calls"),
+        (("--awareness.no-no-tool",), "has awareness.no_tool True, this one False"),
+        (("--answer.max-tokens", "9"), "has answer.max_tokens 160, this one 9"),
+    ],
+)
+def test_a_run_that_measured_something_else_is_refused(
+    ttsi: Command, measured: list[float], other: tuple[str, ...], says: str
+) -> None:
+    recipe = ("--benchmark", "mine.jsonl", "--tau", "quantile:0.5:val", "--dry-run")
+    said = ttsi(*RUN, *recipe, *other)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert says in said.err
+    speaker = ("run", "--model", "scripted:other", "--awareness.measure", "margin", "--quiet")
+    assert "has model scripted:demo, this one scripted:other" in ttsi(*speaker, *recipe).err
+    # Control: what does not touch a measure may differ.
+    assert ttsi(*RUN, *recipe, "--k", "2", "--awareness.gate", "all").code == 0
+
+
+@pytest.mark.parametrize(
     ("recipe", "says"),
     [
         ("quantle:0.5:val", "did you mean 'quantile'"),

@@ -245,6 +245,31 @@ def test_every_value_must_be_stated_but_booleans() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "query", "stated"),
+    [
+        (5, "set it to 5 degrees", True),
+        (-5, "set it to 5 degrees", False),
+        (-5, "set it to -5 degrees", True),
+        (5, "set it to -5 degrees", False),
+        (20.0, "warm it to 20", True),
+        (1500, "pay 1,500 to Ann", True),
+        (12, "seat A-12", True),
+        (-12, "seat A-12", False),
+        (5, "5kg of it", True),
+        (5, "see 5.2", False),
+        (3, "on 2027-03-01", False),
+        (3, "between 3-5", True),
+        (5, "between 3-5", True),
+        (3, "version 3.1.2", False),
+        (7, "at seven", False),
+    ],
+)
+def test_numbers_are_stated_as_numbers(value: float, query: str, stated: bool) -> None:
+    found = ungrounded(Example(query, (ToolCall("f", {"a": value}),), ""))
+    assert found == (None if stated else "grounded: the value of a is not in the request")
+
+
 def test_texts_are_compared_without_case_and_marks() -> None:
     assert normal("Rain, in Oslo?!") == normal("rain in  oslo")
     example = Example("RAIN in Oslo!", (ToolCall("get_weather", {"city": "Oslo"}),), "")

@@ -44,19 +44,21 @@ def adapted(
     seeds: Sequence[int],
     first: Sequence[Answer] = (),
     room: int = 0,
+    best_last: bool = False,
 ) -> Iterator[Tuned]:
     """Adapt the model to each input's kept examples for as long as the block lasts.
 
     Args:
         first: the base's answers, which "ask-again" shows to the model.
-        room: tokens that an answer needs; demonstrations that would leave less are dropped, the last ones first.
+        room: tokens that an answer needs; demonstrations that would leave less are dropped.
+        best_last: drop the first ones first, since the nearest demonstration stands last, by the question.
     """
     if config.method in ("vote", "ask-again"):
         yield _again(inputs, config, first)
         return
     kept = [[example for example in written if example.refused is None] for written in examples]
     shown = kept if config.method in ("in-context", "both") else [[] for _ in kept]
-    shown = [_fitting(model, item, good, room) for item, good in zip(inputs, shown, strict=True)]
+    shown = [_fitting(model, item, good, room, best_last) for item, good in zip(inputs, shown, strict=True)]
     asked = tuple(with_demonstrations(item, good) for item, good in zip(inputs, shown, strict=True))
     if config.method == "in-context":
         states = tuple(_shown(len(good), len(fitting)) for good, fitting in zip(kept, shown, strict=True))
@@ -84,12 +86,12 @@ def _shown(kept: int, shown: int) -> Adaptation:
     return Adaptation("none", reason="no example fits the context" if kept else "")
 
 
-def _fitting(model: Model, item: Input, good: Sequence[Example], room: int) -> list[Example]:
+def _fitting(model: Model, item: Input, good: Sequence[Example], room: int, best_last: bool) -> list[Example]:
     """The demonstrations that fit the context together with the input and its answer."""
     fitting = list(good)
     while fitting:
         asked = with_demonstrations(item, fitting)
         if model.fits(Prompt(asked.messages, asked.tools), room) is None:
             break
-        fitting.pop()
+        fitting.pop(0 if best_last else -1)
     return fitting

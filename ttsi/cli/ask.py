@@ -48,7 +48,7 @@ def ask(
         dtype: auto, float32, bfloat16, float16.
     """
     check_speaker(model)
-    config = knobs.loop(1)
+    config = knobs.loop(1, model)
     if wants_training_data(config) or (knobs.method in WANTS_TEACHER and knobs.teacher is None):
         lacks = "a --teacher" if knobs.method in WANTS_TEACHER else "training data, and one input is no run: ttsi run"
         raise ConfigError(f"--method {knobs.method} needs {lacks}")

@@ -83,7 +83,7 @@ def run(
     questions = load_benchmark(benchmark, data, split)
     if questions.notice:
         print(f"ttsi: {questions.notice}", file=sys.stderr)
-    loop = knobs.loop(min(len(questions.samples), limit or len(questions.samples)))
+    loop = knobs.loop(min(len(questions.samples), limit or len(questions.samples)), model)
     config = RunConfig(
         benchmark=benchmark,
         model=model,

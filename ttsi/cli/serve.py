@@ -62,7 +62,7 @@ def serve(
         print(add(api_keys, add_key))
         return 0
     keys = read_keys(api_keys) if api_keys is not None else {}
-    config = knobs.loop()
+    config = knobs.loop(model=model)
     try:
         import asyncio
 

@@ -69,11 +69,12 @@ class Knobs:
     config: Path | None = None
     """A YAML file with values for any of these, e.g. "awareness: {tau: 0.9}"."""
 
-    def loop(self, inputs: int | None = None) -> LoopConfig:
+    def loop(self, inputs: int | None = None, model: str | None = None) -> LoopConfig:
         """The settings for `ttsi.improve`.
 
         Args:
             inputs: how many inputs there will be, where that is known; a budget of updates needs it.
+            model: what will answer; a tau found on a run of another one is refused.
 
         Raises:
             ConfigError: there is no such method or measure, or tau cannot be found that way.
@@ -84,7 +85,7 @@ class Knobs:
             raise ConfigError(unknown_name("measure", self.awareness.measure, MEASURES))
         return replace(
             preset(self.method),
-            awareness=self._awareness(inputs),
+            awareness=self._awareness(inputs, model),
             synthesis=self.synthesis,
             adaptation=self.adaptation,
             answer=self.answer,
@@ -95,10 +96,10 @@ class Knobs:
         """What may be asked of a teacher behind an endpoint."""
         return TeacherConfig(budget=self.teacher_budget, price=self.teacher_price, cache=self.teacher_cache)
 
-    def _awareness(self, inputs: int | None) -> AwarenessConfig:
+    def _awareness(self, inputs: int | None, model: str | None) -> AwarenessConfig:
         if self.tau is None or not is_recipe(self.tau):
             return self.awareness
-        return replace(self.awareness, tau=tau_from_run(self.tau, self.awareness.measure, inputs))
+        return replace(self.awareness, tau=tau_from_run(self.tau, self.awareness, self.answer, inputs, model))
 
 
 def sources() -> list[Any]:

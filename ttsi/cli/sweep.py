@@ -134,6 +134,8 @@ def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: grid.{key} is no list: write the values to try, like [0.5, 0.9]")
+    # What is overridden is no axis any more: the override's value stands for all of its values.
+    grid = {key: values for key, values in grid.items() if key not in given}
     rows = [_flat(row, path) for row in content.get("points") or [{}]]
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     several = {key for row in rows for key in row if len({repr(other.get(key)) for other in rows}) > 1}

@@ -59,18 +59,30 @@ def gates(found: Sequence[Group]) -> Finding:
 
 def _gate_row(group: Group, found: Sequence[Group]) -> tuple[str, ...]:
     every = next((one for one in _with_gate(found, "all") if pairing.same_questions(one, group)), None)
-    mine, whole = pairing.gain(group), pairing.gain(every) if every else None
+    # A share of a gain compares the seeds that both have.
+    both = _common_seeds(group, every) if every else None
+    mine, whole = (pairing.gain(both[0]), pairing.gain(both[1])) if both else (None, None)
     updates = adapted_share(every) if every else 0.0
     return (
         _gate(group),
         count(len(group.runs)),
         percent(adapted_share(group)),
-        points(mine),
-        "-" if every is None or every is group else against_in_points(every, group),
+        points(pairing.gain(group)),
+        "-" if both is None or every is group else against_in_points(both[1], both[0]),
         # Nothing can be kept of a gain that is none.
         percent(mine.points / whole.points if mine and whole and whole.points > 0 else None),
         percent(adapted_share(group) / updates if updates else None),
     )
+
+
+def _common_seeds(one: Group, other: Group) -> tuple[Group, Group] | None:
+    """Both with the runs of the seeds that both have; None where they have none in common."""
+    seeds = [{run.config["settings"]["loop"]["seed"]: run for run in group.runs} for group in (one, other)]
+    common = sorted(seeds[0].keys() & seeds[1].keys())
+    first, second = (
+        Group(g.letter, tuple(s[seed] for seed in common)) for g, s in zip((one, other), seeds, strict=True)
+    )
+    return (first, second) if common else None
 
 
 def _named(group: Group) -> str:

@@ -30,12 +30,15 @@ CHECKS = frozenset(
 )
 ASKS = {
     "Methods": "Which method gives the most right answers? The gain is against the model alone, decoded the same way.",
-    "Costs": "What does a run over all inputs cost? Means over the seeds; tokens are those of the written examples.",
+    "Costs": "What does a run over all inputs cost? Means over the seeds; an example that is learned twice "
+    "is two samples, tokens are those of the written examples.",
     "Gates": "Which inputs should be adapted: those that the model is unsure about, the others, all, or some drawn at "
     "random?",
     "Thresholds": "How large should tau be? Read off the runs that adapt every input: below tau the adapted answer, "
     "above it the base's. Beside it what the same share of inputs, drawn at random, gains on average.",
-    "Measures": "Which measure foretells that the base is wrong? AUROC: 0.5 is guessing, 1 is perfect.",
+    "Measures": "Which measure foretells that the base is wrong? AUROC: 0.5 is guessing, 1 is perfect. Wrong: the "
+    "error rate when only the surest inputs are answered, averaged over all shares of them. Caught: the part of the "
+    "wrong answers among the least sure inputs, as many as the run's tau calls unsure.",
     "Checks of the examples": "What does each check of the written examples do to the gain?",
     "Training data": "How many labelled rows does fine-tuning (`sft`) need? The reference sees none: its samples are "
     "spread over the inputs, and each is forgotten after one answer.",
@@ -46,6 +49,8 @@ ASKS = {
     "input take?",
 }
 """Title -> the question, in the order of the page."""
+SAID = ("AUROC", "wrong", "caught")
+"""What is said of a measure."""
 
 
 @dataclass(frozen=True)
@@ -168,20 +173,23 @@ def costs(found: Sequence[Group]) -> Finding:
 def measures(found: Sequence[Group]) -> Finding:
     """Which measure knows when the base is wrong?"""
     title = "Measures"
-    columns: dict[str, tuple[Group, dict[str, str]]] = {}
+    columns: dict[str, tuple[Group, dict[str, tuple[str, ...]]]] = {}
     for group in sorted(found, key=lambda one: one.config["settings"]["method"] != "base"):
         decoding = str(group.config["settings"]["loop"]["answer"]["decoding"])
         table = None if decoding in columns or knobs(group) else sections.measures(group.runs[0], group.matcher, "")
         if table is not None:
-            columns[decoding] = (group, {row[0]: row[1] for row in table.rows})
+            columns[decoding] = (group, {row[0]: row[1:4] for row in table.rows})
     if not columns:
         return Finding(title, None, (), "Missing: any graded run; every run records every measure.")
-    names = dict.fromkeys(name for _, areas in columns.values() for name in areas)
-    rows = tuple((name, *(areas.get(name, "-") for _, areas in columns.values())) for name in names)
+    names = dict.fromkeys(name for _, found_ in columns.values() for name in found_)
+    rows = tuple(
+        (name, *(cell for _, found_ in columns.values() for cell in found_.get(name, ("-",) * len(SAID))))
+        for name in names
+    )
     absent = [name for name in ("constrained", "free") if name not in columns]
     return Finding(
         title,
-        Table(("measure", *(f"AUROC, {decoding}" for decoding in columns)), rows),
+        Table(("measure", *(f"{said}, {decoding}" for decoding in columns for said in SAID)), rows),
         tuple(group for group, _ in columns.values()),
         f"Missing: a run with `--decoding {absent[0]}`." if absent else "",
     )

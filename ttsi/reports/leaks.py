@@ -13,13 +13,12 @@ model found by itself; the counts say how much of a gain could come from it. Not
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttsi.reports.record import Row, right
-from ttsi.types import Example, ToolCall, last_request
+from ttsi.types import Example, ToolCall, last_request, spelled
 
 NEAR = 0.8
 _WORDS = re.compile(r"[^\W_]+")
@@ -66,20 +65,7 @@ def same_calls(one: Sequence[ToolCall], other: Sequence[ToolCall]) -> bool:
     >>> same_calls([ToolCall("f", {"a": 1.0})], [ToolCall("f", {"a": 1})])
     True
     """
-    return sorted(map(_canonical, one)) == sorted(map(_canonical, other))
-
-
-def _canonical(call: ToolCall) -> str:
-    return json.dumps([call.name, _whole(call.arguments)], sort_keys=True, default=str)
-
-
-def _whole(value: object) -> object:
-    """Floats that are whole numbers as integers, all the way down."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _whole(inner) for key, inner in value.items()}
-    return [_whole(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return spelled(one) == spelled(other)
 
 
 def found_in(example: Example, row: Row, asked: dict[tuple[str, ...], set[str]]) -> list[str]:

@@ -158,12 +158,17 @@ function examples(written) {
 function learned({ adaptation, awareness: known, examples: written }) {
   const sure = known && !known.unsure && !written.length ? " because the model is sure" : "";
   const why = adaptation.reason ? ` (${adaptation.reason})` : sure;
+  const kept = written.filter((example) => example.refused === null).length;
+  const again = adaptation.samples - kept;
+  const what = again > 0 && again <= kept ? `${kept} examples, ${again} of them once more with the called tool off the list,` : `${adaptation.samples} examples`;
   const said = {
+    shared: `The run's one adapter answers, which learned ${adaptation.samples} rows of the training data.`,
+    again: `Nothing was learned; the model answers a second time${why}.`,
     none: `Nothing was learned${why}: it answers as it is.`,
     rejected: `The adaptation was given up${why}: the model answers as it is.`,
     "in-context": `${adaptation.samples} examples were put into the prompt; nothing was trained.`,
-    declined: `A temporary adapter learned ${adaptation.samples} examples in ${adaptation.steps} steps; its answer is not taken${why}: the base's stays.`,
-    trained: `A temporary adapter learned ${adaptation.samples} examples in ${adaptation.steps} steps and was dropped after the answer.`,
+    declined: `A temporary adapter learned ${what} in ${adaptation.steps} steps; its answer is not taken${why}: the base's stays.`,
+    trained: `A temporary adapter learned ${what} in ${adaptation.steps} steps and was dropped after the answer.`,
   };
   const parts = [make("p", "", said[adaptation.status] ?? adaptation.status)];
   if (adaptation.losses.length) parts.push(line(adaptation.losses.filter(Number.isFinite)), make("p", "quiet", `Loss before each step, nats per token: ${adaptation.losses.map(number).join(", ")}`));

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.reports import leaks, pairing, stats
+from ttsi.reports import curves, leaks, pairing, stats
 from ttsi.reports.naming import title
 from ttsi.reports.record import STAGES, Group, Key, Row, Run, flat, measured, outcomes, right
 from ttsi.reports.words import (
@@ -163,24 +163,35 @@ def flagged(run: Run, matcher: str) -> Table | None:
 
 
 def measures(run: Run, matcher: str, deciding: str) -> Table | None:
-    """AUROC of every measure for "the base is wrong"."""
+    """How well each measure foretells that the base is wrong: AUROC, risk over all coverages, errors caught."""
     names = sorted({name for row in run.rows if row.episode.awareness for name in row.episode.awareness.measures})
+    unsure = [row.episode.awareness.unsure for row in run.rows if row.episode.awareness]
     rows = []
     for name in names:
         pairs = [
-            (-value, ok is False)
+            (value, ok)
             for row in run.rows
             if (ok := right(row, "base", matcher)) is not None and (value := measured(row, name)) is not None
         ]
-        area = stats.auroc([value for value, _ in pairs], [wrong for _, wrong in pairs])
+        doubts, wrong = [-value for value, _ in pairs], [not ok for _, ok in pairs]
+        area = stats.auroc(doubts, wrong)
         if area is not None:
-            interval = stats.auroc_interval([value for value, _ in pairs], [wrong for _, wrong in pairs])
+            interval = stats.auroc_interval(doubts, wrong)
             said = f"\n{interval.low:.2f} to {interval.high:.2f}" if interval else ""
-            rows.append(
-                (area, (f"{name}{' (decides)' if name == deciding else ''}", f"{area:.2f}{said}", count(len(pairs))))
-            )
+            risk = curves.area(curves.risk_coverage([value for value, _ in pairs], [ok for _, ok in pairs]))
+            shown = f"{name}{' (decides)' if name == deciding else ''}"
+            caught = _caught(pairs, sum(unsure) / len(unsure))
+            rows.append((area, (shown, f"{area:.2f}{said}", percent(risk), caught, count(len(pairs)))))
+    head = ("measure", "AUROC", "wrong, over all coverages", "errors caught", "n")
     best_first = sorted(rows, key=lambda pair: -pair[0])
-    return Table(("measure", "AUROC", "n"), tuple(row for _, row in best_first)) if rows else None
+    return Table(head, tuple(row for _, row in best_first)) if rows else None
+
+
+def _caught(pairs: Sequence[tuple[float, bool]], share: float) -> str:
+    """The part of the wrong answers among this share of the inputs, the least sure ones."""
+    least = sorted(pairs, key=lambda pair: pair[0])[: round(share * len(pairs))]
+    wrong = sum(not ok for _, ok in pairs)
+    return share_of(sum(not ok for _, ok in least), wrong)
 
 
 def examples(group: Group) -> Table | None:

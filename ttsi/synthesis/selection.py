@@ -21,6 +21,7 @@ from ttsi.config import SynthesisConfig
 from ttsi.types import Example, Input, Tool, last_request
 
 _GAPS = re.compile(r"[\W_]+")
+_NUMBER = re.compile(r"(?<![\w.])(?:(?<![\w)])-)?(?!0\d)\d+(?:,\d{3})*(?:\.\d+)?(?!\.?\d)")
 
 
 def refusal(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
@@ -53,12 +54,22 @@ def overlap(one: str, other: str) -> float:
 
 def ungrounded(example: Example) -> str | None:
     """The first argument value that the request does not state, as a reason; booleans need no statement."""
-    said = f" {normal(example.query)} "
+    said, counted = f" {normal(example.query)} ", numbers(example.query)
     for call in example.calls:
         for key, value in leaves(call.arguments):
-            if f" {normal(str(value))} " not in said:
+            stated = value in counted if isinstance(value, int | float) else f" {normal(str(value))} " in said
+            if not stated:
                 return f"grounded: the value of {key} is not in the request"
     return None
+
+
+def numbers(text: str) -> set[float]:
+    """The numbers that a text states in digits; parts of a date, a version or a code such as A-07 are none.
+
+    >>> sorted(numbers("1,500 of 20.0 below -5, not 3.1.2 or 2027-05-03"))
+    [-5.0, 20.0, 1500.0, 2027.0]
+    """
+    return {float(found.replace(",", "")) for found in _NUMBER.findall(text)}
 
 
 def misleading(example: Example, tools: Sequence[Tool]) -> str | None:
