@@ -141,6 +141,8 @@ class Adaptation:
     losses: tuple[float, ...] = ()
     """Loss before each optimizer step, in nats per label token."""
     reason: str = ""
+    left_out: int = 0
+    """Lessons (or demonstrations) that were kept and did not fit the model's context."""
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ class Small(Fake):
 def test_the_best_demonstrations_stay_when_room_is_short(best_last: bool, left: Example) -> None:
     with adapted(as_model(Small()), [ITEM], [(GOOD, ALSO)], IN_CONTEXT, [1], best_last=best_last) as tuned:
         assert tuned.inputs == (with_demonstrations(ITEM, [left]),)
+        assert tuned.adaptations[0].left_out == 1
 
 
 def test_control_the_query_of_the_input_is_no_lesson() -> None:

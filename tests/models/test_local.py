@@ -243,6 +243,7 @@ def test_fits_and_too_long(local: LocalModel) -> None:
         local.score([endless], [["a"]])
     with local.adapted([[Lesson(endless, "x")]], CONFIG, [1]) as (outcome,):
         assert outcome.status == "rejected" and "context" in outcome.reason
+        assert outcome.left_out == 1
 
 
 def test_control_tokens_in_text_stay_text(local: LocalModel) -> None:

@@ -82,8 +82,8 @@ def _again(inputs: Sequence[Input], config: AdaptationConfig, first: Sequence[An
 
 def _shown(kept: int, shown: int) -> Adaptation:
     if shown:
-        return Adaptation("in-context", samples=shown)
-    return Adaptation("none", reason="no example fits the context" if kept else "")
+        return Adaptation("in-context", samples=shown, left_out=kept - shown)
+    return Adaptation("none", reason="no example fits the context" if kept else "", left_out=kept)
 
 
 def _fitting(model: Model, item: Input, good: Sequence[Example], room: int, best_last: bool) -> list[Example]:

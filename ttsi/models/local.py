@@ -229,7 +229,7 @@ class LocalModel:
                 stack.reset(range(len(wanted)), [seeds[index] for index in wanted])
                 todo = [Job(slot, tuple(examples[index])) for slot, index in enumerate(wanted)]
                 for index, job, report in zip(wanted, todo, train(self._model, stack, todo, config), strict=True):
-                    outcomes[index] = _outcome(job, report, config)
+                    outcomes[index] = _outcome(job, report, config, len(jobs[index]) - len(job.examples))
                     if outcomes[index].status == "trained":
                         self._slots[index] = job.slot
             yield outcomes
@@ -279,13 +279,14 @@ class LocalModel:
 
 
 def _without_training(lessons: Sequence[Lesson]) -> Adaptation:
-    return Adaptation("rejected", reason="no example fits the context") if lessons else Adaptation("none")
+    lost = Adaptation("rejected", reason="no example fits the context", left_out=len(lessons))
+    return lost if lessons else Adaptation("none")
 
 
-def _outcome(job: Job, report: TrainReport, config: AdaptationConfig) -> Adaptation:
+def _outcome(job: Job, report: TrainReport, config: AdaptationConfig, left_out: int) -> Adaptation:
     reason = report.reason or verdict(report.losses, config.max_loss_rise) or ""
-    status = "rejected" if reason else "trained"
-    return Adaptation(status, len(job.examples), len(report.losses), report.losses, reason)  # type: ignore[arg-type]
+    status: Any = "rejected" if reason else "trained"
+    return Adaptation(status, len(job.examples), len(report.losses), report.losses, reason, left_out)
 
 
 def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> LocalModel:

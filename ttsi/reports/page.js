@@ -171,6 +171,7 @@ function learned({ adaptation, awareness: known, examples: written }) {
     trained: `A temporary adapter learned ${what} in ${adaptation.steps} steps and was dropped after the answer.`,
   };
   const parts = [make("p", "", said[adaptation.status] ?? adaptation.status)];
+  if (adaptation.left_out) parts.push(make("p", "quiet", `${adaptation.left_out} more would not fit the model's context and were left out.`));
   if (adaptation.losses.length) parts.push(line(adaptation.losses.filter(Number.isFinite)), make("p", "quiet", `Loss before each step, nats per token: ${adaptation.losses.map(number).join(", ")}`));
   return parts;
 }

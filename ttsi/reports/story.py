@@ -35,6 +35,7 @@ def _tell(item: Input, episode: Episode, block: str) -> Iterator[str]:
     if episode.examples:
         yield from _tell_examples(episode.examples)
     yield from _tell_adaptation(episode)
+    yield from _tell_left_out(episode.adaptation)
     yield from _tell_answers(episode)
     if episode.error is not None:
         yield f"\nThis input failed: {episode.error}"
@@ -89,6 +90,11 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         sure = episode.awareness is not None and not episode.awareness.unsure
         because = " because the model is sure" if sure else why
         yield f"\n2. No examples were written and nothing was learned{because}: the model answers as it is."
+
+
+def _tell_left_out(done: Adaptation) -> Iterator[str]:
+    if done.left_out:
+        yield f"   {done.left_out} more would not fit the model's context and were left out."
 
 
 def _tell_answers(episode: Episode) -> Iterator[str]:
