@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -241,6 +242,53 @@ def preset(name: str) -> LoopConfig:
     for stage, values in PRESETS[name].items():
         config = replace(config, **{stage: replace(getattr(config, stage), **values)})
     return config
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "awareness.share": (0, 1),
+    "synthesis.k": (0, math.inf),
+    "synthesis.temperature": (0, math.inf),
+    "synthesis.max_tokens": (1, math.inf),
+    "synthesis.tries": (1, math.inf),
+    "synthesis.seed_overlap": (0, 1),
+    "synthesis.overlap": (0, 1),
+    "synthesis.trim": (0, 1),
+    "adaptation.rank": (1, math.inf),
+    "adaptation.alpha": (0, math.inf),
+    "adaptation.lr": (0, math.inf),
+    "adaptation.epochs": (1, math.inf),
+    "adaptation.batch_size": (0, math.inf),
+    "adaptation.irrelevance": (0, math.inf),
+    "adaptation.warmup_ratio": (0, 1),
+    "adaptation.weight_decay": (0, math.inf),
+    "adaptation.max_grad_norm": (0, math.inf),
+    "adaptation.max_loss_rise": (0, math.inf),
+    "answer.max_tokens": (1, math.inf),
+    "answer.samples": (1, math.inf),
+    "answer.temperature": (0, math.inf),
+}
+"""What numbers may be; outside, a run would do nothing, or fail when its work is done."""
+
+
+def check(config: LoopConfig) -> None:
+    """Refuse settings that cannot mean anything, before a model is loaded.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
+    for name, (low, high) in RANGES.items():
+        stage, _, knob = name.partition(".")
+        value = getattr(getattr(config, stage), knob)
+        if not low <= value <= high:
+            bound = f"from {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise ConfigError(f"{name} is {value}: use a number {bound}")
+    if math.isnan(config.awareness.tau):
+        raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")
+    if config.seed < 0:
+        raise ConfigError(f"seed is {config.seed}: use a number from 0")
+    learns = config.adaptation.method in ("lora", "in-context", "both")
+    if config.adapt and learns and config.synthesis.k == 0:
+        raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")
 
 
 def digest(settings: object) -> str:

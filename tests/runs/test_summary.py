@@ -16,7 +16,7 @@ from ttsi.types import Adaptation, Answer, Awareness, Episode, Example
 
 KEYS = [
     "schema", "benchmark", "decoding", "model", "method", "seed", "n", "n_error", "n_unsure", "base", "adapted", "gain",
-    "awareness", "samples_trained", "seconds", "metrics", "strata", "matcher",
+    "awareness", "samples_trained", "seconds", "metrics", "strata", "matcher", "reasons",
 ]  # fmt: skip
 
 

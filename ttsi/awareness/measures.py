@@ -140,6 +140,9 @@ def vote_share(evidence: Evidence) -> float:
 SAMPLED = frozenset({"vote_share"})
 """Measures that count votes; computed only where samples were drawn."""
 
+NEVER_ABOVE_ZERO = frozenset({"answer_logprob", "answer_mean", "answer_min", "perplexity"})
+"""Log-probabilities, and what is made of them: the paper's tau of 0.95 means nothing to them."""
+
 MEASURES: dict[str, Callable[[Evidence], float]] = {
     "margin": margin,
     "top1": top1,

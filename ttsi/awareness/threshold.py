@@ -31,7 +31,7 @@ def tau_for_share(values: Sequence[float], share: float) -> float:
         ValueError: no values, or a share outside [0, 1].
     """
     if not values or not 0 <= share <= 1:
-        raise ValueError("tau_for_share needs values and a share between 0 and 1")
+        raise ValueError("needs values and a share between 0 and 1")
     ranked = sorted(values)
     position = round(share * len(ranked))
     return ranked[position] if position < len(ranked) else math.inf
@@ -53,7 +53,7 @@ def conformal_share(values: Sequence[float], share: float) -> float:
         ValueError: no values, or a share outside [0, 1].
     """
     if not values or not 0 <= share <= 1:
-        raise ValueError("conformal_share needs values and a share between 0 and 1")
+        raise ValueError("needs values and a share between 0 and 1")
     k = math.floor((len(values) + 1) * share + 1e-9)  # 0.7 * 10 is 6.999... in floating point
     if k == 0:
         return -math.inf
@@ -79,7 +79,7 @@ def conformal_risk(values: Sequence[float], right: Sequence[bool], risk: float) 
         ValueError: no values, not one verdict each, or a risk outside [0, 1].
     """
     if not values or len(values) != len(right) or not 0 <= risk <= 1:
-        raise ValueError("conformal_risk needs one verdict per value and a risk between 0 and 1")
+        raise ValueError("needs one verdict per value and a risk between 0 and 1")
     n = len(values)
     allowed = math.floor(risk * (n + 1) - 1 + 1e-9)  # how many may be sure and wrong
     if allowed < 0:

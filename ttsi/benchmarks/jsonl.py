@@ -49,7 +49,24 @@ def load(path: Path, name: str | None = None) -> Benchmark:
         samples.append(sample)
     if not samples:
         raise DataError(f"{path.name} is empty: write one JSON object a line with messages and tools")
-    return Benchmark(name or path.name.split(".")[0], tuple(samples), sha256(data), str(path))
+    notice = _never_right(samples, lines_of, path.name)
+    return Benchmark(name or path.name.split(".")[0], tuple(samples), sha256(data), str(path), notice=notice)
+
+
+def _never_right(samples: Sequence[Sample], lines_of: Mapping[str, int], file: str) -> str:
+    """A warning where gold calls a tool that is not on offer: most likely a slip in the file."""
+    found = [
+        (sample.input.id, call.name)
+        for sample in samples
+        for call in sample.gold or ()
+        if call.name not in {tool.name for tool in sample.input.tools}
+    ]
+    if not found:
+        return ""
+    (name, tool), rows = found[0], len({name for name, _ in found})
+    first = f"line {lines_of[name]} calls {tool!r}"
+    where = f"in {rows} of {len(samples)} inputs gold calls a tool that is not on offer"
+    return f"{file}: {where}, so that no answer can be right ({first})"
 
 
 def read_bytes(path: Path) -> bytes:

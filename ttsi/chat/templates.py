@@ -297,5 +297,7 @@ def _render(tokenizer: Tokenizer, turns: list[dict[str, Any]], tools: list[Any],
         )
     except Exception as error:  # the template is code from the model's folder; it may raise anything
         line = " ".join(str(error).split())[:160]
+        if type(error).__name__ == "TemplateSyntaxError":
+            raise ModelError(f"the model's chat template is broken: {line}") from error
         raise ModelError(f"the model's chat template refuses this conversation: {line}") from error
     return str(text)

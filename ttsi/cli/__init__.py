@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from ttsi import __version__
 from ttsi.cli.ask import ask
@@ -94,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return _fail("interrupted", 130, verbose=False)
+    except UnusedCliTokensError as error:
+        return _fail(f"{error} Every setting has a name: --benchmark FILE.jsonl, --model NAME (--help)", 2, verbose)
     except (TTSIError, CycloptsError) as error:
         return _fail(str(error), 2, verbose)
     except BrokenPipeError:

@@ -17,7 +17,7 @@ from ttsi.cli.report import distinct, read_run
 from ttsi.cli.settings import Switch
 from ttsi.reports import pairing, words
 from ttsi.reports.pairing import Comparison
-from ttsi.reports.record import Row, Run
+from ttsi.reports.record import Row, Run, groups
 from ttsi.reports.story import one_line
 from ttsi.types import last_request
 
@@ -51,6 +51,9 @@ def compare(
 def lines(one: Run, other: Run, found: Comparison, show: int) -> Iterator[str]:
     """The comparison as text, one fact a line."""
     gap = found.difference
+    for group in groups([one]) + groups([other]):
+        if warning := words.unfinished(group):
+            yield warning
     yield f"first       {described(one)}: {gap.first:.1f} %"
     yield f"second      {described(other)}: {gap.second:.1f} %"
     yield (

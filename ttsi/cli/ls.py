@@ -15,7 +15,7 @@ KINDS = ("benchmarks", "pools", "models", "measures", "methods", "runs")
 
 
 def ls(
-    kind: Annotated[str, Parameter(help="One of: benchmarks, pools, models, measures, methods, runs.")],
+    kind: Annotated[str, Parameter(help="One of: benchmarks, pools, models, measures, methods, runs.")] = "",
     /,
     *,
     runs: Path = Path("runs"),
@@ -26,12 +26,17 @@ def ls(
         kind: what to list.
         runs: the folder that holds run folders.
     """
+    if not kind:
+        print("\n".join(f"ttsi ls {name}" for name in KINDS))
+        return
     if kind not in KINDS:
         raise ConfigError(unknown_name("list", kind, KINDS))
     found = _runs(runs) if kind == "runs" else _known(kind)
     width = max((len(name) for name in found), default=0)
     for name, gloss in found.items():
         print(f"{name:<{width}}  {gloss}")
+        if kind == "methods" and (sets := _sets(name)):
+            print(f"{'':<{width}}    sets {sets}")
     if not found:
         print(f"no runs in {runs}; make one with: ttsi run", file=sys.stderr)
 
@@ -56,6 +61,14 @@ def _known(kind: str) -> Mapping[str, str]:
     from ttsi.awareness.measures import MEASURES
 
     return {name: (measure.__doc__ or "").strip().split("\n")[0] for name, measure in MEASURES.items()}
+
+
+def _sets(method: str) -> str:
+    """What a method changes in the defaults that --help shows."""
+    from ttsi.config import PRESETS
+
+    stages = PRESETS[method].items()
+    return ", ".join(f"{stage}.{knob} {value}" for stage, knobs in stages for knob, value in knobs.items())
 
 
 def _runs(folder: Path) -> dict[str, str]:

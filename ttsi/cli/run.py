@@ -106,6 +106,8 @@ def run(
         print(f"ttsi: this was run before, shown from {folder}; run it again with --clean", file=sys.stderr)
         return _show(found, folder, json)
     check_free(folder, resume=resume, clean=clean)
+    if resume and not used(folder):
+        print(f"ttsi: there is no run in {folder} to go on with, so this is a new one", file=sys.stderr)
     learned = training_data(config, questions)
     speaker = speaker or load_model(model, device=device, dtype=dtype)
     writer = learned or load_teacher(config.writer, speaker, knobs.teaching(), settings_digest(config), device, dtype)

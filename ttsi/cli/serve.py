@@ -72,6 +72,8 @@ def serve(
         from ttsi.serve.service import Settings
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed: pip install 'ttsi[serve]'") from None
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port {port}: use a number from 0 (any free port) to 65535")
     check_bind(host, bool(keys))
     settings = Settings(
         start=Start(model=model, device=device, dtype=dtype),

@@ -7,7 +7,9 @@ always beats the method's preset. The knobs are the dataclasses of `ttsi.config`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+import sys
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,12 +25,16 @@ from ttsi.config import (
     LoopConfig,
     SynthesisConfig,
     TeacherConfig,
+    check,
     preset,
 )
 from ttsi.errors import ConfigError, unknown_name
 
 Switch = Annotated[bool, Parameter(negative="")]
 """A flag without a --no- form."""
+
+PLACES = frozenset({"--model", "--data", "--device", "--dtype", "--batch-size", "--num-workers", "--ray"})
+"""What the environment may say beside the knobs: where things are and how much the machine can hold."""
 
 SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--answer.decoding"}
 """Short names of knobs."""
@@ -77,13 +83,14 @@ class Knobs:
             model: what will answer; a tau found on a run of another one is refused.
 
         Raises:
-            ConfigError: there is no such method or measure, or tau cannot be found that way.
+            ConfigError: there is no such method or measure, a number is out of its range, or tau cannot be found
+                that way.
         """
-        from ttsi.awareness.measures import MEASURES
+        from ttsi.awareness.measures import MEASURES, NEVER_ABOVE_ZERO
 
         if self.awareness.measure not in MEASURES:
             raise ConfigError(unknown_name("measure", self.awareness.measure, MEASURES))
-        return replace(
+        found = replace(
             preset(self.method),
             awareness=self._awareness(inputs, model),
             synthesis=self.synthesis,
@@ -91,6 +98,12 @@ class Knobs:
             answer=self.answer,
             seed=self.seed,
         )
+        check(found)
+        if self.awareness.measure in NEVER_ABOVE_ZERO and 0 < found.awareness.tau < math.inf:
+            name, tau = found.awareness.measure, found.awareness.tau
+            hint = f"{name} is never above 0, so a tau of {tau:g} calls every input unsure; 0.95 belongs to the margin"
+            print(f"ttsi: {hint} (--awareness.measure margin)", file=sys.stderr)
+        return found
 
     def teaching(self) -> TeacherConfig:
         """What may be asked of a teacher behind an endpoint."""
@@ -104,7 +117,15 @@ class Knobs:
 
 def sources() -> list[Any]:
     """The tiers below the flags, in order, for `cyclopts.App(config=...)`."""
-    return [_unfold, Env("TTSI_", command=False), _unfold, _yaml, _unfold, _preset]
+    return [_unfold, _environment, _unfold, _yaml, _unfold, _preset]
+
+
+def _environment(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """TTSI_... for knobs, and for what belongs to the machine; never for what one command reads, writes or deletes."""
+    knobs = {f"--{field.name.replace('_', '-')}" for field in fields(Knobs)}
+    meant = arguments.filter_by(parse=True)
+    meant[:] = [one for one in meant if one.name.partition(".")[0] in knobs | PLACES]
+    Env("TTSI_", command=False)(app, commands, meant)
 
 
 def _unfold(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

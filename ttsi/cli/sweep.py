@@ -70,6 +70,7 @@ def sweep(
     data: Path | None = None,
     limit: int | None = None,
     output_dir: Path | None = None,
+    clean: Switch = False,
     json: Switch = False,
     quiet: Switch = False,
     dry_run: Switch = False,
@@ -83,7 +84,8 @@ def sweep(
         model: who answers, instead of the file's.
         data: the folder with downloaded benchmarks.
         limit: only the first so many inputs of each run.
-        output_dir: where the runs are kept; by default runs/sweep--NAME--MODEL.
+        output_dir: where the runs are kept; by default runs/sweep--NAME--MODEL, with the limit where one is given.
+        clean: do every point again, instead of going on.
         json: print sweep.json instead of the table.
         quiet: no progress on stderr.
         dry_run: print the command line of each point, and stop.
@@ -95,13 +97,14 @@ def sweep(
         print("\n".join(shlex.join(["ttsi", "run", *point.flags()]) for point in points))
         return 0
     who = plain_name(str(points[0].settings.get("model", "embedded")))
-    folder = output_dir or Path("runs") / f"sweep--{plain_name(config.stem)}--{who}"
+    size = "" if limit is None else f"--{limit}"
+    folder = output_dir or Path("runs") / f"sweep--{plain_name(config.stem)}--{who}{size}"
     speakers = _Speakers(device, dtype, share)
     found = []
     for number, point in enumerate(points, start=1):
         if not quiet:
             print(f"ttsi: point {number} of {len(points)}: {point.name}", file=sys.stderr)
-        summary = _run(point, folder / point.name, speakers, quiet)
+        summary = _run(point, folder / point.name, speakers, quiet, clean)
         found.append({"point": point.varied, "folder": point.name, "summary": summary})
     from ttsi.runs.store import write_json
 
@@ -202,14 +205,14 @@ class _Speakers:
         return self._model
 
 
-def _run(point: Point, folder: Path, speakers: _Speakers, quiet: bool) -> dict[str, Any]:
+def _run(point: Point, folder: Path, speakers: _Speakers, quiet: bool, clean: bool) -> dict[str, Any]:
     """The summary of a point, from its folder or by `ttsi run`."""
     from ttsi.cli import build
     from ttsi.cli.run import run
     from ttsi.runs.store import used
 
     flags = [*point.flags(), "--output-dir", str(folder), "--json"]
-    flags += ["--resume"] if used(folder) else []
+    flags += (["--clean"] if clean else ["--resume"]) if used(folder) else []
     flags += ["--quiet"] if quiet else []
     _, bound, _ = build().parse_args(["run", *flags], exit_on_error=False, print_error=False)
     printed = io.StringIO()

@@ -9,6 +9,7 @@ below it (`ttsi.engine`), so that a scripted model needs no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -195,7 +196,9 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
     if Path(spec).is_dir():
         kind, rest = "hf", spec
     if kind not in MODELS or (kind == "hf" and not rest):
-        hint = unknown_name("model", spec, MODELS)
+        if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", spec):
+            raise ModelError(f"there is no folder {spec}: for a model of the Hugging Face hub write hf:{spec}")
+        hint = unknown_name("model", spec, [kind for kind in MODELS if kind != "openai"])
         raise ModelError(f"{hint} (or give a folder, or hf:OWNER/NAME)")
     module, _, name = MODELS[kind].partition(":")
     loader: Callable[..., Model] = getattr(import_module(module), name)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ttsi.reports import stats
+from ttsi.reports.story import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,10 +40,16 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
     shown += [("unsure", _unsure(summary)), ("trained", _trained(summary)), ("seconds", _seconds(summary["seconds"]))]
     rejected = summary["metrics"]["adaptations.rejected"]
     if rejected:
-        shown.append(("given up", f"{rejected} adaptations; there the base answered"))
+        shown.append(("given up", f"{rejected} adaptations; there the base answered{_why(summary, 'given_up')}"))
     if summary["n_error"]:
-        shown.append(("failed", f"{summary['n_error']} of {summary['n']} inputs"))
+        shown.append(("failed", f"{summary['n_error']} of {summary['n']} inputs{_why(summary, 'failed')}"))
     return shown
+
+
+def _why(summary: Summary, what: str) -> str:
+    """The most frequent reason."""
+    found = summary.get("reasons", {}).get(what)
+    return f" ({found[0]['n']} x {one_line(found[0]['reason'], 160)})" if found else ""
 
 
 def plain(summary: Summary) -> str:

@@ -171,9 +171,11 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """
     old = read_json(folder / "config.json")
     # Through JSON, so that tuples and lists compare as they are stored.
-    changed = differences(old, json.loads(json.dumps(config)))
-    if changed:
+    found = differences(old, json.loads(json.dumps(config)))
+    # The digest follows from the settings; what it hides is named by them.
+    changed = [line.replace("settings.loop.", "").replace("settings.", "") for line in found if line[:7] != "digest:"]
+    if found:
         raise RunFolderError(
-            f"{folder} is another run, it differs in {'; '.join(changed)}: use the same settings, or --clean"
+            f"{folder} is another run, it differs in {'; '.join(changed or found)}: use the same settings, or --clean"
         )
     return old

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from ttsi.reports import stats
@@ -58,7 +58,19 @@ def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": _metrics(rows, graded, matcher, adapts),
         "strata": _strata(graded, matcher, adapts),
         "matcher": matcher,
+        "reasons": {
+            "failed": _most_frequent(row.episode.error for row in rows),
+            "given_up": _most_frequent(
+                row.episode.adaptation.reason for row in rows if row.episode.adaptation.status == "rejected"
+            ),
+        },
     }
+
+
+def _most_frequent(reasons: Iterable[str | None], most: int = 3) -> list[dict[str, Any]]:
+    """Why inputs failed or adaptations were given up: the most frequent reasons with their counts."""
+    counted = Counter(reason for reason in reasons if reason)
+    return [{"reason": reason, "n": n} for reason, n in counted.most_common(most)]
 
 
 def verdicts(rows: Sequence[Row], side: Side, matcher: str) -> list[bool]:

@@ -46,7 +46,7 @@ class Progress:
             return None
         mean = (self.fixed - self.broken) / self.graded
         reach = Z95 * math.sqrt(((self.fixed + self.broken) / self.graded - mean**2) / self.graded)
-        return 100 * mean, Interval(100 * (mean - reach), 100 * (mean + reach))
+        return 100 * mean, Interval(100 * max(mean - reach, -1.0), 100 * min(mean + reach, 1.0))
 
 
 class Tally:

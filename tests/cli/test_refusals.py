@@ -1,0 +1,142 @@
+"""What cannot mean anything is refused before a model is loaded; what went wrong is said where one looks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.worlds import row, rows, write
+from ttsi.config import LoopConfig, check, preset
+from ttsi.errors import ConfigError
+from ttsi.models.scripted import DemoModel
+
+RUN = ("run", "--model", "scripted:demo", "--benchmark", "mine.jsonl", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("--adaptation.rank", "0"), "adaptation.rank is 0: use a number from 1"),
+        (("--adaptation.lr", "-1"), "adaptation.lr is -1.0"),
+        (("--adaptation.lr", "nan"), "adaptation.lr is nan"),
+        (("--adaptation.epochs", "0"), "adaptation.epochs is 0"),
+        (("--k", "-1"), "synthesis.k is -1"),
+        (("--k", "0"), "nothing would be learned"),
+        (("--answer.max-tokens", "0"), "answer.max_tokens is 0"),
+        (("--tau", "nan"), "tau is not a number"),
+        (("--synthesis.temperature", "-1"), "synthesis.temperature is -1.0"),
+        (("--method", "vote", "--answer.samples", "0"), "answer.samples is 0"),
+        (("--awareness.share", "1.5"), "awareness.share is 1.5: use a number between 0 and 1"),
+        (("--seed", "-1"), "seed is -1"),
+    ],
+)
+def test_settings_without_meaning_are_refused_before_anything_is_done(
+    ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.setattr(DemoModel, "generate", lambda *_: pytest.fail("the model was asked"))
+    said = ttsi(*RUN, *given, "--output-dir", "out")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert says in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_control_every_method_has_settings_with_a_meaning() -> None:
+    from ttsi.config import PRESETS
+
+    for name in PRESETS:
+        check(preset(name))
+    with pytest.raises(ConfigError):
+        check(LoopConfig(seed=-1))
+
+
+def test_a_tau_of_the_margin_beside_a_log_probability_is_pointed_out(ttsi: Command) -> None:
+    assert "never above 0" in ttsi(*RUN, "--tau", "0.9").err
+    assert "never above 0" not in ttsi(*RUN, "--tau", "0.9", "--awareness.measure", "margin").err
+
+
+def test_why_inputs_failed_is_said(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room for this")
+
+    monkeypatch.setattr(DemoModel, "generate", fail)
+    said = ttsi(*RUN, "--output-dir", "out")
+    assert said.code == 1
+    assert "failed   8 of 8 inputs (8 x " in said.out
+    assert "no room for this" in said.out
+
+
+def test_serve_wants_a_port(ttsi: Command) -> None:
+    said = ttsi("serve", "--model", "scripted:demo", "--port", "99999")
+    assert (said.code, said.err) == (2, "ttsi: --port 99999: use a number from 0 (any free port) to 65535\n")
+
+
+def test_a_sweep_can_be_done_again_and_tried_small_first(ttsi: Command, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("run: {benchmark: mine.jsonl, model: scripted:demo}\ngrid: {k: [1, 2]}\n")
+    assert ttsi("sweep", "s.yaml", "--quiet", "--limit", "2").code == 0
+    assert ttsi("sweep", "s.yaml", "--quiet").code == 0, "another size has a folder of its own"
+    fixed = ("sweep", "s.yaml", "--quiet", "--output-dir", "sweep")
+    assert ttsi(*fixed, "--limit", "2").code == 0
+    refused = ttsi(*fixed, "--limit", "3")
+    assert (refused.code, "limit: 2 -> 3" in refused.err, "--clean" in refused.err) == (2, True, True)
+    assert ttsi(*fixed, "--limit", "3", "--clean").code == 0
+
+
+def test_the_environment_deletes_and_names_nothing(
+    ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ttsi(*RUN, "--output-dir", "out").code == 0
+    monkeypatch.setenv("TTSI_CLEAN", "true")
+    monkeypatch.setenv("TTSI_NAME", "mymodel")
+    monkeypatch.setenv("TTSI_OUTPUT", "res.html")
+    assert "use the same settings" in ttsi(*RUN, "--output-dir", "out", "--resume", "--k", "3").err
+    assert ttsi("export", "out", "--format", "csv").code == 0
+    assert not (tmp_path / "res.html").exists()
+    # Control: knobs and places are read.
+    monkeypatch.setenv("TTSI_K", "3")
+    assert "synthesis.k: 8 -> 3" in ttsi(*RUN, "--output-dir", "out", "--resume").err
+
+
+def test_gold_that_calls_nothing_on_offer_is_pointed_out(ttsi: Command, tmp_path: Path) -> None:
+    slip = row("Is the weather fine in Oslo", "get_wether")
+    write(tmp_path / "slip.jsonl", [*rows(2), {**slip, "id": "slip"}])
+    said = ttsi("run", "--model", "scripted:demo", "--benchmark", "slip.jsonl", "--quiet")
+    assert "in 1 of 3 inputs gold calls a tool that is not on offer" in said.err
+    assert "line 3 calls 'get_wether'" in said.err
+    assert "not on offer" not in ttsi(*RUN).err  # control
+
+
+def test_to_go_on_with_nothing_is_said(ttsi: Command) -> None:
+    assert "no run in nowhere to go on with" in ttsi(*RUN, "--output-dir", "nowhere", "--resume").err
+    assert "to go on with" not in ttsi(*RUN, "--output-dir", "nowhere", "--resume").err
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("run", "mine.jsonl"), "--benchmark FILE.jsonl"),
+        (("run", "--model", "Qwen/Qwen2.5-0.5B-Instruct"), "write hf:Qwen/Qwen2.5-0.5B-Instruct"),
+        (("run", "--model", "nope"), "choose one of: embedded, hf, scripted"),
+    ],
+)
+def test_slips_of_a_newcomer_get_the_right_spelling(ttsi: Command, given: tuple[str, ...], says: str) -> None:
+    said = ttsi(*given)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert says in said.err
+
+
+def test_ls_alone_says_what_can_be_listed_and_methods_what_they_set(ttsi: Command) -> None:
+    assert "ttsi ls methods" in ttsi("ls").out
+    assert "sets awareness.measure answer_mean, awareness.tau -0.04" in ttsi("ls", "methods").out
+
+
+def test_compare_says_that_a_run_is_unfinished(ttsi: Command, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert ttsi(*RUN, "--output-dir", name).code == 0
+    assert "Not finished" not in ttsi("compare", "one", "two").out
+    config = json.loads((tmp_path / "two" / "config.json").read_text())
+    config["data"]["n"] = 99
+    (tmp_path / "two" / "config.json").write_text(json.dumps(config))
+    assert "Not finished: two holds 8 of 99 inputs" in ttsi("compare", "one", "two").out
