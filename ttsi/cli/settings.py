@@ -46,7 +46,8 @@ class Knobs:
     """Every knob of the method; the same for all verbs."""
 
     method: str = "ttsi"
-    """How to improve (ttsi ls methods); sets the knobs that nobody set."""
+    """How to improve. It sets the knobs that nobody sets, before the defaults that stand here: ttsi ls methods says to
+    what."""
     tau: str | None = None
     """Short for --awareness.tau; or found on a finished run (recorded measures, e.g. of validation data):
     quantile:SHARE:RUN, budget:UPDATES:RUN, conformal-share:SHARE:RUN, conformal-risk:RISK:RUN."""
