@@ -288,7 +288,6 @@ ODD: list[dict[str, Any]] = [
     {"$ref": "#/$defs/loop"},
     {"$ref": "#/$defs/maybe"},
     {"$ref": "#"},
-    {"$ref": "#/$defs/nowhere"},
     {"type": ["string", "null"]},
     {"type": "string", "format": "no-such-format", "pattern": "(?=x)x|a"},
     {"type": "string", "pattern": "^[A-Za-z]+$", "minLength": 900, "maxLength": 3},

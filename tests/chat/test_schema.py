@@ -191,3 +191,13 @@ def test_broken_tools_are_refused_in_one_line(broken: Any) -> None:
     with pytest.raises(DataError) as caught:
         tool_from_openai(broken)
     assert str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ref", ["#/nope", "#/$defs/nope", "#/$defs/list/9"])
+def test_a_reference_to_nothing_is_named(ref: str) -> None:
+    definitions = {"$defs": {"list": {"anyOf": [{"type": "string"}]}, "a/b": {"type": "string"}}}
+    with pytest.raises(DataError, match="points at nothing in the schema"):
+        normalise({"type": "object", "properties": {"city": {"$ref": ref}}, **definitions})
+    # Control: what is there is found, by JSON Pointer's spelling.
+    for good in ("#", "#/$defs/list", "#/$defs/list/anyOf/0", "#/$defs/a~1b"):
+        normalise({"type": "object", "properties": {"city": {"$ref": good}}, **definitions})

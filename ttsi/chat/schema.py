@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from ttsi.errors import DataError
 from ttsi.types import Tool, ToolCall
@@ -163,21 +164,38 @@ def _check(schema: Mapping[str, Any]) -> None:
 
     try:
         for key, value in _pairs(schema, 0):
-            _check_pair(key, value)
+            _check_pair(key, value, schema)
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         place = ".".join(str(step) for step in error.absolute_path) or "parameters"
         raise DataError(_line(f"{place}: {error.message}")) from error
 
 
-def _check_pair(key: str, value: Any) -> None:
-    if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
-        raise DataError(f"$ref {value!r} must point into the schema itself (start with #)")
+def _check_pair(key: str, value: Any, root: Mapping[str, Any]) -> None:
+    if key == "$ref" and isinstance(value, str):
+        if not value.startswith("#"):
+            raise DataError(f"$ref {value!r} must point into the schema itself (start with #)")
+        if value.startswith("#/") and not _points_somewhere(value, root):
+            raise DataError(f"$ref {value!r} points at nothing in the schema")
     if key == "pattern" and isinstance(value, str):
         try:
             re.compile(value)
         except re.error as error:
             raise DataError(f"pattern {value!r} is not a regular expression: {error}") from error
+
+
+def _points_somewhere(ref: str, root: Mapping[str, Any]) -> bool:
+    """Is there anything at this JSON Pointer (RFC 6901) of the schema?"""
+    node: Any = root
+    for step in unquote(ref[2:]).split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list | tuple):
+            node = dict(enumerate(node)).get(int(name)) if name.isdecimal() else None
+        else:
+            node = node.get(name) if isinstance(node, Mapping) else None
+        if node is None:
+            return False
+    return True
 
 
 def _pairs(node: Any, depth: int) -> Iterator[tuple[str, Any]]:
