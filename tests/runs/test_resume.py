@@ -125,6 +125,34 @@ def test_a_stop_while_failures_are_tried_again_keeps_them(
     assert not (tmp_path / "out" / "summary.json").exists(), "the run is not complete any more"
 
 
+def test_a_run_can_take_in_more_inputs_later(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ttsi(*MINE, "--limit", "3").code == 0
+    first = results(tmp_path / "out")
+    asked: list[str] = []
+    real = loop.improve
+
+    def improve(inputs: Any, *rest: Any) -> Any:
+        asked.extend(item.id for item in inputs)
+        return real(inputs, *rest)
+
+    monkeypatch.setattr(loop, "improve", improve)
+    assert ttsi(*MINE, "--limit", "5", "--resume").code == 0
+    assert results(tmp_path / "out")[:3] == first
+    assert ttsi(*MINE, "--resume").code == 0
+    whole = results(tmp_path / "out")
+    assert read_json(tmp_path / "out" / "config.json")["settings"]["limit"] is None
+    assert read_json(tmp_path / "out" / "summary.json")["n"] == len(whole) == 8
+    assert set(asked) <= {f"q{i}" for i in range(8)}
+    # The same as if it had never been cut short.
+    assert ttsi(*MINE[:-1], "whole").code == 0
+    assert whole == results(tmp_path / "whole")
+    # Control: fewer are another run, and so is a larger limit with another seed.
+    assert "limit: null -> 3" in ttsi(*MINE, "--limit", "3", "--resume").err
+    assert ttsi(*MINE[:-1], "three", "--limit", "3").code == 0
+    said = ttsi(*MINE[:-1], "three", "--limit", "5", "--seed", "9", "--resume")
+    assert (said.code, "seed: 0 -> 9" in said.err) == (2, True)
+
+
 def test_every_difference_is_listed(ttsi: Any) -> None:
     assert ttsi(*MINE).code == 0
     said = ttsi(*MINE, "--resume", "--k", "3", "--seed", "5")

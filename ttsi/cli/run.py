@@ -62,7 +62,7 @@ def run(
         knobs: the method's settings.
         data: the folder with downloaded benchmarks.
         split: which part of the benchmark.
-        limit: only the first so many inputs, for a quick look.
+        limit: only the first so many inputs, for a quick look; with --resume a larger one, or none, does the rest.
         batch_size: inputs that go through the model together.
         output_dir: where the run is kept; by default runs/BENCHMARK--MODEL--METHOD--DIGEST.
         resume: go on with the run that is in the folder.

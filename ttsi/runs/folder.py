@@ -163,8 +163,13 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
+def _grows(old: int | None, new: int | None) -> bool:
+    """Does a limit take in more than it did?"""
+    return old is not None and (new is None or new > old)
+
+
 def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration that the folder holds, when it is the same run.
+    """The configuration that the folder holds, when it is the same run, or the same with more inputs to come.
 
     Raises:
         RunFolderError: it is another run; the line lists what differs.
@@ -172,6 +177,8 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     old = read_json(folder / "config.json")
     # Through JSON, so that tuples and lists compare as they are stored.
     found = differences(old, json.loads(json.dumps(config)))
+    if _grows(*(one.get("settings", {}).get("limit") for one in (old, config))):
+        found = [line for line in found if not line.startswith(("settings.limit:", "digest:"))]
     # The digest follows from the settings; what it hides is named by them.
     changed = [line.replace("settings.loop.", "").replace("settings.", "") for line in found if line[:7] != "digest:"]
     if found:
