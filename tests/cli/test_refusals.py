@@ -119,9 +119,17 @@ def test_to_go_on_with_nothing_is_said(ttsi: Command) -> None:
         (("run", "mine.jsonl"), "--benchmark FILE.jsonl"),
         (("run", "--model", "Qwen/Qwen2.5-0.5B-Instruct"), "write hf:Qwen/Qwen2.5-0.5B-Instruct"),
         (("run", "--model", "nope"), "choose one of: embedded, hf, scripted"),
+        (("run", "--tau", "abc"), "quantile:NUMBER:RUN"),
+        (("run", "--device", "gpu", "--limit", "1"), "device 'gpu' is not available: choose auto, cpu"),
+        (("run", "--config", "broken.yaml"), "ttsi: broken.yaml, line 2: no YAML: "),
+        (("run", "--config", "slip.yaml"), 'ttsi: Unknown option: "[awareness][tua]"'),
     ],
 )
-def test_slips_of_a_newcomer_get_the_right_spelling(ttsi: Command, given: tuple[str, ...], says: str) -> None:
+def test_slips_of_a_newcomer_get_the_right_spelling(
+    ttsi: Command, tmp_path: Path, given: tuple[str, ...], says: str
+) -> None:
+    (tmp_path / "broken.yaml").write_text("awareness: [1,\n")
+    (tmp_path / "slip.yaml").write_text("awareness: {tua: 0.9}\n")
     said = ttsi(*given)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert says in said.err

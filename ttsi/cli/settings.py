@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict, Env, Yaml
 
-from ttsi.cli.tau import is_recipe, tau_from_run
+from ttsi.cli.tau import RECIPES, is_recipe, tau_from_run
 from ttsi.config import (
     PRESETS,
     AdaptationConfig,
@@ -136,13 +137,23 @@ def _unfold(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
         if short not in named or not named[short].tokens:
             continue
         given, meant = named[short].tokens, named[long].tokens
-        if is_recipe(given[0].value):
-            continue  # worked out when everything else is known (Knobs.loop)
+        if short == "--tau":
+            if is_recipe(given[0].value):
+                continue  # worked out when everything else is known (Knobs.loop)
+            _check_number(given[0].value)
         if not meant:
             for token in given:
                 named[long].append(token)
         elif meant[0].source == given[0].source and meant[0].value != given[0].value:
             raise ConfigError(f"{short} and {long} are the same knob and differ: give one of them")
+
+
+def _check_number(tau: str) -> None:
+    try:
+        float(tau)
+    except ValueError:
+        ways = ", ".join(f"{name}:NUMBER:RUN" for name in RECIPES)
+        raise ConfigError(f"--tau {tau}: write a number, or how to find one on a finished run: {ways}") from None
 
 
 def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -154,10 +165,16 @@ def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
     if not path.is_file():
         raise ConfigError(f"--config {path}: there is no such file")
     try:
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"{where}: no YAML: {getattr(error, 'problem', None) or error}") from None
+    try:
         Yaml(path, must_exist=True, use_commands_as_keys=False, source=str(path))(app, commands, arguments)
     except CycloptsError as error:
         # Its own message comes in several lines and forms; the file's name must be in it.
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__} ")
         raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
 
 

@@ -356,12 +356,12 @@ def _placed(model: Any, device: torch.device) -> PreTrainedModel:
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
-        return torch.empty(0, device=name).device
+        return torch.empty(0, device=place).device
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {name!r} is not available: {_one_line(error)}") from error
+        why = "choose auto, cpu, cuda, cuda:1 or mps" if "Expected one of" in str(error) else _one_line(error)
+        raise ModelError(f"device {name!r} is not available: {why}") from error
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:
