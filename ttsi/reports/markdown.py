@@ -113,7 +113,7 @@ def over_all_calls(found: Sequence[Group]) -> Finding:
         )
         for group in chosen
         for way, name in ways
-        if group.runs[0].summary["metrics"].get(f"base.{way}f1_tools") is not None
+        if _has_calls(group, way)
     ]
     head = (
         "benchmark, model",
@@ -125,6 +125,12 @@ def over_all_calls(found: Sequence[Group]) -> Finding:
     return Finding("Over all calls", Table(head, tuple(rows)) if rows else None)
 
 
+def _has_calls(group: Group, way: str) -> bool:
+    """Is there an F1 at all? Where no gold has a call it is 0 whatever is said."""
+    metrics = group.runs[0].summary["metrics"]
+    return any(metrics.get(f"{side}.{way}f1_tools") for side in ("base", "adapted"))
+
+
 def _f1(group: Group, name: str, side: str) -> str:
     metrics = group.runs[0].summary["metrics"]
     value, stderr = metrics.get(f"{side}.{name}"), metrics.get(f"{side}.{name}_stderr")
@@ -132,7 +138,8 @@ def _f1(group: Group, name: str, side: str) -> str:
         return "-"
     show = words.signed if side == "gain" else "{:.1f}".format
     reach = 0.0 if stderr is None else stats.Z95 * stderr
-    return f"{show(value)}\n{show(value - reach)} to {show(value + reach)}"
+    low = value - reach if side == "gain" else max(value - reach, 0.0)
+    return f"{show(value)}\n{show(low)} to {show(value + reach)}"
 
 
 def by_benchmark(found: Sequence[Group]) -> Finding:
