@@ -94,7 +94,7 @@ WRONG = [
     ((*MINE, "--method", "tsi"), "did you mean 'ttsi'"),
     ((*MINE, "--awareness.measure", "margn"), "did you mean 'margin'"),
     ((*MINE, "--awareness.tua", "1"), "--awareness.tau"),
-    ((*MINE, "--tau", "high"), "float"),
+    ((*MINE, "--tau", "high"), "write a number"),
     ((*MINE, "--decoding", "greedy"), "constrained"),
     ((*MINE, "--limit", "0"), "limit is 0"),
     ((*MINE, "--config", "none.yaml"), "none.yaml"),
