@@ -18,14 +18,12 @@ from matplotlib.figure import Figure
 
 from ttsi.reports import curves, pairing, plots
 from ttsi.reports.naming import label, title
-from ttsi.reports.record import STAGES, Group, Row, Run, Side, flat, measured, outcomes, right
+from ttsi.reports.record import STAGES, Group, Row, Run, Side, identity, measured, outcomes, right
 from ttsi.reports.sections import Table
 from ttsi.reports.words import between, count, percent, seconds, signed
 
 Point = TypeVar("Point")
 
-NOT_IN_A_LINE = ("loop.seed", "data_dir", "batch_size")
-"""Settings that may differ between points of a line."""
 MOST_ROWS = 12
 """Points of a curve that its table lists."""
 
@@ -76,13 +74,6 @@ def _family(group: Group) -> str:
     return "learned at test time" if group.adapts and method in ("lora", "both") else "nothing learned"
 
 
-def _apart_from(group: Group, *names: str) -> str:
-    """The settings without some, as one text: equal texts differ in nothing else."""
-    config = group.config
-    what = {name: value for name, value in flat(config["settings"]) if name not in {*names, *NOT_IN_A_LINE}}
-    return repr(sorted(what.items(), key=str))
-
-
 def _scored(groups: Sequence[Group], place: Callable[[Group], float]) -> list[tuple[Group, plots.Series]]:
     """The groups that answered the first one's questions, each with its point."""
     found = []
@@ -99,7 +90,7 @@ def _lines(found: Sequence[tuple[Group, plots.Series]], varies: str, family: str
     lines: dict[str, list[plots.Series]] = {}
     for group, one in found:
         joins = one.name == family or not family
-        lines.setdefault(_apart_from(group, varies) if joins else group.letter, []).append(one)
+        lines.setdefault(identity(group.config, varies) if joins else group.letter, []).append(one)
     return [
         plots.Series(same[0].name, tuple(point for one in same for point in one.points), len(same) > 1)
         for same in lines.values()
@@ -127,14 +118,14 @@ def _samples(groups: Sequence[Group]) -> Picture | None:
         "Samples against accuracy",
         "Right answers in the end, against the samples learned on the way (an example that is learned twice counts "
         "twice); same inputs, same decoding as A. A line joins what differs in the number of labelled rows only.",
-        plots.samples(_lines(found, "train_limit", "fine-tuned on labelled rows")),
+        plots.samples(_lines(found, "settings.train_limit", "fine-tuned on labelled rows")),
         _as_table(found, "samples"),
     )
 
 
 def _k(groups: Sequence[Group]) -> Picture | None:
     found = _scored(groups, lambda group: float(group.config["settings"]["loop"]["synthesis"]["k"]))
-    lines = [line for line in _lines(found, "loop.synthesis.k") if line.joined]
+    lines = [line for line in _lines(found, "settings.loop.synthesis.k") if line.joined]
     if not lines:
         return None
     drawn = {letter for line in lines for letter, _, _ in line.points}

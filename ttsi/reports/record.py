@@ -129,7 +129,7 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     """The runs by settings, in the order in which they came."""
     found: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(_identity(run.config), []).append(run)
+        found.setdefault(identity(run.config), []).append(run)
     return [Group(letter(i), tuple(members)) for i, members in enumerate(found.values())]
 
 
@@ -143,8 +143,10 @@ def letter(number: int) -> str:
     return chr(ord("A") + place) + (str(turn + 1) if turn else "")
 
 
-def _identity(config: Mapping[str, Any]) -> str:
-    settings = {name: value for name, value in flat(config["settings"], "settings") if name not in NOT_SETTINGS}
+def identity(config: Mapping[str, Any], *but_for: str) -> str:
+    """All that a run's results depend on but its seed, as one text; and but for some settings, by dotted name."""
+    left_out = NOT_SETTINGS.union(but_for)
+    settings = {name: value for name, value in flat(config["settings"], "settings") if name not in left_out}
     model = config.get("model") or {}
     what = [settings, config["data"], model.get("weights_sha256"), config.get("prompt")]
     return json.dumps(what, sort_keys=True, default=str)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttsi.benchmarks import Benchmark, pools
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import WANTS_TEACHER, LoopConfig, wants_training_data
+from ttsi.config import WANTS_TEACHER, LoopConfig, check, wants_training_data
 from ttsi.errors import ConfigError, DataError
 from ttsi.models import Model, Writer, check_speaker
 from ttsi.types import Pair, TrainingData
@@ -52,8 +52,7 @@ def check_sources(config: RunConfig) -> None:
         raise ConfigError(f"--method {method} learns from no file: leave --train-data and --train-limit out")
     if config.train_limit is not None and config.train_limit < 1:
         raise ConfigError(f"train-limit is {config.train_limit}: use 1 or more, or leave it out for all rows")
-    if not 0 <= config.loop.awareness.share <= 1:
-        raise ConfigError(f"awareness.share is {config.loop.awareness.share}: use a share between 0 and 1")
+    check(config.loop)
 
 
 def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | None:
