@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from tests.conftest import build_model
 from tests.engine.test_decoding import same
 from ttsi.engine import prefix
+from ttsi.engine.batching import ENOUGH, pass_tokens
 from ttsi.engine.decoding import Row, decode
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.prefix import Opening, Prefixes, Read, read, slabs
@@ -173,3 +174,18 @@ def test_any_prompts(first: list[tuple[int, ...]], second: list[tuple[int, ...]]
     known.learn(MODEL, second)
     for found in read(MODEL, [known.opening(ids) for ids in [*second, *first]]):
         close(found, plainly(MODEL, found.ids))
+
+
+@pytest.mark.parametrize("tokens", [256, 512])
+def test_one_pass_takes_no_more_than_suits_the_device(
+    any_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    """The second value is the control: with more allowed, the same prompts are read in fewer and larger passes."""
+    monkeypatch.setattr(prefix, "pass_tokens", lambda device: tokens)
+    counts = tokens_read(any_model, monkeypatch)
+    read(any_model, [Opening(tuple(range(at, at + 64))) for at in range(1, 9)])
+    assert counts == [tokens] * (512 // tokens)
+
+
+def test_a_cpu_gets_no_more_than_keeps_it_busy() -> None:
+    assert pass_tokens(torch.device("cpu")) == ENOUGH < pass_tokens(torch.device("cuda"))

@@ -194,7 +194,8 @@ class LoraStack:
     def _sum(self, out_BTD: Tensor, x_BTD: Tensor, a_BRD: Tensor, b_BDR: Tensor) -> Tensor:
         # In fp32 whatever the base's type is: the adapter's numbers are small and its steps smaller.
         low_BTR = torch.bmm(x_BTD.float(), a_BRD.transpose(1, 2))
-        full = torch.baddbmm(out_BTD.float(), low_BTR, b_BDR.transpose(1, 2), alpha=self.scaling)
+        # In place: what the frozen layer gave out is nobody else's, and a copy of it would cost as much as the sum.
+        full = out_BTD.float().baddbmm_(low_BTR, b_BDR.transpose(1, 2), alpha=self.scaling)
         return full.to(out_BTD.dtype)
 
     @torch.no_grad()

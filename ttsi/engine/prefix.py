@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from ttsi.engine.batching import ENOUGH, in_groups
+from ttsi.engine.batching import ENOUGH, in_groups, pass_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import common_prefix, tree_mask
 
@@ -35,9 +35,6 @@ WORTH = 32
 
 ROOM = 2**30
 """Bytes that kept beginnings may take; when they are used up, what is new is read and not kept."""
-
-READ_BUDGET = 8192
-"""Tokens per forward pass, padding included."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +121,14 @@ class Prefixes:
 
 
 @torch.no_grad()
-def read(
-    model: PreTrainedModel, openings: Sequence[Opening], stack: LoraStack | None = None, budget: int = READ_BUDGET
-) -> list[Read]:
+def read(model: PreTrainedModel, openings: Sequence[Opening], stack: LoraStack | None = None) -> list[Read]:
     """Read what remains of each prompt, in order.
 
     Raises:
         ModelError: one prompt alone does not fit the memory.
     """
     lengths = [len(opening.rest) for opening in openings]
+    budget = pass_tokens(model.device)
     return in_groups(lambda part: _read_together(model, part, stack), openings, lengths, budget, ENOUGH)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from ttsi.engine.batching import ENOUGH, in_groups
+from ttsi.engine.batching import ENOUGH, in_groups, pass_tokens
 from ttsi.engine.packing import PackedRow, collate, label_logprobs, pack
 from ttsi.engine.prefix import Prefixes, cache_of
 
@@ -27,7 +27,7 @@ def continuation_logprobs(
     items: Sequence[ScoringItem],
     *,
     prefixes: Prefixes | None = None,
-    token_budget: int = 8192,
+    token_budget: int | None = None,
 ) -> list[list[float]]:
     """Summed fp32 log-probability (nats) of every continuation of every item; 0.0 for an empty continuation.
 
@@ -35,7 +35,7 @@ def continuation_logprobs(
         model: a causal language model; adapters that are bound to no rows do not act.
         items: prompts with their continuations; an item may have none.
         prefixes: what the base has read so far; it grows by these prompts.
-        token_budget: tokens per forward pass, cache and padding included.
+        token_budget: tokens per forward pass, cache and padding included; by default what suits the device.
 
     Raises:
         ModelError: one item alone does not fit the memory.
@@ -47,7 +47,8 @@ def continuation_logprobs(
     def work(part: Sequence[ScoringItem]) -> list[list[float]]:
         return _sums(model, part, prefixes if prefixes is not None else Prefixes())
 
-    found = dict(zip(wanted, in_groups(work, found_B, lengths, token_budget, ENOUGH), strict=True))
+    budget = token_budget or pass_tokens(model.device)
+    found = dict(zip(wanted, in_groups(work, found_B, lengths, budget, ENOUGH), strict=True))
     return [found.get(index, [0.0] * len(continuations)) for index, (_, continuations) in enumerate(items)]
 
 

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 
 from ttsi.adaptation.schedule import learning_rates
 from ttsi.config import AdaptationConfig
-from ttsi.engine.batching import ENOUGH, groups, is_out_of_memory
+from ttsi.engine.batching import ENOUGH, groups, is_out_of_memory, pass_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import Labelled, PackedBatch, PackedRow, collate, label_logprobs, pack
 
@@ -90,7 +90,7 @@ def train(
     jobs: Sequence[Job],
     config: AdaptationConfig,
     *,
-    token_budget: int = 8192,
+    token_budget: int | None = None,
 ) -> list[TrainReport]:
     """Train the adapters in the jobs' slots from what the slots hold now; reports in the order of the jobs.
 
@@ -99,12 +99,13 @@ def train(
         stack: attached to `model`; slots are reset by the caller. A rejected adapter's slot is left in any state.
         jobs: no slot twice.
         config: learning rate, epochs, batch size, clipping and weight decay.
-        token_budget: packed tokens per forward pass; changes results by no more than rounding.
+        token_budget: packed tokens per forward pass, by default what suits the device; changes results by no more than
+            rounding.
     """
     runs = [_run(job, config) for job in jobs]
     ready = [run for run in runs if not run.reason]
     lengths = [max(len(row.ids_T) for row in run.rows) for run in ready]
-    for group in groups(lengths, token_budget, ENOUGH):
+    for group in groups(lengths, token_budget or pass_tokens(model.device), ENOUGH):
         _train_or_halve(model, stack, [ready[at] for at in group], config)
     return [run.report() for run in runs]
 
