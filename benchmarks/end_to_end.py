@@ -85,9 +85,10 @@ class OneByOne(LocalModel):
         self._loop = peers.PeftLoop(model, config, "transformers" if tier == "N0" else None)
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 
-    def remembering(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
         """Nothing is remembered."""
-        return nullcontext()
+        yield
 
     def _base(self) -> AbstractContextManager[Any]:
         tuned = self._loop.tuned()
@@ -127,7 +128,7 @@ class OneByOne(LocalModel):
                 if examples := self._examples(lessons):
                     losses, _ = self._loop.train(examples, seed)
                     report = TrainReport(0, tuple(losses), (), True)
-                    outcomes[index] = _outcome(Job(0, tuple(examples)), report, config)
+                    outcomes[index] = _outcome(Job(0, tuple(examples)), report, config, len(lessons) - len(examples))
                     self._slots = {index: 0} if outcomes[index].status == "trained" else {}
             yield outcomes
         finally:

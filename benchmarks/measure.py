@@ -110,7 +110,7 @@ def median_interval(values: Sequence[float], wanted: float = 0.95) -> tuple[floa
 
 def _coverage(n: int, k: int) -> float:
     """That the median lies between the k-th smallest and the k-th largest of n draws, k from 0."""
-    return max(0.0, 1 - 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+    return max(0.0, 1 - 2 * sum(math.comb(n, i) for i in range(k + 1)) / float(2**n))
 
 
 def entry(case: Case, times: Sequence[tuple[float, float]], difference: float, limits: Limits, quick: bool) -> Entry:

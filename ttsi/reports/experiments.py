@@ -44,7 +44,8 @@ ASKS = {
     "spread over the inputs, and each is forgotten after one answer.",
     "By rule": "How good are the model alone and TT-SI, by each rule that a benchmark has? A failed input is wrong.",
     "Over all calls": "How much of all the calls is right? F1 of tool names and of arguments, counted over the whole "
-    "file as Hammer does, or as the benchmark's owners do (official); of the first seed.",
+    "file as Hammer does, or as the benchmark's owners do (official); of the first seed. Both count a right name each "
+    "time it is said, so F1 can pass 100.",
     "Failures": "How many inputs could not be answered (a prompt that is too long is never cut), and what did one "
     "input take?",
 }
