@@ -118,6 +118,30 @@ def test_checks_and_training_data_by_hand() -> None:
     assert "sft, 8 rows of pool" not in cells(experiments.methods(groups([few, USUAL])))
 
 
+def test_with_a_tau_for_its_model_it_is_still_the_method() -> None:
+    own = outcome(True, False, True, True, name="own", awareness__tau=-0.13)
+    every = outcome(False, True, True, True, name="every", awareness__tau=-0.13, awareness__gate="all")
+    loose = outcome(True, False, False, True, name="loose", awareness__tau=-0.13, synthesis__grounded=False)
+    taught = outcome(True, False, True, False, name="taught", method="ttd", awareness__tau=-0.13)
+    found = groups([own, every, loose, taught])
+    compared = cells(experiments.methods(found))
+    assert list(compared) == ["ttsi, tau -0.13", "ttd, tau -0.13"]
+    assert compared["ttd, tau -0.13"]["against ttsi, points"].startswith(f"{MINUS}25.0\n")
+    assert list(cells(choices.gates(found))) == ["unsure", "all"]
+    assert list(cells(choices.checks(found))) == ["ttsi, tau -0.13", "ttsi, tau -0.13, grounded False"]
+    # Control: beside the method with its own tau, another tau is a row like any other and nobody's reference.
+    both = groups([USUAL, own, every])
+    assert cells(experiments.methods(both))["ttsi, tau -0.13"]["against ttsi, points"].startswith("0.0\n")
+    assert choices.gates(both).table is None
+
+
+def test_what_the_runs_do_not_answer_is_named_in_one_place() -> None:
+    told = page([USUAL, BASE], "0")
+    assert told.count("### Not answered by these runs") == 1 and "### Gates" not in told
+    assert "* Gates: `ttsi run --method ttsi --awareness.gate=all`." in told
+    assert "* Gates" not in page([USUAL, ALL], "0")  # control
+
+
 def test_nothing_is_compared_across_models_or_decodings() -> None:
     free = outcome(True, False, False, False, name="free", answer__decoding="free", method="base")
     assert cells(experiments.methods(groups([USUAL, free])))["base, free"]["against ttsi, points"] == "-"

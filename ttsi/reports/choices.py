@@ -21,9 +21,9 @@ from ttsi.reports.experiments import (
     adapted_share,
     against_in_points,
     beside,
-    is_reference,
     points,
     reference,
+    references,
     varies,
 )
 from ttsi.reports.naming import label, with_decoding
@@ -39,8 +39,10 @@ NEEDS_ALL = f"Missing: `ttsi run --method {REFERENCE} --awareness.gate=all`."
 def gates(found: Sequence[Group]) -> Finding:
     """Which inputs should be adapted?"""
     title = "Gates"
-    varied = [one for one in found if varies(one, GATES)]
-    used = sorted(beside([one for one in found if _gated(one)], varied), key=lambda one: ORDER.index(_named(one)))
+    varied = [one for one in found if varies(one, GATES, found)]
+    used = sorted(
+        beside([one for one in found if _gated(one, found)], varied), key=lambda one: ORDER.index(_named(one))
+    )
     if not used:
         return Finding(title, None, (), NEEDS_ALL)
     head = (
@@ -89,8 +91,8 @@ def _named(group: Group) -> str:
     return str(group.config["settings"]["loop"]["awareness"]["gate"])
 
 
-def _gated(group: Group) -> bool:
-    return is_reference(group) or varies(group, GATES)
+def _gated(group: Group, found: Sequence[Group]) -> bool:
+    return reference(group, found) is group or varies(group, GATES, found)
 
 
 def _gate(group: Group) -> str:
@@ -100,7 +102,7 @@ def _gate(group: Group) -> str:
 
 
 def _with_gate(found: Sequence[Group], gate: str) -> list[Group]:
-    return [one for one in found if varies(one, GATES) and _named(one) == gate]
+    return [one for one in found if varies(one, GATES, found) and _named(one) == gate]
 
 
 def thresholds(found: Sequence[Group]) -> Finding:
@@ -138,8 +140,8 @@ def _curve(group: Group) -> list[tuple[str, ...]]:
 def checks(found: Sequence[Group]) -> Finding:
     """Which checks of written examples help?"""
     title = "Checks of the examples"
-    varied = [one for one in found if varies(one, CHECKS)]
-    used = [*beside([one for one in found if is_reference(one)], varied), *varied]
+    varied = [one for one in found if varies(one, CHECKS, found)]
+    used = [*beside(references(found), varied), *varied]
     if not varied:
         return Finding(title, None, (), "Missing: runs that differ in one check (configs/results/checks.yaml).")
     head = ("checks", "seeds", "examples kept", "gain, points", f"against {REFERENCE}, points")

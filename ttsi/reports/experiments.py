@@ -24,6 +24,8 @@ from ttsi.reports.words import count, percent, score, seconds, signed
 
 REFERENCE = "ttsi"
 """The method that the others are compared with, and whose gates, checks and thresholds are looked at."""
+FITTED = frozenset({"awareness.tau"})
+"""What every model needs a value of its own for (`ttsi tau`): who changes nothing else runs the method as it is."""
 GATES = frozenset({"awareness.gate", "awareness.share"})
 CHECKS = frozenset(
     f"synthesis.{knob}" for knob in ("grounded", "pointed", "seed_overlap", "overlap", "round_trip", "trim")
@@ -67,19 +69,33 @@ class Finding:
     """What would have to be run for more; empty when nothing is missing."""
 
 
-def is_reference(group: Group) -> bool:
-    """Is this the reference method with its own settings?"""
-    return group.config["settings"]["method"] == REFERENCE and not knobs(group)
-
-
 def reference(group: Group, found: Sequence[Group]) -> Group | None:
-    """The reference that answered the same inputs with the same decoding."""
-    return next((one for one in found if is_reference(one) and pairing.same_questions(one, group)), None)
+    """The reference that answered the same inputs with the same model and decoding; its own tau before another."""
+    usable = [one for one in found if _is(one, REFERENCE) and knobs(one).keys() <= FITTED]
+    same = [one for one in usable if _who(one) == _who(group) and pairing.same_questions(one, group)]
+    return min(same, key=lambda one: len(knobs(one)), default=None)
 
 
-def varies(group: Group, only: frozenset[str]) -> bool:
+def references(found: Sequence[Group]) -> list[Group]:
+    """The groups that are the reference of themselves and others."""
+    return [one for one in found if reference(one, found) is one]
+
+
+def varies(group: Group, only: frozenset[str], found: Sequence[Group]) -> bool:
     """The reference method with nothing else changed than (some of) these."""
-    return group.config["settings"]["method"] == REFERENCE and bool(knobs(group)) and knobs(group).keys() <= only
+    usual, mine = reference(group, found), knobs(group)
+    theirs = {} if usual is None else knobs(usual)
+    other = {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)}
+    return _is(group, REFERENCE) and bool(other) and other <= only
+
+
+def _is(group: Group, method: str) -> bool:
+    return bool(group.config["settings"]["method"] == method)
+
+
+def _who(group: Group) -> tuple[str, ...]:
+    model = group.config.get("model") or {}
+    return str(group.config["settings"]["model"]), str(model.get("weights_sha256"))
 
 
 def _few_rows(group: Group) -> bool:
@@ -89,7 +105,7 @@ def _few_rows(group: Group) -> bool:
 
 def _compared(found: Sequence[Group]) -> list[Group]:
     """The groups that are methods of their own, in the presets' order; the others have a question of their own."""
-    chosen = [one for one in found if not (varies(one, GATES) or varies(one, CHECKS) or _few_rows(one))]
+    chosen = [one for one in found if not any(varies(one, of, found) for of in (GATES, CHECKS)) and not _few_rows(one)]
     order = list(PRESETS)
     return sorted(chosen, key=lambda one: order.index(m) if (m := one.config["settings"]["method"]) in order else 99)
 
@@ -175,9 +191,13 @@ def measures(found: Sequence[Group]) -> Finding:
     """Which measure knows when the base is wrong?"""
     title = "Measures"
     columns: dict[str, tuple[Group, dict[str, tuple[str, ...]]]] = {}
-    for group in sorted(found, key=lambda one: one.config["settings"]["method"] != "base"):
+    for group in sorted(found, key=lambda one: (not _is(one, "base"), len(knobs(one)))):
         decoding = str(group.config["settings"]["loop"]["answer"]["decoding"])
-        table = None if decoding in columns or knobs(group) else sections.measures(group.runs[0], group.matcher, "")
+        table = (
+            None
+            if decoding in columns or not knobs(group).keys() <= FITTED
+            else sections.measures(group.runs[0], group.matcher, "")
+        )
         if table is not None:
             columns[decoding] = (group, {row[0]: row[1:4] for row in table.rows})
     if not columns:
@@ -207,7 +227,7 @@ def samples(found: Sequence[Group]) -> Finding:
         used.append(group)
     if not rows:
         return Finding(title, None, (), "Missing: `ttsi run --method sft --train-data NAME --train-limit N`.")
-    usual = beside([one for one in found if is_reference(one)], used)
+    usual = beside(references(found), used)
     rows += [_learned(one, "-") for one in usual]
     head = ("method", "seeds", "samples trained", "in the end", "gain, points", f"against {REFERENCE}, points")
     return Finding(title, Table(head, tuple(rows)), (*used, *usual), "" if usual else f"Not run: {REFERENCE}.")
@@ -251,7 +271,6 @@ def same_inputs(found: Sequence[Group]) -> list[list[Group]]:
     """The groups by model and by the inputs that they answered."""
     sets: dict[tuple[str, ...], list[Group]] = {}
     for group in found:
-        data, model = group.config["data"], group.config.get("model") or {}
-        who = (group.config["settings"]["model"], str(model.get("weights_sha256")))
-        sets.setdefault((*who, data["benchmark"], data["checksum"], str(data["n"])), []).append(group)
+        data = group.config["data"]
+        sets.setdefault((*_who(group), data["benchmark"], data["checksum"], str(data["n"])), []).append(group)
     return list(sets.values())

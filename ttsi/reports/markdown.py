@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from ttsi.errors import ConfigError
 from ttsi.reports import choices, experiments, pairing, stats, words
 from ttsi.reports.command import commands, made_with
-from ttsi.reports.experiments import ASKS, Finding, is_reference, per_input, points
+from ttsi.reports.experiments import ASKS, Finding, per_input, points, references
 from ttsi.reports.naming import with_decoding
 from ttsi.reports.record import Group, Run, groups, outcomes
 from ttsi.reports.sections import Table
@@ -29,6 +29,7 @@ QUESTIONS = (
     experiments.samples,
 )  # fmt: skip
 """What is asked about inputs that were run with more than one setting, in the order of the page."""
+NEEDED = "Missing: "
 F1_KINDS, F1_SIDES = ("tools", "arguments"), ("base", "adapted", "gain")
 _MARKS = re.compile(r"([\\`*_\[\]<>|#&])")
 
@@ -69,16 +70,25 @@ def _lines(found: Sequence[Group], version: str) -> Iterator[str]:
             config = same[0].config
             name = f"{config['data']['benchmark']}, {count(config['data']['n'])} inputs, {config['settings']['model']}"
             yield f"## {escaped(name)}\n"
-            for question in QUESTIONS:
-                yield from _told(question(same))
+            yield from _answered([question(same) for question in QUESTIONS])
     yield "## Every benchmark\n"
     for finding in (by_rule(found), over_all_calls(found), by_benchmark(found)):
         yield from _told(finding)
 
 
+def _answered(findings: Sequence[Finding]) -> Iterator[str]:
+    """What these runs answer; the questions that would need others are named together behind it."""
+    for finding in findings:
+        if finding.table is not None:
+            yield from _told(finding)
+    owed = [f"* {finding.title}: {finding.missing.removeprefix(NEEDED)}" for finding in findings if finding.table is None]
+    if owed:
+        yield "### Not answered by these runs\n\n" + "\n".join(owed) + "\n"
+
+
 def by_rule(found: Sequence[Group]) -> Finding:
     """Base and improved under each rule."""
-    chosen = [group for group in found if is_reference(group) and group.adapts]
+    chosen = [group for group in references(found) if group.adapts]
     rows = []
     for group in chosen:
         known = {rule for row in group.rows for rule in row.grades or {}}
@@ -102,7 +112,7 @@ def _values(*found: dict[tuple[str, int], float]) -> list[list[float]]:
 
 def over_all_calls(found: Sequence[Group]) -> Finding:
     """Base and improved by micro F1, where any gold has a call."""
-    chosen = [group for group in found if is_reference(group) and group.adapts]
+    chosen = [group for group in references(found) if group.adapts]
     ways = (("", "Hammer"), ("official_", "official"))
     rows = [
         (
@@ -144,7 +154,7 @@ def _f1(group: Group, name: str, side: str) -> str:
 
 def by_benchmark(found: Sequence[Group]) -> Finding:
     """How many inputs failed, how many were unsure, and what each took."""
-    chosen = [group for group in found if is_reference(group) and group.adapts]
+    chosen = [group for group in references(found) if group.adapts]
     rows = [
         (
             _data(group),
