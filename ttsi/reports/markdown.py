@@ -81,7 +81,8 @@ def _answered(findings: Sequence[Finding]) -> Iterator[str]:
     for finding in findings:
         if finding.table is not None:
             yield from _told(finding)
-    owed = [f"* {finding.title}: {finding.missing.removeprefix(NEEDED)}" for finding in findings if finding.table is None]
+    unanswered = [finding for finding in findings if finding.table is None]
+    owed = [f"* {finding.title}: {finding.missing.removeprefix(NEEDED)}" for finding in unanswered]
     if owed:
         yield "### Not answered by these runs\n\n" + "\n".join(owed) + "\n"
 
