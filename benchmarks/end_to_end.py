@@ -148,14 +148,14 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
             key, f"{tier}, one input at a time", task,
             ours=lambda: in_batches(model, inputs, config, BATCH),
             peer=lambda peer=peer: in_batches(peer, inputs, config, 1),
-            difference=share_of_others, tolerance=TOLERANCE,
+            difference=share_of_others, tolerance=TOLERANCE, takes_minutes=not quick,
         )  # fmt: skip
     everything = replace(config, awareness=replace(config.awareness, gate="all"))
     yield Case(
         "unsure_input_vs_plain_answer", "TT-SI on every input (a price: lower is better)", task,
         ours=lambda: plain_answers(model, inputs, config),
         peer=lambda: [(base, base) for base, _ in in_batches(model, inputs, everything, BATCH)],
-        difference=share_of_others, tolerance=TOLERANCE,
+        difference=share_of_others, tolerance=TOLERANCE, takes_minutes=not quick,
     )  # fmt: skip
 
 

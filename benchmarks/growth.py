@@ -4,6 +4,10 @@ Inputs: an axis (all by default) and how many inputs the longest run has. Output
 {x, seconds, peak_mb} per axis, seconds being the median of the repeats for one unit of work, and one plot per axis
 beside it. Peak memory is that of the process so far, so it is meaningful along an axis that grows, and for the run over
 inputs, where it must stay flat.
+
+The run over inputs is a whole one, record and summary included, of the same 500 inputs again and again, so that every
+part of 1,000 is the same work. It learns from few examples and briefly: what could grow with a run (the record, what is
+kept from batch to batch) then weighs more than it does in anybody's run.
 """
 
 from __future__ import annotations
@@ -12,10 +16,10 @@ import argparse
 import json
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import cycle, islice
 from pathlib import Path
 
 import torch
@@ -23,6 +27,7 @@ import torch
 from benchmarks.score import items_of
 from benchmarks.shapes import model_of, tokenizer
 from benchmarks.train import CONFIG, job
+from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import preset
 from ttsi.engine.lora import LoraStack
@@ -30,11 +35,18 @@ from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import train
 from ttsi.loop import improve
 from ttsi.models.local import LocalModel
+from ttsi.runs.runner import Progress, RunConfig, resolve
+from ttsi.runs.runner import run as run_benchmark
+from ttsi.runs.store import open_run
 from ttsi.types import Input
 
 FOLDER = Path(__file__).parent
 Point = tuple[int, Callable[[], None], int]
 """(x, work, units of work in it)."""
+Row = dict[str, float]
+"""{x, seconds, peak_mb}."""
+ROUND, BATCH = 500, 50
+"""Different inputs of the long run, and how many go through together: a round is a whole number of batches."""
 
 LABELS = {
     "inputs": ("inputs so far", "seconds per input"),
@@ -73,20 +85,49 @@ def training(axis: str, shape: str, device: torch.device, quick: bool) -> Iterat
         yield x, work, 4
 
 
-def whole(axis: str, device: torch.device, quick: bool, longest: int) -> Iterator[Point]:
-    """The loop on toolworld: batches of 1 to 64, or one long run in parts of 1,000 inputs."""
+def together(device: torch.device, quick: bool) -> Iterator[Point]:
+    """The loop on toolworld, in batches of 1 to 64."""
     model = LocalModel("embedded", model_of("embedded", device), tokenizer())
-    inputs = [sample.input for sample in load_benchmark("toolworld", None, "test").samples]
-    if axis == "batch":
-        for x in [1, 2] if quick else [1, 2, 4, 8, 16, 32, 64]:
-            asked = inputs[: 2 if quick else 64]
-            yield x, lambda asked=asked, x=x: run(model, asked, x), len(asked)
-        return
-    part = 2 if quick else 1000
-    source = cycle(inputs)
-    for done in range(part, (2 * part if quick else longest) + 1, part):
-        asked = list(islice(source, part))
-        yield done, lambda asked=asked: run(model, asked, 64), part
+    inputs = [sample.input for sample in load_benchmark("toolworld", None, "test").samples[: 2 if quick else 64]]
+    for x in [1, 2] if quick else [1, 2, 4, 8, 16, 32, 64]:
+        yield x, lambda x=x: run(model, inputs, x), len(inputs)
+
+
+def long_run(device: torch.device, quick: bool, longest: int) -> list[Row]:
+    """A run of so many inputs, told after every 1,000."""
+    part, size, distinct = (2, 1, 2) if quick else (1000, BATCH, ROUND)
+    inputs = 2 * part if quick else longest
+    method = preset("ttsi")
+    loop = replace(
+        method, synthesis=replace(method.synthesis, k=2), adaptation=replace(method.adaptation, epochs=2, irrelevance=0)
+    )
+    config = RunConfig(loop=loop, batch_size=size)
+    model = LocalModel("embedded", model_of("embedded", device), tokenizer())
+    questions = again_and_again(load_benchmark("toolworld", None, "test"), distinct, inputs)
+    rows: list[Row] = []
+    began = time.perf_counter()
+
+    def told(progress: Progress) -> None:
+        nonlocal began
+        if progress.done and progress.done % part == 0:
+            now = time.perf_counter()
+            rows.append(row("inputs", progress.done, (now - began) / part))
+            began = now
+
+    resolved = resolve(config, questions, model, model)
+    with tempfile.TemporaryDirectory() as folder, open_run(Path(folder) / "run", resolved) as store:
+        run_benchmark(questions, model, model, config, store, told)
+    return rows
+
+
+def again_and_again(benchmark: Benchmark, distinct: int, inputs: int) -> Benchmark:
+    """The first samples of a benchmark, repeated under new ids until there are so many."""
+    samples = [benchmark.samples[place % distinct] for place in range(inputs)]
+    named = (
+        replace(sample, input=replace(sample.input, id=f"{sample.input.id}-{place // distinct}"))
+        for place, sample in enumerate(samples)
+    )
+    return replace(benchmark, samples=tuple(named))
 
 
 def run(model: LocalModel, inputs: list[Input], batch: int) -> None:
@@ -99,29 +140,34 @@ def _ignore(_: object) -> None:
     """The result is not what is asked for."""
 
 
-def points(axis: str, shape: str, device: torch.device, quick: bool, longest: int) -> Iterator[Point]:
+def points(axis: str, shape: str, device: torch.device, quick: bool) -> Iterator[Point]:
     """What is timed along an axis."""
     if axis in ("candidates", "prompt"):
         return scoring(axis, shape, device, quick)
-    return training(axis, shape, device, quick) if axis in ("k", "rank") else whole(axis, device, quick, longest)
+    return training(axis, shape, device, quick) if axis in ("k", "rank") else together(device, quick)
 
 
-def measured(axis: str, found: Iterator[Point], repeats: int) -> list[dict[str, float]]:
-    """Every point, warmed up once, except along the one long run, which is timed as it goes."""
+def measured(axis: str, found: Iterator[Point], repeats: int) -> list[Row]:
+    """Every point, warmed up once."""
     rows = []
     for x, work, units in found:
         times = []
-        for _ in range(1 if axis == "inputs" else repeats + 1):
+        for _ in range(repeats + 1):
             start = time.perf_counter()
             work()
             times.append((time.perf_counter() - start) / units)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rows.append({"x": x, "seconds": statistics.median(times[1:] or times), "peak_mb": peak})
-        print(f"{axis} {x}: {rows[-1]['seconds']:.4g} {LABELS[axis][1]}, peak {peak:.0f} MB", flush=True)
+        rows.append(row(axis, x, statistics.median(times[1:])))
     return rows
 
 
-def plot(axis: str, rows: list[dict[str, float]], folder: Path) -> None:
+def row(axis: str, x: int, seconds: float) -> Row:
+    """One point, told as it is found."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{axis} {x}: {seconds:.4g} {LABELS[axis][1]}, peak {peak:.0f} MB", flush=True)
+    return {"x": x, "seconds": seconds, "peak_mb": peak}
+
+
+def plot(axis: str, rows: list[Row], folder: Path) -> None:
     """One axis as growth-AXIS.svg."""
     import matplotlib
 
@@ -130,9 +176,10 @@ def plot(axis: str, rows: list[dict[str, float]], folder: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(5, 3), layout="constrained")
     axes.plot([row["x"] for row in rows], [row["seconds"] for row in rows], marker="o")
-    axes.set(xlabel=LABELS[axis][0], ylabel=LABELS[axis][1], xscale="log")
+    axes.set(xlabel=LABELS[axis][0], ylabel=LABELS[axis][1], xscale="linear" if axis == "inputs" else "log")
     axes.set_ylim(0, 1.1 * max(row["seconds"] for row in rows))
-    axes.set_xticks([row["x"] for row in rows], [f"{row['x']:,}" for row in rows])
+    shown = rows[1::2] if axis == "inputs" else rows
+    axes.set_xticks([row["x"] for row in shown], [f"{row['x']:,}" for row in shown])
     axes.set_xticks([], minor=True)
     figure.savefig(folder / f"growth-{axis}.svg")
     pyplot.close(figure)
@@ -145,15 +192,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two points each; nothing is written")
     parser.add_argument("--shape", default="embedded", help="for scoring and training (benchmarks/shapes.py)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--inputs", type=int, default=1000, help="length of the longest run, in thousands of inputs")
+    parser.add_argument("--inputs", type=int, default=10_000, help="length of the longest run; told every 1,000")
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     shape = "tiny" if asked.quick else asked.shape
     path = FOLDER / "growth.json"
     for axis in asked.axes or LABELS:
-        rows = measured(
-            axis, points(axis, shape, device, asked.quick, asked.inputs), 1 if asked.quick else asked.repeats
-        )
+        if axis == "inputs":
+            rows = long_run(device, asked.quick, asked.inputs)
+        else:
+            repeats = 1 if asked.quick else asked.repeats
+            rows = measured(axis, points(axis, shape, device, asked.quick), repeats)
         if asked.quick:
             continue
         old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -62,6 +62,8 @@ class Case:
     tolerance: float
     work: Sequence[Work] = ()
     """Empty where no lower bound is known."""
+    takes_minutes: bool = False
+    """Then what a first run costs more is lost in the noise, and it counts."""
 
 
 @dataclass(frozen=True)
@@ -139,29 +141,41 @@ def entry(case: Case, times: Sequence[tuple[float, float]], difference: float, l
 
 
 def compare(case: Case, repeats: int, limits: Limits, quick: bool) -> Entry:
-    """Run both sides once to warm up and to compare their results, then in turn for their times.
+    """Run both sides in turn; the first turn compares their results and counts only where a turn takes minutes.
 
     Raises:
         DifferentResultsError: the results lie further apart than the tolerance.
     """
-    difference = case.difference(case.ours(), case.peer())
-    if not difference <= case.tolerance:
-        raise DifferentResultsError(f"{case.key}: results differ by {difference:.3g}, more than {case.tolerance:.3g}")
-    times = []
-    for turn in range(repeats):
+    difference, times = 0.0, []
+    for turn in range(repeats if case.takes_minutes else repeats + 1):
         # Who goes first changes from turn to turn, so that a drift of the machine favours nobody.
-        sides = (case.ours, case.peer) if turn % 2 == 0 else (case.peer, case.ours)
-        first, second = (_timed(side) for side in sides)
-        times.append((first, second) if turn % 2 == 0 else (second, first))
+        if turn % 2 == 0:
+            (ours_s, ours), (peer_s, peer) = _timed(case.ours), _timed(case.peer)
+        else:
+            (peer_s, peer), (ours_s, ours) = _timed(case.peer), _timed(case.ours)
+        if turn == 0:
+            difference = _difference(case, ours, peer)
+        if turn > 0 or case.takes_minutes:
+            times.append((ours_s, peer_s))
+        if case.takes_minutes:
+            print(f"{case.key}, turn {turn + 1} of {repeats}: {ours_s:.1f} s : {peer_s:.1f} s", flush=True)
     return entry(case, times, difference, limits, quick)
 
 
-def _timed(work: Callable[[], Any]) -> float:
+def _difference(case: Case, ours: Any, peer: Any) -> float:
+    difference = case.difference(ours, peer)
+    if not difference <= case.tolerance:
+        raise DifferentResultsError(f"{case.key}: results differ by {difference:.3g}, more than {case.tolerance:.3g}")
+    return difference
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """(seconds, result)."""
     _wait()
     start = time.perf_counter()
-    work()
+    result = work()
     _wait()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, result
 
 
 def _wait() -> None:
@@ -188,7 +202,7 @@ def _rate(amount: float, seconds: float, work: Callable[[], Any]) -> float:
     work()
     best, spent, goes = math.inf, 0.0, 0
     while spent < seconds or goes < 3:
-        taken = _timed(work)
+        taken, _ = _timed(work)
         best, spent, goes = min(best, taken), spent + taken, goes + 1
     return amount / best
 

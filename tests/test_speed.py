@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import measure, peers, shapes
+from benchmarks import growth, measure, peers, shapes
 from benchmarks.measure import Case, Limits, Work
 from tests.conftest import build_model
+from ttsi.benchmarks import Benchmark, Sample
 from ttsi.engine.scoring import ScoringItem, continuation_logprobs
+from ttsi.types import Input, Message
 
 LIMITS = Limits(flops=100.0, bytes=10.0)
 KEYS = {
@@ -79,7 +83,29 @@ def test_sides_take_turns_and_both_are_warmed_up() -> None:
         }
     )
     found = measure.compare(turns, 2, LIMITS, True)
-    assert calls == ["ours", "peer", "ours", "peer", "peer", "ours"] and found.n == 2
+    assert calls == ["ours", "peer", "peer", "ours", "ours", "peer"] and found.n == 2
+
+
+def test_what_takes_minutes_is_timed_from_the_first_turn_and_still_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[str] = []
+
+    def side(name: str, value: float) -> Callable[[], float]:
+        return lambda: (calls.append(name), value)[1]
+
+    same = replace(case(), ours=side("ours", 1.0), peer=side("peer", 1.0), takes_minutes=True)
+    assert measure.compare(same, 2, LIMITS, True).n == 2
+    assert calls == ["ours", "peer", "peer", "ours"]
+    assert "turn 2 of 2" in capsys.readouterr().out
+    with pytest.raises(measure.DifferentResultsError):
+        measure.compare(replace(same, peer=side("peer", 2.0)), 2, LIMITS, True)
+
+
+def test_every_part_of_the_long_run_is_the_same_work_under_new_names() -> None:
+    samples = tuple(Sample(Input(str(n), (Message("user", f"{n}"),), ()), None) for n in range(3))
+    longer = growth.again_and_again(Benchmark("b", samples, "", ""), 2, 6)
+    asked = [sample.input.messages for sample in longer.samples]
+    assert asked[:2] == asked[2:4] == asked[4:] and asked[0] != asked[1]
+    assert len({sample.input.id for sample in longer.samples}) == 6
 
 
 def test_results_are_merged_and_whole(tmp_path: Path) -> None:
