@@ -1,0 +1,78 @@
+"""Is an input's result its own: the same bits by itself, and the same up to rounding among others?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import build_model, build_tokenizer
+from ttsi.config import LoopConfig, preset
+from ttsi.loop import improve
+from ttsi.models.local import LocalModel
+from ttsi.models.scripted import DemoModel
+from ttsi.runs import codec
+from ttsi.types import Episode, Input, Message, Tool
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+OFFERED = (Tool("get_weather", "get the weather", CITY), Tool("find_hotel", "find a hotel", CITY))
+ASKED = {"Oslo": "rain in Oslo?", "Rome": "is there sun to be expected tomorrow in Rome?", "Nuuk": "a bed in Nuuk?"}
+INPUTS = [Input(name, (Message("user", text),), OFFERED) for name, text in ASKED.items()]
+
+
+@pytest.fixture(scope="module")
+def model() -> LocalModel:
+    return LocalModel("tiny", build_model("qwen2"), build_tokenizer())
+
+
+def settings() -> LoopConfig:
+    """Everything is adapted, with short texts."""
+    config = preset("ttsi")
+    return replace(
+        config,
+        awareness=replace(config.awareness, gate="all"),
+        synthesis=replace(config.synthesis, k=3),
+        adaptation=replace(config.adaptation, rank=2, epochs=3, min_surer=None),
+        answer=replace(config.answer, max_tokens=24),
+    )
+
+
+def improved(model: LocalModel, inputs: list[Input], size: int) -> dict[str, Episode]:
+    """By id, so many inputs at a time."""
+    starts = range(0, len(inputs), size)
+    found = [e for start in starts for e in improve(inputs[start : start + size], model, DemoModel(), settings())]
+    assert [e.adaptation.status for e in found if e.adaptation] == ["trained"] * len(inputs)
+    return {e.input_id: e for e in found}
+
+
+def bits(episode: Episode) -> str:
+    """All that was found, every digit of it, but for the time it took."""
+    return codec.dumps(replace(episode, seconds={}))
+
+
+def test_one_at_a_time_a_result_has_the_same_bits_whoever_came_before(model: LocalModel) -> None:
+    forward, backward = improved(model, INPUTS, 1), improved(model, INPUTS[::-1], 1)
+    assert {name: bits(e) for name, e in forward.items()} == {name: bits(e) for name, e in backward.items()}
+
+
+def test_together_it_is_the_same_up_to_rounding(model: LocalModel) -> None:
+    alone, together = improved(model, INPUTS, 1), improved(model, INPUTS, 3)
+    for name, episode in alone.items():
+        other = together[name]
+        assert episode.examples == other.examples
+        assert episode.adaptation is not None and other.adaptation is not None
+        assert other.adaptation.losses == pytest.approx(episode.adaptation.losses, rel=1e-4)
+        assert other.adapted is not None and episode.adapted is not None
+        assert other.adapted.logprob == pytest.approx(episode.adapted.logprob, rel=1e-4)
+
+
+def test_control_together_the_bits_differ(model: LocalModel) -> None:
+    alone, together = improved(model, INPUTS, 1), improved(model, INPUTS, 3)
+    assert any(bits(alone[name]) != bits(together[name]) for name in alone)
+
+
+def test_control_another_seed_is_no_rounding(model: LocalModel) -> None:
+    (one,) = improve(INPUTS[:1], model, DemoModel(), settings())
+    (other,) = improve(INPUTS[:1], model, DemoModel(), replace(settings(), seed=1))
+    assert one.adaptation is not None and other.adaptation is not None
+    assert other.adaptation.losses[1:] != pytest.approx(one.adaptation.losses[1:], rel=1e-4)
