@@ -63,8 +63,8 @@ def run(
         data: the folder with downloaded benchmarks.
         split: which part of the benchmark.
         limit: only the first so many inputs, for a quick look; with --resume a larger one, or none, does the rest.
-        batch_size: inputs that go through the model together. 1 is the strict mode: a result is the same bits whoever its
-            neighbours are; with more it is the same up to rounding.
+        batch_size: inputs that go through the model together; with 1 a result has the same bits whoever its neighbours
+            are, with more it is the same up to rounding.
         output_dir: where the run is kept; by default runs/BENCHMARK--MODEL--METHOD--DIGEST.
         resume: go on with the run that is in the folder.
         clean: delete the run that is in the folder first.
