@@ -146,8 +146,8 @@ def compare(case: Case, repeats: int, limits: Limits, quick: bool) -> Entry:
     Raises:
         DifferentResultsError: the results lie further apart than the tolerance.
     """
-    difference, times = 0.0, []
-    for turn in range(repeats if case.takes_minutes else repeats + 1):
+    difference, times, warm_up = 0.0, [], 0 if case.takes_minutes else 1
+    for turn in range(warm_up + repeats):
         # Who goes first changes from turn to turn, so that a drift of the machine favours nobody.
         if turn % 2 == 0:
             (ours_s, ours), (peer_s, peer) = _timed(case.ours), _timed(case.peer)
@@ -155,11 +155,10 @@ def compare(case: Case, repeats: int, limits: Limits, quick: bool) -> Entry:
             (peer_s, peer), (ours_s, ours) = _timed(case.peer), _timed(case.ours)
         if turn == 0:
             difference = _difference(case, ours, peer)
-        if turn > 0 or case.takes_minutes:
-            times.append((ours_s, peer_s))
+        times.append((ours_s, peer_s))
         if case.takes_minutes:
             print(f"{case.key}, turn {turn + 1} of {repeats}: {ours_s:.1f} s : {peer_s:.1f} s", flush=True)
-    return entry(case, times, difference, limits, quick)
+    return entry(case, times[warm_up:], difference, limits, quick)
 
 
 def _difference(case: Case, ours: Any, peer: Any) -> float:

@@ -7,15 +7,14 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import build_model, build_tokenizer
+from tests.test_methods import OFFERED
 from ttsi.config import LoopConfig, preset
 from ttsi.loop import improve
 from ttsi.models.local import LocalModel
 from ttsi.models.scripted import DemoModel
 from ttsi.runs import codec
-from ttsi.types import Episode, Input, Message, Tool
+from ttsi.types import Episode, Input, Message
 
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-OFFERED = (Tool("get_weather", "get the weather", CITY), Tool("find_hotel", "find a hotel", CITY))
 ASKED = {"Oslo": "rain in Oslo?", "Rome": "is there sun to be expected tomorrow in Rome?", "Nuuk": "a bed in Nuuk?"}
 INPUTS = [Input(name, (Message("user", text),), OFFERED) for name, text in ASKED.items()]
 
