@@ -23,6 +23,24 @@ def test_only_base_does_not_adapt() -> None:
     assert {name for name in PRESETS if not preset(name).adapt} == {"base"}
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_another_model_begins_with_the_papers_gate_and_learning_rate(name: str) -> None:
+    """Both were chosen with the embedded model, and are the only things that are not carried over."""
+    chosen, elsewhere, paper = preset(name), preset(name, embedded=False), preset("ttsi-paper")
+    assert (elsewhere.awareness.measure, elsewhere.awareness.tau) == ("margin", 0.95)
+    if "lr" in PRESETS[name].get("adaptation", {}):
+        assert elsewhere.adaptation.lr == paper.adaptation.lr
+    gate = replace(elsewhere.awareness, measure=chosen.awareness.measure, tau=chosen.awareness.tau)
+    learned = replace(elsewhere.adaptation, lr=chosen.adaptation.lr)
+    assert replace(elsewhere, awareness=gate, adaptation=learned) == chosen
+
+
+def test_control_the_embedded_model_has_its_own() -> None:
+    assert preset("ttsi").adaptation.lr > 10 * preset("ttsi", embedded=False).adaptation.lr
+    assert preset("ttsi").awareness.measure != preset("ttsi", embedded=False).awareness.measure
+    assert preset("ttsi-paper") == preset("ttsi-paper", embedded=False), "the paper's are the paper's everywhere"
+
+
 def test_in_context_changes_the_adaptation_alone() -> None:
     ours, shown = preset("ttsi"), preset("ttsi-icl")
     assert shown.adaptation.method == "in-context"
@@ -43,7 +61,7 @@ def test_a_wrong_method_gets_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'ttsi-icl'"):
         preset("ttsi-ilc")
     with pytest.raises(ConfigError, match="choose one of: ask-again, base, icl"):
-        preset("#")
+        preset("#", embedded=False)
 
 
 def test_equal_settings_have_equal_digests() -> None:

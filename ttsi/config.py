@@ -4,7 +4,8 @@ One frozen dataclass per stage and `RunConfig` over them. The same objects are t
 flags, the keys of a YAML file and the record in a run folder; the line under each field is its help text.
 
 The paper's values (arXiv:2510.07841; `docs/method.md` lists what it leaves open) are the preset `ttsi-paper`; the
-preset `ttsi` is what the validation data of toolworld chose. A preset is a set of overrides, nothing else.
+preset `ttsi` is what the validation data of toolworld chose for the embedded model. Its gate and its learning rate suit
+no other: there they are the paper's (`overrides`). A preset is a set of overrides, nothing else.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class AdaptationConfig:
     alpha: float = 16.0
     """LoRA alpha; the update is scaled by alpha / rank."""
     lr: float = 3e-3
-    """Peak learning rate. 1e-4 in the paper; a tiny model needs more."""
+    """Peak learning rate. A method sets it by the model: 1e-4 as in the paper, more for the tiny embedded one."""
     epochs: int = 5
     """Passes over the examples."""
     batch_size: int = 0
@@ -166,6 +167,9 @@ _CHOSEN: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
 _LEARNED: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_surer": 0.0}
 """And how it learns: also when not to call, and an answer that it is less sure of than of its first is not given."""
 
+_UNTUNED: dict[str, dict[str, Any]] = {"awareness": {"measure": "margin", "tau": 0.95}, "adaptation": {"lr": 1e-4}}
+"""What stands in their place for a model with which nobody has chosen: the paper's values."""
+
 _EVERY: dict[str, Any] = {**_CHOSEN, "gate": "all"}
 """The same measurements, but every input is answered a second time."""
 
@@ -230,16 +234,38 @@ def wants_training_data(loop: LoopConfig) -> bool:
     return loop.synthesis.source != "writer" or loop.adaptation.method == "shared"
 
 
-def preset(name: str) -> LoopConfig:
-    """The settings of a method by name.
+def overrides(name: str, embedded: bool = True) -> dict[str, dict[str, Any]]:
+    """What a method changes in the defaults, by stage.
+
+    Args:
+        name: of the method.
+        embedded: for the embedded model, which validation chose with. Its learning rate is sixty times the paper's,
+            and how likely right answers are differs from model to model: for any other the gate and the learning rate
+            are the paper's, until validation data of its own say more (docs/own-model.md).
 
     Raises:
         ConfigError: there is no such method.
     """
     if name not in PRESETS:
         raise ConfigError(unknown_name("method", name, PRESETS))
+    chosen = PRESETS[name]
+    if embedded:
+        return chosen
+    elsewhere = {stage: _UNTUNED.get(stage, {}) for stage in chosen}
+    return {
+        stage: {knob: elsewhere[stage].get(knob, value) for knob, value in values.items()}
+        for stage, values in chosen.items()
+    }
+
+
+def preset(name: str, embedded: bool = True) -> LoopConfig:
+    """The settings of a method by name; `embedded` as in `overrides`.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
     config = LoopConfig(adapt=name != "base")
-    for stage, values in PRESETS[name].items():
+    for stage, values in overrides(name, embedded).items():
         config = replace(config, **{stage: replace(getattr(config, stage), **values)})
     return config
 

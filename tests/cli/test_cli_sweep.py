@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Command
-from tests.worlds import row, write
+from tests.worlds import row, rows, write
 from ttsi import loop
 from ttsi.benchmarks import BENCHMARKS
 from ttsi.cli import build
@@ -22,7 +22,8 @@ from ttsi.models.recalling import RecallingModel
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.runner import RunConfig
 
-PAPER = sorted((Path(__file__).parents[2] / "configs" / "paper").glob("*.yaml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
 TAUS = """\
 run: {benchmark: mine.jsonl, model: 'scripted:demo', awareness.measure: margin}
 grid: {tau: [0.1, 0.9], seed: [0, 1]}
@@ -46,6 +47,30 @@ def test_rows_that_are_no_product_and_overrides(tmp_path: Path) -> None:
     rows = ("method=base", "method=sft--train-data=x")
     assert [point.name for point in found] == [f"{row}--seed={seed}" for row in rows for seed in (0, 1)]
     assert all(point.settings["model"] == "embedded" and point.settings["limit"] == "4" for point in found)
+
+
+def test_a_sweep_of_your_own_model_and_questions(ttsi: Command) -> None:
+    given = ("--model", "hf:some/model", "--benchmark", "validation.jsonl")
+    lines = ttsi("sweep", str(CONFIGS / "own-model.yaml"), *given, "--dry-run").out.splitlines()
+    rates = []
+    for line in lines:
+        _, bound, _ = build().parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+        settings = bound.arguments["knobs"].loop()
+        rates.append(settings.adaptation.lr)
+        assert bound.arguments["benchmark"] == "validation.jsonl"
+        assert settings.awareness.gate == "all", "so that every tau can be read off"
+    assert preset("ttsi", embedded=False).adaptation.lr in rates
+    assert max(rates) < preset("ttsi").adaptation.lr
+
+
+def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("run: {model: 'scripted:demo', method: base}\n")
+    write(tmp_path / "other.jsonl", rows(1))
+    for name in ("mine", "other"):
+        said = ttsi("sweep", "s.yaml", "--benchmark", f"{name}.jsonl", "--quiet")
+        assert said.code == 0, said.err
+    names = {entry.name for entry in (tmp_path / "runs").iterdir()}
+    assert names == {"sweep--s--scripted-demo--mine", "sweep--s--scripted-demo--other"}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from ttsi.config import PRESETS, preset
+import ttsi.embedded
+from ttsi.cli import build
+from ttsi.config import PRESETS, LoopConfig, preset
 
+WEIGHTS = Path(ttsi.embedded.__file__).parent / "weights"
 NEEDS = {
     "ttd": ("--teacher", "scripted:demo"),
     "ttd-icl": ("--teacher", "scripted:demo"),
@@ -70,6 +73,35 @@ def test_a_method_alone_is_its_preset(ttsi: Any, method: str) -> None:
     from dataclasses import asdict
 
     assert loop_of(ttsi, "--method", method, *NEEDS.get(method, ())) == asdict(preset(method))
+
+
+def read(*arguments: str) -> LoopConfig:
+    """The settings of a command line, parsed and not run: the model need not be there."""
+    _, bound, _ = build().parse_args([*arguments], exit_on_error=False, print_error=False)
+    found: LoopConfig = bound.arguments["knobs"].loop()
+    return found
+
+
+@pytest.mark.parametrize("verb", [("run",), ("serve",), ("ask", "hello", "--tools", "tools.json")], ids=lambda v: v[0])
+def test_the_model_decides_what_a_method_sets(verb: tuple[str, ...]) -> None:
+    assert read(*verb) == read(*verb, "--model", "embedded") == preset("ttsi")
+    assert read(*verb, "--model", "hf:some/model") == preset("ttsi", embedded=False) != preset("ttsi")
+    assert read(*verb, "--model", "hf:some/model", "--adaptation.lr", "0.5").adaptation.lr == 0.5
+
+
+def test_a_model_named_by_file_or_environment_decides_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.yaml").write_text("model: hf:some/model\n")
+    assert read("run", "--config", str(tmp_path / "c.yaml")) == preset("ttsi", embedded=False)
+    monkeypatch.setenv("TTSI_MODEL", "hf:some/model")
+    assert read("run") == preset("ttsi", embedded=False)
+    assert read("run", "--model", "embedded") == preset("ttsi"), "the flag is heard first"
+
+
+def test_a_folder_with_the_embedded_models_template_is_such_a_model(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text("{{ tools }}<tool_call>")
+    assert read("run", "--model", str(tmp_path)) == preset("ttsi", embedded=False)
+    (tmp_path / "chat_template.jinja").write_text((WEIGHTS / "chat_template.jinja").read_text())
+    assert read("run", "--model", str(tmp_path)) == read("run", "--model", f"hf:{tmp_path}") == preset("ttsi")
 
 
 def test_the_method_may_come_from_the_file(ttsi: Any, tmp_path: Path) -> None:

@@ -238,6 +238,12 @@ def test_the_command_of_a_run_means_that_run(words: tuple[str, ...]) -> None:
     assert again == meant
 
 
+def test_what_is_usual_depends_on_the_model() -> None:
+    settings = {"model": "hf:some/model", "method": "ttsi", "loop": asdict(preset("ttsi", embedded=False))}
+    assert changed({"settings": settings, "model": {"format": "hermes"}}) == {}
+    assert "adaptation.lr" in changed({"settings": settings, "model": {"format": "ours"}}), "control: a folder of ours"
+
+
 def test_control_a_command_that_leaves_a_knob_out_is_seen() -> None:
     meant = read("--synthesis.no-grounded")
     assert changed({"settings": meant}) == {"synthesis.grounded": False}

@@ -35,8 +35,9 @@ def ls(
     width = max((len(name) for name in found), default=0)
     for name, gloss in found.items():
         print(f"{name:<{width}}  {gloss}")
-        if kind == "methods" and (sets := _sets(name)):
-            print(f"{'':<{width}}    sets {sets}")
+        if kind == "methods":
+            for sets in _sets(name):
+                print(f"{'':<{width}}    {sets}")
     if not found:
         print(f"no runs in {runs}; make one with: ttsi run", file=sys.stderr)
 
@@ -63,12 +64,18 @@ def _known(kind: str) -> Mapping[str, str]:
     return {name: (measure.__doc__ or "").strip().split("\n")[0] for name, measure in MEASURES.items()}
 
 
-def _sets(method: str) -> str:
-    """What a method changes in the defaults that --help shows."""
-    from ttsi.config import PRESETS
+def _sets(method: str) -> list[str]:
+    """What a method changes in the defaults that --help shows, and what of it is another for a model of your own."""
+    from ttsi.config import overrides
 
-    stages = PRESETS[method].items()
-    return ", ".join(f"{stage}.{knob} {value}" for stage, knobs in stages for knob, value in knobs.items())
+    def flat(embedded: bool) -> dict[str, object]:
+        stages = overrides(method, embedded).items()
+        return {f"{stage}.{knob}": value for stage, knobs in stages for knob, value in knobs.items()}
+
+    chosen, elsewhere = flat(embedded=True), flat(embedded=False)
+    other = {name: value for name, value in elsewhere.items() if value != chosen[name]}
+    lines = {"sets": chosen, "with a model of your own": other}
+    return [f"{how} {', '.join(f'{k} {v}' for k, v in knobs.items())}" for how, knobs in lines.items() if knobs]
 
 
 def _runs(folder: Path) -> dict[str, str]:

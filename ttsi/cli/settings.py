@@ -19,7 +19,6 @@ from cyclopts.config import Dict, Env, Yaml
 
 from ttsi.cli.tau import RECIPES, is_recipe, tau_from_run
 from ttsi.config import (
-    PRESETS,
     AdaptationConfig,
     AnswerConfig,
     AwarenessConfig,
@@ -27,9 +26,11 @@ from ttsi.config import (
     SynthesisConfig,
     TeacherConfig,
     check,
+    overrides,
     preset,
 )
 from ttsi.errors import ConfigError, unknown_name
+from ttsi.models import is_embedded
 
 Switch = Annotated[bool, Parameter(negative="")]
 """A flag without a --no- form."""
@@ -179,14 +180,13 @@ def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
 
 
 def _preset(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """What the method says about knobs that nobody set."""
+    """What the method says about knobs that nobody set, for the model that answers."""
     if not any(argument.name == "--method" for argument in arguments):
         return
     method = _value(arguments, "--method") or Knobs.method
-    if method not in PRESETS:
-        raise ConfigError(unknown_name("method", method, PRESETS))
-    if PRESETS[method]:
-        Dict(PRESETS[method], use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
+    values = overrides(method, is_embedded(_value(arguments, "--model") or "embedded"))
+    if values:
+        Dict(values, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
 
 
 def _value(arguments: ArgumentCollection, name: str) -> str | None:

@@ -67,6 +67,7 @@ def sweep(
     /,
     *,
     model: str | None = None,
+    benchmark: str | None = None,
     data: Path | None = None,
     limit: int | None = None,
     output_dir: Path | None = None,
@@ -82,9 +83,11 @@ def sweep(
     Args:
         config: the sweep.
         model: who answers, instead of the file's.
+        benchmark: which questions, instead of the file's: a name (ttsi ls benchmarks) or a .jsonl file.
         data: the folder with downloaded benchmarks.
         limit: only the first so many inputs of each run.
-        output_dir: where the runs are kept; by default runs/sweep--NAME--MODEL, with the limit where one is given.
+        output_dir: where the runs are kept; by default runs/sweep--NAME--MODEL, behind it the benchmark and the limit
+            where they are given.
         clean: do every point again, instead of going on.
         json: print sweep.json instead of the table.
         quiet: no progress on stderr.
@@ -92,13 +95,13 @@ def sweep(
         device: auto, cpu, cuda, cuda:1, mps.
         dtype: auto, float32, bfloat16, float16.
     """
-    points, share = read_sweep(config, {"model": model, "data": data, "limit": limit})
+    points, share = read_sweep(config, {"model": model, "benchmark": benchmark, "data": data, "limit": limit})
     if dry_run:
         print("\n".join(shlex.join(["ttsi", "run", *point.flags()]) for point in points))
         return 0
     who = plain_name(str(points[0].settings.get("model", "embedded")))
-    size = "" if limit is None else f"--{limit}"
-    folder = output_dir or Path("runs") / f"sweep--{plain_name(config.stem)}--{who}{size}"
+    given = [plain_name(str(one)) for one in (benchmark, limit) if one is not None]
+    folder = output_dir or Path("runs") / "--".join(["sweep", plain_name(config.stem), who, *given])
     speakers = _Speakers(device, dtype, share)
     found = []
     for number, point in enumerate(points, start=1):

@@ -33,7 +33,7 @@ from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.schema import normalise
 from ttsi.config import LoopConfig, preset
 from ttsi.loop import improve
-from ttsi.models import load
+from ttsi.models import is_embedded, load
 from ttsi.types import Answer, Episode, Input, Message, Tool, ToolCall
 
 
@@ -62,7 +62,7 @@ class TTSI(ModelAPI):
         """
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._model = load(model_name, **{name: str(value) for name, value in model_args.items()})
-        self._config = preset(method)
+        self._config = preset(method, is_embedded(model_name))
         self._one = asyncio.Lock()
 
     async def generate(

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ttsi.chat.calls import Format
+from ttsi.chat.calls import Format, detect
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError, unknown_name
 from ttsi.types import Adaptation, Input, Message, Tool, TrainingData
@@ -203,6 +203,18 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
     module, _, name = MODELS[kind].partition(":")
     loader: Callable[..., Model] = getattr(import_module(module), name)
     return loader(rest, device=device, dtype=dtype)
+
+
+def is_embedded(spec: str) -> bool:
+    """Is this the model that ships, one that was trained like it (a folder), or a scripted one that stands in for it?
+
+    The settings of a method were chosen with that model (`ttsi.config.overrides`). Nothing is loaded.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind in ("embedded", "scripted"):
+        return True
+    template = Path(rest if kind == "hf" else spec) / "chat_template.jinja"
+    return template.is_file() and detect(template.read_text(encoding="utf-8", errors="replace")).name == "ours"
 
 
 def check_speaker(spec: str) -> None:

@@ -22,7 +22,9 @@ DECODING = "answer.decoding"
 def changed(config: Mapping[str, Any]) -> dict[str, Any]:
     """The loop's settings, by dotted name, in which a run differs from its method's preset; the seed is not one."""
     settings = config["settings"]
-    usual: dict[str, Any] = dict(flat(asdict(preset(settings["method"])))) if settings["method"] in PRESETS else {}
+    usual: dict[str, Any] = {}
+    if settings["method"] in PRESETS:
+        usual = dict(flat(asdict(preset(settings["method"], _embedded(config)))))
     mine = dict(flat(settings["loop"]))
     return {
         name: value
@@ -30,6 +32,12 @@ def changed(config: Mapping[str, Any]) -> dict[str, Any]:
         # A tau of infinity is a word in config.json and a number in the preset.
         if name not in ("seed", "adapt") and (name not in usual or usual[name] != value != str(usual[name]))
     }
+
+
+def _embedded(config: Mapping[str, Any]) -> bool:
+    """Did a model answer that has the settings of the embedded one? As `ttsi.models.is_embedded`, of one long gone."""
+    scripted = str(config["settings"]["model"]).startswith("scripted:")
+    return scripted or bool((config.get("model") or {}).get("format", "ours") == "ours")
 
 
 def knobs(group: Group) -> dict[str, Any]:
