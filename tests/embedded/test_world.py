@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from ttsi.chat.schema import problem, tool_from_openai
 from ttsi.embedded import conversations, freeze, world
 from ttsi.embedded.corpus import request_hash
 from ttsi.embedded.domains import all_domains, problems
+from ttsi.embedded.lexicon import Words
 from ttsi.embedded.styles import FRAMES, SKELETONS, held_out_way, trained_way, writing_way
 from ttsi.types import Tool, ToolCall
 
@@ -213,3 +216,59 @@ def test_a_long_line_is_quoted_from_its_last_words_only() -> None:
 def test_control_every_suffix_begins_with_a_content_word() -> None:
     assert suffixes("get the weather of a city") == (" get the weather of a city", " weather of a city", " city")
     assert suffixes("of the") == ("",)
+
+
+def lines(tools: Iterable[Tool]) -> list[tuple[str, ...]]:
+    return [tuple(words(tool.description)) for tool in tools]
+
+
+def near_misses(source: Words) -> int:
+    """How many of 600 invented scenes hold two tools whose lines agree in all words but one, out of three or more."""
+    found = 0
+    for number in range(600):
+        shown = lines(world.scene("invented", random.Random(number), source).tools)
+        pairs = [(a, b) for a, b in combinations(shown, 2) if len(a) == len(b) > 2 and a != b]
+        found += any(sum(x != y for x, y in zip(a, b, strict=True)) == 1 for a, b in pairs)
+    return found
+
+
+def test_invented_tools_have_near_misses_in_training_and_not_in_the_frozen_files() -> None:
+    assert near_misses(world.training_words()) > 60
+    assert near_misses(replace(world.training_words(), siblings=0.0)) == 0, "control: chance makes none"
+
+
+def speaks_of_its_line(kind: str) -> list[bool]:
+    """Of requests to invented tools: does one use a word of its tool's line that is none of what it gives?"""
+    found = []
+    for number in range(400):
+        rng = random.Random(number)
+        shown = world.scene("invented", rng, replace(world.training_words(), paraphrased=0.0))
+        asked = conversations.draw(kind, shown, trained_way(rng), rng)
+        if asked is None:
+            continue
+        [call] = asked.calls
+        mine = next(tool for tool in shown.tools if tool.name == call.name)
+        given = words(" ".join(f"{key} {json.dumps(value)}" for key, value in call.arguments.items()).replace("_", " "))
+        usual = [word for way in (*FRAMES["trained"], *(s.text for s in SKELETONS["trained"])) for word in words(way)]
+        found.append(bool(set(words(asked.request)) & set(words(mine.description)) - {*given, *usual}))
+    return found
+
+
+def test_a_wordless_request_says_nothing_of_its_tools_line() -> None:
+    found = speaks_of_its_line("wordless")
+    assert len(found) > 40 and not any(found)
+    assert all(speaks_of_its_line("single")), "control: others do"
+
+
+def test_a_wordless_request_has_keys_that_only_its_tool_has() -> None:
+    rng = random.Random(0)
+    none = 0
+    for _ in range(300):
+        shown = world.scene("training", rng)
+        asked = conversations.draw("wordless", shown, trained_way(rng), rng)
+        none += asked is None
+        for call in () if asked is None else asked.calls:
+            others = [tool for tool in shown.tools if tool.name != call.name]
+            keys = {key for tool in others for key in tool.parameters["properties"]}
+            assert call.arguments and not set(call.arguments) & keys
+    assert none, "control: where keys are shared, there is none"

@@ -1,8 +1,9 @@
 """Which kinds of conversation does the world hold?
 
 Single requests, answers to a question back, follow-ups after a finished call, demonstrations before the request,
-requests that no tool fits, and requests for two calls. Inputs: a `Scene`, a way of asking, a random generator.
-Outputs: an `Exchange`: the conversation up to the user's last turn, and the calls it asks for.
+requests that no tool fits, requests for two calls, and requests whose keys alone tell the tool. Inputs: a `Scene`, a
+way of asking, a random generator. Outputs: an `Exchange`: the conversation up to the user's last turn, and the calls it
+asks for.
 
 Not in the paper: part of the embedded model's world.
 """
@@ -12,11 +13,11 @@ from __future__ import annotations
 import random
 
 from ttsi.embedded import values
-from ttsi.embedded.styles import Way, trained_way
+from ttsi.embedded.styles import Way, trained_way, wordless_way
 from ttsi.embedded.world import Exchange, Offer, Scene, exchange
 from ttsi.types import Message
 
-KINDS = ("single", "clarified", "follow-up", "no-tool", "two-calls", "demonstrated")
+KINDS = ("single", "clarified", "follow-up", "no-tool", "two-calls", "demonstrated", "wordless")
 _JOINERS = (" and also ", ", then ", ". also, ", " and after that ", ". second thing: ")
 
 
@@ -33,6 +34,8 @@ def draw(kind: str, scene: Scene, way: Way, rng: random.Random) -> Exchange | No
         return _unanswerable(scene, way, rng)
     if kind == "two-calls":
         return _two_calls(scene, offer, way, rng)
+    if kind == "wordless":
+        return _wordless(scene, offer, rng)
     return exchange(offer, way, rng)
 
 
@@ -83,3 +86,11 @@ def _two_calls(scene: Scene, offer: Offer, way: Way, rng: random.Random) -> Exch
     first, second = exchange(offer, way, rng), exchange(rng.choice(others), trained_way(rng), rng)
     request = first.request.rstrip("?!.") + rng.choice(_JOINERS) + second.request
     return Exchange((Message("user", request),), first.calls + second.calls, "two-calls", -1)
+
+
+def _wordless(scene: Scene, offer: Offer, rng: random.Random) -> Exchange | None:
+    """Keys and values and not a word about what to do, where no other tool on offer has one of the keys."""
+    asked = exchange(offer, wordless_way(rng), rng)
+    given = set(asked.calls[0].arguments)
+    others = {argument.key for other in scene.offers if other is not offer for argument in other.behind.arguments}
+    return Exchange(asked.messages, asked.calls, "wordless", -1) if given and not given & others else None

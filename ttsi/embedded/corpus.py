@@ -30,7 +30,9 @@ FIRST_TOKEN_WEIGHT = 6.0
 UNPREDICTABLE_WEIGHT = 0.1
 """A written call is drawn, not derived: little can be learned from its values."""
 STRETCHED = 0.2
-KIND_WEIGHTS = {"single": 58, "clarified": 5, "follow-up": 6, "no-tool": 8, "two-calls": 9, "demonstrated": 14}
+KIND_WEIGHTS = {
+    "single": 53, "wordless": 5, "clarified": 5, "follow-up": 6, "no-tool": 8, "two-calls": 9, "demonstrated": 14,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,13 +27,28 @@ INVENTED = "invented"
 
 
 def invent(count: int, rng: random.Random, source: Words) -> Pool:
-    """Made-up tools; half of them share one word, so that it tells nothing."""
+    """Made-up tools; half of them share one word, so that it tells nothing.
+
+    Some are near misses (`Words.siblings`): the words of another but for the first, as "trim the apple tree" and "sell
+    the apple tree" are. Only the word that differs says which is meant, however many others agree.
+    """
     shared = source.draw(rng)
-    return [(_tool(shared if rng.random() < 0.5 else None, rng, source), INVENTED) for _ in range(count)]
+    pool: Pool = []
+    lines: list[list[str]] = []
+    for _ in range(count):
+        common = shared if rng.random() < 0.5 else None
+        lines.append(_words(lines, rng, source))
+        pool.append((_tool(lines[-1], common, rng, source), INVENTED))
+    return pool
 
 
-def _tool(shared: str | None, rng: random.Random, source: Words) -> DomainTool:
-    own = [source.draw(rng) for _ in range(rng.randint(2, 5))]
+def _words(before: Sequence[list[str]], rng: random.Random, source: Words) -> list[str]:
+    if before and source.siblings and rng.random() < source.siblings:
+        return [source.draw(rng), *rng.choice(before)[1:]]
+    return [source.draw(rng) for _ in range(rng.randint(2, 5))]
+
+
+def _tool(own: list[str], shared: str | None, rng: random.Random, source: Words) -> DomainTool:
     line = own if shared is None else [*own[:1], shared, *own[1:]]
     joiner = rng.choice(["", "", "the ", "a "])
     does = " ".join([line[0], joiner + line[1], *line[2:]])

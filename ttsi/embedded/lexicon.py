@@ -92,6 +92,8 @@ class Words:
     """Share of words that are two words' halves, which no tokenizer holds in one piece."""
     paraphrased: float = 0.0
     """Share of invented tools, and of phrasings in renamed scenes, that are asked for in other words."""
+    siblings: float = 0.0
+    """Share of invented tools that differ from another one in a single word."""
 
     def draw(self, rng: random.Random) -> str:
         """One word: known, blended or made up."""

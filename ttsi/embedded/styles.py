@@ -81,6 +81,13 @@ SKELETONS: dict[str, tuple[Skeleton, ...]] = {
         Skeleton("{short} where {pairs}", "{value} makes the {key}", " and "),
     ),
 }
+WORDLESS = (
+    Skeleton("{pairs}", "{key} {value}", ", "),
+    Skeleton("{pairs}", "{key} {value}", " and "),
+    Skeleton("{pairs}", "{value} {key}", ", "),
+    Skeleton("{pairs}", "the {key} is {value}", ", "),
+)
+"""Cores that say what is given and not what is to be done with it."""
 _FILLERS = (
     "so then well also just now here there go do make let use want need take give set put get have see say with from "
     "under over by into near after before while since once maybe really kindly simply first next still only"
@@ -97,6 +104,11 @@ def _pick(split: str, rng: random.Random) -> Way:
 def trained_way(rng: random.Random) -> Way:
     """A way of asking that answering is trained on."""
     return _pick("trained", rng)
+
+
+def wordless_way(rng: random.Random) -> Way:
+    """A trained frame round keys and values only."""
+    return Way(rng.choice(FRAMES["trained"]), rng.choice(WORDLESS), "trained")
 
 
 def held_out_way(split: Literal["validation", "test"], rng: random.Random) -> Way:

@@ -5,6 +5,7 @@ checkpoints and a number of steps. Outputs: a folder that `AutoModelForCausalLM`
 
     python -m ttsi.embedded.train --work-dir build/embedded     # resumes by itself
     python -m ttsi.embedded.train --work-dir build/strict --strict --fork build/embedded/fork.pt
+    python -m ttsi.embedded.train --work-dir build/longer --start ttsi/embedded/weights --steps 9500 --seed 5
 
 The same seed gives the same rows; a resumed run continues with the row after the checkpoint. Both models read the same
 rows until `fork`, none of which holds anything of a held-out domain; after it only the first meets some of them, in
@@ -21,7 +22,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ class TrainingRun:
     """After this share of the steps, held-out domains are met in writing. The state of that moment is kept."""
     strict: bool = False
     """Never meet the held-out domains, not even in writing."""
+
+
+def continued(run: TrainingRun) -> TrainingRun:
+    """The settings of a run that goes on with a finished model: a lower learning rate that falls from the start, and
+    held-out domains in writing from the first row, since the model has met them."""
+    return replace(run, muon_lr=1.8e-3, adam_lr=1.8e-3, warmup=200, decay_share=0.98, fork=0.0)
 
 
 def build_tokenizer(run: TrainingRun) -> Any:
@@ -118,6 +125,14 @@ def as_llama(model: Any) -> Any:
     zeros = {name: torch.zeros_like(state[name]) for name in state if name.endswith("o_proj.bias")}
     twin.load_state_dict({**model.state_dict(), **zeros})
     return twin.eval()
+
+
+def finished(folder: Path) -> dict[str, Tensor]:
+    """The weights of an exported model, named as in training: what `as_llama` added is left out."""
+    from transformers import AutoModelForCausalLM
+
+    state: dict[str, Tensor] = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.endswith("o_proj.bias")}
 
 
 def tensors(rows: list[Row]) -> dict[str, Tensor]:
@@ -217,24 +232,27 @@ class _Batches(Dataset[dict[str, Tensor]]):
 class Trainer:
     """One training run with its checkpoints; `fit` continues where the folder left off."""
 
-    def __init__(self, run: TrainingRun, work_dir: Path) -> None:
-        """Build everything anew; `fit` loads the last checkpoint."""
+    def __init__(self, run: TrainingRun, work_dir: Path, start: Path | None = None) -> None:
+        """Build everything anew, or with tokenizer and weights of the model in `start`; `resume` loads a checkpoint."""
         self.run, self.work_dir = run, work_dir
         work_dir.mkdir(parents=True, exist_ok=True)
-        self.tokenizer = self._tokenizer()
+        self.tokenizer = self._tokenizer(start)
         self.model = build_model(run, self.tokenizer)
+        if start is not None:
+            self.model.load_state_dict(finished(start))
         self.optimizers = optimizers(self.model, run)
         self.fork_step = math.floor(run.fork * run.steps)
         mix = Mix(reverse=0.0) if run.strict else Mix(reverse_from=self.fork_step * run.rows)
         self.corpus = Corpus(self.tokenizer, run.length, banned_hashes(), mix)
         self.step = 0
 
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self, start: Path | None) -> Any:
         from transformers import AutoTokenizer
 
         folder = self.work_dir / "tokenizer"
         if not folder.exists():
-            build_tokenizer(self.run).save_pretrained(folder)
+            made = build_tokenizer(self.run) if start is None else AutoTokenizer.from_pretrained(start)
+            made.save_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder)
 
     def resume(self, fork: Path | None = None) -> None:
@@ -315,9 +333,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--strict", action="store_true", help="never show the held-out domains, not even in writing")
     parser.add_argument("--fork", type=Path, help="begin with this state: fork.pt of a run that is not strict, yet")
+    parser.add_argument("--start", type=Path, help="go on with a finished model, at less than the full learning rate")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    trainer = Trainer(TrainingRun(steps=given.steps, seed=given.seed, strict=given.strict), given.work_dir)
+    run = TrainingRun(steps=given.steps, seed=given.seed, strict=given.strict)
+    trainer = Trainer(continued(run) if given.start else run, given.work_dir, given.start)
     trainer.resume(given.fork)
     trainer.fit()
 

@@ -93,7 +93,7 @@ def training_domains() -> list[Domain]:
 def training_words() -> Words:
     """Words for the invented tools of training: the heads of the thesaurus and the words of the training domains."""
     known = sorted({*heads(), *words_of(training_domains())})
-    return Words(tuple(known), blended=0.25, paraphrased=0.4)
+    return Words(tuple(known), blended=0.25, paraphrased=0.5, siblings=0.35)
 
 
 def scene(source: Source, rng: random.Random, invention: Words | None = None, renamed: float = 0.0) -> Scene:
