@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import build_model, build_tokenizer
 from tests.test_methods import OFFERED
-from ttsi.config import LoopConfig, preset
+from tests.worlds import few_everywhere
+from ttsi.config import LoopConfig
 from ttsi.loop import improve
 from ttsi.models.local import LocalModel
 from ttsi.models.scripted import DemoModel
@@ -26,11 +27,9 @@ def model() -> LocalModel:
 
 def settings() -> LoopConfig:
     """Everything is adapted, with short texts."""
-    config = preset("ttsi")
+    config = few_everywhere()
     return replace(
         config,
-        awareness=replace(config.awareness, gate="all"),
-        synthesis=replace(config.synthesis, k=3),
         adaptation=replace(config.adaptation, rank=2, epochs=3, min_surer=None),
         answer=replace(config.answer, max_tokens=24),
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from ttsi.config import LoopConfig, preset
 
 
 def tool(name: str, description: str) -> dict[str, Any]:
@@ -51,3 +54,10 @@ def rows(n: int) -> list[dict[str, Any]]:
 def write(path: Path, lines: list[Any]) -> Path:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
+
+
+def few_everywhere() -> LoopConfig:
+    """The default method on every input, with few examples so that a test is quick."""
+    config = preset("ttsi")
+    awareness, synthesis = replace(config.awareness, gate="all"), replace(config.synthesis, k=3)
+    return replace(config, awareness=awareness, synthesis=synthesis)

@@ -4,8 +4,8 @@ One frozen dataclass per stage and `RunConfig` over them. The same objects are t
 flags, the keys of a YAML file and the record in a run folder; the line under each field is its help text.
 
 The paper's values (arXiv:2510.07841; `docs/method.md` lists what it leaves open) are the preset `ttsi-paper`; the
-preset `ttsi` is what the validation data of toolworld chose for the embedded model. Its gate and its learning rate suit
-no other: there they are the paper's (`overrides`). A preset is a set of overrides, nothing else.
+preset `ttsi` is what the validation data of toolworld chose for the embedded model. Its gate and its learning rate were
+tried with no other: there they are the paper's (`overrides`). A preset is a set of overrides, nothing else.
 """
 
 from __future__ import annotations
@@ -248,13 +248,10 @@ def overrides(name: str, embedded: bool = True) -> dict[str, dict[str, Any]]:
     """
     if name not in PRESETS:
         raise ConfigError(unknown_name("method", name, PRESETS))
-    chosen = PRESETS[name]
-    if embedded:
-        return chosen
-    elsewhere = {stage: _UNTUNED.get(stage, {}) for stage in chosen}
+    elsewhere = {} if embedded else _UNTUNED
     return {
-        stage: {knob: elsewhere[stage].get(knob, value) for knob, value in values.items()}
-        for stage, values in chosen.items()
+        stage: {knob: elsewhere.get(stage, {}).get(knob, value) for knob, value in values.items()}
+        for stage, values in PRESETS[name].items()
     }
 
 

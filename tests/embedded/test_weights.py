@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.worlds import few_everywhere
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks.matching import strict
-from ttsi.config import LoopConfig, preset
+from ttsi.config import preset
 from ttsi.loop import improve
 from ttsi.models.local import EMBEDDED_WEIGHTS, LocalModel, load_embedded
 from ttsi.types import Episode
@@ -24,18 +25,8 @@ def model() -> LocalModel:
     return load_embedded()
 
 
-def everything() -> LoopConfig:
-    """The default method on every input, with few examples so that the test is quick."""
-    config = preset("ttsi")
-    return replace(
-        config,
-        awareness=replace(config.awareness, gate="all"),
-        synthesis=replace(config.synthesis, k=3),
-    )
-
-
 def told(model: LocalModel, count: int, seed: int = 0) -> Sequence[Episode]:
-    return improve([s.input for s in SAMPLES[:count]], model, model, replace(everything(), seed=seed))
+    return improve([s.input for s in SAMPLES[:count]], model, model, replace(few_everywhere(), seed=seed))
 
 
 def test_the_package_ships_at_most_12_megabytes_of_weights() -> None:

@@ -232,7 +232,7 @@ def near_misses(source: Words) -> int:
     return found
 
 
-def test_invented_tools_have_near_misses_in_training_and_not_in_the_frozen_files() -> None:
+def test_invented_tools_have_near_misses_in_training() -> None:
     assert near_misses(world.training_words()) > 60
     assert near_misses(replace(world.training_words(), siblings=0.0)) == 0, "control: chance makes none"
 
