@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "chat": {"errors", "types"},
     "engine": {"adaptation.schedule", "config", "errors"},
     "models": {"chat", "config", "errors", "types"},
+    "models.loading": {"engine", "errors"},
     "models.local": {"adaptation.guard", "chat", "config", "engine", "errors", "types"},
     "awareness": STAGE,
     "synthesis": STAGE,
@@ -61,9 +62,9 @@ ANYWHERE = {"", "__version__"}
 """`import ttsi` and its version load nothing."""
 
 HEAVY = {
-    "torch": ("engine", "embedded.train", "models.local"),
-    "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.local"),
-    "tokenizers": ("engine", "embedded.tokenizer", "models.local"),
+    "torch": ("engine", "embedded.train", "models.loading", "models.local"),
+    "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.loading", "models.local"),
+    "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local"),
     "llguidance": ("engine",),
     "openai": ("models.remote",),
     "peft": ("interop",),
