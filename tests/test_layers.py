@@ -63,7 +63,14 @@ ANYWHERE = {"", "__version__"}
 
 HEAVY = {
     "torch": ("engine", "embedded.train", "models.loading", "models.local"),
-    "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.loading", "models.local"),
+    "transformers": (
+        "engine",
+        "embedded.train",
+        "embedded.tokenizer",
+        "chat.handshake",
+        "models.loading",
+        "models.local",
+    ),
     "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local"),
     "llguidance": ("engine",),
     "openai": ("models.remote",),

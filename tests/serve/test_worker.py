@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ttsi.chat.choice import call_required
 
 from tests.serve.conftest import UNSURE, body
 from tests.serve.faults import FAULTS, STAGES, Faulty
 from ttsi.chat.calls import FORMATS
-from ttsi.chat.choice import call_required
 from ttsi.chat.grammar import answer_grammar
 from ttsi.config import preset
 from ttsi.errors import ModelError

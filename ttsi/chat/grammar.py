@@ -1,14 +1,15 @@
-"""What may the model write, so that whatever it writes is a legal call?
+"""Token grammars of answers: what a model may write, so that whatever it writes is a legal call.
 
 Inputs: a `Format` and the tools on offer. Outputs: a grammar as text, in llguidance's dialect of Lark, from which the
 engine makes a token mask. Strings only: nothing here imports llguidance.
 
-`answer_grammar`: words, then any number of legal calls. `tool_grammar`: exactly one call of exactly this tool.
-`call_then_text_grammar`: the rest of an example written call first. `localise`: for marks that are control tokens.
+`answer_grammar`: an answer; words, calls, or calls alone. `tool_grammar`: exactly one call of exactly this tool.
+`call_then_text_grammar`: the rest of an example written call first. `json_answer`: one JSON value.
+`ttsi.chat.lark.localise`: for marks that are control tokens.
 
 Legal means: an offered name, keys in the schema's order, required ones present, typed values, nothing unlisted, no free
 white space. What a mask cannot hold of a schema (`not`, `if`, look-ahead patterns ...) gives way to any JSON value of
-the stated type, never to an error, and `ttsi.chat.schema.problem` judges the rest.
+the stated type, never to an error (`ttsi.chat.schema_mask`), and `ttsi.chat.schema.problem` judges the rest.
 Not in the paper (arXiv:2510.07841), which samples freely.
 """
 
@@ -16,36 +17,46 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Literal
 
 from ttsi.chat import ours
-from ttsi.chat.calls import Format, JsonFormat
-from ttsi.chat.ours_grammar import arguments_rule, calls_rules, quoted
-from ttsi.chat.schema_mask import json_arguments
+from ttsi.chat.format import Format, FramedFormat
+from ttsi.chat.lark import ANY, literal, localise, mark_rules, quoted, without
+from ttsi.chat.ours_grammar import arguments_rule, calls_rules
+from ttsi.chat.thinking import THINKING
 from ttsi.types import Tool
 
-_ANY = "/(?s:.*)/"
-_BRACELESS_LINE = r"/[ \t]*([^{ \t\n][^\n]*)?/"
-"""A line without a brace at its beginning, which would begin a call in formats without marks."""
-_BRACELESS_LINES = r"/([ \t]*([^{ \t\n][^\n]*)?\n)*/"
+__all__ = ["Demand", "answer_grammar", "call_then_text_grammar", "json_answer", "localise", "tool_grammar"]
+
+Demand = Literal["auto", "required", "one"]
+"""Whether an answer must call: as the model likes, one call or more, or exactly one."""
 _REQUEST = r"/ ?[^\s][^\n]+[^\s]/"
 
 
-def answer_grammar(fmt: Format, tools: Sequence[Tool]) -> str:
+def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -> str:
     """Words that begin no call, then zero or more legal calls, and nothing else.
 
-    In our own format a call's words quote that tool's line, and words alone say that no tool fits.
+    Where a call is demanded there are no words before it, except what the family was trained to write there: in our own
+    format a call's words quote that tool's line (and words alone say that no tool fits), and a model that begins inside
+    its thinking first ends it.
+
+    Raises:
+        ValueError: a call is demanded, and there is no tool.
     """
-    if not isinstance(fmt, JsonFormat):
-        calls = [f"{_reason(['', *ours.suffixes(tool.description)])} call_{i}" for i, tool in enumerate(tools)]
-        some = f"{quoted(ours.NO_TOOL_TEXT)} | ({' | '.join(calls)})+" if tools else _ANY
-        return _text([f"start: {some}", *calls_rules(tools)])
+    if calls != "auto" and not tools:
+        raise ValueError("there is no tool to call")
+    if not isinstance(fmt, FramedFormat):
+        return _text(["start: " + _ours_answer(tools, calls), *(calls_rules(tools) if tools else [])])
+    think, rules = _thinking(fmt)
     if not tools:
-        return _text(["start: WORDS", _words(fmt)])
-    head, first = _head(fmt, tools)
-    more = f"({_literal(fmt, fmt.between)} ({_names(tools)}))*"
-    rules = [f"start: WORDS | head ({first}) {more} {_literal(fmt, fmt.closing)}", head, _words(fmt)]
-    return _text([*rules, *_json_calls(fmt, tools), *_mark_rules(fmt)])
+        return _text([f"start: {think} WORDS", _words(fmt), *rules])
+    if calls == "auto":
+        body = f"WORDS | head {literal(fmt.marks, fmt.opening.removeprefix(fmt.trigger))} {_calls_text(fmt, tools)}"
+        rules += [_head(fmt), _words(fmt)]
+    else:
+        body = f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated=calls == 'required')}"
+    return _text([f"start: {think} ({body})", *_call_rules(fmt, tools), *mark_rules(fmt.marks), *rules])
 
 
 def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str:
@@ -56,9 +67,9 @@ def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str
     """
     if not reasons:
         raise ValueError("tool_grammar needs at least one reason, which may be empty")
-    behind = "\n" if isinstance(fmt, JsonFormat) else ""
+    behind = "\n" if isinstance(fmt, FramedFormat) else ""
     reason = _reason([reason and reason + behind for reason in reasons])
-    return _text([f"start: {reason} {_one_call(fmt, [tool])}", *_calls(fmt, [tool])])
+    return _text([f"start: {reason} {_one_call(fmt, [tool])}", *_rules(fmt, [tool])])
 
 
 def call_then_text_grammar(fmt: Format, tool: Tool | None, tools: Sequence[Tool], lead: str) -> str:
@@ -72,32 +83,40 @@ def call_then_text_grammar(fmt: Format, tool: Tool | None, tools: Sequence[Tool]
     """
     if tool is None and not tools:
         raise ValueError("there is no tool to call")
-    literal = _literal(fmt, lead) if isinstance(fmt, JsonFormat) else quoted(lead)
-    request = " & ".join([_REQUEST, *_without(fmt.marks)])
-    call = _one_call(fmt, tools) if tool is None else _after_name(fmt, tool)
-    rules = _calls(fmt, tools) if tool is None else _mark_rules(fmt)
-    return _text([f"start: {call} {literal} REQUEST", f"REQUEST: {request}", *rules])
+    request = " & ".join([_REQUEST, *without(fmt.marks)])
+    if tool is None:
+        call, rules = _one_call(fmt, tools), _rules(fmt, tools)
+    elif isinstance(fmt, FramedFormat):
+        rest = fmt.arguments_rule(tool, "t0")
+        call, rules = f"{rest.text} {literal(fmt.marks, fmt.closing)}", [*rest.named, *mark_rules(fmt.marks)]
+    else:
+        call, rules = arguments_rule(tool), []
+    # Where the call ends with a free mark of its own, the lead follows; marks in the lead would be the caller's.
+    between = literal(fmt.marks, lead) if isinstance(fmt, FramedFormat) else quoted(lead)
+    return _text([f"start: {call} {between} REQUEST", f"REQUEST: {request}", *rules])
 
 
-def localise(grammar: str, special_ids: Mapping[str, int]) -> str:
-    """The grammar for a tokenizer in which some marks are control tokens, given as text -> id.
+def json_answer(schema: str) -> str:
+    """One JSON value that fits the schema (given as JSON text), without free white space, and nothing else.
 
-    Such a token is never matched by text, so the rule of its mark names the id instead. A mark that the tokenizer
-    spells out stays text. The embedded format's marks are always control tokens and already named.
+    >>> json_answer('{"type": "null"}')
+    'start: %json {"type": "null", "x-guidance": {"whitespace_flexible": false}}'
     """
+    return "start: %json " + json.dumps({**json.loads(schema), "x-guidance": {"whitespace_flexible": False}})
 
-    def name_id(match: re.Match[str]) -> str:
-        mark = json.loads(match["mark"])
-        if mark not in special_ids:
-            return match[0]
-        return f"{match['rule']}: {match['before'] or ''}<[{special_ids[mark]}]>"
 
-    rule = r"^(?P<rule>mark_\d+|head)(?:\[lazy\])?: (?P<before>FREE )?(?P<mark>\"[^\"\\]*\")$"
-    return re.sub(rule, name_id, grammar, flags=re.MULTILINE)
+def _ours_answer(tools: Sequence[Tool], calls: Demand) -> str:
+    each = [f"{_reason(['', *ours.suffixes(tool.description)])} call_{i}" for i, tool in enumerate(tools)]
+    if not tools:
+        return ANY
+    if calls == "one":
+        return " | ".join(each)
+    some = f"({' | '.join(each)})+"
+    return some if calls == "required" else f"{quoted(ours.NO_TOOL_TEXT)} | {some}"
 
 
 def _text(rules: Sequence[str]) -> str:
-    return "\n".join(rule.rstrip() for rule in rules) + "\n"
+    return "\n".join(re.sub(" +$|(?<=start: ) +", "", rule) for rule in rules) + "\n"
 
 
 def _reason(reasons: Sequence[str]) -> str:
@@ -110,74 +129,66 @@ def _names(tools: Sequence[Tool]) -> str:
     return " | ".join(f"call_{i}" for i in range(len(tools)))
 
 
-def _calls(fmt: Format, tools: Sequence[Tool]) -> list[str]:
+def _rules(fmt: Format, tools: Sequence[Tool]) -> list[str]:
     """Rules call_0, call_1, ... and the marks' rules."""
-    if isinstance(fmt, JsonFormat):
-        return [*_json_calls(fmt, tools), *_mark_rules(fmt)]
+    if isinstance(fmt, FramedFormat):
+        return [*_call_rules(fmt, tools), *mark_rules(fmt.marks)]
     return calls_rules(tools)
 
 
 def _one_call(fmt: Format, tools: Sequence[Tool]) -> str:
-    if isinstance(fmt, JsonFormat):
-        return f"{_literal(fmt, fmt.opening)} ({_names(tools)}) {_literal(fmt, fmt.closing)}"
+    if isinstance(fmt, FramedFormat):
+        return f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated=False)}"
     return f"({_names(tools)})"
 
 
-def _after_name(fmt: Format, tool: Tool) -> str:
-    if not isinstance(fmt, JsonFormat):
-        return arguments_rule(tool)
-    return f'{quoted(_separator(fmt))} {json_arguments(tool)} "}}" {_literal(fmt, fmt.closing)}'
+def _calls_text(fmt: FramedFormat, tools: Sequence[Tool], repeated: bool = True) -> str:
+    """Calls up to the end of the last one's frame, without the opening."""
+    more = f"({literal(fmt.marks, fmt.between)} ({_names(tools)}))*" if repeated and fmt.several else ""
+    return f"({_names(tools)}) {more} {literal(fmt.marks, fmt.closing)}"
 
 
-# ---- formats whose calls are JSON objects
+def _call_rules(fmt: FramedFormat, tools: Sequence[Tool]) -> list[str]:
+    rules = []
+    for i, tool in enumerate(tools):
+        rest = fmt.arguments_rule(tool, f"t{i}")
+        rules.append(f"call_{i}: {fmt.before_rule()} {literal(fmt.marks, fmt.spelled(tool.name))} {rest.text}")
+        rules += rest.named
+    return rules
 
 
-def _separator(fmt: JsonFormat) -> str:
-    return f', "{fmt.key}": '
+def _head(fmt: FramedFormat) -> str:
+    """The rule of the words up to and including what begins a first call.
 
-
-def _call_object(fmt: JsonFormat, tool: Tool, cut: str = "") -> str:
-    """One call as JSON, without `cut` at its beginning."""
-    name = ('{"name": ' + json.dumps(tool.name, ensure_ascii=False) + _separator(fmt)).removeprefix(cut)
-    return f'{quoted(name)} {json_arguments(tool)} "}}"'
-
-
-def _json_calls(fmt: JsonFormat, tools: Sequence[Tool]) -> list[str]:
-    return [f"call_{i}: {_call_object(fmt, tool)}" for i, tool in enumerate(tools)]
-
-
-def _head(fmt: JsonFormat, tools: Sequence[Tool]) -> tuple[str, str]:
-    """The rule of the words up to and including what begins a first call, and the rest of that call.
-
-    The head is lazy: it ends at the first mark, and from there on only calls are possible.
+    The head is lazy: it ends at the first trigger, and from there on only calls are possible.
     """
-    free = [_ANY if fmt.opening else _BRACELESS_LINES, *_without(fmt.marks[1:] if fmt.opening else fmt.marks)]
-    mark = fmt.marks[0] if fmt.opening else "{"
-    head = f"head[lazy]: FREE {quoted(mark)}\nFREE: {' & '.join(free)}"
-    if not fmt.opening:
-        return head, " | ".join(_call_object(fmt, tool, cut=mark) for tool in tools)
-    return head, f"{_literal(fmt, fmt.opening.removeprefix(mark))} ({_names(tools)})"
+    marked = fmt.trigger in fmt.marks
+    free = [ANY if marked else _lines_without(fmt.trigger), *without(fmt.marks[1:] if marked else fmt.marks)]
+    return f"head[lazy]: FREE {quoted(fmt.trigger)}\nFREE: {' & '.join(free)}"
 
 
-def _words(fmt: JsonFormat) -> str:
+def _words(fmt: FramedFormat) -> str:
     """The terminal of a whole answer without any call."""
-    words = _ANY if fmt.opening else f"{_BRACELESS_LINES} {_BRACELESS_LINE}"
-    return " & ".join([f"WORDS: {words}", *_without(fmt.marks)])
+    if fmt.trigger in fmt.marks:
+        words = ANY
+    else:
+        letter = re.escape(fmt.trigger)
+        words = rf"{_lines_without(fmt.trigger)} /[ \t]*([^{letter} \t\n][^\n]*)?/"
+    return " & ".join([f"WORDS: {words}", *without(fmt.marks)])
 
 
-def _without(marks: Sequence[str]) -> list[str]:
-    """What to intersect a terminal with, so that it holds none of the marks."""
-    return [f"~({_ANY} {quoted(mark)} {_ANY})" for mark in marks]
+def _lines_without(letter: str) -> str:
+    """Lines without this letter at their beginning, which would begin a call in formats without marks."""
+    return rf"/([ \t]*([^{re.escape(letter)} \t\n][^\n]*)?\n)*/"
 
 
-def _literal(fmt: JsonFormat, text: str) -> str:
-    """A literal in which each mark is a reference to its own rule, for `localise`."""
-    if not fmt.marks or not text:
-        return quoted(text)
-    parts = re.split("(" + "|".join(map(re.escape, fmt.marks)) + ")", text)
-    return " ".join(f"mark_{fmt.marks.index(part)}" if part in fmt.marks else quoted(part) for part in parts if part)
-
-
-def _mark_rules(fmt: Format) -> list[str]:
-    marks = fmt.marks if isinstance(fmt, JsonFormat) else ()
-    return [f"mark_{i}: {quoted(mark)}" for i, mark in enumerate(marks)]
+def _thinking(fmt: FramedFormat) -> tuple[str, list[str]]:
+    """The end of the thinking inside which an answer begins, where it does, and its rules."""
+    if not fmt.thinks:
+        return "", []
+    closing = THINKING[0][1]
+    return "until_thought GAP", [
+        f"until_thought[lazy]: FREE_THOUGHT {quoted(closing)}",
+        f"FREE_THOUGHT: {ANY}",
+        r"GAP: /\n{0,2}/",
+    ]

@@ -28,7 +28,6 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall as InspectCall
 from inspect_ai.tool import ToolChoice, ToolFunction, ToolInfo
 
-from ttsi.chat.choice import call_required
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.schema import normalise
 from ttsi.config import LoopConfig, preset
@@ -73,7 +72,7 @@ class TTSI(ModelAPI):
         must = bool(item.tools) and (tool_choice == "any" or isinstance(tool_choice, ToolFunction))
         settings = _lowered(self._config, config)
         if must:
-            grammar = call_required(answer_grammar(self._model.format, item.tools))
+            grammar = answer_grammar(self._model.format, item.tools, "required")
             settings = replace(settings, answer=replace(settings.answer, grammar=grammar))
         async with self._one:
             [episode] = await asyncio.to_thread(partial(improve, [item], self._model, self._model, settings))

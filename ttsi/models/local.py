@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from ttsi.adaptation.guard import verdict
 from ttsi.chat import grammar as chat_grammar
 from ttsi.chat import templates
-from ttsi.chat.calls import detect
+from ttsi.chat.handshake import QUESTION, TOOL, Handshake, refuse_unread, with_answer
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
 from ttsi.engine.batching import is_out_of_memory
@@ -38,16 +38,23 @@ from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ModelError, PromptTooLong
 from ttsi.models import Generation, Lesson, Prompt, Request
 from ttsi.models.loading import read_model
-from ttsi.types import Adaptation
+from ttsi.types import Adaptation, Message
 
+_LONGEST_ANSWER = 96
+"""Tokens of the answer that shows how a model writes calls."""
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 
 
 class LocalModel:
     """A causal language model in this process; one caller at a time."""
 
-    def __init__(self, spec: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, spec: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, form: str | None = None
+    ) -> None:
         """Tie a model to its tokenizer.
+
+        Args:
+            form: the tool-call format to speak; None takes the template's own, until the model is asked (`meet`).
 
         Raises:
             ModelError: there is no chat template or no end token, or the engine does not know the architecture.
@@ -56,7 +63,9 @@ class LocalModel:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
         check_architecture(model)
         self.spec = spec
-        self.format = detect(_template_text(tokenizer))
+        self.handshake: Handshake = templates.handshake_with(tokenizer, form)
+        """What the chat template carries and which format is spoken."""
+        self.format = self.handshake.spoken()
         self._model, self._tokenizer = model, tokenizer
         self._marks = templates.special_strings(tokenizer)
         self._stop_ids = templates.end_token_ids(tokenizer) | _declared_ends(model)
@@ -64,6 +73,28 @@ class LocalModel:
         self._slots: dict[int, int] | None = None  # job -> slot; None outside `adapted`
         self._prefixes: Prefixes | None = None  # None outside `remembering`
         self._encoded: dict[str, list[int]] = {}  # filled within `remembering`
+
+    def meet(self) -> None:
+        """Ask the model one plain question with one tool, and speak the format in which it answers.
+
+        The embedded model was trained on one format and is not asked.
+
+        Raises:
+            ModelError: neither its template nor the model itself writes calls that anybody reads.
+        """
+        if self.handshake.template_format == "ours":
+            return
+        prompt = Prompt((Message("user", QUESTION),), (TOOL,))
+        [answer] = self.generate([Request(prompt, _LONGEST_ANSWER)])
+
+        def likelier(one: str, other: str) -> bool:
+            [[first, second]] = self.score([prompt], [[one, other]])
+            return first > second
+
+        render = templates.renderer(self._tokenizer)
+        self.handshake = with_answer(self.handshake, render, answer.text, likelier)
+        refuse_unread(self.handshake)
+        self.format = self.handshake.spoken()
 
     @property
     def context(self) -> int:
@@ -90,6 +121,7 @@ class LocalModel:
             "parameters": self._model.num_parameters(),
             "context": self.context,
             "format": self.format.name,
+            "handshake": self.handshake.record(),
             "weights_sha256": self._initial_sha256,
             "chat_template_sha256": hashlib.sha256(_template_text(self._tokenizer).encode()).hexdigest(),
             "dtype": str(self._model.dtype).removeprefix("torch."),
@@ -260,12 +292,17 @@ class LocalModel:
         return self._stack
 
     def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
-        encoded = [templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks) for lesson in lessons]
+        encoded = [self._encode_lesson(lesson) for lesson in lessons]
         return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context]
+
+    def _encode_lesson(self, lesson: Lesson) -> Labelled:
+        return templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks, self.handshake)
 
     def _encode_prompt(self, prompt: Prompt) -> list[int]:
         key = repr(prompt)  # a dataclass shows all it holds, and tools hold what cannot be hashed
-        ids = self._encoded.get(key) or templates.encode_prompt(self._tokenizer, self.format, prompt, self._marks)
+        ids = self._encoded.get(key) or templates.encode_prompt(
+            self._tokenizer, self.format, prompt, self._marks, self.handshake
+        )
         if self._prefixes is not None:
             self._encoded[key] = ids
         return ids
@@ -285,19 +322,23 @@ def _outcome(job: Job, report: TrainReport, config: AdaptationConfig, left_out: 
     return Adaptation(status, len(job.examples), len(report.losses), report.losses, reason, left_out)
 
 
-def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> LocalModel:
-    """A model from a folder or from the Hugging Face hub.
+def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> LocalModel:
+    """A model from a folder or from the Hugging Face hub, after the handshake with it.
 
     Args:
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
         dtype: "auto" is float32 on the CPU, else bfloat16.
+        format: the tool-call format to speak (`ttsi ls formats`), whatever the handshake finds.
 
     Raises:
         ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
+        ConfigError: there is no such format.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    return LocalModel(spec, *read_model(spec, rest, device, dtype))
+    model = LocalModel(spec, *read_model(spec, rest, device, dtype), form=format)
+    model.meet()
+    return model
 
 
 def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") -> LocalModel:

@@ -26,8 +26,7 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from ttsi.answer import reply
-from ttsi.chat.choice import call_required, json_answer
-from ttsi.chat.grammar import answer_grammar
+from ttsi.chat.grammar import answer_grammar, json_answer
 from ttsi.chat.schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
@@ -100,7 +99,7 @@ def _answer_config(model: Served, job: Job) -> AnswerConfig:
     if job.answer_schema is not None:
         return replace(config, grammar=json_answer(job.answer_schema))
     if job.call_required:
-        return replace(config, grammar=call_required(answer_grammar(model.format, job.item.tools)))
+        return replace(config, grammar=answer_grammar(model.format, job.item.tools, "required"))
     return config
 
 
