@@ -20,9 +20,10 @@ FOLDER = Path(__file__).parent / "templates"
 FAMILIES: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "families.yaml").read_text("utf-8"))
 CARRIED = ("tools", "calls", "results", "system", "second_system", "words_beside_call", "several_calls")
 FORMATS = set(
-    "hermes fenced plain qwen3-coder glm glm-4.7 llama3 pythonic lfm2 mistral mistral-v11 mistral-v13 granite3 phi4-mini "
-    "json-list command deepseek-v3 deepseek-v3.1 kimi-k2 functiongemma gemma4 harmony none".split()
+    "hermes fenced plain qwen3-coder glm glm-4.7 llama3 pythonic lfm2 mistral mistral-v11 mistral-v13 granite3 "
+    "phi4-mini json-list command deepseek-v3 deepseek-v3.1 kimi-k2 functiongemma gemma4 harmony none unknown".split()
 )
+"""Those that are read; none: the template takes no tools; unknown: nobody reads it."""
 
 CITY = {"type": "object", "properties": {"city": {"type": "string", "description": "Where"}}, "required": ["city"]}
 TOOLS = [
@@ -60,12 +61,21 @@ def tokenizer(name: str) -> Any:
     bpe.add_tokens([AddedToken(text, special=False) for text in family["added"]])
     make: Any = PreTrainedTokenizerFast
     fast = make(tokenizer_object=bpe, bos_token=family["bos"], eos_token=family["eos"])
-    fast.chat_template = (FOLDER / f"{family.get('template', name)}.jinja").read_text("utf-8")
+    fast.chat_template = source(family.get("template", name))
+    if "default" in family:
+        fast.chat_template = {"default": source(family["default"]), "tool_use": fast.chat_template}
     return fast
+
+
+def source(name: str) -> str:
+    """The text of a template."""
+    return (FOLDER / f"{name}.jinja").read_text("utf-8")
 
 
 def written(name: str, turns: list[dict[str, Any]], **values: Any) -> str:
     """The conversation as the template writes it; nothing where it refuses."""
+    if FAMILIES[name]["content"] == "parts":
+        turns = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
     try:
         return str(tokenizer(name).apply_chat_template(turns, tokenize=False, **values))
     except Exception:  # a template may raise anything; what it refuses it does not carry
@@ -77,10 +87,12 @@ def a_call(name: str, *cities: str, content: str = "") -> list[dict[str, Any]]:
 
     Where turns must alternate, neither calls nor results count: two users would meet without the answer.
     """
-    text = FAMILIES[name]["arguments"] == "text"
+    family = FAMILIES[name]
+    text = family["arguments"] == "text"
+    shape = "functions.get_weather:{}" if "NAME" in family.get("ids", "") else "call{:05d}"
     calls = [
         {
-            "id": f"call{i:05d}",
+            "id": shape.format(i),
             "type": "function",
             "function": {"name": "get_weather", "arguments": f'{{"city": "{city}"}}' if text else {"city": city}},
         }
@@ -90,18 +102,23 @@ def a_call(name: str, *cities: str, content: str = "") -> list[dict[str, Any]]:
     return [USER, {"role": "assistant", "content": content, "tool_calls": calls}, *results, HELLO[1], NOW]
 
 
+def writes(family: dict[str, Any]) -> str:
+    """The call with what is right before and behind it."""
+    return family["before"] + family["writes"] + family["ends"] if family["writes"] else "no such call"
+
+
 def facts(name: str) -> dict[str, Any]:
     """What the template really carries."""
     family = FAMILIES[name]
     talk, one, both = [FIRST, *HELLO, SECOND, NOW], a_call(name, "Oslo"), a_call(name, "Oslo", "Rome")
     two_users = written(name, [USER, NOW])
-    switches = [{"enable_thinking": on, "thinking": on} for on in (True, False)]
+    switches: list[dict[str, Any]] = [{"enable_thinking": on, "thinking": on} for on in (True, False)]
     switched = {written(name, [USER], add_generation_prompt=True, **switch) for switch in switches}
     with patch.object(chat_template_utils, "datetime", Clock):
         seen = [written(name, [USER], tools=tools) for tools in (None, TOOLS)]
     return {
         "tools": "get_weather" in written(name, [USER], tools=TOOLS),
-        "calls": bool(family["writes"]) and family["writes"] + family["ends"] in written(name, one, tools=TOOLS),
+        "calls": writes(family) in written(name, one, tools=TOOLS),
         "results": RESULT in written(name, one, tools=TOOLS),
         "system": FIRST["content"] in written(name, [FIRST, USER]),
         "second_system": SECOND["content"] in written(name, talk),
@@ -126,7 +143,7 @@ def test_what_is_not_carried_leaves_no_trace(name: str) -> None:
     family = FAMILIES[name]
     if not family["calls"]:
         assert "Oslo" not in written(name, a_call(name, "Oslo"), tools=TOOLS)
-        assert not family["writes"] or family["format"] != "none"
+        assert not family["writes"]
     if not family["several_calls"]:
         assert "Rome" not in written(name, a_call(name, "Oslo", "Rome"), tools=TOOLS)
 
@@ -155,16 +172,25 @@ def test_arguments_are_taken_in_the_form_that_is_declared(name: str) -> None:
     turns = a_call(name, "Oslo")
     function = turns[1]["tool_calls"][0]["function"]
     function["arguments"] = {"city": "Oslo"} if isinstance(function["arguments"], str) else '{"city": "Oslo"}'
-    other = family["writes"] in written(name, turns, tools=TOOLS)
-    assert other == (family["arguments"] == "any")
+    assert (writes(family) in written(name, turns, tools=TOOLS)) == (family["arguments"] == "any")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_call_needs_content_where_that_is_declared(name: str) -> None:
+    family = FAMILIES[name]
+    if not family["calls"]:
+        return
+    turns = a_call(name, "Oslo")
+    del turns[1]["content"]
+    assert (writes(family) in written(name, turns, tools=TOOLS)) == (family["content"] == "any")
 
 
 def test_control_another_family_s_call_is_not_there() -> None:
     calling = [name for name in FAMILIES if FAMILIES[name]["calls"]]
     for name, other in zip(calling, [*calling[1:], calling[0]], strict=True):
-        mine, theirs = FAMILIES[name]["writes"], FAMILIES[other]["writes"]
-        if theirs not in mine:
-            assert theirs + FAMILIES[other]["ends"] not in written(name, a_call(name, "Oslo"), tools=TOOLS)
+        mine, theirs = writes(FAMILIES[name]), writes(FAMILIES[other])
+        if theirs != mine:
+            assert theirs not in written(name, a_call(name, "Oslo"), tools=TOOLS)
 
 
 def test_control_every_fact_is_true_somewhere_and_false_somewhere() -> None:
@@ -174,4 +200,5 @@ def test_control_every_fact_is_true_somewhere_and_false_somewhere() -> None:
 
 def test_every_template_is_listed() -> None:
     listed = {family.get("template", name) for name, family in FAMILIES.items()}
+    listed |= {family["default"] for family in FAMILIES.values() if "default" in family}
     assert listed == {path.stem for path in FOLDER.glob("*.jinja")}
