@@ -5,6 +5,7 @@ Every fact is read off what the template writes, through transformers and a toke
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ USER = {"role": "user", "content": "Is it raining there?"}
 HELLO = [USER, {"role": "assistant", "content": "It is."}]
 FIRST, SECOND = {"role": "system", "content": "Be brief."}, {"role": "system", "content": "Rhyme from now on."}
 NOW = {"role": "user", "content": "And tomorrow?"}
+TYPED = {"days": 3, "hourly": True, "units": ["mm"], "near": None}
 RESULT, CLOCK, WORDS = "heavy sleet", "the hour of the clock", "One moment please."
 
 
@@ -82,7 +84,7 @@ def written(name: str, turns: list[dict[str, Any]], **values: Any) -> str:
         return ""
 
 
-def a_call(name: str, *cities: str, content: str = "") -> list[dict[str, Any]]:
+def a_call(name: str, *cities: str, content: str = "", typed: bool = False) -> list[dict[str, Any]]:
     """The user's turn, the assistant's calls, their results, the answer and the user's next turn.
 
     Where turns must alternate, neither calls nor results count: two users would meet without the answer.
@@ -90,14 +92,11 @@ def a_call(name: str, *cities: str, content: str = "") -> list[dict[str, Any]]:
     family = FAMILIES[name]
     text = family["arguments"] == "text"
     shape = "functions.get_weather:{}" if "NAME" in family.get("ids", "") else "call{:05d}"
-    calls = [
-        {
-            "id": shape.format(i),
-            "type": "function",
-            "function": {"name": "get_weather", "arguments": f'{{"city": "{city}"}}' if text else {"city": city}},
-        }
-        for i, city in enumerate(cities)
-    ]
+    calls: list[dict[str, Any]] = []
+    for i, city in enumerate(cities):
+        given = {"city": city, **(TYPED if typed else {})}
+        function = {"name": "get_weather", "arguments": json.dumps(given) if text else given}
+        calls.append({"id": shape.format(i), "type": "function", "function": function})
     results = [{"role": "tool", "content": RESULT, "tool_call_id": call["id"], "name": "get_weather"} for call in calls]
     return [USER, {"role": "assistant", "content": content, "tool_calls": calls}, *results, HELLO[1], NOW]
 
@@ -154,6 +153,7 @@ def test_the_entry_is_whole(name: str) -> None:
     assert family["models"] and family["format"] in FORMATS
     assert family["thinks"] in ("no", "optional", "always")
     assert family["arguments"] in ("object", "text", "any")
+    assert all("get_weather" in variant and "Oslo" in variant for variant in family.get("variants", ()))
     assert len(family.get("thinking", ())) == (0 if family["thinks"] == "no" else 2)
     assert ("switch" in family) == (family["thinks"] == "optional")
     switch = {family["switch"]: True} if "switch" in family else {}
@@ -173,6 +173,17 @@ def test_arguments_are_taken_in_the_form_that_is_declared(name: str) -> None:
     function = turns[1]["tool_calls"][0]["function"]
     function["arguments"] = {"city": "Oslo"} if isinstance(function["arguments"], str) else '{"city": "Oslo"}'
     assert (writes(family) in written(name, turns, tools=TOOLS)) == (family["arguments"] == "any")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_numbers_lists_and_nothing_are_written_as_declared(name: str) -> None:
+    family = FAMILIES[name]
+    if not family["calls"]:
+        assert family["writes_typed"] is None
+        return
+    call = family["before"] + family["writes_typed"] + family["ends"]
+    assert call in written(name, a_call(name, "Oslo", typed=True), tools=TOOLS)
+    assert call not in written(name, a_call(name, "Oslo"), tools=TOOLS)  # control
 
 
 @pytest.mark.parametrize("name", FAMILIES)
