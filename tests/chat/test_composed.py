@@ -13,11 +13,11 @@ from functools import cache
 from typing import Any
 
 import llguidance
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from ttsi.chat import ours
 from ttsi.chat.calls import FORMATS
 from ttsi.chat.grammar import tool_grammar
 from ttsi.chat.schema import normalise, problem
@@ -33,6 +33,7 @@ def tokenizer() -> tuple[Tokenizer, llguidance.LLTokenizer]:
     bpe = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in ours.MARKS])
     return bpe, llguidance.LLTokenizer(bpe.to_str(), eos_token=bpe.token_to_id("<eos>"))
 
 
@@ -59,6 +60,12 @@ def orders(value: Any) -> Iterator[Any]:
 def admitted(tool: Tool, arguments: dict[str, Any]) -> bool:
     grammar = tool_grammar(PLAIN, tool)
     return any(accepts(grammar, PLAIN.render([ToolCall(tool.name, one)])) for one in orders(arguments))
+
+
+def admitted_by_ours(tool: Tool, arguments: dict[str, Any]) -> bool:
+    grammar = tool_grammar(FORMATS["ours"], tool)
+    some = (ours.render([ToolCall(tool.name, one)], tools=[tool]) for one in orders(arguments))
+    return any(accepts(grammar, text) for text in some)
 
 
 NAMES = ("a", "b", "xc")
@@ -108,7 +115,7 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 schemas = st.recursive(leaves, objects, max_leaves=8)
 values = st.recursive(
-    st.sampled_from(["x", "", "y z", 3, 0.5, -1, True, None]),
+    st.sampled_from(["x", "", "y z", "3", "null", "[x", '"', "a\nb", 3, 0.5, -1, True, None]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=2),
     max_leaves=3,
 )
@@ -120,10 +127,22 @@ def tool_of(schema: Any) -> Tool:
 
 
 @given(schema=objects(schemas), arguments=calls)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_legal_call_of_a_composed_schema_passes(schema: dict[str, Any], arguments: list[dict[str, Any]]) -> None:
     tool = tool_of(schema)
     tool_grammar(PLAIN, tool)
     for one in arguments:
         if problem(ToolCall("f", one), [tool]) is None:
             assert admitted(tool, one), (json.dumps(tool.parameters), one)
+
+
+@given(schema=objects(schemas), arguments=calls)
+@settings(max_examples=100, deadline=None)
+def test_our_format_reads_back_every_legal_call(schema: dict[str, Any], arguments: list[dict[str, Any]]) -> None:
+    tool = tool_of(schema)
+    for one in arguments:
+        call = ToolCall("f", one)
+        if problem(call, [tool]) is None:
+            text = ours.render([call], tools=[tool])
+            assert json.dumps(ours.parse_calls(text, [tool])[0].arguments) == json.dumps(one), text
+            assert admitted_by_ours(tool, one), (json.dumps(tool.parameters), text)

@@ -106,7 +106,8 @@ class _Mask:
         """The same for a schema without applicators at its top."""
         if "enum" in schema:
             return _listed(schema)
-        kind = schema.get("type", "object" if "properties" in schema else None)
+        lists = any(part is not False for part in (schema.get("properties") or {}).values())
+        kind = schema.get("type", "object" if lists else None)
         if kind == "object":
             return self._object(schema, depth)
         if kind == "array":
