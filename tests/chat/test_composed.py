@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import llguidance
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -146,3 +147,127 @@ def test_our_format_reads_back_every_legal_call(schema: dict[str, Any], argument
             text = ours.render([call], tools=[tool])
             assert json.dumps(ours.parse_calls(text, [tool])[0].arguments) == json.dumps(one), text
             assert admitted_by_ours(tool, one), (json.dumps(tool.parameters), text)
+
+
+BY_CITY = {"type": "object", "properties": {"city": TEXT}, "required": ["city"]}
+BY_CODE = {"type": "object", "properties": {"code": TEXT}, "required": ["code"]}
+LABELS = {"type": "object", "patternProperties": {"^x-": TEXT}, "additionalProperties": False, "minProperties": 1}
+SHAPES: list[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = [
+    ({"oneOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo"}, {"code": "1"}], [{}, {"town": "x"}]),
+    ({"anyOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo"}, {"city": "Oslo", "code": "1"}], [{}, {"city": "x", "day": 1}]),
+    ({"allOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo", "code": "1"}], [{}, {"city": "Oslo"}]),
+    ({"properties": {"day": TEXT}, "allOf": [{"$ref": "#/$defs/c"}]}, [{"day": "1", "city": "x"}], [{"day": "1"}]),
+    ({"properties": {"day": TEXT}, "$ref": "#/$defs/c"}, [{"day": "1", "city": "x"}], [{"day": "1"}]),
+    ({"properties": {"place": {"type": "object", "allOf": [BY_CITY]}}}, [{"place": {"city": "x"}}], [{"place": {}}]),
+    ({"properties": {"labels": LABELS}}, [{"labels": {"x-a": "b"}}], [{"labels": {}}, {"labels": {"y": "b"}}]),
+    (
+        {
+            "properties": {"how": {"enum": ["air", "sea"]}, "port": TEXT},
+            "required": ["how"],
+            "if": {"properties": {"how": {"const": "sea"}}},
+            "then": {"required": ["port"]},
+        },
+        [{"how": "sea", "port": "x"}, {"how": "air"}],
+        [{}, {"how": "rail"}],
+    ),
+    (
+        {"properties": {"card": TEXT, "owner": TEXT}, "dependentRequired": {"card": ["owner"]}},
+        [{}, {"owner": "x"}, {"card": "1", "owner": "x"}],
+        [{"card": "1"}],
+    ),
+    ({"properties": {"a": TEXT, "b": TEXT}, "minProperties": 1}, [{"a": "x"}, {"b": "x"}, {"a": "", "b": ""}], [{}]),
+]
+
+
+@pytest.mark.parametrize(("schema", "legal", "illegal"), SHAPES)
+def test_the_mask_tells_legal_from_illegal_where_it_can(
+    schema: dict[str, Any], legal: list[dict[str, Any]], illegal: list[dict[str, Any]]
+) -> None:
+    tool = Tool("f", "", normalise({"type": "object", **schema, "$defs": {"c": BY_CITY}}))
+    for one in (*legal, *illegal):
+        text = PLAIN.render([ToolCall("f", one)])
+        assert (problem(ToolCall("f", one), [tool]) is None) == (one in legal)
+        assert accepts(tool_grammar(PLAIN, tool), text) == (one in legal), one
+
+
+def test_control_the_keys_of_one_schema_alone_forbid_legal_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(schema: Any, root: Any) -> list[dict[str, Any]]:
+        return [{"type": "object", "properties": schema.get("properties", {}), "additionalProperties": False}]
+
+    schema, [legal, *_], _ = SHAPES[0]
+    tool = Tool("f", "", normalise(schema))
+    assert admitted(tool, legal)
+    monkeypatch.setattr("ttsi.chat.schema_mask.alternatives", alone)
+    assert not admitted(tool, legal) and admitted(tool, {})
+
+
+def test_a_schema_that_grows_at_each_reference_makes_a_mask_in_the_end() -> None:
+    twice = {
+        f"d{n}": {"properties": {k: {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {}]} for k in "ab"}} for n in range(40)
+    }
+    doubled = {f"e{n}": {"anyOf": [{"$ref": f"#/$defs/e{n + 1}"}] * 2} for n in range(40)}
+    last = {"d40": TEXT, "e40": TEXT}
+    for first in ("d0", "e0"):
+        parameters = {
+            "properties": {"v": {"$ref": f"#/$defs/{first}", "minLength": 0}},
+            "$defs": twice | doubled | last,
+        }
+        tool = Tool("f", "", normalise(parameters))
+        for name in ("plain", "ours"):
+            assert len(tool_grammar(FORMATS[name], tool)) < 2_000_000
+
+
+LIST = {"type": "array", "items": TEXT}
+SLOTS: list[tuple[Any, list[Any], list[str]]] = [
+    ({"anyOf": [TEXT, {"type": "null"}]}, ["Oslo", "null", None, "3 apples", '"', ""], ["Oslo", '"null"', "null"]),
+    ({"type": ["string", "integer"]}, ["3", 3, "three", "2024-01-02", "v1.2"], ['"3"', "3", "three"]),
+    ({"anyOf": [TEXT, LIST]}, [["Oslo"], "Oslo", ["a", "b"], [], ["[x"]], ["Oslo", '"Oslo"', "a<|;|> b", "[]"]),
+    ({"type": ["array", "null"], "items": TEXT}, [["Oslo"], ["null"], None, [""]], ["Oslo", '["null"]', "null"]),
+    (LIST, [["a"], ["a", "b"], [], ["[a", ""], ["null"], ['"[a"']], ["a", "a<|;|> b", "[]", '"[a"<|;|> ""', "null"]),
+    (TEXT, ["3", "null", '"x"', "", '""', "a\nb", '"a\\nb"'], ["3", "null", '"x"', '""', '"\\"\\""', '"a\\nb"']),
+    ({"enum": ["a", 3, "3", None]}, ["a", 3, "3", None], ["a", "3", '"3"', "null"]),
+    ({}, ["Oslo", 3, ["a"], {"b": {"c": 1}}, True], ["Oslo", "3", '["a"]']),
+    ({"type": "object", "additionalProperties": {"type": "integer"}}, [{"rooms": 2}, {}, {"a.b": 1}, {" ": 1}], []),
+    ({"$ref": "#/$defs/c"}, [{"city": "Oslo"}, {"city": "Oslo", "zip": [1]}], []),
+    ({"oneOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo"}, {"code": "3"}], []),
+    ({"type": "object", "properties": {"b.c": TEXT, "d": TEXT}}, [{"b.c": "x"}, {"d": "x"}, {}], []),
+]
+
+
+@pytest.mark.parametrize(("schema", "some", "texts"), SLOTS)
+def test_our_format_tells_the_values_of_one_slot_apart(schema: Any, some: list[Any], texts: list[str]) -> None:
+    parameters = {"properties": {"v": schema}, "required": ["v"], "$defs": {"c": BY_CITY}}
+    tool = Tool("f", "", normalise(parameters))
+    written = [ours.render([ToolCall("f", {"v": value})], tools=[tool]) for value in some]
+    for value, text in zip(some, written, strict=True):
+        assert problem(ToolCall("f", {"v": value}), [tool]) is None
+        assert json.dumps(ours.parse_calls(text, [tool])[0].arguments["v"]) == json.dumps(value)
+        assert accepts(tool_grammar(FORMATS["ours"], tool), text), text
+    if texts:  # the surface that the embedded model has learnt stays: text and items without quotation marks
+        assert [text[len("<|call|> f<|args|> v<|=|> ") : -len("<|,|>")] for text in written[: len(texts)]][:1] == texts[
+            :1
+        ]
+        assert {f"<|call|> f<|args|> v<|=|> {text}<|,|>" for text in texts} <= set(written)
+
+
+def test_control_without_its_tool_our_format_cannot_tell_text_from_a_number() -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": {"type": ["string", "integer"]}}}))
+    assert ours.parse_calls(ours.render([ToolCall("f", {"v": "3"})]), [tool])[0].arguments == {"v": 3}
+
+
+def test_our_format_keeps_names_apart_that_look_alike() -> None:
+    place = {"type": "object", "properties": {"b": TEXT}}
+    tool = Tool(
+        "f", "", normalise({"properties": {"a": place, "a.b": TEXT, " c ": TEXT}, "additionalProperties": True})
+    )
+    for one in ({"a": {"b": "x"}}, {"a.b": "x"}, {" c ": "x"}, {"d.e": "x"}, {"d": {"e": 1}}, {"": 1}, {'"': 1}):
+        text = ours.render([ToolCall("f", one)], tools=[tool])
+        assert ours.parse_calls(text, [tool])[0].arguments == one, text
+        assert accepts(tool_grammar(FORMATS["ours"], tool), text), text
+
+
+def test_no_string_can_be_read_as_a_mark() -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": TEXT, "w": LIST, "x": {}}}))
+    for value in (*ours.MARKS, '"<|,|>"', "a<|call|> g<|args|>"):
+        one = {"v": value, "w": [value, "b"], "x": {"k": [value]}}
+        assert ours.parse_calls(ours.render([ToolCall("f", one)], tools=[tool]), [tool])[0].arguments == one

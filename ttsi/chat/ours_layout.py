@@ -22,8 +22,8 @@ from ttsi.chat.schema_mask import enforced
 from ttsi.types import Tool
 
 _KINDS = frozenset({"string", "number", "boolean", "null", "array", "object"})
-_MAX_DEPTH = 6
-_MAX_SLOTS = 500
+_MAX_DEPTH = 4
+_MAX_SLOTS = 200
 """Slots of one tool; what lies deeper or beyond is written as JSON."""
 
 

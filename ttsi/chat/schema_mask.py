@@ -59,8 +59,10 @@ def enforced(tool: Tool) -> dict[str, Any]:
 
 
 def _json(schema: Any, root: Mapping[str, Any]) -> str:
-    body = {**maskable(schema, root), **definitions(root), "x-guidance": _COMPACT}
-    return "%json " + json.dumps(body)
+    body = maskable(schema, root)
+    if '"$ref"' in json.dumps(body):
+        body = {**body, **definitions(root)}
+    return "%json " + json.dumps({**body, "x-guidance": _COMPACT})
 
 
 def maskable(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
