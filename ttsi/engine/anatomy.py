@@ -23,7 +23,9 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
         ModelError: the model does not say which part that is.
     """
     decoder = model.get_decoder()
-    if decoder is model or not isinstance(decoder, PreTrainedModel):
+    if decoder is model:  # Llama 4 names its text model otherwise than its class says
+        decoder = getattr(model, "model", None)
+    if not isinstance(decoder, PreTrainedModel):
         raise ModelError(f"{type(model).__name__} is not supported: it has no language model apart from its head")
     return decoder
 

@@ -38,6 +38,18 @@ SHARED = 5
 SHORT = 3
 """The window meanwhile: less than the sequences' length, so that it matters."""
 
+LAYER_TYPES = frozenset({"full_attention", "attention", "sliding_attention", "chunked_attention"})
+"""Types of layers whose sight is known (`ttsi.engine.windows`)."""
+SIGHTS = (
+    "window_size",
+    "attention_window",
+    "attention_window_size",
+    "local_attention",
+    "local_window_size",
+    "index_topk",
+)
+"""Settings of models that look back in other ways, which a few tokens would not show."""
+
 _LENGTHS = ("sliding_window", "attention_chunk_size")
 """Settings of a language model that say how far back its layers look."""
 
@@ -74,6 +86,8 @@ def _fault(model: PreTrainedModel) -> str:
     """What the engine does not do as the model itself does it, or nothing."""
     try:
         head_of(model)
+        if unknown := _unknown_sight(model):
+            return f"its layers look back in a way that ttsi does not know ({unknown})"
         if not _close(model, _tree(model), _own(model)):
             return "a tree of sequences is not computed as each of them alone; use a Llama, Qwen, Mistral or Gemma"
         if not _close(model, _behind_a_cache(model), _own(model)[:, SHARED - 1 :]):
@@ -89,6 +103,13 @@ def _fault(model: PreTrainedModel) -> str:
             raise
         return f"its forward pass ends in {type(error).__name__}: {' '.join(str(error).split())[:120]}"
     return ""
+
+
+def _unknown_sight(model: PreTrainedModel) -> str:
+    config = decoder_of(model).config
+    types = set(getattr(config, "layer_types", None) or ()) - LAYER_TYPES
+    names = [name for name in SIGHTS if isinstance(getattr(config, name, None), int)]
+    return ", ".join([*sorted(map(str, types)), *names])
 
 
 def _close(model: PreTrainedModel, found: Tensor, expected: Tensor) -> bool:

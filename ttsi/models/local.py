@@ -39,7 +39,7 @@ from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ModelError, PromptTooLong
 from ttsi.models import Generation, Lesson, Prompt, Request
-from ttsi.models.loading import read_model
+from ttsi.models.loading import Loaded, read_model
 from ttsi.types import Adaptation
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -57,6 +57,7 @@ class LocalModel:
         if not tokenizer.chat_template:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
         self._reach = check_architecture(model)
+        self.origin: dict[str, Any] = {}  # base and adapter, where the weights are their sum
         self.spec = spec
         self.format = detect(_template_text(tokenizer))
         self._model, self._tokenizer = model, tokenizer
@@ -70,8 +71,7 @@ class LocalModel:
     @property
     def context(self) -> int:
         """Most tokens of prompt and answer together: the model's positions, as far as the engine is exact on them."""
-        positions = int(getattr(decoder_of(self._model).config, "max_position_embeddings", None) or 2**31)
-        return min(positions, self._reach or positions)
+        return min(_positions(self._model), self._reach or 2**31)
 
     def weights_sha256(self) -> str:
         """SHA-256 (hex) of all weights as they are now, adapters not included."""
@@ -94,12 +94,31 @@ class LocalModel:
             "chat_template_sha256": hashlib.sha256(_template_text(self._tokenizer).encode()).hexdigest(),
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "device": str(self._model.device),
+            "unadapted_share": round(self._unadapted_share, 4),
+            **self.origin,
             "versions": {name: version(name) for name in ("torch", "transformers")},
         }
 
     @cached_property
     def _initial_sha256(self) -> str:
         return self.weights_sha256()
+
+    @cached_property
+    def _unadapted_share(self) -> float:
+        return lora.unadapted_share(self._model)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of this model before a run, one line each."""
+        lines = []
+        positions = _positions(self._model)
+        if self.context < positions:
+            lines.append(
+                f"{self.spec}: {self.context} of {positions} tokens of context are used, the rest is not exact"
+            )
+        if self._unadapted_share >= 0.01:
+            lines.append(f"{self.spec}: {self._unadapted_share:.0%} of its layers' weights get no adapter (experts)")
+        return tuple(lines)
 
     @cached_property
     def _grammars(self) -> Grammars:
@@ -239,8 +258,13 @@ class LocalModel:
         """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block.
 
         Raises:
-            ModelError: the job has no adapter.
+            ModelError: the job has no adapter, or what it was learnt on is in no folder.
         """
+        if self.origin:
+            raise ModelError(
+                f"{self.spec} is {self.origin['base']} with an adapter merged in memory: save that sum to a folder "
+                "(peft's merge_and_unload), and export what was learnt on it"
+            )
         slot = (self._slots or {}).get(index)
         if slot is None or self._stack is None:
             raise ModelError(f"job {index} has no adapter to export")
@@ -297,7 +321,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> LocalModel:
         ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    return LocalModel(spec, *read_model(spec, rest, device, dtype))
+    return _made(spec, read_model(spec, rest, device, dtype))
 
 
 def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") -> LocalModel:
@@ -310,7 +334,17 @@ def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") 
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return LocalModel("embedded", *read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+    return _made("embedded", read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+
+
+def _made(spec: str, loaded: Loaded) -> LocalModel:
+    model = LocalModel(spec, loaded.model, loaded.tokenizer)
+    model.origin = loaded.origin
+    return model
+
+
+def _positions(model: PreTrainedModel) -> int:
+    return int(getattr(decoder_of(model).config, "max_position_embeddings", None) or 2**31)
 
 
 def _declared_ends(model: PreTrainedModel) -> frozenset[int]:
