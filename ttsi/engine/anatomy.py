@@ -42,6 +42,13 @@ def head_of(model: PreTrainedModel) -> nn.Linear:
     return head
 
 
+def words_of(model: PreTrainedModel) -> int:
+    """How many tokens the model can both read and write; its tokenizer may have more."""
+    embeddings = decoder_of(model).get_input_embeddings()
+    rows = head_of(model).out_features
+    return min(rows, embeddings.num_embeddings) if isinstance(embeddings, nn.Embedding) else rows
+
+
 def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     """fp32 logits [N, V] of hidden states [N, D]."""
     logits_NV: Tensor = head_of(model)(hidden_ND)

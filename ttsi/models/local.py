@@ -26,7 +26,7 @@ from ttsi.chat import templates
 from ttsi.chat.calls import detect
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
-from ttsi.engine.anatomy import decoder_of, head_of
+from ttsi.engine.anatomy import decoder_of, head_of, words_of
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.batching import is_out_of_memory
 from ttsi.engine.checksum import weights_checksum
@@ -285,17 +285,28 @@ class LocalModel:
 
     def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
         encoded = [templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks) for lesson in lessons]
-        return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context]
+        words = words_of(self._model)
+        return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context and max(ids) < words]
 
     def _encode_prompt(self, prompt: Prompt) -> list[int]:
         key = repr(prompt)  # a dataclass shows all it holds, and tools hold what cannot be hashed
         ids = self._encoded.get(key) or templates.encode_prompt(self._tokenizer, self.format, prompt, self._marks)
+        self._check_ids(ids)
         if self._prefixes is not None:
             self._encoded[key] = ids
         return ids
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        self._check_ids(ids)
+        return ids
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        """Some tokenizers have more tokens than the model has rows for."""
+        largest, words = max(ids, default=0), words_of(self._model)
+        if largest >= words:
+            token = self._tokenizer.convert_ids_to_tokens(largest)
+            raise ModelError(f"a text holds the token {token!r}, number {largest}, but {self.spec} knows only {words}")
 
 
 def _without_training(lessons: Sequence[Lesson]) -> Adaptation:
@@ -340,6 +351,11 @@ def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") 
 def _made(spec: str, loaded: Loaded) -> LocalModel:
     model = LocalModel(spec, loaded.model, loaded.tokenizer)
     model.origin = loaded.origin
+    end, words = templates.end_of_turn(loaded.tokenizer), words_of(loaded.model)
+    if end >= words:
+        raise ModelError(
+            f"cannot load {spec}: its end of turn is token {end}, but its weights hold only {words} tokens"
+        )
     return model
 
 
