@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
+
+from ttsi.models.loading import class_of
 
 TINY: dict[str, Any] = {
     "vocab_size": 272,
@@ -155,5 +157,5 @@ def build(name: str, seed: int = 0) -> PreTrainedModel:
     config = AutoConfig.for_model(name.split()[0], **(TINY | SETTINGS[name]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = class_of(config).from_config(config, dtype=torch.float32)
     return model.eval()

@@ -50,7 +50,7 @@ SIGHTS = (
 )
 """Settings of models that look back in other ways, which a few tokens would not show."""
 
-_LENGTHS = ("sliding_window", "attention_chunk_size")
+_WINDOWS = ("sliding_window", "attention_chunk_size")
 """Settings of a language model that say how far back its layers look."""
 
 
@@ -64,12 +64,13 @@ def check_architecture(model: PreTrainedModel) -> int | None:
         ModelError: they differ, so this architecture computes something the engine does not know.
     """
     limits = [span.limit for span in spans_of(model) if span.limit]
-    with _short_windows(model):
+    with _shortened(model, _WINDOWS):
         fault = _fault(model)
     if not fault:
         return _longest_frequencies(model)
-    if not limits or _fault(model):
-        raise ModelError(f"{type(model).__name__} is not supported: {fault}")
+    with _shortened(model, ()):
+        if not limits or _fault(model):
+            raise ModelError(f"{type(model).__name__} is not supported: {fault}")
     return min(limits)
 
 
@@ -112,9 +113,9 @@ def _unknown_sight(model: PreTrainedModel) -> str:
     return ", ".join([*sorted(map(str, types)), *names])
 
 
-def _close(model: PreTrainedModel, found: Tensor, expected: Tensor) -> bool:
+def _close(model: PreTrainedModel, given: Tensor, expected: Tensor) -> bool:
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-    return torch.allclose(found.flatten(), expected.flatten(), rtol=tolerance, atol=tolerance)
+    return torch.allclose(given.flatten(), expected.flatten(), rtol=tolerance, atol=tolerance)
 
 
 def _own(model: PreTrainedModel, sequences: tuple[tuple[int, ...], ...] = SEQUENCES) -> Tensor:
@@ -139,9 +140,9 @@ def _behind_a_cache(model: PreTrainedModel) -> Tensor:
 def _writes_likewise(model: PreTrainedModel) -> bool:
     """Two prompts of different length in one batch; what is written has the model's own log-probability."""
     prompts = (SEQUENCES[0][:SHARED], SEQUENCES[1])
-    for prompt, found in zip(prompts, decode(model, [Row(ids, 3) for ids in prompts]), strict=True):
-        own = _own(model, ((*prompt, *found.ids),))[0, -len(found.ids) :].sum()
-        if not _close(model, torch.tensor(found.logprob), own.cpu()):
+    for prompt, row in zip(prompts, decode(model, [Row(ids, 3) for ids in prompts]), strict=True):
+        own = _own(model, ((*prompt, *row.ids),))[0, -len(row.ids) :].sum()
+        if not _close(model, torch.tensor(row.logprob), own.cpu()):
             return False
     return True
 
@@ -167,10 +168,10 @@ def _keeps_rows_apart(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def _short_windows(model: PreTrainedModel) -> Iterator[None]:
+def _shortened(model: PreTrainedModel, windows: tuple[str, ...]) -> Iterator[None]:
     """Within the block what begins to act on long sequences only acts on a few tokens."""
     changed: list[tuple[Any, str, Any]] = []
-    places: list[tuple[Any, str]] = [(decoder_of(model).config, name) for name in _LENGTHS]
+    places: list[tuple[Any, str]] = [(decoder_of(model).config, name) for name in windows]
     places += [(module, "floor_scale") for module in decoder_of(model).modules()]  # Llama 4 scales far attention
     for place, name in places:
         value = getattr(place, name, None)

@@ -310,7 +310,7 @@ def _target_names(model: PreTrainedModel, targets: str | Sequence[str]) -> list[
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
-        and type(module).forward is nn.Linear.forward  # routers may be more than linear layers, and give out more
+        and "Router" not in type(module).__name__  # Llama 4's gives out more than a linear layer does
         and module is not head
         and module in inside
         and "experts" not in name.split(".")
@@ -331,8 +331,8 @@ def _linear(model: PreTrainedModel, name: str) -> nn.Linear:
 def _peft_targets(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
     """The layers for PEFT, by the last parts of their names, or whole where these would mean other layers too."""
     short = {name.rpartition(".")[2] for name in names}
-    meant = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in short}
-    return sorted(short if meant == set(names) else names)
+    hit = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in short}
+    return sorted(short if hit == set(names) else names)
 
 
 def _replace(model: PreTrainedModel, name: str, module: nn.Module) -> None:

@@ -96,22 +96,18 @@ def _read_weights(spec: str, name: str, revision: str, dtype: torch.dtype) -> Pr
         method = quantised(config)
         if method:
             raise ModelError(f"cannot load {spec}: its weights are quantised ({method}); take the unquantised model")
-        # Both are asked for by config: the second are models that read images, too, of which the text part is used.
-        kind = (
-            AutoModelForCausalLM if type(config) in AutoModelForCausalLM._model_mapping else AutoModelForImageTextToText
-        )
-        if type(config) not in kind._model_mapping and "AutoModelForCausalLM" not in getattr(config, "auto_map", {}):
+        kind = class_of(config)
+        if kind is None:
             raise ModelError(f"cannot load {spec}: {config.model_type!r} is no language model that writes")
         # Attention is left to transformers: sdpa, or eager for the few whose arithmetic sdpa does not know (Gemma 2).
-        found: Any = kind.from_pretrained(
+        model, about = kind.from_pretrained(
             name, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
         )
-    model, about = found
     missing = sorted(about["missing_keys"])  # transformers would make them up
     if missing:
         raise ModelError(f"cannot load {spec}: its weights lack {missing[0]}")
-    read: PreTrainedModel = model
-    return read
+    whole: PreTrainedModel = model
+    return whole
 
 
 def _read_tokenizer(spec: str, name: str, revision: str) -> PreTrainedTokenizerFast:
@@ -128,10 +124,17 @@ def _read_tokenizer(spec: str, name: str, revision: str) -> PreTrainedTokenizerF
     return tokenizer
 
 
+def class_of(config: Any) -> Any:
+    """The transformers class that reads such a model: one that writes text, of models that see images, too; or None."""
+    if type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in getattr(config, "auto_map", {}):
+        return AutoModelForCausalLM
+    return AutoModelForImageTextToText if type(config) in AutoModelForImageTextToText._model_mapping else None
+
+
 def quantised(config: Any) -> str:
     """By which method a model's weights are quantised, or nothing."""
     parts = [config, config.get_text_config()]
-    settings = next((found for part in parts if (found := getattr(part, "quantization_config", None))), None)
+    settings = next((value for part in parts if (value := getattr(part, "quantization_config", None))), None)
     if not settings:
         return ""
     about = settings if isinstance(settings, dict) else settings.to_dict()
@@ -152,8 +155,8 @@ def _named(spec: str) -> Iterator[None]:
 
 def _placed(model: Any, device: torch.device) -> PreTrainedModel:
     # Any: transformers' decorators hide the signatures of these two from type checkers.
-    found: PreTrainedModel = model.to(device).eval()
-    return found
+    placed: PreTrainedModel = model.to(device).eval()
+    return placed
 
 
 def _device(name: str) -> torch.device:

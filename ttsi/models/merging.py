@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,13 @@ def merged(spec: str, model: PreTrainedModel, adapter: Adapter) -> PreTrainedMod
         raise ModelError(f"{spec} is an adapter: pip install 'ttsi[peft]', or merge it into its base first") from error
     names = {name: tensor.shape for name, tensor in model.state_dict().items()}
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter.folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft asks for names that transformers is about to change
+            tuned = PeftModel.from_pretrained(model, str(adapter.folder))
         with safe_open(adapter.folder / WEIGHTS, "pt") as file:
-            odd = sorted(set(file.keys()) ^ get_peft_model_state_dict(tuned).keys())
+            given = set(file.keys())
+        wanted = get_peft_model_state_dict(tuned, save_embedding_layers=False).keys()  # "auto" would ask the hub
+        odd = sorted((wanted - given) | (given - wanted - tuned.state_dict().keys()))
         if odd:  # peft leaves out in silence what has no place
             raise ValueError(f"{odd[0]} has no counterpart")
         whole: Any = tuned.merge_and_unload(safe_merge=True)
@@ -96,8 +101,8 @@ def merged(spec: str, model: PreTrainedModel, adapter: Adapter) -> PreTrainedMod
         raise ModelError(f"cannot load {spec}: the adapter does not fit {adapter.base}: {reason}") from error
     if {name: tensor.shape for name, tensor in whole.state_dict().items()} != names:
         raise ModelError(f"cannot load {spec}: the adapter adds more than LoRA to {adapter.base}; merge it first")
-    found: PreTrainedModel = whole
-    return found
+    total: PreTrainedModel = whole
+    return total
 
 
 def _downloaded(name: str, revision: str) -> Path | None:
