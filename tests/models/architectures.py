@@ -158,4 +158,5 @@ def build(name: str, seed: int = 0) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: PreTrainedModel = class_of(config).from_config(config, dtype=torch.float32)
-    return model.eval()
+    model.eval()
+    return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def made(name: str) -> LocalModel:
 def own_logprobs(model: PreTrainedModel, prompt: list[int], ending: list[int]) -> torch.Tensor:
     """The model's own forward pass, the whole sequence at once."""
     ids_T = torch.tensor([*prompt, *ending])
-    logits_TV = model(input_ids=ids_T[None], use_cache=False).logits[0].float()
+    logits_TV: torch.Tensor = model(input_ids=ids_T[None], use_cache=False).logits[0].float()
     return logits_TV[len(prompt) - 1 : -1].log_softmax(-1).gather(1, ids_T[len(prompt) :, None])[:, 0]
 
 
@@ -208,7 +209,8 @@ def test_answers_are_those_of_its_own_generate(name: str) -> None:
     model = made(name)
     ids = model._encode_prompt(PROMPT)
     (row,) = decoding.decode(model._model, [decoding.Row(tuple(ids), 20)])
-    whole_T = model._model.generate(
+    writer: Any = model._model
+    whole_T = writer.generate(
         torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), do_sample=False,
         min_new_tokens=20, max_new_tokens=20, eos_token_id=None, pad_token_id=256,
     )[0]  # fmt: skip
@@ -235,7 +237,7 @@ def test_the_head_may_scale_cap_and_shift() -> None:
         model = build(name)
         setattr(model.config, setting, value)
         plain = build(name).forward
-        model.forward = plain  # type: ignore[method-assign]  # the model itself does as before
+        model.forward = plain  # the model itself does as before
         with pytest.raises(ModelError, match="not supported"):
             check_architecture(model)
     head = build("phi").get_output_embeddings()

@@ -44,7 +44,7 @@ def saved(folder: Path, base: str, config: LoraConfig | IA3Config) -> Path:
         if "lora_B" in name:
             parameter.data.normal_(std=0.2, generator=generator)
     tuned.peft_config["default"].base_model_name_or_path = base
-    tuned.save_pretrained(folder, save_embedding_layers=False)
+    tuned.save_pretrained(str(folder), save_embedding_layers=False)
     return folder
 
 
@@ -64,8 +64,8 @@ def refused(folder: Path, text: str) -> None:
 
 def test_it_is_the_base_with_the_adapter_in_its_weights(base: Path, adapter: Path, tmp_path: Path) -> None:
     model = load(str(adapter), device="cpu")
-    whole = PeftModel.from_pretrained(build_model("qwen2"), adapter).merge_and_unload()
-    whole.save_pretrained(tmp_path / "whole")
+    whole = PeftModel.from_pretrained(build_model("qwen2"), str(adapter)).merge_and_unload()
+    whole.save_pretrained(str(tmp_path / "whole"))
     build_tokenizer().save_pretrained(tmp_path / "whole")
     expected, plain = load(str(tmp_path / "whole"), device="cpu"), load(str(base), device="cpu")
     texts = [["yes", "no", "rain"]]

@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import safe_open
 from transformers import PreTrainedModel
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from ttsi.errors import ModelError
 from ttsi.models import files
