@@ -60,6 +60,7 @@ class LocalModel:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
         check_architecture(model)
         self.spec = spec
+        self.origin: dict[str, Any] = {}  # what `describe` adds of a file that the folder was made from
         self.format = detect(_template_text(tokenizer))
         self._model, self._tokenizer = model, tokenizer
         self._marks = templates.special_strings(tokenizer)
@@ -89,6 +90,7 @@ class LocalModel:
         """What is needed to know the model again: hashes of weights and template, size, versions."""
         return {
             "spec": self.spec,
+            **self.origin,
             "architecture": type(self._model).__name__,
             "revision": getattr(self._model.config, "_commit_hash", None),
             "parameters": self._model.num_parameters(),
