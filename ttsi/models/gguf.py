@@ -93,6 +93,7 @@ def _from_hub(rest: str) -> Path:
 
 
 def _load(spec: str, path: Path, device: str, dtype: str) -> LocalModel:
+    known = _remembered(path)
     folder = converted(path)
     from ttsi.models import local  # torch: only when the file is good
 
@@ -100,6 +101,9 @@ def _load(spec: str, path: Path, device: str, dtype: str) -> LocalModel:
         model = local.load(str(folder), device=device, dtype=dtype)
         origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (ModelError, OSError, ValueError) as error:
+        if not known:  # made just now, and of no use
+            _note(path).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
         remedy = f"remove {folder}, and it is made again"
         raise ModelError(f"{spec}: {str(error).replace(files.REMEDY, remedy)}") from error
     model.spec, model.origin = spec, {"gguf": {"file": path.name, **origin}}

@@ -60,8 +60,6 @@ def convert(path: Path, header: Header, folder: Path) -> None:
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(source), gguf_file="model.gguf")
             model, problems = _weights(source)
-        except OSError as error:
-            raise ModelError(f"cannot read {path}: {_one_line(error)}") from error
         except Exception as error:  # readers of half a dozen formats raise their own kinds
             raise ModelError(f"cannot read {path}: {_one_line(error)}") from error
         _check_weights(path, header, model, problems)
@@ -120,7 +118,7 @@ def _check_settings(path: Path, header: Header, config: Any) -> None:
     for key, value in settings.items():
         family, _, setting = key.partition(".")
         if family == header.architecture and setting not in carried and same.get(setting, key) != value:
-            raise ModelError(f"cannot read {path}: {key} is {value}, which transformers' reader of GGUF files leaves out")
+            raise ModelError(f"cannot read {path}: {key} is {str(value)[:40]}, which transformers' reader of GGUF files leaves out")
     if "attention.head_count" in header.lengths:
         raise ModelError(f"cannot read {path}: its layers differ in their number of heads")
 
@@ -162,8 +160,8 @@ def _llama3_factor(frequency: float, factor: float) -> float:
 def _mend_tokenizer(path: Path, header: Header, tokenizer: Any) -> None:
     metadata = header.metadata
     count = header.lengths["tokenizer.ggml.tokens"]
-    if len(tokenizer.get_vocab()) != count:
-        raise ModelError(f"{path} is damaged: its {count} tokens are not all different; download it again")
+    if len(tokenizer.get_vocab()) != count:  # some are named twice, or lack what its kind of tokenizer always has
+        raise ModelError(f"cannot read {path}: its {count} tokens make a vocabulary of {len(tokenizer.get_vocab())}")
     names = {key.removeprefix("tokenizer.chat_template.") for key in metadata} & {"tool_use", "rag"}
     template = metadata["tokenizer.chat_template"]
     more = {name: metadata[f"tokenizer.chat_template.{name}"] for name in sorted(names)}
@@ -176,7 +174,7 @@ def _mend_tokenizer(path: Path, header: Header, tokenizer: Any) -> None:
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
     elif rule not in SPLIT_BY_READER | SPLIT_AS_GPT2:
-        raise ModelError(f"cannot read {path}: no rule is known for how its tokenizer ({rule!r}) cuts text")
+        raise ModelError(f"cannot read {path}: no rule is known for how its tokenizer ({str(rule)[:40]!r}) cuts text")
     if rule == "qwen2":
         backend.normalizer = normalizers.NFC()  # Qwen's tokenizer has it; a GGUF file has no place for it
 

@@ -56,7 +56,9 @@ TYPES: dict[int, tuple[str, int, int]] = {
 """Tensor type -> its name, numbers per block, bytes per block; those that the package `gguf` can turn into numbers."""
 ARCHITECTURES = ("gemma3", "llama", "qwen2", "qwen3")
 """Those of which tests compare a model with the one read back from its GGUF file."""
-LONGEST_KEY, LONGEST_NAME, MOST_DIMENSIONS = 65535, 64, 4
+NAME = re.compile(r"[\w./:-]{1,128}", re.ASCII)
+"""What a metadata key or a tensor is called; the names of real files have fewer than 64 letters."""
+MOST_DIMENSIONS = 4
 SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
@@ -148,9 +150,9 @@ class _Walk:
         metadata: dict[str, Any] = {}
         lengths: dict[str, int] = {}
         for _ in range(key_count):
-            key = self.text("a metadata key", LONGEST_KEY)
-            if not key or key in metadata or key in lengths:
-                raise _Broken(f"the metadata key {key!r} occurs twice" if key else "a metadata key is empty")
+            key = self.name("a metadata key")
+            if key in metadata or key in lengths:
+                raise _Broken(f"the metadata key {key} occurs twice")
             kind = self.number("<I")
             if kind == ARRAY:
                 lengths[key] = self.skip_list(key)
@@ -200,19 +202,20 @@ class _Walk:
         if count * width > self.size - self.place:
             raise _Broken(f"it ends before {count} {what} that should follow byte {self.place}")
 
-    def text(self, what: str, longest: int | None = None) -> str:
+    def name(self, what: str) -> str:
+        """The next text, which is to be a name."""
+        name = self.text(f"the name of {what}")
+        if not NAME.fullmatch(name):
+            raise _Broken(f"{what} is called {name[:40]!r}")
+        return name
+
+    def text(self, what: str) -> str:
         """The next text, behind its length."""
         length = self.number("<Q")
-        if longest is not None and length > longest:
-            raise _Broken(f"{what} is {length} bytes long")
         self.require(length, 1, f"bytes of {what}")
         self.place += length
-        return self.decoded(self.place - length, length, what)
-
-    def decoded(self, place: int, length: int, what: str) -> str:
-        """Bytes as text."""
         try:
-            return self.content[place : place + length].decode("utf-8")
+            return self.content[self.place - length : self.place].decode("utf-8")
         except UnicodeDecodeError:
             raise _Broken(f"{what} is not UTF-8") from None
 
@@ -249,7 +252,7 @@ class _Walk:
 
     def tensor(self) -> tuple[str, int, tuple[int, ...], int]:
         """The next entry of the table: name, type, dimensions, offset."""
-        name = self.text("a tensor's name", LONGEST_NAME)
+        name = self.name("a tensor")
         count = self.number("<I")
         if not 1 <= count <= MOST_DIMENSIONS:
             raise _Broken(f"the tensor {name!r} has {count} dimensions")
@@ -268,13 +271,13 @@ def _check_kind(path: Path, header: Header) -> None:
     metadata = header.metadata
     kind, parts = metadata.get("general.type", "model"), metadata.get("split.count", 1)
     if kind != "model":
-        raise ModelError(f"{path} holds no model but something of type {kind!r}: name the model's own GGUF file")
+        raise ModelError(f"{path} holds no model but something of type {str(kind)[:40]!r}: name the model's own GGUF file")
     if parts not in (0, 1):
         raise ModelError(f"{path} is one part of {parts}: join the parts (llama-gguf-split --merge) first")
     family = metadata.get("general.architecture")
     if family not in ARCHITECTURES:
         raise ModelError(
-            f"{path} is of architecture {family!r}; of GGUF files ttsi reads {', '.join(ARCHITECTURES)}: "
+            f"{path} is of architecture {str(family)[:40]!r}; of GGUF files ttsi reads {', '.join(ARCHITECTURES)}: "
             "use the model's safetensors folder"
         )
     template = metadata.get("tokenizer.chat_template")
@@ -295,7 +298,7 @@ def _check_tokens(header: Header) -> None:
             raise _Broken(f"it has {count} tokens, but {length} entries of {name}")
     for key, value in header.metadata.items():
         if re.fullmatch(r"tokenizer\.ggml\.\w+_token_id", key) and not (type(value) is int and 0 <= value < count):
-            raise _Broken(f"{key} is {value!r}, but there are {count} tokens")
+            raise _Broken(f"{key} is {str(value)[:40]}, but there are {count} tokens")
 
 
 def _check_sizes(header: Header) -> None:
@@ -304,7 +307,7 @@ def _check_sizes(header: Header) -> None:
     def stated(key: str, default: int | None = None) -> int:
         value = header.metadata.get(f"{header.architecture}.{key}", default)
         if type(value) is not int or not 0 < value < 2**31:
-            raise _Broken(f"{header.architecture}.{key} is {value!r}")
+            raise _Broken(f"{header.architecture}.{key} is {str(value)[:40]}")
         return value
 
     def shape(name: str) -> tuple[int, ...]:
