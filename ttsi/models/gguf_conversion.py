@@ -118,7 +118,9 @@ def _check_settings(path: Path, header: Header, config: Any) -> None:
     for key, value in settings.items():
         family, _, setting = key.partition(".")
         if family == header.architecture and setting not in carried and same.get(setting, key) != value:
-            raise ModelError(f"cannot read {path}: {key} is {str(value)[:40]}, which transformers' reader of GGUF files leaves out")
+            raise ModelError(
+                f"cannot read {path}: {key} is {str(value)[:40]}, which transformers' reader of GGUF files leaves out"
+            )
     if "attention.head_count" in header.lengths:
         raise ModelError(f"cannot read {path}: its layers differ in their number of heads")
 

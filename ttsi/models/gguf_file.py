@@ -167,9 +167,7 @@ class _Walk:
         table = [self.tensor() for _ in range(tensor_count)]
         return Header(metadata, lengths, dict(self.placed(table, alignment)))
 
-    def placed(
-        self, table: list[tuple[str, int, tuple[int, ...], int]], alignment: int
-    ) -> Iterator[tuple[str, Entry]]:
+    def placed(self, table: list[tuple[str, int, tuple[int, ...], int]], alignment: int) -> Iterator[tuple[str, Entry]]:
         """Tensors lie one behind the other, each on the next aligned byte, in the table's order."""
         begin = _aligned(self.place, alignment)
         expected, names = 0, set()
@@ -189,6 +187,8 @@ class _Walk:
                 raise _Broken(f"the tensor {name!r} ends behind the end of the file")
             yield name, Entry(name, type_name, dimensions, begin + offset, size)
             expected = _aligned(offset + size, alignment)
+        if begin + expected < self.size:
+            raise _Broken(f"{self.size - begin - expected} bytes follow the last tensor")
 
     def number(self, form: str) -> Any:
         """The next number."""
@@ -271,7 +271,9 @@ def _check_kind(path: Path, header: Header) -> None:
     metadata = header.metadata
     kind, parts = metadata.get("general.type", "model"), metadata.get("split.count", 1)
     if kind != "model":
-        raise ModelError(f"{path} holds no model but something of type {str(kind)[:40]!r}: name the model's own GGUF file")
+        raise ModelError(
+            f"{path} holds no model but something of type {str(kind)[:40]!r}: name the model's own GGUF file"
+        )
     if parts not in (0, 1):
         raise ModelError(f"{path} is one part of {parts}: join the parts (llama-gguf-split --merge) first")
     family = metadata.get("general.architecture")
@@ -316,7 +318,7 @@ def _check_sizes(header: Header) -> None:
         return header.tensors[name].dimensions
 
     blocks = {int(match[1]) for name in header.tensors if (match := re.match(r"blk\.(\d{1,6})\.", name))}
-    if blocks != set(range(stated("block_count"))):
+    if not len(blocks) == max(blocks, default=-1) + 1 == stated("block_count"):
         raise _Broken(f"it states {stated('block_count')} layers and has tensors of {len(blocks)}")
     width, heads, tokens = stated("embedding_length"), stated("attention.head_count"), shape("token_embd.weight")[-1]
     groups = stated("attention.head_count_kv", heads)
