@@ -75,7 +75,7 @@ def convert(path: Path, header: Header, folder: Path) -> None:
 
 def _weights(source: Path) -> tuple[Any, list[str]]:
     """The model in bfloat16, and the parameters that the file does not hold in the right shape."""
-    model, info = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(  # Any: it returns a pair when it is asked for its report
         str(source),
         gguf_file="model.gguf",
         dtype=torch.bfloat16,
@@ -83,10 +83,11 @@ def _weights(source: Path) -> tuple[Any, list[str]]:
         output_loading_info=True,
         quantization_config=GgufConfig(dequantize=True),  # else it looks for compiled code on the hub
     )
+    model, report = loaded
     model.hf_quantizer, model.is_quantized = None, False  # its weights are plain numbers now, and may be saved
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    return model, sorted({*info["missing_keys"], *(str(key) for key in info["mismatched_keys"])})
+    return model, sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
 
 
 def _check_weights(path: Path, header: Header, model: Any, problems: list[str]) -> None:
@@ -104,7 +105,8 @@ def _check_weights(path: Path, header: Header, model: Any, problems: list[str]) 
 
 def _check_settings(path: Path, header: Header, config: Any) -> None:
     """Is every setting of the file carried over, or the same as in the configuration?"""
-    carried = {key for key, name in GGUF_CONFIG_MAPPING[header.architecture].items() if name is not None}
+    mapping: Any = GGUF_CONFIG_MAPPING  # its lists hold words of several kinds
+    carried = {key for key, name in mapping[header.architecture].items() if name is not None}
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     same = {
         **SILENT,
