@@ -345,7 +345,7 @@ def test_near_misses_are_answered(spec: str, reason: str) -> None:
 
 def test_a_folder_that_holds_only_a_gguf_file_says_which_to_name(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ModelError, match=f"name its GGUF file, --model {tmp_path / 'a.gguf'}"):
+    with pytest.raises(ModelError, match=f"name a GGUF file of it, --model {tmp_path / 'a.gguf'}"):
         load(str(tmp_path))
 
 

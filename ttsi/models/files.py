@@ -46,7 +46,7 @@ def check(folder: Path, *, manifest_required: bool = False) -> bool:
     if not any(folder.glob("*.safetensors")):
         packed = min(folder.glob("*.gguf"), default=None)
         if packed is not None:
-            raise ModelError(f"{folder} has no .safetensors file: name its GGUF file, --model {packed}")
+            raise ModelError(f"{folder} has no .safetensors file: name a GGUF file of it, --model {packed}")
         raise ModelError(
             f"{folder} has no .safetensors file: ttsi reads weights in no other format, convert them first"
         )

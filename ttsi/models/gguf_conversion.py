@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations import GGUF_CONFIG_MAPPING
 from transformers.utils.quantization_config import GgufConfig
@@ -172,15 +172,13 @@ def _mend_tokenizer(path: Path, header: Header, tokenizer: Any) -> None:
     tokenizer.chat_template = {"default": template, **more} if more else template
     if metadata.get("tokenizer.ggml.model") != "gpt2":
         return
-    rule, backend = metadata.get("tokenizer.ggml.pre"), tokenizer.backend_tokenizer
+    rule = metadata.get("tokenizer.ggml.pre")
     if rule in DIGIT_BY_DIGIT:
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
     elif rule not in SPLIT_BY_READER | SPLIT_AS_GPT2:
         raise ModelError(f"cannot read {path}: no rule is known for how its tokenizer ({str(rule)[:40]!r}) cuts text")
-    if rule == "qwen2":
-        backend.normalizer = normalizers.NFC()  # Qwen's tokenizer has it; a GGUF file has no place for it
 
 
 def _mend_ends(header: Header, model: Any) -> None:
