@@ -20,6 +20,7 @@ from ttsi.benchmarks import BENCHMARK_GLOSS, BENCHMARKS, fetch, places, pools
 from ttsi.benchmarks import sources as registry
 from ttsi.benchmarks.sources import EXPECTED, Count, Source, counts, faults, present, source, sources
 from ttsi.errors import ConfigError, DataError
+from ttsi.home import home
 
 ROOT = Path(__file__).parents[2]
 CONTENT = {"a.json": b"[1, 2, 3]", "inner/b.jsonl": b'{"x": 1}\n' * 50}
@@ -169,7 +170,7 @@ def test_the_cache_lies_in_ttsi_home(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):
         places.find(None, "made-up", "b.json")
     monkeypatch.delenv("TTSI_HOME")
-    assert places.home() == Path.home() / ".cache" / "ttsi"
+    assert home() == Path.home() / ".cache" / "ttsi"
 
 
 def test_every_source_is_pinned() -> None:

@@ -14,7 +14,9 @@ import pytest
 
 from tests.chat.test_family_templates import FAMILIES, tokenizer
 from ttsi.chat.calls import FORMATS
-from ttsi.chat.handshake import DAY, TOOL, Handshake, dated_as, detect, meet, refuse_unread, with_answer
+from ttsi.chat.handshake import Handshake, detect, meet, refuse_unread, with_answer
+from ttsi.chat.probes import TOOL
+from ttsi.chat.template_source import DAY, dated_as
 from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
 from ttsi.chat.turns import EVERYTHING, fitted
 from ttsi.errors import ConfigError, ModelError

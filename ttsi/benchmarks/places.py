@@ -9,15 +9,10 @@ Not in the paper (arXiv:2510.07841): its data came from the hub.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ttsi.errors import DataError
-
-
-def home() -> Path:
-    """The folder for what is kept between runs: TTSI_HOME, or ~/.cache/ttsi."""
-    return Path(os.environ.get("TTSI_HOME") or Path.home() / ".cache" / "ttsi")
+from ttsi.home import home
 
 
 def cache() -> Path:

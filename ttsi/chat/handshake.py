@@ -9,48 +9,31 @@ call back (and renders it the same); a template that shows no call is read by th
 
 from __future__ import annotations
 
-import datetime
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ttsi.chat.families import FORMATS
 from ttsi.chat.format import Format, FramedFormat
-from ttsi.chat.thinking import opens_thinking
-from ttsi.chat.turns import CLOSING_TURN, Carries, Turn, fitted
-from ttsi.errors import ConfigError, ModelError, unknown_name
-from ttsi.types import Tool, ToolCall, to_openai
-
-DAY = datetime.datetime(2024, 7, 26, 12)
-"""The day that every template is told, so that the same prompt is the same tokens tomorrow."""
-_OTHER_DAY = datetime.datetime(2001, 2, 3, 4)
-
-TOOL = Tool(
-    "get_weather",
-    "Show the weather of a city.",
-    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+from ttsi.chat.probes import (
+    OSLO,
+    TOOL,
+    USER,
+    assistant,
+    carried_of_calls,
+    carried_of_words,
+    dated,
+    holds,
+    text_of,
+    user,
 )
-"""The tool of the probes, and of the question to the model."""
-QUESTION = "What is the weather in Oslo?"
-_OSLO, _ROME = ToolCall("get_weather", {"city": "Oslo"}), ToolCall("get_weather", {"city": "Rome"})
-_USER, _FOLLOW_UP, _RESULT, _OTHER_RESULT = "Is it cold there?", "And tomorrow?", "4 degrees", "19 degrees"
-_SYSTEM, _LATER, _WORDS = "Be brief.", "Be polite, too.", "Let me look."
+from ttsi.chat.template_source import DAY, Render, Source
+from ttsi.chat.thinking import opens_thinking
+from ttsi.chat.turns import CLOSING_TURN, Carries, fitted
+from ttsi.errors import ConfigError, ModelError, unknown_name
+from ttsi.types import ToolCall, to_openai
+
 _PROBE = "quite an answer"
-
-
-class Render(Protocol):
-    """A chat template: turns and tools -> text.
-
-    Raises:
-        ModelError: the template refuses them.
-    """
-
-    def __call__(
-        self, turns: Sequence[Turn], tools: Sequence[Any], *, answer: bool = True, now: datetime.datetime = DAY
-    ) -> str:
-        """The conversation as text; with `answer`, up to where the assistant begins."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -145,9 +128,9 @@ def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) 
     """
     if form is not None and form not in FORMATS:
         raise ConfigError(unknown_name("format", form, FORMATS))
-    carries = _words(render)
+    carries = carried_of_words(render)
     tools = [to_openai(TOOL)]
-    if not _holds(render, [_user(_USER)], tools, [TOOL.name, "city", _USER], carries):
+    if not holds(render, [user(USER)], tools, [TOOL.name, "city", USER], carries):
         carries = replace(carries, tools="words")
     written = _own_call(render, carries)
     own, unread, carries = _read_back(written, carries)
@@ -158,7 +141,7 @@ def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) 
     spoken = FORMATS[name]
     if not (own or nearly or by_marks or by_tokens) or carries.tools == "words" or (form is not None and form != own):
         carries = replace(carries, instruction="words")
-    carries = _history(render, spoken, carries, template_calls=own == name)
+    carries = carried_of_calls(render, spoken, carries, template_calls=own == name)
     chosen: Any = (
         "user"
         if form
@@ -175,8 +158,8 @@ def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) 
         chosen_by=chosen,
         template_format=own,
         carries=carries,
-        dated=any(_differs(render, offer) for offer in ((), tools)),
-        thinks=opens_thinking(_text(render, [_user(_USER)]).rpartition(_USER)[2]),
+        dated=any(dated(render, offer) for offer in ((), tools)),
+        thinks=opens_thinking(text_of(render, [user(USER)]).rpartition(USER)[2]),
         unread="" if nearly else unread,
     )
 
@@ -207,7 +190,7 @@ def with_answer(handshake: Handshake, render: Render, text: str, likelier: Calla
     calls = readable[wrote][:1]
     if not handshake.unread and not likelier(FORMATS[wrote].render(calls), FORMATS[handshake.format].render(calls)):
         return handshake
-    carries = _history(render, FORMATS[wrote], handshake.carries, template_calls=False)
+    carries = carried_of_calls(render, FORMATS[wrote], handshake.carries, template_calls=False)
     return replace(handshake, format=wrote, chosen_by="model", carries=carries, unread="")
 
 
@@ -237,89 +220,6 @@ def _likest(readable: Mapping[str, Sequence[ToolCall]], text: str) -> str:
     )
 
 
-def _user(text: str) -> Turn:
-    return {"role": "user", "content": text}
-
-
-def _assistant(text: str, calls: Sequence[ToolCall] = ()) -> Turn:
-    turn: Turn = {"role": "assistant", "content": text}
-    if calls:
-        turn["tool_calls"] = [
-            {"id": f"call{i:05d}", "type": "function", "function": {"name": c.name, "arguments": dict(c.arguments)}}
-            for i, c in enumerate(calls)
-        ]
-    return turn
-
-
-def _result(text: str, number: int = 0) -> Turn:
-    return {"role": "tool", "content": text, "tool_call_id": f"call{number:05d}", "name": TOOL.name}
-
-
-def _text(render: Render, turns: Sequence[Turn], tools: Sequence[Any] = (), **more: Any) -> str:
-    """The text; empty where the template refuses."""
-    try:
-        return render(turns, tools, **more)
-    except ModelError:
-        return ""
-
-
-def _in_order(text: str, wanted: Sequence[str]) -> bool:
-    at = 0
-    for part in wanted:
-        place = text.find(part, at)
-        if place < 0:
-            return False
-        at = place + len(part)
-    return True
-
-
-def _differs(render: Render, tools: Sequence[Any]) -> bool:
-    """Whether the text depends on the day."""
-    return _text(render, [_user(_USER)], tools) != _text(render, [_user(_USER)], tools, now=_OTHER_DAY)
-
-
-def _holds(
-    render: Render,
-    turns: Sequence[Turn],
-    tools: Sequence[Any],
-    wanted: Sequence[str],
-    carries: Carries,
-    fmt: Format | None = None,
-) -> bool:
-    """Whether every wanted text is in the prompt of these turns, the turns' own in their order."""
-    shaped, offered = fitted(turns, tools, fmt or FORMATS["plain"], carries)
-    text = _text(render, shaped, offered)
-    return bool(text) and all(part in text for part in wanted)
-
-
-def _words(render: Render) -> Carries:
-    """What is carried of plain conversations.
-
-    Raises:
-        ModelError: not even the user's words.
-    """
-    carries = Carries()
-    if not _holds(render, [_user(_USER)], [], [_USER], carries):
-        carries = Carries(content="parts")
-        if not _holds(render, [_user(_USER)], [], [_USER], carries):
-            render([_user(_USER)], [])  # raises where the template refuses, with its own words
-            raise ModelError("its chat template does not carry what the user says")
-    talk = [_user(_USER), _assistant(_WORDS), _user(_FOLLOW_UP)]
-    if not _holds(render, talk, [], [_USER, _WORDS, _FOLLOW_UP], carries):
-        raise ModelError("its chat template does not carry a conversation of three turns")
-    if not _holds(render, [{"role": "system", "content": _SYSTEM}, *talk], [], [_SYSTEM, _USER], carries):
-        carries = replace(carries, system="user")
-    if not _holds(render, [_user(_USER), _user(_FOLLOW_UP)], [], [_USER, _FOLLOW_UP], carries):
-        carries = replace(carries, roles="alternate")
-    later = [{"role": "system", "content": _SYSTEM}, {"role": "system", "content": _LATER}, *talk]
-    middle = [{"role": "system", "content": _SYSTEM}, *talk[:2], {"role": "system", "content": _LATER}, talk[2]]
-    if carries.system == "user" or not all(
-        _holds(render, turns, [], [_SYSTEM, _LATER, _FOLLOW_UP], carries) for turns in (later, middle)
-    ):
-        carries = replace(carries, later_system="first")
-    return carries
-
-
 Shape = tuple[Literal["object", "text"], Literal["plain", "functions"]]
 """How a template is given a call: its arguments and its id."""
 
@@ -332,8 +232,8 @@ def _own_call(render: Render, carries: Carries) -> dict[Shape, str]:
         shape = replace(carries, arguments=arguments, ids=ids)
         tools = [to_openai(TOOL)]
         words, called = (
-            _text(render, *fitted([_user(_USER), turn], tools, FORMATS["plain"], shape), answer=False)
-            for turn in (_assistant(_PROBE), _assistant("", [_OSLO]))
+            text_of(render, *fitted([user(USER), turn], tools, FORMATS["plain"], shape), answer=False)
+            for turn in (assistant(_PROBE), assistant("", [OSLO]))
         )
         if _PROBE not in words or not called:
             continue
@@ -366,7 +266,7 @@ def _read_back(written: Mapping[Shape, str], carries: Carries) -> tuple[str | No
     for (arguments, ids), text in written.items():
         for ending in _without_ends(text):
             reads = [name for name, form in FORMATS.items() if _says(form, ending)]
-            same = [name for name in reads if FORMATS[name].render([_OSLO]).strip() == ending.strip()]
+            same = [name for name in reads if FORMATS[name].render([OSLO]).strip() == ending.strip()]
             if reads:
                 return (same or reads)[0], "", replace(carries, arguments=arguments, ids=ids)
     return None, next(iter(written.values()), "").strip(), carries
@@ -374,7 +274,7 @@ def _read_back(written: Mapping[Shape, str], carries: Carries) -> tuple[str | No
 
 def _says(form: Format, text: str) -> bool:
     parsed = form.parse(text, [TOOL])
-    return parsed.calls == (_OSLO,) and not parsed.reasoning.strip()
+    return parsed.calls == (OSLO,) and not parsed.reasoning.strip()
 
 
 def _without_ends(text: str) -> Iterator[str]:
@@ -397,7 +297,7 @@ def _nearly(written: Mapping[Any, str]) -> str | None:
     for text in written.values():
         for ending in _without_ends(text):
             for name, form in FORMATS.items():
-                if bare(form.render([_OSLO])) == bare(ending):
+                if bare(form.render([OSLO])) == bare(ending):
                     return name
     return None
 
@@ -419,62 +319,14 @@ def _by_marks(render: Render, carries: Carries) -> str | None:
     """The format whose marks the template names when it describes the tools."""
     if carries.tools == "words":
         return None
-    text = _text(render, [_user(_USER)], [to_openai(TOOL)])
-    plain = _text(render, [_user(_USER)])
+    text = text_of(render, [user(USER)], [to_openai(TOOL)])
+    plain = text_of(render, [user(USER)])
     counts = {
         name: sum(mark in text and mark not in plain for mark in form.marks) / len(form.marks)
         for name, form in FORMATS.items()
         if form.marks and form.marks[0] in text and form.marks[0] not in plain
     }
     return max(counts, key=lambda name: (counts[name], -list(FORMATS).index(name))) if counts else None
-
-
-def _history(render: Render, fmt: Format, carries: Carries, template_calls: bool) -> Carries:
-    """How earlier calls and their results reach the text."""
-    tools = [to_openai(TOOL)]
-    ways: list[tuple[Any, Any]] = [("template", "template"), ("template", "words")] if template_calls else []
-    ways += [("words", "template"), ("words", "words")]
-    closings: tuple[Literal["template", "closed"], ...] = ("template", "closed")
-    for (calls, results), closing in ((way, closing) for way in ways for closing in closings):
-        trial = replace(carries, calls=calls, results=results, unanswered=closing)
-        turns = [_user(_USER), _assistant("", [_OSLO]), _result(_RESULT), _user(_FOLLOW_UP)]
-        bare = [_user(_USER), _assistant("", [_OSLO]), _user(_FOLLOW_UP)]
-        if all(_carried(render, probe, tools, trial, fmt) for probe in (turns, bare)):
-            carries = trial
-            break
-    else:
-        carries = replace(carries, calls="words", results="words", roles="alternate")
-        if not _carried(render, turns, tools, carries, fmt):
-            raise ModelError("its chat template carries neither a call and its result nor words in their place")
-    if carries.calls == "template":
-        two = [
-            _user(_USER),
-            _assistant("", [_OSLO, _ROME]),
-            _result(_RESULT),
-            _result(_OTHER_RESULT, 1),
-            _user(_FOLLOW_UP),
-        ]
-        if not _carried(render, two, tools, carries, fmt):
-            carries = replace(carries, several_calls=False)
-            if not _carried(render, two, tools, carries, fmt):
-                carries = replace(carries, calls="words", results="words", roles="alternate")
-    beside = [_user(_USER), _assistant(_WORDS, [_OSLO]), _result(_RESULT), _user(_FOLLOW_UP)]
-    if carries.calls == "template" and not _carried(render, beside, tools, carries, fmt):
-        carries = replace(carries, words_beside_call=False)
-    return carries
-
-
-def _carried(render: Render, turns: Sequence[Turn], tools: Sequence[Any], carries: Carries, fmt: Format) -> bool:
-    """Whether all that these turns say is in their text, in order."""
-    wanted: list[str] = []
-    for turn in turns:
-        wanted += [turn["content"]] if turn["content"] and turn["role"] != "tool" else []
-        wanted += [call["function"]["arguments"]["city"] for call in turn.get("tool_calls", [])]
-        wanted += [turn["content"]] if turn["role"] == "tool" else []
-    shaped, offered = fitted(turns, tools, fmt, carries)
-    text = _text(render, shaped, offered)
-    start = text.find(_USER)
-    return start >= 0 and (_in_order(text[start:], wanted) or all(text[start:].count(part) for part in wanted))
 
 
 def detect(template: str | None) -> Format:
@@ -485,56 +337,4 @@ def detect(template: str | None) -> Format:
     """
     if not template:
         return FORMATS["plain"]
-    return meet(_Source(template)).spoken()
-
-
-class _Source:
-    """A template as text, rendered by transformers' own renderer."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-
-    def __call__(
-        self, turns: Sequence[Turn], tools: Sequence[Any], *, answer: bool = True, now: datetime.datetime = DAY
-    ) -> str:
-        from transformers.utils.chat_template_utils import (
-            render_jinja_template,
-        )  # heavy: only where a bare source is met
-
-        try:
-            texts: Any = render_jinja_template(
-                conversations=[list(turns)],
-                tools=list(tools) or None,
-                chat_template=dated_as(self._source, now),
-                add_generation_prompt=answer,
-                **fixed(now),
-            )
-        except Exception as error:
-            raise ModelError(
-                f"the model's chat template refuses this conversation: {' '.join(str(error).split())[:160]}"
-            ) from error
-        return str(texts[0][0])
-
-
-_DIRECTIVES = "dbBYyHMSaAjmIpfZ"
-
-
-def dated_as(source: str, now: datetime.datetime = DAY) -> str:
-    """A template's source in which `strftime_now` tells this moment instead of the clock's.
-
-    A macro of that name, since transformers hands no functions to templates.
-
-    >>> dated_as("no date in it")
-    'no date in it'
-    """
-    if "strftime_now" not in source:
-        return source
-    parts = [(f"%-{letter}", now.strftime(f"%{letter}").lstrip("0") or "0") for letter in "dmHIMSj"]
-    parts += [(f"%{letter}", now.strftime(f"%{letter}")) for letter in _DIRECTIVES]
-    replaced = "".join(f".replace({json.dumps(directive)}, {json.dumps(text)})" for directive, text in parts)
-    return f"{{%- macro strftime_now(form) -%}}{{{{ form{replaced} }}}}{{%- endmacro -%}}" + source
-
-
-def fixed(now: datetime.datetime = DAY) -> dict[str, Any]:
-    """Variables of known templates that would else depend on the day or on a default: date, thinking."""
-    return {"date_string": f"{now:%d %b %Y}", "enable_thinking": False}
+    return meet(Source(template)).spoken()

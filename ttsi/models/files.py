@@ -27,6 +27,8 @@ from ttsi.errors import ModelError
 MANIFEST = "MANIFEST.json"
 TRUST = "TTSI_TRUST_MODEL_CODE"
 """Environment variable: folders whose code may run, separated as in PATH."""
+REMEDY = "install the model again"
+"""What to do about files that are not those of the manifest."""
 SETTINGS = ("config.json", "tokenizer_config.json", "generation_config.json", "processor_config.json")
 
 
@@ -42,6 +44,9 @@ def check(folder: Path, *, manifest_required: bool = False) -> bool:
         return True
     _refuse_code(folder)
     if not any(folder.glob("*.safetensors")):
+        packed = min(folder.glob("*.gguf"), default=None)
+        if packed is not None:
+            raise ModelError(f"{folder} has no .safetensors file: name a GGUF file of it, --model {packed}")
         raise ModelError(
             f"{folder} has no .safetensors file: ttsi reads weights in no other format, convert them first"
         )
@@ -59,15 +64,15 @@ def verify(folder: Path) -> None:
         expected: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["files"]
         listed = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in expected.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} cannot be read ({type(error).__name__}): install the model again") from None
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}): {REMEDY}") from None
     found = dict(_files(folder))
     for name in sorted(listed.keys() - found.keys()):
-        raise ModelError(f"{folder / name} is missing: install the model again")
+        raise ModelError(f"{folder / name} is missing: {REMEDY}")
     for name in sorted(found.keys() - listed.keys()):
-        raise ModelError(f"{folder / name} is not in {MANIFEST}: remove it, or install the model again")
+        raise ModelError(f"{folder / name} is not in {MANIFEST}: remove it, or {REMEDY}")
     for name, (size, sha256) in listed.items():
         if found[name].stat().st_size != size or _sha256(found[name]) != sha256:
-            raise ModelError(f"{folder / name} is not the file that {MANIFEST} lists: install the model again")
+            raise ModelError(f"{folder / name} is not the file that {MANIFEST} lists: {REMEDY}")
 
 
 def write_manifest(folder: Path) -> Path:

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from ttsi.adaptation.guard import verdict
 from ttsi.chat import grammar as chat_grammar
 from ttsi.chat import templates
-from ttsi.chat.handshake import QUESTION, TOOL, Handshake, refuse_unread, with_answer
+from ttsi.chat.handshake import Handshake
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
 from ttsi.engine.anatomy import decoder_of, head_of, words_of
@@ -39,11 +39,10 @@ from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.models.introduction import question
 from ttsi.models.loading import Loaded, read_model
-from ttsi.types import Adaptation, Message
+from ttsi.types import Adaptation
 
-_LONGEST_ANSWER = 96
-"""Tokens of the answer that shows how a model writes calls."""
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 
 
@@ -66,9 +65,7 @@ class LocalModel:
         self._reach = check_architecture(model)
         self.origin: dict[str, Any] = {}  # base and adapter, where the weights are their sum
         self.spec = spec
-        self.handshake: Handshake = templates.handshake_with(tokenizer, form)
-        """What the chat template carries and which format is spoken."""
-        self.format = self.handshake.spoken()
+        self.speak(templates.handshake_with(tokenizer, form))
         self._model, self._tokenizer = model, tokenizer
         self._marks = templates.special_strings(tokenizer)
         self._stop_ids = templates.end_token_ids(tokenizer) | _declared_ends(model)
@@ -77,25 +74,9 @@ class LocalModel:
         self._prefixes: Prefixes | None = None  # None outside `remembering`
         self._encoded: dict[str, list[int]] = {}  # filled within `remembering`
 
-    def meet(self) -> None:
-        """Ask the model one plain question with one tool, and speak the format in which it answers.
-
-        Raises:
-            ModelError: neither its template nor the model itself writes calls that anybody reads.
-        """
-        if self.handshake.template_format == "ours":  # trained like the embedded model, on one format
-            return
-        prompt = Prompt((Message("user", QUESTION),), (TOOL,))
-        [answer] = self.generate([Request(prompt, _LONGEST_ANSWER)])
-
-        def likelier(one: str, other: str) -> bool:
-            [[first, second]] = self.score([prompt], [[one, other]])
-            return first > second
-
-        render = templates.renderer(self._tokenizer)
-        self.handshake = with_answer(self.handshake, render, answer.text, likelier)
-        refuse_unread(self.handshake)
-        self.format = self.handshake.spoken()
+    def speak(self, handshake: Handshake) -> None:
+        """Read, score, teach and constrain from here on as the handshake says."""
+        self.handshake, self.format = handshake, handshake.spoken()
 
     @property
     def context(self) -> int:
@@ -114,6 +95,7 @@ class LocalModel:
         """What is needed to know the model again: hashes of weights and template, size, versions."""
         return {
             "spec": self.spec,
+            **self.origin,
             "architecture": type(self._model).__name__,
             "revision": getattr(self._model.config, "_commit_hash", None),
             "parameters": self._model.num_parameters(),
@@ -290,7 +272,7 @@ class LocalModel:
         Raises:
             ModelError: the job has no adapter, or what it was learnt on is in no folder.
         """
-        if self.origin:
+        if "base" in self.origin:
             raise ModelError(
                 f"{self.spec} is {self.origin['base']} with an adapter merged in memory: save that sum to a folder "
                 "(peft's merge_and_unload), and export what was learnt on it"
@@ -370,7 +352,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
     model = _made(spec, read_model(spec, rest, device, dtype), format)
-    model.meet()
+    model.speak(question(model, model.handshake, templates.renderer(model._tokenizer)))
     return model
 
 

@@ -1,0 +1,37 @@
+"""The question by which a model shows how it writes tool calls.
+
+Inputs: a model, the handshake with its template, the template. Outputs: the handshake after the model has answered one
+plain request with one tool, freely and greedily. Some models write another format than their template: Qwen2.5-Coder
+fences its JSON. Not in the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+from ttsi.chat.handshake import Handshake, refuse_unread, with_answer
+from ttsi.chat.probes import QUESTION, TOOL
+from ttsi.chat.template_source import Render
+from ttsi.models import Model, Prompt, Request
+from ttsi.types import Message
+
+_LONGEST_ANSWER = 96
+"""In tokens."""
+
+
+def question(model: Model, handshake: Handshake, render: Render) -> Handshake:
+    """Ask the model, and settle on the format in which it answers.
+
+    Raises:
+        ModelError: neither its template nor the model itself writes calls that anybody reads.
+    """
+    if handshake.template_format == "ours":  # trained like the embedded model, on one format
+        return handshake
+    prompt = Prompt((Message("user", QUESTION),), (TOOL,))
+    [answer] = model.generate([Request(prompt, _LONGEST_ANSWER)])
+
+    def likelier(one: str, other: str) -> bool:
+        [[first, second]] = model.score([prompt], [[one, other]])
+        return first > second
+
+    handshake = with_answer(handshake, render, answer.text, likelier)
+    refuse_unread(handshake)
+    return handshake
