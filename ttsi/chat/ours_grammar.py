@@ -15,7 +15,7 @@ from typing import Any
 from ttsi.chat import ours
 from ttsi.chat.alternatives import alternatives
 from ttsi.chat.ours_layout import BARE, Slot, item_kinds, layout, plain
-from ttsi.chat.schema_mask import enforced, json_value
+from ttsi.chat.schema_mask import enforced, json_rule
 from ttsi.types import Tool
 
 _NOTHING = '""'
@@ -36,8 +36,8 @@ def calls_rules(tools: Sequence[Tool]) -> list[str]:
 
 def arguments_rule(tool: Tool) -> str:
     """What follows the name of a call of this tool."""
-    top = layout(tool)
-    return _one_of([_in_order(pairs) for pairs in _shapes(top, tool, "")])
+    shapes = _shapes(layout(tool), enforced(tool), "")
+    return _one_of([_in_order(pairs) for pairs in shapes])
 
 
 def _one_of(texts: Sequence[str]) -> str:
@@ -57,42 +57,42 @@ def _at_least_one(pairs: Sequence[tuple[str, bool]]) -> str:
     return "(" + " | ".join(starts) + ")"
 
 
-def _shapes(slot: Slot, tool: Tool, prefix: str) -> list[list[tuple[str, bool]]]:
+def _shapes(slot: Slot, root: Mapping[str, Any], prefix: str) -> list[list[tuple[str, bool]]]:
     """For each shape of an object (grammar of one argument, whether it is required) in the schema's order."""
     shapes = []
     for shape in slot.shapes:
         required = shape.get("required") or []
         names = [name for name, inner in (shape.get("properties") or {}).items() if inner is not False]
-        pairs = [(_argument(slot.names[name], tool, prefix, name), name in required) for name in names]
+        pairs = [(_argument(slot.names[name], root, prefix, name), name in required) for name in names]
         if slot.free and (shape.get("additionalProperties", True) is not False or shape.get("patternProperties")):
-            pairs.append((_free(slot.free, tool, prefix), False))
+            pairs.append((_free(slot.free, root, prefix), False))
         shapes.append(pairs)
     return shapes
 
 
-def _argument(slot: Slot, tool: Tool, prefix: str, name: str) -> str:
+def _argument(slot: Slot, root: Mapping[str, Any], prefix: str, name: str) -> str:
     """One listed name: the dotted keys of an object, or the key and its value."""
     key = f"{prefix}{name}" if prefix else ours.written_key(name)
-    texts = [_at_least_one(pairs) for pairs in _shapes(slot, tool, f"{key}.") if pairs]
+    texts = [_at_least_one(pairs) for pairs in _shapes(slot, root, f"{key}.") if pairs]
     leaf = f"{quoted(f' {key}')} {ours.IS} "
     if not slot.shapes:
-        return f"{leaf}{_value(slot, tool)} {ours.NEXT}"
+        return f"{leaf}{_value(slot, root)} {ours.NEXT}"
     if slot.kinds != {"object"} or slot.free or not all(map(plain, slot.names)) or not texts:
-        texts.append(f"{leaf}{_value(slot, tool)} {ours.NEXT}")
+        texts.append(f"{leaf}{_value(slot, root)} {ours.NEXT}")
     elif any(not shape.get("required") and not shape.get("minProperties") for shape in slot.shapes):
         texts.append(f"{leaf}{quoted(' {}')} {ours.NEXT}")
     return _one_of(texts)
 
 
-def _free(slot: Slot, tool: Tool, prefix: str) -> str:
+def _free(slot: Slot, root: Mapping[str, Any], prefix: str) -> str:
     """Any number of unlisted names. The space belongs to the name's terminal, since the longest terminal wins."""
     bare = r"[^\s.\"<|][^\n.<|]*"
     before = re.escape(prefix).replace("/", r"\/").replace(r"\ ", " ")
     name = f"/ {before}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
-    return f"({name} {ours.IS} {_value(slot, tool)} {ours.NEXT})+"
+    return f"({name} {ours.IS} {_value(slot, root)} {ours.NEXT})+"
 
 
-def _value(slot: Slot, tool: Tool) -> str:
+def _value(slot: Slot, root: Mapping[str, Any]) -> str:
     """One value behind one space: text as it is, a list of strings by items, all else as JSON."""
     if slot.parts and all("enum" in part for part in slot.parts):
         values = [value for part in slot.parts for value in part["enum"]]
@@ -101,11 +101,10 @@ def _value(slot: Slot, tool: Tool) -> str:
             return _one_of([quoted(f" {text}") for text in texts])
     if slot.only_text:
         return r"/ [^\n]+/"
-    root = enforced(tool)
     kinds = [item_kinds(part, root) for part in slot.parts]
     if slot.only_lists and kinds == [{"string"}] and "enum" not in slot.parts[0]:
         return _list(slot.parts[0], root)
-    json = f'" " {json_value(slot.schema, tool)}'
+    json = f'" " {json_rule(slot.schema, root)}'
     item = r"/ [^\n\[][^\n]*/"
     if slot.only_lists:
         return f"({json} | {item} ({ours.ITEM} {item})*)" if any("string" in kind for kind in kinds) else json

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
-from ttsi.chat.schema import closed
 from ttsi.chat.schema_mask import enforced
 from ttsi.types import Tool
 
@@ -134,7 +133,6 @@ def _union(schemas: Sequence[Any]) -> Any:
 
 
 def _slot(schema: Any, root: Mapping[str, Any]) -> Slot:
-    schema = closed(schema, top=False) if isinstance(schema, Mapping) else schema
     parts = alternatives(schema, root)
     kinds = frozenset(kind for part in parts for kind in _kinds(part)) or _KINDS
     slot = Slot(schema, kinds, parts=parts)

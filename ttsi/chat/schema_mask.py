@@ -44,13 +44,13 @@ _SAYS_NOTHING = frozenset((
 def json_arguments(tool: Tool) -> str:
     """The rule of all arguments of a call as one JSON object."""
     root = enforced(tool)
-    return _json({"type": "object"} if _Mask(root).schema(root) is None else root, root)
+    return json_rule({"type": "object"} if _Mask(root).schema(root) is None else root, root)
 
 
 def json_value(schema: Any, tool: Tool) -> str:
     """The rule of one JSON value that fits `schema`, which is a part of the tool's parameters."""
     part = modern(schema, draft_of(tool.parameters), mask_pattern)
-    return _json(closed(part, top=False) if isinstance(part, Mapping) else part, enforced(tool))
+    return json_rule(closed(part, top=False) if isinstance(part, Mapping) else part, enforced(tool))
 
 
 def enforced(tool: Tool) -> dict[str, Any]:
@@ -58,7 +58,8 @@ def enforced(tool: Tool) -> dict[str, Any]:
     return closed(modern(tool.parameters, draft_of(tool.parameters), mask_pattern))
 
 
-def _json(schema: Any, root: Mapping[str, Any]) -> str:
+def json_rule(schema: Any, root: Mapping[str, Any]) -> str:
+    """The rule of one JSON value that fits a schema which is a part of `root`, and that as `enforced` gives it."""
     body = maskable(schema, root)
     if '"$ref"' in json.dumps(body):
         body = {**body, **definitions(root)}
