@@ -47,7 +47,21 @@ _SAFE_PATTERN = re.compile(
 )
 
 
-def answer_grammar(fmt: Format, tools: Sequence[Tool]) -> str:
+def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: str = "auto") -> str:
+    """An answer: `auto` is words or calls; `required` is calls and nothing else; `one` is exactly one call."""
+    if calls != "auto" and tools:
+        many = "+" if calls == "required" else ""
+        if isinstance(fmt, JsonFormat):
+            more = f"({_literal(fmt, fmt.between)} ({_names(tools)}))*" if many else ""
+            some = f"{_literal(fmt, fmt.opening)} ({_names(tools)}) {more} {_literal(fmt, fmt.closing)}"
+        else:
+            each = (f"{_reason(['', *ours.suffixes(t.description)])} call_{i}" for i, t in enumerate(tools))
+            some = f"({' | '.join(each)}){many}"
+        return _text([f"start: {some}", *_calls(fmt, tools)])
+    return _free_answer(fmt, tools)
+
+
+def _free_answer(fmt: Format, tools: Sequence[Tool]) -> str:
     """Words that begin no call, then zero or more legal calls, and nothing else.
 
     In our own format a call's words quote that tool's line, and words alone say that no tool fits.
