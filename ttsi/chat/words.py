@@ -36,9 +36,17 @@ _CONTROL = re.compile(
     r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:bos|eos|pad)>|<(?:start|end)_(?:of_turn|function_call)>"  # noqa: RUF001
 )
 _LEADING = re.compile(rf"\A(?:\s|{_CONTROL.pattern})+")
+_HALF_MARK = re.compile(r"(?:<[^<>\s]{0,60}|\[[A-Z_/]{0,30}|```\w*\s*)\Z")
 _MARKLIKE = re.compile(r"<[^\s<>]+>|\[[A-Z_/]+\]")
 _BEGUN = re.compile(r"^[ \t]*(?:```\w*\s*)?(?:\[\s*)*(?:\{|\[\s*(?:\{|[A-Za-z_]|$))", re.MULTILINE)
 """A line that begins as a call without marks does: an object, or a list."""
+_ANY_TOOL = Tool("find", "find a word", {"type": "object", "properties": {}})
+"""By which it shows whether a family writes a reason before a call."""
+_BARE = re.compile(
+    r'^[ \t]*(?:```\w*\s*)?(?:\[\s*)?(?:\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"(?:name|function|tool)"\s*:\s*'
+    r'"(?P<name>[^"\n]*)(?:"|\Z)|(?<=\[)(?P<function>\w[\w.]*)(?:\(|\Z))',
+    re.MULTILINE,
+)
 
 
 def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] = (), finished: bool = True) -> str:
@@ -52,20 +60,17 @@ def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] =
         finished: False where the answer ran into its limit.
     """
     parsed = fmt.parse(text, tools)
-    if tools and (parsed.calls or parsed.error or not finished) and _gives_reasons(fmt, tools):
+    if (parsed.calls or parsed.error or (tools and not finished)) and any(fmt.reasons(_ANY_TOOL)):
         return ""  # words before a call of this family are the reason it was trained to give, not the user's
     known = frozenset([*(tool.name for tool in tools), *names])
     words = parsed.reasoning if parsed.error is None and (tools or not parsed.calls) else text
     for other in (fmt, *FORMATS.values()):
         words = _without_calls(other, words, tools, known)
     words = _before(_marks(), _BLOCKS.sub("\n", words))
-    words = _before(_bare(known), words) if known else words
+    words = _before_bare_call(words, known) if known else words
     words = _before(_BEGUN, words) if tools and parsed.error else words
-    return _before(_CONTROL, _LEADING.sub("", words)).strip()
-
-
-def _gives_reasons(fmt: Format, tools: Sequence[Tool]) -> bool:
-    return any(any(fmt.reasons(tool)) for tool in tools)
+    words = _before(_CONTROL, _LEADING.sub("", words))
+    return (words if finished else _HALF_MARK.sub("", words)).strip()
 
 
 def _without_calls(fmt: Format, text: str, tools: Sequence[Tool], known: frozenset[str]) -> str:
@@ -90,10 +95,10 @@ def _marks() -> re.Pattern[str]:
     return re.compile("|".join([*map(re.escape, sorted(marks | paired)), _OPEN]))
 
 
-@lru_cache(maxsize=16)
-def _bare(names: frozenset[str]) -> re.Pattern[str]:
-    """Where a call without marks of one of these tools begins, also in a fence or a list."""
-    one_of = "|".join(map(re.escape, sorted(names)))
-    name = rf'(?:"(?:{one_of})"|"[^"\n]*\Z)'
-    json_call = rf'\{{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"(?:name|function|tool)"\s*:\s*{name}'
-    return re.compile(rf"^[ \t]*(?:```\w*\s*)?(?:\[\s*)?(?:{json_call}|(?<=\[)(?:{one_of})\()", re.MULTILINE)
+def _before_bare_call(text: str, known: frozenset[str]) -> str:
+    """The text before a call without marks of a known tool, also in a fence or a list."""
+    for begun in _BARE.finditer(text):
+        name = begun["name"] if begun["name"] is not None else begun["function"]
+        if name in known or begun.end() == len(text):  # a name that is cut off may be any
+            return text[: begun.start()]
+    return text
