@@ -10,6 +10,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 from pydantic_ai import Agent, UsageLimits
+from pydantic_ai.exceptions import UsageLimitExceeded
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -20,26 +21,34 @@ WAYS = ("run", "run_stream_events")
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; `apart`, each turn is one of its own, and tools are ways to end it."""
+    """The conversation; `apart`, each turn is one of its own and ends with its calls."""
     return asyncio.run(_conversation(url, model, cinema, way, apart))
 
 
 async def _conversation(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
     client = AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
     speaker = OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
-    tools = [cinema.rate_film, cinema.list_showtimes]
-    agent: Any = Agent(speaker, output_type=[*tools, str]) if apart else Agent(speaker, tools=tools)
+    agent: Any = Agent(speaker, tools=[cinema.rate_film, cinema.list_showtimes])
     history: list[ModelMessage] = []
     words: list[str] = []
-    limits = UsageLimits(request_limit=MOST_STEPS)
+    limits = UsageLimits(request_limit=1 if apart else MOST_STEPS)
     for turn in TURNS:
-        if way == "run":
-            result = await agent.run(turn, message_history=history, usage_limits=limits)
-        else:
-            result = None
-            async with agent.run_stream_events(turn, message_history=history, usage_limits=limits) as events:
-                async for event in events:
-                    result = getattr(event, "result", result)
+        try:
+            result = await _result(agent, way, turn, message_history=history, usage_limits=limits)
+        except UsageLimitExceeded:
+            if apart:  # the calls were run, and their results would go into a second request
+                continue
+            raise
         words.append(str(result.output))
         history = [] if apart else result.all_messages()
     return words
+
+
+async def _result(agent: Any, way: str, turn: str, **more: Any) -> Any:
+    if way == "run":
+        return await agent.run(turn, **more)
+    result = None
+    async with agent.run_stream_events(turn, **more) as events:
+        async for event in events:
+            result = getattr(event, "result", result)
+    return result

@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "chat": {"errors", "types"},
     "engine": {"adaptation.schedule", "config", "errors"},
     "models": {"chat", "config", "errors", "types"},
+    "models.loading": {"engine", "errors"},
     "models.local": {"adaptation.guard", "chat", "config", "engine", "errors", "types"},
     "awareness": STAGE,
     "synthesis": STAGE,
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "awareness.measures",
         "awareness.threshold",
         "benchmarks",
+        "chat.conversation",  # a file of tools is read as a request's are
         "config",
         "errors",
         "interop.trackers",
@@ -61,9 +63,16 @@ ANYWHERE = {"", "__version__"}
 """`import ttsi` and its version load nothing."""
 
 HEAVY = {
-    "torch": ("engine", "embedded.train", "models.local"),
-    "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.local"),
-    "tokenizers": ("engine", "embedded.tokenizer", "models.local"),
+    "torch": ("engine", "embedded.train", "models.loading", "models.local"),
+    "transformers": (
+        "engine",
+        "embedded.train",
+        "embedded.tokenizer",
+        "chat.handshake",
+        "models.loading",
+        "models.local",
+    ),
+    "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local"),
     "llguidance": ("engine",),
     "openai": ("models.remote",),
     "peft": ("interop",),

@@ -117,6 +117,9 @@ class AnswerConfig:
 
     decoding: Literal["free", "constrained"] = "constrained"
     """Constrained: only calls that fit the tools' schemas can be written (grammar mask)."""
+    calls: Literal["auto", "required", "one"] = "auto"
+    """Where a call is wanted: "required" admits no words before the call, "one" exactly one call; auto leaves the
+    choice to the model. Only constrained decoding can demand a call."""
     max_tokens: int = 160
     """Longest answer, in tokens."""
     strategy: Literal["greedy", "vote", "pass@k"] = "greedy"

@@ -55,9 +55,10 @@ Today is {{ date_string if date_string is defined else strftime_now('%d %b %Y') 
 MISTRAL = """{{ bos_token }}{% if tools %}[TOOLS]{{ tools | tojson }}[/TOOLS]{% endif %}
 {%- for message in messages %}{% if message.role == 'user' %}[INST] {{ message.content }}[/INST]
 {%- elif message.role == 'system' %}{{ raise_exception('no system role here') }}
-{%- elif message.role == 'tool' %}{% if message.tool_call_id | length != 9 %}{{ raise_exception('nine') }}{% endif %}
+{%- elif message.role == 'tool' %}{% if message.tool_call_id | length != 9 %}{{ raise_exception('nine') }}
+{%- endif %}[R]{{ message.content }}[/R]
 {%- else %}{% for call in message.tool_calls or [] %}{% if call.id | length != 9 %}{{ raise_exception('nine') }}
-{%- endif %}[TOOL_CALLS]{{ call.function.name }}{% endfor %} {{ message.content }}</s>{% endif %}{% endfor %}"""
+{%- endif %}[TOOL_CALLS] [{{ call.function | tojson }}]{% endfor %} {{ message.content }}</s>{% endif %}{% endfor %}"""
 BARE = "{% for m in messages %}{% if m.role != 'system' %}{{ m.role }}: {{ m.content }}\n{% endif %}{% endfor %}"
 
 CONTROL = ("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start|>", "<|stop|>", "<|eot|>", "[INST]", "[/INST]")
@@ -140,7 +141,7 @@ def test_without_a_place_for_tools_they_go_into_the_system_message() -> None:
     assert instruction and instruction in text
     assert '[{"name": "weather", "description": "Tell the weather", "parameters":' in text
     assert 'assistant: {"name": "weather", "arguments": {"city": "Oslo"}}' in text
-    assert "user: Result: yes\nResult: no\nAnd now?" in text
+    assert "tool: yes\ntool: no\nuser: And now?" in text  # this template has a role for results
     assert instruction not in render(replace(ASK, tools=()), BARE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ MARKS = re.compile(r"<\|?[a-z_=,;]+\|?>|\[[A-Z_]+\]|get_weather|Oslo")
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_call_is_no_word_whoever_reads_it(name: str) -> None:
-    text = FORMATS[name].render([CALL, CALL])
+    text = FORMATS[name].render([CALL, CALL] if FORMATS[name].several else [CALL])
     for other in FORMATS.values():
         assert spoken(other, text, TOOLS) == ""
         assert spoken(other, text, (), ["get_weather"]) == ""
@@ -92,6 +93,19 @@ def test_what_stands_outside_is_handed_out(text: str, words: str) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_control_words_that_only_look_alike_stay(name: str, text: str) -> None:
     assert spoken(FORMATS[name], text, ()) == text
+
+
+def test_a_channel_that_is_not_the_users_is_set_aside() -> None:
+    harmony = FORMATS["harmony"]
+    text = "<|channel|>analysis<|message|>They want rain.<|end|><|start|>assistant<|channel|>final<|message|>It rains."
+    assert spoken(harmony, text, TOOLS) == spoken(harmony, text, ()) == "It rains."
+    assert spoken(harmony, text[:40], TOOLS, finished=False) == ""
+
+
+def test_an_answer_that_begins_inside_its_thinking() -> None:
+    inside = replace(FORMATS["hermes"], thinks=True)  # type: ignore[type-var]
+    assert spoken(inside, "They want rain.</think>It rains.", TOOLS) == "It rains."
+    assert spoken(inside, "They want", TOOLS, finished=False) == ""
 
 
 def test_it_ends_for_whatever_is_written() -> None:

@@ -77,7 +77,7 @@ def _draws(answers: Sequence[Answer]) -> tuple[Draw, ...]:
 
 def _request(model: Model, item: Input, config: AnswerConfig, adapter: int | None) -> Request:
     constrained = config.decoding == "constrained" and item.tools
-    grammar = config.grammar or (answer_grammar(model.format, item.tools) if constrained else None)
+    grammar = config.grammar or (answer_grammar(model.format, item.tools, config.calls) if constrained else None)
     return Request(Prompt(item.messages, item.tools), config.max_tokens, grammar=grammar, adapter=adapter)
 
 

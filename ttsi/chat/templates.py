@@ -1,10 +1,11 @@
-"""How does a conversation become the tokens that a model reads, and where does its answer begin and end?
+"""Conversations as the tokens that a model reads, and where its answer begins and ends.
 
-Inputs: a tokenizer with its own chat template, a `Format`, and a `Prompt` or `Lesson`. Outputs: text, or token ids.
+Inputs: a tokenizer with its own chat template, a `Format`, what the template carries (`ttsi.chat.handshake`), and a
+`Prompt` or `Lesson`. Outputs: text, or token ids.
 
 Text from users, tools and models is data: before it is rendered, every control token spelled out in it is broken by a
 zero-width space (`neutralise`), so that none is ever encoded as one. Whatever a template leaves to the clock or to a
-default is fixed here (`_FIXED`), so that the same prompt is the same tokens tomorrow.
+default is fixed (`ttsi.chat.handshake.fixed`), so that the same prompt is the same tokens tomorrow.
 
 The paper (arXiv:2510.07841) does not say how it renders prompts. The tokenizer is any object that behaves like one of
 transformers' fast tokenizers; transformers itself is not imported.
@@ -18,8 +19,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
+from weakref import WeakKeyDictionary
 
-from ttsi.chat.calls import Format
+from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.handshake import DAY, Handshake, Render, dated_as, fixed, meet
+from ttsi.chat.thinking import THINKING
+from ttsi.chat.turns import NOTHING, fitted
 from ttsi.errors import ModelError
 from ttsi.types import Message, Tool, ToolCall, answered_calls, to_openai
 
@@ -63,9 +68,6 @@ class Lesson(Protocol):
 BREAK = "\u200b"
 """The zero-width space that breaks a control token's spelling."""
 
-_FIXED: Mapping[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
-"""Variables of known templates: today's date (Llama 3) and whether the model thinks aloud first (Qwen 3)."""
-_MARKLIKE = re.compile(r"<[^\s<>]+>|\[[^\s\[\]]+\]")
 _PROBE = "an answer to find again"
 
 
@@ -75,12 +77,17 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def special_strings(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """Every spelling that must not come from outside: control tokens, and added tokens that look like marks.
+    """Every spelling that must not come from outside: control tokens, and added tokens that mean something here.
 
-    Qwen's <tool_call> is such an added token: not a control token by name, but one by use.
+    Qwen's <tool_call> is such an added token: not a control token by name, but one by use. An added token means
+    something where it is a mark of a family's calls or of thinking, or where the chat template writes it. Gemma's
+    tokens for HTML tags are none: a user's <b> stays <b>.
     """
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values() if _MARKLIKE.fullmatch(str(token))}
-    return tuple(sorted({*special_ids(tokenizer), *added} - {""}))
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    used = {mark for form in FORMATS.values() for mark in form.marks} | {mark for pair in THINKING for mark in pair}
+    template = json.dumps(tokenizer.chat_template or "", ensure_ascii=False)
+    written = {token for token in added if not token.isspace() and len(token) > 2 and token in template}
+    return tuple(sorted({*special_ids(tokenizer), *(added & used), *written} - {""}))
 
 
 def neutralise(text: str, specials: Iterable[str]) -> str:
@@ -107,33 +114,65 @@ def neutralise_call(call: ToolCall, specials: Iterable[str]) -> ToolCall:
     return replace(call, name=neutralise(call.name, spellings), arguments=arguments)
 
 
-def prompt_text(tokenizer: Tokenizer, fmt: Format, prompt: Prompt, specials: Iterable[str]) -> str:
+def prompt_text(
+    tokenizer: Tokenizer, fmt: Format, prompt: Prompt, specials: Iterable[str], handshake: Handshake | None = None
+) -> str:
     """The prompt as the model's own template writes it, up to and including `prompt.prefix`.
 
-    A template that takes no tools gets them as JSON in the system message, with the format's instruction, and earlier
-    calls and results as words. A template that takes no system message gets it at the head of the first user message.
-    The prefix is the caller's own text and is appended as it is.
+    What the template does not carry is worded (`ttsi.chat.turns`). The prefix is the caller's own text and is appended
+    as it is.
+
+    Args:
+        handshake: with the model; settled with the template alone where nobody gives one.
 
     Raises:
         ModelError: there is no chat template, or it refuses this conversation.
     """
     spellings = tuple(specials)
+    carries = (handshake or handshake_with(tokenizer, fmt.name)).carries
     tools = [_neutral(to_openai(tool), spellings) for tool in prompt.tools]
-    template = _template(tokenizer, bool(tools))
     messages = [_neutral_message(message, spellings) for message in prompt.messages]
-    if re.search(r"\btools\b", template):
-        turns = openai_turns(messages)
-    else:
-        turns, tools = worded_turns(fmt, messages, tools), []
-    return _render_with_system(tokenizer, turns, tools) + prompt.prefix
+    return _render(tokenizer, *fitted(openai_turns(messages), tools, fmt, carries)) + prompt.prefix
 
 
-def encode_prompt(tokenizer: Tokenizer, fmt: Format, prompt: Prompt, specials: Iterable[str]) -> list[int]:
+_MET: WeakKeyDictionary[Any, dict[tuple[str, str | None], Handshake]] = WeakKeyDictionary()
+
+
+def handshake_with(tokenizer: Tokenizer, form: str | None = None) -> Handshake:
+    """The handshake with a tokenizer's template, settled once.
+
+    Args:
+        form: the format to speak; None takes the template's own.
+
+    Raises:
+        ModelError: there is no chat template, or it carries no conversation.
+    """
+    met, key = _MET.setdefault(tokenizer, {}), (json.dumps(tokenizer.chat_template), form)
+    if key not in met:
+        settled = meet(renderer(tokenizer))
+        met[key] = settled if form in (None, settled.format) else meet(renderer(tokenizer), form)
+    return met[key]
+
+
+def renderer(tokenizer: Tokenizer) -> Render:
+    """The tokenizer's chat template, for a handshake."""
+
+    def render(turns: Any, tools: Any, *, answer: bool = True, now: Any = DAY) -> str:
+        return _render(tokenizer, list(turns), list(tools), answer, now)
+
+    return render
+
+
+def encode_prompt(
+    tokenizer: Tokenizer, fmt: Format, prompt: Prompt, specials: Iterable[str], handshake: Handshake | None = None
+) -> list[int]:
     """`prompt_text` as token ids; the template has already written any begin-of-text token."""
-    return _encode(tokenizer, prompt_text(tokenizer, fmt, prompt, specials))
+    return _encode(tokenizer, prompt_text(tokenizer, fmt, prompt, specials, handshake))
 
 
-def encode_lesson(tokenizer: Tokenizer, fmt: Format, lesson: Lesson, specials: Iterable[str]) -> tuple[list[int], int]:
+def encode_lesson(
+    tokenizer: Tokenizer, fmt: Format, lesson: Lesson, specials: Iterable[str], handshake: Handshake | None = None
+) -> tuple[list[int], int]:
     """Token ids of prompt, target and end of turn, and how many of them are the prompt.
 
     Prompt and target are tokenised apart. Together, a tokenizer may merge the prompt's last and the target's first
@@ -145,7 +184,7 @@ def encode_lesson(tokenizer: Tokenizer, fmt: Format, lesson: Lesson, specials: I
         ModelError: no chat template, or no end-of-turn token.
     """
     spellings = tuple(specials)
-    prompt = encode_prompt(tokenizer, fmt, lesson.prompt, spellings)
+    prompt = encode_prompt(tokenizer, fmt, lesson.prompt, spellings, handshake)
     target = _neutral_target(fmt, lesson, spellings)
     return [*prompt, *_encode(tokenizer, target), end_of_turn(tokenizer)], len(prompt)
 
@@ -248,54 +287,17 @@ def _openai_call(call: ToolCall, number: int) -> dict[str, Any]:
 
 
 def worded_turns(fmt: Format, messages: Sequence[Message], tools: Sequence[Any]) -> list[dict[str, Any]]:
-    """Turns for a template that knows only who speaks: tools, calls and results are written out."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        role, content = message.role, message.content
-        if message.tool_calls:
-            content = fmt.render(message.tool_calls, content)
-        if role == "tool":
-            role, content = "user", f"Result: {content}"
-        if turns and turns[-1]["role"] == role:  # templates that know no tools often insist on taking turns
-            turns[-1]["content"] += "\n" + content
-        else:
-            turns.append({"role": role, "content": content})
-    return _with_tools(turns, fmt, tools) if tools else turns
+    """Turns for a reader that knows only who speaks: tools, calls and results are written out."""
+    return fitted(openai_turns(messages), tools, fmt, NOTHING)[0]
 
 
-def _with_tools(turns: list[dict[str, Any]], fmt: Format, tools: Sequence[Any]) -> list[dict[str, Any]]:
-    listed = "Tools:\n" + json.dumps([tool["function"] for tool in tools], ensure_ascii=False)
-    parts = [listed, *([fmt.instruction] if fmt.instruction else [])]
-    if turns and turns[0]["role"] == "system":
-        parts, turns = [turns[0]["content"], *parts], turns[1:]
-    return [{"role": "system", "content": "\n\n".join(parts)}, *turns]
-
-
-def _render_with_system(tokenizer: Tokenizer, turns: list[dict[str, Any]], tools: list[Any]) -> str:
-    """The conversation as text; where the template refuses or drops the system message, it joins the first user's."""
-    if not turns or turns[0]["role"] != "system":
-        return _render(tokenizer, turns, tools)
-    try:
-        text = _render(tokenizer, turns, tools)
-        if turns[0]["content"].strip() in text:
-            return text
-    except ModelError:
-        pass
-    return _render(tokenizer, _folded(turns), tools)
-
-
-def _folded(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    system, rest = turns[0], turns[1:]
-    if rest and rest[0]["role"] == "user":
-        return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
-    return [{"role": "user", "content": system["content"]}, *rest]
-
-
-def _render(tokenizer: Tokenizer, turns: list[dict[str, Any]], tools: list[Any], answer: bool = True) -> str:
-    _template(tokenizer, bool(tools))
+def _render(
+    tokenizer: Tokenizer, turns: list[dict[str, Any]], tools: list[Any], answer: bool = True, now: Any = DAY
+) -> str:
+    source = dated_as(_template(tokenizer, bool(tools)), now)
     try:
         text = tokenizer.apply_chat_template(
-            turns, tools=tools or None, tokenize=False, add_generation_prompt=answer, **_FIXED
+            turns, tools or None, chat_template=source, tokenize=False, add_generation_prompt=answer, **fixed(now)
         )
     except Exception as error:  # the template is code from the model's folder; it may raise anything
         line = " ".join(str(error).split())[:160]

@@ -14,30 +14,30 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.thinking import THINKING, ThinkingNeverEnds, without_thinking
 from ttsi.types import Tool
 
 _PAIRS = (
-    ("[THINK]", "[/THINK]"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    *THINKING,
     ("<|START_ACTION|>", "<|END_ACTION|>"),
     ("<|tool_call_start|>", "<|tool_call_end|>"),
     ("<start_function_call>", "<end_function_call>"),
     ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"),
+    ("<|tool_call>", "<tool_call|>"),
     ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),  # noqa: RUF001  DeepSeek writes it so
 )
-"""Marks that frame calls or thoughts, besides tags that close as XML does."""
-_TAG = r"(think|thinking|tool_calls?|function_calls?|function|tool_response|seed:think|minimax:tool_call)"
+"""Marks that frame thoughts or calls, besides tags that close as XML does."""
+_TAG = r"(tool_calls?|function_calls?|function|tool_response|minimax:tool_call)"
 _BLOCKS = re.compile(
     "|".join([rf"<{_TAG}(?:[ =][^<>\n]*)?>.*?</\1>", *(f"{re.escape(a)}.*?{re.escape(b)}" for a, b in _PAIRS)]),
     re.DOTALL,
 )
-_OPEN = rf"</?{_TAG}(?:[ =][^<>\n]*)?>|\[TOOL_CALLS\]|\[/?ARGS\]|\[CALL_ID\]|\[/?THINK\]|functools\["
+_OPEN = rf"</?{_TAG}(?:[ =][^<>\n]*)?>|\[TOOL_CALLS\]|\[/?ARGS\]|\[CALL_ID\]|functools\["
 _CONTROL = re.compile(
     r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:bos|eos|pad)>|<(?:start|end)_(?:of_turn|function_call)>"  # noqa: RUF001
 )
 _LEADING = re.compile(rf"\A(?:\s|{_CONTROL.pattern})+")
-_HALF_MARK = re.compile(r"(?:<[^<>\s]{0,60}|\[[A-Z_/]{0,30}|```\w*\s*)\Z")
-_MARKLIKE = re.compile(r"<[^\s<>]+>|\[[A-Z_/]+\]")
+_HALF_MARK = re.compile(r"(?:<[^<>\s]{0,60}|\[[A-Z_/]{0,30}|`{1,3}\w*\s*)\Z")
 _BEGUN = re.compile(r"^[ \t]*(?:```\w*\s*)?(?:\[\s*)*(?:\{|\[\s*(?:\{|[A-Za-z_]|$))", re.MULTILINE)
 """A line that begins as a call without marks does: an object, or a list."""
 _ANY_TOOL = Tool("find", "find a word", {"type": "object", "properties": {}})
@@ -59,16 +59,22 @@ def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] =
         names: further tools that the conversation speaks of; bare JSON that calls one of them is left out, too.
         finished: False where the answer ran into its limit.
     """
+    try:
+        text = without_thinking(text, getattr(fmt, "thinks", False), fmt.marks)
+    except ThinkingNeverEnds:
+        return ""
     parsed = fmt.parse(text, tools)
-    if (parsed.calls or parsed.error or (tools and not finished)) and any(fmt.reasons(_ANY_TOOL)):
+    begun = any(mark in text for mark in fmt.marks) or (tools and (parsed.error or not finished))
+    if begun and any(fmt.reasons(_ANY_TOOL)):
         return ""  # words before a call of this family are the reason it was trained to give, not the user's
     known = frozenset([*(tool.name for tool in tools), *names])
-    words = parsed.reasoning if parsed.error is None and (tools or not parsed.calls) else text
+    framed = any(mark in text for mark in _frames(fmt))
+    words = parsed.reasoning if parsed.error is None and (framed or (tools and parsed.calls)) else text
     for other in (fmt, *FORMATS.values()):
         words = _without_calls(other, words, tools, known)
     words = _before(_marks(), _BLOCKS.sub("\n", words))
     words = _before_bare_call(words, known) if known else words
-    words = _before(_BEGUN, words) if tools and parsed.error else words
+    words = _before(_BEGUN, words) if tools and (parsed.error or not finished) else words
     words = _before(_CONTROL, _LEADING.sub("", words))
     return (words if finished else _HALF_MARK.sub("", words)).strip()
 
@@ -76,10 +82,15 @@ def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] =
 def _without_calls(fmt: Format, text: str, tools: Sequence[Tool], known: frozenset[str]) -> str:
     """The text without the calls that this family reads in it."""
     parsed = fmt.parse(text, tools)
-    framed = any(mark in text for mark in fmt.marks if _MARKLIKE.fullmatch(mark))
+    framed = any(mark in text for mark in _frames(fmt))
     if parsed.calls and (framed or all(call.name in known for call in parsed.calls)):
         return parsed.reasoning
     return text
+
+
+def _frames(fmt: Format) -> list[str]:
+    """The marks that are nobody's words; a code fence may be."""
+    return [mark for mark in fmt.marks if not mark.startswith("```")]
 
 
 def _before(pattern: re.Pattern[str], text: str) -> str:
@@ -90,7 +101,7 @@ def _before(pattern: re.Pattern[str], text: str) -> str:
 @lru_cache(maxsize=1)
 def _marks() -> re.Pattern[str]:
     """Where the marks of any family begin."""
-    marks = {mark for fmt in FORMATS.values() for mark in fmt.marks if _MARKLIKE.fullmatch(mark)}
+    marks = {mark for fmt in FORMATS.values() for mark in _frames(fmt)}
     paired = {mark for pair in _PAIRS for mark in pair}
     return re.compile("|".join([*map(re.escape, sorted(marks | paired)), _OPEN]))
 

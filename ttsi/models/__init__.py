@@ -17,7 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ttsi.chat.calls import Format, detect
+from ttsi.chat.format import Format
+from ttsi.chat.ours import CALL
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError, unknown_name
 from ttsi.types import Adaptation, Input, Message, Tool, TrainingData
@@ -214,7 +215,7 @@ def is_embedded(spec: str) -> bool:
     if kind in ("embedded", "scripted"):
         return True
     template = Path(rest if kind == "hf" else spec) / "chat_template.jinja"
-    return template.is_file() and detect(template.read_text(encoding="utf-8", errors="replace")).name == "ours"
+    return template.is_file() and CALL in template.read_text(encoding="utf-8", errors="replace")
 
 
 def check_speaker(spec: str) -> None:

@@ -2,10 +2,8 @@
 
 Inputs: a folder or the name of a Hugging Face model. Outputs: a `LocalModel`, which satisfies
 `ttsi.models.Model`: prompts become tokens by the model's own chat template (`ttsi.chat.templates`), the tensors
-are the engine's. The paper (arXiv:2510.07841) runs such models through Trainer and PEFT, one input at a time;
-here a list of inputs shares its forward passes and the base is never written.
-
-Only safetensors weights are read, and no code that comes with a model is run (`ttsi.models.files`).
+are the engine's, and `ttsi.models.loading` reads the files. The paper (arXiv:2510.07841) runs such models through
+Trainer and PEFT, one input at a time; here a list of inputs shares its forward passes and the base is never written.
 """
 
 from __future__ import annotations
@@ -19,15 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ttsi.adaptation.guard import verdict
 from ttsi.chat import grammar as chat_grammar
 from ttsi.chat import templates
-from ttsi.chat.calls import detect
+from ttsi.chat.handshake import QUESTION, TOOL, Handshake, refuse_unread, with_answer
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
 from ttsi.engine.batching import is_out_of_memory
@@ -40,18 +36,25 @@ from ttsi.engine.prefix import Prefixes
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ModelError, PromptTooLong
-from ttsi.models import Generation, Lesson, Prompt, Request, files
-from ttsi.types import Adaptation
+from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.models.loading import read_model
+from ttsi.types import Adaptation, Message
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_LONGEST_ANSWER = 96
+"""Tokens of the answer that shows how a model writes calls."""
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 
 
 class LocalModel:
     """A causal language model in this process; one caller at a time."""
 
-    def __init__(self, spec: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, spec: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, form: str | None = None
+    ) -> None:
         """Tie a model to its tokenizer.
+
+        Args:
+            form: the tool-call format to speak; None takes the template's own, until the model is asked (`meet`).
 
         Raises:
             ModelError: there is no chat template or no end token, or the engine does not know the architecture.
@@ -60,7 +63,9 @@ class LocalModel:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
         check_architecture(model)
         self.spec = spec
-        self.format = detect(_template_text(tokenizer))
+        self.handshake: Handshake = templates.handshake_with(tokenizer, form)
+        """What the chat template carries and which format is spoken."""
+        self.format = self.handshake.spoken()
         self._model, self._tokenizer = model, tokenizer
         self._marks = templates.special_strings(tokenizer)
         self._stop_ids = templates.end_token_ids(tokenizer) | _declared_ends(model)
@@ -68,6 +73,28 @@ class LocalModel:
         self._slots: dict[int, int] | None = None  # job -> slot; None outside `adapted`
         self._prefixes: Prefixes | None = None  # None outside `remembering`
         self._encoded: dict[str, list[int]] = {}  # filled within `remembering`
+
+    def meet(self) -> None:
+        """Ask the model one plain question with one tool, and speak the format in which it answers.
+
+        The embedded model was trained on one format and is not asked.
+
+        Raises:
+            ModelError: neither its template nor the model itself writes calls that anybody reads.
+        """
+        if self.handshake.template_format == "ours":
+            return
+        prompt = Prompt((Message("user", QUESTION),), (TOOL,))
+        [answer] = self.generate([Request(prompt, _LONGEST_ANSWER)])
+
+        def likelier(one: str, other: str) -> bool:
+            [[first, second]] = self.score([prompt], [[one, other]])
+            return first > second
+
+        render = templates.renderer(self._tokenizer)
+        self.handshake = with_answer(self.handshake, render, answer.text, likelier)
+        refuse_unread(self.handshake)
+        self.format = self.handshake.spoken()
 
     @property
     def context(self) -> int:
@@ -94,6 +121,7 @@ class LocalModel:
             "parameters": self._model.num_parameters(),
             "context": self.context,
             "format": self.format.name,
+            "handshake": self.handshake.record(),
             "weights_sha256": self._initial_sha256,
             "chat_template_sha256": hashlib.sha256(_template_text(self._tokenizer).encode()).hexdigest(),
             "dtype": str(self._model.dtype).removeprefix("torch."),
@@ -264,12 +292,17 @@ class LocalModel:
         return self._stack
 
     def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
-        encoded = [templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks) for lesson in lessons]
+        encoded = [self._encode_lesson(lesson) for lesson in lessons]
         return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context]
+
+    def _encode_lesson(self, lesson: Lesson) -> Labelled:
+        return templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks, self.handshake)
 
     def _encode_prompt(self, prompt: Prompt) -> list[int]:
         key = repr(prompt)  # a dataclass shows all it holds, and tools hold what cannot be hashed
-        ids = self._encoded.get(key) or templates.encode_prompt(self._tokenizer, self.format, prompt, self._marks)
+        ids = self._encoded.get(key) or templates.encode_prompt(
+            self._tokenizer, self.format, prompt, self._marks, self.handshake
+        )
         if self._prefixes is not None:
             self._encoded[key] = ids
         return ids
@@ -289,19 +322,23 @@ def _outcome(job: Job, report: TrainReport, config: AdaptationConfig, left_out: 
     return Adaptation(status, len(job.examples), len(report.losses), report.losses, reason, left_out)
 
 
-def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> LocalModel:
-    """A model from a folder or from the Hugging Face hub.
+def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> LocalModel:
+    """A model from a folder or from the Hugging Face hub, after the handshake with it.
 
     Args:
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
         dtype: "auto" is float32 on the CPU, else bfloat16.
+        format: the tool-call format to speak (`ttsi ls formats`), whatever the handshake finds.
 
     Raises:
         ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
+        ConfigError: there is no such format.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    return _load(spec, rest, device, dtype)
+    model = LocalModel(spec, *read_model(spec, rest, device, dtype), form=format)
+    model.meet()
+    return model
 
 
 def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") -> LocalModel:
@@ -314,62 +351,7 @@ def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") 
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return _load("embedded", str(EMBEDDED_WEIGHTS), device, dtype)
-
-
-def _load(spec: str, rest: str, device: str, dtype: str) -> LocalModel:
-    place = _device(device)
-    kind = _dtype(dtype, place)
-    name, _, revision = (rest, "", "") if Path(rest).is_dir() else rest.partition("@")
-    trusted = False
-    if Path(name).is_dir():
-        trusted = files.check(Path(name), manifest_required=spec == "embedded")
-    elif name.startswith((".", "/", "~")):
-        raise ModelError(f"there is no folder {name}")
-    settings: dict[str, Any] = {"trust_remote_code": trusted, "revision": revision or "main"}
-    with _without_progress_bars():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name, **settings)
-            model, missing = _read_weights(name, kind, settings)
-            model = _placed(model, place)
-        except Exception as error:  # the hub client, the tokenizer and the weight reader each raise their own kinds
-            raise ModelError(f"cannot load {spec}: {_one_line(error)}") from error
-    if missing:
-        raise ModelError(f"cannot load {spec}: its weights lack {missing[0]}")
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ModelError(f"cannot load {spec}: its tokenizer has no fast version (tokenizer.json)")
-    return LocalModel(spec, model, tokenizer)
-
-
-def _read_weights(name: str, dtype: torch.dtype, settings: dict[str, Any]) -> tuple[PreTrainedModel, list[str]]:
-    """The model, and the names of parameters that its files do not hold (transformers would make them up)."""
-    found: Any = AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True, **settings
-    )
-    return found[0], sorted(found[1]["missing_keys"])
-
-
-def _placed(model: Any, device: torch.device) -> PreTrainedModel:
-    # Any: transformers' decorators hide the signatures of these two from type checkers.
-    found: PreTrainedModel = model.to(device).eval()
-    return found
-
-
-def _device(name: str) -> torch.device:
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        return torch.empty(0, device=place).device
-    except (RuntimeError, AssertionError) as error:
-        why = "choose auto, cpu, cuda, cuda:1 or mps" if "Expected one of" in str(error) else _one_line(error)
-        raise ModelError(f"device {name!r} is not available: {why}") from error
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if name not in DTYPES:
-        raise ModelError(f"unknown dtype {name!r}; choose one of: auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
+    return LocalModel("embedded", *read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
 
 
 def _declared_ends(model: PreTrainedModel) -> frozenset[int]:
@@ -381,19 +363,3 @@ def _declared_ends(model: PreTrainedModel) -> frozenset[int]:
 def _template_text(tokenizer: PreTrainedTokenizerFast) -> str:
     template = tokenizer.chat_template
     return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    logging: Any = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

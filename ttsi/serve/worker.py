@@ -23,11 +23,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ttsi.answer import reply
-from ttsi.chat.choice import json_answer
-from ttsi.chat.grammar import answer_grammar
+from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.schema import problem
 from ttsi.chat.words import spoken
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
@@ -104,7 +103,7 @@ def _answer_config(model: Served, job: Job) -> AnswerConfig:
         return config
     # The prompt shows every tool also where one is forced: what the model reads stays what the caller wrote.
     tools = [tool for tool in job.item.tools if job.forced in (None, tool.name)]
-    calls: Literal["required", "one"] = "one" if job.forced is not None or job.one_call else "required"
+    calls: Demand = "one" if job.forced is not None or job.one_call else "required"
     return replace(config, grammar=answer_grammar(model.format, tools, calls))
 
 

@@ -1,0 +1,60 @@
+"""The calls of the embedded model, between marks that are tokens of their own (`ttsi.chat.ours`).
+
+<|call|> f<|args|> city<|=|> Oslo<|,|>
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ttsi.chat import ours
+from ttsi.chat.attempts import attempt
+from ttsi.chat.format import Parsed
+from ttsi.chat.json_text import check_value, checked, why
+from ttsi.types import Tool, ToolCall
+
+
+@dataclass(frozen=True)
+class EmbeddedFormat:
+    """The embedded model's format; see `ttsi.chat.ours`."""
+
+    name: str = "ours"
+    gloss: str = "the embedded model"
+    no_tool: str | None = ours.NO_TOOL_TEXT
+    instruction: str | None = None
+    marks: tuple[str, ...] = ours.MARKS
+    several: bool = True
+    order: int = 0
+
+    def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "") -> str:
+        """As `Format.render`; no call at all is NO_TOOL_TEXT."""
+        for call in calls:
+            check_value(call.arguments)
+        return ours.render(calls, [reasoning] if isinstance(reasoning, str) else reasoning)
+
+    def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
+        """As `Format.parse`, typed by the tools' schemas."""
+        reasoning = text.partition(ours.CALL)[0]
+        try:
+            calls = tuple(map(checked, ours.parse_calls(text, tools)))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            return Parsed(reasoning, (), why(error))
+        if not calls and (line := attempt(text, tools, self.name)):
+            return Parsed(text, (), line)
+        return Parsed(reasoning, calls)
+
+    def name_span(self, name: str) -> tuple[str, str]:
+        """As `Format.name_span`."""
+        return ours.CALL, f" {name}{ours.ARGS}"
+
+    def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
+        """A quotation of the tool's own line (`ours.quote`)."""
+        return ours.quote(tool, request, others)
+
+    def reasons(self, tool: Tool) -> tuple[str, ...]:
+        """Every quotation of the tool's own line."""
+        return ours.suffixes(tool.description)
+
+
+FORMATS = (EmbeddedFormat(),)

@@ -1,0 +1,187 @@
+"""Gemma's calls: a name and its arguments in braces, strings between marks instead of quotes.
+
+    functiongemma   <start_function_call>call:f{city:<escape>Oslo<escape>,days:3}<end_function_call>
+    gemma4          <|tool_call>call:f{city:<|"|>Oslo<|"|>,days:3}<tool_call|>
+
+Keys are bare, the arguments sorted by name; lists and objects look the same all the way down.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ttsi.chat.format import FramedFormat, blocks, joined
+from ttsi.chat.json_text import json_text, unique
+from ttsi.chat.lark import Rule, listed_texts, literal, pairs, quoted, resolve, until
+from ttsi.chat.schema_mask import json_value
+from ttsi.types import Tool, ToolCall
+
+_MAX_DEPTH = 64
+_NAME = re.compile(r"[^{}\s]+")
+_KEY = re.compile(r"[^:{}\[\],]+")
+_PLAIN = re.compile(r"(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?=[,}\]])")
+
+
+class _Gemma(FramedFormat):
+    @property
+    def quote(self) -> str:
+        """The mark at both ends of a string."""
+        return self.marks[2]
+
+    def before(self, number: int) -> str:
+        return "call:"
+
+    def spelled(self, name: str) -> str:
+        return name + "{"
+
+    def written(self, arguments: dict[str, Any]) -> str:
+        return self._members(arguments) + "}"
+
+    def _members(self, values: Mapping[str, Any]) -> str:
+        if bad := next((key for key in values if not _KEY.fullmatch(key) or key != key.strip()), None):
+            raise ValueError(f"the {self.name} format cannot hold the argument name {bad[:40]!r}")
+        return ",".join(f"{key}:{self._spelled(value)}" for key, value in sorted(values.items()))
+
+    def _spelled(self, value: Any) -> str:
+        if isinstance(value, str):
+            if bad := next((mark for mark in self.marks if mark in value), None):
+                raise ValueError(f"the {self.name} format cannot hold the text {bad!r}")
+            return self.quote + value + self.quote
+        if isinstance(value, Mapping):
+            return "{" + self._members(value) + "}"
+        if isinstance(value, list | tuple):
+            return "[" + ",".join(map(self._spelled, value)) + "]"
+        return json_text(value)
+
+    def arguments_rule(self, tool: Tool, label: str) -> Rule:
+        def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
+            value = self._value_rule(schema, tool, part, 0)
+            return Rule(f"{quoted(key + ':')} {value.text}", value.named)
+
+        inner = pairs(tool, label, pair, separator=",", sort=True)
+        return Rule(f'{inner.text} "}}"'.strip(), inner.named)
+
+    def _value_rule(self, schema: Any, tool: Tool, label: str, depth: int) -> Rule:
+        """A value of the schema: strings between marks, lists and objects of them; what is neither is JSON."""
+        found = resolve(schema, tool.parameters)
+        kind = found.get("type", "string" if listed_texts(found, tool.parameters) else None)
+        if kind == "string":
+            if texts := listed_texts(found, tool.parameters):
+                listed = " | ".join(map(quoted, texts))
+                return Rule(f"{literal(self.marks, self.quote)} ({listed}) {literal(self.marks, self.quote)}")
+            free = until(self.quote, label)
+            return Rule(f"{literal(self.marks, self.quote)} {free.text}", free.named)
+        if kind == "array" and depth < 4:
+            item = self._value_rule(found.get("items", {"type": "string"}), tool, f"{label}_i", depth + 1)
+            least = int(found.get("minItems", 0) or 0) > 0
+            items = f"{label}_item ({quoted(',')} {label}_item)*"
+            return Rule(
+                f'"[" {items} "]"' if least else f'"[" ({items})? "]"', (*item.named, f"{label}_item: {item.text}")
+            )
+        if kind == "object" and depth < 4 and found.get("properties"):
+            inner = Tool(tool.name, "", {**found, "$defs": tool.parameters.get("$defs", {})})
+
+            def pair(key: str, part_schema: Mapping[str, Any], part: str) -> Rule:
+                value = self._value_rule(part_schema, tool, part, depth + 1)
+                return Rule(f"{quoted(key + ':')} {value.text}", value.named)
+
+            members = pairs(inner, f"{label}_o", pair, separator=",", sort=True)
+            return Rule(f'"{{" {members.text} "}}"', members.named)
+        if kind in ("integer", "number", "boolean", "null"):
+            return Rule(json_value(found, tool))
+        return self._any_rule(label)
+
+    def _any_rule(self, label: str) -> Rule:
+        free = until(self.quote, label)
+        number = r"/-?(0|[1-9][0-9]*)(\.[0-9]+)?/"
+        return Rule(
+            f"{label}_any",
+            (
+                *free.named,
+                f'{label}_any: {literal(self.marks, self.quote)} {free.text} | {number} | "true" | "false" | "null" '
+                f'| "[" ({label}_any ("," {label}_any)*)? "]" '
+                f'| "{{" ({label}_key ":" {label}_any ("," {label}_key ":" {label}_any)*)? "}}"',
+                f"{label}_key: /[A-Za-z_][A-Za-z0-9_.-]*/",
+            ),
+        )
+
+    def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
+        inner, words = blocks(text, self.marks[0], self.marks[1])
+        return joined(words, self.marks[:2]), [self._read_call(body.strip()) for body in inner]
+
+    def _read_call(self, body: str) -> ToolCall:
+        if not body.startswith("call:"):
+            raise ValueError("a call without call:")
+        name = _NAME.match(body, len("call:"))
+        if name is None or not body.startswith("{", name.end()):
+            raise ValueError("a call without a name")
+        arguments, end = self._read_object(body, name.end(), 0)
+        if body[end:].strip():
+            raise ValueError(f"text behind a call: {body[end : end + 40]!r}")
+        return ToolCall(name[0], arguments)
+
+    def _read_object(self, text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
+        members: list[tuple[str, Any]] = []
+        at += 1
+        while not text.startswith("}", at):
+            key = _KEY.match(text, at)
+            if key is None or not text.startswith(":", key.end()):
+                raise ValueError("an argument without a name")
+            value, at = self._read_value(text, key.end() + 1, depth + 1)
+            members.append((key[0].strip(), value))
+            at = _next(text, at, "}")
+        return unique(members), at + 1
+
+    def _read_value(self, text: str, at: int, depth: int) -> tuple[Any, int]:
+        if depth > _MAX_DEPTH:
+            raise ValueError("values nested too deeply")
+        if text.startswith(self.quote, at):
+            end = text.find(self.quote, at + len(self.quote))
+            if end < 0:
+                raise ValueError("a string that does not end")
+            return text[at + len(self.quote) : end], end + len(self.quote)
+        if text.startswith("{", at):
+            return self._read_object(text, at, depth)
+        if text.startswith("[", at):
+            items, at = [], at + 1
+            while not text.startswith("]", at):
+                value, at = self._read_value(text, at, depth + 1)
+                items.append(value)
+                at = _next(text, at, "]")
+            return items, at + 1
+        if match := _PLAIN.match(text, at):
+            return json.loads(match[0]), match.end()
+        raise ValueError(f"no value: {text[at : at + 40]!r}")
+
+
+def _next(text: str, at: int, end: str) -> int:
+    if text.startswith(",", at) and not text.startswith(end, at + 1):
+        return at + 1
+    if not text.startswith(end, at):
+        raise ValueError(f"{end} is missing before {text[at : at + 40]!r}")
+    return at
+
+
+FORMATS = (
+    _Gemma(
+        name="functiongemma",
+        gloss="FunctionGemma",
+        opening="<start_function_call>",
+        closing="<end_function_call>",
+        between="<end_function_call><start_function_call>",
+        marks=("<start_function_call>", "<end_function_call>", "<escape>"),
+        order=34,
+    ),
+    _Gemma(
+        name="gemma4",
+        gloss="Gemma 4",
+        opening="<|tool_call>",
+        closing="<tool_call|>",
+        between="<tool_call|><|tool_call>",
+        marks=("<|tool_call>", "<tool_call|>", '<|"|>'),
+        order=35,
+    ),
+)

@@ -1,0 +1,280 @@
+"""Calls as a name and a JSON object, each between marks of their own.
+
+    mistral         [TOOL_CALLS] [{"name": "f", "arguments": {"city": "Oslo"}}]            (Mistral up to Small 3.1)
+    mistral-v11     [TOOL_CALLS]f[CALL_ID]call00000[ARGS]{"city": "Oslo"}                   (Mistral Small 3.2)
+    mistral-v13     [TOOL_CALLS]f[ARGS]{"city": "Oslo"}                             (Devstral, Magistral, Ministral 3)
+    deepseek-v3.1   <calls><call>f<sep>{"city": "Oslo"}<end of call><end of calls>, in DeepSeek's marks
+    deepseek-v3     the same, with the word function, a line break and a code fence          (DeepSeek V3, R1)
+    kimi-k2         <|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{...}...
+    harmony         <|channel|>commentary to=functions.f <|constrain|>json<|message|>{"city": "Oslo"}<|call|>  (gpt-oss)
+
+The three of Mistral read each other, since the models do not keep to one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttsi.chat.format import FramedFormat, JsonFormat, joined, json_list
+from ttsi.chat.json_text import json_text, skip_space, value_at
+from ttsi.chat.lark import Rule, literal
+from ttsi.chat.schema_mask import json_arguments
+from ttsi.types import Tool, ToolCall
+
+
+@dataclass(frozen=True)
+class NamedJson(FramedFormat):
+    """NAME MIDDLE {arguments} BEHIND, in a frame."""
+
+    front: str = ""
+    """Before the name."""
+    middle: str = ""
+    """Between the name and the arguments; `middle_rule` where it varies."""
+    middle_rule: str = ""
+    """Grammar of `middle` behind its first mark, where it is no fixed text."""
+    behind: str = ""
+    """Behind the arguments."""
+
+    def before(self, number: int) -> str:
+        """As `FramedFormat.before`."""
+        return self.front
+
+    def spelled(self, name: str) -> str:
+        """As `FramedFormat.spelled`: up to the first mark behind the name."""
+        return name + self._stop
+
+    @property
+    def _stop(self) -> str:
+        return next(mark for mark in (*self.marks, ":", " ", "\n") if self.middle.startswith(mark))
+
+    def written(self, arguments: dict[str, Any]) -> str:
+        """As `FramedFormat.written`."""
+        return self.middle.removeprefix(self._stop) + json_text(arguments) + self.behind
+
+    def arguments_rule(self, tool: Tool, label: str) -> Rule:
+        """As `FramedFormat.arguments_rule`."""
+        middle = self.middle_rule or literal(self.marks, self.middle.removeprefix(self._stop))
+        return Rule(f"{middle} {json_arguments(tool)} {literal(self.marks, self.behind)}")
+
+
+_CALLS, _ID, _ARGS = "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"
+
+
+def _read_mistral(text: str) -> tuple[str, list[ToolCall]]:
+    start = text.find(_CALLS)
+    if start < 0:
+        return joined([text], [_ARGS, _ID]), []
+    calls: list[ToolCall] = []
+    at = start
+    while text.startswith(_CALLS, at):
+        more, at = _mistral_calls(text, at + len(_CALLS))
+        calls += more
+    if at < len(text):
+        raise ValueError(f"text behind a call: {text[at : at + 40]!r}")
+    return text[:start].strip(), calls
+
+
+def _mistral_calls(text: str, at: int) -> tuple[list[ToolCall], int]:
+    """A list of calls, or one call in the newer ways, and where the text goes on."""
+    if text.startswith("[{", skip_space(text, at)) or re.match(r"\s*\[\s", text[at:]):
+        values, end = json_list(text, at)
+        return [_OLD_MISTRAL.call(value) for value in values], end
+    name, mark, _ = text[at:].partition(_ARGS)
+    if not mark or "\n" in name.strip() or _CALLS in name:
+        raise ValueError(f"a call without a list and without {_ARGS}")
+    arguments, end = value_at(text, at + len(name) + len(mark))
+    if not isinstance(arguments, dict):
+        raise ValueError("the arguments are no JSON object")
+    return [ToolCall(name.partition(_ID)[0].strip(), arguments)], end
+
+
+class _OldMistral(JsonFormat):
+    def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
+        return _read_mistral(text)
+
+
+class _Mistral(NamedJson):
+    def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
+        return _read_mistral(text)
+
+
+_OLD_MISTRAL = _OldMistral(
+    name="mistral",
+    gloss="Mistral 7B v0.3, Nemo, Small up to 3.1",
+    opening=f"{_CALLS} [{{",
+    closing="}]",
+    between="}, {",
+    marks=(_CALLS, _ARGS, _ID),
+    order=10,
+)
+
+
+@dataclass(frozen=True)
+class _Blocks(NamedJson):
+    """Calls between a mark that opens and one that ends each, in a section that is optional when read."""
+
+    section: tuple[str, str] = ("", "")
+    call: tuple[str, str] = ("", "")
+    name_pattern: str = r"(?P<name>.+?)"
+
+    def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
+        begin, end = self.call
+        start = text.find(self.section[0])
+        first = text.find(begin)
+        start = first if start < 0 else start
+        if start < 0 or first < 0:
+            return joined([text], self.marks), []
+        words, rest = text[:start], text[start:].removeprefix(self.section[0])
+        calls = []
+        at = skip_space(rest, 0)
+        while rest.startswith(begin, at):
+            found = re.compile(self.name_pattern + r"\s*", re.DOTALL).match(rest, at + len(begin))
+            if found is None or "\n" in found["name"].strip():
+                raise ValueError("a call without a name or without its marks")
+            arguments, at = value_at(rest, found.end())
+            if not isinstance(arguments, dict):
+                raise ValueError("the arguments are no JSON object")
+            fence = re.compile(r"```\s*").match(rest, at)
+            at = fence.end() if fence and "```" in self.middle else at
+            if not rest.startswith(end, at):
+                raise ValueError(f"a call that does not end with {end}")
+            at = skip_space(rest, at + len(end))
+            calls.append(ToolCall(found["name"].strip(), arguments))
+        if rest[at:].removeprefix(self.section[1]).strip():
+            raise ValueError(f"text behind a call: {rest[at : at + 40]!r}")
+        return words.strip(), calls
+
+
+_DS = tuple(
+    f"<\uff5ctool\u2581{word}\uff5c>"
+    for word in ("calls\u2581begin", "call\u2581begin", "sep", "call\u2581end", "calls\u2581end")
+)
+_DS_CALLS, _DS_CALL, _DS_SEP, _DS_END, _DS_CLOSE = _DS
+_KIMI = (
+    "<|tool_calls_section_begin|>",
+    "<|tool_call_begin|>",
+    "<|tool_call_argument_begin|>",
+    "<|tool_call_end|>",
+    "<|tool_calls_section_end|>",
+)
+
+
+class _Kimi(_Blocks):
+    def _call(self, call: ToolCall, number: int) -> str:
+        return super()._call(call, number).replace(":0" + _KIMI[2], f":{number}" + _KIMI[2], 1)
+
+
+_COMMENTARY = "<|channel|>commentary to=functions."
+_HARMONY = re.compile(
+    r"(?:<\|start\|>assistant)?(?:<\|channel\|>(?:commentary|analysis))?\s*to=functions\.(?P<name>[^\s<]+)\s*"
+    r"(?:<\|channel\|>(?:commentary|analysis)\s*)?(?:<\|constrain\|>)?(?:json)?<\|message\|>"
+)
+_HARMONY_WORDS = re.compile(
+    r"<\|channel\|>(?P<channel>analysis|commentary|final)<\|message\|>(?P<words>.*?)(?=<\|(?:end|return|start|channel)\|>|$)",
+    re.DOTALL,
+)
+_HARMONY_ENDS = ("<|call|>", "<|end|>", "<|return|>", "<|start|>assistant")
+
+
+class _Harmony(NamedJson):
+    def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
+        found = _HARMONY.search(text)
+        words = _HARMONY_WORDS.sub(
+            lambda match: match["words"] if match["channel"] != "analysis" else "",
+            text[: found.start()] if found else text,
+        )
+        for mark in _HARMONY_ENDS:
+            words = words.replace(mark, "")
+        if found is None:
+            return (words if words == text else joined([words.strip()], [*self.marks, "to=functions."])), []
+        arguments, end = value_at(text, found.end())
+        if not isinstance(arguments, dict):
+            raise ValueError("the arguments are no JSON object")
+        if text[end:].removeprefix("<|call|>").strip():
+            raise ValueError(f"text behind a call: {text[end : end + 40]!r}")
+        return words.strip(), [ToolCall(found["name"], arguments)]
+
+
+FORMATS = (
+    _OLD_MISTRAL,
+    _Mistral(
+        name="mistral-v11",
+        gloss="Mistral Small 3.2",
+        opening=_CALLS,
+        closing="",
+        between=_CALLS,
+        marks=(_CALLS, _ARGS, _ID),
+        middle=f"{_ID}call00000{_ARGS}",
+        middle_rule="/[a-zA-Z0-9]{9}/ mark_1",
+        order=12,
+    ),
+    _Mistral(
+        name="mistral-v13",
+        gloss="Devstral, Magistral, Ministral 3",
+        opening=_CALLS,
+        closing="",
+        between=_CALLS,
+        marks=(_CALLS, _ARGS, _ID),
+        middle=_ARGS,
+        order=11,
+    ),
+    _Blocks(
+        name="deepseek-v3.1",
+        gloss="DeepSeek V3.1",
+        opening=_DS_CALLS + _DS_CALL,
+        closing=_DS_CLOSE,
+        between=_DS_CALL,
+        marks=_DS,
+        middle=_DS_SEP,
+        behind=_DS_END,
+        section=(_DS_CALLS, _DS_CLOSE),
+        call=(_DS_CALL, _DS_END),
+        name_pattern=rf"(?!function{_DS_SEP}[^\n{{]+\n```)(?P<name>[^{{]+?){_DS_SEP}",
+        order=40,
+    ),
+    _Blocks(
+        name="deepseek-v3",
+        gloss="DeepSeek V3, R1",
+        opening=_DS_CALLS + _DS_CALL,
+        closing=_DS_CLOSE,
+        between="\n" + _DS_CALL,
+        marks=_DS,
+        front=f"function{_DS_SEP}",
+        middle="\n```json\n",
+        behind=f"\n```{_DS_END}",
+        section=(_DS_CALLS, _DS_CLOSE),
+        call=(_DS_CALL, _DS_END),
+        name_pattern=rf"function{_DS_SEP}(?P<name>[^{{\n]+)\n```(?:json)?",
+        order=41,
+    ),
+    _Kimi(
+        name="kimi-k2",
+        gloss="Kimi K2",
+        opening=_KIMI[0] + _KIMI[1],
+        closing=_KIMI[4],
+        between=_KIMI[1],
+        marks=_KIMI,
+        front="functions.",
+        middle=f":0{_KIMI[2]}",
+        middle_rule="/[0-9]{1,3}/ mark_2",
+        behind=_KIMI[3],
+        section=(_KIMI[0], _KIMI[4]),
+        call=(_KIMI[1], _KIMI[3]),
+        name_pattern=rf"(?:functions\.)?(?P<name>[^{{]+?):\d+\s*{re.escape(_KIMI[2])}",
+        order=42,
+    ),
+    _Harmony(
+        name="harmony",
+        gloss="gpt-oss",
+        opening=_COMMENTARY,
+        closing="<|call|>",
+        between="",
+        marks=("<|channel|>", "<|constrain|>", "<|message|>", "<|call|>"),
+        several=False,
+        middle=" <|constrain|>json<|message|>",
+        order=43,
+    ),
+)

@@ -1,0 +1,197 @@
+"""Calls whose arguments stand one by one between tags, strings as they are and all else as JSON.
+
+    qwen3-coder   <tool_call>\\n<function=f>\\n<parameter=city>\\nOslo\\n</parameter>\\n</function>\\n</tool_call>
+                  (Qwen3-Coder, Qwen3.5, Nemotron 3)
+    glm           <tool_call>f\\n<arg_key>city</arg_key>\\n<arg_value>Oslo</arg_value>\\n</tool_call>     (GLM 4.5, 4.6)
+    glm-4.7       <tool_call>f<arg_key>city</arg_key><arg_value>Oslo</arg_value></tool_call>              (GLM 4.7, 5)
+
+A string is typed by the tool's schema when it is read, so a call cannot be read without its tool. A string that holds
+the closing tag cannot be written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttsi.chat.format import FramedFormat, blocks, joined
+from ttsi.chat.json_text import json_text, unique, value_of
+from ttsi.chat.lark import Rule, arguments_of, is_text, listed_texts, literal, pairs, quoted, resolve, until
+from ttsi.chat.schema_mask import json_value
+from ttsi.types import Tool, ToolCall
+
+
+@dataclass(frozen=True)
+class _Tagged(FramedFormat):
+    """Arguments as KEY_OPEN key KEY_CLOSE value VALUE_CLOSE."""
+
+    key_open: str = ""
+    key_close: str = ""
+    """From behind the key to the value."""
+    value_close: str = ""
+    """From behind the value to the next argument."""
+    name_close: str = ""
+    """Behind the name; part of its span."""
+    pattern: re.Pattern[str] = re.compile("")
+    """One argument, with the groups key and value, spaces around the value included."""
+    head: re.Pattern[str] = re.compile("")
+    """A call's text up to its arguments, with the group name."""
+    tail: str = ""
+    """What stands behind the arguments within a call."""
+
+    def before(self, number: int) -> str:
+        return ""
+
+    def spelled(self, name: str) -> str:
+        return name + self.name_close
+
+    def written(self, arguments: dict[str, Any]) -> str:
+        return "".join(self._pair(key, value) for key, value in arguments.items())
+
+    def _pair(self, key: str, value: Any) -> str:
+        text = value if isinstance(value, str) else json_text(value)
+        for part in (key, text):
+            if any(mark in part for mark in (*self.marks, self.value_close.strip())):
+                raise ValueError(f"the {self.name} format cannot hold the text {part[:40]!r}")
+        return f"{self.key_open}{key}{self.key_close}{text}{self.value_close}"
+
+    def arguments_rule(self, tool: Tool, label: str) -> Rule:
+        def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
+            start = f"{literal(self.marks, self.key_open + key + self.key_close)}"
+            if not is_text(schema, tool.parameters):
+                return Rule(f"{start} {json_value(schema, tool)} {literal(self.marks, self.value_close)}")
+            if texts := listed_texts(schema, tool.parameters):
+                listed = " | ".join(map(quoted, texts))
+                return Rule(f"{start} ({listed}) {literal(self.marks, self.value_close)}")
+            free = until(self.stop, part, self.stop.strip())
+            rest = literal(self.marks, self.value_close.partition(self.stop)[2])
+            return Rule(f"{start} {free.text} {rest}".rstrip(), free.named)
+
+        return pairs(tool, label, pair)
+
+    @property
+    def stop(self) -> str:
+        """The text at which a free string ends."""
+        raise NotImplementedError
+
+    def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
+        inner, words = blocks(text, *self.frame)
+        return joined(words, [mark for mark in self.marks if mark != self.frame[0]]), [
+            self._read_call(body, tools) for body in inner
+        ]
+
+    @property
+    def frame(self) -> tuple[str, str]:
+        """The tags around one call."""
+        return self.marks[0], self.marks[1]
+
+    def _read_call(self, body: str, tools: Sequence[Tool]) -> ToolCall:
+        found = self.head.match(body)
+        if found is None:
+            raise ValueError("a call without a name")
+        name = found["name"].strip()
+        tool = next((tool for tool in tools if tool.name == name), None)
+        schemas = arguments_of(tool)[0] if tool else {}
+        root = tool.parameters if tool else {}
+        arguments, at = [], found.end()
+        while match := self.pattern.match(body, at):
+            key = match["key"].strip()
+            arguments.append((key, _typed(match["value"], schemas.get(key, {}), root)))
+            at = match.end()
+        rest = body[at:].strip()
+        if rest != self.tail:
+            raise ValueError(f"text that is no argument: {rest[:40]!r}")
+        return ToolCall(name, unique(arguments))
+
+
+def _typed(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    if is_text(schema, root):
+        return value
+    try:
+        found = value_of(value)
+    except (ValueError, RecursionError):
+        return value
+    # Where the schema admits strings too, a text that reads as another kind of value is that value if it is admitted.
+    kind = resolve(schema, root).get("type")
+    return value if isinstance(found, str) and kind not in (None, "string") and "string" not in (kind or []) else found
+
+
+class _Coder(_Tagged):
+    @property
+    def stop(self) -> str:
+        return "\n</parameter>\n"
+
+    def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
+        # These models often leave out the opening tag around the function.
+        if "<function=" in text and "<tool_call>" not in text:
+            start = text.index("<function=")
+            end = text.find("</function>", start) + len("</function>")
+            if end < len("</function>") + start:
+                raise ValueError("a call that does not end with </function>")
+            rest = text[end:].strip().removesuffix("</tool_call>")
+            if rest.strip():
+                raise ValueError(f"text behind a call: {rest[:40]!r}")
+            return text[:start].strip(), [self._read_call(text[start:end], tools)]
+        return super().read(text, tools)
+
+
+class _Glm(_Tagged):
+    @property
+    def stop(self) -> str:
+        return "</arg_value>"
+
+
+_GLM_MARKS = ("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
+_GLM_HEAD = re.compile(r"\s*(?P<name>[^\s<][^\n<]*)\s*")
+_GLM_PAIR = re.compile(r"<arg_key>(?P<key>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>\s*", re.DOTALL)
+
+FORMATS = (
+    _Coder(
+        name="qwen3-coder",
+        gloss="Qwen3-Coder, Qwen3.5, Nemotron 3",
+        opening="<tool_call>\n<function=",
+        closing="</function>\n</tool_call>",
+        between="</function>\n</tool_call>\n<tool_call>\n<function=",
+        marks=("<tool_call>", "</tool_call>", "<function=", "</function>", "<parameter=", "</parameter>"),
+        name_close=">\n",
+        key_open="<parameter=",
+        key_close=">\n",
+        value_close="\n</parameter>\n",
+        head=re.compile(r"\s*<function=(?P<name>[^>\n]+)>\n?"),
+        pattern=re.compile(r"\s*<parameter=(?P<key>[^>\n]+)>\n?(?P<value>.*?)\n?</parameter>\n?", re.DOTALL),
+        tail="</function>",
+        order=21,
+    ),
+    _Glm(
+        name="glm",
+        gloss="GLM 4.5, 4.6",
+        opening="<tool_call>",
+        closing="</tool_call>",
+        between="</tool_call>\n<tool_call>",
+        marks=_GLM_MARKS,
+        name_close="\n",
+        key_open="<arg_key>",
+        key_close="</arg_key>\n<arg_value>",
+        value_close="</arg_value>\n",
+        head=_GLM_HEAD,
+        pattern=_GLM_PAIR,
+        order=22,
+    ),
+    _Glm(
+        name="glm-4.7",
+        gloss="GLM 4.7, 5",
+        opening="<tool_call>",
+        closing="</tool_call>",
+        between="</tool_call><tool_call>",
+        marks=_GLM_MARKS,
+        name_close="",
+        key_open="<arg_key>",
+        key_close="</arg_key><arg_value>",
+        value_close="</arg_value>",
+        head=_GLM_HEAD,
+        pattern=_GLM_PAIR,
+        order=23,
+    ),
+)

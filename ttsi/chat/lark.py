@@ -1,0 +1,152 @@
+"""Pieces of grammars in llguidance's dialect of Lark.
+
+Inputs: literal text, a family's marks, a tool's JSON Schema. Outputs: grammar text. Marks that are control tokens in
+some tokenizers stand in rules of their own (`mark_0`, `until_0`, `head`), so that `localise` can name them by token id.
+Not in the paper (arXiv:2510.07841), which samples freely.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttsi.types import Tool
+
+ANY = "/(?s:.*)/"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One grammar expression and the named rules that it refers to."""
+
+    text: str
+    named: tuple[str, ...] = ()
+
+
+def localise(grammar: str, special_ids: Mapping[str, int]) -> str:
+    """The grammar for a tokenizer in which some marks are control tokens, given as text -> id.
+
+    Such a token is never matched by text, so the rule of its mark names the id instead. A mark that the tokenizer
+    spells out stays text. The embedded format's marks are always control tokens and already named.
+    """
+
+    def name_id(match: re.Match[str]) -> str:
+        mark = json.loads(match["mark"])
+        if mark not in special_ids:
+            return match[0]
+        return f"{match['rule']}: {match['before'] or ''}<[{special_ids[mark]}]>"
+
+    rule = r"^(?P<rule>mark_\d+|head|until_\w+)(?:\[lazy\])?: (?P<before>FREE(?:_\w+)? )?(?P<mark>\"[^\"\\]*\")$"
+    return re.sub(rule, name_id, grammar, flags=re.MULTILINE)
+
+
+def quoted(text: str) -> str:
+    """A Lark literal; llguidance reads it as JSON, so a line break or a quotation mark cannot escape."""
+    return json.dumps(text, ensure_ascii=False) if text else ""
+
+
+def literal(marks: Sequence[str], text: str) -> str:
+    """A literal in which each mark is a reference to its own rule, for `localise`."""
+    if not marks or not text:
+        return quoted(text)
+    parts = re.split("(" + "|".join(map(re.escape, sorted(marks, key=len, reverse=True))) + ")", text)
+    return " ".join(f"mark_{marks.index(part)}" if part in marks else quoted(part) for part in parts if part)
+
+
+def mark_rules(marks: Sequence[str]) -> list[str]:
+    """The rule of each mark, which `literal` refers to."""
+    return [f"mark_{i}: {quoted(mark)}" for i, mark in enumerate(marks)]
+
+
+def without(marks: Sequence[str]) -> list[str]:
+    """What to intersect a terminal with, so that it holds none of the marks."""
+    if not marks:
+        return []
+    # One expression: the product of one automaton per mark is more than the lexer's limit.
+    listed = "|".join(re.escape(mark).replace("/", r"\/") for mark in marks)
+    return [f"~/(?s:.*)({listed})(?s:.*)/"]
+
+
+def until(stop: str, label: str, never: str = "") -> Rule:
+    """Text up to and including the first `stop`, without `never` before it."""
+    free = " & ".join([ANY, *without([never] if never else [])])
+    name = f"FREE_{label.upper()}"
+    return Rule(f"until_{label}", (f"until_{label}[lazy]: {name} {quoted(stop)}", f"{name}: {free}"))
+
+
+def pairs(
+    tool: Tool, label: str, pair: Callable[[str, Mapping[str, Any], str], Rule], separator: str = "", sort: bool = False
+) -> Rule:
+    """A tool's arguments one by one: required ones present, all in the schema's order (or sorted by name).
+
+    Args:
+        tool: whose arguments.
+        label: a prefix for the names of rules, unique in the grammar.
+        pair: the grammar of one argument, of its name, its schema and a label.
+        separator: what stands between two.
+        sort: by name instead of in the schema's order.
+    """
+    properties, required = arguments_of(tool)
+    names = sorted(properties) if sort else list(properties)
+    rules = [pair(name, properties[name], f"{label}_{i}") for i, name in enumerate(names)]
+    named = [line for rule in rules for line in rule.named]
+    needed = [name in required for name in names]
+    named += [f"{label}_p{i}: {rule.text}" for i, rule in enumerate(rules)]
+    # after_i: what may follow once something stands before argument i
+    between = quoted(separator)
+    after = [""] * (len(rules) + 1)
+    for i in reversed(range(len(rules))):
+        step = f"{between} {label}_p{i}".strip()
+        named.append(f"{label}_r{i}: " + (step if needed[i] else f"({step})?") + f" {after[i + 1]}".rstrip())
+        after[i] = f"{label}_r{i}"
+    first = needed.index(True) if True in needed else len(rules) - 1
+    starts = [f"{label}_p{i} {after[i + 1]}".strip() for i in range(first + 1)]
+    if True not in needed:
+        return Rule(f"({' | '.join(starts)})?" if starts else "", tuple(named))
+    return Rule(f"({' | '.join(starts)})", tuple(named))
+
+
+def arguments_of(tool: Tool) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
+    """The properties of a tool and which of them are required; those of composed schemas are optional."""
+    schema = tool.parameters
+    properties = {
+        name: inner if isinstance(inner, Mapping) else {}
+        for name, inner in (schema.get("properties") or {}).items()
+        if inner is not False
+    }
+    for word in ("allOf", "anyOf", "oneOf"):
+        for part in schema.get(word) or []:
+            part = resolve(part, tool.parameters)
+            for name, inner in (part.get("properties") or {}).items():
+                properties.setdefault(name, inner if isinstance(inner, Mapping) else {})
+    return properties, set(schema.get("required") or []) & properties.keys()
+
+
+def resolve(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema behind a chain of `$ref`s into the root's definitions; {} where it leads nowhere."""
+    for _ in range(16):
+        if not isinstance(schema, Mapping):
+            return {}
+        if "$ref" not in schema:
+            return schema
+        match = re.fullmatch(r"#/(\$defs|definitions)/(.+)", str(schema["$ref"]))
+        schema = (root.get(match[1]) or {}).get(match[2]) if match else None
+    return {}
+
+
+def is_text(schema: Any, root: Mapping[str, Any]) -> bool:
+    """Whether a schema admits strings and nothing else."""
+    found = resolve(schema, root)
+    if "const" in found or "enum" in found:
+        return all(isinstance(value, str) for value in ([found["const"]] if "const" in found else found["enum"]))
+    return found.get("type") in ("string", ["string"])
+
+
+def listed_texts(schema: Any, root: Mapping[str, Any]) -> list[str]:
+    """The strings that a schema lists, where it lists what it admits."""
+    found = resolve(schema, root)
+    values = [found["const"]] if "const" in found else found.get("enum") or []
+    return [value for value in values if isinstance(value, str)]

@@ -1,0 +1,69 @@
+"""What a model thinks aloud before it answers, set aside.
+
+Inputs: an answer's text. Outputs: the text without its thinking. A model that thinks drafts calls and names marks
+there; neither is an answer. Only thinking that begins before the first call is set aside, so that a string in an
+argument may hold such marks. Not in the paper (arXiv:2510.07841), whose models do not think.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+THINKING = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<seed:think>", "</seed:think>"),
+    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+    ("<|channel>thought", "<channel|>"),
+)
+"""How families open and close it: Qwen, DeepSeek and many more; Magistral; Command; Seed; Kimi; Gemma 4."""
+
+
+class ThinkingNeverEnds(ValueError):
+    """The text opens its thinking and never closes it."""
+
+
+def without_thinking(text: str, inside: bool = False, signs: Sequence[str] = ()) -> str:
+    """The text without what stands between marks of thinking before the first call.
+
+    Args:
+        text: an answer.
+        inside: whether the answer begins inside its thinking, since the prompt opened it.
+        signs: what begins a call.
+
+    Raises:
+        ThinkingNeverEnds: it is opened and not closed.
+
+    >>> without_thinking("<think>perhaps <call>?</think> No.", signs=["<call>"])
+    ' No.'
+    >>> without_thinking("<call>a <think> b", signs=["<call>"])
+    '<call>a <think> b'
+    """
+    for opening, closing in THINKING:
+        if inside and closing in text and opening not in text.partition(closing)[0]:
+            text, inside = text.partition(closing)[2], False
+    if inside and not any(opening in text for opening, _ in THINKING):
+        raise ThinkingNeverEnds("the model was still thinking when the answer ended")
+    for opening, closing in THINKING:
+        while 0 <= (start := text.find(opening)) < _first(text, signs):
+            end = text.find(closing, start)
+            if end < 0:
+                raise ThinkingNeverEnds("the model was still thinking when the answer ended")
+            text = text[:start] + text[end + len(closing) :]
+    return text
+
+
+def opens_thinking(text: str) -> bool:
+    """Whether a text ends inside its thinking.
+
+    >>> opens_thinking("<|im_start|>assistant\\n<think>\\n"), opens_thinking("<think></think>")
+    (True, False)
+    """
+    return any(text.rfind(opening) > text.rfind(closing) for opening, closing in THINKING)
+
+
+def _first(text: str, signs: Sequence[str]) -> int:
+    places = [place for sign in signs if (place := text.find(sign)) >= 0]
+    return min(places, default=len(text))

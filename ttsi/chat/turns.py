@@ -1,0 +1,176 @@
+"""Conversations as turns that a chat template can carry.
+
+Inputs: turns in OpenAI's form, and what the template carries (`Carries`). Outputs: turns for the template, in which
+everything it would drop or refuse stands in words: tools and later system messages in the system message, calls in the
+assistant's own words as its family writes them, results in the user's. Not in the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ttsi.chat.format import Format
+from ttsi.types import ToolCall
+
+Turn = dict[str, Any]
+How = Literal["template", "words"]
+CLOSING_TURN = "Done."
+"""What the assistant says after a call without a result, where a template insists that roles take turns."""
+
+
+@dataclass(frozen=True)
+class Carries:
+    """What a chat template does with a conversation."""
+
+    content: Literal["text", "parts"] = "text"
+    """How it takes a turn's words: as text, or as a list of parts."""
+    system: Literal["template", "user"] = "template"
+    """Where the system message goes: its own place, or the head of the user's first turn."""
+    later_system: Literal["template", "first"] = "template"
+    """Where further system messages go: where they stand, or into the first."""
+    tools: How = "template"
+    instruction: How = "template"
+    """Whether the template says how to call."""
+    calls: How = "template"
+    results: How = "template"
+    words_beside_call: bool = True
+    """Whether words in a turn that calls reach the text; where not, such a turn is worded."""
+    several_calls: bool = True
+    """Whether a turn may hold several calls; where not, it is split."""
+    unanswered: Literal["template", "closed"] = "template"
+    """What follows a call without a result: the next turn, or first a short turn of the assistant."""
+    roles: Literal["any", "alternate"] = "any"
+    arguments: Literal["object", "text"] = "object"
+    """How it takes a call's arguments."""
+
+
+EVERYTHING = Carries()
+NOTHING = Carries(tools="words", instruction="words", calls="words", results="words", roles="alternate")
+"""A template that knows only who speaks."""
+
+
+def fitted(turns: Sequence[Turn], tools: Sequence[Any], fmt: Format, carries: Carries) -> tuple[list[Turn], list[Any]]:
+    """Turns and tools as this template carries them."""
+    result = [dict(turn) for turn in turns]
+    if not carries.several_calls and carries.calls == "template":
+        result = _split(result)
+    result = [_worded(turn, fmt, carries) for turn in result]
+    if carries.unanswered == "closed" and carries.calls == "template":
+        result = _closed(result)
+    if carries.roles == "alternate":
+        result = _merged(result)
+    if carries.later_system == "first":
+        result = _one_system(result)
+    if tools and carries.tools == "words":
+        result = _with_system(result, "Tools:\n" + json.dumps([tool["function"] for tool in tools], ensure_ascii=False))
+    if tools and carries.instruction == "words" and fmt.instruction:
+        result = _with_system(result, fmt.instruction)
+    if carries.system == "user":
+        result = _folded(result)
+    result = [_shaped(turn, carries) for turn in result]
+    return result, list(tools) if carries.tools == "template" else []
+
+
+def _split(turns: Sequence[Turn]) -> list[Turn]:
+    """One call a turn, each followed by its result."""
+    result: list[Turn] = []
+    at = 0
+    while at < len(turns):
+        turn = turns[at]
+        at += 1
+        calls = turn.get("tool_calls") or []
+        if len(calls) < 2:
+            result.append(turn)
+            continue
+        answers: list[Turn] = []
+        while at < len(turns) and turns[at]["role"] == "tool":
+            answers.append(turns[at])
+            at += 1
+        for number, call in enumerate(calls):
+            own = [answer for answer in answers if answer.get("tool_call_id") == call["id"]]
+            result += [{**turn, "content": turn["content"] if number == 0 else "", "tool_calls": [call]}, *own]
+        result += [answer for answer in answers if answer.get("tool_call_id") not in {call["id"] for call in calls}]
+    return result
+
+
+def _worded(turn: Turn, fmt: Format, carries: Carries) -> Turn:
+    calls = turn.get("tool_calls")
+    beside = bool(turn["content"]) and not carries.words_beside_call
+    if calls and (carries.calls == "words" or beside):
+        made = [ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in calls]
+        return {"role": turn["role"], "content": call_text(fmt, made, turn["content"])}
+    if turn["role"] == "tool" and carries.results == "words":
+        return {"role": "user", "content": f"Result: {turn['content']}"}
+    return turn
+
+
+def call_text(fmt: Format, calls: Sequence[ToolCall], words: str = "") -> str:
+    """Calls in the assistant's own words; one below the other where the format holds one a turn."""
+    if fmt.several or len(calls) == 1:
+        return fmt.render(calls, words)
+    return "\n".join([*([words] if words else []), *(fmt.render([call]) for call in calls)])
+
+
+def _closed(turns: Sequence[Turn]) -> list[Turn]:
+    """A short turn of the assistant between a call or its result and the user's next words."""
+    result: list[Turn] = []
+    for turn in turns:
+        if result and turn["role"] == "user" and (result[-1].get("tool_calls") or result[-1]["role"] == "tool"):
+            result.append({"role": "assistant", "content": CLOSING_TURN})
+        result.append(turn)
+    return result
+
+
+def _merged(turns: Sequence[Turn]) -> list[Turn]:
+    """Neighbours of the same role as one turn; calls and results stay."""
+    result: list[Turn] = []
+    for turn in turns:
+        plain = turn["role"] != "tool" and not turn.get("tool_calls")
+        if result and plain and result[-1]["role"] == turn["role"] and not result[-1].get("tool_calls"):
+            result[-1] = {**result[-1], "content": result[-1]["content"] + "\n" + turn["content"]}
+        else:
+            result.append(turn)
+    return result
+
+
+def _one_system(turns: Sequence[Turn]) -> list[Turn]:
+    system = [turn["content"] for turn in turns if turn["role"] == "system"]
+    rest = [turn for turn in turns if turn["role"] != "system"]
+    return [{"role": "system", "content": "\n\n".join(system)}, *rest] if system else rest
+
+
+def _with_system(turns: Sequence[Turn], text: str) -> list[Turn]:
+    if turns and turns[0]["role"] == "system":
+        return [{**turns[0], "content": f"{turns[0]['content']}\n\n{text}"}, *turns[1:]]
+    return [{"role": "system", "content": text}, *turns]
+
+
+def _folded(turns: Sequence[Turn]) -> list[Turn]:
+    """The system message at the head of the user's first turn."""
+    if not turns or turns[0]["role"] != "system":
+        return list(turns)
+    system, rest = turns[0], list(turns[1:])
+    if rest and rest[0]["role"] == "user":
+        return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
+    return [{"role": "user", "content": system["content"]}, *rest]
+
+
+def _shaped(turn: Turn, carries: Carries) -> Turn:
+    if carries.arguments == "text" and turn.get("tool_calls"):
+        calls = [
+            {
+                **call,
+                "function": {
+                    **call["function"],
+                    "arguments": json.dumps(call["function"]["arguments"], ensure_ascii=False),
+                },
+            }
+            for call in turn["tool_calls"]
+        ]
+        turn = {**turn, "tool_calls": calls}
+    if carries.content == "parts":
+        turn = {**turn, "content": [{"type": "text", "text": turn["content"]}] if turn["content"] else []}
+    return turn
