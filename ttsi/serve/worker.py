@@ -103,8 +103,8 @@ def _answer_config(model: Served, job: Job) -> AnswerConfig:
         return config
     # The prompt shows every tool also where one is forced: what the model reads stays what the caller wrote.
     tools = [tool for tool in job.item.tools if job.forced in (None, tool.name)]
-    calls: Demand = "one" if job.forced is not None or job.one_call else "required"
-    return replace(config, grammar=answer_grammar(model.format, tools, calls))
+    calls: Demand = "one" if job.forced is not None or job.one_call or config.calls == "one" else "required"
+    return replace(config, calls=calls, grammar=answer_grammar(model.format, tools, calls))
 
 
 def _base_answer(watched: Watched, item: Input, config: LoopConfig) -> Answer:
