@@ -268,5 +268,5 @@ def _kind(value: Any) -> str:
         return "missing"
     if isinstance(value, bool):
         return "true or false"
-    kinds = {dict: "an object", list: "a list", str: "a string"}
+    kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
     return kinds.get(type(value), "a number")
