@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "chat": {"errors", "types"},
     "engine": {"adaptation.schedule", "config", "errors"},
     "models": {"chat", "config", "errors", "types"},
-    "models.loading": {"engine", "errors"},
+    "models.loading": {"errors"},
+    "models.merging": {"errors"},
     "models.local": {"adaptation.guard", "chat", "config", "engine", "errors", "types"},
     "awareness": STAGE,
     "synthesis": STAGE,
@@ -63,7 +64,7 @@ ANYWHERE = {"", "__version__"}
 """`import ttsi` and its version load nothing."""
 
 HEAVY = {
-    "torch": ("engine", "embedded.train", "models.loading", "models.local"),
+    "torch": ("engine", "embedded.train", "models.loading", "models.local", "models.merging"),
     "transformers": (
         "engine",
         "embedded.train",
@@ -71,11 +72,12 @@ HEAVY = {
         "chat.handshake",
         "models.loading",
         "models.local",
+        "models.merging",
     ),
-    "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local"),
+    "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local", "models.merging"),
     "llguidance": ("engine",),
     "openai": ("models.remote",),
-    "peft": ("interop",),
+    "peft": ("interop", "models.merging"),
     "ray": ("runs.cluster",),
     "cyclopts": ("cli",),
     "matplotlib": ("reports.pictures", "reports.plots"),

@@ -304,13 +304,13 @@ def test_the_gold_of_every_solvable_row_can_be_said_in_every_format(whole: Bench
     spoken = FORMATS[name]
     lost = []
     for sample in whole.samples:
-        if sample.gold and sample.tags["solvable"] == "yes":
+        if sample.gold and sample.tags["solvable"] == "yes" and (spoken.several or len(sample.gold) == 1):
             parsed = spoken.parse(spoken.render(sample.gold), sample.input.tools)
             if not grade(Answer("", parsed.calls, parsed.error), sample.gold, sample.official)["official"]:
                 lost.append(sample)
-    if name != "ours":
+    if name not in ("ours", "qwen3-coder", "glm", "glm-4.7"):
         assert lost == []
-    # The embedded model's format reads values by the schema: 27 rows hold what their schema does not describe.
+    # These read values by the schema: 27 rows hold what their schema does not describe.
     assert len(lost) <= 27
     assert all(_free_form(s) or any(problem(call, s.input.tools) for call in s.gold or ()) for s in lost)
 

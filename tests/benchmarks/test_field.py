@@ -17,7 +17,7 @@ from tests.benchmarks.test_official import by_signature
 from ttsi.benchmarks import Benchmark, Sample, load
 from ttsi.benchmarks.matching import Calls, grade, lenient, strict
 from ttsi.benchmarks.toolalpaca import KEYS
-from ttsi.chat.calls import FORMATS
+from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.schema import problem, tool_from_openai
 from ttsi.types import Answer, ToolCall, input_hash, to_openai
 
@@ -37,6 +37,14 @@ SETS: dict[tuple[str, str], tuple[int, int, int, int]] = {
     ("toolalpaca", "test"): (114, 108, 11, 0),
     ("toolalpaca-simulated", "test"): (100, 66, 20, 0),
 }
+TYPED = ("ours", "qwen3-coder", "glm", "glm-4.7")
+
+
+def writers(calls: Calls) -> list[Format]:
+    """The formats that can write these calls: all, but for several calls a turn."""
+    return [fmt for fmt in FORMATS.values() if fmt.several or len(calls) < 2]
+
+
 RULE = {"nexusraven": "nexusraven", "apibank": "toolrl", "toolalpaca": "keyless"}
 """First word of the name -> the rule that `official` is, where there is one."""
 
@@ -83,11 +91,11 @@ def test_the_gold_is_right_in_every_format(place: tuple[str, str]) -> None:
     benchmark = load(place[0], DATA, place[1])
     for sample in solvable(benchmark):
         gold = gold_of(sample)
-        for fmt in FORMATS.values():
+        for fmt in writers(gold):
             parsed = fmt.parse(text := fmt.render(gold), sample.input.tools)
             graded = grade(Answer(text, parsed.calls, parsed.error), gold, sample.official)
-            # The embedded model's format is typed by the schema: what that forbids does not come back as it was.
-            if fmt.name != "ours" or legal(sample):
+            # Some formats are typed by the schema: what that forbids does not come back as it was.
+            if fmt.name not in TYPED or legal(sample):
                 assert set(graded.values()) == {True}, (sample.input.id, fmt.name, text)
 
 
@@ -98,13 +106,13 @@ def test_control_a_changed_gold_is_wrong_in_every_format(place: tuple[str, str])
     for sample in solvable(benchmark):
         wrong = [m for m in mutants(gold_of(sample), sample.input.tools, random, KEYS) if not m.right_by]
         mutant = random.choice(wrong)
-        for fmt in FORMATS.values():
+        for fmt in writers(mutant.calls):
             parsed = fmt.parse(text := fmt.render(mutant.calls), sample.input.tools)
             graded = grade(Answer(text, parsed.calls, parsed.error), gold_of(sample), sample.official)
             graded.pop("tool_choice")
             assert set(graded.values()) == {False}, (sample.input.id, fmt.name, mutant)
             tried += 1
-    assert tried == len(FORMATS) * len(solvable(benchmark))
+    assert tried > (len(FORMATS) - 2) * len(solvable(benchmark))
 
 
 def test_every_change_of_every_gold_is_judged_as_the_table_says(place: tuple[str, str]) -> None:

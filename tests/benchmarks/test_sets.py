@@ -76,7 +76,7 @@ def test_golds_of_seal_tools_can_be_said_in_every_format_and_mutated_ones_are_wr
     fmt = FORMATS[spoken]
     for sample in load(name, DATA).samples:
         gold = sample.gold or ()
-        if sample.tags.get("solvable") == "no":
+        if sample.tags.get("solvable") == "no" or (len(gold) > 1 and not fmt.several):
             continue
         parsed = fmt.parse(fmt.render(gold), sample.input.tools)
         assert grade(Answer("", parsed.calls, parsed.error), gold)["lenient"], sample.input.id

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ttsi.types import Tool
 
-_OBJECT = re.compile(r'\{\s*"(?:tool_call_id|tool_name|name|function|function_name|tool)"\s*:\s*["{]')
+_OBJECT = re.compile(r'\{\s*"(?:tool_call_id|tool_name|name|function|function_name|tool|type)"\s*:\s*["{]')
 _ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:\s*[{"]')
 _FUNCTION_TAG = re.compile(r"<function[=\s][^<>\n]+>|<invoke name=")
 
@@ -30,6 +30,8 @@ def attempt(text: str, tools: Sequence[Tool], spoken: str) -> str | None:
     if _OBJECT.search(text) and _ARGUMENTS.search(text):
         return "it begins like a call in JSON that is not where the format has it"
     names = "|".join(re.escape(tool.name) for tool in tools)
-    if names and re.search(rf"^[\s`\[(]*(?:{names})\s*\(", text, re.MULTILINE):
+    if names and re.search(rf"(?:^|[>\[`])[\s`\[(]*(?:{names})\s*\(", text, re.MULTILINE):
         return "it begins like a call in Python"
+    if names and re.search(rf"^\s*(?:{names})\s*\n\s*\{{", text, re.MULTILINE):
+        return "it begins like a call: a tool's name above its arguments"
     return None

@@ -127,9 +127,9 @@ class FramedFormat:
         """One call's text before the tool's name; `number` counts from 0 within the turn."""
         raise NotImplementedError
 
-    def before_rule(self) -> str:
-        """`before` as a grammar expression, for any number."""
-        return literal(self.marks, self.before(0))
+    def lead_rule(self, name: str) -> str:
+        """`before` and `spelled` as a grammar expression, for any number."""
+        return literal(self.marks, self.before(0) + self.spelled(name))
 
     def spelled(self, name: str) -> str:
         """The tool's name with what closes it."""

@@ -152,7 +152,7 @@ def _call_rules(fmt: FramedFormat, tools: Sequence[Tool]) -> list[str]:
     rules = []
     for i, tool in enumerate(tools):
         rest = fmt.arguments_rule(tool, f"t{i}")
-        rules.append(f"call_{i}: {fmt.before_rule()} {literal(fmt.marks, fmt.spelled(tool.name))} {rest.text}")
+        rules.append(f"call_{i}: {fmt.lead_rule(tool.name)} {rest.text}")
         rules += rest.named
     return rules
 

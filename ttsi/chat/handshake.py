@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -59,8 +59,9 @@ class Handshake:
 
     format: str
     """The tool-call format that is read, scored, taught and constrained."""
-    chosen_by: Literal["template", "marks", "model", "user", "default"]
-    """What decided: the template's own call, marks that it names, what the model wrote, --format, or nothing at all."""
+    chosen_by: Literal["template", "marks", "tokens", "model", "user", "default"]
+    """What decided: the template's own call, marks that it names, tokens of the tokenizer, what the model wrote,
+    --format, or nothing at all."""
     template_format: str | None
     """The format in which the template writes calls; None where it writes none, or one that nobody registered."""
     carries: Carries
@@ -93,6 +94,7 @@ class Handshake:
         why = {
             "template": "the template writes calls so",
             "marks": "the template names its marks",
+            "tokens": "the tokenizer has its marks as tokens",
             "model": "the model writes calls so",
             "user": "--format says so",
             "default": "the template says nothing about calls",
@@ -129,12 +131,13 @@ def _where(how: str, words: str) -> str:
     return "carried by the template" if how == "template" else words
 
 
-def meet(render: Render, form: str | None = None) -> Handshake:
+def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) -> Handshake:
     """What a chat template carries and which format it writes.
 
     Args:
         render: the template.
         form: the format to speak whatever the template writes (`--format`).
+        tokens: the tokenizer's added tokens; where the template shows no call, its family's marks are among them.
 
     Raises:
         ModelError: the template refuses every conversation, or does not carry what the user says.
@@ -144,25 +147,37 @@ def meet(render: Render, form: str | None = None) -> Handshake:
         raise ConfigError(unknown_name("format", form, FORMATS))
     carries = _words(render)
     tools = [to_openai(TOOL)]
-    if not _holds(render, [_user(_USER)], tools, [TOOL.name, TOOL.description, "city", _USER], carries):
+    if not _holds(render, [_user(_USER)], tools, [TOOL.name, "city", _USER], carries):
         carries = replace(carries, tools="words")
     written = _own_call(render, carries)
     own, unread, carries = _read_back(written, carries)
-    by_marks = None if own else _by_marks(render, carries)
-    name = form or own or by_marks or "plain"
+    nearly = None if own else _nearly(written)
+    by_marks = None if own or nearly else _by_marks(render, carries)
+    by_tokens = None if own or nearly or by_marks or unread else _by_tokens(tokens)
+    name = form or own or nearly or by_marks or by_tokens or "plain"
     spoken = FORMATS[name]
-    if not (own or by_marks) or carries.tools == "words" or (form is not None and form != own):
+    if not (own or nearly or by_marks or by_tokens) or carries.tools == "words" or (form is not None and form != own):
         carries = replace(carries, instruction="words")
     carries = _history(render, spoken, carries, template_calls=own == name)
-    chosen: Any = "user" if form else "template" if own else "marks" if by_marks else "default"
+    chosen: Any = (
+        "user"
+        if form
+        else "template"
+        if own or nearly
+        else "marks"
+        if by_marks
+        else "tokens"
+        if by_tokens
+        else "default"
+    )
     return Handshake(
         format=name,
         chosen_by=chosen,
         template_format=own,
         carries=carries,
-        dated=_text(render, [_user(_USER)]) != _text(render, [_user(_USER)], now=_OTHER_DAY),
+        dated=any(_differs(render, offer) for offer in ((), tools)),
         thinks=opens_thinking(_text(render, [_user(_USER)]).rpartition(_USER)[2]),
-        unread=unread,
+        unread="" if nearly else unread,
     )
 
 
@@ -258,6 +273,11 @@ def _in_order(text: str, wanted: Sequence[str]) -> bool:
     return True
 
 
+def _differs(render: Render, tools: Sequence[Any]) -> bool:
+    """Whether the text depends on the day."""
+    return _text(render, [_user(_USER)], tools) != _text(render, [_user(_USER)], tools, now=_OTHER_DAY)
+
+
 def _holds(
     render: Render,
     turns: Sequence[Turn],
@@ -300,11 +320,16 @@ def _words(render: Render) -> Carries:
     return carries
 
 
-def _own_call(render: Render, carries: Carries) -> dict[Literal["object", "text"], str]:
-    """How the template writes a call, by how it is given the arguments; empty where it writes none."""
-    result: dict[Literal["object", "text"], str] = {}
-    for arguments in ("object", "text"):
-        shape: Any = replace(carries, arguments=arguments)
+Shape = tuple[Literal["object", "text"], Literal["plain", "functions"]]
+"""How a template is given a call: its arguments and its id."""
+
+
+def _own_call(render: Render, carries: Carries) -> dict[Shape, str]:
+    """How the template writes a call, by how it is given one; empty where it writes none."""
+    result: dict[Shape, str] = {}
+    shapes: list[Shape] = [("object", "plain"), ("text", "plain"), ("object", "functions"), ("text", "functions")]
+    for arguments, ids in shapes:
+        shape = replace(carries, arguments=arguments, ids=ids)
         tools = [to_openai(TOOL)]
         words, called = (
             _text(render, *fitted([_user(_USER), turn], tools, FORMATS["plain"], shape), answer=False)
@@ -312,27 +337,44 @@ def _own_call(render: Render, carries: Carries) -> dict[Literal["object", "text"
         )
         if _PROBE not in words or not called:
             continue
-        start = _common(words, called)
-        end = min(_common(words[::-1], called[::-1]), len(called) - start)
-        written = called[start : len(called) - end]
+        written = _differing(words, called)
         if "Oslo" in written and "get_weather" in written:
-            result[arguments] = written
+            result[arguments, ids] = written
     return result
+
+
+def _differing(words: str, called: str) -> str:
+    """The part of `called` that is not in `words`, whole tokens of the form <...> or [...] at both ends."""
+    start = _common(words, called)
+    end = len(called) - min(_common(words[::-1], called[::-1]), len(called) - start)
+    for opening, closing in ("<>", "[]"):
+        before, behind = called.rfind(opening, 0, start), called.find(closing, end)
+        if before >= 0 and not set(called[before:start]) & {closing, "\n", " "}:
+            start = before
+        inside = called.rfind(opening, 0, end) > called.rfind(closing, 0, end)
+        if behind >= 0 and inside and not set(called[end:behind]) & {opening, "\n", " "}:
+            end = behind + 1
+    return called[start:end]
 
 
 def _common(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _read_back(written: Mapping[Literal["object", "text"], str], carries: Carries) -> tuple[str | None, str, Carries]:
+def _read_back(written: Mapping[Shape, str], carries: Carries) -> tuple[str | None, str, Carries]:
     """The format that reads the template's own call and, best, renders it the same; else the text nobody reads."""
-    for arguments, text in written.items():
+    for (arguments, ids), text in written.items():
         for ending in _without_ends(text):
-            reads = [name for name, form in FORMATS.items() if form.parse(ending, [TOOL]).calls == (_OSLO,)]
+            reads = [name for name, form in FORMATS.items() if _says(form, ending)]
             same = [name for name in reads if FORMATS[name].render([_OSLO]).strip() == ending.strip()]
             if reads:
-                return (same or reads)[0], "", replace(carries, arguments=arguments)
+                return (same or reads)[0], "", replace(carries, arguments=arguments, ids=ids)
     return None, next(iter(written.values()), "").strip(), carries
+
+
+def _says(form: Format, text: str) -> bool:
+    parsed = form.parse(text, [TOOL])
+    return parsed.calls == (_OSLO,) and not parsed.reasoning.strip()
 
 
 def _without_ends(text: str) -> Iterator[str]:
@@ -344,6 +386,33 @@ def _without_ends(text: str) -> Iterator[str]:
             return
         text = stripped[: stripped.rindex("<")] if "<" in stripped else stripped
         yield text
+
+
+def _nearly(written: Mapping[Any, str]) -> str | None:
+    """The format that would write the template's own call, but for quotation marks: some templates leave them out."""
+
+    def bare(text: str) -> str:
+        return "".join(letter for letter in text if letter not in "'\"\\ \n")
+
+    for text in written.values():
+        for ending in _without_ends(text):
+            for name, form in FORMATS.items():
+                if bare(form.render([_OSLO])) == bare(ending):
+                    return name
+    return None
+
+
+def _by_tokens(tokens: Collection[str]) -> str | None:
+    """The format all of whose marks are tokens, where the template shows none of them; of several the last.
+
+    Qwen's <tool_call> proves nothing: every model made from a Qwen has it as a token.
+    """
+    marked = [
+        (len(form.marks), number, name)
+        for number, (name, form) in enumerate(FORMATS.items())
+        if form.marks and set(form.marks) <= set(tokens) and "<tool_call>" not in form.marks
+    ]
+    return max(marked)[2] if marked else None
 
 
 def _by_marks(render: Render, carries: Carries) -> str | None:

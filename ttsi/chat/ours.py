@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from ttsi.chat.ours_layout import BARE, Slot, layout, plain
 from ttsi.types import Tool, ToolCall
 
 CALL, ARGS, IS, OPTIONAL, NEXT, ITEM = "<|call|>", "<|args|>", "<|=|>", "<|?|>", "<|,|>", "<|;|>"
@@ -60,40 +61,98 @@ def leaves_of(tool: Tool) -> list[tuple[str, Mapping[str, Any], bool]]:
     return flatten(tool.parameters.get("properties") or {}, tool.parameters.get("required") or [])
 
 
-def render_value(value: Any) -> str:
-    """One argument value as text, without the leading space."""
-    if isinstance(value, str):
-        return value
-    if _plain_list(value):
-        return f"{ITEM} ".join(value)
-    return json.dumps(value, ensure_ascii=False)
+_LOOKS_LIKE_JSON = re.compile(
+    r'["\[{].*|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null', re.DOTALL
+)
+_BARE = re.compile(BARE)
 
 
-def _plain_list(value: Any) -> bool:
-    if not isinstance(value, list) or not value:
-        return False
-    return all(isinstance(item, str) and item and not item.startswith("[") for item in value)
+def render(calls: Sequence[ToolCall], reasons: Sequence[str] = (), tools: Sequence[Tool] = ()) -> str:
+    """Calls as the embedded model writes them, each behind its reason; no call at all is NO_TOOL_TEXT.
 
-
-def _pairs(arguments: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in arguments.items():
-        if isinstance(value, dict) and value and "." not in key:
-            pairs += _pairs(value, f"{prefix}{key}.")
-        else:
-            pairs.append((prefix + key, value))
-    return pairs
-
-
-def render(calls: Sequence[ToolCall], reasons: Sequence[str] = ()) -> str:
-    """Calls as the embedded model writes them, each behind its reason; no call at all is NO_TOOL_TEXT."""
+    With their tools, a value that shares its place with values of another type is written so that `parse_calls` reads
+    it back; without, every string and every list of strings is written bare.
+    """
     if not calls:
         return NO_TOOL_TEXT
+    by_name = {tool.name: tool for tool in tools}
     text = ""
     for call, reason in zip_longest(calls, reasons[: len(calls)], fillvalue=""):
         assert isinstance(call, ToolCall)
+        top = layout(by_name[call.name]) if call.name in by_name else None
+        pairs = [pair for name, value in call.arguments.items() for pair in _pairs(_key(name, top), name, value, top)]
         text += f"{reason}{CALL} {call.name}{ARGS}"
-        text += "".join(f" {key}{IS} {render_value(value)}{NEXT}" for key, value in _pairs(call.arguments))
+        text += "".join(f" {key}{IS} {value}{NEXT}" for key, value in pairs)
+    return text
+
+
+def _key(name: str, top: Slot | None) -> str:
+    """A first name as it is written: in quotation marks where it could be read otherwise."""
+    odd = not plain(name.replace(".", "_")) or name.startswith(".")
+    free = top is not None and name not in top.names and "." in name
+    return _json(name) if odd or free else name
+
+
+def written_key(name: str) -> str:
+    """A listed first name as it is written."""
+    return _key(name, None)
+
+
+def _pairs(key: str, name: str, value: Any, above: Slot | None) -> list[tuple[str, str]]:
+    """(key, written value) of one name; several where the value is an object of dotted keys."""
+    slot = above.below(name) if above else None
+    if isinstance(value, dict) and (slot.may_dot(value) if slot else _all_plain(key, value) and above is None):
+        return [pair for inner, one in value.items() for pair in _pairs(f"{key}.{inner}", inner, one, slot)]
+    return [(key, render_value(value, slot))]
+
+
+def _all_plain(key: str, value: Mapping[str, Any]) -> bool:
+    return bool(value) and "." not in key.rpartition(".")[2] and all(map(plain, value))
+
+
+def render_value(value: Any, slot: Slot | None = None) -> str:
+    """One argument value as text, without the leading space."""
+    if isinstance(value, str):
+        if slot is None or slot.only_text:
+            return _json(value) if _special(value) else value
+        return value if not slot.owns_items and _BARE.fullmatch(value) and not _has_mark(value) else _json(value)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        items = f"{ITEM} ".join(map(_item, value))
+        bare = items[0] not in '"{' if len(value) > 1 else _BARE.fullmatch(items)
+        if slot is None or slot.only_lists or (slot.owns_items and bare):
+            return items
+    return _json(value)
+
+
+def _item(item: str) -> str:
+    return _json(item) if _special(item, "[") else item
+
+
+def _json(value: Any) -> str:
+    """JSON in which no string can be read as a mark."""
+    return json.dumps(value, ensure_ascii=False).replace("<|", "\\u003c|")
+
+
+def _has_mark(text: str) -> bool:
+    return any(mark in text for mark in MARKS)
+
+
+def _special(text: str, first: str = "") -> bool:
+    """Whether bare text would be lost, be more than one line, or be read as text in quotation marks."""
+    odd = not text or "\n" in text or _has_mark(text) or bool(first and text.startswith(first))
+    return odd or _unquoted(text, first) != text
+
+
+def _unquoted(text: str, first: str = "") -> str:
+    """What text in quotation marks stands for, where it could not have been written bare; else the text itself."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return text
+        # `text` is one JSON string, so that `value` is shorter and this comes to an end.
+        if isinstance(value, str) and _special(value, first):
+            return value
     return text
 
 
@@ -103,34 +162,47 @@ def parse_calls(text: str, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
     Raises:
         ValueError: the text is no sequence of calls; the message says where.
     """
-    known = {tool.name: tool for tool in tools}
+    by_name = {tool.name: tool for tool in tools}
     calls = []
     parts = text.split(CALL)[1:]
     for number, part in enumerate(parts, 1):
         name, mark, rest = part.partition(ARGS)
         if not mark:
             raise ValueError(f"a call without {ARGS}")
-        tool = known.get(name.strip())
-        leaves = {key: schema for key, schema, _ in leaves_of(tool)} if tool else {}
+        tool = by_name.get(name.strip())
         *pairs, tail = rest.split(NEXT)
         # What follows a call that is not the last is the next call's reason.
         if tail.strip() and (number == len(parts) or IS in tail):
             raise ValueError(f"an argument without {NEXT} at its end")
-        calls.append(ToolCall(name.strip(), _parse_arguments(pairs, leaves)))
+        calls.append(ToolCall(name.strip(), _parse_arguments(pairs, layout(tool) if tool else None)))
     return tuple(calls)
 
 
-def _parse_arguments(pairs: Sequence[str], leaves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _parse_arguments(pairs: Sequence[str], top: Slot | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, mark, value = pair.partition(IS)
-        key = key.strip()
         if not mark:
             raise ValueError(f"an argument without {IS}")
-        # Dots lead into an object, also into one whose schema lists no keys.
-        nested = key in leaves or leaves.get(key.partition(".")[0], {}).get("type") == "object"
-        _place(arguments, key.split(".") if nested else [key], _typed(value[1:], leaves.get(key, {})))
+        path = _path(key.strip(), top)
+        slot = top
+        for step in path:
+            slot = slot.below(step) if slot else None
+        _place(arguments, path, parse_value(value[1:], slot))
     return arguments
+
+
+def _path(key: str, top: Slot | None) -> list[str]:
+    """The names that a key leads through. Dots lead into an object, also into one whose schema lists no keys."""
+    if key.startswith('"'):
+        try:
+            return [str(json.loads(key))]
+        except ValueError:
+            return [key]
+    if top is None or key in top.names:
+        return [key]
+    slot = top.below(key.partition(".")[0])
+    return key.split(".") if slot is not None and "object" in slot.kinds else [key]
 
 
 def _place(arguments: dict[str, Any], path: list[str], value: Any) -> None:
@@ -141,16 +213,19 @@ def _place(arguments: dict[str, Any], path: list[str], value: Any) -> None:
     arguments[path[-1]] = value
 
 
-def _typed(value: str, schema: Mapping[str, Any]) -> Any:
-    kind = schema.get("type")
-    if kind == "string":
-        return value
-    if kind == "array" and not value.startswith("["):
-        return value.split(f"{ITEM} ")
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
+def parse_value(text: str, slot: Slot | None = None) -> Any:
+    """Read what `render_value` writes."""
+    if slot is not None and slot.only_text:
+        return _unquoted(text)
+    only_lists = slot is not None and slot.only_lists
+    if ITEM not in text and (text.startswith("[") if only_lists else _LOOKS_LIKE_JSON.fullmatch(text)):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            pass
+    if ITEM in text or (slot is not None and slot.owns_items):
+        return [_unquoted(item, "[") for item in text.split(f"{ITEM} ")]
+    return _unquoted(text)
 
 
 def quote(

@@ -8,12 +8,17 @@ Not in the paper (arXiv:2510.07841), which samples freely.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ttsi.chat import ours
-from ttsi.chat.schema_mask import json_value
+from ttsi.chat.alternatives import alternatives
+from ttsi.chat.ours_layout import BARE, Slot, item_kinds, layout, plain
+from ttsi.chat.schema_mask import enforced, json_value
 from ttsi.types import Tool
+
+_NOTHING = '""'
 
 
 def quoted(text: str) -> str:
@@ -31,7 +36,13 @@ def calls_rules(tools: Sequence[Tool]) -> list[str]:
 
 def arguments_rule(tool: Tool) -> str:
     """What follows the name of a call of this tool."""
-    return _in_order(_pairs(tool.parameters, tool, ""))
+    top = layout(tool)
+    return _one_of([_in_order(pairs) for pairs in _shapes(top, tool, "")])
+
+
+def _one_of(texts: Sequence[str]) -> str:
+    some = [text or _NOTHING for text in dict.fromkeys(texts)]
+    return some[0].removeprefix(_NOTHING) if len(some) == 1 else f"({' | '.join(some)})"
 
 
 def _in_order(pairs: Sequence[tuple[str, bool]]) -> str:
@@ -46,45 +57,81 @@ def _at_least_one(pairs: Sequence[tuple[str, bool]]) -> str:
     return "(" + " | ".join(starts) + ")"
 
 
-def _pairs(schema: Mapping[str, Any], tool: Tool, prefix: str) -> list[tuple[str, bool]]:
-    """(grammar of one argument, whether it is required) in the order of `ours.leaves_of`; objects are groups."""
-    required = schema.get("required") or []
-    pairs = []
-    for key, inner in (schema.get("properties") or {}).items():
-        inner = inner if isinstance(inner, Mapping) else {}
-        if inner.get("type") == "object" and inner.get("properties") and "." not in key:
-            text = _at_least_one(_pairs(inner, tool, f"{prefix}{key}."))
-        else:
-            text = f"{quoted(f' {prefix}{key}')} {ours.IS} {_value(inner, tool)} {ours.NEXT}"
-        pairs.append((text, key in required))
-    return pairs
+def _shapes(slot: Slot, tool: Tool, prefix: str) -> list[list[tuple[str, bool]]]:
+    """For each shape of an object (grammar of one argument, whether it is required) in the schema's order."""
+    shapes = []
+    for shape in slot.shapes:
+        required = shape.get("required") or []
+        names = [name for name, inner in (shape.get("properties") or {}).items() if inner is not False]
+        pairs = [(_argument(slot.names[name], tool, prefix, name), name in required) for name in names]
+        if slot.free and (shape.get("additionalProperties", True) is not False or shape.get("patternProperties")):
+            pairs.append((_free(slot.free, tool, prefix), False))
+        shapes.append(pairs)
+    return shapes
 
 
-def _value(schema: Mapping[str, Any], tool: Tool) -> str:
-    """One value behind one space: a string as it is, a list of strings by items, all else as compact JSON."""
-    kind = schema.get("type")
-    if kind == "string":
-        return _string(schema, r"/ [^\n]+/")
-    if kind == "array" and _string_items(schema.get("items")):
-        return _list(schema)
-    return f'" " {json_value(schema, tool)}'
+def _argument(slot: Slot, tool: Tool, prefix: str, name: str) -> str:
+    """One listed name: the dotted keys of an object, or the key and its value."""
+    key = f"{prefix}{name}" if prefix else ours.written_key(name)
+    texts = [_at_least_one(pairs) for pairs in _shapes(slot, tool, f"{key}.") if pairs]
+    leaf = f"{quoted(f' {key}')} {ours.IS} "
+    if not slot.shapes:
+        return f"{leaf}{_value(slot, tool)} {ours.NEXT}"
+    if slot.kinds != {"object"} or slot.free or not all(map(plain, slot.names)) or not texts:
+        texts.append(f"{leaf}{_value(slot, tool)} {ours.NEXT}")
+    elif any(not shape.get("required") and not shape.get("minProperties") for shape in slot.shapes):
+        texts.append(f"{leaf}{quoted(' {}')} {ours.NEXT}")
+    return _one_of(texts)
 
 
-def _string(schema: Mapping[str, Any], free: str) -> str:
-    values = [schema["const"]] if "const" in schema else schema.get("enum")
-    texts = [quoted(" " + value) for value in values or [] if isinstance(value, str)]
-    return f"({' | '.join(texts)})" if texts else free
+def _free(slot: Slot, tool: Tool, prefix: str) -> str:
+    """Any number of unlisted names. The space belongs to the name's terminal, since the longest terminal wins."""
+    bare = r"[^\s.\"<|][^\n.<|]*"
+    before = re.escape(prefix).replace("/", r"\/").replace(r"\ ", " ")
+    name = f"/ {before}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
+    return f"({name} {ours.IS} {_value(slot, tool)} {ours.NEXT})+"
 
 
-def _string_items(items: Any) -> bool:
-    """Whether the items can be told from a JSON list, which begins with a bracket."""
-    if not isinstance(items, Mapping) or items.get("type") != "string":
-        return False
-    return not any(str(value).startswith("[") or not value for value in items.get("enum", ["."]))
+def _value(slot: Slot, tool: Tool) -> str:
+    """One value behind one space: text as it is, a list of strings by items, all else as JSON."""
+    if slot.parts and all("enum" in part for part in slot.parts):
+        values = [value for part in slot.parts for value in part["enum"]]
+        texts = [ours.render_value(value, slot) for value in values if not slot.only_text or isinstance(value, str)]
+        if texts:
+            return _one_of([quoted(f" {text}") for text in texts])
+    if slot.only_text:
+        return r"/ [^\n]+/"
+    root = enforced(tool)
+    kinds = [item_kinds(part, root) for part in slot.parts]
+    if slot.only_lists and kinds == [{"string"}] and "enum" not in slot.parts[0]:
+        return _list(slot.parts[0], root)
+    json = f'" " {json_value(slot.schema, tool)}'
+    item = r"/ [^\n\[][^\n]*/"
+    if slot.only_lists:
+        return f"({json} | {item} ({ours.ITEM} {item})*)" if any("string" in kind for kind in kinds) else json
+    if not (slot.owns_items or "string" in slot.kinds):
+        return json
+    # The longest terminal wins, so that numbers and the like have to stand in the one terminal that bare text is.
+    bare = f"/ ({'|'.join([BARE, *_scalars(slot)])})/"
+    items = [rf"/ [^\n\"\[{{][^\n]*/ ({ours.ITEM} {item})+"] if slot.owns_items else []
+    return f"({' | '.join([json, bare, *items])})"
 
 
-def _list(schema: Mapping[str, Any]) -> str:
-    item = _string(schema["items"], r"/ [^\n\[][^\n]*/")
+def _scalars(slot: Slot) -> list[str]:
+    """Regular expressions of the numbers and the like that fit a slot."""
+    whole = r"-?(0|[1-9][0-9]*)"
+    integers = all(part.get("type") not in (None, "number") for part in slot.parts)
+    number = whole if integers else whole + r"(\.[0-9]+)?([eE][+\-]?[0-9]+)?"
+    texts = {"number": number, "boolean": "true|false", "null": "null"}
+    return [text for kind, text in texts.items() if kind in slot.kinds]
+
+
+def _list(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    parts = alternatives(schema["items"], root)
+    item = r"/ [^\n\[][^\n]*/"
+    if all("enum" in part for part in parts):
+        texts = [value for part in parts for value in part["enum"] if isinstance(value, str)]
+        item = _one_of([quoted(f" {ours.render_value([text])}") for text in texts]) if texts else item
     least, most = schema.get("minItems", 0), schema.get("maxItems")
     if not isinstance(most, int) or most < max(least, 1):
         most = None

@@ -1,9 +1,9 @@
 """Is this call legal for one of the tools on offer?
 
-Inputs: a `ToolCall` and the offered tools (JSON Schema, Draft 2020-12). Outputs: None, or one short line saying what is
-wrong; and `Tool` objects from OpenAI's JSON. Nothing is coerced: "3" is no integer. A schema that lists `properties`
-and is silent about others is read as complete, so that an invented argument name is an error, as the graders of
-the benchmarks see it.
+Inputs: a `ToolCall` and the offered tools (JSON Schema of the draft that it names, else 2020-12; `ttsi.chat.dialect`).
+Outputs: None, or one short line saying what is wrong; and `Tool` objects from OpenAI's JSON. Nothing is coerced: "3" is
+no integer. A schema that lists `properties` and is silent about others is read as complete, so that an invented
+argument name is an error, as the graders of the benchmarks see it.
 
 In the paper (arXiv:2510.07841) a synthetic example is used as it is written; here it must be legal first.
 """
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from ttsi.chat.dialect import draft_of, modern
+from ttsi.chat.patterns import python_pattern
 from ttsi.errors import DataError
 from ttsi.types import Tool, ToolCall
 
@@ -39,7 +41,8 @@ def problem(call: ToolCall, tools: Sequence[Tool]) -> str | None:
     if tool is None:
         return _line(f"no tool is called {call.name!r}")
     try:
-        errors = list(_validator(closed(tool.parameters)).iter_errors(dict(call.arguments)))
+        schema = closed(modern(tool.parameters, draft_of(tool.parameters)))
+        errors = list(_validator(schema).iter_errors(dict(call.arguments)))
     except Exception as error:  # a schema from outside: unresolvable or endless $ref, broken pattern, ...
         return _line(f"the schema of {tool.name} cannot be used ({type(error).__name__})")
     if not errors:
@@ -160,28 +163,42 @@ def _name(name: Any) -> str:
 
 
 def _check(schema: Mapping[str, Any]) -> None:
-    from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema import SchemaError
 
     try:
         for key, value in _pairs(schema, 0):
-            _check_pair(key, value, schema)
-        Draft202012Validator.check_schema(schema)
+            _check_reference(key, value, schema)
+        _metaschema(draft_of(schema)).check_schema(schema, format_checker=None)
+        _check_patterns(schema)
     except SchemaError as error:
         place = ".".join(str(step) for step in error.absolute_path) or "parameters"
         raise DataError(_line(f"{place}: {error.message}")) from error
 
 
-def _check_pair(key: str, value: Any, root: Mapping[str, Any]) -> None:
-    if key == "$ref" and isinstance(value, str):
-        if not value.startswith("#"):
-            raise DataError(f"$ref {value!r} must point into the schema itself (start with #)")
-        if value.startswith("#/") and not _points_somewhere(value, root):
-            raise DataError(f"$ref {value!r} points at nothing in the schema")
-    if key == "pattern" and isinstance(value, str):
+def _metaschema(draft: int) -> Any:
+    import jsonschema
+
+    names = {4: "Draft4", 6: "Draft6", 7: "Draft7", 2019: "Draft201909"}
+    return getattr(jsonschema, names.get(draft, "Draft202012") + "Validator")
+
+
+def _check_reference(key: str, value: Any, root: Mapping[str, Any]) -> None:
+    if key != "$ref" or not isinstance(value, str):
+        return
+    if not value.startswith("#"):
+        raise DataError(f"$ref {value!r} must point into the schema itself (start with #)")
+    if value.startswith("#/") and not _points_somewhere(value, root):
+        raise DataError(f"$ref {value!r} points at nothing in the schema")
+
+
+def _check_patterns(schema: Mapping[str, Any]) -> None:
+    def checked(pattern: str) -> str | None:
         try:
-            re.compile(value)
-        except re.error as error:
-            raise DataError(f"pattern {value!r} is not a regular expression: {error}") from error
+            return python_pattern(pattern)
+        except ValueError as error:
+            raise DataError(_line(f"pattern {pattern!r} is not a regular expression: {error}")) from error
+
+    modern(schema, draft_of(schema), checked)
 
 
 def _points_somewhere(ref: str, root: Mapping[str, Any]) -> bool:

@@ -12,135 +12,207 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ttsi.chat.alternatives import alternatives
+from ttsi.chat.dialect import draft_of, modern
+from ttsi.chat.patterns import mask_pattern
 from ttsi.chat.schema import closed
 from ttsi.types import Tool
 
 _COMPACT = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
 _MAX_DEPTH = 32
+_MAX_SCHEMAS = 2000
+"""Schemas in one mask; what lies beyond takes any JSON value."""
 _MAX_COUNT = 1000
 """Longest string or list whose length is enforced; counting further makes the mask slow."""
+_MAX_NAMES = 16
+"""Most names whose number is enforced."""
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
     "array": (list,), "object": (dict,),
 }  # fmt: skip
-_SAFE_PATTERN = re.compile(
-    r"""(?: [A-Za-z0-9_ ,:;/@%#=!"'<>.^$()|] | - | \\[dws.^$()|/\\+*?{}\[\]-]
-          | \[\^?(?: [A-Za-z0-9_ ,:;/@%#=!.+*?()] | -(?!-) | \\[dws.^$()|/\\+*?{}\[\]-] )+\]
-          | (?<![*+?}(|^])[*+?](?![*+?{]) | (?<![*+?}(|^])\{\d{1,3}(?:,\d{0,3})?\}(?![*+?{]) )*""",
-    re.VERBOSE,
-)
+_SAYS_NOTHING = frozenset((
+    "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "format",
+    "$comment", "$defs", "definitions",
+))  # fmt: skip
+"""Keywords that a mask can pass over without admitting more."""
 
 
 def json_arguments(tool: Tool) -> str:
     """The rule of all arguments of a call as one JSON object."""
-    return _json(closed(tool.parameters), tool)
+    root = enforced(tool)
+    return _json({"type": "object"} if _Mask(root).schema(root) is None else root, root)
 
 
 def json_value(schema: Any, tool: Tool) -> str:
     """The rule of one JSON value that fits `schema`, which is a part of the tool's parameters."""
-    return _json(closed(schema, top=False), tool)
+    part = modern(schema, draft_of(tool.parameters), mask_pattern)
+    return _json(closed(part, top=False) if isinstance(part, Mapping) else part, enforced(tool))
 
 
-def _json(schema: Any, tool: Tool) -> str:
-    body = {**maskable(schema, tool.parameters), **definitions(tool.parameters), "x-guidance": _COMPACT}
-    return "%json " + json.dumps(body)
+def enforced(tool: Tool) -> dict[str, Any]:
+    """The tool's parameters as the masks read them: one dialect, the patterns that a mask holds, nothing unlisted."""
+    return closed(modern(tool.parameters, draft_of(tool.parameters), mask_pattern))
+
+
+def _json(schema: Any, root: Mapping[str, Any]) -> str:
+    body = maskable(schema, root)
+    if '"$ref"' in json.dumps(body):
+        body = {**body, **definitions(root)}
+    return "%json " + json.dumps({**body, "x-guidance": _COMPACT})
+
+
+def maskable(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
+    """What a mask can hold of `schema`; `root` is the schema that its `$ref`s point into."""
+    return _Mask(root).schema(schema) or {}
 
 
 def definitions(root: Mapping[str, Any]) -> dict[str, Any]:
     """The `$defs` and `definitions` of a tool's parameters, to stand beside each value that may refer to them."""
+    mask = _Mask(root)
     return {
-        place: {name: maskable(schema, root) for name, schema in root[place].items()}
+        place: {name: mask.schema(schema) or {} for name, schema in root[place].items()}
         for place in ("$defs", "definitions")
         if isinstance(root.get(place), Mapping) and root[place]
     }
 
 
-def maskable(schema: Any, root: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """What a mask can hold of `schema`; `root` is the schema that its `$ref`s point into."""
-    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
-        return {}
-    if "const" in schema or "enum" in schema:
-        return _listed(schema)
-    if "$ref" in schema:
-        return {"$ref": schema["$ref"]} if _leads_somewhere(schema, root) else {}
-    if "type" not in schema and "properties" not in schema:
-        return _chosen(schema, root, depth)
-    kinds = schema.get("type", "object")
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    parts = [_of_kind(kind, schema, root, depth) for kind in kinds]
-    return parts[0] if len(parts) == 1 else {"anyOf": parts}
+class _Mask:
+    """One walk through a schema."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root, self._schemas = root, 0
+
+    def schema(self, schema: Any, depth: int = 0) -> dict[str, Any] | None:
+        """The schema for a mask; {} admits anything, None nothing."""
+        self._schemas += 1
+        if schema is False:
+            return None
+        if not isinstance(schema, Mapping) or depth > _MAX_DEPTH or self._schemas > _MAX_SCHEMAS:
+            return {}
+        keywords = schema.keys() - _SAYS_NOTHING
+        if keywords == {"$ref"} and _leads_somewhere(schema, self._root):
+            return {"$ref": schema["$ref"]}
+        if keywords in ({"anyOf"}, {"oneOf"}, {"allOf"}) and _leads_somewhere(schema, self._root):
+            [options] = (schema[key] for key in keywords)
+            if keywords != {"allOf"} or len(options) == 1:
+                return _any([self.schema(option, depth + 1) for option in options])
+        parts = [self._plain(part, depth) for part in alternatives(schema, self._root)]
+        # Where nothing is legal there is nothing to hold on to but the type.
+        return _any(parts) if parts else None
+
+    def _plain(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any] | None:
+        """The same for a schema without applicators at its top."""
+        if "enum" in schema:
+            return _listed(schema)
+        lists = any(part is not False for part in (schema.get("properties") or {}).values())
+        kind = schema.get("type", "object" if lists else None)
+        if kind == "object":
+            return self._object(schema, depth)
+        if kind == "array":
+            return {"type": kind, **self._array(schema, depth)}
+        rules = {"string": _of_string, "integer": _of_number, "number": _of_number}
+        return {"type": kind, **rules[kind](schema)} if kind in rules else {"type": kind} if kind else {}
+
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any] | None:
+        properties = {}
+        for name, inner in (schema.get("properties") or {}).items():
+            part = self.schema(inner, depth + 1)
+            if part is not None:
+                properties[name] = part
+            elif name in schema.get("required", ()):
+                return None
+        extra = schema.get("additionalProperties", True)
+        extra = extra if isinstance(extra, bool) else self.schema(extra, depth + 1)
+        free: bool | dict[str, Any] = False if extra is None else extra
+        patterns = {
+            text: part
+            for text, inner in (schema.get("patternProperties") or {}).items()
+            if (part := self.schema(inner, depth + 1)) is not None
+        }
+        if len(patterns) > 1:
+            # A mask needs patterns of which no name fits two; without that, every name takes what any of them takes.
+            more = [] if free is False else [{} if free is True else free]
+            free = _any([*patterns.values(), *more]) or {}
+            patterns = {}
+        result: dict[str, Any] = {"type": "object"}
+        result |= {"properties": properties} if properties else {}
+        result |= {"patternProperties": patterns} if patterns else {}
+        required = [name for name in schema.get("required", ()) if name in properties or free is not False or patterns]
+        result |= {"required": required} if required else {}
+        result["additionalProperties"] = free if free != {} else True
+        return _counted(result, schema)
+
+    def _array(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = _counts(schema, "minItems", "maxItems")
+        if isinstance(schema.get("items"), Mapping):
+            result["items"] = self.schema(schema["items"], depth + 1) or {}
+        if isinstance(schema.get("prefixItems"), list):
+            result["prefixItems"] = [self.schema(item, depth + 1) or {} for item in schema["prefixItems"]]
+        return result
 
 
-def _listed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    values = [schema["const"]] if "const" in schema else list(schema["enum"])
-    kinds = schema.get("type", list(_KINDS))
-    wanted = tuple(t for kind in ([kinds] if isinstance(kinds, str) else kinds) for t in _KINDS.get(kind, ()))
-    legal = [value for value in values if isinstance(value, wanted) and (type(value) is not bool or bool in wanted)]
-    return {"enum": legal} if legal else {}
+def _any(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """One of the parts; None is a part that nothing fits."""
+    some = [part for part in parts if part is not None]
+    if len(some) <= 1:
+        return some[0] if some else None
+    return {} if {} in some else {"anyOf": some}
 
 
-def _leads_somewhere(schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
-    """Whether a chain of `$ref`s ends in a definition, and not in itself or nowhere."""
-    seen = set()
-    while "$ref" in schema:
-        match = re.fullmatch(r"#/(\$defs|definitions)/([\w.\- ]+)", str(schema["$ref"]))
-        target = (root.get(match[1]) or {}).get(match[2]) if match else None
-        if not isinstance(target, Mapping) or schema["$ref"] in seen:
-            return False
-        seen.add(schema["$ref"])
-        schema = target
-    # A definition that may be itself consumes nothing; only one with a type of its own surely does.
-    return "type" in schema or "properties" in schema or "enum" in schema or "const" in schema
-
-
-def _chosen(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    options = schema.get("anyOf") or schema.get("oneOf") or []
-    parts = [maskable(option, root, depth + 1) for option in options]
-    if not parts or {} in parts or "allOf" in schema:
-        return {}
-    return {"anyOf": parts}
-
-
-def _of_kind(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    rules: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], int], dict[str, Any]]] = {
-        "object": _of_object, "array": _of_array, "string": _of_string, "integer": _of_number, "number": _of_number,
-    }  # fmt: skip
-    rest = rules[kind](schema, root, depth) if kind in rules else {}
-    return {"type": kind, **rest}
-
-
-def _of_object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    properties = {
-        name: maskable(inner, root, depth + 1)
-        for name, inner in (schema.get("properties") or {}).items()
-        if inner is not False
-    }
-    result: dict[str, Any] = {"properties": properties} if properties else {}
-    required = [name for name in schema.get("required") or [] if name in properties]
-    if required:
-        result["required"] = required
-    extra = schema.get("additionalProperties", schema.get("unevaluatedProperties", True))
-    result["additionalProperties"] = extra if isinstance(extra, bool) else maskable(extra, root, depth + 1)
+def _counted(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The object with as much of its number of names as a mask can count."""
+    names, required = result.get("properties", {}), result.get("required", [])
+    low, high = int(schema.get("minProperties", 0)), int(schema.get("maxProperties", _MAX_NAMES))
+    free = result["additionalProperties"] is not False or "patternProperties" in result
+    if low > high or len(required) > high or (not free and len(names) < low):
+        return None
+    if names.keys() <= set(required):
+        counts = {"minProperties": low} if len(required) < low <= _MAX_NAMES else {}
+        return result | counts | ({"maxProperties": high} if free and "maxProperties" in schema else {})
+    if low == 1 and not free and not required and len(names) <= _MAX_NAMES:
+        return {"anyOf": [{**result, "required": [name]} for name in names]}
     return result
 
 
-def _of_array(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    result = _counts(schema, "minItems", "maxItems")
-    if isinstance(schema.get("items"), Mapping):
-        result["items"] = maskable(schema["items"], root, depth + 1)
-    if isinstance(schema.get("prefixItems"), list):
-        result["prefixItems"] = [maskable(item, root, depth + 1) for item in schema["prefixItems"]]
-    return result
+def _listed(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    kinds = [schema["type"]] if "type" in schema else list(_KINDS)
+    wanted = tuple(t for kind in kinds for t in _KINDS.get(kind, ()))
+    legal = [
+        value for value in schema["enum"] if isinstance(value, wanted) and (type(value) is not bool or bool in wanted)
+    ]
+    return {"enum": legal} if legal else None
 
 
-def _of_string(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    pattern = schema.get("pattern")
-    if isinstance(pattern, str) and _SAFE_PATTERN.fullmatch(pattern):
-        return {"pattern": pattern}  # without lengths: the two together may allow nothing
+def _leads_somewhere(schema: Any, root: Mapping[str, Any]) -> bool:
+    """Whether every way through `$ref`s and their like ends in a definition, and not in itself or nowhere."""
+    done: set[str] = set()
+
+    def leads(node: Any, open_refs: frozenset[str]) -> bool:
+        if not isinstance(node, Mapping):
+            return True
+        parts = [part for key in ("allOf", "anyOf", "oneOf") for part in node.get(key) or ()]
+        if "$ref" in node:
+            ref = str(node["$ref"])
+            match = re.fullmatch(r"#/(\$defs|definitions)/([\w.\- ]+)", ref)
+            target = (root.get(match[1]) or {}).get(match[2]) if match else None
+            if target is None or ref in open_refs:
+                return False
+            if ref not in done:
+                if not leads(target, open_refs | {ref}):
+                    return False
+                done.add(ref)
+        return all(leads(part, open_refs) for part in parts)
+
+    return leads(schema, frozenset())
+
+
+def _of_string(schema: Mapping[str, Any]) -> dict[str, Any]:
+    if "pattern" in schema:
+        return {"pattern": schema["pattern"]}  # without lengths: the two together may allow nothing
     return _counts(schema, "minLength", "maxLength")
 
 
@@ -152,7 +224,7 @@ def _counts(schema: Mapping[str, Any], least: str, most: str) -> dict[str, Any]:
     return counts | ({most: int(high)} if most in schema and high <= _MAX_COUNT else {})
 
 
-def _of_number(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+def _of_number(schema: Mapping[str, Any]) -> dict[str, Any]:
     bounds = {
         key: schema[key]
         for key in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")

@@ -149,8 +149,9 @@ def handshake_with(tokenizer: Tokenizer, form: str | None = None) -> Handshake:
     """
     met, key = _MET.setdefault(tokenizer, {}), (json.dumps(tokenizer.chat_template), form)
     if key not in met:
-        settled = meet(renderer(tokenizer))
-        met[key] = settled if form in (None, settled.format) else meet(renderer(tokenizer), form)
+        tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+        settled = meet(renderer(tokenizer), tokens=tokens)
+        met[key] = settled if form in (None, settled.format) else meet(renderer(tokenizer), form, tokens)
     return met[key]
 
 

@@ -47,6 +47,9 @@ def without_thinking(text: str, inside: bool = False, signs: Sequence[str] = ())
     if inside and not any(opening in text for opening, _ in THINKING):
         raise ThinkingNeverEnds("the model was still thinking when the answer ended")
     for opening, closing in THINKING:
+        # A closing mark alone: the prompt opened it.
+        if 0 <= text.find(closing) < min(_first(text, signs), _first(text, [opening])):
+            text = text.partition(closing)[2]
         while 0 <= (start := text.find(opening)) < _first(text, signs):
             end = text.find(closing, start)
             if end < 0:

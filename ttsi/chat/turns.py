@@ -45,6 +45,9 @@ class Carries:
     roles: Literal["any", "alternate"] = "any"
     arguments: Literal["object", "text"] = "object"
     """How it takes a call's arguments."""
+    ids: Literal["plain", "functions"] = "plain"
+    """How calls are numbered: nine letters and digits, as Mistral's templates want it, or functions.NAME:0, which
+    Kimi's writes in place of the name."""
 
 
 EVERYTHING = Carries()
@@ -57,7 +60,7 @@ def fitted(turns: Sequence[Turn], tools: Sequence[Any], fmt: Format, carries: Ca
     result = [dict(turn) for turn in turns]
     if not carries.several_calls and carries.calls == "template":
         result = _split(result)
-    result = [_worded(turn, fmt, carries) for turn in result]
+    result = _worded(result, fmt, carries)
     if carries.unanswered == "closed" and carries.calls == "template":
         result = _closed(result)
     if carries.roles == "alternate":
@@ -70,6 +73,8 @@ def fitted(turns: Sequence[Turn], tools: Sequence[Any], fmt: Format, carries: Ca
         result = _with_system(result, fmt.instruction)
     if carries.system == "user":
         result = _folded(result)
+    if carries.ids == "functions":
+        result = _numbered(result)
     result = [_shaped(turn, carries) for turn in result]
     return result, list(tools) if carries.tools == "template" else []
 
@@ -96,15 +101,21 @@ def _split(turns: Sequence[Turn]) -> list[Turn]:
     return result
 
 
-def _worded(turn: Turn, fmt: Format, carries: Carries) -> Turn:
-    calls = turn.get("tool_calls")
-    beside = bool(turn["content"]) and not carries.words_beside_call
-    if calls and (carries.calls == "words" or beside):
-        made = [ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in calls]
-        return {"role": turn["role"], "content": call_text(fmt, made, turn["content"])}
-    if turn["role"] == "tool" and carries.results == "words":
-        return {"role": "user", "content": f"Result: {turn['content']}"}
-    return turn
+def _worded(turns: Sequence[Turn], fmt: Format, carries: Carries) -> list[Turn]:
+    result, results = [], carries.results
+    for turn in turns:
+        calls = turn.get("tool_calls")
+        if turn["role"] != "tool":
+            # Where the words beside a call would be lost, the whole step is worded, its results too.
+            beside = bool(calls and turn["content"]) and not carries.words_beside_call
+            results = "words" if beside else carries.results
+            if calls and (carries.calls == "words" or beside):
+                made = [ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in calls]
+                turn = {"role": turn["role"], "content": call_text(fmt, made, turn["content"])}
+        elif results == "words":
+            turn = {"role": "user", "content": f"Result: {turn['content']}"}
+        result.append(turn)
+    return result
 
 
 def call_text(fmt: Format, calls: Sequence[ToolCall], words: str = "") -> str:
@@ -156,6 +167,22 @@ def _folded(turns: Sequence[Turn]) -> list[Turn]:
     if rest and rest[0]["role"] == "user":
         return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
     return [{"role": "user", "content": system["content"]}, *rest]
+
+
+def _numbered(turns: Sequence[Turn]) -> list[Turn]:
+    """Ids of the form functions.NAME:N, counted over the conversation."""
+    ids: dict[str, str] = {}
+    result = []
+    for turn in turns:
+        calls = turn.get("tool_calls") or []
+        for call in calls:
+            ids[call["id"]] = f"functions.{call['function']['name']}:{len(ids)}"
+        if calls:
+            turn = {**turn, "tool_calls": [{**call, "id": ids[call["id"]]} for call in calls]}
+        if turn.get("tool_call_id") in ids:
+            turn = {**turn, "tool_call_id": ids[turn["tool_call_id"]]}
+        result.append(turn)
+    return result
 
 
 def _shaped(turn: Turn, carries: Carries) -> Turn:

@@ -26,18 +26,20 @@ from ttsi.chat import templates
 from ttsi.chat.handshake import QUESTION, TOOL, Handshake, refuse_unread, with_answer
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
+from ttsi.engine.anatomy import decoder_of, head_of, words_of
+from ttsi.engine.architecture import check_architecture
 from ttsi.engine.batching import is_out_of_memory
 from ttsi.engine.checksum import weights_checksum
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, Row, decode
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.packing import Labelled, check_architecture, head_of
+from ttsi.engine.packing import Labelled
 from ttsi.engine.prefix import Prefixes
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
-from ttsi.errors import ModelError, PromptTooLong
+from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Lesson, Prompt, Request
-from ttsi.models.loading import read_model
+from ttsi.models.loading import Loaded, read_model
 from ttsi.types import Adaptation, Message
 
 _LONGEST_ANSWER = 96
@@ -61,7 +63,8 @@ class LocalModel:
         """
         if not tokenizer.chat_template:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
-        check_architecture(model)
+        self._reach = check_architecture(model)
+        self.origin: dict[str, Any] = {}  # base and adapter, where the weights are their sum
         self.spec = spec
         self.handshake: Handshake = templates.handshake_with(tokenizer, form)
         """What the chat template carries and which format is spoken."""
@@ -77,12 +80,10 @@ class LocalModel:
     def meet(self) -> None:
         """Ask the model one plain question with one tool, and speak the format in which it answers.
 
-        The embedded model was trained on one format and is not asked.
-
         Raises:
             ModelError: neither its template nor the model itself writes calls that anybody reads.
         """
-        if self.handshake.template_format == "ours":
+        if self.handshake.template_format == "ours":  # trained like the embedded model, on one format
             return
         prompt = Prompt((Message("user", QUESTION),), (TOOL,))
         [answer] = self.generate([Request(prompt, _LONGEST_ANSWER)])
@@ -98,11 +99,8 @@ class LocalModel:
 
     @property
     def context(self) -> int:
-        """Most tokens of prompt and answer together; within a sliding window the engine's attention is exact."""
-        config = self._model.config
-        window = getattr(config, "sliding_window", None)
-        positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
-        return min(positions, int(window)) if window else positions
+        """Most tokens of prompt and answer together: the model's positions, as far as the engine is exact on them."""
+        return min(_positions(self._model), self._reach or 2**31)
 
     def weights_sha256(self) -> str:
         """SHA-256 (hex) of all weights as they are now, adapters not included."""
@@ -126,12 +124,31 @@ class LocalModel:
             "chat_template_sha256": hashlib.sha256(_template_text(self._tokenizer).encode()).hexdigest(),
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "device": str(self._model.device),
+            "unadapted_share": round(self._unadapted_share, 4),
+            **self.origin,
             "versions": {name: version(name) for name in ("torch", "transformers")},
         }
 
     @cached_property
     def _initial_sha256(self) -> str:
         return self.weights_sha256()
+
+    @cached_property
+    def _unadapted_share(self) -> float:
+        return lora.unadapted_share(self._model)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of this model before a run, one line each."""
+        lines = []
+        positions = _positions(self._model)
+        if self.context < positions:
+            lines.append(
+                f"{self.spec}: {self.context} of {positions} tokens of context are used, the rest is not exact"
+            )
+        if self._unadapted_share >= 0.01:
+            lines.append(f"{self.spec}: {self._unadapted_share:.0%} of its layers' weights get no adapter (experts)")
+        return tuple(lines)
 
     @cached_property
     def _grammars(self) -> Grammars:
@@ -271,8 +288,13 @@ class LocalModel:
         """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block.
 
         Raises:
-            ModelError: the job has no adapter.
+            ModelError: the job has no adapter, or what it was learnt on is in no folder.
         """
+        if self.origin:
+            raise ModelError(
+                f"{self.spec} is {self.origin['base']} with an adapter merged in memory: save that sum to a folder "
+                "(peft's merge_and_unload), and export what was learnt on it"
+            )
         slot = (self._slots or {}).get(index)
         if slot is None or self._stack is None:
             raise ModelError(f"job {index} has no adapter to export")
@@ -293,7 +315,8 @@ class LocalModel:
 
     def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
         encoded = [self._encode_lesson(lesson) for lesson in lessons]
-        return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context]
+        words = words_of(self._model)
+        return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context and max(ids) < words]
 
     def _encode_lesson(self, lesson: Lesson) -> Labelled:
         return templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks, self.handshake)
@@ -303,12 +326,22 @@ class LocalModel:
         ids = self._encoded.get(key) or templates.encode_prompt(
             self._tokenizer, self.format, prompt, self._marks, self.handshake
         )
+        self._check_ids(ids)
         if self._prefixes is not None:
             self._encoded[key] = ids
         return ids
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        self._check_ids(ids)
+        return ids
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        """Some tokenizers have more tokens than the model has rows for."""
+        largest, words = max(ids, default=0), words_of(self._model)
+        if largest >= words:
+            token = self._tokenizer.convert_ids_to_tokens(largest)
+            raise ModelError(f"a text holds the token {token!r}, number {largest}, but {self.spec} knows only {words}")
 
 
 def _without_training(lessons: Sequence[Lesson]) -> Adaptation:
@@ -336,22 +369,42 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
         ConfigError: there is no such format.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    model = LocalModel(spec, *read_model(spec, rest, device, dtype), form=format)
+    model = _made(spec, read_model(spec, rest, device, dtype), format)
     model.meet()
     return model
 
 
-def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") -> LocalModel:
-    """The small model that ships with the package.
+def load_embedded(
+    rest: str = "", *, device: str = "auto", dtype: str = "auto", format: str | None = None
+) -> LocalModel:
+    """The small model that ships with the package; it was trained on one format and is not asked.
 
     Raises:
         ModelError: its weights are not installed.
+        ConfigError: another format than its own is wanted.
     """
+    if format not in (None, "ours"):
+        raise ConfigError(f"the embedded model speaks the format 'ours' only, not {format!r}: leave --format out")
     if rest:
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return LocalModel("embedded", *read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+    return _made("embedded", read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+
+
+def _made(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:
+    model = LocalModel(spec, loaded.model, loaded.tokenizer, form)
+    model.origin = loaded.origin
+    end, words = templates.end_of_turn(loaded.tokenizer), words_of(loaded.model)
+    if end >= words:
+        raise ModelError(
+            f"cannot load {spec}: its end of turn is token {end}, but its weights hold only {words} tokens"
+        )
+    return model
+
+
+def _positions(model: PreTrainedModel) -> int:
+    return int(getattr(decoder_of(model).config, "max_position_embeddings", None) or 2**31)
 
 
 def _declared_ends(model: PreTrainedModel) -> frozenset[int]:

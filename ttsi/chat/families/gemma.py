@@ -20,7 +20,7 @@ from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
 _MAX_DEPTH = 64
-_NAME = re.compile(r"[^{}\s]+")
+_NAME = re.compile(r"[^{}<>\s][^{}<>\n]*")
 _KEY = re.compile(r"[^:{}\[\],]+")
 _PLAIN = re.compile(r"(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?=[,}\]])")
 
@@ -35,6 +35,8 @@ class _Gemma(FramedFormat):
         return "call:"
 
     def spelled(self, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"the {self.name} format cannot hold the name {name[:40]!r}")
         return name + "{"
 
     def written(self, arguments: dict[str, Any]) -> str:

@@ -57,8 +57,8 @@ class _Command(_MarkedList):
     def before(self, number: int) -> str:
         return f'"tool_call_id": "{number}", "tool_name": "'
 
-    def before_rule(self) -> str:
-        start, end = quoted('"tool_call_id": "'), quoted('", "tool_name": "')
+    def lead_rule(self, name: str) -> str:
+        start, end = quoted('"tool_call_id": "'), quoted('", "tool_name": "' + self.spelled(name))
         return f"{start} /[0-9]{{1,3}}/ {end}"
 
     def call(self, value: Any) -> ToolCall:

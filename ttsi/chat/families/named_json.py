@@ -263,7 +263,7 @@ FORMATS = (
         behind=_KIMI[3],
         section=(_KIMI[0], _KIMI[4]),
         call=(_KIMI[1], _KIMI[3]),
-        name_pattern=rf"(?:functions\.)?(?P<name>[^{{]+?):\d+\s*{re.escape(_KIMI[2])}",
+        name_pattern=rf"\s*(?:functions\.)?(?P<name>[^{{]+?):\d+\s*{re.escape(_KIMI[2])}",
         order=42,
     ),
     _Harmony(

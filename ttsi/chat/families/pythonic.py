@@ -27,6 +27,7 @@ _WORD = re.compile(r"[A-Za-z]+")
 _NAME = re.compile(r"[^\s()\[\],=\"']+(?: [^\s()\[\],=\"']+)*")
 _FIRST = re.compile(r"^[ \t]*(?=\[\s*[^\s()\[\],=\"']+\()", re.MULTILINE)
 _MAX_DEPTH = 64
+_PYTHON = ("<|python_start|>", "<|python_end|>")
 
 
 class _Pythonic(FramedFormat):
@@ -56,6 +57,8 @@ class _Pythonic(FramedFormat):
         if self.marks:
             return self._read_marked(text)
         text = fenced_or_whole(text)
+        if text.startswith(_PYTHON[0]):  # Llama 4
+            text = text.removeprefix(_PYTHON[0]).strip().removesuffix(_PYTHON[1])
         match = _FIRST.search(text)
         if match is None:
             return text, []

@@ -144,7 +144,7 @@ class _Glm(_Tagged):
 
 
 _GLM_MARKS = ("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
-_GLM_HEAD = re.compile(r"\s*(?P<name>[^\s<][^\n<]*)\s*")
+_GLM_HEAD = re.compile(r"\s*(?P<name>[^\s<{}\[\]\"][^\n<{}\[\]\"]*)\s*")
 _GLM_PAIR = re.compile(r"<arg_key>(?P<key>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>\s*", re.DOTALL)
 
 FORMATS = (

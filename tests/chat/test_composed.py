@@ -1,0 +1,273 @@
+"""Does a mask let every legal call of a composed schema through, in at least one order of its keys?
+
+Schemas are drawn at random from all applicators, calls from a small world of names and values; `jsonschema` says which
+calls are legal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import llguidance
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from ttsi.chat import ours
+from ttsi.chat.calls import FORMATS
+from ttsi.chat.grammar import tool_grammar
+from ttsi.chat.schema import normalise, problem
+from ttsi.types import Tool, ToolCall
+
+PLAIN = FORMATS["plain"]
+
+
+@cache
+def tokenizer() -> tuple[Tokenizer, llguidance.LLTokenizer]:
+    """One token per byte."""
+    alphabet = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<eos>"]
+    bpe = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in ours.MARKS])
+    return bpe, llguidance.LLTokenizer(bpe.to_str(), eos_token=bpe.token_to_id("<eos>"))
+
+
+def accepts(grammar: str, text: str) -> bool:
+    bpe, masks = tokenizer()
+    matcher = llguidance.LLMatcher(masks, grammar, log_level=0)
+    assert not matcher.is_error(), matcher.get_error() + "\n" + grammar
+    ids = bpe.encode(text).ids
+    return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
+
+
+def orders(value: Any) -> Iterator[Any]:
+    """The value with the keys of its objects in every order."""
+    if isinstance(value, list):
+        yield from map(list, itertools.product(*map(orders, value)))
+    elif isinstance(value, dict):
+        for keys in itertools.permutations(value):
+            for inner in itertools.product(*(orders(value[key]) for key in keys)):
+                yield dict(zip(keys, inner, strict=True))
+    else:
+        yield value
+
+
+def admitted(tool: Tool, arguments: dict[str, Any]) -> bool:
+    grammar = tool_grammar(PLAIN, tool)
+    return any(accepts(grammar, PLAIN.render([ToolCall(tool.name, one)])) for one in orders(arguments))
+
+
+def admitted_by_ours(tool: Tool, arguments: dict[str, Any]) -> bool:
+    grammar = tool_grammar(FORMATS["ours"], tool)
+    some = (ours.render([ToolCall(tool.name, one)], tools=[tool]) for one in orders(arguments))
+    return any(accepts(grammar, text) for text in some)
+
+
+NAMES = ("a", "b", "xc")
+TEXT = {"type": "string"}
+names = st.sampled_from(NAMES)
+leaves = st.sampled_from([
+    TEXT, {"type": "integer"}, {"type": "number", "minimum": 0}, {"type": "boolean"}, {"type": "null"},
+    {"type": ["string", "null"]}, {"enum": ["x", 3, None]}, {"const": "x"}, {"type": "string", "pattern": "^x"},
+    {"type": "string", "minLength": 1}, {"type": "array", "items": TEXT}, {"type": "object"}, {}, True,
+    {"$ref": "#/$defs/text"}, {"$ref": "#/$defs/node"}, {"$ref": "#/$defs/maybe", "description": "d"},
+    {"type": "array", "prefixItems": [TEXT], "items": {"type": "integer"}},
+])  # fmt: skip
+DEFINITIONS = {
+    "text": TEXT,
+    "node": {"type": "object", "properties": {"a": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}, "b": TEXT}},
+    "maybe": {"oneOf": [{"$ref": "#/$defs/node"}, {"type": "integer"}]},
+    "loop": {"allOf": [{"$ref": "#/$defs/loop"}]},
+    "open": {"type": "object", "properties": {"a": TEXT}, "patternProperties": {"^x": {"type": "integer"}}},
+}
+
+
+def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    parts = st.sampled_from([{"required": ["a"]}, {"$ref": "#/$defs/node"}, {"$ref": "#/$defs/loop"}, {}, True]) | inner
+    some = st.lists(parts, min_size=1, max_size=3)
+    keywords: dict[str, st.SearchStrategy[Any]] = {
+        "properties": st.dictionaries(names, inner, min_size=1, max_size=3),
+        "required": st.lists(names, max_size=1),
+        "additionalProperties": st.booleans() | inner,
+        "patternProperties": st.dictionaries(st.sampled_from(["^x", "c$"]), inner, min_size=1, max_size=2),
+        "minProperties": st.just(1),
+        "maxProperties": st.integers(1, 3),
+        "allOf": some,
+        "anyOf": some,
+        "oneOf": some,
+        "if": parts,
+        "then": parts,
+        "else": parts,
+        "not": st.just({"required": ["b"]}),
+        "dependentRequired": st.just({"a": ["b"]}),
+        "dependentSchemas": st.fixed_dictionaries({"a": parts}),
+        "$ref": st.sampled_from(["#/$defs/node", "#/$defs/open", "#/$defs/loop"]),
+    }
+    chosen = st.lists(st.sampled_from(sorted(keywords)), min_size=1, max_size=3, unique=True)
+    drawn = chosen.flatmap(lambda keys: st.fixed_dictionaries({key: keywords[key] for key in keys}))
+    return drawn.map(lambda schema: {**schema, "type": "object"} if "properties" in schema else schema)
+
+
+schemas = st.recursive(leaves, objects, max_leaves=8)
+values = st.recursive(
+    st.sampled_from(["x", "", "y z", "3", "null", "[x", '"', "a\nb", 3, 0.5, -1, True, None]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=2),
+    max_leaves=3,
+)
+calls = st.lists(st.dictionaries(names, values, min_size=1, max_size=3), min_size=20, max_size=20)
+
+
+def tool_of(schema: Any) -> Tool:
+    return Tool("f", "", normalise({**schema, "type": "object", "$defs": DEFINITIONS}))
+
+
+@given(schema=objects(schemas), arguments=calls)
+@settings(max_examples=100, deadline=None)
+def test_every_legal_call_of_a_composed_schema_passes(schema: dict[str, Any], arguments: list[dict[str, Any]]) -> None:
+    tool = tool_of(schema)
+    tool_grammar(PLAIN, tool)
+    for one in arguments:
+        if problem(ToolCall("f", one), [tool]) is None:
+            assert admitted(tool, one), (json.dumps(tool.parameters), one)
+
+
+@given(schema=objects(schemas), arguments=calls)
+@settings(max_examples=100, deadline=None)
+def test_our_format_reads_back_every_legal_call(schema: dict[str, Any], arguments: list[dict[str, Any]]) -> None:
+    tool = tool_of(schema)
+    for one in arguments:
+        call = ToolCall("f", one)
+        if problem(call, [tool]) is None:
+            text = ours.render([call], tools=[tool])
+            assert json.dumps(ours.parse_calls(text, [tool])[0].arguments) == json.dumps(one), text
+            assert admitted_by_ours(tool, one), (json.dumps(tool.parameters), text)
+
+
+BY_CITY = {"type": "object", "properties": {"city": TEXT}, "required": ["city"]}
+BY_CODE = {"type": "object", "properties": {"code": TEXT}, "required": ["code"]}
+LABELS = {"type": "object", "patternProperties": {"^x-": TEXT}, "additionalProperties": False, "minProperties": 1}
+SHAPES: list[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = [
+    ({"oneOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo"}, {"code": "1"}], [{}, {"town": "x"}]),
+    ({"anyOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo"}, {"city": "Oslo", "code": "1"}], [{}, {"city": "x", "day": 1}]),
+    ({"allOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo", "code": "1"}], [{}, {"city": "Oslo"}]),
+    ({"properties": {"day": TEXT}, "allOf": [{"$ref": "#/$defs/c"}]}, [{"day": "1", "city": "x"}], [{"day": "1"}]),
+    ({"properties": {"day": TEXT}, "$ref": "#/$defs/c"}, [{"day": "1", "city": "x"}], [{"day": "1"}]),
+    ({"properties": {"place": {"type": "object", "allOf": [BY_CITY]}}}, [{"place": {"city": "x"}}], [{"place": {}}]),
+    ({"properties": {"labels": LABELS}}, [{"labels": {"x-a": "b"}}], [{"labels": {}}, {"labels": {"y": "b"}}]),
+    (
+        {
+            "properties": {"how": {"enum": ["air", "sea"]}, "port": TEXT},
+            "required": ["how"],
+            "if": {"properties": {"how": {"const": "sea"}}},
+            "then": {"required": ["port"]},
+        },
+        [{"how": "sea", "port": "x"}, {"how": "air"}],
+        [{}, {"how": "rail"}],
+    ),
+    (
+        {"properties": {"card": TEXT, "owner": TEXT}, "dependentRequired": {"card": ["owner"]}},
+        [{}, {"owner": "x"}, {"card": "1", "owner": "x"}],
+        [{"card": "1"}],
+    ),
+    ({"properties": {"a": TEXT, "b": TEXT}, "minProperties": 1}, [{"a": "x"}, {"b": "x"}, {"a": "", "b": ""}], [{}]),
+]
+
+
+@pytest.mark.parametrize(("schema", "legal", "illegal"), SHAPES)
+def test_the_mask_tells_legal_from_illegal_where_it_can(
+    schema: dict[str, Any], legal: list[dict[str, Any]], illegal: list[dict[str, Any]]
+) -> None:
+    tool = Tool("f", "", normalise({"type": "object", **schema, "$defs": {"c": BY_CITY}}))
+    for one in (*legal, *illegal):
+        text = PLAIN.render([ToolCall("f", one)])
+        assert (problem(ToolCall("f", one), [tool]) is None) == (one in legal)
+        assert accepts(tool_grammar(PLAIN, tool), text) == (one in legal), one
+
+
+def test_control_the_keys_of_one_schema_alone_forbid_legal_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(schema: Any, root: Any) -> list[dict[str, Any]]:
+        return [{"type": "object", "properties": schema.get("properties", {}), "additionalProperties": False}]
+
+    schema, [legal, *_], _ = SHAPES[0]
+    tool = Tool("f", "", normalise(schema))
+    assert admitted(tool, legal)
+    monkeypatch.setattr("ttsi.chat.schema_mask.alternatives", alone)
+    assert not admitted(tool, legal) and admitted(tool, {})
+
+
+def test_a_schema_that_grows_at_each_reference_makes_a_mask_in_the_end() -> None:
+    twice = {
+        f"d{n}": {"properties": {k: {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {}]} for k in "ab"}} for n in range(40)
+    }
+    doubled = {f"e{n}": {"anyOf": [{"$ref": f"#/$defs/e{n + 1}"}] * 2} for n in range(40)}
+    last = {"d40": TEXT, "e40": TEXT}
+    for first in ("d0", "e0"):
+        parameters = {
+            "properties": {"v": {"$ref": f"#/$defs/{first}", "minLength": 0}},
+            "$defs": twice | doubled | last,
+        }
+        tool = Tool("f", "", normalise(parameters))
+        for name in ("plain", "ours"):
+            assert len(tool_grammar(FORMATS[name], tool)) < 2_000_000
+
+
+LIST = {"type": "array", "items": TEXT}
+SLOTS: list[tuple[Any, list[Any], list[str]]] = [
+    ({"anyOf": [TEXT, {"type": "null"}]}, ["Oslo", "null", None, "3 apples", '"', ""], ["Oslo", '"null"', "null"]),
+    ({"type": ["string", "integer"]}, ["3", 3, "three", "2024-01-02", "v1.2"], ['"3"', "3", "three"]),
+    ({"anyOf": [TEXT, LIST]}, [["Oslo"], "Oslo", ["a", "b"], [], ["[x"]], ["Oslo", '"Oslo"', "a<|;|> b", "[]"]),
+    ({"type": ["array", "null"], "items": TEXT}, [["Oslo"], ["null"], None, [""]], ["Oslo", '["null"]', "null"]),
+    (LIST, [["a"], ["a", "b"], [], ["[a", ""], ["null"], ['"[a"']], ["a", "a<|;|> b", "[]", '"[a"<|;|> ""', "null"]),
+    (TEXT, ["3", "null", '"x"', "", '""', "a\nb", '"a\\nb"'], ["3", "null", '"x"', '""', '"\\"\\""', '"a\\nb"']),
+    ({"enum": ["a", 3, "3", None]}, ["a", 3, "3", None], ["a", "3", '"3"', "null"]),
+    ({}, ["Oslo", 3, ["a"], {"b": {"c": 1}}, True], ["Oslo", "3", '["a"]']),
+    ({"type": "object", "additionalProperties": {"type": "integer"}}, [{"rooms": 2}, {}, {"a.b": 1}, {" ": 1}], []),
+    ({"$ref": "#/$defs/c"}, [{"city": "Oslo"}, {"city": "Oslo", "zip": [1]}], []),
+    ({"oneOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo"}, {"code": "3"}], []),
+    ({"type": "object", "properties": {"b.c": TEXT, "d": TEXT}}, [{"b.c": "x"}, {"d": "x"}, {}], []),
+]
+
+
+@pytest.mark.parametrize(("schema", "some", "texts"), SLOTS)
+def test_our_format_tells_the_values_of_one_slot_apart(schema: Any, some: list[Any], texts: list[str]) -> None:
+    parameters = {"properties": {"v": schema}, "required": ["v"], "$defs": {"c": BY_CITY}}
+    tool = Tool("f", "", normalise(parameters))
+    written = [ours.render([ToolCall("f", {"v": value})], tools=[tool]) for value in some]
+    for value, text in zip(some, written, strict=True):
+        assert problem(ToolCall("f", {"v": value}), [tool]) is None
+        assert json.dumps(ours.parse_calls(text, [tool])[0].arguments["v"]) == json.dumps(value)
+        assert accepts(tool_grammar(FORMATS["ours"], tool), text), text
+    if texts:  # the surface that the embedded model has learnt stays: text and items without quotation marks
+        assert [text[len("<|call|> f<|args|> v<|=|> ") : -len("<|,|>")] for text in written[: len(texts)]][:1] == texts[
+            :1
+        ]
+        assert {f"<|call|> f<|args|> v<|=|> {text}<|,|>" for text in texts} <= set(written)
+
+
+def test_control_without_its_tool_our_format_cannot_tell_text_from_a_number() -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": {"type": ["string", "integer"]}}}))
+    assert ours.parse_calls(ours.render([ToolCall("f", {"v": "3"})]), [tool])[0].arguments == {"v": 3}
+
+
+def test_our_format_keeps_names_apart_that_look_alike() -> None:
+    place = {"type": "object", "properties": {"b": TEXT}}
+    tool = Tool(
+        "f", "", normalise({"properties": {"a": place, "a.b": TEXT, " c ": TEXT}, "additionalProperties": True})
+    )
+    for one in ({"a": {"b": "x"}}, {"a.b": "x"}, {" c ": "x"}, {"d.e": "x"}, {"d": {"e": 1}}, {"": 1}, {'"': 1}):
+        text = ours.render([ToolCall("f", one)], tools=[tool])
+        assert ours.parse_calls(text, [tool])[0].arguments == one, text
+        assert accepts(tool_grammar(FORMATS["ours"], tool), text), text
+
+
+def test_no_string_can_be_read_as_a_mark() -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": TEXT, "w": LIST, "x": {}}}))
+    for value in (*ours.MARKS, '"<|,|>"', "a<|call|> g<|args|>"):
+        one = {"v": value, "w": [value, "b"], "x": {"k": [value]}}
+        assert ours.parse_calls(ours.render([ToolCall("f", one)], tools=[tool]), [tool])[0].arguments == one

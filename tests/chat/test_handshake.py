@@ -1,0 +1,216 @@
+"""Is every public family spoken to in its own way, or refused with the reason?
+
+The handshake meets the templates of `templates/families.yaml` and is compared with what is declared there; then whole
+conversations go through each of them, and everything said must be in the prompt.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.chat.test_family_templates import FAMILIES, tokenizer
+from ttsi.chat.calls import FORMATS
+from ttsi.chat.handshake import DAY, TOOL, Handshake, dated_as, detect, meet, refuse_unread, with_answer
+from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
+from ttsi.chat.turns import EVERYTHING, fitted
+from ttsi.errors import ConfigError, ModelError
+from ttsi.models import Prompt
+from ttsi.types import Message, ToolCall
+
+REFUSED = ("firefunction", "refuses")
+"""They refuse every conversation."""
+BY_THE_MODEL = {"qwen2.5-coder": "hermes", "hammer-2.1": "plain", "phi-4-mini-vllm": "plain"}
+"""What their templates say; that the models write otherwise shows when they are asked."""
+MET = [name for name in FAMILIES if name not in REFUSED]
+OSLO, ROME = ToolCall("get_weather", {"city": "Oslo"}), ToolCall("get_weather", {"city": "Rome"})
+
+
+def met(name: str) -> Handshake:
+    return handshake_with(tokenizer(name))
+
+
+def expected(name: str) -> str:
+    declared = BY_THE_MODEL.get(name, FAMILIES[name]["format"])
+    if name == "deepseek-r1":
+        return "deepseek-v3"  # its template cannot carry a call, its tokenizer has the marks
+    return "plain" if declared in ("none", "unknown") else str(declared)
+
+
+@pytest.mark.parametrize("name", MET)
+def test_a_family_is_spoken_to_in_its_own_way(name: str) -> None:
+    family, handshake = FAMILIES[name], met(name)
+    assert handshake.format == expected(name)
+    carries = handshake.carries
+    # Ours in the manner of Nemotron names tools without their arguments: they are listed in words, too.
+    assert (carries.tools == "template") == (family["tools"] and name != "nemotron-3")
+    if handshake.template_format is not None:
+        assert (carries.calls == "template") == family["calls"]
+        assert carries.several_calls == family["several_calls"] or carries.calls == "words"
+    assert (carries.system == "template") >= family["system"]
+    assert (carries.later_system == "template") <= family["second_system"]
+    assert carries.roles.startswith(family["roles"][:3])
+    assert handshake.dated >= family["date"]
+    assert handshake.thinks == (family["thinks"] == "always" and bool(family["opens"]))
+
+
+@pytest.mark.parametrize("name", MET)
+def test_what_the_template_writes_is_what_is_taught_and_read(name: str) -> None:
+    family, handshake = FAMILIES[name], met(name)
+    if handshake.template_format != family["format"] or family["format"] == "harmony":
+        return  # nothing of the template's own is taught
+    form = FORMATS[handshake.format]
+    assert form.parse(family["writes"], [TOOL]).calls == (OSLO,)
+    written = "".join(family["writes"].split())
+    ids = {'"id":"call00000"': "", ",}": "}"}
+    for extra, plain in ids.items():
+        written = written.replace(extra, plain)
+    assert "".join(form.render([OSLO]).split()) == written.replace("'", '"')
+    if family["writes_two"] and form.several:
+        assert form.parse(family["writes_two"], [TOOL]).calls == (OSLO, ROME)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_variant_of_a_call_counts_as_words(name: str) -> None:
+    forms = [met(name).spoken()] if name in MET else []
+    for form in {form.name: form for form in [*forms, *FORMATS.values()]}.values():
+        for text in FAMILIES[name].get("variants", ()):
+            parsed = form.parse(text, [TOOL])
+            assert parsed.error or parsed.calls == (OSLO,), (form.name, text)
+
+
+CONVERSATION = (
+    Message("system", "Rule one."),
+    Message("system", "Rule two."),
+    Message("user", "Rain in Oslo and Rome?"),
+    Message("assistant", "One moment.", (OSLO, ROME)),
+    Message("tool", "heavy sleet"),
+    Message("tool", "bright sun"),
+    Message("assistant", "Sleet there, sun here."),
+    Message("user", "And a demonstration?"),
+    Message("assistant", "", (OSLO,)),
+    Message("user", "And tomorrow?"),
+    Message("user", "Please."),
+)
+
+
+@pytest.mark.parametrize("name", MET)
+def test_a_whole_conversation_reaches_the_prompt(name: str) -> None:
+    fast, handshake = tokenizer(name), met(name)
+    text = prompt_text(fast, handshake.spoken(), Prompt(CONVERSATION, (TOOL,)), special_strings(fast), handshake)
+    wanted = ["Rule one.", "Rule two.", "get_weather", "Rain in Oslo", "One moment.", "heavy sleet", "bright sun"]
+    wanted += ["Sleet there, sun here.", "And a demonstration?", "And tomorrow?", "Please."]
+    if name == "gpt-oss":
+        wanted.remove("One moment.")  # words beside a call are its thinking, which it drops behind an answer
+    assert [part for part in wanted if part not in text] == []
+    assert text.count("Oslo") >= 3 and text.count("Rome") >= 2  # in the request, and in each call
+    assert text.index("heavy sleet") < text.index("bright sun")
+
+
+def test_control_a_template_alone_drops_much_of_it() -> None:
+    lost = set()
+    for name in MET:
+        fast = tokenizer(name)
+        careless = replace(met(name), carries=EVERYTHING)
+        try:
+            text = prompt_text(fast, careless.spoken(), Prompt(CONVERSATION, (TOOL,)), (), careless)
+        except ModelError:
+            lost.add("refused")
+            continue
+        lost |= {part for part in ("Rule two.", "get_weather", "One moment.", "heavy sleet") if part not in text}
+        lost |= {"the call"} if text.count("Rome") < 2 else set()
+    assert lost == {"refused", "Rule two.", "get_weather", "One moment.", "heavy sleet", "the call"}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_template_that_refuses_everything_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        met(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["olmo-3", "functionary-3.1", "seed-oss", "minimax-m2", "made-up"])
+def test_a_way_of_calling_that_nobody_reads_is_refused_by_name(name: str) -> None:
+    handshake = met(name)
+    with pytest.raises(ModelError, match=r"no registered format reads.*--format"):
+        refuse_unread(handshake)
+    refuse_unread(handshake_with(tokenizer(name), "hermes"))  # control: the user chose one
+    refuse_unread(met("qwen2.5"))
+
+
+def test_the_model_s_own_way_wins_where_it_is_likelier() -> None:
+    fast = tokenizer("qwen2.5-coder")
+    fenced = '```json\n{\n  "name": "get_weather",\n  "arguments": {"city": "Oslo"}\n}\n```'
+    hermes = met("qwen2.5-coder")
+
+    def settle(text: str, likelier: bool) -> Handshake:
+        return with_answer(hermes, renderer(fast), text, lambda one, other: likelier)
+
+    settled = settle(fenced, True)
+    assert (settled.format, settled.chosen_by, settled.template_format) == ("fenced", "model", "hermes")
+    assert settled.model_format == "fenced" and settled.model_text == fenced
+    assert settled.carries.calls == "words"  # earlier calls are shown as this model writes them
+    prompt = Prompt((Message("user", "Rain?"), Message("assistant", "", (OSLO,)), Message("user", "So?")), (TOOL,))
+    assert "```json" in prompt_text(fast, settled.spoken(), prompt, (), settled)
+    # Controls: less likely, its template's own way, words, another tool, and the user's choice.
+    assert settle(fenced, False).format == "hermes"
+    assert settle(FORMATS["hermes"].render([OSLO]), True).format == "hermes"
+    assert settle("It is cold.", True).format == "hermes"
+    assert settle(fenced.replace("get_weather", "get_rain"), True).format == "hermes"
+    chosen = handshake_with(fast, "hermes")
+    assert with_answer(replace(chosen, chosen_by="user"), renderer(fast), fenced, lambda *_: True).format == "hermes"
+
+
+def test_a_format_can_be_chosen_and_must_exist() -> None:
+    handshake = handshake_with(tokenizer("qwen2.5"), "fenced")
+    assert (handshake.format, handshake.chosen_by, handshake.template_format) == ("fenced", "user", "hermes")
+    with pytest.raises(ConfigError, match="hermes"):
+        meet(renderer(tokenizer("qwen2.5")), "hermse")
+
+
+def test_the_handshake_is_a_table_and_a_record() -> None:
+    for name in MET:
+        lines = met(name).table().splitlines()
+        assert lines[0].startswith("tool-call format") and met(name).format in lines[0]
+        assert all(len(line) < 140 for line in lines)
+        assert met(name).record()["carries"]["tools"] in ("template", "words")
+
+
+def test_the_clock_of_a_template_stands_still() -> None:
+    dates = "{{ strftime_now('%d %B %Y') }}, {{ strftime_now('%-d/%m, %A') }}"
+    source = dates + "{% for m in messages %}{{ m.content }}{% endfor %}"
+    fast: Any = tokenizer("smollm2")
+    before = fast.chat_template
+    try:
+        fast.chat_template = source
+        assert prompt_text(fast, FORMATS["plain"], Prompt((Message("user", "Hi"),), ()), ()).startswith(
+            "26 July 2024, 26/07, Friday"
+        )
+        assert met("smollm2").dated
+    finally:
+        fast.chat_template = before
+    other = dated_as(source, datetime.datetime(2001, 2, 3))
+    assert other != dated_as(source, DAY) and "February" in other
+    assert not met("smollm2").dated  # control
+
+
+def test_the_source_alone_shows_the_format() -> None:
+    assert detect(None).name == detect("{% for m in messages %}{{ m.content }}{% endfor %}").name == "plain"
+    assert detect(tokenizer("glm-4.5").chat_template).name == "glm"
+
+
+def test_a_result_goes_with_its_own_call_when_turns_are_split() -> None:
+    calls = [
+        {"id": f"c{i}", "type": "function", "function": {"name": "get_weather", "arguments": {"city": city}}}
+        for i, city in enumerate(("Oslo", "Rome"))
+    ]
+    turns = [
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "content": "sun", "tool_call_id": "c1"},
+        {"role": "tool", "content": "sleet", "tool_call_id": "c0"},
+    ]
+    shaped, _ = fitted(turns, [], FORMATS["hermes"], replace(EVERYTHING, several_calls=False))
+    assert [turn["content"] or turn["tool_calls"][0]["id"] for turn in shaped] == ["c0", "sleet", "c1", "sun"]
