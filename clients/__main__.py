@@ -74,11 +74,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The usual clients against ttsi serve.")
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(CLIENTS)}; all by default")
     parser.add_argument("--model", default="embedded", help="who answers beside the script (ttsi ls models)")
+    parser.add_argument(
+        "--method", default="base", help="how it improves (ttsi ls methods); base gives the same every time"
+    )
     options = parser.parse_args()
     logging.disable(logging.ERROR)  # the controls provoke errors that clients log
     right = total = 0
     began = time.monotonic()
-    with serving(options.model) as url:
+    with serving(options.model, "--method", options.method) as url:
         for client in options.clients or CLIENTS:
             print(f"{CLIENTS[client]} {version(CLIENTS[client])}", flush=True)
             for passed, line in lines(client, url, options.model):

@@ -196,7 +196,7 @@ def _said(model: Served, job: Job, answer: Answer) -> Said:
         return Said(content=answer.text, calls=(), finish=answer.finish_reason, tokens=answer.tokens)
     calls = tuple((call.name, _json(call.arguments)) for call in answer.calls) if job.item.tools else ()
     words = spoken(model.format, answer.text, job.item.tools, _names(job), finished)
-    silent = None if calls or not finished else ""
+    silent = None if calls or (job.item.tools and not finished) else ""
     finish = "tool_calls" if calls else answer.finish_reason
     return Said(content=words or silent, calls=calls, finish=finish, tokens=answer.tokens)
 
