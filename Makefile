@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fix bench clean
+.PHONY: help setup demo test lint fix bench clients clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,16 @@ bench: .venv-bench/.done ## ttsi beside the usual ways, on this machine: benchma
 		-c benchmarks/constraints.txt -e ".[bench]"
 	@touch $@
 
+clients: setup .venv-clients/.done ## the usual clients' loops against `ttsi serve` (CLIENTS="--model SPEC" for another model)
+	.venv-clients/bin/python -m clients $(CLIENTS)
+
+# An environment of its own: the clients' pins are theirs.
+.venv-clients/.done: clients/constraints.txt
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -c clients/constraints.txt \
+		openai openai-agents "pydantic-ai-slim[openai]" langchain-openai
+	@touch $@
+
 clean: ## remove .venv, runs, builds and caches
-	rm -rf .venv .venv-bench runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-clients runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -type d -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

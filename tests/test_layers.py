@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "awareness.measures",
         "awareness.threshold",
         "benchmarks",
+        "chat.conversation",  # a file of tools is read as a request's are
         "config",
         "errors",
         "interop.trackers",

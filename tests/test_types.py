@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi import types
-from ttsi.types import Input, Message, Tool, ToolCall, input_hash, last_request, stage_seed, to_openai
+from ttsi.types import (
+    Input,
+    Message,
+    Tool,
+    ToolCall,
+    answered_calls,
+    input_hash,
+    last_request,
+    stage_seed,
+    to_openai,
+)
 
 TOOL = Tool("get_weather", "the weather", {"type": "object", "properties": {"city": {"type": "string"}}})
 ITEM = Input("a", (Message("system", "be brief"), Message("user", "rain in Oslo?")), (TOOL,))
@@ -18,7 +28,7 @@ NOUNS = [noun for noun in vars(types).values() if is_dataclass(noun) and isinsta
 
 def test_an_input_has_no_place_for_gold() -> None:
     assert [field.name for field in fields(Input)] == ["id", "messages", "tools"]
-    assert [field.name for field in fields(Message)] == ["role", "content", "tool_calls"]
+    assert [field.name for field in fields(Message)] == ["role", "content", "tool_calls", "tool_call_id"]
     assert [field.name for field in fields(Tool)] == ["name", "description", "parameters"]
     with pytest.raises(TypeError, match="gold"):
         Input("a", (), (), gold=())  # type: ignore[call-arg]
@@ -91,3 +101,56 @@ def test_the_last_request_is_the_users() -> None:
     talk = (Message("user", "first"), Message("user", "second"), Message("assistant", "", ()), Message("tool", "ok"))
     assert last_request(Input("a", talk, ())) == "second"
     assert last_request(Input("a", (Message("system", "be brief"),), ())) == ""
+
+
+def talk(*results: tuple[str, str], ids: tuple[str, str] = ("c1", "c2")) -> Input:
+    """Two calls at once, and results as (id, text)."""
+    both = (ToolCall("get_time", {"city": "Oslo"}, ids[0]), ToolCall("get_weather", {"city": "Oslo"}, ids[1]))
+    answers = [Message("tool", text, tool_call_id=name) for name, text in results]
+    return Input("a", (Message("user", "time and weather?"), Message("assistant", "", both), *answers), (TOOL,))
+
+
+def test_ids_that_say_what_the_order_says_change_nothing() -> None:
+    plain = talk(("", "12:00"), ("", "rain"), ids=("", ""))
+    before_ids = "bd2795b24ed912e055b29fdf39ebba639d50d0509305b5e7c5e980cceeba14ed"  # of 0.1.0
+    assert input_hash(plain) == before_ids
+    assert input_hash(talk(("c1", "12:00"), ("c2", "rain"))) == before_ids
+    assert input_hash(talk(("x", "12:00"), ("y", "rain"), ids=("x", "y"))) == before_ids
+    assert talk(("c1", "12:00"), ("c2", "rain")) == plain
+
+
+def test_which_call_a_result_answers_is_part_of_the_question() -> None:
+    second = talk(("c2", "rain"))
+    assert input_hash(second) == input_hash(talk(("y", "rain"), ids=("x", "y")))
+    assert input_hash(second) != input_hash(talk(("c1", "rain")))
+    assert input_hash(talk(("c1", "rain"))) == input_hash(talk(("", "rain"), ids=("", "")))
+
+
+@pytest.mark.parametrize(
+    ("item", "answers"),
+    [
+        (talk(("", "a"), ("", "b"), ids=("", "")), [0, 1]),
+        (talk(("c2", "a"), ("c1", "b")), [1, 0]),
+        (talk(("c2", "a"), ("", "b")), [1, 0]),
+        (talk(("other", "a")), [None]),
+        (talk(("other", "a"), ids=("", "")), [0]),
+        (talk(("c1", "a"), ("c1", "b")), [0, None]),
+        (talk(("same", "a"), ("same", "b"), ids=("same", "same")), [0, 1]),
+        (talk(("", "a"), ("", "b"), ("", "c"), ids=("", "")), [0, 1, None]),
+    ],
+)
+def test_a_result_answers_the_call_of_its_id_or_the_oldest_that_waits(item: Input, answers: list[int | None]) -> None:
+    assert answered_calls(item.messages)[2:] == answers
+
+
+def test_a_late_result_and_an_id_that_comes_again_find_their_calls() -> None:
+    def made(name: str) -> Message:
+        return Message("assistant", "", (ToolCall("get_weather", {}, name),))
+
+    def result(name: str) -> Message:
+        return Message("tool", "rain", tool_call_id=name)
+
+    late = (made("c1"), Message("user", "and?"), made("c2"), result("c1"), result("c2"))
+    assert answered_calls(late) == [None, None, None, 0, 1]
+    assert answered_calls(late, by_id=False) == [None, None, None, 1, None], "the control: by order it is another's"
+    assert answered_calls((made("c"), result("c"), made("c"), result("c"))) == [None, 0, None, 1]

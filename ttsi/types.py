@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -40,6 +40,8 @@ class ToolCall:
 
     name: str
     arguments: Mapping[str, Any]
+    id: str = field(default="", compare=False, repr=False)
+    """What a result calls it by, in this conversation only; "" where results come in the order of their calls."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Message:
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = field(default="", compare=False, repr=False)
+    """Of a tool's result: the id of the call that it answers."""
 
 
 @dataclass(frozen=True)
@@ -204,11 +208,63 @@ def to_openai(tool: Tool) -> dict[str, Any]:
     }
 
 
+def answered_calls(messages: Sequence[Message], by_id: bool = True) -> list[int | None]:
+    """Which call each message is the result of.
+
+    A result with an id answers the latest call of that id that has no result yet (of several in one turn, the first). A
+    result without one, or with one where the calls have none, answers the oldest such call of the latest turn.
+
+    Args:
+        messages: the conversation.
+        by_id: False reads the order only.
+
+    Returns:
+        One number per message: the call's place among all calls of the conversation, from 0; None for what is no
+        result, or the result of no call.
+    """
+    turns: list[list[tuple[int, str]]] = []  # per assistant's turn, the calls without a result, oldest first
+    answers: list[int | None] = []
+    made = 0
+    for message in messages:
+        answer = None
+        if message.tool_calls:
+            turns.append([(made + place, call.id) for place, call in enumerate(message.tool_calls)])
+            made += len(message.tool_calls)
+        elif message.role == "tool" and turns:
+            answer = _take_call(turns, message.tool_call_id if by_id else "")
+        answers.append(answer)
+    return answers
+
+
+def _take_call(turns: list[list[tuple[int, str]]], tool_call_id: str) -> int | None:
+    """The number of the call that a result answers, which then waits no longer."""
+    named = [(turn, call) for turn in reversed(turns) for call in turn if call[1] == tool_call_id]
+    in_order = [(turns[-1], call) for call in turns[-1] if not (tool_call_id and call[1])]
+    for turn, call in [*(named if tool_call_id else []), *in_order]:
+        turn.remove(call)
+        return call[0]
+    return None
+
+
 def input_hash(item: Input) -> str:
-    """SHA-256 (hex) of the input's content, without its id: the same question is the same hash."""
-    content = {"messages": [asdict(m) for m in item.messages], "tools": [to_openai(t) for t in item.tools]}
+    """SHA-256 (hex) of the input's content: the same question is the same hash.
+
+    Its own id does not count, nor do the ids of calls, but for which call a result answers where the order alone would
+    say something else.
+    """
+    by_order = answered_calls(item.messages, by_id=False)
+    messages = [_content(message) for message in item.messages]
+    for message, answer, usual in zip(messages, answered_calls(item.messages), by_order, strict=True):
+        if answer != usual:
+            message["answers"] = answer
+    content = {"messages": messages, "tools": [to_openai(tool) for tool in item.tools]}
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _content(message: Message) -> dict[str, Any]:
+    calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+    return {"role": message.role, "content": message.content, "tool_calls": calls}
 
 
 def stage_seed(run_seed: int, item_hash: str, repeat: int, stage: str) -> int:

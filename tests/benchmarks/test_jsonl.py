@@ -12,11 +12,13 @@ import pytest
 from tests.worlds import TOOLS, row, write
 from ttsi.benchmarks import jsonl
 from ttsi.benchmarks import load as load_benchmark
+from ttsi.chat.templates import openai_turns
 from ttsi.errors import DataError
 from ttsi.types import Message, ToolCall
 
 GOOD = row("Is the weather fine in Oslo", "get_weather")
 USER = {"role": "user", "content": "hello"}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": ""}}]}
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:
@@ -75,26 +77,39 @@ def test_equal_inputs_are_allowed_and_equal_ids_are_not(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    ([1], "the line is list; write an object"),
+    ([1], "the line is a list; write an object"),
     ({**GOOD, "golds": []}, "unknown key 'golds'; did you mean 'gold'"),
     ({"tools": TOOLS}, "messages is missing"),
     ({**GOOD, "messages": []}, "must end with a user's turn"),
     ({**GOOD, "messages": [USER, {"role": "assistant", "content": "hi"}]}, "must end with a user's turn"),
-    ({**GOOD, "messages": [{"role": "human", "content": "x"}]}, r"messages\[0\]: role is 'human'; use one of"),
+    (
+        {**GOOD, "messages": [{"role": "human", "content": "x"}]},
+        r"messages\[0\]: role is unknown; use one of system, developer, user",
+    ),
     ({**GOOD, "messages": [{"role": "user"}]}, "content is missing"),
     ({**GOOD, "messages": [{"role": "user", "content": [{"image": 1}]}]}, "only text is understood"),
     ({**GOOD, "messages": [{**USER, "tool_calls": [{"name": "f"}]}]}, "only the assistant calls tools"),
     ({"messages": [USER]}, "tools is missing"),
     ({**GOOD, "tools": []}, "tools is empty"),
     ({**GOOD, "tools": [TOOLS[0], TOOLS[0]]}, "'book_flight' is listed twice"),
-    ({**GOOD, "tools": [{"type": "function", "function": {"name": "f"}}]}, r"tools\[0\]: tool f has no schema"),
+    ({**GOOD, "tools": [{"name": "f", "input_schema": {"type": "object"}}]}, "has input_schema and no parameters"),
+    ({**GOOD, "tools": [{"name": "f", "parameters": [1]}]}, "parameters is a list; write a JSON Schema"),
+    ({**GOOD, "tools": [{"type": "web_search"}]}, "only tools of type function"),
+    ({**GOOD, "tools": "f"}, "tools is a string; write a list"),
+    ({**GOOD, "messages": "hello"}, "messages is a string; write a list"),
+    ({**GOOD, "messages": [{**USER, "content": 3}]}, "content is a number; write a string"),
+    ({**GOOD, "messages": [{"role": "function", "name": "f", "content": "4"}]}, "OpenAI's old form"),
+    (
+        {**GOOD, "messages": [USER, CALL, {"role": "tool", "tool_call_id": "x", "content": "4"}]},
+        "names no earlier call",
+    ),
     ({**GOOD, "tools": [{"type": "function"}]}, r"tools\[0\]: a tool needs a name"),
     ({**GOOD, "tools": ["f"]}, r"tools\[0\]"),
-    ({**GOOD, "gold": {"name": "f"}}, "gold is dict; write a list"),
+    ({**GOOD, "gold": {"name": "f"}}, "gold is an object; write a list"),
     ({**GOOD, "gold": [{"arguments": {}}]}, r"gold\[0\]: a call's name is missing"),
     ({**GOOD, "gold": [{"name": "f", "arguments": "{oops"}]}, "not JSON"),
-    ({**GOOD, "gold": [{"name": "f", "arguments": [1]}]}, "arguments of f is list"),
-    ({**GOOD, "tags": ["a"]}, "tags is list"),
+    ({**GOOD, "gold": [{"name": "f", "arguments": [1]}]}, "arguments is a list"),
+    ({**GOOD, "tags": ["a"]}, "tags is a list"),
 ]
 
 
@@ -131,3 +146,36 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
     damaged.write_bytes(gzip.compress(json.dumps(GOOD).encode())[:-9])
     with pytest.raises(DataError, match="cannot be read"):
         jsonl.load(damaged)
+
+
+def test_openais_forms_are_taken_as_the_server_takes_them(tmp_path: Path) -> None:
+    messages = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "assistant", "content": None, "refusal": "no"},
+        USER,
+    ]
+    bare = {"type": "function", "function": {"name": "list_tickets"}}
+    [sample] = jsonl.load(write(tmp_path / "a.jsonl", [{"messages": messages, "tools": {"tools": [bare]}}])).samples
+    assert [(m.role, m.content) for m in sample.input.messages] == [
+        ("system", "be brief"), ("user", "hi"), ("assistant", "no"), ("user", "hello"),
+    ]  # fmt: skip
+    assert sample.input.tools[0].parameters == {"type": "object", "properties": {}}
+
+
+def test_results_go_to_the_calls_of_their_ids(tmp_path: Path) -> None:
+    def made(name: str) -> dict[str, Any]:
+        return {"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}
+
+    def named(results: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        both = {"role": "assistant", "content": None, "tool_calls": [made("get_time"), made("get_weather")]}
+        tool = [{"role": "tool", "tool_call_id": name, "content": text} for name, text in results]
+        lines = [{"messages": [USER, both, *tool, USER], "tools": TOOLS}]
+        turns = openai_turns(jsonl.load(write(tmp_path / "a.jsonl", lines)).samples[0].input.messages)
+        return [(turn["name"], turn["content"]) for turn in turns if turn["role"] == "tool"]
+
+    right = [("get_time", "12:00"), ("get_weather", "rain")]
+    assert named(right) == right
+    assert named(right[::-1]) == right
+    assert named(right[1:]) == right[1:]
+    assert named([("", "12:00"), ("", "rain")]) == right, "without ids the order says it"

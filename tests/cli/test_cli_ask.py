@@ -63,9 +63,9 @@ def test_in_context_is_told_as_such(ask: Any) -> None:
     ("content", "hint"),
     [
         ("{oops", "is not JSON: "),
-        ('{"name": "f"}', "tools is dict; write a list"),
+        ('{"name": "f"}', "tools is an object; write a list"),
         ("[]", "tools is empty"),
-        ('[{"type": "function", "function": {"name": "f"}}]', "tool f has no schema"),
+        ('[{"name": "f", "input_schema": {"type": "object"}}]', "has input_schema and no parameters"),
         ('[{"type": "function"}]', "a tool needs a name"),
         ('["f"]', "tools[0]"),
         ('[{"name": "f", "parameters": {"type": "strin"}}]', "tool f"),
@@ -77,6 +77,12 @@ def test_bad_tools_are_one_line(ask: Any, tmp_path: Path, content: str, hint: st
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert said.err.startswith("ttsi: tools.json")
     assert hint in said.err
+
+
+def test_tools_are_taken_as_openai_takes_them(ask: Any, tmp_path: Path) -> None:
+    bare = {"type": "function", "function": {"name": "list_tickets"}}
+    (tmp_path / "tools.json").write_text(json.dumps({"tools": [*TOOLS, bare]}))
+    assert ask(QUERY).code == 0
 
 
 def test_missing_and_binary_tools_are_one_line(ask: Any, ttsi: Any, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
 
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, ChatMessageUser
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Target, accuracy, scorer
 from inspect_ai.solver import TaskState, generate, use_tools
-from inspect_ai.tool import Tool, tool
+from inspect_ai.tool import Tool, ToolCall, ToolFunction, ToolInfo, tool
 
-import ttsi.interop.inspect_provider  # noqa: F401  as its entry point does where ttsi is installed
+from ttsi.interop.inspect_provider import as_input  # as its entry point does where ttsi is installed
+from ttsi.types import answered_calls
 
 # inspect_ai leaves streams open at the end of an evaluation; that is not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -73,3 +75,16 @@ def test_an_evaluation_runs_and_improving_helps(tmp_path: Any) -> None:
 
 def test_control_without_improving_it_is_wrong(tmp_path: Any) -> None:
     assert accuracy_of("base", tmp_path) == 0.0
+
+
+def test_a_result_stays_with_its_call_and_a_forced_tool_does_not_hide_the_others() -> None:
+    calls = [ToolCall(id=name, function=name, arguments={}) for name in ("get_time", "get_weather")]
+    spoken = [
+        ChatMessageUser(content="time and weather?"),
+        ChatMessageAssistant(content="", tool_calls=calls),
+        ChatMessageTool(content="rain", tool_call_id="get_weather"),
+    ]
+    tools = [ToolInfo(name=name, description=name) for name in ("get_time", "get_weather")]
+    item = as_input(list(spoken), tools, ToolFunction("get_time"))
+    assert answered_calls(item.messages)[-1] == 1
+    assert len(item.tools) == 2 and as_input(list(spoken), tools, "none").tools == ()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.serve.conftest import UNSURE, Server, asked, body, running
 from tests.worlds import REQUESTS, TOOLS
+from ttsi.cli.serve import _announce
 
 FAULTY = ("-m", "tests.serve.commanded_server")
 
@@ -148,6 +149,14 @@ def test_the_openapi_document_names_the_routes_and_the_request(server: Server) -
     document = json.loads(server.get("/openapi.json"))
     assert {"/v1/chat/completions", "/v1/models", "/health/live", "/health/ready", "/metrics"} <= set(document["paths"])
     assert "messages" in document["components"]["schemas"]["ChatRequest"]["properties"]
+
+
+@pytest.mark.parametrize("open_to_all", [True, False])
+def test_a_server_without_keys_says_so_when_it_starts(open_to_all: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    _announce("http://127.0.0.1:1", open_to_all)
+    said = capsys.readouterr().out
+    assert said.startswith("ttsi: http://127.0.0.1:1/v1 answers")
+    assert ("no API keys: open to everybody who reaches this address" in said) == open_to_all
 
 
 def test_the_metrics_count_what_happened_in_a_fixed_number_of_series(server: Server, client: openai.OpenAI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,12 +63,16 @@ def test_results_are_put_in_the_order_of_their_calls() -> None:
     assert [m.content for m in found.item.messages[-2:]] == ["of a", "of b"]
 
 
-def test_tool_choice_narrows_what_is_offered() -> None:
-    assert read(body(tool_choice="none")).item.tools == ()
+def test_tool_choice_says_what_may_be_called_and_the_prompt_keeps_every_tool() -> None:
+    nothing = read(body(tool_choice="none"))
+    assert nothing.item.tools == () and nothing.names == ("book_flight", "find_hotel", "get_weather")
     named = read(body(tool_choice={"type": "function", "function": {"name": "find_hotel"}}))
-    assert [tool.name for tool in named.item.tools] == ["find_hotel"] and named.call_required
+    assert (named.forced, named.call_required, len(named.item.tools)) == ("find_hotel", True, 3)
     assert read(body(tool_choice="required")).call_required
-    assert not read(body(tool_choice="auto")).call_required
+    auto = read(body(tool_choice="auto"))
+    assert (auto.forced, auto.call_required, auto.names) == (None, False, ())
+    for other in ("any", {"type": "allowed_tools"}, {"type": "function"}, 7):
+        assert refused(body(tool_choice=other)).param == "tool_choice"
 
 
 H2 = [-(2**63), -1, 0, 129, 2**31, 2**63, 1e308, "1", True, None, [], {}]
@@ -116,7 +121,7 @@ def test_h1_broken_bodies(name: str) -> None:
         {"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}},
         {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
         {"type": "file", "file": {"file_id": "../../etc/passwd"}},
-        {"type": "text", "text": "x", "embedding": [0.1]},
+        {"type": "embedding", "embedding": [0.1]},
     ],
     ids=lambda part: str(part["type"]),
 )
@@ -130,14 +135,21 @@ def test_cve_2026_0599_a_link_in_text_stays_text() -> None:
 
 
 FORBIDDEN = [
-    "chat_template", "chat_template_kwargs", "guided_json", "extra_body", "lora_request", "cache_salt",
-    "prompt_embeds", "adapter_id", "logit_bias", "__proto__", "__class__",
+    "chat_template", "chat_template_kwargs", "guided_json", "guided_regex", "structured_outputs", "lora_request",
+    "prompt_embeds", "adapter_id", "logit_bias",
 ]  # fmt: skip
+UNREAD = ["extra_body", "cache_salt", "__proto__", "__class__", "tokenize", "model_config"]
 
 
 @pytest.mark.parametrize("field", FORBIDDEN)
-def test_cve_2025_62426_61620_2026_105756_105754_unknown_fields_are_refused(field: str) -> None:
-    assert "not known" in str(refused(body(**{field: {"tokenize": True}})))
+def test_cve_2025_62426_61620_what_would_change_the_answer_is_refused(field: str) -> None:
+    assert refused(body(**{field: {"tokenize": True}})).param == field
+
+
+@pytest.mark.parametrize("field", UNREAD)
+def test_cve_2026_105756_105754_what_nobody_reads_changes_nothing(field: str) -> None:
+    found, plain = read(body(**{field: {"tokenize": True}})), read(body())
+    assert replace(found, ignored=()) == plain and len(found.ignored) == 1
 
 
 H3_SCHEMAS: dict[str, Any] = {

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ttsi.chat.choice import call_required
 
 from tests.serve.conftest import UNSURE, body
 from tests.serve.faults import FAULTS, STAGES, Faulty
-from ttsi.chat.calls import FORMATS
-from ttsi.chat.grammar import answer_grammar
 from ttsi.config import preset
 from ttsi.errors import ModelError
 from ttsi.models.scripted import DemoModel
@@ -37,6 +34,9 @@ def job(text: str = UNSURE, method: str = "ttsi", **more: Any) -> Job:
         config=preset(method),
         choices=asked.choices,
         call_required=asked.call_required,
+        forced=asked.forced,
+        one_call=not asked.parallel,
+        names=asked.names,
         answer_schema=asked.answer_schema,
         adapt_seconds=30,
     )
@@ -175,16 +175,6 @@ def test_choices_are_improved_each_for_itself() -> None:
 def test_without_tools_the_base_speaks() -> None:
     outcome = answer_job(DemoModel(), job(tool_choice="none"), Interrupts())
     assert outcome.said[0].content == "I have no tools for that." and outcome.said[0].finish == "stop"
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_required_call_excludes_words_alone(name: str) -> None:
-    grammar = answer_grammar(FORMATS[name], job().item.tools)
-    required = call_required(grammar)
-    assert required != grammar and required.startswith("start: ")
-    assert "WORDS" not in required.splitlines()[0]
-    with pytest.raises(ValueError, match="no tool"):
-        call_required(answer_grammar(FORMATS[name], ()))
 
 
 def test_an_outcome_comes_back_the_same_from_json() -> None:

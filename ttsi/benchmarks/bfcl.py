@@ -30,6 +30,7 @@ from typing import Any
 
 from ttsi.benchmarks import Benchmark, Sample, bfcl_literals, jsonl, places
 from ttsi.benchmarks.bfcl_rule import PYTHON, AstRule, language_of
+from ttsi.chat.conversation import read_messages
 from ttsi.errors import ConfigError, DataError, unknown_name
 from ttsi.types import Input, Tool, ToolCall
 
@@ -105,10 +106,10 @@ def _sample(row: Mapping[str, Any], category: str, answers: Mapping[str, Any], p
         [turn] = row["question"]
         functions = tuple(row["function"])
         accepted = () if "relevance" in category else tuple(answers[row["id"]])
-        item = Input(row["id"], tuple(map(jsonl.read_message, turn)), tuple(_tool(f, language) for f in functions))
+        item = Input(row["id"], read_messages(turn), tuple(_tool(f, language) for f in functions))
         by_name = {function["name"]: function for function in functions}
         gold = tuple(_gold(answer, by_name, language) for answer in accepted)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, DataError) as error:
         raise DataError(f"{path}, row {row.get('id')}: {error!r}; this is not BFCL V4") from None
     rule = AstRule(category, functions, accepted)
     group = "live" if category.startswith("live_") else "non-live"

@@ -3,9 +3,9 @@
 One JSON object a line: `{"id"?, "messages": [...], "tools": [OpenAI function schema...], "gold"?: [{"name",
 "arguments"}], "tags"?: {...}}`. Inputs: the path of such a file, plain or `.gz`. Outputs: a `Benchmark`.
 
-`messages` and `tools` are those of OpenAI's chat API. Without `gold` a line is answered but not graded; an empty
-`gold` says that no tool should be called; `tags` are strata for the report. Nothing is guessed: whatever cannot be read
-is refused with its line number and a way to mend it.
+`messages` and `tools` are those of OpenAI's chat API (`ttsi.chat.conversation` reads them). Without `gold` a line is
+answered but not graded; an empty `gold` says that no tool should be called; `tags` are strata for the report. Nothing
+is guessed: whatever cannot be read is refused with its line number and a way to mend it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ttsi.benchmarks import Benchmark, Sample
-from ttsi.chat.schema import tool_from_openai
+from ttsi.chat.conversation import each, expect, read_call, read_messages, read_tool, read_tools
 from ttsi.errors import DataError, unknown_name
-from ttsi.types import Input, Message, Tool, ToolCall
+from ttsi.types import Input, Tool
 
-Item = TypeVar("Item")
 KEYS = ("id", "messages", "tools", "gold", "tags")
-ROLES = ("system", "user", "assistant", "tool")
 
 
 def load(path: Path, name: str | None = None) -> Benchmark:
@@ -119,35 +117,15 @@ def _no_constant(name: str) -> Any:
 
 
 def _sample(row: Any, number: int) -> Sample:
-    row = _expect(row, dict, "the line", 'an object like {"messages": [...], "tools": [...]}')
+    row = expect(row, dict, "the line", 'an object like {"messages": [...], "tools": [...]}')
     for key in row:
         if key not in KEYS:
             raise DataError(f"{unknown_name('key', key, KEYS)} (facts of your own go under tags)")
-    messages = tuple(_each(row, "messages", read_message))
-    if not messages or messages[-1].role not in ("user", "tool"):
-        raise DataError("messages must end with a user's turn or a tool's result, for the model to answer")
-    item = Input(str(row.get("id", number)), messages, read_tools(row.get("tools")))
-    gold = None if row.get("gold") is None else tuple(_each(row, "gold", read_call))
-    tags = _expect(row.get("tags", {}), dict, "tags", 'an object like {"kind": "easy"}')
+    messages = read_messages(row.get("messages"))
+    item = Input(str(row.get("id", number)), messages, read_tools(row.get("tools"), read=_tool))
+    gold = None if row.get("gold") is None else tuple(each(row["gold"], "gold", read_call))
+    tags = expect(row.get("tags", {}), dict, "tags", 'an object like {"kind": "easy"}')
     return Sample(item, gold, {key: str(value) for key, value in tags.items()})
-
-
-def read_tools(value: Any) -> tuple[Tool, ...]:
-    """A list of OpenAI function schemas as tools with unique names.
-
-    Raises:
-        DataError: it is none.
-    """
-    shape = '[{"type": "function", "function": {"name": ..., "parameters": {...}}}]'
-    rows = _expect(value, list, "tools", f"a list like {shape}")
-    if not rows:
-        raise DataError(f"tools is empty: name at least one, like {shape}")
-    tools = tuple(_at("tools", i, row, _tool) for i, row in enumerate(rows))
-    names = [tool.name for tool in tools]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"tool {name!r} is listed twice; names must be unique")
-    return tools
 
 
 def _tool(row: Any) -> Tool:
@@ -157,73 +135,4 @@ def _tool(row: Any) -> Tool:
 @lru_cache(maxsize=4096)
 def _tool_from_text(text: str) -> Tool:
     # Remembered, since checking a schema takes milliseconds and the lines of a file mostly repeat the same tools.
-    row = json.loads(text)
-    tool = tool_from_openai(row)
-    # OpenAI reads a missing schema as "no arguments"; here it is far more often a schema under another key.
-    if row.get("function", row).get("parameters") is None:
-        none = '{"type": "object", "properties": {}}'
-        raise DataError(f"tool {tool.name} has no schema; write parameters, {none} for a tool without arguments")
-    return tool
-
-
-def read_message(row: Any) -> Message:
-    """One message in OpenAI's form.
-
-    Raises:
-        DataError: it is none.
-    """
-    row = _expect(row, dict, "a message", 'an object like {"role": "user", "content": "..."}')
-    role = row.get("role")
-    if role not in ROLES:
-        raise DataError(f"role is {role!r}; use one of {', '.join(ROLES)}")
-    raw = row.get("tool_calls") or []
-    calls = tuple(read_call(call) for call in _expect(raw, list, "tool_calls", "a list of calls"))
-    if calls and role != "assistant":
-        raise DataError(f"tool_calls in a message of role {role!r}; only the assistant calls tools")
-    return Message(role, _content(row.get("content"), empty=bool(calls)), calls)
-
-
-def _content(content: Any, empty: bool) -> str:
-    """The text of a message: a string, a list of text parts, or nothing beside tool calls."""
-    if content is None and empty:
-        return ""
-    if isinstance(content, list):
-        for part in content:
-            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-                raise DataError("content has a part that is not text; only text is understood")
-        return "".join(part["text"] for part in content)
-    text: str = _expect(content, str, "content", "a string")
-    return text
-
-
-def read_call(row: Any) -> ToolCall:
-    """One call, plain `{"name", "arguments"}` or OpenAI's `{"function": {...}}`; arguments an object or its JSON text.
-
-    Raises:
-        DataError: it is none.
-    """
-    row = _expect(row, dict, "a call", 'an object like {"name": "...", "arguments": {...}}')
-    row = _expect(row.get("function", row), dict, "function", 'an object like {"name": "...", "arguments": {...}}')
-    name = _expect(row.get("name"), str, "a call's name", "a string")
-    arguments = row.get("arguments", {})
-    if isinstance(arguments, str):
-        arguments = _parse(arguments or "{}")
-    return ToolCall(name, _expect(arguments, dict, f"arguments of {name}", "an object (or its JSON text)"))
-
-
-def _each(row: Mapping[str, Any], key: str, read: Callable[[Any], Item]) -> list[Item]:
-    items: Sequence[Any] = _expect(row.get(key), list, key, "a list")
-    return [_at(key, i, item, read) for i, item in enumerate(items)]
-
-
-def _at(key: str, i: int, item: Any, read: Callable[[Any], Item]) -> Item:
-    try:
-        return read(item)
-    except DataError as error:
-        raise DataError(f"{key}[{i}]: {error}") from None
-
-
-def _expect(value: Any, kind: type, what: str, shape: str) -> Any:
-    if not isinstance(value, kind):
-        raise DataError(f"{what} is {'missing' if value is None else type(value).__name__}; write {shape}")
-    return value
+    return read_tool(json.loads(text))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
@@ -26,7 +27,7 @@ from ttsi.chat.template_source import DAY, Render, dated_as, fixed
 from ttsi.chat.thinking import THINKING
 from ttsi.chat.turns import NOTHING, fitted
 from ttsi.errors import ModelError
-from ttsi.types import Message, Tool, ToolCall, to_openai
+from ttsi.types import Message, Tool, ToolCall, answered_calls, to_openai
 
 Tokenizer: TypeAlias = Any
 """`apply_chat_template`, `__call__`, `chat_template`, `eos_token_id`, `eos_token`, `added_tokens_decoder`."""
@@ -110,7 +111,8 @@ def _any_of(specials: tuple[str, ...]) -> re.Pattern[str] | None:
 def neutralise_call(call: ToolCall, specials: Iterable[str]) -> ToolCall:
     """The call with every string in it, keys and name too, neutralised."""
     spellings = tuple(specials)
-    return ToolCall(neutralise(call.name, spellings), _neutral(dict(call.arguments), spellings))
+    arguments = _neutral(dict(call.arguments), spellings)
+    return replace(call, name=neutralise(call.name, spellings), arguments=arguments)
 
 
 def prompt_text(
@@ -249,7 +251,7 @@ def _neutral(value: Any, specials: Sequence[str]) -> Any:
 
 def _neutral_message(message: Message, specials: Sequence[str]) -> Message:
     calls = tuple(neutralise_call(call, specials) for call in message.tool_calls)
-    return Message(message.role, neutralise(message.content, specials), calls)
+    return replace(message, content=neutralise(message.content, specials), tool_calls=calls)
 
 
 def _template(tokenizer: Tokenizer, with_tools: bool) -> str:
@@ -263,20 +265,20 @@ def _template(tokenizer: Tokenizer, with_tools: bool) -> str:
 
 
 def openai_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Turns in OpenAI's form, but for arguments, which are objects as templates want them; a result answers the oldest
-    call that has none yet."""
+    """Turns in OpenAI's form, but for arguments, which are objects as templates want them.
+
+    A result answers the call that `ttsi.types.answered_calls` says. Ids are numbered anew: Mistral's template wants
+    nine letters or digits, and an id from outside is nobody's text.
+    """
     turns: list[dict[str, Any]] = []
-    waiting: list[dict[str, Any]] = []  # calls whose result has not come yet, oldest first
-    made = 0
-    for message in messages:
+    made: list[dict[str, Any]] = []
+    for message, answer in zip(messages, answered_calls(messages), strict=True):
         turn: dict[str, Any] = {"role": message.role, "content": message.content}
         if message.tool_calls:
-            # Mistral's template wants ids of nine letters or digits.
-            turn["tool_calls"] = waiting = [_openai_call(call, made + i) for i, call in enumerate(message.tool_calls)]
-            waiting, made = list(waiting), made + len(waiting)
-        elif message.role == "tool" and waiting:
-            call = waiting.pop(0)
-            turn |= {"tool_call_id": call["id"], "name": call["function"]["name"]}
+            turn["tool_calls"] = [_openai_call(call, len(made) + i) for i, call in enumerate(message.tool_calls)]
+            made += turn["tool_calls"]
+        elif answer is not None:
+            turn |= {"tool_call_id": made[answer]["id"], "name": made[answer]["function"]["name"]}
         turns.append(turn)
     return turns
 

@@ -79,7 +79,7 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
     Raises:
         DataError: the file is missing, not JSON, or no list of function schemas; one line.
     """
-    from ttsi.benchmarks.jsonl import read_tools
+    from ttsi.chat.conversation import read_tools
 
     try:
         content = json_module.loads(path.read_text(encoding="utf-8"))

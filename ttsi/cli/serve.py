@@ -7,6 +7,7 @@ until SIGTERM. Private by default: it listens on this machine only, and anywhere
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -84,8 +85,10 @@ def serve(
         hosts=hosts_for(host, allow_host, bool(keys)),
     )
     with listen(host, port) as listener:
-        return asyncio.run(run(settings, listener, _announce))
+        return asyncio.run(run(settings, listener, partial(_announce, open_to_all=not keys)))
 
 
-def _announce(address: str) -> None:
+def _announce(address: str, open_to_all: bool) -> None:
     print(f"ttsi: {address}/v1 answers (the page to try it: {address}/)", flush=True)
+    if open_to_all:
+        print("ttsi: no API keys: open to everybody who reaches this address", flush=True)

@@ -30,6 +30,7 @@ from inspect_ai.tool import ToolChoice, ToolFunction, ToolInfo
 
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.schema import normalise
+from ttsi.chat.words import spoken
 from ttsi.config import LoopConfig, preset
 from ttsi.loop import improve
 from ttsi.models import is_embedded, load
@@ -69,10 +70,11 @@ class TTSI(ModelAPI):
     ) -> ModelOutput:
         """One answer; others wait for it."""
         item = as_input(input, tools, tool_choice)
-        must = bool(item.tools) and (tool_choice == "any" or isinstance(tool_choice, ToolFunction))
         settings = _lowered(self._config, config)
-        if must:
-            grammar = answer_grammar(self._model.format, item.tools, "required")
+        forced = tool_choice.name if isinstance(tool_choice, ToolFunction) else None
+        callable_tools = [tool for tool in item.tools if forced in (None, tool.name)]
+        if callable_tools and (tool_choice == "any" or forced is not None):
+            grammar = answer_grammar(self._model.format, callable_tools, "required" if forced is None else "one")
             settings = replace(settings, answer=replace(settings.answer, grammar=grammar))
         async with self._one:
             [episode] = await asyncio.to_thread(partial(improve, [item], self._model, self._model, settings))
@@ -86,20 +88,21 @@ class TTSI(ModelAPI):
         if episode.adapted is None:
             raise RuntimeError(episode.error or "the model gave no answer")
         answer = episode.adapted
-        words = answer.text if answer.error else self._model.format.parse(answer.text, item.tools).reasoning.strip()
+        names = {call.name for message in item.messages for call in message.tool_calls}
+        finished = answer.finish_reason == "stop"
         message = ChatMessageAssistant(
-            content=words,
+            content=spoken(self._model.format, answer.text, item.tools, names, finished),
             model=self.model_name,
             source="generate",
             tool_calls=[
                 InspectCall(id=f"call_{number}", function=call.name, arguments=dict(call.arguments), type="function")
-                for number, call in enumerate(answer.calls)
+                for number, call in enumerate(answer.calls if item.tools else ())
             ]
             or None,
         )
         return ModelOutput(
             model=self.model_name,
-            choices=[ChatCompletionChoice(message=message, stop_reason=_stop_reason(answer))],
+            choices=[ChatCompletionChoice(message=message, stop_reason=_stop_reason(answer, bool(item.tools)))],
             usage=ModelUsage(output_tokens=answer.tokens, total_tokens=answer.tokens),
             metadata={"ttsi": _told(episode)},
         )
@@ -108,8 +111,6 @@ class TTSI(ModelAPI):
 def as_input(messages: list[ChatMessage], tools: list[ToolInfo], choice: ToolChoice) -> Input:
     """inspect's conversation as an `Input`; tools are left out where none may be called."""
     offered = [] if choice == "none" else tools
-    if isinstance(choice, ToolFunction):
-        offered = [tool for tool in tools if tool.name == choice.name]
     listed = tuple(
         Tool(tool.name, tool.description, normalise(tool.parameters.model_dump(exclude_none=True, by_alias=True)))
         for tool in offered
@@ -122,7 +123,8 @@ def _message(message: ChatMessage) -> Message:
     text = message.text
     if isinstance(message, ChatMessageTool) and message.error is not None:
         text = message.error.message
-    return Message(message.role, text, tuple(ToolCall(call.function, call.arguments) for call in calls))
+    answers = message.tool_call_id or "" if isinstance(message, ChatMessageTool) else ""
+    return Message(message.role, text, tuple(ToolCall(c.function, c.arguments, c.id) for c in calls), answers)
 
 
 def _lowered(settings: LoopConfig, config: GenerateConfig) -> LoopConfig:
@@ -132,8 +134,8 @@ def _lowered(settings: LoopConfig, config: GenerateConfig) -> LoopConfig:
     return settings if config.seed is None else replace(settings, seed=config.seed)
 
 
-def _stop_reason(answer: Answer) -> Any:
-    if answer.calls:
+def _stop_reason(answer: Answer, may_call: bool) -> Any:
+    if answer.calls and may_call:
         return "tool_calls"
     return "max_tokens" if answer.finish_reason == "length" else "stop"
 

@@ -3,6 +3,8 @@
 Inputs -> outputs: any of our frozen dataclasses -> JSON text (`dumps`) and back (`loads`). One pair of functions over
 dataclass fields and their annotations serves all of them; nothing is listed twice.
 
+A field that does not count when two records are compared, the id of a call, is not written: equal records, equal text.
+
 JSON has no NaN and no infinity. Written as null, such a loss would come back as another number; here it is written as
 the string "nan", "inf" or "-inf" where a field is annotated as a float, and refused everywhere else.
 """
@@ -77,7 +79,8 @@ def _encode(kind: Any, value: Any) -> Any:
     if kind is float:
         return float(value) if math.isfinite(value) else repr(float(value))
     if is_dataclass(value):
-        return {f.name: _encode(_hints(type(value))[f.name], getattr(value, f.name)) for f in fields(value)}
+        hints = _hints(type(value))
+        return {f.name: _encode(hints[f.name], getattr(value, f.name)) for f in fields(value) if f.compare}
     inner = _inner(kind)
     if isinstance(value, Mapping):
         return {key: _encode(inner, item) for key, item in value.items()}

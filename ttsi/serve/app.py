@@ -138,7 +138,12 @@ def _add_chat(app: FastAPI, service: Service) -> None:
             outcome = await unless_left(request.receive, work)
         except ClientLeft:
             return Response(status_code=499)
-        return JSONResponse(Reply(asked, outcome, service.fingerprint, details).whole())
+        return JSONResponse(Reply(asked, outcome, service.fingerprint, details).whole(), headers=_ignored(asked))
+
+
+def _ignored(asked: Asked) -> dict[str, str]:
+    """The header that names what had no effect."""
+    return {"x-ttsi-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
 
 
 def _lowered(request: Request) -> Lowered:
@@ -210,7 +215,7 @@ class _Stream(Response):
                 if gone.done():
                     return
                 if not task.done():
-                    begun = begun or await _begin(send)
+                    begun = begun or await _begin(send, self._asked)
                     await _write(send, KEEP_ALIVE)
             await self._finish(task, begun, scope, receive, send)
         finally:
@@ -227,14 +232,15 @@ class _Stream(Response):
             await _write(send, event(error_body(str(error), self._request.state.request_id)), more=False)
             return
         if not begun:
-            await _begin(send)
+            await _begin(send, self._asked)
         for chunk in reply.chunks():
             await _write(send, event(chunk))
         await _write(send, DONE, more=False)
 
 
-async def _begin(send: Send) -> bool:
+async def _begin(send: Send, asked: Asked) -> bool:
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+    headers += [(name.encode(), value.encode()) for name, value in _ignored(asked).items()]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     return True
 

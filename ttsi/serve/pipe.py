@@ -57,9 +57,16 @@ class Job(_Record):
     """`config.adapt` is False where this request may not be adapted."""
     choices: int
     call_required: bool
+    """Words alone are no answer."""
     answer_schema: str | None
     """JSON Schema (as text) that the answer has to fit, for requests without tools."""
     adapt_seconds: float
+    forced: str | None = None
+    """The one tool that has to be called, exactly once."""
+    one_call: bool = False
+    """Where a call is required: exactly one."""
+    names: tuple[str, ...] = ()
+    """Tools that the request names and that may not be called."""
 
 
 class Stop(_Record):

@@ -88,11 +88,11 @@ class Reply:
 
 def _choice(said: Said, asked: Asked) -> tuple[dict[str, Any], str]:
     content, finish = said.content, said.finish
-    for text in asked.stop:
-        if content and text in content:
-            content, finish = content.partition(text)[0], "stop" if finish == "length" else finish
-    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     calls = said.calls if asked.parallel else said.calls[:1]
+    for text in asked.stop:
+        if content and text in content:  # words come before calls, so that these were never written
+            content, finish, calls = content.partition(text)[0], "stop", ()
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     if calls:
         message["tool_calls"] = [
             {"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": {"name": n, "arguments": a}}
@@ -120,6 +120,7 @@ def told(episode: Episode, outcome: Outcome) -> dict[str, Any]:
         "tau": known.tau if known else None,
         "margin": known.measures.get("margin") if known else None,
         "candidates": [{"action": c.action, "probability": c.probability} for c in known.candidates] if known else [],
+        "unreadable": episode.adapted.error if episode.adapted else None,
         "base_calls": [{"name": c.name, "arguments": c.arguments} for c in episode.base.calls] if episode.base else [],
         "examples": [
             {

@@ -184,6 +184,9 @@ class Service:
             config=config,
             choices=asked.choices,
             call_required=asked.call_required,
+            forced=asked.forced,
+            one_call=not asked.parallel,
+            names=asked.names,
             answer_schema=asked.answer_schema,
             adapt_seconds=min(limits.adapt_seconds, lowered.seconds or limits.adapt_seconds),
         )

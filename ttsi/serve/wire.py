@@ -5,22 +5,26 @@ lowers; and back, an outcome as a completion or as the chunks of a stream. Whate
 status, the field and one line of our own words: a client's fault must never look like ours, since clients repeat what
 fails with 5xx.
 
-Nothing is fetched, no client text is a template, and no field is passed on unread: an unknown one is refused.
+Nothing is fetched, no client text is a template, and no field is passed on unread: one that nobody here reads is
+ignored and named in the reply, and one that would change the answer and cannot be honoured is refused.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ttsi.chat.conversation import read_messages, read_tools
 from ttsi.chat.schema import tool_from_openai
 from ttsi.errors import DataError
 from ttsi.serve.limits import Limits, check_nesting, check_schemas
-from ttsi.types import Input, Message, Tool, ToolCall
+from ttsi.types import Input, Tool
 
 
 class Refusal(Exception):
@@ -32,60 +36,24 @@ class Refusal(Exception):
         self.status, self.param, self.code = status, param, code
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Fields(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
 
 
-class TextPart(_Strict):
-    """A piece of a message's content; nothing but text is understood."""
-
-    type: Literal["text"]
-    text: str
-
-
-class FunctionCall(_Strict):
-    """What a call calls."""
-
-    name: str
-    arguments: str
-
-
-class Call(_Strict):
-    """A call that the assistant made in an earlier turn."""
-
-    id: Annotated[str, Field(max_length=256)]
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-class Turn(_Strict):
-    """A message."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
-    name: str | None = None
-    tool_calls: list[Call] | None = None
-    tool_call_id: str | None = None
-    refusal: None = None
-    audio: None = None
-    function_call: None = None
-    annotations: list[Any] | None = None
-
-
-class Named(_Strict):
+class Named(_Fields):
     """A function by name."""
 
     name: str
 
 
-class Choose(_Strict):
+class Choose(_Fields):
     """The one function that has to be called."""
 
     type: Literal["function"]
     function: Named
 
 
-class JsonSchema(_Strict):
+class JsonSchema(_Fields):
     """The schema that an answer has to fit."""
 
     name: Annotated[str, Field(max_length=64)]
@@ -94,48 +62,73 @@ class JsonSchema(_Strict):
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 
-class Shape(_Strict):
+class Shape(_Fields):
     """The form of an answer in words."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(_Strict):
+class StreamOptions(_Fields):
     """What a stream says beside the answer."""
 
-    include_usage: bool = False
-    include_obfuscation: bool = False
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
-class ChatRequest(_Strict):
-    """A chat completion request; fields that are not listed are refused."""
+class ChatRequest(_Fields):
+    """A chat completion request; a field that is not listed is ignored and named in the header X-TTSI-Ignored."""
 
     model: Annotated[str, Field(max_length=256)]
-    messages: Annotated[list[Turn], Field(min_length=1)]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    """As OpenAI's, of text only (`ttsi.chat.conversation`)."""
     tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["none", "auto", "required"] | Choose | None = None
-    parallel_tool_calls: bool = True
-    n: Annotated[int, Field(ge=1, le=128)] = 1
+    parallel_tool_calls: bool | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
     stop: str | list[str] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     response_format: Shape | None = None
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
-    """Accepted and without effect: answers are greedy, as the method's are."""
+    """Without effect: answers are greedy, as the method's are."""
     top_p: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
     """As `temperature`."""
-    frequency_penalty: Annotated[float, Field(ge=0, le=0, strict=False)] | None = None
-    presence_penalty: Annotated[float, Field(ge=0, le=0, strict=False)] | None = None
-    logprobs: Literal[False] | None = None
-    user: Annotated[str, Field(max_length=256)] | None = None
-    """Accepted and not read, like the next three."""
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
-    store: Literal[False] | None = None
-    safety_identifier: Annotated[str, Field(max_length=256)] | None = None
+
+
+_NOTHING: Mapping[str, tuple[Any, ...]] = {
+    "temperature": (0,), "top_p": (1,), "store": (False,), "reasoning_effort": ("none",),
+}  # fmt: skip
+"""What asks for nothing that is not so anyhow, and need not be named as ignored."""
+
+_REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "logit_bias": (({},), "tokens cannot be favoured"),
+    "logprobs": ((False,), "no probabilities of tokens are given"),
+    "top_logprobs": ((0,), "no probabilities of tokens are given"),
+    "frequency_penalty": ((0,), "repetition is not penalised; leave it out or send 0"),
+    "presence_penalty": ((0,), "repetition is not penalised; leave it out or send 0"),
+    "modalities": ((["text"], []), "answers are text"),
+    "audio": ((), "answers are text"),
+    "web_search_options": ((), "nothing is looked up on the web"),
+    "functions": (([],), "this is OpenAI's old form: send tools"),
+    "function_call": ((), "this is OpenAI's old form: send tool_choice"),
+    "chat_template": ((), "the template is the model's own"),
+    "chat_template_kwargs": (({},), "the template is the model's own"),
+    "prompt_embeds": ((), "prompts are text"),
+    "lora_request": ((), "adapters are the server's own"),
+    "adapter_id": ((), "adapters are the server's own"),
+    **dict.fromkeys(
+        ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"),
+        ((), "send response_format, or tools with tool_choice"),
+    ),
+}  # fmt: skip
+"""Fields that would change the answer and cannot be honoured: values that ask for nothing, and why not."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_MOST_NAMED = 24
 
 
 @dataclass(frozen=True)
@@ -149,10 +142,17 @@ class Asked:
     seed: int | None
     stop: tuple[str, ...]
     call_required: bool
+    """Words alone are no answer."""
+    forced: str | None
+    """The one tool that has to be called."""
     parallel: bool
     answer_schema: str | None
     stream: bool
     include_usage: bool
+    names: tuple[str, ...] = ()
+    """Tools that the request names and that may not be called."""
+    ignored: tuple[str, ...] = ()
+    """Fields that say something and had no effect."""
 
 
 def read_json(body: bytes, limits: Limits) -> Any:
@@ -196,18 +196,29 @@ def read_request(body: bytes, limits: Limits, request_id: str) -> Asked:
     try:
         request = ChatRequest.model_validate(value)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise _refusal(error, value) from None
     try:
         return _asked(request, limits, request_id)
     except DataError as error:
-        raise Refusal(400, _shown(str(error))) from None
+        line = _shown(str(error))
+        place = re.match(r"(?:messages|tools)[\w.\[\]]*", line)
+        raise Refusal(400, line, place[0] if place else None) from None
 
 
-def _refusal(error: ValidationError) -> Refusal:
+def _refusal(error: ValidationError, value: Any) -> Refusal:
     """The first fault, in pydantic's words for types and bounds, never with the value itself."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(step) for step in first["loc"] if isinstance(step, int) or step.isidentifier())[:120]
-    what = "this field is not known here" if first["type"] == "extra_forbidden" else first["msg"]
+    what = first["msg"]
+    if first["type"] == "missing":
+        given = [key for key in value if _PLAIN_NAME.fullmatch(key)] if isinstance(value, dict) else []
+        close = difflib.get_close_matches(place, given, n=1)
+        what = f"this field is missing; did you mean it by {close[0]}?" if close else "this field is missing"
+    elif first["loc"][:1] == ("tool_choice",):
+        what = 'send "none", "auto", "required" or {"type": "function", "function": {"name": ...}}'
+        place = "tool_choice"
+    elif first["loc"] == ("response_format", "type"):
+        what = "only text, json_object and json_schema are understood"
     return Refusal(400, _shown(f"{place or 'the body'}: {what}"), param=place or None)
 
 
@@ -218,47 +229,75 @@ def _shown(text: str) -> str:
 def _asked(request: ChatRequest, limits: Limits, request_id: str) -> Asked:
     if len(request.messages) > limits.messages:
         raise Refusal(400, f"there are more than {limits.messages} messages", "messages")
-    if request.n > limits.choices:
+    choices = 1 if request.n is None else request.n
+    if choices > limits.choices:
         raise Refusal(400, f"at most {limits.choices} choices are given at once", "n")
-    tools, must_call = _tools(request, limits)
+    ignored = _ignored(request)
+    tools = _tools(request, limits, ignored)
+    names = {tool.name for tool in tools}
+    choice = request.tool_choice
+    forced = choice.function.name if isinstance(choice, Choose) else None
+    if forced is not None and forced not in names:
+        raise Refusal(400, "tool_choice names a tool that is not offered", "tool_choice")
+    if choice == "required" and not tools:
+        raise Refusal(400, "a call is required, but no tool is offered", "tool_choice")
+    if choice == "none":  # a model that reads of tools calls them
+        tools = ()
+    messages = read_messages(request.messages, ignored)
+    for call in (call for message in messages for call in message.tool_calls):
+        check_nesting(call.arguments, limits)  # they came as text, which `read_json` did not look into
     wanted = [count for count in (request.max_tokens, request.max_completion_tokens) if count is not None]
     return Asked(
-        item=Input(request_id, _messages(request.messages), tools),
+        item=Input(request_id, messages, tools),
         model=request.model,
-        choices=request.n,
+        choices=choices,
         max_tokens=min(wanted, default=None),
         seed=request.seed,
         stop=_stop(request.stop),
-        call_required=must_call,
-        parallel=request.parallel_tool_calls,
+        call_required=forced is not None or choice == "required",
+        forced=forced,
+        parallel=request.parallel_tool_calls is not False,
         answer_schema=_answer_schema(request.response_format, bool(tools), limits),
-        stream=request.stream,
-        include_usage=request.stream_options is not None and request.stream_options.include_usage,
+        stream=bool(request.stream),
+        include_usage=request.stream_options is not None and bool(request.stream_options.include_usage),
+        names=tuple(sorted(names)) if choice == "none" else (),
+        ignored=_named(ignored),
     )
 
 
-def _tools(request: ChatRequest, limits: Limits) -> tuple[tuple[Tool, ...], bool]:
-    """The tools that may be called, and whether one has to be."""
+def _ignored(request: ChatRequest) -> set[str]:
+    """The fields outside messages and tools that say something and have no effect.
+
+    Raises:
+        Refusal: one would change the answer.
+    """
+    extra = {**(request.model_extra or {}), "temperature": request.temperature, "top_p": request.top_p}
+    for name, (nothing, why) in _REFUSED.items():
+        if extra.get(name) is not None and extra.pop(name) not in nothing:
+            raise Refusal(400, f"{name}: {why}", name)
+        extra.pop(name, None)
+    inner = {"stream_options": request.stream_options, "response_format": request.response_format}
+    for place, part in inner.items():
+        extra |= {f"{place}.{name}": value for name, value in ((part.model_extra if part else None) or {}).items()}
+    return {name for name, value in extra.items() if value is not None and value not in _NOTHING.get(name, ([], {}))}
+
+
+def _named(ignored: set[str]) -> tuple[str, ...]:
+    """Names as they may stand in a header: plain ones, not too many."""
+    plain = sorted(name for name in ignored if _PLAIN_NAME.fullmatch(name))
+    more = len(ignored) - len(plain[:_MOST_NAMED])
+    return (*plain[:_MOST_NAMED], *([f"and {more} more"] if more else []))
+
+
+def _tools(request: ChatRequest, limits: Limits, ignored: set[str]) -> tuple[Tool, ...]:
     given = request.tools or []
     if len(given) > limits.tools:
         raise Refusal(400, f"there are more than {limits.tools} tools", "tools")
     check_schemas([_parameters(tool) for tool in given], limits)
-    tools = tuple(tool_from_openai(tool) for tool in given)
-    names = {tool.name for tool in tools}
-    if len(names) < len(tools):
-        raise Refusal(400, "two tools have the same name", "tools")
-    if any(len(name) > 128 for name in names):
+    tools = read_tools(given, ignored) if given else ()
+    if any(len(tool.name) > 128 for tool in tools):
         raise Refusal(400, "a tool's name has more than 128 characters", "tools")
-    choice = request.tool_choice
-    if choice == "none":
-        return (), False
-    if isinstance(choice, Choose):
-        if choice.function.name not in names:
-            raise Refusal(400, "tool_choice names a tool that is not offered", "tool_choice")
-        return tuple(tool for tool in tools if tool.name == choice.function.name), True
-    if choice == "required" and not tools:
-        raise Refusal(400, "a call is required, but no tool is offered", "tool_choice")
-    return tools, choice == "required"
+    return tools
 
 
 def _parameters(tool: dict[str, Any]) -> Any:
@@ -287,47 +326,3 @@ def _answer_schema(shape: Shape | None, with_tools: bool, limits: Limits) -> str
     # Read as a tool's parameters are, which refuses schemas that nobody can use; the schema itself is what counts.
     tool_from_openai({"name": "answer", "parameters": {"type": "object", "properties": {"answer": schema}}})
     return json.dumps(schema, ensure_ascii=False)
-
-
-def _messages(turns: Sequence[Turn]) -> tuple[Message, ...]:
-    if turns[-1].role not in ("user", "tool"):
-        raise Refusal(400, "the last message must be the user's or a tool's, for the model to answer", "messages")
-    return tuple(_message(turn) for turn in _in_order_of_calls(turns))
-
-
-def _in_order_of_calls(turns: Sequence[Turn]) -> list[Turn]:
-    """The turns with each run of tool results in the order of the calls they answer, which is how models know them."""
-    ordered: list[Turn] = []
-    places: dict[str, int] = {}
-    run: list[Turn] = []
-    for turn in [*turns, None]:
-        if turn is not None and turn.role == "tool":
-            run.append(turn)
-            continue
-        ordered += sorted(run, key=lambda result: places.get(result.tool_call_id or "", len(places)))
-        run = []
-        if turn is not None:
-            ordered.append(turn)
-            places = {call.id: place for place, call in enumerate(turn.tool_calls or [])}
-    return ordered
-
-
-def _message(turn: Turn) -> Message:
-    calls = tuple(_call(call) for call in turn.tool_calls or [])
-    if calls and turn.role != "assistant":
-        raise Refusal(400, "only the assistant calls tools", "messages")
-    content = turn.content or ""
-    if isinstance(content, list):
-        content = "".join(part.text for part in content)
-    return Message("system" if turn.role == "developer" else turn.role, content, calls)
-
-
-def _call(call: Call) -> ToolCall:
-    try:
-        arguments = json.loads(call.function.arguments or "{}", object_pairs_hook=_once, parse_constant=_no_constant)
-        check_nesting(arguments, Limits())
-    except (ValueError, RecursionError):
-        raise Refusal(400, "the arguments of an earlier call are not JSON", "messages") from None
-    if not isinstance(arguments, dict):
-        raise Refusal(400, "the arguments of an earlier call are no JSON object", "messages")
-    return ToolCall(call.function.name, arguments)

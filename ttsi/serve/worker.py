@@ -26,8 +26,9 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from ttsi.answer import reply
-from ttsi.chat.grammar import answer_grammar, json_answer
+from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.schema import problem
+from ttsi.chat.words import spoken
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.loop import improve
@@ -98,9 +99,12 @@ def _answer_config(model: Served, job: Job) -> AnswerConfig:
     config = job.config.answer
     if job.answer_schema is not None:
         return replace(config, grammar=json_answer(job.answer_schema))
-    if job.call_required:
-        return replace(config, grammar=answer_grammar(model.format, job.item.tools, "required"))
-    return config
+    if job.forced is None and not job.call_required:
+        return config
+    # The prompt shows every tool also where one is forced: what the model reads stays what the caller wrote.
+    tools = [tool for tool in job.item.tools if job.forced in (None, tool.name)]
+    calls: Demand = "one" if job.forced is not None or job.one_call or config.calls == "one" else "required"
+    return replace(config, calls=calls, grammar=answer_grammar(model.format, tools, calls))
 
 
 def _base_answer(watched: Watched, item: Input, config: LoopConfig) -> Answer:
@@ -122,6 +126,8 @@ def _told(
     interrupts: Interrupts,
 ) -> tuple[list[Episode], str | None]:
     """An episode per choice, and the stage at which adaptation failed."""
+    if not job.item.tools:  # nothing in it is a call, whatever it looks like
+        base = replace(base, calls=(), error=None)
     plain = Episode(job.item.id, input_hash(job.item), base, base, None)
     if not config.adapt or not job.item.tools:  # without tools there is nothing to be unsure about
         return [plain] * job.choices, None
@@ -185,13 +191,19 @@ def _without_internals(episode: Episode, base: Answer) -> Episode:
 
 
 def _said(model: Served, job: Job, answer: Answer) -> Said:
-    if job.answer_schema is not None or answer.error:
-        content: str | None = answer.text
-        return Said(content=content, calls=(), finish=answer.finish_reason, tokens=answer.tokens)
-    words = model.format.parse(answer.text, job.item.tools).reasoning.strip()
-    calls = tuple((call.name, _json(call.arguments)) for call in answer.calls)
+    finished = answer.finish_reason == "stop"
+    if job.answer_schema is not None:
+        return Said(content=answer.text, calls=(), finish=answer.finish_reason, tokens=answer.tokens)
+    calls = tuple((call.name, _json(call.arguments)) for call in answer.calls) if job.item.tools else ()
+    words = spoken(model.format, answer.text, job.item.tools, _names(job), finished)
+    silent = None if calls or (job.item.tools and not finished) else ""
     finish = "tool_calls" if calls else answer.finish_reason
-    return Said(content=words or (None if calls else ""), calls=calls, finish=finish, tokens=answer.tokens)
+    return Said(content=words or silent, calls=calls, finish=finish, tokens=answer.tokens)
+
+
+def _names(job: Job) -> set[str]:
+    """Every tool that the request or its conversation names."""
+    return {*job.names, *(call.name for message in job.item.messages for call in message.tool_calls)}
 
 
 def _json(value: Any) -> str:

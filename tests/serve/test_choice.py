@@ -1,0 +1,134 @@
+"""`tool_choice` is exact, and no mark or inner text of a call is a word of the answer, whatever the model writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.serve.conftest import UNSURE, body
+from tests.serve.test_worker import job
+from ttsi.chat.calls import FORMATS
+from ttsi.models import Generation, Request
+from ttsi.models.scripted import DemoModel
+from ttsi.serve.limits import Limits
+from ttsi.serve.pipe import Said
+from ttsi.serve.replies import Reply
+from ttsi.serve.watched import Interrupts
+from ttsi.serve.wire import read_request
+from ttsi.serve.worker import answer_job
+from ttsi.types import ToolCall
+
+CALL, OTHER = ToolCall("get_weather", {"city": "Lima"}), ToolCall("find_hotel", {"city": "Lima"})
+FORCED = {"type": "function", "function": {"name": "find_hotel"}}
+FRAME = re.compile(r"<[^\s<>]+>|\[[A-Z_]+\]")
+MARK = re.compile(rf"{FRAME.pattern}|get_weather|Lima")
+
+
+class Writes(DemoModel):
+    """A model that writes what a test says, and keeps what it was asked."""
+
+    def __init__(self, text: str, finished: bool = True, form: str = "hermes") -> None:
+        super().__init__()
+        self.format = FORMATS[form]
+        self._said, self._finished = text, finished
+        self.asked: list[Request] = []
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        self.asked += requests
+        return [Generation(self._said, 9, -1.0, -0.5, self._finished) for _ in requests]
+
+
+def said(model: Writes, **more: Any) -> Said:
+    [one] = answer_job(model, job(method="base", **more), Interrupts()).said
+    return one
+
+
+@pytest.mark.parametrize("writer", FORMATS)
+@pytest.mark.parametrize("form", ["the writer's own", "hermes", "ours", "plain"])
+@pytest.mark.parametrize("more", [{"tool_choice": "none"}, {"tools": None}, {"tools": []}], ids=str)
+def test_none_never_returns_a_call(writer: str, form: str, more: dict[str, Any]) -> None:
+    text = FORMATS[writer].render([CALL])
+    model = Writes(text, form=form if form in FORMATS else writer)
+    answer = said(model, **more)
+    assert (answer.calls, answer.finish) == ((), "stop") and model.asked[0].prompt.tools == ()
+    if more.get("tool_choice") or FRAME.search(text):
+        assert answer.content == ""
+    else:  # a call without marks of a tool that nobody spoke of: a user may have asked for JSON
+        assert answer.content == text
+
+
+def test_control_the_same_text_is_a_call_where_it_may_be_one() -> None:
+    answer = said(Writes(FORMATS["hermes"].render([CALL])))
+    assert (answer.content, answer.calls, answer.finish) == (None, (("get_weather", '{"city": "Lima"}'),), "tool_calls")
+
+
+def test_none_tells_nothing_of_a_call_in_the_details_either() -> None:
+    outcome = answer_job(Writes(FORMATS["hermes"].render([CALL])), job(tool_choice="none"), Interrupts())
+    assert outcome.episodes[0].base and outcome.episodes[0].base.calls == ()
+
+
+def test_a_forced_tool_is_the_only_one_that_can_be_written_and_all_are_in_the_prompt() -> None:
+    model = Writes(FORMATS["hermes"].render([OTHER]))
+    assert said(model, tool_choice=FORCED).calls == (("find_hotel", '{"city": "Lima"}'),)
+    [request] = model.asked
+    assert len(request.prompt.tools) == 3 and request.grammar
+    assert "find_hotel" in request.grammar and "get_weather" not in request.grammar
+
+
+def test_required_has_no_way_around_a_call_and_one_call_no_second() -> None:
+    grammars = {}
+    for name, more in {"auto": {}, "required": {}, "one": {"parallel_tool_calls": False}}.items():
+        model = Writes(FORMATS["hermes"].render([CALL]))
+        said(model, tool_choice="auto" if name == "auto" else "required", **more)
+        grammars[name] = model.asked[0].grammar or ""
+    starts = {name: grammar.splitlines()[0] for name, grammar in grammars.items()}
+    assert "WORDS" in starts["auto"], "the control: words are a way around"
+    assert "WORDS" not in starts["required"] and "*" in starts["required"]
+    assert "WORDS" not in starts["one"] and "*" not in starts["one"] and "+" not in starts["one"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("choice", ["auto", "required", FORCED], ids=str)
+def test_an_answer_that_is_cut_off_is_no_call_and_says_so(form: str, choice: Any) -> None:
+    whole = FORMATS[form].render([CALL])
+    for end in range(1, len(whole) + 1, 3):
+        answer = said(Writes(whole[:end], finished=False, form=form), tool_choice=choice)
+        assert (answer.content, answer.calls, answer.finish) == (None, (), "length"), whole[:end]
+
+
+def test_words_before_a_call_are_handed_out_whether_it_is_cut_off_or_not() -> None:
+    whole = FORMATS["hermes"].render([CALL], "Let me look.")
+    assert said(Writes(whole)).content == "Let me look."
+    assert said(Writes(whole[:-20], finished=False)) == Said(
+        content="Let me look.", calls=(), finish="length", tokens=9
+    )
+
+
+def test_a_call_that_cannot_be_read_is_no_word() -> None:
+    answer = said(Writes('Look: <tool_call>\n{"name": get_weather}\n</tool_call>'))
+    assert (answer.content, answer.calls, answer.finish) == ("Look:", (), "stop")
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        (FORMATS["hermes"].render([CALL], "Let me look."), {}),
+        (FORMATS["hermes"].render([CALL, OTHER]), {"parallel_tool_calls": False}),
+        (FORMATS["hermes"].render([CALL], "Let me look."), {"tool_choice": "none"}),
+        (FORMATS["hermes"].render([CALL], "Let me look."), {"stop": "me"}),
+    ],
+)
+def test_a_stream_says_what_the_whole_says_and_neither_says_a_mark(text: str, more: dict[str, Any]) -> None:
+    asked = read_request(body(UNSURE, **more), Limits(), "id")
+    outcome = answer_job(Writes(text), job(method="base", **more), Interrupts())
+    reply = Reply(asked, outcome, "", details=False)
+    [choice] = reply.whole()["choices"]
+    deltas = [chunk["choices"][0]["delta"] for chunk in reply.chunks()]
+    content = "".join(delta.get("content") or "" for delta in deltas)
+    names = [call["function"]["name"] for delta in deltas for call in delta.get("tool_calls", ()) if "id" in call]
+    assert content == (choice["message"]["content"] or "") and not MARK.search(content)
+    assert names == [call["function"]["name"] for call in choice["message"].get("tool_calls", ())]
+    assert len(names) == (0 if {"tool_choice", "stop"} & more.keys() else 1)

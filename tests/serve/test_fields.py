@@ -1,0 +1,116 @@
+"""What OpenAI's clients send: null is taken, what nobody reads is named, and what cannot be honoured is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+from pydantic import BaseModel
+
+from tests.serve.conftest import Server, asked, body
+from tests.serve.test_wire import read, refused
+
+NULLABLE = [
+    "tools", "tool_choice", "parallel_tool_calls", "n", "stop", "seed", "max_tokens", "max_completion_tokens",
+    "response_format", "stream", "stream_options", "temperature", "top_p", "frequency_penalty", "presence_penalty",
+    "logit_bias", "logprobs", "top_logprobs", "user", "metadata", "store", "service_tier", "reasoning_effort",
+    "prompt_cache_key", "modalities", "audio", "prediction", "web_search_options", "functions", "function_call",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", NULLABLE)
+def test_null_is_nothing(field: str) -> None:
+    found = read(body(**{field: None}))
+    assert found.ignored == () and (found.choices, found.stream, found.parallel) == (1, False, True)
+
+
+SAYS_NOTHING: list[tuple[str, Any]] = [
+    ("temperature", 0), ("top_p", 1), ("top_p", 1.0), ("frequency_penalty", 0.0), ("logprobs", False),
+    ("logit_bias", {}), ("top_logprobs", 0), ("modalities", ["text"]), ("store", False),
+    ("metadata", {}), ("functions", []),
+    ("chat_template_kwargs", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), SAYS_NOTHING)
+def test_what_asks_for_nothing_is_not_named(field: str, value: Any) -> None:
+    assert read(body(**{field: value})).ignored == ()
+
+
+NO_EFFECT: list[tuple[str, Any]] = [
+    ("temperature", 0.7), ("top_p", 0.9), ("store", True), ("service_tier", "auto"), ("reasoning_effort", "low"),
+    ("prompt_cache_key", "k"), ("user", "ann"), ("metadata", {"a": "b"}), ("verbosity", "low"), ("tool_choise", "none"),
+    ("prediction", {"type": "content"}), ("safety_identifier", "x"), ("top_k", 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), NO_EFFECT)
+def test_what_has_no_effect_is_named(field: str, value: Any) -> None:
+    assert read(body(**{field: value})).ignored == (field,)
+
+
+def test_inner_fields_are_named_with_their_place() -> None:
+    messages = [{"role": "user", "content": "x", "name": "ann"}]
+    options = {"include_usage": True, "chunk_size": 3}
+    found = read(body(messages=messages, stream=True, stream_options=options))
+    assert found.ignored == ("messages.name", "stream_options.chunk_size")
+
+
+def test_a_name_that_is_no_name_and_many_names_are_only_counted() -> None:
+    odd = read(body(**{"a\r\nset-cookie: x": 1, "ä": 1, "x" * 99: 1}))
+    assert odd.ignored == ("and 3 more",)
+    many = read(body(**{f"field_{number:03}": 1 for number in range(40)}))
+    assert len(many.ignored) == 25 and many.ignored[-1] == "and 16 more"
+
+
+CANNOT: list[tuple[str, Any]] = [
+    ("logit_bias", {"50256": -100}), ("logprobs", True), ("top_logprobs", 2), ("frequency_penalty", 0.5),
+    ("presence_penalty", -1), ("modalities", ["text", "audio"]), ("audio", {"voice": "x"}),
+    ("web_search_options", {"a": 1}), ("functions", [{"name": "f"}]), ("function_call", "auto"), ("n", 9),
+    ("response_format", {"type": "grammar"}), ("tools", [{"type": "web_search"}]),
+    ("tools", [{"type": "custom", "custom": {"name": "f"}}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), CANNOT)
+def test_what_would_change_the_answer_and_cannot_be_honoured_is_refused(field: str, value: Any) -> None:
+    error = refused(body(**{field: value}))
+    assert (error.param or "").startswith(field)
+
+
+def test_a_missing_field_is_named_with_the_one_that_was_meant() -> None:
+    request = asked()
+    request["mesages"] = request.pop("messages")
+    assert str(refused(json.dumps(request).encode())) == "messages: this field is missing; did you mean it by mesages?"
+    assert str(refused(b'{"model": "m", "zzz": 1}')) == "messages: this field is missing"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_header_names_what_had_no_effect(server: Server, stream: bool) -> None:
+    with server.client() as client:
+        raw: Any = client.chat.completions.with_raw_response
+        named = raw.create(**asked(stream=stream, store=True, service_tier="auto", temperature=0.5))
+        assert named.headers["x-ttsi-ignored"] == "service_tier, store, temperature"
+        assert "x-ttsi-ignored" not in raw.create(**asked(stream=stream)).headers
+
+
+def test_the_loop_of_parse_and_stream_goes_on_with_their_own_messages(client: openai.OpenAI) -> None:
+    class Weather(BaseModel):
+        city: str
+
+    tools = [openai.pydantic_function_tool(Weather, name="get_weather", description="Look up the weather of a city")]
+    messages: list[Any] = [{"role": "user", "content": "Is the weather fine in Oslo"}]
+    for way in ("parse", "stream"):
+        if way == "parse":
+            message: Any = client.chat.completions.parse(model="scripted:demo", messages=messages, tools=tools)
+        else:
+            with client.chat.completions.stream(model="scripted:demo", messages=messages, tools=tools) as events:
+                message = events.get_final_completion()
+        message = message.choices[0].message
+        assert message.tool_calls and message.tool_calls[0].function.parsed_arguments == Weather(city="Oslo")
+        messages += [message, {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "rain"}]
+    wrong = [*messages[:-1], {"role": "tool", "tool_call_id": "call_of_nobody", "content": "rain"}]
+    with pytest.raises(openai.BadRequestError, match="names no earlier call"):
+        client.chat.completions.create(model="scripted:demo", messages=wrong, tools=tools)

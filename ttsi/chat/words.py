@@ -1,0 +1,115 @@
+"""What a model says to the user: the words outside every call, thought and control token.
+
+Inputs: a model's `Format`, the text that it wrote, the tools that it may call. Outputs: the words, "" where there are
+none. Whatever family a model takes its marks from, none of them and nothing between them is handed out; a call that
+is cut off or cannot be read ends the words before it. Bare JSON is a call only where it names a tool of the
+conversation, since a user may have asked for JSON.
+Not in the paper (arXiv:2510.07841), whose answers are calls alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.thinking import THINKING, ThinkingNeverEnds, without_thinking
+from ttsi.types import Tool
+
+_PAIRS = (
+    *THINKING,
+    ("<|START_ACTION|>", "<|END_ACTION|>"),
+    ("<|tool_call_start|>", "<|tool_call_end|>"),
+    ("<start_function_call>", "<end_function_call>"),
+    ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"),
+    ("<|tool_call>", "<tool_call|>"),
+    ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),  # noqa: RUF001  DeepSeek writes it so
+)
+"""Marks that frame thoughts or calls, besides tags that close as XML does."""
+_TAG = r"(tool_calls?|function_calls?|function|tool_response|minimax:tool_call)"
+_BLOCKS = re.compile(
+    "|".join([rf"<{_TAG}(?:[ =][^<>\n]*)?>.*?</\1>", *(f"{re.escape(a)}.*?{re.escape(b)}" for a, b in _PAIRS)]),
+    re.DOTALL,
+)
+_OPEN = rf"</?{_TAG}(?:[ =][^<>\n]*)?>|\[TOOL_CALLS\]|\[/?ARGS\]|\[CALL_ID\]|functools\["
+_CONTROL = re.compile(
+    r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:bos|eos|pad)>|<(?:start|end)_(?:of_turn|function_call)>"  # noqa: RUF001
+)
+_LEADING = re.compile(rf"\A(?:\s|{_CONTROL.pattern})+")
+_HALF_MARK = re.compile(r"(?:<[^<>\s]{0,60}|\[[A-Z_/]{0,30}|`{1,3}\w*\s*)\Z")
+_BEGUN = re.compile(r"^[ \t]*(?:```\w*\s*)?(?:\[\s*)*(?:\{|\[\s*(?:\{|[A-Za-z_]|$))", re.MULTILINE)
+"""A line that begins as a call without marks does: an object, or a list."""
+_ANY_TOOL = Tool("find", "find a word", {"type": "object", "properties": {}})
+"""By which it shows whether a family writes a reason before a call."""
+_BARE = re.compile(
+    r'^[ \t]*(?:```\w*\s*)?(?:\[\s*)?(?:\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"(?:name|function|tool)"\s*:\s*'
+    r'"(?P<name>[^"\n]*)(?:"|\Z)|(?<=\[)(?P<function>\w[\w.]*)(?:\(|\Z))',
+    re.MULTILINE,
+)
+
+
+def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] = (), finished: bool = True) -> str:
+    """The words of an answer, without white space around them.
+
+    Args:
+        fmt: the model's own format.
+        text: the whole answer.
+        tools: what it may call; without any, nothing in it is a call that counts.
+        names: further tools that the conversation speaks of; bare JSON that calls one of them is left out, too.
+        finished: False where the answer ran into its limit.
+    """
+    try:
+        text = without_thinking(text, getattr(fmt, "thinks", False), fmt.marks)
+    except ThinkingNeverEnds:
+        return ""
+    parsed = fmt.parse(text, tools)
+    begun = any(mark in text for mark in fmt.marks) or (tools and (parsed.error or not finished))
+    if begun and any(fmt.reasons(_ANY_TOOL)):
+        return ""  # words before a call of this family are the reason it was trained to give, not the user's
+    known = frozenset([*(tool.name for tool in tools), *names])
+    framed = any(mark in text for mark in _frames(fmt))
+    words = parsed.reasoning if parsed.error is None and (framed or (tools and parsed.calls)) else text
+    for other in (fmt, *FORMATS.values()):
+        words = _without_calls(other, words, tools, known)
+    words = _before(_marks(), _BLOCKS.sub("\n", words))
+    words = _before_bare_call(words, known) if known else words
+    words = _before(_BEGUN, words) if tools and (parsed.error or not finished) else words
+    words = _before(_CONTROL, _LEADING.sub("", words))
+    return (words if finished else _HALF_MARK.sub("", words)).strip()
+
+
+def _without_calls(fmt: Format, text: str, tools: Sequence[Tool], known: frozenset[str]) -> str:
+    """The text without the calls that this family reads in it."""
+    parsed = fmt.parse(text, tools)
+    framed = any(mark in text for mark in _frames(fmt))
+    if parsed.calls and (framed or all(call.name in known for call in parsed.calls)):
+        return parsed.reasoning
+    return text
+
+
+def _frames(fmt: Format) -> list[str]:
+    """The marks that are nobody's words; a code fence may be."""
+    return [mark for mark in fmt.marks if not mark.startswith("```")]
+
+
+def _before(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return text if found is None else text[: found.start()]
+
+
+@lru_cache(maxsize=1)
+def _marks() -> re.Pattern[str]:
+    """Where the marks of any family begin."""
+    marks = {mark for fmt in FORMATS.values() for mark in _frames(fmt)}
+    paired = {mark for pair in _PAIRS for mark in pair}
+    return re.compile("|".join([*map(re.escape, sorted(marks | paired)), _OPEN]))
+
+
+def _before_bare_call(text: str, known: frozenset[str]) -> str:
+    """The text before a call without marks of a known tool, also in a fence or a list."""
+    for begun in _BARE.finditer(text):
+        name = begun["name"] if begun["name"] is not None else begun["function"]
+        if name in known or begun.end() == len(text):  # a name that is cut off may be any
+            return text[: begun.start()]
+    return text
