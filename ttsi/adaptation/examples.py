@@ -34,7 +34,7 @@ def _lesson(form: Format, item: Input, example: Example) -> Lesson:
     tools = example.tools or item.tools
     by_name = {tool.name: tool for tool in tools}
     reasons = [form.reason(by_name[call.name], example.query, tools) for call in example.calls]
-    return Lesson(by_itself(item, example.query, tools), form.render(example.calls, reasons))
+    return Lesson(by_itself(item, example.query, tools), form.render(example.calls, reasons, tools))
 
 
 def training_lessons(form: Format, pairs: Sequence[Pair]) -> list[Lesson]:
@@ -49,7 +49,7 @@ def training_lessons(form: Format, pairs: Sequence[Pair]) -> list[Lesson]:
             continue
         asked = last_request(pair.input)
         reasons = [form.reason(tools[call.name], asked, pair.input.tools) for call in pair.calls]
-        target = form.render(pair.calls, reasons) if pair.calls else str(form.no_tool)
+        target = form.render(pair.calls, reasons, pair.input.tools) if pair.calls else str(form.no_tool)
         made.append(Lesson(Prompt(pair.input.messages, pair.input.tools), target))
     return made
 

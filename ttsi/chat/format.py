@@ -67,10 +67,13 @@ class Format(Protocol):
         """Whether one turn can hold several calls."""
         ...
 
-    def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "") -> str:
+    def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "", tools: Sequence[Tool] = ()) -> str:
         """The assistant's turn that makes these calls, without the end of turn.
 
-        `reasoning` is the words before the first call, or one text per call where the format has a place for each.
+        Args:
+            calls: what is called.
+            reasoning: the words before the first call, or one text per call where the format has a place for each.
+            tools: what is on offer; a format whose values are typed by a schema writes them exactly only with it.
 
         Raises:
             ValueError: an argument is no JSON value (NaN, infinite), or the format cannot hold it.
@@ -162,7 +165,7 @@ class FramedFormat:
         """The text at which a first call begins: the first mark, or the first letter of the opening."""
         return self.marks[0] if self.marks and self.opening.startswith(self.marks[0]) else self.opening[0]
 
-    def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "") -> str:
+    def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "", tools: Sequence[Tool] = ()) -> str:
         """As `Format.render`, all words before the first call; no call at all is the words alone."""
         words = reasoning if isinstance(reasoning, str) else "\n".join(filter(None, reasoning))
         if not calls:

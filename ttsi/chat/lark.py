@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ttsi.chat.alternatives import alternatives
 from ttsi.types import Tool
 
 ANY = "/(?s:.*)/"
@@ -110,19 +111,16 @@ def pairs(
 
 
 def arguments_of(tool: Tool) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
-    """The properties of a tool and which of them are required; those of composed schemas are optional."""
-    schema = tool.parameters
-    properties = {
-        name: inner if isinstance(inner, Mapping) else {}
-        for name, inner in (schema.get("properties") or {}).items()
-        if inner is not False
-    }
-    for word in ("allOf", "anyOf", "oneOf"):
-        for part in schema.get(word) or []:
-            part = resolve(part, tool.parameters)
-            for name, inner in (part.get("properties") or {}).items():
-                properties.setdefault(name, inner if isinstance(inner, Mapping) else {})
-    return properties, set(schema.get("required") or []) & properties.keys()
+    """The properties of a tool and which of them are required; of a composed schema, those of all its alternatives."""
+    ways = alternatives(tool.parameters, tool.parameters) or [dict(tool.parameters)]
+    properties: dict[str, Mapping[str, Any]] = {}
+    for way in ways:
+        for name, inner in (way.get("properties") or {}).items():
+            schema = inner if isinstance(inner, Mapping) else {}
+            if inner is not False and properties.setdefault(name, schema) != schema:
+                properties[name] = {"anyOf": [properties[name], schema]}
+    required = set.intersection(*(set(way.get("required") or []) for way in ways))
+    return properties, required & properties.keys()
 
 
 def resolve(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:

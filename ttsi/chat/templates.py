@@ -194,9 +194,10 @@ def encode_lesson(
 def _neutral_target(fmt: Format, lesson: Lesson, specials: Sequence[str]) -> str:
     """The target with its marks whole and everything else neutralised."""
     parsed = fmt.parse(lesson.target, lesson.prompt.tools)
-    if parsed.calls and fmt.render(parsed.calls, parsed.reasoning) == lesson.target:
+    tools = lesson.prompt.tools
+    if parsed.calls and fmt.render(parsed.calls, parsed.reasoning, tools) == lesson.target:
         calls = [neutralise_call(call, specials) for call in parsed.calls]
-        return fmt.render(calls, neutralise(parsed.reasoning, specials))
+        return fmt.render(calls, neutralise(parsed.reasoning, specials), tools)
     return neutralise(lesson.target, set(specials) - set(fmt.marks))
 
 

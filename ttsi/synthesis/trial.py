@@ -83,7 +83,7 @@ def _trim(learner: Model, inputs: Sequence[Input], written: Written, share: floa
 def _target(learner: Model, item: Input, example: Example) -> str:
     tools = {tool.name: tool for tool in item.tools}
     reasons = [learner.format.reason(tools[call.name], example.query, item.tools) for call in example.calls]
-    return learner.format.render(example.calls, reasons)
+    return learner.format.render(example.calls, reasons, item.tools)
 
 
 def _kept(written: Written) -> list[Place]:

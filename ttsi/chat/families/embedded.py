@@ -27,11 +27,11 @@ class EmbeddedFormat:
     several: bool = True
     order: int = 0
 
-    def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "") -> str:
+    def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "", tools: Sequence[Tool] = ()) -> str:
         """As `Format.render`; no call at all is NO_TOOL_TEXT."""
         for call in calls:
             check_value(call.arguments)
-        return ours.render(calls, [reasoning] if isinstance(reasoning, str) else reasoning)
+        return ours.render(calls, [reasoning] if isinstance(reasoning, str) else reasoning, tools)
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
         """As `Format.parse`, typed by the tools' schemas."""
