@@ -22,7 +22,7 @@ from ttsi.chat.grammar import answer_grammar, call_then_text_grammar, localise, 
 from ttsi.chat.schema import normalise, problem
 from ttsi.types import Tool, ToolCall
 
-CONTROL = ("<eos>", *ours.MARKS, "[TOOL_CALLS]", "<|tool_call>", "</arg_value>")
+CONTROL = ("<eos>", *ours.MARKS, "[TOOL_CALLS]", "<|tool_call>", '<|"|>', "</arg_value>")
 """Control tokens here: marks of some families are, of others not, as in real tokenizers."""
 
 
@@ -237,7 +237,7 @@ def walk(grammar: str, seed: int, stops: Sequence[str] = ()) -> str | None:
     bpe, masks = tokenizer()
     draw = random.Random(seed)
     matcher = llguidance.LLMatcher(masks, localise(grammar, special_ids()), log_level=0)
-    closing = {bpe.token_to_id(text) for text in ('"', "}", "]", ",", "</arg_value>", *ours.MARKS)}
+    closing = {bpe.token_to_id(text) for text in ('"', "}", "]", ",", '<|"|>', "</arg_value>", *ours.MARKS)}
     ids: list[int] = []
     while not (matcher.is_accepting() and draw.random() < 0.5):
         mask = matcher.compute_bitmask()

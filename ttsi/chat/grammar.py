@@ -163,7 +163,8 @@ def _head(fmt: FramedFormat) -> str:
     The head is lazy: it ends at the first trigger, and from there on only calls are possible.
     """
     marked = fmt.trigger in fmt.marks
-    free = [ANY if marked else _lines_without(fmt.trigger), *without(fmt.marks[1:] if marked else fmt.marks)]
+    # Where the first mark is a control token, spelling it letter by letter begins no call.
+    free = [ANY if marked else _lines_without(fmt.trigger), *without(fmt.marks)]
     return f"head[lazy]: FREE {quoted(fmt.trigger)}\nFREE: {' & '.join(free)}"
 
 

@@ -40,7 +40,7 @@ def localise(grammar: str, special_ids: Mapping[str, int]) -> str:
             return match[0]
         return f"{match['rule']}: {match['before'] or ''}<[{special_ids[mark]}]>"
 
-    rule = r"^(?P<rule>mark_\d+|head|until_\w+)(?:\[lazy\])?: (?P<before>FREE(?:_\w+)? )?(?P<mark>\"[^\"\\]*\")$"
+    rule = r"^(?P<rule>mark_\d+|head|until_\w+)(?:\[lazy\])?: (?P<before>FREE(?:_\w+)? )?(?P<mark>\"(?:[^\"\\]|\\.)*\")$"
     return re.sub(rule, name_id, grammar, flags=re.MULTILINE)
 
 
@@ -72,8 +72,8 @@ def without(marks: Sequence[str]) -> list[str]:
 
 
 def until(stop: str, label: str, never: str = "") -> Rule:
-    """Text up to and including the first `stop`, without `never` before it."""
-    free = " & ".join([ANY, *without([never] if never else [])])
+    """Text up to and including the first `stop`, without `never` (or `stop`, spelled letter by letter) before it."""
+    free = " & ".join([ANY, *without([never or stop])])
     name = f"FREE_{label.upper()}"
     return Rule(f"until_{label}", (f"until_{label}[lazy]: {name} {quoted(stop)}", f"{name}: {free}"))
 
