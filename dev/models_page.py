@@ -88,7 +88,9 @@ def _yes(value: bool | None) -> str:
 
 
 def _read(family: dict[str, Any], handshake: Handshake) -> bool | None:
-    return FORMATS[handshake.format].parse(family["writes"], [TOOL]).calls == (OSLO,) if _own(family, handshake) else None
+    return (
+        FORMATS[handshake.format].parse(family["writes"], [TOOL]).calls == (OSLO,) if _own(family, handshake) else None
+    )
 
 
 def _own(family: dict[str, Any], handshake: Handshake) -> bool:

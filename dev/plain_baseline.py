@@ -50,5 +50,7 @@ with open(rows) as lines, open(out, "w") as results:
         made = model.generate(**ids, max_new_tokens=160, **settings)
         text = tokenizer.decode(made[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
         found = calls(text)
-        results.write(json.dumps({"id": row["id"], "text": text, "calls": found, "right": right(found, row["gold"])}) + "\n")
+        results.write(
+            json.dumps({"id": row["id"], "text": text, "calls": found, "right": right(found, row["gold"])}) + "\n"
+        )
         results.flush()

@@ -308,6 +308,10 @@ def check(config: LoopConfig) -> None:
         if not low <= value <= high:
             bound = f"from {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
             raise ConfigError(f"{name} is {value}: use a number {bound}")
+    if config.answer.calls != "auto" and config.answer.decoding == "free":
+        raise ConfigError(
+            f"answer.calls is {config.answer.calls!r}, which only a grammar can demand: use --answer.decoding constrained"
+        )
     if math.isnan(config.awareness.tau):
         raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")
     if config.seed < 0:

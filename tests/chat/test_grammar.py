@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import llguidance
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ttsi.chat import ours
-from ttsi.chat.calls import FORMATS, FramedFormat
+from ttsi.chat.calls import FORMATS
 from ttsi.chat.grammar import answer_grammar, call_then_text_grammar, localise, tool_grammar
 from ttsi.chat.schema import normalise, problem
 from ttsi.types import Tool, ToolCall
@@ -155,18 +154,6 @@ def test_a_demanded_call_comes_at_once(name: str) -> None:
     assert accepts(answer_grammar(fmt, TOOLS), fmt.no_tool or "none")  # control: undemanded, words are an answer
     with pytest.raises(ValueError, match="no tool to call"):
         answer_grammar(fmt, (), "required")
-
-
-def test_a_model_that_begins_inside_its_thinking_ends_it_before_a_demanded_call() -> None:
-    fmt = replace(cast(FramedFormat, FORMATS["hermes"]), thinks=True)
-    for demand in ("auto", "required", "one"):
-        grammar = answer_grammar(fmt, TOOLS, cast(Any, demand))
-        text = "I could <tool_call> but\nno: {</think>\n\n" + fmt.render([LEGAL[1]])
-        assert accepts(grammar, text)
-        assert fmt.parse(text, TOOLS).calls == (LEGAL[1],)
-        assert not accepts(grammar, fmt.render([LEGAL[1]]))
-    assert accepts(answer_grammar(fmt, TOOLS), "hm</think>\nNone of them fits.")
-    assert not accepts(answer_grammar(fmt, TOOLS, "one"), "hm</think>\nNone of them fits.")
 
 
 @pytest.mark.parametrize(

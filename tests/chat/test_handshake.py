@@ -56,7 +56,7 @@ def test_a_family_is_spoken_to_in_its_own_way(name: str) -> None:
     assert (carries.later_system == "template") <= family["second_system"]
     assert carries.roles.startswith(family["roles"][:3])
     assert handshake.dated >= family["date"]
-    assert handshake.thinks == (family["thinks"] == "always" and bool(family["opens"]))
+    assert bool(handshake.thinking) == (family["thinks"] == "always" and bool(family["opens"]))
 
 
 @pytest.mark.parametrize("name", MET)
@@ -164,6 +164,13 @@ def test_the_model_s_own_way_wins_where_it_is_likelier() -> None:
     assert settle(fenced.replace("get_weather", "get_rain"), True).format == "hermes"
     chosen = handshake_with(fast, "hermes")
     assert with_answer(replace(chosen, chosen_by="user"), renderer(fast), fenced, lambda *_: True).format == "hermes"
+
+
+def test_thinking_that_the_template_opens_is_closed() -> None:
+    for name, end in (("qwen3-thinking", "<think>\n\n</think>\n\n"), ("qwen2.5", "<|im_start|>assistant\n")):
+        fast, handshake = tokenizer(name), met(name)
+        text = prompt_text(fast, handshake.spoken(), Prompt((Message("user", "Rain?"),), (TOOL,)), (), handshake)
+        assert text.endswith(end)
 
 
 def test_a_format_can_be_chosen_and_must_exist() -> None:

@@ -115,8 +115,6 @@ class FramedFormat:
     no_tool: str | None = None
     order: int = 50
     """Which of two families that read the same text is meant: the one with the smaller number."""
-    thinks: bool = False
-    """Whether the model's turn begins inside its thinking (`ttsi.chat.handshake` sets it)."""
 
     @property
     def instruction(self) -> str | None:
@@ -186,7 +184,7 @@ class FramedFormat:
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
         """As `Format.parse`."""
         try:
-            outside = without_thinking(text, self.thinks, (self.trigger, *self.marks, "{"))
+            outside = without_thinking(text, (self.trigger, *self.marks, "{"))
             reasoning, calls = self.read(outside, tools)
             if not calls and (line := attempt(outside, tools, self.name)):
                 return Parsed(text, (), line)

@@ -24,7 +24,6 @@ from ttsi.chat import ours
 from ttsi.chat.format import Format, FramedFormat
 from ttsi.chat.lark import ANY, literal, localise, mark_rules, quoted, without
 from ttsi.chat.ours_grammar import arguments_rule, calls_rules
-from ttsi.chat.thinking import THINKING
 from ttsi.types import Tool
 
 __all__ = ["Demand", "answer_grammar", "call_then_text_grammar", "json_answer", "localise", "tool_grammar"]
@@ -38,8 +37,7 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -
     """Words that begin no call, then zero or more legal calls, and nothing else.
 
     Where a call is demanded there are no words before it, except what the family was trained to write there: in our own
-    format a call's words quote that tool's line (and words alone say that no tool fits), and a model that begins inside
-    its thinking first ends it.
+    format a call's words quote that tool's line, and words alone say that no tool fits.
 
     Raises:
         ValueError: a call is demanded, and there is no tool.
@@ -48,15 +46,15 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -
         raise ValueError("there is no tool to call")
     if not isinstance(fmt, FramedFormat):
         return _text(["start: " + _ours_answer(tools, calls), *(calls_rules(tools) if tools else [])])
-    think, rules = _thinking(fmt)
     if not tools:
-        return _text([f"start: {think} WORDS", _words(fmt), *rules])
+        return _text(["start: WORDS", _words(fmt)])
+    rules = []
     if calls == "auto":
         body = f"WORDS | head {literal(fmt.marks, fmt.opening.removeprefix(fmt.trigger))} {_calls_text(fmt, tools)}"
         rules += [_head(fmt), _words(fmt)]
     else:
         body = f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated=calls == 'required')}"
-    return _text([f"start: {think} ({body})", *_call_rules(fmt, tools), *mark_rules(fmt.marks), *rules])
+    return _text([f"start: {body}", *_call_rules(fmt, tools), *mark_rules(fmt.marks), *rules])
 
 
 def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str:
@@ -181,15 +179,3 @@ def _words(fmt: FramedFormat) -> str:
 def _lines_without(letter: str) -> str:
     """Lines without this letter at their beginning, which would begin a call in formats without marks."""
     return rf"/([ \t]*([^{re.escape(letter)} \t\n][^\n]*)?\n)*/"
-
-
-def _thinking(fmt: FramedFormat) -> tuple[str, list[str]]:
-    """The end of the thinking inside which an answer begins, where it does, and its rules."""
-    if not fmt.thinks:
-        return "", []
-    closing = THINKING[0][1]
-    return "until_thought GAP", [
-        f"until_thought[lazy]: FREE_THOUGHT {quoted(closing)}",
-        f"FREE_THOUGHT: {ANY}",
-        r"GAP: /\n{0,2}/",
-    ]

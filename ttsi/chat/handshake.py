@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ttsi.chat.families import FORMATS
-from ttsi.chat.format import Format, FramedFormat
+from ttsi.chat.format import Format
 from ttsi.chat.probes import (
     OSLO,
     TOOL,
@@ -28,7 +28,7 @@ from ttsi.chat.probes import (
     user,
 )
 from ttsi.chat.template_source import DAY, Render, Source
-from ttsi.chat.thinking import opens_thinking
+from ttsi.chat.thinking import closing_of
 from ttsi.chat.turns import CLOSING_TURN, Carries, fitted
 from ttsi.errors import ConfigError, ModelError, unknown_name
 from ttsi.types import ToolCall, to_openai
@@ -50,8 +50,8 @@ class Handshake:
     carries: Carries
     dated: bool = False
     """Whether the template asks for the date, which is fixed."""
-    thinks: bool = False
-    """Whether the prompt ends inside the model's thinking."""
+    thinking: str = ""
+    """What is written behind the prompt where it would end inside the model's thinking: the end of it."""
     unread: str = ""
     """How the template writes a call, where no registered format reads it."""
     model_format: str | None = None
@@ -61,8 +61,7 @@ class Handshake:
 
     def spoken(self) -> Format:
         """The format to read, score, teach and constrain with."""
-        form = FORMATS[self.format]
-        return replace(form, thinks=True) if self.thinks and isinstance(form, FramedFormat) else form
+        return FORMATS[self.format]
 
     def record(self) -> dict[str, Any]:
         """Everything as JSON values, for a run's record."""
@@ -107,7 +106,7 @@ class Handshake:
         if carries.unanswered == "closed":
             yield "a call without result", f"the assistant says {CLOSING_TURN!r} before the user goes on"
         yield "date", f"asked for; always {DAY:%d %B %Y}" if self.dated else "not asked for"
-        yield "thinking", "the answer begins inside it" if self.thinks else "none before the answer"
+        yield "thinking", "opened by the template, closed at once" if self.thinking else "none before the answer"
 
 
 def _where(how: str, words: str) -> str:
@@ -159,7 +158,7 @@ def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) 
         template_format=own,
         carries=carries,
         dated=any(dated(render, offer) for offer in ((), tools)),
-        thinks=opens_thinking(text_of(render, [user(USER)]).rpartition(USER)[2]),
+        thinking=closing_of(text_of(render, [user(USER)]).rpartition(USER)[2]),
         unread="" if nearly else unread,
     )
 

@@ -40,7 +40,9 @@ def localise(grammar: str, special_ids: Mapping[str, int]) -> str:
             return match[0]
         return f"{match['rule']}: {match['before'] or ''}<[{special_ids[mark]}]>"
 
-    rule = r"^(?P<rule>mark_\d+|head|until_\w+)(?:\[lazy\])?: (?P<before>FREE(?:_\w+)? )?(?P<mark>\"(?:[^\"\\]|\\.)*\")$"
+    rule = (
+        r"^(?P<rule>mark_\d+|head|until_\w+)(?:\[lazy\])?: (?P<before>FREE(?:_\w+)? )?(?P<mark>\"(?:[^\"\\]|\\.)*\")$"
+    )
     return re.sub(rule, name_id, grammar, flags=re.MULTILINE)
 
 

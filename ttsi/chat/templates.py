@@ -120,7 +120,7 @@ def prompt_text(
 ) -> str:
     """The prompt as the model's own template writes it, up to and including `prompt.prefix`.
 
-    What the template does not carry is worded (`ttsi.chat.turns`). The prefix is the caller's own text and is appended
+    What the template does not carry is worded (`ttsi.chat.turns`), and thinking that it opens is closed. The prefix is the caller's own text and is appended
     as it is.
 
     Args:
@@ -130,10 +130,11 @@ def prompt_text(
         ModelError: there is no chat template, or it refuses this conversation.
     """
     spellings = tuple(specials)
-    carries = (handshake or handshake_with(tokenizer, fmt.name)).carries
+    handshake = handshake or handshake_with(tokenizer, fmt.name)
     tools = [_neutral(to_openai(tool), spellings) for tool in prompt.tools]
     messages = [_neutral_message(message, spellings) for message in prompt.messages]
-    return _render(tokenizer, *fitted(openai_turns(messages), tools, fmt, carries)) + prompt.prefix
+    text = _render(tokenizer, *fitted(openai_turns(messages), tools, fmt, handshake.carries))
+    return text + handshake.thinking + prompt.prefix
 
 
 _MET: WeakKeyDictionary[Any, dict[tuple[str, str | None], Handshake]] = WeakKeyDictionary()

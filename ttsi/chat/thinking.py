@@ -25,27 +25,21 @@ class ThinkingNeverEnds(ValueError):
     """The text opens its thinking and never closes it."""
 
 
-def without_thinking(text: str, inside: bool = False, signs: Sequence[str] = ()) -> str:
+def without_thinking(text: str, signs: Sequence[str] = ()) -> str:
     """The text without what stands between marks of thinking before the first call.
 
     Args:
         text: an answer.
-        inside: whether the answer begins inside its thinking, since the prompt opened it.
         signs: what begins a call.
 
     Raises:
         ThinkingNeverEnds: it is opened and not closed.
 
-    >>> without_thinking("<think>perhaps <call>?</think> No.", signs=["<call>"])
+    >>> without_thinking("<think>perhaps <call>?</think> No.", ["<call>"])
     ' No.'
-    >>> without_thinking("<call>a <think> b", signs=["<call>"])
+    >>> without_thinking("<call>a <think> b", ["<call>"])
     '<call>a <think> b'
     """
-    for opening, closing in THINKING:
-        if inside and closing in text and opening not in text.partition(closing)[0]:
-            text, inside = text.partition(closing)[2], False
-    if inside and not any(opening in text for opening, _ in THINKING):
-        raise ThinkingNeverEnds("the model was still thinking when the answer ended")
     for opening, closing in THINKING:
         # A closing mark alone: the prompt opened it.
         if 0 <= text.find(closing) < min(_first(text, signs), _first(text, [opening])):
@@ -58,13 +52,16 @@ def without_thinking(text: str, inside: bool = False, signs: Sequence[str] = ())
     return text
 
 
-def opens_thinking(text: str) -> bool:
-    """Whether a text ends inside its thinking.
+def closing_of(text: str) -> str:
+    """What ends the thinking inside which a text ends; "" where it does not.
 
-    >>> opens_thinking("<|im_start|>assistant\\n<think>\\n"), opens_thinking("<think></think>")
-    (True, False)
+    >>> closing_of("<|im_start|>assistant\\n<think>\\n"), closing_of("<think></think>")
+    ('\\n</think>\\n\\n', '')
     """
-    return any(text.rfind(opening) > text.rfind(closing) for opening, closing in THINKING)
+    for opening, closing in THINKING:
+        if text.rfind(opening) > text.rfind(closing):
+            return ("\n" if text.endswith("\n") else "") + closing + "\n\n"
+    return ""
 
 
 def _first(text: str, signs: Sequence[str]) -> int:

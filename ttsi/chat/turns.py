@@ -102,10 +102,11 @@ def _split(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def _worded(turns: Sequence[Turn], fmt: Format, carries: Carries) -> list[Turn]:
-    result, results = [], carries.results
+    result, results, several = [], carries.results, False
     for turn in turns:
         calls = turn.get("tool_calls")
         if turn["role"] != "tool":
+            several = len(calls or ()) > 1  # then a result says whose it is
             # Where the words beside a call would be lost, the whole step is worded, its results too.
             beside = bool(calls and turn["content"]) and not carries.words_beside_call
             results = "words" if beside else carries.results
@@ -113,7 +114,8 @@ def _worded(turns: Sequence[Turn], fmt: Format, carries: Carries) -> list[Turn]:
                 made = [ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in calls]
                 turn = {"role": turn["role"], "content": call_text(fmt, made, turn["content"])}
         elif results == "words":
-            turn = {"role": "user", "content": f"Result: {turn['content']}"}
+            of = f" of {turn['name']}" if turn.get("name") and several else ""
+            turn = {"role": "user", "content": f"Result{of}: {turn['content']}"}
         result.append(turn)
     return result
 

@@ -60,7 +60,7 @@ def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] =
         finished: False where the answer ran into its limit.
     """
     try:
-        text = without_thinking(text, getattr(fmt, "thinks", False), fmt.marks)
+        text = without_thinking(text, fmt.marks)
     except ThinkingNeverEnds:
         return ""
     parsed = fmt.parse(text, tools)
