@@ -23,11 +23,12 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "types": set(),
     "errors": set(),
-    "threads": set(),  # the environment of the process, before torch is there
+    "cpu": set(),  # the environment of the process, before torch is there
     "config": {"errors"},
     "chat": {"errors", "types"},
     "engine": {"adaptation.schedule", "config", "errors"},
-    "models": {"chat", "config", "errors", "threads", "types"},
+    "models": {"chat", "config", "cpu", "errors", "types"},
+    "models.loading": {"cpu", "engine", "errors"},
     "models.local": {"adaptation.guard", "chat", "config", "engine", "errors", "types"},
     "awareness": STAGE,
     "synthesis": STAGE,
@@ -44,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "awareness.threshold",
         "benchmarks",
         "config",
+        "cpu",
         "errors",
         "interop.trackers",
         "loop",
@@ -51,7 +53,6 @@ ALLOWED: dict[str, set[str]] = {
         "reports",
         "runs",
         "serve",
-        "threads",
         "types",
     },
     "serve": {"answer", "chat", "config", "errors", "loop", "models", "types"},
@@ -63,9 +64,9 @@ ANYWHERE = {"", "__version__"}
 """`import ttsi` and its version load nothing."""
 
 HEAVY = {
-    "torch": ("engine", "embedded.train", "models.local"),
-    "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.local"),
-    "tokenizers": ("engine", "embedded.tokenizer", "models.local"),
+    "torch": ("engine", "embedded.train", "models.loading", "models.local"),
+    "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.loading", "models.local"),
+    "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local"),
     "llguidance": ("engine",),
     "openai": ("models.remote",),
     "peft": ("interop",),
@@ -76,7 +77,7 @@ HEAVY = {
 }
 """Packages from outside that only these may import."""
 
-STANDARD_ONLY = ("types", "errors", "config", "threads")
+STANDARD_ONLY = ("types", "errors", "config", "cpu")
 
 
 def imported(source: str) -> Iterator[str]:

@@ -2,10 +2,8 @@
 
 Inputs: a folder or the name of a Hugging Face model. Outputs: a `LocalModel`, which satisfies
 `ttsi.models.Model`: prompts become tokens by the model's own chat template (`ttsi.chat.templates`), the tensors
-are the engine's. The paper (arXiv:2510.07841) runs such models through Trainer and PEFT, one input at a time;
-here a list of inputs shares its forward passes and the base is never written.
-
-Only safetensors weights are read, and no code that comes with a model is run (`ttsi.models.files`).
+are the engine's, and `ttsi.models.loading` reads the files. The paper (arXiv:2510.07841) runs such models through
+Trainer and PEFT, one input at a time; here a list of inputs shares its forward passes and the base is never written.
 """
 
 from __future__ import annotations
@@ -19,10 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ttsi.adaptation.guard import verdict
 from ttsi.chat import grammar as chat_grammar
@@ -40,10 +36,10 @@ from ttsi.engine.prefix import Prefixes
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ModelError, PromptTooLong
-from ttsi.models import Generation, Lesson, Prompt, Request, files
+from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.models.loading import read_model
 from ttsi.types import Adaptation
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 
 
@@ -301,7 +297,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> LocalModel:
         ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    return _load(spec, rest, device, dtype)
+    return LocalModel(spec, *read_model(spec, rest, device, dtype))
 
 
 def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") -> LocalModel:
@@ -314,62 +310,7 @@ def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") 
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return _load("embedded", str(EMBEDDED_WEIGHTS), device, dtype)
-
-
-def _load(spec: str, rest: str, device: str, dtype: str) -> LocalModel:
-    place = _device(device)
-    kind = _dtype(dtype, place)
-    name, _, revision = (rest, "", "") if Path(rest).is_dir() else rest.partition("@")
-    trusted = False
-    if Path(name).is_dir():
-        trusted = files.check(Path(name), manifest_required=spec == "embedded")
-    elif name.startswith((".", "/", "~")):
-        raise ModelError(f"there is no folder {name}")
-    settings: dict[str, Any] = {"trust_remote_code": trusted, "revision": revision or "main"}
-    with _without_progress_bars():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name, **settings)
-            model, missing = _read_weights(name, kind, settings)
-            model = _placed(model, place)
-        except Exception as error:  # the hub client, the tokenizer and the weight reader each raise their own kinds
-            raise ModelError(f"cannot load {spec}: {_one_line(error)}") from error
-    if missing:
-        raise ModelError(f"cannot load {spec}: its weights lack {missing[0]}")
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ModelError(f"cannot load {spec}: its tokenizer has no fast version (tokenizer.json)")
-    return LocalModel(spec, model, tokenizer)
-
-
-def _read_weights(name: str, dtype: torch.dtype, settings: dict[str, Any]) -> tuple[PreTrainedModel, list[str]]:
-    """The model, and the names of parameters that its files do not hold (transformers would make them up)."""
-    found: Any = AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True, **settings
-    )
-    return found[0], sorted(found[1]["missing_keys"])
-
-
-def _placed(model: Any, device: torch.device) -> PreTrainedModel:
-    # Any: transformers' decorators hide the signatures of these two from type checkers.
-    found: PreTrainedModel = model.to(device).eval()
-    return found
-
-
-def _device(name: str) -> torch.device:
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        return torch.empty(0, device=place).device
-    except (RuntimeError, AssertionError) as error:
-        why = "choose auto, cpu, cuda, cuda:1 or mps" if "Expected one of" in str(error) else _one_line(error)
-        raise ModelError(f"device {name!r} is not available: {why}") from error
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if name not in DTYPES:
-        raise ModelError(f"unknown dtype {name!r}; choose one of: auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
+    return LocalModel("embedded", *read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
 
 
 def _declared_ends(model: PreTrainedModel) -> frozenset[int]:
@@ -381,19 +322,3 @@ def _declared_ends(model: PreTrainedModel) -> frozenset[int]:
 def _template_text(tokenizer: PreTrainedTokenizerFast) -> str:
     template = tokenizer.chat_template
     return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    logging: Any = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
