@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks.measure import Work
-from ttsi.engine.packing import head_of
+from ttsi.engine.anatomy import head_of
 from ttsi.models.local import EMBEDDED_WEIGHTS
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from tests.conftest import build_model
-from ttsi.engine.packing import Labelled, check_architecture, collate, label_logprobs, pack
+from ttsi.engine.architecture import check_architecture
+from ttsi.engine.packing import Labelled, collate, label_logprobs, pack
 from ttsi.engine.prefix import Opening, Prefixes, cache_of, read
 from ttsi.errors import ModelError
 

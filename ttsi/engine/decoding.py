@@ -23,11 +23,12 @@ from llguidance import LLMatcher
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from ttsi.engine.anatomy import decoder_of, head_logits
 from ttsi.engine.batching import in_groups
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.lora import BoundRows, LoraStack
-from ttsi.engine.packing import head_logits
 from ttsi.engine.prefix import Opening, Prefixes, read, slabs, using
+from ttsi.engine.windows import Masks, bind, masks, spans_of
 from ttsi.errors import ModelError
 
 
@@ -257,9 +258,9 @@ def _advance(model: PreTrainedModel, batch: _Batch, tokens: list[int], stack: Lo
     """Read one token per row and compute the logits of the next."""
     ids_B1 = torch.tensor(tokens, device=model.device)[:, None]
     with using(stack, batch.adapters):
-        hidden_B1D = model.base_model(
+        hidden_B1D = decoder_of(model)(
             input_ids=ids_B1,
-            attention_mask=_mask(batch, model.dtype),
+            attention_mask=_mask(model, batch),
             position_ids=batch.next_position_B[:, None],
             past_key_values=batch.cache,
             use_cache=True,
@@ -268,12 +269,15 @@ def _advance(model: PreTrainedModel, batch: _Batch, tokens: list[int], stack: Lo
     batch.logits_BV = head_logits(model, hidden_B1D[:, 0])
 
 
-def _mask(batch: _Batch, dtype: torch.dtype) -> Tensor | None:
+def _mask(model: PreTrainedModel, batch: _Batch) -> Masks:
     """Additive mask [B, 1, 1, T] over the cache and the new token, or None where nothing is hidden."""
-    if batch.holes_BT.shape[1] == 0:
-        return None
     rows, longest = batch.holes_BT.shape
-    total = batch.cache.get_seq_length() + 1
-    mask_BT = torch.zeros(rows, total, dtype=dtype, device=batch.holes_BT.device)
-    mask_BT[:, :longest].masked_fill_(batch.holes_BT, torch.finfo(dtype).min)
-    return mask_BT[:, None, None, :]
+    total, spans = batch.cache.get_seq_length() + 1, spans_of(model)
+    furthest = int(batch.next_position_B.max()) + 1 if bind(spans, total) else 0
+    if not longest and not bind(spans, furthest):
+        return None
+    visible_BT = torch.ones(rows, total, dtype=torch.bool, device=batch.holes_BT.device)
+    visible_BT[:, :longest] = ~batch.holes_BT
+    keys_BT = torch.arange(total, device=batch.holes_BT.device).repeat(rows, 1)
+    keys_BT[:, longest:] -= batch.holes_BT.sum(dim=1, keepdim=True)
+    return masks(visible_BT[:, None], batch.next_position_B[:, None], keys_BT, model.dtype, spans, furthest)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ttsi.engine.packing import head_of
+from ttsi.engine.anatomy import decoder_of, head_of
 from ttsi.errors import ModelError
 
 ALL_LINEAR = "all-linear"
@@ -74,9 +74,14 @@ class AdaptedLinear(nn.Module):
         bound = self._stack.bound
         if bound is None:
             return out_BTD
-        if x_BTD.dim() != 3 or x_BTD.shape[0] != bound.rows:
-            raise ModelError("adapters need layers that keep batch rows apart; this architecture does not")
-        return self._stack.add(out_BTD, x_BTD, bound, self._layer)
+        if x_BTD.dim() == 3 and x_BTD.shape[0] == bound.rows:
+            self._stack.length = x_BTD.shape[1]
+            return self._stack.add(out_BTD, x_BTD, bound, self._layer)
+        if x_BTD.dim() == 2 and self._stack.length and x_BTD.shape[0] == bound.rows * self._stack.length:
+            # All tokens of all rows, one behind the other (OPT, the shared expert of Qwen2 MoE).
+            apart_BTD, x_BTD = (tensor.unflatten(0, (bound.rows, -1)) for tensor in (out_BTD, x_BTD))
+            return self._stack.add(apart_BTD, x_BTD, bound, self._layer).flatten(0, 1)
+        raise ModelError("adapters need layers that keep batch rows apart; this architecture does not")
 
 
 class LoraStack:
@@ -105,6 +110,8 @@ class LoraStack:
         self.sizes, self.size_A = sizes_A + sizes_B, sum(sizes_A)
         self.values_SP = torch.zeros(slots, sum(self.sizes), dtype=torch.float32, device=model.device)
         self.bound: BoundRows | None = None
+        self.length: int | None = None
+        """Tokens per row of the pass under way, once a layer has seen them row by row."""
         self._frozen_flags: list[tuple[nn.Parameter, bool]] = []
 
     @property
@@ -170,7 +177,7 @@ class LoraStack:
     @contextmanager
     def using(self, bound: BoundRows | None) -> Iterator[None]:
         """Within the block every forward pass has these adapters on its rows."""
-        before, self.bound = self.bound, bound
+        before, self.bound, self.length = self.bound, bound, None
         try:
             yield
         finally:
@@ -255,7 +262,7 @@ class LoraStack:
             "lora_alpha": self.alpha,
             "lora_dropout": 0.0,
             "bias": "none",
-            "target_modules": sorted({name.rpartition(".")[2] for name in self.names}),
+            "target_modules": _peft_targets(self.model, self.names),
             "inference_mode": True,
         }
 
@@ -279,9 +286,31 @@ def _tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
+def unadapted_share(model: PreTrainedModel) -> float:
+    """Share of the weights in the language model's layers that no adapter reaches, embeddings and head left out.
+
+    Experts that are one tensor of three dimensions get no adapter: one for each of them would be as large as the model.
+    """
+    reached = {id(_linear(model, name).weight) for name in _target_names(model, ALL_LINEAR)}
+    left_out = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    left_out.add(id(head_of(model).weight))
+    weights = [tensor for tensor in decoder_of(model).parameters() if tensor.dim() > 1 and id(tensor) not in left_out]
+    total = sum(tensor.numel() for tensor in weights)
+    return sum(tensor.numel() for tensor in weights if id(tensor) not in reached) / max(total, 1)
+
+
 def _target_names(model: PreTrainedModel, targets: str | Sequence[str]) -> list[str]:
+    """Linear layers of the language model, but for the head, and for experts, which see some rows' tokens only."""
     head = head_of(model)
-    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head]
+    inside = set(decoder_of(model).modules())
+    linears = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module is not head
+        and module in inside
+        and "experts" not in name.split(".")
+    ]
     if targets != ALL_LINEAR:
         linears = [name for name in linears if name.rpartition(".")[2] in targets]
     if not linears:
@@ -293,6 +322,13 @@ def _linear(model: PreTrainedModel, name: str) -> nn.Linear:
     module = model.get_submodule(name)
     assert isinstance(module, nn.Linear)
     return module
+
+
+def _peft_targets(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
+    """The layers for PEFT, by the last parts of their names, or whole where these would mean other layers too."""
+    short = {name.rpartition(".")[2] for name in names}
+    meant = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in short}
+    return sorted(short if meant == set(names) else names)
 
 
 def _replace(model: PreTrainedModel, name: str, module: nn.Module) -> None:

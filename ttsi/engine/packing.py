@@ -19,11 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import Cache, PreTrainedModel
 
-from ttsi.errors import ModelError
+from ttsi.engine.anatomy import decoder_of, head_logits
+from ttsi.engine.windows import Masks, Spans, masks
 
 Labelled = tuple[Sequence[int], int]
 """(token ids, how many of them are prompt, at least 1); the rest are labels."""
@@ -61,8 +62,9 @@ class PackedBatch:
     ids_BT: Tensor
     positions_BT: Tensor | None
     """None where every row is one plain sequence."""
-    mask_B1TT: Tensor | None
-    """Additive mask over cache and row; None where causal attention is all there is."""
+    mask_B1TT: Masks
+    """Additive mask over cache and row, per type of layer where they differ; None where causal attention is all there
+    is."""
     rows_U: Tensor
     sources_U: Tensor
     targets_U: Tensor
@@ -130,8 +132,8 @@ def subtree_ends(positions_T: Sequence[int]) -> list[int]:
     return ends
 
 
-def tree_mask(ends_BT: Tensor, cached_B: Tensor, cache_length: int, dtype: torch.dtype) -> Tensor:
-    """Additive mask [B, 1, T, cache + T]: 0 where a token may look, the dtype's lowest number elsewhere.
+def tree_visible(ends_BT: Tensor, cached_B: Tensor, cache_length: int) -> Tensor:
+    """Which of cache and row a token sees [B, T, cache + T].
 
     Padding stands behind everything and ends where it stands (0): no real token sees it, and it sees itself, so that no
     row of the softmax is empty. Of the cache a row sees the tokens that are its own.
@@ -141,15 +143,22 @@ def tree_mask(ends_BT: Tensor, cached_B: Tensor, cache_length: int, dtype: torch
     own_BTT = (at_T[None, :, None] >= at_T) & (at_T[None, :, None] < ends_BT[:, None, :])
     own_BTT |= torch.eye(length, dtype=torch.bool, device=ends_BT.device)
     held_BC = torch.arange(cache_length, device=ends_BT.device) < cached_B[:, None]
-    visible = torch.cat([held_BC[:, None, :].expand(rows, length, cache_length), own_BTT], dim=2)
-    mask = torch.zeros(visible.shape, dtype=dtype, device=ends_BT.device)
-    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+    return torch.cat([held_BC[:, None, :].expand(rows, length, cache_length), own_BTT], dim=2)
+
+
+def key_positions(positions_BT: Tensor, cache_length: int) -> Tensor:
+    """Positions [B, cache + T] of the keys in front of the row and in it."""
+    held_C = torch.arange(cache_length, device=positions_BT.device)
+    return torch.cat([held_C.expand(len(positions_BT), -1), positions_BT], dim=1)
 
 
 def collate(
-    rows_B: Sequence[PackedRow], device: torch.device, dtype: torch.dtype, cache_length: int = 0
+    rows_B: Sequence[PackedRow], device: torch.device, dtype: torch.dtype, cache_length: int = 0, spans: Spans = ()
 ) -> PackedBatch:
-    """Rows as one batch, padded to the longest, behind a cache of so many tokens."""
+    """Rows as one batch, padded to the longest, behind a cache of so many tokens.
+
+    `spans` says how far back the model's layers look (`ttsi.engine.windows`).
+    """
     longest = max(len(row.ids_T) for row in rows_B)
 
     def padded(values_BT: Sequence[Sequence[int]]) -> Tensor:
@@ -164,11 +173,18 @@ def collate(
     different = torch.tensor(list(labels), dtype=torch.long, device=device).reshape(-1, 3)
     plain = cache_length == 0 and all(row.plain for row in rows_B)
     cached_B = torch.tensor([row.cached for row in rows_B], device=device)
-    ends = [] if plain else [subtree_ends(row.positions_T) for row in rows_B]
+    positions_BT, mask_B1TT = None, None
+    if not plain:
+        positions_BT = padded([row.positions_T for row in rows_B])
+        ends_BT = padded([subtree_ends(row.positions_T) for row in rows_B])
+        furthest = 1 + max(max(row.positions_T) for row in rows_B)
+        visible_BTK = tree_visible(ends_BT, cached_B, cache_length)
+        keys_BK = key_positions(positions_BT, cache_length)
+        mask_B1TT = masks(visible_BTK, positions_BT, keys_BK, dtype, spans, furthest)
     return PackedBatch(
         ids_BT=padded([row.ids_T for row in rows_B]),
-        positions_BT=None if plain else padded([row.positions_T for row in rows_B]),
-        mask_B1TT=None if plain else tree_mask(padded(ends), cached_B, cache_length, dtype),
+        positions_BT=positions_BT,
+        mask_B1TT=mask_B1TT,
         rows_U=different[:, 0],
         sources_U=different[:, 1],
         targets_U=different[:, 2],
@@ -179,7 +195,7 @@ def collate(
 
 def label_logprobs(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None = None) -> Tensor:
     """fp32 log-probabilities [N] of the batch's labels, row after row, with gradients where they are on."""
-    hidden_BTD = model.base_model(
+    hidden_BTD = decoder_of(model)(
         input_ids=batch.ids_BT,
         attention_mask=batch.mask_B1TT,
         position_ids=batch.positions_BT,
@@ -197,43 +213,5 @@ def label_logprobs(model: PreTrainedModel, batch: PackedBatch, cache: Cache | No
     return logprobs_U if len(logprobs_U) == len(batch.labels_N) else logprobs_U[batch.labels_N]
 
 
-def head_of(model: PreTrainedModel) -> nn.Linear:
-    """The vocabulary head.
-
-    Raises:
-        ModelError: the model has none, or one of another kind.
-    """
-    head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear):
-        raise ModelError(f"{type(model).__name__} is not supported: it has no linear vocabulary head")
-    return head
-
-
-def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
-    """fp32 logits [N, V] of hidden states [N, D]."""
-    logits_NV: Tensor = head_of(model)(hidden_ND)
-    return logits_NV.float()
-
-
 def _head_logprobs(model: PreTrainedModel, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
     return -torch.nn.functional.cross_entropy(head_logits(model, hidden_ND), targets_N, reduction="none")
-
-
-@torch.no_grad()
-def check_architecture(model: PreTrainedModel) -> None:
-    """Compare packed rows and the separate head with the model's own forward pass, on a few tokens.
-
-    Raises:
-        ModelError: they differ, so this architecture computes something the engine does not know.
-    """
-    sequences = [((1, 2, 3, 4, 5), 1), ((1, 2, 5, 3), 1)]
-    batch = collate([pack(sequences)], model.device, model.dtype)
-    expected = []
-    for ids, _ in sequences:
-        logits_TV = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0].float()
-        expected.append(-torch.nn.functional.cross_entropy(
-            logits_TV[:-1], torch.tensor(ids[1:], device=model.device), reduction="none"
-        ))  # fmt: skip
-    tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-    if not torch.allclose(label_logprobs(model, batch), torch.cat(expected), rtol=tolerance, atol=tolerance):
-        raise ModelError(f"{type(model).__name__} is not supported: use a Qwen2, Llama, Mistral or similar model")

@@ -26,9 +26,11 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from ttsi.engine.anatomy import decoder_of
 from ttsi.engine.batching import ENOUGH, in_groups, pass_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
-from ttsi.engine.packing import common_prefix, tree_mask
+from ttsi.engine.packing import common_prefix, key_positions, tree_visible
+from ttsi.engine.windows import masks, spans_of
 
 WORTH = 32
 """Tokens that are worth keeping: to read fewer again is cheaper than to look after them."""
@@ -144,10 +146,13 @@ def _read_together(model: PreTrainedModel, openings_B: Sequence[Opening], stack:
         positions_BT = cached_B[:, None] + torch.arange(longest, device=model.device)
         # Padding may see the text before it: nobody reads what it sees.
         ends_BT = torch.full_like(ids_BT, longest)
-        mask_B1TT = tree_mask(ends_BT, cached_B, cache_length, model.dtype)
+        visible_BTK = tree_visible(ends_BT, cached_B, cache_length)
+        keys_BK = key_positions(positions_BT, cache_length)
+        furthest = max(len(opening.ids) for opening in openings_B)
+        mask_B1TT = masks(visible_BTK, positions_BT, keys_BK, model.dtype, spans_of(model), furthest)
     bound = stack.gather([opening.slot for opening in openings_B]) if stack is not None else None
     with using(stack, bound):
-        hidden_BTD = model.base_model(
+        hidden_BTD = decoder_of(model)(
             input_ids=ids_BT,
             attention_mask=mask_B1TT,
             position_ids=positions_BT,

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from ttsi.engine.batching import ENOUGH, in_groups, pass_tokens
 from ttsi.engine.packing import PackedRow, collate, label_logprobs, pack
 from ttsi.engine.prefix import Prefixes, cache_of
+from ttsi.engine.windows import spans_of
 
 ScoringItem = tuple[Sequence[int], Sequence[Sequence[int]]]
 """(prompt ids, at least 1; ids of each continuation)."""
@@ -64,7 +65,7 @@ def _sums(model: PreTrainedModel, items_B: Sequence[ScoringItem], prefixes: Pref
     openings_B = [prefixes.opening(ids) for ids in prompts_B]
     cache, cache_length = cache_of(openings_B)
     rows_B = [_row(item, opening.cached) for item, opening in zip(items_B, openings_B, strict=True)]
-    batch = collate(rows_B, model.device, model.dtype, cache_length)
+    batch = collate(rows_B, model.device, model.dtype, cache_length, spans_of(model))
     logprobs_N = label_logprobs(model, batch, cache if cache_length else None).cpu().double()
     counts = [count for row in rows_B for count in row.counts_K]
     sums = iter([float(part.sum()) for part in torch.split(logprobs_N, counts)])

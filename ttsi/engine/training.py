@@ -27,6 +27,7 @@ from ttsi.config import AdaptationConfig
 from ttsi.engine.batching import ENOUGH, groups, is_out_of_memory, pass_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import Labelled, PackedBatch, PackedRow, collate, label_logprobs, pack
+from ttsi.engine.windows import spans_of
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
@@ -144,13 +145,14 @@ def _train_chunk(model: PreTrainedModel, stack: LoraStack, runs: list[_Run], con
     done: list[_Chunk] = []
     chunk = _Chunk(runs, values_BP, torch.zeros_like(values_BP), torch.zeros_like(values_BP))
     rows_B: list[PackedRow] = []
+    spans = spans_of(model)
     for step in range(max(len(run.rates) for run in runs)):
         chunk = _without_finished(chunk, step, done)
         if not chunk.runs:
             break
         wanted = [run.rows[step % len(run.rows)] for run in chunk.runs]
         if len(wanted) != len(rows_B) or any(a is not b for a, b in zip(wanted, rows_B, strict=True)):
-            rows_B, batch = wanted, collate(wanted, model.device, model.dtype)
+            rows_B, batch = wanted, collate(wanted, model.device, model.dtype, spans=spans)
         _step(model, stack, chunk, batch, step, config)
     for part in [*done, chunk]:
         _write(stack, part)

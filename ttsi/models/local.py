@@ -26,12 +26,14 @@ from ttsi.chat import templates
 from ttsi.chat.calls import detect
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
+from ttsi.engine.anatomy import decoder_of, head_of
+from ttsi.engine.architecture import check_architecture
 from ttsi.engine.batching import is_out_of_memory
 from ttsi.engine.checksum import weights_checksum
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, Row, decode
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.packing import Labelled, check_architecture, head_of
+from ttsi.engine.packing import Labelled
 from ttsi.engine.prefix import Prefixes
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
@@ -54,7 +56,7 @@ class LocalModel:
         """
         if not tokenizer.chat_template:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
-        check_architecture(model)
+        self._reach = check_architecture(model)
         self.spec = spec
         self.format = detect(_template_text(tokenizer))
         self._model, self._tokenizer = model, tokenizer
@@ -67,11 +69,9 @@ class LocalModel:
 
     @property
     def context(self) -> int:
-        """Most tokens of prompt and answer together; within a sliding window the engine's attention is exact."""
-        config = self._model.config
-        window = getattr(config, "sliding_window", None)
-        positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
-        return min(positions, int(window)) if window else positions
+        """Most tokens of prompt and answer together: the model's positions, as far as the engine is exact on them."""
+        positions = int(getattr(decoder_of(self._model).config, "max_position_embeddings", None) or 2**31)
+        return min(positions, self._reach or positions)
 
     def weights_sha256(self) -> str:
         """SHA-256 (hex) of all weights as they are now, adapters not included."""

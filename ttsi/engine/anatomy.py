@@ -1,0 +1,53 @@
+"""Which parts of a causal language model does the engine work with?
+
+    decoder_of    the language model itself: token ids -> hidden states; no vision or audio tower
+    head_of       the vocabulary head
+    head_logits   hidden states -> logits, with the scale and the cap that some families put behind the head
+
+Inputs: a model as transformers loads it. Outputs: its parts. Whether they make up the model's own forward pass is
+measured on each model by `ttsi.engine.architecture`. Not in the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ttsi.errors import ModelError
+
+
+def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The part that turns token ids into hidden states.
+
+    Raises:
+        ModelError: the model does not say which part that is.
+    """
+    decoder = model.get_decoder()
+    if decoder is model or not isinstance(decoder, PreTrainedModel):
+        raise ModelError(f"{type(model).__name__} is not supported: it has no language model apart from its head")
+    return decoder
+
+
+def head_of(model: PreTrainedModel) -> nn.Linear:
+    """The vocabulary head.
+
+    Raises:
+        ModelError: the model has none, or one of another kind.
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
+        raise ModelError(f"{type(model).__name__} is not supported: it has no linear vocabulary head")
+    return head
+
+
+def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
+    """fp32 logits [N, V] of hidden states [N, D]."""
+    logits_NV: Tensor = head_of(model)(hidden_ND)
+    config = model.config.get_text_config(decoder=True)
+    if (factor := getattr(config, "logit_scale", None)) is not None:  # Cohere
+        logits_NV = logits_NV * factor
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:  # Granite
+        logits_NV = logits_NV / divisor
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
+        logits_NV = (logits_NV / cap).tanh() * cap
+    return logits_NV.float()

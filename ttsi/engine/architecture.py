@@ -1,0 +1,163 @@
+"""Does the engine compute what a model itself would compute?
+
+The engine asks a model for hidden states of trees of tokens, with masks and positions of its own, goes on from kept
+keys and values, applies the head apart, and binds an adapter to each row. Whether that adds up to the model's own
+forward pass depends on its architecture, so it is measured on every model that is loaded, on a few tokens:
+
+    a tree of two sequences, and its log-probabilities       (training, scoring)
+    the same behind a beginning that was read before         (scoring)
+    some tokens written behind it                            (decoding)
+    an adapter on one of two rows                            (adaptation)
+
+Windows are made so short meanwhile that these few tokens are longer. Inputs: a model. Outputs: how far the engine's
+attention is exact, or a refusal that names the architecture. Not in the paper (arXiv:2510.07841).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ttsi.engine.anatomy import decoder_of, head_of
+from ttsi.engine.batching import is_out_of_memory
+from ttsi.engine.decoding import Row, decode
+from ttsi.engine.lora import LoraStack
+from ttsi.engine.packing import collate, label_logprobs, pack
+from ttsi.engine.prefix import Opening, cache_of, read
+from ttsi.engine.windows import spans_of
+from ttsi.errors import ModelError
+
+SEQUENCES = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 4, 5, 8, 3, 9, 1))
+"""Two that begin alike."""
+SHARED = 5
+SHORT = 3
+"""The window meanwhile: less than the sequences' length, so that it matters."""
+
+_LENGTHS = ("sliding_window", "attention_chunk_size")
+"""Settings of a language model that say how far back its layers look."""
+
+
+def check_architecture(model: PreTrainedModel) -> int | None:
+    """Compare the engine with the model's own forward pass.
+
+    Returns:
+        How many tokens a sequence may have at most so that the engine is exact; None where it always is.
+
+    Raises:
+        ModelError: they differ, so this architecture computes something the engine does not know.
+    """
+    limits = [span.limit for span in spans_of(model) if span.limit]
+    with _short_windows(model):
+        fault = _fault(model)
+    if not fault:
+        return _longest_frequencies(model)
+    if not limits or _fault(model):
+        raise ModelError(f"{type(model).__name__} is not supported: {fault}")
+    return min(limits)
+
+
+def _longest_frequencies(model: PreTrainedModel) -> int | None:
+    """Where rotary frequencies depend on the longest row of a batch (Phi 3's longrope), the length up to which not."""
+    rotary = getattr(decoder_of(model).config, "rope_parameters", None) or {}
+    parts = [rotary, *(part for part in rotary.values() if isinstance(part, dict))]
+    starts = [part.get("original_max_position_embeddings") for part in parts if part.get("rope_type") == "longrope"]
+    return min((int(start) for start in starts if start), default=None)
+
+
+@torch.no_grad()
+def _fault(model: PreTrainedModel) -> str:
+    """What the engine does not do as the model itself does it, or nothing."""
+    try:
+        head_of(model)
+        if not _close(model, _tree(model), _own(model)):
+            return "a tree of sequences is not computed as each of them alone; use a Llama, Qwen, Mistral or Gemma"
+        if not _close(model, _behind_a_cache(model), _own(model)[:, SHARED - 1 :]):
+            return "it does not go on exactly from kept keys and values"
+        if not _writes_likewise(model):
+            return "it does not write exactly from kept keys and values"
+        if not _keeps_rows_apart(model):
+            return "an adapter on one row changes another"
+    except ModelError as error:
+        return str(error).removeprefix(f"{type(model).__name__} is not supported: ")
+    except Exception as error:  # a model's own code may raise anything when it is called as it does not know
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        return f"its forward pass ends in {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return ""
+
+
+def _close(model: PreTrainedModel, found: Tensor, expected: Tensor) -> bool:
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+    return torch.allclose(found.flatten(), expected.flatten(), rtol=tolerance, atol=tolerance)
+
+
+def _own(model: PreTrainedModel, sequences: tuple[tuple[int, ...], ...] = SEQUENCES) -> Tensor:
+    """The model's own log-probabilities [sequences, tokens - 1]."""
+    ids_BT = torch.tensor(sequences, device=model.device)
+    logits_BTV = model(input_ids=ids_BT, use_cache=False).logits.float()
+    return logits_BTV[:, :-1].log_softmax(-1).gather(2, ids_BT[:, 1:, None])[:, :, 0]
+
+
+def _tree(model: PreTrainedModel) -> Tensor:
+    rows = [pack([(ids, 1) for ids in SEQUENCES])]
+    return label_logprobs(model, collate(rows, model.device, model.dtype, spans=spans_of(model)))
+
+
+def _behind_a_cache(model: PreTrainedModel) -> Tensor:
+    (before,) = read(model, [Opening(SEQUENCES[0][: SHARED - 1])])
+    cache, length = cache_of([Opening(SEQUENCES[0], before=before, cached=SHARED - 1)])
+    rows = [pack([(ids, SHARED) for ids in SEQUENCES], cached=length)]
+    return label_logprobs(model, collate(rows, model.device, model.dtype, length, spans_of(model)), cache)
+
+
+def _writes_likewise(model: PreTrainedModel) -> bool:
+    """Two prompts of different length in one batch; what is written has the model's own log-probability."""
+    prompts = (SEQUENCES[0][:SHARED], SEQUENCES[1])
+    for prompt, found in zip(prompts, decode(model, [Row(ids, 3) for ids in prompts]), strict=True):
+        own = _own(model, ((*prompt, *found.ids),))[0, -len(found.ids) :].sum()
+        if not _close(model, torch.tensor(found.logprob), own.cpu()):
+            return False
+    return True
+
+
+def _keeps_rows_apart(model: PreTrainedModel) -> bool:
+    """An adapter of rank 1 on the second of two equal rows changes the second and nothing else."""
+    stack = LoraStack(model, 1, 1, 1.0)
+    stack.reset([0], [0])
+    stack.values_SP[:, stack.size_A :] = 3e-2
+    rows = [pack([(ids, 1) for ids in SEQUENCES])] * 2
+    batch = collate(rows, model.device, model.dtype, spans=spans_of(model))
+    stack.attach()
+    try:
+        with stack.rows([-1, 0]):
+            plain, adapted = label_logprobs(model, batch).chunk(2)
+        with stack.rows([0, 0]):
+            together = label_logprobs(model, batch).chunk(2)[1]
+    finally:
+        stack.detach()
+    return (
+        _close(model, plain, _own(model)) and _close(model, adapted, together) and not torch.equal(plain, adapted)
+    )  # fmt: skip
+
+
+@contextmanager
+def _short_windows(model: PreTrainedModel) -> Iterator[None]:
+    """Within the block what begins to act on long sequences only acts on a few tokens."""
+    changed: list[tuple[Any, str, Any]] = []
+    places: list[tuple[Any, str]] = [(decoder_of(model).config, name) for name in _LENGTHS]
+    places += [(module, "floor_scale") for module in decoder_of(model).modules()]  # Llama 4 scales far attention
+    for place, name in places:
+        value = getattr(place, name, None)
+        if value and value > SHORT:
+            changed.append((place, name, value))
+            setattr(place, name, SHORT)
+    try:
+        yield
+    finally:
+        for place, name, value in changed:
+            setattr(place, name, value)
