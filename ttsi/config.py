@@ -117,6 +117,9 @@ class AnswerConfig:
 
     decoding: Literal["free", "constrained"] = "constrained"
     """Constrained: only calls that fit the tools' schemas can be written (grammar mask)."""
+    calls: Literal["auto", "required", "one"] = "auto"
+    """Where a call is wanted: "required" admits no words before the call, "one" exactly one call; auto leaves the
+    choice to the model."""
     max_tokens: int = 160
     """Longest answer, in tokens."""
     strategy: Literal["greedy", "vote", "pass@k"] = "greedy"
@@ -267,6 +270,9 @@ def preset(name: str, embedded: bool = True) -> LoopConfig:
     return config
 
 
+CALLS = ("auto", "required", "one")
+"""How a call may be demanded."""
+
 RANGES: dict[str, tuple[float, float]] = {
     "awareness.share": (0, 1),
     "synthesis.k": (0, math.inf),
@@ -307,6 +313,8 @@ def check(config: LoopConfig) -> None:
             raise ConfigError(f"{name} is {value}: use a number {bound}")
     if math.isnan(config.awareness.tau):
         raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")
+    if config.answer.calls not in CALLS:
+        raise ConfigError(unknown_name("value of answer.calls", config.answer.calls, CALLS))
     if config.seed < 0:
         raise ConfigError(f"seed is {config.seed}: use a number from 0")
     learns = config.adaptation.method in ("lora", "in-context", "both")

@@ -1,9 +1,9 @@
-"""The threads that compute: how many there are, and how they wait for each other.
+"""The processor: what it can do, how many threads compute on it, and how they wait for each other.
 
-Inputs: the environment of this process, before torch is imported. Outputs: the environment with a policy of waiting,
-where the user set none. Threads that wait by spinning keep their core although they do nothing: beside another busy
-process each step then lasts as long as that process's turns, and a run takes up to seven times as long. Threads that
-sleep while they wait give the core away.
+Inputs: the system, and the environment of this process before torch is imported. Outputs: facts for `ttsi env`, and the
+environment with a policy of waiting where the user set none. Threads that spin while they wait keep their core although
+they do nothing: beside another busy process each step then lasts as long as that process's turns, and a run takes many
+times as long. Threads that sleep while they wait give the core away.
 
 OpenMP reads the environment once, when its library is loaded: what is set after `import torch` does nothing. The paper
 (arXiv:2510.07841) ran on GPUs, where this does not matter.
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
+from pathlib import Path
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What decides how threads wait: of every OpenMP, of GNU's (the torch wheels for Linux), of LLVM's and Intel's."""
@@ -20,6 +22,9 @@ COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What decides how many there are."""
 POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
 """Sleep while waiting; GNU's and LLVM's OpenMP both take it for "do not spin"."""
+
+BFLOAT16 = ("amx_bf16", "avx512_bf16")
+"""Instructions with which a processor multiplies bfloat16 faster than float32."""
 
 _set_here: set[str] = set()
 
@@ -59,3 +64,25 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@cache
+def instructions() -> frozenset[str]:
+    """Names of the processor's instruction sets as Linux lists them; empty where the system does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    return frozenset(line.partition(":")[2].split())
+
+
+def is_fast_with_bfloat16() -> bool:
+    """Does this processor multiply bfloat16 in hardware?"""
+    return not instructions().isdisjoint(BFLOAT16)
+
+
+def capability() -> str:
+    """The widest vector instructions, and whether bfloat16 is among them, in a few words."""
+    known = [name for name in ("avx2", "avx512f", "asimd", *BFLOAT16) if name in instructions()]
+    return ", ".join(known) or "not known"

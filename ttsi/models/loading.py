@@ -15,12 +15,16 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
+from ttsi import cpu
 from ttsi.errors import ModelError
 from ttsi.models import files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+SMALL = 50_000_000
+"""Parameters below which a model stays in float32 on a CPU; one of 135 million writes 1.8 times as fast in bfloat16."""
 
 
 def read_model(spec: str, rest: str, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -30,7 +34,7 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> tuple[PreTraine
         spec: what the user wrote, for messages; "embedded" needs a manifest.
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
-        dtype: "auto" is float32 on the CPU, else bfloat16.
+        dtype: "auto" is bfloat16, but on a CPU float32 where it has no instructions for it or the model is small.
 
     Raises:
         ModelError: not found, not readable, or it brings code of its own; one line.
@@ -46,6 +50,8 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> tuple[PreTraine
     settings: dict[str, Any] = {"trust_remote_code": trusted, "revision": revision or "main"}
     with _without_progress_bars():
         try:
+            if dtype == "auto" and kind == torch.bfloat16 and place.type == "cpu" and _is_small(name, settings):
+                kind = torch.float32
             tokenizer = AutoTokenizer.from_pretrained(name, **settings)
             model, missing = _read_weights(name, kind, settings)
             model = _placed(model, place)
@@ -83,10 +89,18 @@ def _device(name: str) -> torch.device:
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
+        return torch.float32 if device.type == "cpu" and not cpu.is_fast_with_bfloat16() else torch.bfloat16
     if name not in DTYPES:
         raise ModelError(f"unknown dtype {name!r}; choose one of: auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def _is_small(name: str, settings: dict[str, Any]) -> bool:
+    """Is the model too small to gain by bfloat16? Its figures would change for nothing, the embedded model's too."""
+    config = AutoConfig.from_pretrained(name, **settings)
+    with torch.device("meta"):  # counted without weights
+        model: Any = AutoModelForCausalLM.from_config(config)
+    return int(model.num_parameters()) < SMALL
 
 
 @contextmanager
