@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {"benchmarks", "config", "errors", "loop", "models", "reports.stats", "synthesis.prompts", "types"},
     "runs.sources": {"adaptation.shared", "benchmarks", "config", "errors", "loop", "models", "types"},
     "cli": {
+        "chat.calls",
         "awareness.measures",
         "awareness.threshold",
         "benchmarks",

@@ -49,7 +49,7 @@ def test_env_names_versions(ttsi: Any) -> None:
 def test_help_teaches_by_examples(ttsi: Any) -> None:
     said = ttsi("--help")
     assert said.code == 0
-    assert 'ttsi ask "Will I need an umbrella in Oslo?" --tools tools.json' in said.out
+    assert 'ttsi ask "book seats for a film in Oslo" --tools examples/tools.json' in said.out
     assert __version__ in ttsi("--version").out
     help_ = ttsi("run", "--help").out
     for knob in ("--awareness.tau", "--synthesis.k", "--adaptation.lr", "--answer.decoding", "--tau", "--resume"):
@@ -70,9 +70,9 @@ def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureF
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "ttsi: 40 of 100 inputs, unsure 50.0 %, base 0.0 %, adapted 25.0 %, gain so far +25.0 points "
-        "(95 % interval +11.6 to +38.4), inputs per second 2, time left 30 s",
+        "(95 % interval +12.5 to +40.0), inputs per second 2, time left 30 s",
         "ttsi: 100 of 100 inputs, unsure 50.0 %, base 0.0 %, adapted 25.0 %, gain so far +25.0 points "
-        "(95 % interval +16.5 to +33.5), inputs per second 2",
+        "(95 % interval +17.0 to +34.0), inputs per second 2",
     ]
 
 

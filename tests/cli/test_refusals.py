@@ -108,9 +108,18 @@ def test_gold_that_calls_nothing_on_offer_is_pointed_out(ttsi: Command, tmp_path
     assert "not on offer" not in ttsi(*RUN).err  # control
 
 
-def test_to_go_on_with_nothing_is_said(ttsi: Command) -> None:
-    assert "no run in nowhere to go on with" in ttsi(*RUN, "--output-dir", "nowhere", "--resume").err
-    assert "to go on with" not in ttsi(*RUN, "--output-dir", "nowhere", "--resume").err
+def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None:
+    refused = ttsi(*RUN, "--output-dir", "nowhere", "--resume")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "there is no run in nowhere to go on with" in refused.err
+    assert not (tmp_path / "nowhere").exists()
+    assert "to go on with" in ttsi(*RUN, "--resume").err, "nor is there one under the default name"
+    # Control: with a run there, or with one that was killed before it wrote anything but its lock, it goes on.
+    assert ttsi(*RUN, "--output-dir", "nowhere").code == 0
+    assert ttsi(*RUN, "--output-dir", "nowhere", "--resume").code == 0
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "run.lock").touch()
+    assert ttsi(*RUN, "--output-dir", "killed", "--resume").code == 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +140,7 @@ def test_slips_of_a_newcomer_get_the_right_spelling(
     (tmp_path / "broken.yaml").write_text("awareness: [1,\n")
     (tmp_path / "slip.yaml").write_text("awareness: {tua: 0.9}\n")
     said = ttsi(*given)
-    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert (said.code, said.err.replace("ttsi: loading embedded ...\n", "").count("\n")) == (2, 1)
     assert says in said.err
 
 

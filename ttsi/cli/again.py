@@ -26,9 +26,9 @@ def remember(words: Sequence[str]) -> None:
 def resume_command(words: Sequence[str] | None = None) -> str:
     """The line that goes on with what these words began; by default those of this process.
 
-    >>> resume_command(["run", "--output-dir", "runs/my run", "--clean"]).partition(" ")[2]
+    >>> resume_command(["run", "--output-dir", "runs/my run", "--clean"]).partition("ttsi ")[2]
     "run --output-dir 'runs/my run' --resume"
-    >>> resume_command(["sweep", "s.yaml", "--clean"]).partition(" ")[2]
+    >>> resume_command(["sweep", "s.yaml", "--clean"]).partition("ttsi ")[2]
     'sweep s.yaml'
     """
     kept = [word for word in (_typed if words is None else words) if word.partition("=")[0] != "--clean"]

@@ -98,7 +98,7 @@ def chosen(typed: Sequence[str], name: str) -> str | None:
     >>> chosen(["run", "--method", "sft"], "method"), chosen(["run", "--method=sft"], "method")
     ('sft', 'sft')
     """
-    for word, following in zip(typed, [*typed[1:], None], strict=True):
+    for word, following in zip(typed, [*typed, None][1:], strict=True):
         if word == f"--{name}":
             return following
         if word.startswith(f"--{name}="):

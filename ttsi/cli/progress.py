@@ -90,7 +90,7 @@ def facts(state: Progress) -> list[tuple[str, str]]:
     unsure 25.0 %
     base 50.0 %
     adapted 75.0 %
-    gain so far +25.0 points (95 % interval -17.4 to +67.4)
+    gain so far +25.0 points (95 % interval +0.0 to +75.0)
     """
     found = [("unsure", f"{100 * state.unsure / state.done:.1f} %")] if state.done else []
     gain = state.gain()

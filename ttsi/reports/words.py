@@ -183,8 +183,10 @@ def judged(difference: Difference | None, fixed: int, broken: int, runs: int) ->
     p = f", {p_value(chance)}" if runs == 1 else ""
     said = f"{signed(difference.points)} points (95 % interval {between_points(difference)}{p})"
     interval = difference.interval
+    if interval is None and (runs > 1 or chance >= DOUBTFUL):
+        return f"That is {said}: all inputs changed alike, so this does not show that adapting helps or harms."
     if interval is None:
-        return f"That is {said}: every input changed alike, so nothing can be said of others."
+        interval = Interval(difference.points, difference.points)  # the exact test speaks alone
     if chance >= DOUBTFUL and (interval.low > 0 or interval.high < 0):
         return f"That is {said}: the interval excludes zero and the exact test does not, so take it for a hint."
     if interval.low > 0:
