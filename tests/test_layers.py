@@ -27,8 +27,14 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors"},
     "chat": {"errors", "types"},
     "engine": {"adaptation.schedule", "config", "errors"},
+<<<<<<< HEAD
     "models": {"chat", "config", "cpu", "errors", "types"},
     "models.loading": {"cpu", "engine", "errors"},
+=======
+    "models": {"chat", "config", "errors", "types"},
+    "models.loading": {"errors"},
+    "models.merging": {"errors"},
+>>>>>>> h-engine
     "models.local": {"adaptation.guard", "chat", "config", "engine", "errors", "types"},
     "awareness": STAGE,
     "synthesis": STAGE,
@@ -65,12 +71,19 @@ ANYWHERE = {"", "__version__"}
 """`import ttsi` and its version load nothing."""
 
 HEAVY = {
-    "torch": ("engine", "embedded.train", "models.loading", "models.local"),
-    "transformers": ("engine", "embedded.train", "embedded.tokenizer", "models.loading", "models.local"),
-    "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local"),
+    "torch": ("engine", "embedded.train", "models.loading", "models.local", "models.merging"),
+    "transformers": (
+        "engine",
+        "embedded.train",
+        "embedded.tokenizer",
+        "models.loading",
+        "models.local",
+        "models.merging",
+    ),
+    "tokenizers": ("engine", "embedded.tokenizer", "models.loading", "models.local", "models.merging"),
     "llguidance": ("engine",),
     "openai": ("models.remote",),
-    "peft": ("interop",),
+    "peft": ("interop", "models.merging"),
     "ray": ("runs.cluster",),
     "cyclopts": ("cli",),
     "matplotlib": ("reports.pictures", "reports.plots"),

@@ -23,7 +23,9 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
         ModelError: the model does not say which part that is.
     """
     decoder = model.get_decoder()
-    if decoder is model or not isinstance(decoder, PreTrainedModel):
+    if decoder is model:  # Llama 4 names its text model otherwise than its class says
+        decoder = getattr(model, "model", None)
+    if not isinstance(decoder, PreTrainedModel):
         raise ModelError(f"{type(model).__name__} is not supported: it has no language model apart from its head")
     return decoder
 
@@ -38,6 +40,13 @@ def head_of(model: PreTrainedModel) -> nn.Linear:
     if not isinstance(head, nn.Linear):
         raise ModelError(f"{type(model).__name__} is not supported: it has no linear vocabulary head")
     return head
+
+
+def words_of(model: PreTrainedModel) -> int:
+    """How many tokens the model can both read and write; its tokenizer may have more."""
+    embeddings = decoder_of(model).get_input_embeddings()
+    rows = head_of(model).out_features
+    return min(rows, embeddings.num_embeddings) if isinstance(embeddings, nn.Embedding) else rows
 
 
 def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:

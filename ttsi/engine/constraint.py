@@ -30,13 +30,16 @@ class Grammars:
 
         Args:
             tokenizer: a fast tokenizer.
-            n_vocab: width of the model's logits, which may exceed the tokenizer's vocabulary.
+            n_vocab: width of the model's logits, which may exceed the tokenizer's vocabulary. Where the tokenizer has
+                more tokens, the surplus can never be written.
             stop_ids: tokens that end a turn; they are allowed where a grammar may end.
         """
         self._n_vocab = n_vocab
-        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=n_vocab, eos_token=sorted(stop_ids))
+        self._width = max(n_vocab, len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=0))
+        ends = sorted(index for index in stop_ids if index < n_vocab)
+        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=self._width, eos_token=ends)
         self._compiled: dict[str, LLMatcher] = {}
-        added = {str(token): int(index) for index, token in tokenizer.added_tokens_decoder.items()}
+        added = {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if int(i) < n_vocab}
         self.special_ids = {text: index for text, index in added.items() if self._tokenizer.is_special_token(index)}
         """Tokens that a grammar must name by id, because llguidance matches them by no text: control tokens, and every
         added token of the form <...>, such as Qwen's <tool_call>."""
@@ -67,7 +70,7 @@ class Grammars:
         """
         if all(matcher is None for matcher in matchers_B):
             return None
-        bits = llguidance.numpy.allocate_token_bitmask(len(matchers_B), self._n_vocab)
+        bits = llguidance.numpy.allocate_token_bitmask(len(matchers_B), self._width)
         for row, matcher in enumerate(matchers_B):
             if matcher is None:
                 continue

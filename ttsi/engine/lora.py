@@ -77,6 +77,9 @@ class AdaptedLinear(nn.Module):
         if x_BTD.dim() == 3 and x_BTD.shape[0] == bound.rows:
             self._stack.length = x_BTD.shape[1]
             return self._stack.add(out_BTD, x_BTD, bound, self._layer)
+        if x_BTD.dim() > 3 and x_BTD.shape[0] == bound.rows:  # several vectors per token (DeepSeek's latent attention)
+            flat_BTD = self._stack.add(out_BTD.flatten(1, -2), x_BTD.flatten(1, -2), bound, self._layer)
+            return flat_BTD.view_as(out_BTD)
         if x_BTD.dim() == 2 and self._stack.length and x_BTD.shape[0] == bound.rows * self._stack.length:
             # All tokens of all rows, one behind the other (OPT, the shared expert of Qwen2 MoE).
             apart_BTD, x_BTD = (tensor.unflatten(0, (bound.rows, -1)) for tensor in (out_BTD, x_BTD))
@@ -307,6 +310,7 @@ def _target_names(model: PreTrainedModel, targets: str | Sequence[str]) -> list[
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
+        and "Router" not in type(module).__name__  # Llama 4's gives out more than a linear layer does
         and module is not head
         and module in inside
         and "experts" not in name.split(".")
@@ -314,7 +318,7 @@ def _target_names(model: PreTrainedModel, targets: str | Sequence[str]) -> list[
     if targets != ALL_LINEAR:
         linears = [name for name in linears if name.rpartition(".")[2] in targets]
     if not linears:
-        raise ModelError(f"{type(model).__name__} has no linear layer to adapt among {targets}")
+        raise ModelError(f"{type(model).__name__} is not supported: it has no linear layer to adapt among {targets}")
     return linears
 
 
@@ -327,8 +331,8 @@ def _linear(model: PreTrainedModel, name: str) -> nn.Linear:
 def _peft_targets(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
     """The layers for PEFT, by the last parts of their names, or whole where these would mean other layers too."""
     short = {name.rpartition(".")[2] for name in names}
-    meant = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in short}
-    return sorted(short if meant == set(names) else names)
+    hit = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in short}
+    return sorted(short if hit == set(names) else names)
 
 
 def _replace(model: PreTrainedModel, name: str, module: nn.Module) -> None:

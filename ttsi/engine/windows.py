@@ -88,8 +88,8 @@ def masks(
     """
     if not bind(spans, furthest):
         return _additive(visible_BTK, dtype)
-    found = {span.layer_type: _additive(visible_BTK & span.near(positions_BT, keys_BK), dtype) for span in spans}
-    return found if len(found) > 1 else next(iter(found.values()))
+    by_type = {span.layer_type: _additive(visible_BTK & span.near(positions_BT, keys_BK), dtype) for span in spans}
+    return by_type if len(by_type) > 1 else next(iter(by_type.values()))
 
 
 def _additive(visible_BTK: Tensor, dtype: torch.dtype) -> Tensor:

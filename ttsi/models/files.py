@@ -38,7 +38,7 @@ def check(folder: Path, *, manifest_required: bool = False) -> bool:
     """
     if manifest_required or (folder / MANIFEST).exists():
         verify(folder)
-    if folder.resolve() in _trusted():
+    if is_trusted(folder):
         return True
     _refuse_code(folder)
     if not any(folder.glob("*.safetensors")):
@@ -90,8 +90,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _trusted() -> set[Path]:
-    return {Path(name).resolve() for name in os.environ.get(TRUST, "").split(os.pathsep) if name}
+def is_trusted(folder: Path) -> bool:
+    """Has the operator named exactly this folder in TTSI_TRUST_MODEL_CODE?"""
+    return folder.resolve() in {Path(name).resolve() for name in os.environ.get(TRUST, "").split(os.pathsep) if name}
 
 
 def _refuse_code(folder: Path) -> None:

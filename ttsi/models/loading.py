@@ -1,7 +1,9 @@
 """How do a model's files become a model and its tokenizer in this process?
 
 Inputs: a folder or the name of a Hugging Face model, a device, a number format. Outputs: the model, whole and ready to
-answer, with its tokenizer; or a refusal in one line that names what is wrong. Not in the paper (arXiv:2510.07841).
+answer, with its tokenizer; or a refusal in one line that names what is wrong. A folder that holds a PEFT adapter gives
+the base that it names, with the adapter merged into the weights (`ttsi.models.merging`). Not in the paper
+(arXiv:2510.07841).
 
 Only safetensors weights are read, and no code that comes with a model is run (`ttsi.models.files`).
 """
@@ -10,24 +12,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from ttsi import cpu
 from ttsi.errors import ModelError
-from ttsi.models import files
+from ttsi.models import files, hub, merging
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 SMALL = 50_000_000
 """Parameters below which a model stays in float32 on a CPU; one of 135 million writes 1.8 times as fast in bfloat16."""
+PROBE = "The quick brown fox, 123."
+"""A text that every tokenizer can write down."""
 
 
-def read_model(spec: str, rest: str, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    origin: dict[str, Any] = field(default_factory=dict)
+    """What else it was made of, for the record: the base and the adapter merged into it."""
+
+
+def read_model(spec: str, rest: str, device: str, dtype: str) -> Loaded:
     """Model and tokenizer from a folder or from the Hugging Face hub.
 
     Args:
@@ -40,42 +61,107 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> tuple[PreTraine
         ModelError: not found, not readable, or it brings code of its own; one line.
     """
     place = _device(device)
-    kind = _dtype(dtype, place)
+    kind = _Kind(dtype, place)
+    name, revision = _place_of(rest)
+    adapter = merging.adapter_folder(spec, name, revision)
+    if adapter is None:
+        model = _read_weights(spec, name, revision, kind)
+        return Loaded(_placed(model, place), _read_tokenizer(spec, name, revision))
+    base, base_revision = _place_of(adapter.base)
+    if merging.adapter_folder(spec, base, base_revision) is not None:
+        raise ModelError(f"cannot load {spec}: its base {base} is an adapter itself; merge that one first")
+    model = merging.merged(
+        spec, _read_weights(f"{adapter.base}, the base of {spec},", base, base_revision, kind), adapter
+    )
+    own = any((adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
+    tokenizer = _read_tokenizer(spec, *((str(adapter.folder), "") if own else (base, base_revision)))
+    return Loaded(_placed(model, place), tokenizer, adapter.origin())
+
+
+def _place_of(rest: str) -> tuple[str, str]:
+    """(folder or hub name, revision)."""
     name, _, revision = (rest, "", "") if Path(rest).is_dir() else rest.partition("@")
-    trusted = False
-    if Path(name).is_dir():
-        trusted = files.check(Path(name), manifest_required=spec == "embedded")
-    elif name.startswith((".", "/", "~")):
+    if not Path(name).is_dir() and name.startswith((".", "/", "~")):
         raise ModelError(f"there is no folder {name}")
-    settings: dict[str, Any] = {"trust_remote_code": trusted, "revision": revision or "main"}
-    with _without_progress_bars():
-        try:
-            if dtype == "auto" and kind == torch.bfloat16 and place.type == "cpu" and _is_small(name, settings):
-                kind = torch.float32
-            tokenizer = AutoTokenizer.from_pretrained(name, **settings)
-            model, missing = _read_weights(name, kind, settings)
-            model = _placed(model, place)
-        except Exception as error:  # the hub client, the tokenizer and the weight reader each raise their own kinds
-            raise ModelError(f"cannot load {spec}: {_one_line(error)}") from error
+    return name, revision
+
+
+def _settings(spec: str, name: str, revision: str) -> dict[str, Any]:
+    """How transformers shall read these files, once they have been checked."""
+    trusted = files.check(Path(name), manifest_required=spec == "embedded") if Path(name).is_dir() else False
+    return {"trust_remote_code": trusted, "revision": revision or "main", "local_files_only": hub.is_local(name)}
+
+
+def _read_weights(spec: str, name: str, revision: str, number: _Kind) -> PreTrainedModel:
+    settings = _settings(spec, name, revision)
+    with _named(spec, name):
+        config = AutoConfig.from_pretrained(name, **settings)
+        method = quantised(config)
+        if method:
+            raise ModelError(f"cannot load {spec}: its weights are quantised ({method}); take the unquantised model")
+        kind = class_of(config)
+        if kind is None:
+            raise ModelError(f"cannot load {spec}: {config.model_type!r} is no language model that writes")
+        # Attention is left to transformers: sdpa, or eager for the few whose arithmetic sdpa does not know (Gemma 2).
+        dtype = number.of(config, kind)
+        model, about = kind.from_pretrained(
+            name, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
+        )
+    missing = sorted(about["missing_keys"])  # transformers would make them up
     if missing:
         raise ModelError(f"cannot load {spec}: its weights lack {missing[0]}")
+    whole: PreTrainedModel = model
+    return whole
+
+
+def _read_tokenizer(spec: str, name: str, revision: str) -> PreTrainedTokenizerFast:
+    local = hub.is_local(name)
+    settings: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main", "local_files_only": local}
+    if Path(name).is_dir():
+        settings["trust_remote_code"] = files.is_trusted(Path(name))
+    with _named(spec, name):
+        tokenizer = AutoTokenizer.from_pretrained(name, **settings)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"cannot load {spec}: its tokenizer has no fast version (tokenizer.json)")
-    return model, tokenizer
+    ids = set(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) - {tokenizer.unk_token_id}
+    if len(ids) < 2:  # one token for everything is as good as none
+        raise ModelError(f"cannot load {spec}: its tokenizer has no vocabulary; is tokenizer.json there, and whole?")
+    return tokenizer
 
 
-def _read_weights(name: str, dtype: torch.dtype, settings: dict[str, Any]) -> tuple[PreTrainedModel, list[str]]:
-    """The model, and the names of parameters that its files do not hold (transformers would make them up)."""
-    found: Any = AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True, **settings
-    )
-    return found[0], sorted(found[1]["missing_keys"])
+def class_of(config: Any) -> Any:
+    """The transformers class that reads such a model: one that writes text, of models that see images, too; or None."""
+    if type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in getattr(config, "auto_map", {}):
+        return AutoModelForCausalLM
+    return AutoModelForImageTextToText if type(config) in AutoModelForImageTextToText._model_mapping else None
+
+
+def quantised(config: Any) -> str:
+    """By which method a model's weights are quantised, or nothing."""
+    parts = [config, config.get_text_config()]
+    settings = next((value for part in parts if (value := getattr(part, "quantization_config", None))), None)
+    if not settings:
+        return ""
+    about = settings if isinstance(settings, dict) else settings.to_dict()
+    return str(about.get("quant_method") or next((key for key in about if key.startswith("load_in_")), "unknown"))
+
+
+@contextmanager
+def _named(spec: str, name: str) -> Iterator[None]:
+    """Within the block whatever goes wrong becomes one line; nothing is printed meanwhile."""
+    with _without_progress_bars():
+        try:
+            yield
+        except ModelError:
+            raise
+        except Exception as error:  # the hub client, the tokenizer and the weight reader each raise their own kinds
+            raise ModelError(f"cannot load {spec}: {hub.advice(name) or _one_line(error)}") from error
 
 
 def _placed(model: Any, device: torch.device) -> PreTrainedModel:
     # Any: transformers' decorators hide the signatures of these two from type checkers.
-    found: PreTrainedModel = model.to(device).eval()
-    return found
+    placed: PreTrainedModel = model.to(device).eval()
+    return placed
 
 
 def _device(name: str) -> torch.device:
@@ -87,20 +173,26 @@ def _device(name: str) -> torch.device:
         raise ModelError(f"device {name!r} is not available: {why}") from error
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" and not cpu.is_fast_with_bfloat16() else torch.bfloat16
-    if name not in DTYPES:
-        raise ModelError(f"unknown dtype {name!r}; choose one of: auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
+class _Kind:
+    """Which numbers a model is computed in."""
 
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name != "auto" and name not in DTYPES:
+            raise ModelError(f"unknown dtype {name!r}; choose one of: auto, {', '.join(DTYPES)}")
+        self._name, self._device = name, device
 
-def _is_small(name: str, settings: dict[str, Any]) -> bool:
-    """Is the model too small to gain by bfloat16? Its figures would change for nothing, the embedded model's too."""
-    config = AutoConfig.from_pretrained(name, **settings)
-    with torch.device("meta"):  # counted without weights
-        model: Any = AutoModelForCausalLM.from_config(config)
-    return int(model.num_parameters()) < SMALL
+    def of(self, config: Any, kind: Any) -> torch.dtype:
+        """The numbers for a model of this configuration and class."""
+        if self._name != "auto":
+            return DTYPES[self._name]
+        if self._device.type != "cpu":
+            return torch.bfloat16
+        if not cpu.is_fast_with_bfloat16():
+            return torch.float32
+        with torch.device("meta"):  # counted without weights
+            model = kind.from_config(config)
+        # A small model gains nothing; its figures would change for nothing, the embedded model's too.
+        return torch.float32 if int(model.num_parameters()) < SMALL else torch.bfloat16
 
 
 @contextmanager

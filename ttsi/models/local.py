@@ -26,7 +26,7 @@ from ttsi.chat import templates
 from ttsi.chat.calls import detect
 from ttsi.config import AdaptationConfig
 from ttsi.engine import lora
-from ttsi.engine.anatomy import decoder_of, head_of
+from ttsi.engine.anatomy import decoder_of, head_of, words_of
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.batching import is_out_of_memory
 from ttsi.engine.checksum import weights_checksum
@@ -39,7 +39,7 @@ from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ModelError, PromptTooLong
 from ttsi.models import Generation, Lesson, Prompt, Request
-from ttsi.models.loading import read_model
+from ttsi.models.loading import Loaded, read_model
 from ttsi.types import Adaptation
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -57,6 +57,7 @@ class LocalModel:
         if not tokenizer.chat_template:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
         self._reach = check_architecture(model)
+        self.origin: dict[str, Any] = {}  # base and adapter, where the weights are their sum
         self.spec = spec
         self.format = detect(_template_text(tokenizer))
         self._model, self._tokenizer = model, tokenizer
@@ -70,8 +71,7 @@ class LocalModel:
     @property
     def context(self) -> int:
         """Most tokens of prompt and answer together: the model's positions, as far as the engine is exact on them."""
-        positions = int(getattr(decoder_of(self._model).config, "max_position_embeddings", None) or 2**31)
-        return min(positions, self._reach or positions)
+        return min(_positions(self._model), self._reach or 2**31)
 
     def weights_sha256(self) -> str:
         """SHA-256 (hex) of all weights as they are now, adapters not included."""
@@ -94,12 +94,31 @@ class LocalModel:
             "chat_template_sha256": hashlib.sha256(_template_text(self._tokenizer).encode()).hexdigest(),
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "device": str(self._model.device),
+            "unadapted_share": round(self._unadapted_share, 4),
+            **self.origin,
             "versions": {name: version(name) for name in ("torch", "transformers")},
         }
 
     @cached_property
     def _initial_sha256(self) -> str:
         return self.weights_sha256()
+
+    @cached_property
+    def _unadapted_share(self) -> float:
+        return lora.unadapted_share(self._model)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of this model before a run, one line each."""
+        lines = []
+        positions = _positions(self._model)
+        if self.context < positions:
+            lines.append(
+                f"{self.spec}: {self.context} of {positions} tokens of context are used, the rest is not exact"
+            )
+        if self._unadapted_share >= 0.01:
+            lines.append(f"{self.spec}: {self._unadapted_share:.0%} of its layers' weights get no adapter (experts)")
+        return tuple(lines)
 
     @cached_property
     def _grammars(self) -> Grammars:
@@ -239,8 +258,13 @@ class LocalModel:
         """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block.
 
         Raises:
-            ModelError: the job has no adapter.
+            ModelError: the job has no adapter, or what it was learnt on is in no folder.
         """
+        if self.origin:
+            raise ModelError(
+                f"{self.spec} is {self.origin['base']} with an adapter merged in memory: save that sum to a folder "
+                "(peft's merge_and_unload), and export what was learnt on it"
+            )
         slot = (self._slots or {}).get(index)
         if slot is None or self._stack is None:
             raise ModelError(f"job {index} has no adapter to export")
@@ -261,17 +285,28 @@ class LocalModel:
 
     def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
         encoded = [templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks) for lesson in lessons]
-        return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context]
+        words = words_of(self._model)
+        return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context and max(ids) < words]
 
     def _encode_prompt(self, prompt: Prompt) -> list[int]:
         key = repr(prompt)  # a dataclass shows all it holds, and tools hold what cannot be hashed
         ids = self._encoded.get(key) or templates.encode_prompt(self._tokenizer, self.format, prompt, self._marks)
+        self._check_ids(ids)
         if self._prefixes is not None:
             self._encoded[key] = ids
         return ids
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        self._check_ids(ids)
+        return ids
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        """Some tokenizers have more tokens than the model has rows for."""
+        largest, words = max(ids, default=0), words_of(self._model)
+        if largest >= words:
+            token = self._tokenizer.convert_ids_to_tokens(largest)
+            raise ModelError(f"a text holds the token {token!r}, number {largest}, but {self.spec} knows only {words}")
 
 
 def _without_training(lessons: Sequence[Lesson]) -> Adaptation:
@@ -297,7 +332,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> LocalModel:
         ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    return LocalModel(spec, *read_model(spec, rest, device, dtype))
+    return _made(spec, read_model(spec, rest, device, dtype))
 
 
 def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") -> LocalModel:
@@ -310,7 +345,22 @@ def load_embedded(rest: str = "", *, device: str = "auto", dtype: str = "auto") 
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return LocalModel("embedded", *read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+    return _made("embedded", read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+
+
+def _made(spec: str, loaded: Loaded) -> LocalModel:
+    model = LocalModel(spec, loaded.model, loaded.tokenizer)
+    model.origin = loaded.origin
+    end, words = templates.end_of_turn(loaded.tokenizer), words_of(loaded.model)
+    if end >= words:
+        raise ModelError(
+            f"cannot load {spec}: its end of turn is token {end}, but its weights hold only {words} tokens"
+        )
+    return model
+
+
+def _positions(model: PreTrainedModel) -> int:
+    return int(getattr(decoder_of(model).config, "max_position_embeddings", None) or 2**31)
 
 
 def _declared_ends(model: PreTrainedModel) -> frozenset[int]:
