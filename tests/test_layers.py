@@ -27,14 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors"},
     "chat": {"errors", "types"},
     "engine": {"adaptation.schedule", "config", "errors"},
-<<<<<<< HEAD
     "models": {"chat", "config", "cpu", "errors", "types"},
-    "models.loading": {"cpu", "engine", "errors"},
-=======
-    "models": {"chat", "config", "errors", "types"},
-    "models.loading": {"errors"},
+    "models.loading": {"cpu", "errors"},
     "models.merging": {"errors"},
->>>>>>> h-engine
     "models.local": {"adaptation.guard", "chat", "config", "engine", "errors", "types"},
     "awareness": STAGE,
     "synthesis": STAGE,
