@@ -50,6 +50,9 @@ LATENT = {
     "topk_group": 1,
     "num_key_value_heads": 4,
 }
+HYBRID = {"num_local_experts": 0, "shared_intermediate_size": 48, "mamba_n_heads": 8, "mamba_d_head": 8}
+THREE_AXES = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+SEEING = {"depth": 1, "hidden_size": 32, "num_heads": 4, "intermediate_size": 48, "out_hidden_size": 32}
 LLAMA4 = {
     "intermediate_size_mlp": 48,
     "head_dim": 8,
@@ -149,6 +152,26 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "codegen": {**GPT, "rotary_dim": 4},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "mamba": {},
+    "granitemoehybrid": HYBRID | {"layer_types": ["attention", "attention"]},
+    "granitemoehybrid mamba": HYBRID | {"layer_types": ["mamba", "attention"]},
+    "deepseek_v32": {**LATENT, **EXPERTS, "index_topk": 64, "index_head_dim": 16, "index_n_heads": 2},
+    "doge": {},
+    "falcon alibi": {"new_decoder_architecture": False, "alibi": True, "multi_query": True},
+    "qwen2_5_vl": {"text_config": {**TINY, "rope_parameters": THREE_AXES}, "vision_config": SEEING},
+    "qwen3_vl": {
+        "text_config": {**TINY, "head_dim": 8, "rope_parameters": THREE_AXES},
+        "vision_config": SEEING | {"deepstack_visual_indexes": [0]},
+    },
+    "vaultgemma": {**GEMMA, **MIXED},
+    "ernie4_5": {"head_dim": 8},
+    "glm4_moe": {
+        **EXPERTS,
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "head_dim": 8,
+        "n_group": 1,
+        "topk_group": 1,
+    },
 }
 
 

@@ -47,6 +47,7 @@ SIGHTS = (
     "local_attention",
     "local_window_size",
     "index_topk",
+    "keep_window_size",
 )
 """Settings of models that look back in other ways, which a few tokens would not show."""
 

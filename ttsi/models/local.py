@@ -95,6 +95,7 @@ class LocalModel:
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "device": str(self._model.device),
             "unadapted_share": round(self._unadapted_share, 4),
+            "notes": list(self.notes),
             **self.origin,
             "versions": {name: version(name) for name in ("torch", "transformers")},
         }
