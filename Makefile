@@ -23,7 +23,8 @@ demo: setup ## the base and TT-SI on the shipped benchmark with the shipped mode
 
 newest: .venv-newest/.done ## a smoke test with the newest versions that the ranges allow, warnings being errors
 	.venv-newest/bin/python -W error::FutureWarning -m ttsi ask "book seats for a film" --tools examples/tools.json
-	.venv-newest/bin/python -m pytest -W error tests/engine tests/models/test_local.py tests/test_imports.py
+	.venv-newest/bin/python -m pytest -W error tests/engine/test_caching.py tests/engine/test_decoding.py \
+		tests/engine/test_prefix.py tests/engine/test_training.py tests/models/test_local.py
 
 # Only torch is pinned: its newest wheels are gigabytes.
 .venv-newest/.done: pyproject.toml constraints.txt

@@ -34,6 +34,26 @@ def improve(
 ) -> list[Episode]:
     """Measure, write, learn, answer, forget: for every input its episode.
 
+    Args:
+        inputs: what to answer; they go through the model together, each with its own adapter and random numbers.
+        model: who answers (`ttsi.load_model`); its weights are the same afterwards.
+        writer: who writes the examples: the model itself (TT-SI), another model (TT-D), or training data.
+        config: the settings; `ttsi.preset("ttsi")` are those of the method, with `embedded=False` for other models.
+        repeat: how many inputs with the same content came before these; another repeat has other random numbers.
+
+    Returns:
+        One episode per input, in order: the base's answer and the one given in the end, how sure the model was, the
+        examples, what became of the training; or an `error`.
+
+    >>> import ttsi
+    >>> weather = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    >>> tools = (ttsi.Tool("get_weather", "get the weather of a city", weather),)
+    >>> item = ttsi.Input("1", (ttsi.Message("user", "Will it rain in Oslo"),), tools)
+    >>> model = ttsi.load_model("scripted:demo")
+    >>> [episode] = ttsi.improve([item], model, model, ttsi.preset("ttsi"))
+    >>> episode.adapted.calls[0].name
+    'get_weather'
+
     Raises:
         ConfigError: a setting is wrong (nothing else is raised: an input that fails is an episode with `error`).
     """

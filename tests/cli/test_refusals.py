@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.worlds import row, rows, write
+from tests.worlds import row, rows, tool, write
 from ttsi.config import LoopConfig, check, preset
 from ttsi.errors import ConfigError
 from ttsi.models.scripted import DemoModel
@@ -106,6 +106,27 @@ def test_gold_that_calls_nothing_on_offer_is_pointed_out(ttsi: Command, tmp_path
     assert "in 1 of 3 inputs gold calls a tool that is not on offer" in said.err
     assert "line 3 calls 'get_wether'" in said.err
     assert "not on offer" not in ttsi(*RUN).err  # control
+
+
+def test_names_that_openai_refuses_are_pointed_out(ttsi: Command, tmp_path: Path) -> None:
+    odd = {**row("Is the weather fine in Oslo", "get weather"), "id": "odd"}
+    odd["tools"] = [tool("get weather", "the weather of a city")]
+    write(tmp_path / "odd.jsonl", [*rows(2), odd])
+    said = ttsi("run", "--model", "scripted:demo", "--benchmark", "odd.jsonl", "--quiet")
+    assert said.err.count("\n") == 1
+    assert (
+        "in 1 of 3 inputs a tool has a name that OpenAI refuses (the first: 'get weather' in input 'odd')" in said.err
+    )
+    assert "refuses" not in ttsi(*RUN).err  # control
+
+
+def test_a_file_can_be_checked_before_it_is_run(ttsi: Command, tmp_path: Path) -> None:
+    write(tmp_path / "slip.jsonl", [*rows(2), {**row("Is it fine in Oslo", "get_wether"), "id": "slip"}])
+    said = ttsi("data", "check", "slip.jsonl")
+    assert (said.code, said.out) == (1, "slip.jsonl: 3 inputs, 3 with gold\n")
+    assert "line 3 calls 'get_wether'" in said.err
+    fine = ttsi("data", "check", "mine.jsonl")
+    assert (fine.code, fine.out, fine.err) == (0, "mine.jsonl: 8 inputs, 8 with gold\n", "")
 
 
 def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None:
