@@ -55,7 +55,9 @@ def in_force() -> dict[str, str]:
         if value is None:
             shown[name] = f"not set (one thread per core: {cores()})" if name == COUNTS[0] else "not set"
         else:
-            shown[name] = f"{value} ({'set by ttsi' if name in _set_here else 'from the environment'})"
+            shown[name] = (
+                f"{value} ({'set by ttsi' if name in _set_here and value == POLICY[1] else 'from the environment'})"
+            )
     return {name: said for name, said in shown.items() if name == COUNTS[0] or said != "not set"}
 
 
