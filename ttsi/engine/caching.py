@@ -7,6 +7,7 @@ Inputs: a decoder of transformers, a cache. Outputs: the keyword argument that t
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,9 +17,9 @@ from transformers import Cache
 
 def reading_on(decoder: nn.Module, read: Cache | None) -> dict[str, Any]:
     """The keyword argument with which a decoder goes on behind what is read."""
-    return {_name(type(decoder)): read}
+    return {_name(type(decoder).forward): read}
 
 
 @cache
-def _name(kind: type[nn.Module]) -> str:
-    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
+def _name(forward: Callable[..., Any]) -> str:
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
