@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fix bench clients clean
+.PHONY: help setup demo newest test lint fix bench clients clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,20 @@ setup: .venv/.done ## create .venv with the package and what developing it needs
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: setup ## the base and TT-SI on the shipped benchmark with the shipped model; the run is kept in runs/demo
-	$(BIN)/ttsi run --output-dir runs/demo --clean
+demo: setup ## the base and TT-SI on the shipped benchmark with the shipped model; goes on with runs/demo if it is there
+	$(BIN)/ttsi run --output-dir runs/demo $(if $(wildcard runs/demo/run.db),--resume)
+
+newest: .venv-newest/.done ## a smoke test with the newest versions that the ranges allow, warnings being errors
+	.venv-newest/bin/python -W error::FutureWarning -m ttsi ask "book seats for a film" --tools examples/tools.json
+	.venv-newest/bin/python -m pytest -W error tests/engine/test_caching.py tests/engine/test_decoding.py \
+		tests/engine/test_prefix.py tests/engine/test_training.py tests/models/test_local.py
+
+# Only torch is pinned: its newest wheels are gigabytes.
+.venv-newest/.done: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv-newest
+	@grep '^torch==' constraints.txt > .venv-newest/constraints.txt
+	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-newest/constraints.txt ".[dev]"
+	@touch $@
 
 test: lint ## lint, types, and every test that needs neither a GPU nor the network
 	$(BIN)/python -m pytest
@@ -54,5 +66,5 @@ clients: setup .venv-clients/.done ## the usual clients' loops against `ttsi ser
 	@touch $@
 
 clean: ## remove .venv, runs, builds and caches
-	rm -rf .venv .venv-bench .venv-clients runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-clients .venv-newest runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -type d -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -2,10 +2,10 @@
 
     python -m dev.demands MODEL BENCHMARK[:SPLIT] LIMIT OUT.jsonl --data DIR [--ways free,auto,required]
 
-Inputs: a model spec, a benchmark. Outputs: one line a row with text and verdicts of each way (resumes where OUT ends), and a
-table on stdout: n, share right with its Wilson interval, by the lenient, strict, tool-choice and official rule. The same
-answers as `ttsi run --method base` with --answer.decoding free, constrained, and constrained with --answer.calls required;
-here they share the prompt's cache, which is most of the work on a CPU.
+Inputs: a model spec, a benchmark. Outputs: one line a row with text and verdicts of each way (resumes where OUT ends),
+and a table on stdout: n, share right with its Wilson interval, by the lenient, strict, tool-choice and official rule.
+The same answers as `ttsi run --method base` with --answer.decoding free, constrained, and constrained with
+--answer.calls required; here they share the prompt's cache, which is most of the work on a CPU.
 """
 
 from __future__ import annotations

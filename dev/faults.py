@@ -39,6 +39,7 @@ from ttsi.config import LoopConfig, preset
 from ttsi.errors import ModelError
 from ttsi.models import load
 from ttsi.models.files import MANIFEST, verify
+from ttsi.runs.folder import begun
 from ttsi.runs.runner import RunConfig, plan, resolve, run
 from ttsi.runs.store import open_run, read_json, read_rows
 from ttsi.runs.work import Batch, here
@@ -51,7 +52,9 @@ INPUTS, BATCH = 24, 4
 def command(file: Path, folder: Path, *more: str) -> list[str]:
     """A run of the file into the folder."""
     fixed = ["--model", "scripted:demo", "--batch-size", str(BATCH), "--quiet", "--output-dir", str(folder)]
-    return ["run", "--benchmark", str(file), *fixed, *more]
+    # Where a kill came before there was anything to go on with, one begins.
+    words = [word for word in more if word != "--resume" or begun(folder)]
+    return ["run", "--benchmark", str(file), *fixed, *words]
 
 
 def kills(n: int, tmp: Path) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
     python -m dev.models_page > docs/models.md
 
-Inputs: tests/chat/templates, templates of ours in the manner of public families, and the handshake. Outputs: Markdown. A
-test compares it with the page that is committed.
+Inputs: tests/chat/templates, templates of ours in the manner of public families, and the handshake. Outputs: Markdown.
+A test compares it with the page that is committed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ttsi.errors import ModelError
 
 HEAD = """# Models
 
-Before a model is used, ttsi meets it: it renders short conversations through the model's chat template and looks at what
-comes out, then asks the model one plain question with one tool. The result is the *handshake*. See it for your model with
+Before a model is used, ttsi meets it: it renders short conversations through the model's chat template and looks at
+what comes out, then asks the model one plain question with one tool. The result is the *handshake*. See it for your
+model with
 
 ```console
 $ ttsi env --model hf:OWNER/NAME
@@ -30,10 +31,10 @@ $ ttsi env --model hf:OWNER/NAME
 
 `--format NAME` overrides the tool-call format; `ttsi ls formats` lists them. Run records hold the handshake.
 
-What a template does not carry is put into words. A model whose way of calling nobody reads is refused with the reason:
-there is no third case. The table is made by `python -m dev.models_page` from templates of our own in the manner of these
-families (`tests/chat/templates`); the public ones may differ from release to release, and the handshake looks at the one
-in front of it.
+What a template does not carry is put into words. A model whose way of calling nobody reads is refused with the
+reason: there is no third case. The table is made by `python -m dev.models_page` from templates of our own in the manner
+of these families (`tests/chat/templates`); the public ones may differ from release to release, and the handshake looks
+at the one in front of it.
 
 * **format**: what is read, scored, taught and admitted by the mask; *by* says what decided.
 * **tools**: listed by the template, or in words in the system message.

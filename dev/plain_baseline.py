@@ -2,8 +2,8 @@
 
     python dev/plain_baseline.py ROWS.jsonl MODEL_FOLDER OUT.jsonl [float32|bfloat16]
 
-Inputs: rows with messages, tools (OpenAI's form) and gold. Outputs: one line a row: id, text, calls, right. Shares no code
-with ttsi: prompts are the template's, answers greedy and free, a call is the first JSON object in a code fence, in
+Inputs: rows with messages, tools (OpenAI's form) and gold. Outputs: one line a row: id, text, calls, right. Shares no
+code with ttsi: prompts are the template's, answers greedy and free, a call is a JSON object in a code fence, in
 <tool_call> or standing alone; right means the same names and values, compared as text.
 """
 
@@ -18,6 +18,7 @@ BLOCK = re.compile(r"```(?:json)?\s*(.*?)```|<tool_call>(.*?)</tool_call>|(\{.*\
 
 
 def calls(text):
+    """The calls in a text, as (name, arguments); None where it is no JSON."""
     values = []
     for match in BLOCK.finditer(text):
         body = next(group for group in match.groups() if group is not None).strip()
@@ -30,6 +31,8 @@ def calls(text):
 
 
 def right(made, gold):
+    """Whether two lists of calls are the same, values compared as text."""
+
     def spelled(call):
         return call[0], sorted((key, str(value).strip()) for key, value in (call[1] or {}).items())
 

@@ -299,9 +299,10 @@ def gain(n: int, model: str = "embedded") -> Figures:
         "inputs": len(samples),
         "server, base and adapted %": [round(100 * sum(right[side]) / len(samples), 2) for side in right],
         "server, gain and 95 %": [round(100 * part, 2) for part in (
-            (sum(right["adapted"]) - sum(right["base"])) / len(samples), interval.low, interval.high)],
+            (sum(right["adapted"]) - sum(right["base"])) / len(samples),
+            *((interval.low, interval.high) if interval else ()))],
         "run, base and adapted %": [summary["base"]["score"], summary["adapted"]["score"]],
-        "run, gain and 95 %": [summary["gain"]["points"], *summary["gain"]["ci95"]],
+        "run, gain and 95 %": [summary["gain"]["points"], *(summary["gain"]["ci95"] or ())],
         "same answers as the run, base and adapted": list(same.values()),
         "adapted": len(trained),
         "fallbacks": dict(Counter(told["fallback"] for told in stories if told["fallback"])),

@@ -251,7 +251,8 @@ def _gain(group: Sequence[dict[str, Any]], decoding: str, gate: Sequence[bool]) 
         per_seed[row["seed"]].append((adapted_ if adapt else base) - base)
     seeds = " ".join(f"{100 * sum(v) / len(v):+.2f}" for _, v in sorted(per_seed.items()))
     scores = f"{100 * sum(old) / len(old):.1f} -> {100 * sum(new) / len(new):.1f}"
-    return f"n={len(old)} {scores} {points:+.2f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}] seeds {seeds}"
+    bounds = "-" if interval is None else f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    return f"n={len(old)} {scores} {points:+.2f} {bounds} seeds {seeds}"
 
 
 def _mean(group: Sequence[dict[str, Any]], key: str) -> float:

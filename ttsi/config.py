@@ -270,6 +270,9 @@ def preset(name: str, embedded: bool = True) -> LoopConfig:
     return config
 
 
+CALLS = ("auto", "required", "one")
+"""How a call may be demanded."""
+
 RANGES: dict[str, tuple[float, float]] = {
     "awareness.share": (0, 1),
     "synthesis.k": (0, math.inf),
@@ -310,10 +313,12 @@ def check(config: LoopConfig) -> None:
             raise ConfigError(f"{name} is {value}: use a number {bound}")
     if config.answer.calls != "auto" and config.answer.decoding == "free":
         raise ConfigError(
-            f"answer.calls is {config.answer.calls!r}, which only a grammar can demand: use --answer.decoding constrained"
+            f"answer.calls is {config.answer.calls!r}, and only a grammar can demand calls: decode constrained, not free"
         )
     if math.isnan(config.awareness.tau):
         raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")
+    if config.answer.calls not in CALLS:
+        raise ConfigError(unknown_name("value of answer.calls", config.answer.calls, CALLS))
     if config.seed < 0:
         raise ConfigError(f"seed is {config.seed}: use a number from 0")
     learns = config.adaptation.method in ("lora", "in-context", "both")

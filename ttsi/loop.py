@@ -11,6 +11,7 @@ An input that fails is an episode with an error; a failed adaptation leaves the 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,11 +26,33 @@ from ttsi.models import Model, Prompt, Writer, remembering
 from ttsi.synthesis import synthesise
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, input_hash, stage_seed
 
+log = logging.getLogger(__name__)
+
 
 def improve(
     inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig, repeat: int = 0
 ) -> list[Episode]:
     """Measure, write, learn, answer, forget: for every input its episode.
+
+    Args:
+        inputs: what to answer; they go through the model together, each with its own adapter and random numbers.
+        model: who answers (`ttsi.load_model`); its weights are the same afterwards.
+        writer: who writes the examples: the model itself (TT-SI), another model (TT-D), or training data.
+        config: the settings; `ttsi.preset("ttsi")` are those of the method, with `embedded=False` for other models.
+        repeat: how many inputs with the same content came before these; another repeat has other random numbers.
+
+    Returns:
+        One episode per input, in order: the base's answer and the one given in the end, how sure the model was, the
+        examples, what became of the training; or an `error`.
+
+    >>> import ttsi
+    >>> weather = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    >>> tools = (ttsi.Tool("get_weather", "get the weather of a city", weather),)
+    >>> item = ttsi.Input("1", (ttsi.Message("user", "Will it rain in Oslo"),), tools)
+    >>> model = ttsi.load_model("scripted:demo")
+    >>> [episode] = ttsi.improve([item], model, model, ttsi.preset("ttsi"))
+    >>> episode.adapted.calls[0].name
+    'get_weather'
 
     Raises:
         ConfigError: a setting is wrong (nothing else is raised: an input that fails is an episode with `error`).
@@ -41,24 +64,24 @@ def _improve(inputs: Sequence[Input], model: Model, writer: Writer, config: Loop
     """Algorithm 1."""
     book = _Book(inputs)
     drawn = needs_draws(config.awareness)
+    book.begin("answer")
     before = reply(model, inputs, config.answer, seeds=_seeds(inputs, config, repeat, "answer"), drawn=drawn)
-    book.lap("answer")
+    book.begin("awareness")
     awareness = aware(model, inputs, before, config.awareness)  # H
-    book.lap("awareness")
 
     chosen = [i for i in range(len(inputs)) if config.adapt and _chosen(inputs[i], awareness[i], config, repeat)]
     unsure, known, first = [inputs[i] for i in chosen], [awareness[i] for i in chosen], [before[i] for i in chosen]
-    book.only(chosen)
+    book.begin("synthesis", chosen)
     seeds = _seeds(unsure, config, repeat, "synthesis")
     examples = synthesise(writer, unsure, known, config.synthesis, seeds, learner=model)  # G
-    book.lap("synthesis")
+    book.begin("adaptation")
     seeds, room = _seeds(unsure, config, repeat, "adaptation"), config.answer.max_tokens
     nearest = config.synthesis.source == "nearest"
     with adapted(model, unsure, examples, config.adaptation, seeds, first, room, nearest) as tuned:  # T
-        book.lap("adaptation")
+        book.begin("answer")
         seeds = _seeds(unsure, config, repeat, "answer")
         after = reply(model, tuned.inputs, config.answer, tuned.adapters, seeds, voted=tuned.voted)
-        book.lap("answer")
+    book.end()
 
     told = [
         Episode(item.id, input_hash(item), base, base, sure, seconds=book.seconds(i))
@@ -107,19 +130,24 @@ class _Book:
     def __init__(self, inputs: Sequence[Input]) -> None:
         self._served = list(range(len(inputs)))
         self._seconds: list[dict[str, float]] = [{} for _ in inputs]
-        self._last = time.perf_counter()
+        self._stage = ""
+        self._began = time.perf_counter()
 
-    def only(self, served: list[int]) -> None:
-        """From here on only these inputs are served."""
-        self._served = served
+    def begin(self, stage: str, served: list[int] | None = None) -> None:
+        """From here on time is this stage's, for these inputs or for those of the stage before."""
+        self.end()
+        self._served = self._served if served is None else served
+        self._stage = stage
+        if self._served:
+            log.info("stage begun stage=%s inputs=%d", stage, len(self._served))
 
-    def lap(self, stage: str) -> None:
-        """Book the time since the last lap."""
+    def end(self) -> None:
+        """Book the time since a stage began."""
         now = time.perf_counter()
-        for i in self._served:
+        for i in self._served if self._stage else ():
             spent = self._seconds[i]
-            spent[stage] = spent.get(stage, 0.0) + (now - self._last) / len(self._served)
-        self._last = now
+            spent[self._stage] = spent.get(self._stage, 0.0) + (now - self._began) / len(self._served)
+        self._began, self._stage = now, ""
 
     def seconds(self, i: int) -> dict[str, float]:
         """Seconds per stage of one input."""

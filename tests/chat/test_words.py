@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,9 +102,7 @@ def test_a_channel_that_is_not_the_users_is_set_aside() -> None:
 
 
 def test_an_answer_that_begins_inside_its_thinking() -> None:
-    inside = replace(FORMATS["hermes"], thinks=True)  # type: ignore[type-var]
-    assert spoken(inside, "They want rain.</think>It rains.", TOOLS) == "It rains."
-    assert spoken(inside, "They want", TOOLS, finished=False) == ""
+    assert spoken(FORMATS["hermes"], "They want rain.</think>It rains.", TOOLS) == "It rains."
 
 
 def test_it_ends_for_whatever_is_written() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.worlds import TOOLS
+from ttsi.models.scripted import DemoModel
 from ttsi.reports.story import story
 from ttsi.types import Answer, Awareness, Episode, Example, Input, Message, ToolCall
 
@@ -94,12 +96,51 @@ def test_missing_and_binary_tools_are_one_line(ask: Any, ttsi: Any, tmp_path: Pa
     assert ttsi("ask", QUERY, "--model", "scripted:demo").code == 2
 
 
-def test_an_input_that_fails_is_told_and_exit_code_1(ttsi: Any, tmp_path: Path) -> None:
+def test_a_prompt_that_is_too_long_is_one_line_and_exit_code_2(ttsi: Any, tmp_path: Path) -> None:
     (tmp_path / "tools.json").write_text(json.dumps(TOOLS))
     (tmp_path / "s.json").write_text(json.dumps({"replies": [], "context": 3}))
     said = ttsi("ask", QUERY, "--tools", "tools.json", "--model", "scripted:s.json")
-    assert said.code == 1
-    assert "This input failed: prompt: " in said.out
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err.startswith("ttsi: prompt: ")
+    # Control: in a longer context the same request is answered.
+    (tmp_path / "s.json").write_text(json.dumps({"replies": {QUERY: "nothing"}, "context": 3000}))
+    assert ttsi("ask", QUERY, "--tools", "tools.json", "--model", "scripted:s.json").code == 0
+
+
+def test_what_goes_wrong_in_a_model_is_one_line_and_exit_code_1(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room for this")
+
+    monkeypatch.setattr(DemoModel, "generate", fail)
+    said = ask(QUERY)
+    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
+    assert "no room for this" in said.err
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "\n"])
+def test_an_empty_request_is_refused(ask: Any, empty: str) -> None:
+    said = ask(empty)
+    assert (said.code, said.out) == (2, "")
+    assert "the request is empty" in said.err
+
+
+def test_a_dash_reads_the_request_from_stdin(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{QUERY}\n"))
+    assert f"Request   {QUERY}\n" in ask("-").out
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert ask("-").code == 2
+
+
+def test_the_shipped_tools_are_taken_from_any_folder(ttsi: Any, tmp_path: Path) -> None:
+    ask_for_seats = ("ask", "book seats for a film", "--model", "scripted:demo", "--tools")
+    assert not (tmp_path / "examples").exists()
+    assert "book_cinema_seats" in ttsi(*ask_for_seats, "examples/tools.json").out
+    assert ttsi(*ask_for_seats, "examples/none.json").code == 2
+    # A file of that name in one's own folder comes first.
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "tools.json").write_text(json.dumps(TOOLS))
+    said = ttsi(*ask_for_seats, "examples/tools.json")
+    assert "book_flight" in said.out and "book_cinema_seats" not in said.out
 
 
 def test_what_a_model_says_cannot_steer_the_terminal() -> None:

@@ -114,12 +114,43 @@ def test_what_cannot_be_done_is_one_line(ran: Any, tmp_path: Path, arguments: tu
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
-def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None; from ttsi.cli import main; sys.exit(main(['report', 'a']))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+def test_without_the_extra_it_says_what_to_install(ran: Any, tmp_path: Path, missing: str) -> None:
+    def report(folder: str) -> subprocess.CompletedProcess[str]:
+        words = ["report", str(tmp_path / folder)]
+        code = f"import sys; sys.modules[{missing!r}] = None; from ttsi.cli import main; sys.exit(main({words!r}))"
+        return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = report("a")
     assert done.returncode == 2
     assert "pip install 'ttsi[report]'" in done.stderr
     assert done.stderr.count("\n") == 1
+    # A run that is not there is named first: nobody installs anything for it.
+    assert "nope holds no run" in report("nope").stderr
+
+
+def test_runs_that_demand_calls_differently_are_compared_with_a_warning(ran: Any) -> None:
+    assert ran(*RUN, "demanded", "--answer.calls", "required").code == 0
+    said = ran("compare", "a", "demanded")
+    assert (said.code, said.out.splitlines()[0]) == (
+        0,
+        "Calls were demanded differently (auto and required): part of the difference is the demand's.",
+    )
+    assert "constrained, calls required, seed 0" in said.out
+    assert json.loads(ran("compare", "a", "demanded", "--json").out)["warning"]
+    # Control: two runs of the same demand.
+    assert "demanded differently" not in ran("compare", "base", "a").out
+    assert json.loads(ran("compare", "base", "a", "--json").out)["warning"] is None
+
+
+def test_how_calls_were_demanded_stands_in_the_record(ran: Any) -> None:
+    assert ran(*RUN, "demanded", "--answer.calls", "one").code == 0
+    assert json.loads(Path("demanded/summary.json").read_text(encoding="utf-8"))["calls"] == "one"
+    assert json.loads(Path("a/summary.json").read_text(encoding="utf-8"))["calls"] == "auto"
+    assert ran("report", "a", "demanded", "--output", "both.md").code == 0
+    page = Path("both.md").read_text(encoding="utf-8")
+    assert "calls one" in page
+    named = ran("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--answer.calls", "one")
+    assert "--ttsi--calls-one--" in named.out
 
 
 def test_reports_and_comparisons_load_no_torch(ran: Any, tmp_path: Path) -> None:

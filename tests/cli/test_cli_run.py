@@ -169,6 +169,9 @@ def test_a_fault_of_ours_says_so(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(ttsi: Any, tmp_path: Path) -> None:
     said = ttsi(*MINE, "--limit", "3", "--dry-run")
+    assert (said.code, len(said.out.splitlines())) == (0, 3)
+    assert said.out.splitlines()[-1].startswith("takes      about 0 s ("), "what it costs is what is left on the screen"
+    said = ttsi(*MINE, "--limit", "3", "--dry-run", "--json")
     planned = json.loads(said.out)
     assert (said.code, planned["inputs"], planned["settings"]["limit"]) == (0, 3, 3)
     assert planned["bill"]["tried"] == 3 and planned["bill"]["seconds"] >= 0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 import pytest
 
 from ttsi import __version__
-from ttsi.cli.progress import EVERY, _Lines, progress
+from ttsi.chat.calls import FORMATS
+from ttsi.cli.progress import EVERY, _Lines, _Stages, announced, loading, progress
+from ttsi.models import scripted
+from ttsi.models.scripted import DemoModel
 from ttsi.runs.runner import Progress
 
 
@@ -49,11 +54,66 @@ def test_env_names_versions(ttsi: Any) -> None:
 def test_help_teaches_by_examples(ttsi: Any) -> None:
     said = ttsi("--help")
     assert said.code == 0
-    assert 'ttsi ask "Will I need an umbrella in Oslo?" --tools tools.json' in said.out
+    assert 'ttsi ask "book seats for a film in Oslo" --tools examples/tools.json' in said.out
     assert __version__ in ttsi("--version").out
     help_ = ttsi("run", "--help").out
     for knob in ("--awareness.tau", "--synthesis.k", "--adaptation.lr", "--answer.decoding", "--tau", "--resume"):
         assert knob in help_
+
+
+def test_env_says_how_threads_wait_and_who_said_so(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    lines = dict(line.split(None, 1) for line in ttsi("env").out.splitlines())
+    assert lines["OMP_NUM_THREADS"] == "3 (from the environment)"
+    assert lines["OMP_WAIT_POLICY"] == "ACTIVE (from the environment)"
+    assert "cpu" in lines
+
+
+def test_env_of_a_model_shows_its_format_and_handshake(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ttsi("env", "--model", "scripted:demo").out
+    lines = dict(line.split(None, 1) for line in plain.partition("\n\n")[2].splitlines())
+    assert lines["model"] == "scripted:demo"
+    assert lines["format"] in FORMATS
+
+    class Handshake:
+        def table(self) -> str:
+            return "tool results   as role tool"
+
+    monkeypatch.setattr(DemoModel, "handshake", Handshake(), raising=False)
+    assert ttsi("env", "--model", "scripted:demo").out == f"{plain}\ntool results   as role tool\n"
+
+
+@pytest.mark.parametrize("verb", [("run",), ("ask", "hello", "--tools", "examples/tools.json"), ("serve",), ("env",)])
+def test_an_unknown_format_is_named(ttsi: Any, verb: tuple[str, ...]) -> None:
+    said = ttsi(*verb, "--model", "scripted:demo", "--format", "hermse")
+    assert (said.code, said.out if verb != ("env",) else "") == (2, "")
+    assert "did you mean 'hermes'" in said.err
+    listed = [line.split()[0] for line in ttsi("ls", "formats").out.splitlines()]
+    assert listed == list(FORMATS)
+
+
+def test_the_format_reaches_the_loader_and_the_record(
+    ttsi: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, str]] = []
+    real = scripted.load
+    monkeypatch.setattr(scripted, "load", lambda rest, **more: (given.append(more), real(rest))[1])
+    run = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--quiet", "--output-dir")
+    assert ttsi(*run, "a", "--format", "hermes").code == 0
+    assert given.pop()["format"] == "hermes"
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["settings"]["format"] == "hermes"
+    # Control: unasked, the loader decides.
+    assert ttsi(*run, "b").code == 0
+    assert "format" not in given.pop()
+
+
+def test_shipped_files_are_listed_and_found(ttsi: Any) -> None:
+    listed = [line.split()[0] for line in ttsi("ls", "examples").out.splitlines()]
+    assert {"configs/own-model.yaml", "examples/tools.json"} <= set(listed)
+    said = ttsi("sweep", "configs/own-model.yaml", "--benchmark", "mine.jsonl", "--dry-run")
+    assert said.code == 0
+    assert ttsi("sweep", "configs/no-model.yaml", "--dry-run").code == 2
 
 
 def state(done: int) -> Progress:
@@ -70,10 +130,48 @@ def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureF
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "ttsi: 40 of 100 inputs, unsure 50.0 %, base 0.0 %, adapted 25.0 %, gain so far +25.0 points "
-        "(95 % interval +11.6 to +38.4), inputs per second 2, time left 30 s",
+        "(95 % interval +12.5 to +40.0), inputs per second 2, time left 30 s",
         "ttsi: 100 of 100 inputs, unsure 50.0 %, base 0.0 %, adapted 25.0 %, gain so far +25.0 points "
-        "(95 % interval +16.5 to +33.5), inputs per second 2",
+        "(95 % interval +17.0 to +34.0), inputs per second 2",
     ]
+
+
+def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    stages = _Stages(lambda: now[0])
+    report = _Lines(lambda: now[0], stages)
+    report(state(16))
+    with stages.watched():
+        logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "synthesis", 11)
+    for seconds in (3.0, EVERY - 1, EVERY, EVERY + 1, 2 * EVERY):
+        now[0] = seconds
+        report.tick()
+    assert capsys.readouterr().err.splitlines() == [
+        "ttsi: 16 of 100 inputs, writing examples for 11 (10 s)",
+        "ttsi: 16 of 100 inputs, writing examples for 11 (20 s)",
+    ]
+    # Control: when the batch is done nothing is being done, however long it takes.
+    report(state(32))
+    capsys.readouterr()
+    now[0] = 100.0
+    report.tick()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_loop_names_every_stage(ttsi: Any) -> None:
+    said = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--verbose").err
+    begun = [line.rpartition("stage=")[2].split()[0] for line in said.splitlines() if "stage begun" in line]
+    assert begun == ["answer", "awareness", "synthesis", "adaptation", "answer"]
+    assert "stage begun" not in ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--clean").err
+
+
+def test_what_takes_long_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    with loading("hf:some/model"):
+        assert capsys.readouterr().err == "ttsi: loading hf:some/model ...\n", "said before it is done"
+    # Controls: nothing for what is there already, for what is quick, and where nobody wants to know.
+    with loading("scripted:demo"), loading("hf:some/model", quiet=True), announced("reading"):
+        pass
+    assert capsys.readouterr() == ("", "")
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.worlds import row, rows, write
+from tests.worlds import row, rows, tool, write
 from ttsi.config import LoopConfig, check, preset
 from ttsi.errors import ConfigError
 from ttsi.models.scripted import DemoModel
@@ -108,9 +108,39 @@ def test_gold_that_calls_nothing_on_offer_is_pointed_out(ttsi: Command, tmp_path
     assert "not on offer" not in ttsi(*RUN).err  # control
 
 
-def test_to_go_on_with_nothing_is_said(ttsi: Command) -> None:
-    assert "no run in nowhere to go on with" in ttsi(*RUN, "--output-dir", "nowhere", "--resume").err
-    assert "to go on with" not in ttsi(*RUN, "--output-dir", "nowhere", "--resume").err
+def test_names_that_openai_refuses_are_pointed_out(ttsi: Command, tmp_path: Path) -> None:
+    odd = {**row("Is the weather fine in Oslo", "get weather"), "id": "odd"}
+    odd["tools"] = [tool("get weather", "the weather of a city")]
+    write(tmp_path / "odd.jsonl", [*rows(2), odd])
+    said = ttsi("run", "--model", "scripted:demo", "--benchmark", "odd.jsonl", "--quiet")
+    assert said.err.count("\n") == 1
+    assert (
+        "in 1 of 3 inputs a tool has a name that OpenAI refuses (the first: 'get weather' in input 'odd')" in said.err
+    )
+    assert "refuses" not in ttsi(*RUN).err  # control
+
+
+def test_a_file_can_be_checked_before_it_is_run(ttsi: Command, tmp_path: Path) -> None:
+    write(tmp_path / "slip.jsonl", [*rows(2), {**row("Is it fine in Oslo", "get_wether"), "id": "slip"}])
+    said = ttsi("data", "check", "slip.jsonl")
+    assert (said.code, said.out) == (1, "slip.jsonl: 3 inputs, 3 with gold\n")
+    assert "line 3 calls 'get_wether'" in said.err
+    fine = ttsi("data", "check", "mine.jsonl")
+    assert (fine.code, fine.out, fine.err) == (0, "mine.jsonl: 8 inputs, 8 with gold\n", "")
+
+
+def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None:
+    refused = ttsi(*RUN, "--output-dir", "nowhere", "--resume")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "there is no run in nowhere to go on with" in refused.err
+    assert not (tmp_path / "nowhere").exists()
+    assert "to go on with" in ttsi(*RUN, "--resume").err, "nor is there one under the default name"
+    # Control: with a run there, or with one that was killed before it wrote anything but its lock, it goes on.
+    assert ttsi(*RUN, "--output-dir", "nowhere").code == 0
+    assert ttsi(*RUN, "--output-dir", "nowhere", "--resume").code == 0
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "run.lock").touch()
+    assert ttsi(*RUN, "--output-dir", "killed", "--resume").code == 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +161,7 @@ def test_slips_of_a_newcomer_get_the_right_spelling(
     (tmp_path / "broken.yaml").write_text("awareness: [1,\n")
     (tmp_path / "slip.yaml").write_text("awareness: {tua: 0.9}\n")
     said = ttsi(*given)
-    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert (said.code, said.err.replace("ttsi: loading embedded ...\n", "").count("\n")) == (2, 1)
     assert says in said.err
 
 

@@ -21,7 +21,7 @@ NEEDS = {
 }
 """What some methods learn from."""
 
-PLAN = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--dry-run")
+PLAN = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--dry-run", "--json")
 
 
 def tau(ttsi: Any, *arguments: str) -> float:

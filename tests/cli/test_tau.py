@@ -25,7 +25,7 @@ def measured(ttsi: Command, tmp_path: Path) -> list[float]:
 
 
 def tau_of(ttsi: Command, recipe: str, *arguments: str) -> float:
-    said = ttsi(*RUN, "--benchmark", "mine.jsonl", "--tau", recipe, "--dry-run", *arguments)
+    said = ttsi(*RUN, "--benchmark", "mine.jsonl", "--tau", recipe, "--dry-run", "--json", *arguments)
     assert said.code == 0, said.err
     return float(json.loads(said.out)["settings"]["loop"]["awareness"]["tau"])
 
@@ -61,7 +61,7 @@ def test_a_recipe_may_stand_wherever_a_number_may(
     if place == "file":
         (tmp_path / "c.yaml").write_text("tau: quantile:0.5:val\n")
         arguments = ("--config", "c.yaml")
-    said = ttsi(*RUN, "--benchmark", "mine.jsonl", "--dry-run", *arguments)
+    said = ttsi(*RUN, "--benchmark", "mine.jsonl", "--dry-run", "--json", *arguments)
     assert json.loads(said.out)["settings"]["loop"]["awareness"]["tau"] == measured[6], said.err
 
 
@@ -77,7 +77,7 @@ def test_a_recipe_may_stand_wherever_a_number_may(
 def test_a_run_that_measured_something_else_is_refused(
     ttsi: Command, measured: list[float], other: tuple[str, ...], says: str
 ) -> None:
-    recipe = ("--benchmark", "mine.jsonl", "--tau", "quantile:0.5:val", "--dry-run")
+    recipe = ("--benchmark", "mine.jsonl", "--tau", "quantile:0.5:val", "--dry-run", "--json")
     said = ttsi(*RUN, *recipe, *other)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert says in said.err
@@ -106,6 +106,6 @@ def test_what_a_recipe_lacks_is_one_line(
     blind[0].pop("gold")
     write(tmp_path / "blind.jsonl", blind)
     assert ttsi(*RUN, "--benchmark", "blind.jsonl", "--method", "base", "--output-dir", "blind").code == 0
-    said = ttsi(*RUN, "--benchmark", "mine.jsonl", "--tau", recipe, "--dry-run")
+    said = ttsi(*RUN, "--benchmark", "mine.jsonl", "--tau", recipe, "--dry-run", "--json")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert says in said.err

@@ -8,6 +8,7 @@ from tests.reports.records import config, four, row, run
 from ttsi.errors import DataError
 from ttsi.reports import pairing
 from ttsi.reports.record import Run, groups
+from ttsi.reports.stats import Interval
 
 
 def test_every_number_by_hand() -> None:
@@ -16,7 +17,7 @@ def test_every_number_by_hand() -> None:
     # Final answers of the first: right, right, wrong, wrong.
     assert (found.difference.n, found.difference.first, found.difference.second) == (4, 50, 75)
     assert found.difference.points == 25
-    assert (found.difference.low, found.difference.high) == (0, 75)
+    assert found.difference.interval == Interval(0, 75)
     assert found.p_mcnemar == 1.0
     assert [r.episode.input_id for r in found.fixed] == ["q2"]
     assert [r.episode.input_id for r in found.broken] == []

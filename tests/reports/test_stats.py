@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from ttsi.reports.stats import (
     RatiosOfSums,
     auroc,
+    auroc_interval,
     auroc_pooled,
+    changed_verdicts,
     mcnemar_exact,
     mean_stderr,
     paired_bootstrap,
     rates_at,
+    share,
     wilson,
 )
 
@@ -89,6 +92,27 @@ def test_bootstrap_agrees_with_drawing_inputs_by_hand() -> None:
     assert interval.low == pytest.approx(means[100], abs=0.02)
     assert interval.high == pytest.approx(means[-101], abs=0.02)
     assert interval.low < sum(differences) / 80 < interval.high
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6), st.integers(0, 3))
+def test_counts_give_the_interval_of_the_verdicts(fixed: int, broken: int, same: int, seed: int) -> None:
+    n = fixed + broken + same
+    if n == 0:
+        return
+    before = [0] * fixed + [1] * broken + [1] * same
+    after = [1] * fixed + [0] * broken + [1] * same
+    assert changed_verdicts(fixed, broken, n, seed, 200) == paired_bootstrap(before, after, seed, 200)
+
+
+def test_identical_values_make_no_interval() -> None:
+    assert paired_bootstrap([0], [1]) is None
+    assert paired_bootstrap([0.5, 0.5], [0.25, 0.25]) is None
+    assert share([0.5, 0.5, 0.5]) is None
+    assert auroc_interval([3.0, 2.0, 1.0, 0.0], [True, True, False, False]) is None
+    # Controls: a difference somewhere, and shares of right and wrong, which have Wilson's.
+    assert paired_bootstrap([0, 0], [1, 0]) is not None
+    assert share([1, 1, 1]) == wilson(3, 3)
+    assert auroc_interval([3.0, 0.5, 1.0, 0.0], [True, True, False, False]) is not None
 
 
 def test_bootstrap_is_seeded_and_paired() -> None:

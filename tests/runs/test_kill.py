@@ -19,7 +19,7 @@ import pytest
 from tests.runs.crashes import Crashes
 from tests.worlds import rows, write
 from ttsi.runs import codec, faults
-from ttsi.runs.folder import LOCK
+from ttsi.runs.folder import LOCK, begun
 from ttsi.runs.store import read_json, read_rows
 
 KILLED = -signal.SIGKILL
@@ -34,7 +34,9 @@ def crashes() -> Iterator[Crashes]:
 
 def command(file: Path, folder: Path, *more: str) -> list[str]:
     fixed = ["--model", "scripted:demo", "--batch-size", str(BATCH), "--quiet", "--output-dir", str(folder)]
-    return ["run", "--benchmark", str(file), *fixed, *more]
+    # Where a kill came before there was anything to go on with, one begins.
+    words = [word for word in more if word != "--resume" or begun(folder)]
+    return ["run", "--benchmark", str(file), *fixed, *words]
 
 
 def outcome(folder: Path) -> tuple[bytes, list[str]]:

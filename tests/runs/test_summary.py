@@ -15,8 +15,8 @@ from ttsi.runs.summary import summarise
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example
 
 KEYS = [
-    "schema", "benchmark", "decoding", "model", "method", "seed", "n", "n_error", "n_unsure", "base", "adapted", "gain",
-    "awareness", "samples_trained", "seconds", "metrics", "strata", "matcher", "reasons",
+    "schema", "benchmark", "decoding", "calls", "model", "method", "seed", "n", "n_error", "n_unsure", "base",
+    "adapted", "gain", "awareness", "samples_trained", "seconds", "metrics", "strata", "matcher", "reasons",
 ]  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from tests.runs.test_codec import FULL
 from tests.runs.test_summary import config, row
-from ttsi.reports.stats import paired_bootstrap
 from ttsi.runs.database import Asked, Row
 from ttsi.runs.summary import summarise
 from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
@@ -34,17 +33,39 @@ def test_the_tally_says_what_the_summary_says() -> None:
     assert points == pytest.approx(summary["gain"]["points"])
 
 
-def test_the_interval_is_close_to_the_bootstraps() -> None:
-    before = [1.0] * 100 + [0.0] * 100
-    after = [0.0] * 10 + [1.0] * 90 + [1.0] * 30 + [0.0] * 70
+def test_the_interval_is_the_summarys() -> None:
+    rows = drawn(50)
+    settings = config()
+    for seed in (0, 7):
+        tally = Tally(50, "strict", seed)
+        for one in rows:
+            tally.add(one)
+        settings["settings"]["loop"]["seed"] = seed
+        _, interval = tally.progress().gain() or pytest.fail()
+        assert interval is not None
+        assert [interval.low, interval.high] == summarise(rows, settings)["gain"]["ci95"]
+
+
+def test_the_interval_is_paired() -> None:
     _, interval = Progress(200, 200, 0, 0, 200, 100, 120, fixed=30, broken=10).gain() or pytest.fail()
-    expected = paired_bootstrap(before, after)
-    assert (interval.low, interval.high) == (
-        pytest.approx(100 * expected.low, abs=0.6),
-        pytest.approx(100 * expected.high, abs=0.6),
-    )
+    assert interval is not None
     # Control: as if base and adapted were other inputs' answers, it would be far wider.
     assert interval.high - interval.low < 0.7 * 2 * 1.96 * 100 * (2 * 0.25 / 200) ** 0.5
+
+
+@pytest.mark.parametrize(("n", "fixed", "broken"), [(1, 1, 0), (1, 0, 0), (4, 0, 0), (3, 3, 0), (3, 0, 3)])
+def test_inputs_that_changed_alike_make_no_interval(n: int, fixed: int, broken: int) -> None:
+    rows = [row(i, i >= n - broken, i < fixed) for i in range(n)]
+    tally = Tally(n, "strict")
+    for one in rows:
+        tally.add(one)
+    points, interval = tally.progress().gain() or pytest.fail()
+    assert interval is None
+    gain = summarise(rows, config())["gain"]
+    assert (gain["ci95"], gain["points"]) == (None, points)
+    # Control: one more input that changed in another way makes one.
+    tally.add(row(99, fixed + broken > 0, True))
+    assert (tally.progress().gain() or pytest.fail())[1] is not None
 
 
 def test_without_gold_there_is_no_gain() -> None:

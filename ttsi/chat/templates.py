@@ -120,8 +120,8 @@ def prompt_text(
 ) -> str:
     """The prompt as the model's own template writes it, up to and including `prompt.prefix`.
 
-    What the template does not carry is worded (`ttsi.chat.turns`), and thinking that it opens is closed. The prefix is the caller's own text and is appended
-    as it is.
+    What the template does not carry is worded (`ttsi.chat.turns`), and thinking that it opens is closed. The prefix is
+    the caller's own text and is appended as it is.
 
     Args:
         handshake: with the model; settled with the template alone where nobody gives one.

@@ -15,12 +15,14 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-from ttsi import __version__
+from ttsi import __version__, cpu
+from ttsi.cli import again
 from ttsi.cli.ask import ask
 from ttsi.cli.compare import compare
 from ttsi.cli.data import app as data
 from ttsi.cli.env import env
 from ttsi.cli.export import export
+from ttsi.cli.help import Formatter
 from ttsi.cli.ls import ls
 from ttsi.cli.report import report
 from ttsi.cli.run import run
@@ -37,8 +39,8 @@ temporary adapter, answer, and forget (TT-SI, arXiv:2510.07841).
 Start here, offline and without a GPU:
 
     ttsi run --limit 64        the model and the benchmark that ship with it
-    ttsi ask "Will I need an umbrella in Oslo?" --tools tools.json
-    ttsi ls benchmarks
+    ttsi ask "book seats for a film in Oslo" --tools examples/tools.json
+    ttsi ls benchmarks         what else there is (ttsi ls)
 
 Then with your own questions and your own model:
 
@@ -51,18 +53,24 @@ Then with your own questions and your own model:
     ttsi run --method ttd --teacher openai:gpt-5-mini --teacher-budget 200000tokens
     ttsi sweep configs/paper/table2.yaml --data DIR
 
-A knob is set by a flag (--awareness.tau 0.9, short --tau 0.9), else by the
-environment (TTSI_AWARENESS_TAU=0.9), else by a file (--config FILE.yaml),
-else by the method's preset. --verbose shows every event and tracebacks.
+A setting comes from a flag (--awareness.tau 0.9, short --tau 0.9), else from the
+environment (TTSI_AWARENESS_TAU=0.9), else from a file (--config FILE.yaml),
+else from the method. configs/ and examples/ ship with the package and are found
+from any folder (ttsi ls examples). --verbose shows every event and tracebacks.
 """
 
 
-def build() -> App:
-    """The command with all its verbs."""
+def build(typed: Sequence[str] = ()) -> App:
+    """The command with all its verbs.
+
+    Args:
+        typed: what follows `ttsi`; help shows the values of the method and the model that it names.
+    """
     app = App(
         name="ttsi",
         help=HELP,
         help_format="plaintext",
+        help_formatter=Formatter(typed),
         version=__version__,
         config=sources(),
         suppress_keyboard_interrupt=False,
@@ -70,6 +78,7 @@ def build() -> App:
     for verb in (run, ask, serve, report, compare, sweep, export, ls, env):
         app.command(verb)
     app.command(data)
+    app.register_install_completion_command()
     return app
 
 
@@ -82,8 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in given
     _show_events(verbose)
+    cpu.sleep_while_waiting()
+    again.remember(given)
     try:
-        code = build()(
+        code = build(given)(
             [argument for argument in given if argument != "--verbose"],
             exit_on_error=False,
             print_error=False,

@@ -14,40 +14,48 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ttsi.cli.settings import Knobs, Switch
+from ttsi.cli.help import AWARENESS, BASIC, OUTPUT
+from ttsi.cli.progress import announced, loading
+from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
+from ttsi.cli.shipped import resolved
 from ttsi.config import WANTS_TEACHER, wants_training_data
 from ttsi.errors import ConfigError, DataError
-from ttsi.models import check_speaker
+from ttsi.models import check_format, check_speaker
 from ttsi.types import Input, Message, Tool
 
 
 def ask(
-    query: Annotated[str, Parameter(help="What the user says.")],
+    query: Annotated[
+        str, Parameter(help="What the user says; - reads it from stdin.", group=BASIC, allow_leading_hyphen=True)
+    ],
     /,
     *,
-    tools: Path,
-    model: str = "embedded",
+    tools: Annotated[Path, Parameter(group=BASIC)],
+    model: Annotated[str, Parameter(group=BASIC)] = "embedded",
     knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
-    system: str | None = None,
-    adapt_anyway: Switch = False,
-    json: Switch = False,
-    device: str = "auto",
-    dtype: str = "auto",
+    system: Annotated[str | None, Parameter(group=BASIC)] = None,
+    adapt_anyway: Annotated[Switch, Parameter(group=AWARENESS)] = False,
+    format: FormatName = None,
+    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> int:
     """Answer one request and tell the whole story of it.
 
     Args:
-        query: what the user says.
-        tools: a JSON file with a list of OpenAI function schemas.
+        query: what the user says, or -.
+        tools: a JSON file with a list of OpenAI function schemas (examples/tools.json ships).
         model: who answers (ttsi ls models): embedded, hf:OWNER/NAME, a folder, scripted:demo.
         knobs: the method's settings.
         system: a system message before the request.
         adapt_anyway: write examples and learn them even when the model is sure.
         json: print the episode as JSON instead of the story.
-        device: auto, cpu, cuda, cuda:1, mps.
-        dtype: auto, float32, bfloat16, float16.
     """
     check_speaker(model)
+    check_format(format)
+    request = sys.stdin.read().strip() if query == "-" else query
+    if not request.strip():
+        raise ConfigError('the request is empty: write what the user says, like ttsi ask "book seats for a film"')
     config = knobs.loop(1, model)
     if wants_training_data(config) or (knobs.method in WANTS_TEACHER and knobs.teacher is None):
         lacks = "a --teacher" if knobs.method in WANTS_TEACHER else "training data, and one input is no run: ttsi run"
@@ -55,22 +63,27 @@ def ask(
     if adapt_anyway:
         config = replace(config, awareness=replace(config.awareness, gate="all"))
     messages = [Message("system", system)] if system else []
-    item = Input("ask", (*messages, Message("user", query)), read_tools_file(tools))
+    item = Input("ask", (*messages, Message("user", request)), read_tools_file(resolved(tools)))
 
     # Only now: a wrong file should be named at once, not after a model was loaded.
     from ttsi.loop import improve
     from ttsi.models import load, load_teacher
-    from ttsi.reports.story import story
+    from ttsi.reports.story import one_line, story
     from ttsi.runs import codec
 
-    speaker = load(model, device=device, dtype=dtype)
+    with loading(model):
+        speaker = load(model, device=device, dtype=dtype, format=format)
     writer = load_teacher(knobs.teacher, speaker, knobs.teaching(), "ask", device, dtype)
-    [episode] = improve([item], speaker, writer, config)
+    with announced("answering"):
+        [episode] = improve([item], speaker, writer, config)
+    if episode.error is not None and not json:
+        print(f"ttsi: {one_line(episode.error, 400)}", file=sys.stderr)
+        return 2 if episode.error.startswith("prompt:") else 1
     if json:
         print(json_module.dumps(json_module.loads(codec.dumps(episode)), indent=2, ensure_ascii=False))
     else:
         print(story(item, episode, ascii_only="utf" not in (sys.stdout.encoding or "").lower()))
-    return 0 if episode.error is None else 1
+    return 0 if episode.error is None else 2 if episode.error.startswith("prompt:") else 1
 
 
 def read_tools_file(path: Path) -> tuple[Tool, ...]:

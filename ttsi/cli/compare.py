@@ -17,7 +17,7 @@ from ttsi.cli.report import distinct, read_run
 from ttsi.cli.settings import Switch
 from ttsi.reports import pairing, words
 from ttsi.reports.pairing import Comparison
-from ttsi.reports.record import Row, Run, groups
+from ttsi.reports.record import Row, Run, calls, groups
 from ttsi.reports.story import one_line
 from ttsi.types import last_request
 
@@ -51,13 +51,16 @@ def compare(
 def lines(one: Run, other: Run, found: Comparison, show: int) -> Iterator[str]:
     """The comparison as text, one fact a line."""
     gap = found.difference
+    bounds = "-" if gap.interval is None else f"{gap.interval.low:+.1f} to {gap.interval.high:+.1f}"
     for group in groups([one]) + groups([other]):
         if warning := words.unfinished(group):
             yield warning
+    if differ := pairing.demanded_differently(one, other):
+        yield differ
     yield f"first       {described(one)}: {gap.first:.1f} %"
     yield f"second      {described(other)}: {gap.second:.1f} %"
     yield (
-        f"difference  {gap.points:+.1f} points  (95 % interval {gap.low:+.1f} to {gap.high:+.1f}, "
+        f"difference  {gap.points:+.1f} points  (95 % interval {bounds}, "
         f"McNemar p = {found.p_mcnemar:.2g}, n = {gap.n})"
     )
     if found.only_first or found.only_second:
@@ -70,8 +73,10 @@ def described(run: Run) -> str:
     """Which run, in a few words."""
     settings = run.config["settings"]
     loop = settings["loop"]
+    demand = "" if calls(run.config) == "auto" else f", calls {calls(run.config)}"
     return (
-        f"{run.name} ({settings['method']} with {settings['model']}, {loop['answer']['decoding']}, seed {loop['seed']})"
+        f"{run.name} ({settings['method']} with {settings['model']}, {loop['answer']['decoding']}{demand}, "
+        f"seed {loop['seed']})"
     )
 
 
@@ -92,8 +97,9 @@ def as_json(one: Run, other: Run, found: Comparison) -> dict[str, Any]:
         "second": {"name": other.name, "score": gap.second},
         "n": gap.n,
         "points": gap.points,
-        "ci95": [gap.low, gap.high],
+        "ci95": None if gap.interval is None else [gap.interval.low, gap.interval.high],
         "p_mcnemar": found.p_mcnemar,
+        "warning": pairing.demanded_differently(one, other),
         "only_second_right": [row.episode.input_id for row in found.fixed],
         "only_first_right": [row.episode.input_id for row in found.broken],
         "left_out": {"only_in_first": found.only_first, "only_in_second": found.only_second},

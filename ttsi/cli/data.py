@@ -13,7 +13,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ttsi.benchmarks import fetch, places
+from ttsi.benchmarks import fetch, load, places
+from ttsi.benchmarks.names import is_file, odd_names
 from ttsi.benchmarks.sources import Source, counts, faults, present, source, sources
 from ttsi.errors import DataError
 
@@ -54,8 +55,18 @@ def bring(name: Name, copy: Path, /, *, data: Folder = None) -> None:
 
 
 @app.command(name="check")
-def check(name: Annotated[str | None, Parameter(help="Only this source.")] = None, /, *, data: Folder = None) -> int:
-    """Compare what is here with the pinned checksums and the known counts; exit code 1 where they differ."""
+def check(
+    name: Annotated[str | None, Parameter(help="Only this source, or a FILE.jsonl of your own.")] = None,
+    /,
+    *,
+    data: Folder = None,
+) -> int:
+    """Compare what is here with the pinned checksums and the known counts; exit code 1 where they differ.
+
+    A file of your own is read as `ttsi run` reads it; exit code 1 where something in it is most likely a slip.
+    """
+    if name is not None and is_file(name):
+        return _checked_file(name)
     folder = data or places.cache()
     wanted = sources().values() if name is None else [source(name)]
     here = [one for one in wanted if present(folder, one)]
@@ -83,6 +94,17 @@ def _checked(folder: Path, wanted: Source) -> tuple[list[str], int]:
             differences += 1
             lines.append(f"  {name}: {expected.rows} and {expected.unsolvable} were expected")
     return lines, differences
+
+
+def _checked_file(name: str) -> int:
+    """Count a file's inputs and name its slips."""
+    found = load(name)
+    graded = sum(sample.gold is not None for sample in found.samples)
+    print(f"{name}: {len(found.samples)} inputs, {graded} with gold")
+    warnings = [line for line in (found.notice, odd_names(found)) if line]
+    for line in warnings:
+        _say(line)
+    return 1 if warnings else 0
 
 
 def _terms(wanted: Source) -> str:

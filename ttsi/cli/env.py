@@ -1,24 +1,61 @@
-"""What is this machine? Versions, devices and threads, for bug reports."""
+"""What is this machine, and how is a model spoken to on it? Versions, devices, threads, formats: for bug reports."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
+import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from ttsi import __version__
+from ttsi import __version__, cpu
+from ttsi.cli.progress import loading
+from ttsi.cli.settings import Device, Dtype, FormatName
+from ttsi.models import load
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "llguidance", "numpy", "cyclopts")
 
 
-def env() -> None:
-    """Versions, device and threads: paste this into a bug report."""
+def env(
+    *,
+    model: str | None = None,
+    format: FormatName = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Versions, device and threads: paste this into a bug report. With --model: how that model is spoken to.
+
+    Args:
+        model: a model to load and look at (ttsi ls models).
+    """
     facts = {"ttsi": __version__, "python": platform.python_version(), "platform": platform.platform()}
     facts |= {name: _version(name) for name in PACKAGES}
-    facts |= {"gpu": _gpu(), "cores": str(_cores()), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set")}
+    facts |= {"gpu": _gpu(), "cpu": cpu.capability(), "cores": str(cpu.cores()), **cpu.in_force()}
+    _print(facts)
+    if model is not None:
+        print()
+        _print_model(model, format, device, dtype)
+
+
+def _print(facts: Mapping[str, str]) -> None:
     for name, value in facts.items():
         print(f"{name:<16} {value}")
+
+
+def _print_model(spec: str, format: str | None, device: str, dtype: str) -> None:
+    """What was found out about a model while it was loaded."""
+    with loading(spec):
+        model = load(spec, device=device, dtype=dtype, format=format)
+    known = model.describe()
+    facts = {"model": spec, "format": model.format.name}
+    facts |= {name: str(known[name]) for name in ("dtype", "device", "parameters", "context") if name in known}
+    if "torch" in sys.modules:
+        facts["threads"] = str(sys.modules["torch"].get_num_threads())
+    _print(facts)
+    handshake = getattr(model, "handshake", None)
+    if handshake is not None:
+        print(f"\n{handshake.table()}")
 
 
 def _version(package: str) -> str:
@@ -38,10 +75,3 @@ def _gpu() -> str:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "Apple (mps)"
     return "none found"
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

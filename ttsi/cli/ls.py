@@ -1,26 +1,28 @@
-"""What is there? Benchmarks, pools, models, measures, methods and runs, one line each, without importing torch."""
+"""What is there? Benchmarks, models, formats, methods, shipped files, runs: one line each, without importing torch."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 
-KINDS = ("benchmarks", "pools", "models", "measures", "methods", "runs")
+KINDS = ("benchmarks", "pools", "models", "formats", "measures", "methods", "examples", "runs")
 
 
 def ls(
-    kind: Annotated[str, Parameter(help="One of: benchmarks, pools, models, measures, methods, runs.")] = "",
+    kind: Annotated[str, Parameter(help=f"One of: {', '.join(KINDS)}.")] = "",
     /,
     *,
     runs: Path = Path("runs"),
 ) -> None:
-    """List benchmarks, training pools, models, measures, methods or runs.
+    """List benchmarks, training pools, models, tool-call formats, measures, methods, shipped files or runs.
+
+    The last part of a run's default name is the digest of its settings: equal settings, equal name.
 
     Args:
         kind: what to list.
@@ -38,7 +40,11 @@ def ls(
         if kind == "methods":
             for sets in _sets(name):
                 print(f"{'':<{width}}    {sets}")
-    if not found:
+    if kind == "examples":
+        from ttsi.cli.shipped import root
+
+        print(f"they lie in {root()} and are found by these names from any folder", file=sys.stderr)
+    if kind == "runs" and not found:
         print(f"no runs in {runs}; make one with: ttsi run", file=sys.stderr)
 
 
@@ -55,6 +61,14 @@ def _known(kind: str) -> Mapping[str, str]:
         from ttsi.models import MODEL_GLOSS
 
         return MODEL_GLOSS
+    if kind == "formats":
+        from ttsi.chat.calls import FORMATS
+
+        return {name: _gloss_of_format(one) for name, one in FORMATS.items()}
+    if kind == "examples":
+        from ttsi.cli.shipped import listed
+
+        return listed()
     if kind == "methods":
         from ttsi.config import METHOD_GLOSS
 
@@ -62,6 +76,13 @@ def _known(kind: str) -> Mapping[str, str]:
     from ttsi.awareness.measures import MEASURES
 
     return {name: (measure.__doc__ or "").strip().split("\n")[0] for name, measure in MEASURES.items()}
+
+
+def _gloss_of_format(one: Any) -> str:
+    """A call as the model writes it, on one line."""
+    from ttsi.types import ToolCall
+
+    return " ".join(one.render([ToolCall("get_weather", {"city": "Oslo"})]).split())
 
 
 def _sets(method: str) -> list[str]:

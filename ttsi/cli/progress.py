@@ -1,26 +1,68 @@
 """How far is it? A live table on a terminal, a plain line every ten seconds elsewhere; always on stderr.
 
-Inputs: the runner's `Progress` after each batch. Outputs: inputs per second, the time left, the share of unsure inputs
-and the gain so far with its interval; nothing on stdout, so that data can be piped.
+Inputs: the runner's `Progress` after each batch, and the loop's events within one. Outputs: what is being loaded or
+read; inputs per second, the time left, the share of unsure inputs and the gain so far with its interval; within a batch
+the stage that it is in. Nothing on stdout, so that data can be piped.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ttsi.models import OWN_WEIGHTS
 from ttsi.runs.runner import Progress
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
 
 EVERY = 10.0
 """Seconds between two plain lines."""
 
+PATIENCE = 1.0
+"""Seconds after which something that is usually quick is announced."""
+
+DOING = {
+    "answer": "answering",
+    "awareness": "measuring how sure the model is of",
+    "synthesis": "writing examples for",
+    "adaptation": "learning the examples of",
+}
+"""What happens in a stage, said of its inputs."""
+
 Report = Callable[[Progress], None]
+
+
+def loading(spec: str, quiet: bool = False) -> AbstractContextManager[None]:
+    """Say at once that a model is loaded: torch alone takes seconds to import. A scripted model is there already."""
+    weights = spec.partition(":")[0] in OWN_WEIGHTS or Path(spec).is_dir()
+    return announced(f"loading {spec}", quiet, at_once=weights)
+
+
+@contextmanager
+def announced(doing: str, quiet: bool = False, at_once: bool = False) -> Iterator[None]:
+    """Say on stderr what is being done, at once or when it has taken a second."""
+    line = f"ttsi: {doing} ..."
+    if quiet:
+        yield
+    elif at_once:
+        print(line, file=sys.stderr, flush=True)
+        yield
+    else:
+        stream = sys.stderr
+        timer = threading.Timer(PATIENCE, lambda: print(line, file=stream, flush=True))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @contextmanager
@@ -28,11 +70,16 @@ def progress(quiet: bool) -> Iterator[Report]:
     """A function to call after each batch, for as long as the block lasts."""
     if quiet:
         yield lambda state: None
-    elif sys.stderr.isatty():
-        with _live() as report:
-            yield report
-    else:
-        yield _Lines(time.monotonic)
+        return
+    stages = _Stages(time.monotonic)
+    with stages.watched():
+        if sys.stderr.isatty():
+            with _live(stages) as report:
+                yield report
+        else:
+            lines = _Lines(time.monotonic, stages)
+            with lines.ticking():
+                yield lines
 
 
 def facts(state: Progress) -> list[tuple[str, str]]:
@@ -43,7 +90,7 @@ def facts(state: Progress) -> list[tuple[str, str]]:
     unsure 25.0 %
     base 50.0 %
     adapted 75.0 %
-    gain so far +25.0 points (95 % interval -17.4 to +67.4)
+    gain so far +25.0 points (95 % interval +0.0 to +75.0)
     """
     found = [("unsure", f"{100 * state.unsure / state.done:.1f} %")] if state.done else []
     gain = state.gain()
@@ -52,8 +99,8 @@ def facts(state: Progress) -> list[tuple[str, str]]:
     if gain is not None and state.fixed + state.broken:
         points, interval = gain
         found.append(("adapted", f"{100 * state.adapted_right / state.graded:.1f} %"))
-        bounds = f"95 % interval {interval.low:+.1f} to {interval.high:+.1f}"
-        found.append(("gain so far", f"{points:+.1f} points ({bounds})"))
+        bounds = "-" if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f}"
+        found.append(("gain so far", f"{points:+.1f} points (95 % interval {bounds})"))
     return found + ([("failed", str(state.errors))] if state.errors else [])
 
 
@@ -88,33 +135,125 @@ class _Speed:
         return speed + ([("time left", left)] if state.done < state.total else [])
 
 
+class _Stages(logging.Handler):
+    """What the loop is doing now, as it says itself."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(logging.INFO)
+        self._clock = clock
+        self._began = clock()
+        self._doing = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One event of the loop: a stage begins, for so many inputs."""
+        if record.args and len(record.args) == 2:
+            stage, inputs = tuple(record.args)
+            self._began, self._doing = self._clock(), f"{DOING.get(str(stage), stage)} {inputs}"
+
+    def now(self) -> str:
+        """What is being done and for how long; empty between batches and where the work is done elsewhere."""
+        return f"{self._doing} ({duration(self._clock() - self._began)})" if self._doing else ""
+
+    def clear(self) -> None:
+        """A batch is done."""
+        self._doing = ""
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Listen to the loop's log for as long as the block lasts; whoever wants to see the log sees it as before."""
+        log = logging.getLogger("ttsi.loop")
+        before = log.level, log.propagate
+        log.propagate = log.isEnabledFor(logging.INFO)
+        log.setLevel(logging.INFO)
+        log.addHandler(self)
+        try:
+            yield
+        finally:
+            log.removeHandler(self)
+            log.setLevel(before[0])
+            log.propagate = before[1]
+
+
 class _Lines:
     """Plain lines for logs."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], stages: _Stages | None = None) -> None:
         self._clock, self._speed = clock, _Speed(clock)
-        self._said = clock()
-        self._begun = False
+        self._stages = stages or _Stages(clock)
+        self._printed = clock()
+        self._state: Progress | None = None
 
     def __call__(self, state: Progress) -> None:
-        known = [*facts(state), *self._speed.facts(state)]
-        now = self._clock()
-        if not self._begun or (now - self._said < EVERY and state.done < state.total):
-            self._begun = True
-            return
-        self._said = now
-        told = "".join(f", {name} {value}" for name, value in known)
-        print(f"ttsi: {state.done} of {state.total} inputs{told}", file=sys.stderr, flush=True)
+        """A batch is done, or the first one begins."""
+        speed = self._speed.facts(state)
+        first, self._state = self._state is None, state
+        self._stages.clear()
+        if not first and (self._clock() - self._printed >= EVERY or state.done >= state.total):
+            self._print(", ".join(f"{name} {value}" for name, value in [*facts(state), *speed]))
+
+    def tick(self) -> None:
+        """Time has passed: within a long batch say what is being done."""
+        doing = self._stages.now()
+        if self._state is not None and doing and self._clock() - self._printed >= EVERY:
+            self._print(doing)
+
+    def _print(self, rest: str) -> None:
+        self._printed = self._clock()
+        state = self._state
+        if state is not None:
+            line = f"ttsi: {state.done} of {state.total} inputs" + (f", {rest}" if rest else "")
+            print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """A thread that looks once a second whether it is time for a line."""
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(1.0):
+                self.tick()
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+class _Table:
+    """The live table; rich asks for it four times a second, so that the running stage's seconds count."""
+
+    def __init__(self, stages: _Stages) -> None:
+        self._stages, self._speed = stages, _Speed(time.monotonic)
+        self._state: Progress | None = None
+        self._known: list[tuple[str, str]] = []
+
+    def __call__(self, state: Progress) -> None:
+        self._known, self._state = self._speed.facts(state), state
+        self._stages.clear()
+
+    def __rich__(self) -> RenderableType:
+        if self._state is None:
+            return ""
+        doing = self._stages.now()
+        return table(self._state, [*self._known, *([("now", doing)] if doing else [])])
 
 
 @contextmanager
-def _live() -> Iterator[Report]:
+def _live(stages: _Stages) -> Iterator[Report]:
     from rich.console import Console
     from rich.live import Live
 
-    speed = _Speed(time.monotonic)
-    with Live(console=Console(stderr=True), auto_refresh=False) as live:
-        yield lambda state: live.update(table(state, speed.facts(state)), refresh=True)
+    shown = _Table(stages)
+    with Live(shown, console=Console(stderr=True), refresh_per_second=4) as live:
+
+        def report(state: Progress) -> None:
+            shown(state)
+            live.refresh()
+
+        yield report
 
 
 def table(state: Progress, speed: list[tuple[str, str]]) -> Group:

@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from ttsi import __version__
 from ttsi.errors import ConfigError, DataError, RunFolderError
 from ttsi.reports.record import Run
+from ttsi.runs.store import used
 
 
 def report(
@@ -37,6 +38,9 @@ def report(
         plots: a folder for the pictures as .svg and .png files.
     """
     folders = distinct([folder for given in runs for folder in unfolded(given)])
+    for folder in folders:
+        if not used(folder):
+            raise RunFolderError(f"{folder} holds no run: `ttsi ls runs` lists those in runs/")
     if output.suffix == ".md":
         from ttsi.reports import markdown
 
@@ -50,7 +54,9 @@ def report(
         from ttsi.reports import plots as drawing
         from ttsi.reports.page import page
     except ModuleNotFoundError as error:
-        raise ConfigError(f"a report needs {error.name}: pip install 'ttsi[report]'") from None
+        raise ConfigError(
+            f"a page needs {error.name}: pip install 'ttsi[report]', or make tables with --output report.md"
+        ) from None
 
     found = [read_run(folder) for folder in folders]
     html, pictures = page(found, __version__)

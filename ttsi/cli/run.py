@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json as json_module
 import re
+import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,15 +18,19 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ttsi.benchmarks import Benchmark
-from ttsi.cli.settings import Knobs, Switch
+from ttsi.benchmarks.names import is_file, odd_names
+from ttsi.cli.again import resume_command
+from ttsi.cli.help import BASIC, FOLDER, MACHINE, OUTPUT
+from ttsi.cli.progress import announced, duration, loading, progress
+from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
 from ttsi.errors import RunFolderError
-from ttsi.models import Model, Writer, load_teacher
+from ttsi.models import Model, Writer, check_format, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.bill import estimate
 from ttsi.runs.runner import RunConfig, plan, resolve, settings_digest, settings_of
 from ttsi.runs.runner import run as run_benchmark
 from ttsi.runs.sources import training_data
-from ttsi.runs.store import Store, check_free, open_run, read_json, used
+from ttsi.runs.store import Store, begun, check_free, open_run, read_json, used
 from ttsi.runs.work import Solve, here
 
 MAX_FAILED = 0.05
@@ -33,25 +39,26 @@ MAX_FAILED = 0.05
 
 def run(
     *,
-    benchmark: str = "toolworld",
-    model: str = "embedded",
+    benchmark: Annotated[str, Parameter(group=BASIC)] = "toolworld",
+    model: Annotated[str, Parameter(group=BASIC)] = "embedded",
     knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
-    data: Path | None = None,
-    split: str = "test",
-    limit: int | None = None,
-    batch_size: int = 16,
-    output_dir: Path | None = None,
-    resume: Switch = False,
-    clean: Switch = False,
-    retry_failed: Switch = False,
-    repair: Switch = False,
-    json: Switch = False,
-    quiet: Switch = False,
-    dry_run: Switch = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    num_workers: int | None = None,
-    ray: str | None = None,
+    data: Annotated[Path | None, Parameter(group=BASIC)] = None,
+    split: Annotated[str, Parameter(group=BASIC)] = "test",
+    limit: Annotated[int | None, Parameter(group=BASIC)] = None,
+    format: FormatName = None,
+    output_dir: Annotated[Path | None, Parameter(group=FOLDER)] = None,
+    resume: Annotated[Switch, Parameter(group=FOLDER)] = False,
+    clean: Annotated[Switch, Parameter(group=FOLDER)] = False,
+    retry_failed: Annotated[Switch, Parameter(group=FOLDER)] = False,
+    repair: Annotated[Switch, Parameter(group=FOLDER)] = False,
+    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    quiet: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    dry_run: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: Annotated[int, Parameter(group=MACHINE)] = 16,
+    num_workers: Annotated[int | None, Parameter(group=MACHINE)] = None,
+    ray: Annotated[str | None, Parameter(group=MACHINE)] = None,
     speaker: Annotated[Model | None, Parameter(parse=False)] = None,
 ) -> int:
     """Answer many inputs, base and improved, and grade them.
@@ -63,9 +70,8 @@ def run(
         data: the folder with downloaded benchmarks.
         split: which part of the benchmark.
         limit: only the first so many inputs, for a quick look; with --resume a larger one, or none, does the rest.
-        batch_size: inputs that go through the model together; with 1 a result has the same bits whoever its neighbours
-            are, with more it is the same up to rounding.
-        output_dir: where the run is kept; by default runs/BENCHMARK--MODEL--METHOD--DIGEST.
+        output_dir: where the run is kept; by default runs/BENCHMARK--MODEL--METHOD--DIGEST, with the digest of all its
+            settings.
         resume: go on with the run that is in the folder.
         clean: delete the run that is in the folder first.
         retry_failed: go on, and put inputs that failed before through once more.
@@ -73,17 +79,20 @@ def run(
         json: print summary.json instead of the table.
         quiet: no progress on stderr.
         dry_run: print what would be run and what it would cost (a few inputs are tried), and stop.
-        device: auto, cpu, cuda, cuda:1, mps.
-        dtype: auto, float32, bfloat16, float16.
+        batch_size: inputs that go through the model together; with 1 a result has the same bits whoever its neighbours
+            are, with more it is the same up to rounding.
         num_workers: processes with a model each; more than one needs Ray (docs/cluster.md).
         ray: the address of a Ray cluster, or auto, whose devices do the work.
         speaker: the model, where it is loaded already; no flag.
     """
     from ttsi.benchmarks import load as load_benchmark
 
-    questions = load_benchmark(benchmark, data, split)
-    if questions.notice:
-        print(f"ttsi: {questions.notice}", file=sys.stderr)
+    check_format(format)
+    with announced(f"reading {benchmark}", quiet):
+        questions = load_benchmark(benchmark, data, split)
+    for warning in (questions.notice, odd_names(questions) if is_file(benchmark) else ""):
+        if warning:
+            print(f"ttsi: {warning}", file=sys.stderr)
     loop = knobs.loop(min(len(questions.samples), limit or len(questions.samples)), model)
     config = RunConfig(
         benchmark=benchmark,
@@ -98,25 +107,30 @@ def run(
         batch_size=batch_size,
         data_dir=data,
         split=split,
+        format=format,
     )
     folder = output_dir or default_folder(config)
     resume = resume or retry_failed or repair
     if dry_run:
-        return _say_plan(config, questions, folder, device, dtype)
+        return _say_plan(config, questions, folder, device, dtype, json, quiet)
     if output_dir is None and not resume and not clean and (found := _finished(folder, config, questions.checksum)):
         print(f"ttsi: this was run before, shown from {folder}; run it again with --clean", file=sys.stderr)
         return _show(found, folder, json)
     check_free(folder, resume=resume, clean=clean)
-    if resume and not used(folder):
-        print(f"ttsi: there is no run in {folder} to go on with, so this is a new one", file=sys.stderr)
-    learned = training_data(config, questions)
-    speaker = speaker or load_model(model, device=device, dtype=dtype)
+    if resume and not begun(folder):
+        hint = "`ttsi ls runs` lists the runs; without --resume a new one begins"
+        raise RunFolderError(f"there is no run in {folder} to go on with: {hint}")
+    with announced("reading the training data", quiet):
+        learned = training_data(config, questions)
+    if speaker is None:
+        with loading(model, quiet):
+            speaker = load_model(model, device=device, dtype=dtype, format=format)
     writer = learned or load_teacher(config.writer, speaker, knobs.teaching(), settings_digest(config), device, dtype)
     solve = here(speaker, writer)
     if ray is not None or num_workers not in (None, 1):
         from ttsi.runs.cluster import Cluster, there
 
-        solve = there(Cluster(num_workers, ray, device, dtype), speaker, writer)
+        solve = there(Cluster(num_workers, ray, device, dtype, format), speaker, writer)
     resolved = resolve(config, questions, speaker, writer)
     with open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store:
         summary = _run(config, questions, speaker, writer, store, quiet, retry_failed, solve)
@@ -134,8 +148,6 @@ def _run(
     retry_failed: bool,
     solve: Solve,
 ) -> dict[str, Any]:
-    from ttsi.cli.progress import progress
-
     with progress(quiet) as report:
         try:
             return run_benchmark(
@@ -143,8 +155,7 @@ def _run(
             )
         except KeyboardInterrupt:
             kept = len(store.done())
-            hint = f"{kept} inputs are kept in {store.folder}; go on with the same command and --resume"
-            print(f"ttsi: {hint}", file=sys.stderr)
+            print(f"ttsi: {kept} inputs are kept in {store.folder}; go on with: {resume_command()}", file=sys.stderr)
             raise
 
 
@@ -159,8 +170,10 @@ def _tell_faults(summary: dict[str, Any]) -> None:
 
 
 def default_folder(config: RunConfig) -> Path:
-    """runs/<benchmark>--<model>--<method>--<first 8 digits of the digest>."""
-    names = [config.benchmark, config.model, config.method, settings_digest(config)[:8]]
+    """runs/<benchmark>--<model>--<method>--<first 8 digits of the digest>; between them a demand for calls."""
+    calls = config.loop.answer.calls
+    demand = [] if calls == "auto" else [f"calls-{calls}"]
+    names = [config.benchmark, config.model, config.method, *demand, settings_digest(config)[:8]]
     return Path("runs") / "--".join(plain_name(name) for name in names)
 
 
@@ -184,18 +197,29 @@ def _finished(folder: Path, config: RunConfig, checksum: str) -> dict[str, Any] 
     return read_json(folder / "summary.json")
 
 
-def _say_plan(config: RunConfig, questions: Benchmark, folder: Path, device: str, dtype: str) -> int:
+def _say_plan(
+    config: RunConfig, questions: Benchmark, folder: Path, device: str, dtype: str, as_json: bool, quiet: bool
+) -> int:
     """What would be run and what it would cost; the model itself stands in for a teacher, who may cost money."""
-    model = load_model(config.model, device=device, dtype=dtype)
+    with loading(config.model, quiet):
+        model = load_model(config.model, device=device, dtype=dtype, format=config.format)
     inputs = [place.sample.input for place in plan(questions, config)]
-    bill = estimate(inputs, model, training_data(config, questions) or model, config.loop, config.batch_size)
-    planned = {
-        "inputs": len(inputs),
-        "bill": asdict(bill),
-        "output_dir": str(folder),
-        "settings": settings_of(config),
-    }
-    print(json_module.dumps(planned, indent=2))
+    with announced("trying a few inputs", quiet):
+        bill = estimate(inputs, model, training_data(config, questions) or model, config.loop, config.batch_size)
+    if as_json:
+        planned = {
+            "inputs": len(inputs),
+            "bill": asdict(bill),
+            "output_dir": str(folder),
+            "settings": settings_of(config),
+        }
+        print(json_module.dumps(planned, indent=2))
+        return 0
+    memory = "" if bill.memory_mb is None else f", {bill.memory_mb / 1024:.1f} GB of memory"
+    print(f"would run  {len(inputs)} inputs of {config.benchmark}: {config.method} with {config.model}, into {folder}")
+    print(f"adapted    about {100 * bill.adapted_share:.0f} % of the inputs")
+    bounds = f"{duration(bill.seconds_low)} to {duration(bill.seconds_high)}"
+    print(f"takes      about {duration(bill.seconds)} ({bounds}; {bill.tried} inputs tried){memory}")
     return 0
 
 
@@ -211,5 +235,15 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
     else:
         print(tables.plain(summary))
     if not as_json:
-        print(f"kept in {folder}")
+        print("\n".join(_next_steps(summary, folder)))
     return 1 if summary["n_error"] > MAX_FAILED * summary["n"] else 0
+
+
+def _next_steps(summary: dict[str, Any], folder: Path) -> Iterator[str]:
+    """Where the run is, and what to type to see more of it."""
+    named = re.search(r"--[0-9a-f]{8}$", folder.name) is not None
+    yield f"kept in {folder}" + (" (the last part is the digest of its settings)" if named else "")
+    place = shlex.quote(str(folder))
+    if not summary["metrics"]["graded"]:
+        yield f"the answers, one JSON line each: ttsi export {place} --format jsonl"
+    yield f"the report, one page:  ttsi report {place} --output {shlex.quote(str(folder) + '.html')}"

@@ -13,31 +13,35 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ttsi.cli.settings import Knobs
+from ttsi.cli.help import ACCESS, BASIC, LIMITS
+from ttsi.cli.progress import loading
+from ttsi.cli.settings import Device, Dtype, FormatName, Knobs
 from ttsi.errors import ConfigError
+from ttsi.models import check_format
 from ttsi.serve.limits import Limits
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class _Bounds:
-    limits: Limits = field(default_factory=Limits)
+    limits: Annotated[Limits, Parameter(group=LIMITS)] = field(default_factory=Limits)
     """What one request, one key and everybody together may ask for."""
 
 
 def serve(
     *,
-    model: str = "embedded",
-    port: int = 8000,
-    host: str = "127.0.0.1",
+    model: Annotated[str, Parameter(group=BASIC)] = "embedded",
+    port: Annotated[int, Parameter(group=BASIC)] = 8000,
+    host: Annotated[str, Parameter(group=BASIC)] = "127.0.0.1",
+    name: Annotated[str | None, Parameter(group=BASIC)] = None,
     knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
     bounds: _Bounds = _Bounds(),
-    api_keys: Path | None = None,
-    add_key: str | None = None,
-    allow_host: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    name: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
+    format: FormatName = None,
+    api_keys: Annotated[Path | None, Parameter(group=ACCESS)] = None,
+    add_key: Annotated[str | None, Parameter(group=ACCESS)] = None,
+    allow_host: Annotated[tuple[str, ...], Parameter(negative="", group=ACCESS)] = (),
+    device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> int:
     """Answer chat completions over HTTP; unsure tool calls get better.
 
@@ -51,8 +55,6 @@ def serve(
         add_key: make a key of this name, add its hash to --api-keys, print it once, and stop.
         allow_host: a further name that a Host header may give.
         name: what clients call the model; by default its spec, of a folder the last part.
-        device: auto, cpu, cuda, cuda:1, mps.
-        dtype: auto, float32, bfloat16, float16.
     """
     from ttsi.serve.keys import add_key as add
     from ttsi.serve.keys import read_keys
@@ -63,6 +65,7 @@ def serve(
         print(add(api_keys, add_key))
         return 0
     keys = read_keys(api_keys) if api_keys is not None else {}
+    check_format(format)
     config = knobs.loop(model=model)
     try:
         import asyncio
@@ -77,14 +80,14 @@ def serve(
         raise ConfigError(f"--port {port}: use a number from 0 (any free port) to 65535")
     check_bind(host, bool(keys))
     settings = Settings(
-        start=Start(model=model, device=device, dtype=dtype),
+        start=Start(model=model, device=device, dtype=dtype, format=format),
         name=name or (Path(model).name if Path(model).is_dir() else model),
         config=config,
         limits=bounds.limits,
         keys=keys,
         hosts=hosts_for(host, allow_host, bool(keys)),
     )
-    with listen(host, port) as listener:
+    with listen(host, port) as listener, loading(model):
         return asyncio.run(run(settings, listener, partial(_announce, open_to_all=not keys)))
 
 

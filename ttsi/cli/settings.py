@@ -17,6 +17,8 @@ import yaml
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict, Env, Yaml
 
+from ttsi.cli.help import ADAPTATION, ANSWER, AWARENESS, BASIC, MACHINE, SYNTHESIS, TEACHER, TRAINING
+from ttsi.cli.shipped import resolved
 from ttsi.cli.tau import RECIPES, is_recipe, tau_from_run
 from ttsi.config import (
     AdaptationConfig,
@@ -35,7 +37,15 @@ from ttsi.models import is_embedded
 Switch = Annotated[bool, Parameter(negative="")]
 """A flag without a --no- form."""
 
-PLACES = frozenset({"--model", "--data", "--device", "--dtype", "--batch-size", "--num-workers", "--ray"})
+Device = Annotated[str, Parameter(group=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[str, Parameter(group=MACHINE, help="auto, float32, bfloat16, float16; auto is what is fastest here.")]
+FormatName = Annotated[
+    str | None,
+    Parameter(group=ANSWER, help="Tool-call format to speak (`ttsi ls formats`), instead of what the handshake finds."),
+]
+"""Arguments that several verbs have."""
+
+PLACES = frozenset({"--model", "--data", "--device", "--dtype", "--format", "--batch-size", "--num-workers", "--ray"})
 """What the environment may say beside the knobs: where things are and how much the machine can hold."""
 
 SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--answer.decoding"}
@@ -47,35 +57,34 @@ SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--an
 class Knobs:
     """Every knob of the method; the same for all verbs."""
 
-    method: str = "ttsi"
-    """How to improve. It sets the knobs that nobody sets, before the defaults that stand here: ttsi ls methods says to
-    what."""
-    tau: str | None = None
+    method: Annotated[str, Parameter(group=BASIC)] = "ttsi"
+    """How to improve (ttsi ls methods). It sets what you do not set."""
+    tau: Annotated[str | None, Parameter(group=AWARENESS)] = None
     """Short for --awareness.tau; or found on a finished run (recorded measures, e.g. of validation data):
     quantile:SHARE:RUN, budget:UPDATES:RUN, conformal-share:SHARE:RUN, conformal-risk:RISK:RUN."""
-    k: int | None = None
+    k: Annotated[int | None, Parameter(group=SYNTHESIS)] = None
     """Short for --synthesis.k."""
-    decoding: Literal["free", "constrained"] | None = None
+    decoding: Annotated[Literal["free", "constrained"] | None, Parameter(group=ANSWER)] = None
     """Short for --answer.decoding."""
-    teacher: str | None = None
+    teacher: Annotated[str | None, Parameter(group=TEACHER)] = None
     """Who writes the examples instead of the model: openai:NAME, or any model spec (methods ttd and ttd-icl)."""
-    teacher_budget: str | None = None
+    teacher_budget: Annotated[str | None, Parameter(group=TEACHER)] = None
     """The most that a teacher behind an endpoint may take: 200000tokens, 2.50usd, or both with a comma."""
-    teacher_price: str | None = None
+    teacher_price: Annotated[str | None, Parameter(group=TEACHER)] = None
     """Its dollars per million tokens read and written, like 0.25,2.00."""
-    teacher_cache: Path = TeacherConfig.cache
+    teacher_cache: Annotated[Path, Parameter(group=TEACHER)] = TeacherConfig.cache
     """The file of its replies, so that nothing is paid for twice."""
-    train_data: str | None = None
+    train_data: Annotated[str | None, Parameter(group=TRAINING)] = None
     """What icl and sft learn from: a .jsonl file with gold, or a benchmark's name (NAME or NAME:SPLIT)."""
-    train_limit: int | None = None
+    train_limit: Annotated[int | None, Parameter(group=TRAINING)] = None
     """Only so many rows of it, drawn by the seed."""
-    seed: int = 0
+    seed: Annotated[int, Parameter(group=BASIC)] = 0
     """Seed of the run; every stage of every input derives its own from it."""
-    awareness: AwarenessConfig = field(default_factory=AwarenessConfig)
-    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
-    answer: AnswerConfig = field(default_factory=AnswerConfig)
-    config: Path | None = None
+    awareness: Annotated[AwarenessConfig, Parameter(group=AWARENESS)] = field(default_factory=AwarenessConfig)
+    synthesis: Annotated[SynthesisConfig, Parameter(group=SYNTHESIS)] = field(default_factory=SynthesisConfig)
+    adaptation: Annotated[AdaptationConfig, Parameter(group=ADAPTATION)] = field(default_factory=AdaptationConfig)
+    answer: Annotated[AnswerConfig, Parameter(group=ANSWER)] = field(default_factory=AnswerConfig)
+    config: Annotated[Path | None, Parameter(group=BASIC)] = None
     """A YAML file with values for any of these, e.g. "awareness: {tau: 0.9}"."""
 
     def loop(self, inputs: int | None = None, model: str | None = None) -> LoopConfig:
@@ -162,7 +171,7 @@ def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
     given = _value(arguments, "--config")
     if given is None:
         return
-    path = Path(given)
+    path = resolved(Path(given))
     if not path.is_file():
         raise ConfigError(f"--config {path}: there is no such file")
     try:

@@ -26,10 +26,13 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import Parameter
 
+from ttsi.cli.help import BASIC, FOLDER, OUTPUT
+from ttsi.cli.progress import loading
 from ttsi.cli.run import plain_name
-from ttsi.cli.settings import Switch
+from ttsi.cli.settings import Device, Dtype, FormatName, Switch
+from ttsi.cli.shipped import resolved
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
-from ttsi.models import Model, load
+from ttsi.models import Model, check_format, load
 from ttsi.models.recalling import RecallingModel
 
 KEYS = ("run", "points", "grid", "share")
@@ -63,20 +66,24 @@ class Point:
 
 
 def sweep(
-    config: Annotated[Path, Parameter(help="A YAML file; configs/paper has one per table and figure.")],
+    config: Annotated[
+        Path,
+        Parameter(help="A YAML file, or one that ships (ttsi ls examples), like configs/own-model.yaml.", group=BASIC),
+    ],
     /,
     *,
-    model: str | None = None,
-    benchmark: str | None = None,
-    data: Path | None = None,
-    limit: int | None = None,
-    output_dir: Path | None = None,
-    clean: Switch = False,
-    json: Switch = False,
-    quiet: Switch = False,
-    dry_run: Switch = False,
-    device: str = "auto",
-    dtype: str = "auto",
+    model: Annotated[str | None, Parameter(group=BASIC)] = None,
+    benchmark: Annotated[str | None, Parameter(group=BASIC)] = None,
+    data: Annotated[Path | None, Parameter(group=BASIC)] = None,
+    limit: Annotated[int | None, Parameter(group=BASIC)] = None,
+    format: FormatName = None,
+    output_dir: Annotated[Path | None, Parameter(group=FOLDER)] = None,
+    clean: Annotated[Switch, Parameter(group=FOLDER)] = False,
+    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    quiet: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    dry_run: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> int:
     """Run every combination of some settings, and go on where it was interrupted.
 
@@ -92,15 +99,15 @@ def sweep(
         json: print sweep.json instead of the table.
         quiet: no progress on stderr.
         dry_run: print the command line of each point, and stop.
-        device: auto, cpu, cuda, cuda:1, mps.
-        dtype: auto, float32, bfloat16, float16.
     """
-    points, share = read_sweep(config, {"model": model, "benchmark": benchmark, "data": data, "limit": limit})
+    check_format(format)
+    overriding = {"model": model, "benchmark": benchmark, "data": data, "limit": limit, "format": format}
+    points, share = read_sweep(resolved(config), overriding)
     if dry_run:
         print("\n".join(shlex.join(["ttsi", "run", *point.flags()]) for point in points))
         return 0
     who = plain_name(str(points[0].settings.get("model", "embedded")))
-    given = [plain_name(str(one)) for one in (benchmark, limit) if one is not None]
+    given = [plain_name(str(one)) for one in (benchmark, limit, format) if one is not None]
     folder = output_dir or Path("runs") / "--".join(["sweep", plain_name(config.stem), who, *given])
     speakers = _Speakers(device, dtype, share)
     found = []
@@ -195,16 +202,16 @@ class _Speakers:
 
     def __init__(self, device: str, dtype: str, share: bool) -> None:
         self._device, self._dtype, self._share = device, dtype, share
-        self._spec = ""
+        self._spec: tuple[str, str | None] = ("", None)
         self._model: Model | None = None
 
-    def get(self, spec: str) -> Model:
-        """The model of this spec."""
-
-        if spec != self._spec or self._model is None:
+    def get(self, spec: str, format: str | None, quiet: bool) -> Model:
+        """The model of this spec that speaks this format."""
+        if (spec, format) != self._spec or self._model is None:
             self._model = None  # first let the old one go
-            loaded = load(spec, device=self._device, dtype=self._dtype)
-            self._spec, self._model = spec, RecallingModel(loaded) if self._share else loaded
+            with loading(spec, quiet):
+                loaded = load(spec, device=self._device, dtype=self._dtype, format=format)
+            self._spec, self._model = (spec, format), RecallingModel(loaded) if self._share else loaded
         return self._model
 
 
@@ -218,9 +225,10 @@ def _run(point: Point, folder: Path, speakers: _Speakers, quiet: bool, clean: bo
     flags += (["--clean"] if clean else ["--resume"]) if used(folder) else []
     flags += ["--quiet"] if quiet else []
     _, bound, _ = build().parse_args(["run", *flags], exit_on_error=False, print_error=False)
+    speaker = speakers.get(str(point.settings.get("model", "embedded")), point.settings.get("format"), quiet)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        run(*bound.args, **bound.kwargs, speaker=speakers.get(str(point.settings.get("model", "embedded"))))
+        run(*bound.args, **bound.kwargs, speaker=speaker)
     summary: dict[str, Any] = json_module.loads(printed.getvalue())
     if summary["n_error"] == summary["n"]:
         raise RunFolderError(f"every input of the point {point.name} failed: look into {folder}")

@@ -89,7 +89,8 @@ def _check_alike(folder: Path, awareness: AwarenessConfig, answer: AnswerConfig,
     settings = read_json(folder / "config.json")["settings"]
     loop = settings["loop"]
     pairs = {f"awareness.{name}": (loop["awareness"][name], getattr(awareness, name)) for name in MEASURED_WITH}
-    pairs |= {f"answer.{name}": (loop["answer"].get(name), value) for name, value in asdict(answer).items()}
+    recorded = {**asdict(AnswerConfig()), **loop["answer"]}  # a run that is older than a setting had its default
+    pairs |= {f"answer.{name}": (recorded[name], value) for name, value in asdict(answer).items()}
     if model is not None:
         pairs["model"] = (settings["model"], model)
     for name, (there, here) in pairs.items():

@@ -7,6 +7,7 @@ result.
 
     packing.py     sequences that share a beginning in one row, exactly
     prefix.py      what was read of a prompt before
+    caching.py     under which name a model takes what it has read
     batching.py    which rows go together, and what happens when memory runs out
     lora.py        many adapters in one layer
     training.py    B independent adapters, one forward and backward

@@ -25,6 +25,7 @@ from transformers import Cache, PreTrainedModel
 
 from ttsi.engine.anatomy import decoder_of, head_logits
 from ttsi.engine.batching import in_groups
+from ttsi.engine.caching import reading_on
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.prefix import Opening, Prefixes, read, slabs, using
@@ -258,12 +259,13 @@ def _advance(model: PreTrainedModel, batch: _Batch, tokens: list[int], stack: Lo
     """Read one token per row and compute the logits of the next."""
     ids_B1 = torch.tensor(tokens, device=model.device)[:, None]
     with using(stack, batch.adapters):
-        hidden_B1D = decoder_of(model)(
+        decoder = decoder_of(model)
+        hidden_B1D = decoder(
             input_ids=ids_B1,
             attention_mask=_mask(model, batch),
             position_ids=batch.next_position_B[:, None],
-            past_key_values=batch.cache,
             use_cache=True,
+            **reading_on(decoder, batch.cache),
         ).last_hidden_state
     batch.next_position_B = batch.next_position_B + 1
     batch.logits_BV = head_logits(model, hidden_B1D[:, 0])

@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Cache, PreTrainedModel
 
 from ttsi.engine.anatomy import decoder_of, head_logits
+from ttsi.engine.caching import reading_on
 from ttsi.engine.windows import Masks, Spans, masks
 
 Labelled = tuple[Sequence[int], int]
@@ -195,12 +196,13 @@ def collate(
 
 def label_logprobs(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None = None) -> Tensor:
     """fp32 log-probabilities [N] of the batch's labels, row after row, with gradients where they are on."""
-    hidden_BTD = decoder_of(model)(
+    decoder = decoder_of(model)
+    hidden_BTD = decoder(
         input_ids=batch.ids_BT,
         attention_mask=batch.mask_B1TT,
         position_ids=batch.positions_BT,
-        past_key_values=cache,
         use_cache=cache is not None,
+        **reading_on(decoder, cache),
     ).last_hidden_state
     hidden_UD = hidden_BTD[batch.rows_U, batch.sources_U]
     parts = zip(torch.split(hidden_UD, HEAD_ROWS), torch.split(batch.targets_U, HEAD_ROWS), strict=True)

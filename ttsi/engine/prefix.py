@@ -28,6 +28,7 @@ from transformers.cache_utils import DynamicLayer
 
 from ttsi.engine.anatomy import decoder_of
 from ttsi.engine.batching import ENOUGH, in_groups, pass_tokens
+from ttsi.engine.caching import reading_on
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import common_prefix, key_positions, tree_visible
 from ttsi.engine.windows import masks, spans_of
@@ -152,12 +153,13 @@ def _read_together(model: PreTrainedModel, openings_B: Sequence[Opening], stack:
         mask_B1TT = masks(visible_BTK, positions_BT, keys_BK, model.dtype, spans_of(model), furthest)
     bound = stack.gather([opening.slot for opening in openings_B]) if stack is not None else None
     with using(stack, bound):
-        hidden_BTD = decoder_of(model)(
+        decoder = decoder_of(model)
+        hidden_BTD = decoder(
             input_ids=ids_BT,
             attention_mask=mask_B1TT,
             position_ids=positions_BT,
-            past_key_values=cache,
             use_cache=True,
+            **reading_on(decoder, cache),
         ).last_hidden_state
     return [
         Read(

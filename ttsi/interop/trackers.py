@@ -67,9 +67,10 @@ def _point(state: Progress) -> dict[str, float]:
         point |= {
             "score/base": 100 * state.base_right / state.graded,
             "score/adapted": 100 * state.adapted_right / state.graded,
-            "gain": gain, "gain/low": interval.low, "gain/high": interval.high,
-            "fixed": float(state.fixed), "broken": float(state.broken),
+            "gain": gain, "fixed": float(state.fixed), "broken": float(state.broken),
         }  # fmt: skip
+        if interval is not None:
+            point |= {"gain/low": interval.low, "gain/high": interval.high}
     return point
 
 

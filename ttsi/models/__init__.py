@@ -18,6 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ttsi import cpu
+from ttsi.chat.calls import FORMATS
 from ttsi.chat.format import Format
 from ttsi.chat.ours import CALL
 from ttsi.config import AdaptationConfig, TeacherConfig
@@ -174,9 +176,12 @@ MODELS: dict[str, str] = {
     "openai": "ttsi.models.remote:load",
     "scripted": "ttsi.models.scripted:load",
 }
-"""Kind of spec -> "module:function"; the function takes what follows the colon (and device, dtype).
+"""Kind of spec -> "module:function"; the function takes what follows the colon (and device, dtype, format).
 
 A spec that ends in .gguf is of the kind "gguf", whole."""
+
+OWN_WEIGHTS = ("embedded", "smollm2", "gguf", "hf")
+"""Kinds whose weights are computed with in this process, so that its threads matter."""
 
 MODEL_GLOSS = {
     "embedded": "the small model that ships with the package (2M parameters, offline)",
@@ -190,7 +195,7 @@ MODEL_GLOSS = {
 """One line per kind, for `ttsi ls models`."""
 
 
-def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
+def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> Model:
     """Find and load a model.
 
     Args:
@@ -198,10 +203,15 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
             "scripted:NAME|FILE".
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto", "float32", "bfloat16", "float16".
+        format: how it writes tool calls (`ttsi.chat.calls.FORMATS`); None is what its template says.
+
+    Where this is the first use of torch in the process, its threads sleep while they wait (`ttsi.cpu`).
 
     Raises:
+        ConfigError: there is no such format.
         ModelError: there is no such model, or its files cannot be used.
     """
+    check_format(format)
     kind, _, rest = spec.partition(":")
     if Path(spec).is_dir():
         kind, rest = "hf", spec
@@ -213,8 +223,21 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto") -> Model:
         hint = unknown_name("model", spec, [kind for kind in MODELS if kind not in ("openai", "gguf")])
         raise ModelError(f"{hint} (or give a folder, a file FILE.gguf, or hf:OWNER/NAME)")
     module, _, name = MODELS[kind].partition(":")
+    if kind in OWN_WEIGHTS:
+        cpu.sleep_while_waiting()
     loader: Callable[..., Model] = getattr(import_module(module), name)
-    return loader(rest, device=device, dtype=dtype)
+    chosen = {} if format is None else {"format": format}
+    return loader(rest, device=device, dtype=dtype, **chosen)
+
+
+def check_format(name: str | None) -> None:
+    """Is this a format of tool calls that is known here?
+
+    Raises:
+        ConfigError: it is not; the line names those that are.
+    """
+    if name is not None and name not in FORMATS:
+        raise ConfigError(unknown_name("format", name, FORMATS))
 
 
 def is_embedded(spec: str) -> bool:

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from ttsi.errors import ModelError
-from ttsi.models import files
+from ttsi.models import files, hub
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -109,6 +109,7 @@ def _downloaded(name: str, revision: str) -> Path | None:
     """Where the hub's files of an adapter lie, or None for a model."""
     wanted: dict[str, Any] = {
         "revision": revision or "main",
+        "local_files_only": hub.is_local(name),
         "_raise_exceptions_for_missing_entries": False,
         "_raise_exceptions_for_connection_errors": False,
         "_raise_exceptions_for_gated_repo": False,

@@ -28,6 +28,7 @@ NAMED = {
     "train_limit": None,
     "limit": None,
     "batch_size": 16,
+    "format": None,
 }
 """Settings of a run beside the loop's, in the order in which they are written, and what they are when not given."""
 FLAGS = {"writer": "teacher", "writer_budget": "teacher-budget", "train": "train-data"}

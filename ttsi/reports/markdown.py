@@ -148,7 +148,9 @@ def _f1(group: Group, name: str, side: str) -> str:
     if value is None:
         return "-"
     show = words.signed if side == "gain" else "{:.1f}".format
-    reach = 0.0 if stderr is None else stats.Z95 * stderr
+    if not stderr:
+        return f"{show(value)}\n-"
+    reach = stats.Z95 * stderr
     low = value - reach if side == "gain" else max(value - reach, 0.0)
     return f"{show(value)}\n{show(low)} to {show(value + reach)}"
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from ttsi.config import PRESETS, preset
 from ttsi.reports import pairing
-from ttsi.reports.record import Group, flat
+from ttsi.reports.record import Group, calls, flat
 from ttsi.reports.words import between, count, listing, percent, score
 
-DECODING = "answer.decoding"
+DECODING, CALLS = "answer.decoding", "answer.calls"
 
 
 def changed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def _embedded(config: Mapping[str, Any]) -> bool:
 
 
 def knobs(group: Group) -> dict[str, Any]:
-    """The settings in which a group differs from its method's preset, but for the decoding."""
-    return {name: value for name, value in changed(group.config).items() if name != DECODING}
+    """The settings in which a group differs from its method's preset, but for the decoding and the demand for calls."""
+    return {name: value for name, value in changed(group.config).items() if name not in (DECODING, CALLS)}
 
 
 def label(group: Group) -> str:
@@ -57,9 +57,11 @@ def label(group: Group) -> str:
 
 
 def with_decoding(name: str, group: Group) -> str:
-    """The name, and how answers were decoded where that is unusual."""
+    """The name, and how answers were decoded and calls demanded where that is unusual."""
     decoding = group.config["settings"]["loop"]["answer"]["decoding"]
-    return name if decoding == "constrained" else f"{name}, {decoding}"
+    demanded = calls(group.config)
+    shown = name if decoding == "constrained" else f"{name}, {decoding}"
+    return shown if demanded == "auto" else f"{shown}, calls {demanded}"
 
 
 def title(group: Group) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from ttsi.errors import DataError
 from ttsi.reports import stats
-from ttsi.reports.record import Group, Key, Row, Run, Side, outcomes, right
+from ttsi.reports.record import Group, Key, Row, Run, Side, calls, outcomes, right
+from ttsi.reports.stats import Interval
 
 RESAMPLE_SEED = 0
 
@@ -27,8 +28,8 @@ class Difference:
     first: float
     second: float
     points: float
-    low: float
-    high: float
+    interval: Interval | None
+    """95 %, in points; None where all inputs changed alike."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def difference(first: Mapping[Key, float], second: Mapping[Key, float]) -> Diffe
     before, after = [first[key] for key in keys], [second[key] for key in keys]
     interval = stats.paired_bootstrap(before, after, RESAMPLE_SEED)
     old, new = 100 * sum(before) / len(keys), 100 * sum(after) / len(keys)
-    return Difference(len(keys), old, new, new - old, 100 * interval.low, 100 * interval.high)
+    points = interval and Interval(100 * interval.low, 100 * interval.high)
+    return Difference(len(keys), old, new, new - old, points)
 
 
 def gain(group: Group) -> Difference | None:
@@ -116,9 +118,18 @@ def unlike(first: Run, second: Run) -> str | None:
     return None
 
 
+def demanded_differently(first: Run, second: Run) -> str | None:
+    """A warning where calls were demanded of one run's answers and not, or in another way, of the other's."""
+    demands = calls(first.config), calls(second.config)
+    if demands[0] == demands[1]:
+        return None
+    return f"Calls were demanded differently ({demands[0]} and {demands[1]}): part of the difference is the demand's."
+
+
 def same_questions(first: Group, second: Group) -> bool:
     """Did both answer and grade exactly the same inputs in the same way?"""
-    if unlike(first.runs[0], second.runs[0]) is not None:
+    one, other = first.runs[0], second.runs[0]
+    if unlike(one, other) is not None or demanded_differently(one, other) is not None:
         return False
     return outcomes(first, "base").keys() == outcomes(second, "base").keys()
 

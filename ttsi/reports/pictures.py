@@ -20,7 +20,8 @@ from ttsi.reports import curves, pairing, plots
 from ttsi.reports.naming import label, title
 from ttsi.reports.record import STAGES, Group, Row, Run, Side, identity, measured, outcomes, right
 from ttsi.reports.sections import Table
-from ttsi.reports.words import between, count, percent, seconds, signed
+from ttsi.reports.stats import Interval
+from ttsi.reports.words import between, between_points, count, percent, seconds, signed
 
 Point = TypeVar("Point")
 
@@ -57,13 +58,13 @@ def _gains(groups: Sequence[Group]) -> Picture | None:
     if len(found) < 2:
         return None
     names = {group.letter: f"{group.letter}: {title(group)}" for group in groups}
-    rows = tuple((names[name], signed(gain.points), signed(gain.low), signed(gain.high)) for name, gain in found)
+    rows = tuple((names[name], signed(gain.points), between_points(gain)) for name, gain in found)
     return Picture(
         "gains",
         "Gain of each run",
         "Improved minus alone, paired by input. An interval that crosses the line shows neither help nor harm.",
         plots.gains(found),
-        Table(("", "gain, points", "from", "to"), rows),
+        Table(("", "gain, points", "95 % interval"), rows),
     )
 
 
@@ -99,11 +100,15 @@ def _lines(found: Sequence[tuple[Group, plots.Series]], varies: str, family: str
 
 def _as_table(found: Sequence[tuple[Group, plots.Series]], what: str) -> Table:
     rows = tuple(
-        (f"{letter}: {label(group)}", count(place), f"{score.second:.1f}", f"{score.low:.1f} to {score.high:.1f}")
+        (f"{letter}: {label(group)}", count(place), f"{score.second:.1f}", _bounds(score.interval))
         for group, one in found
         for letter, place, score in one.points
     )
     return Table(("", what, "% right", "95 % interval"), rows)
+
+
+def _bounds(points: Interval | None) -> str:
+    return "-" if points is None else f"{points.low:.1f} to {points.high:.1f}"
 
 
 def _samples(groups: Sequence[Group]) -> Picture | None:

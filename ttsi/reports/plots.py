@@ -95,7 +95,8 @@ def gains(named: Sequence[tuple[str, Difference]]) -> Figure:
     """Each group's gain with its interval."""
     with drawn((SIZE[0], 0.9 + 0.34 * max(len(named), 2))) as (figure, axes):
         for place, (_, gain) in enumerate(named):
-            axes.plot([gain.low, gain.high], [place, place], color=ACCENT)
+            if gain.interval is not None:
+                axes.plot([gain.interval.low, gain.interval.high], [place, place], color=ACCENT)
             axes.plot([gain.points], [place], "o", color=ACCENT, markersize=6)
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_yticks(range(len(named)), [name for name, _ in named])
@@ -251,7 +252,8 @@ def _scatter(axes: Axes, series: Sequence[Series]) -> None:
             ordered = sorted((place, score.second) for _, place, score in one.points)
             axes.plot(*zip(*ordered, strict=True), color=colour, linewidth=1)
         for name, place, score in one.points:
-            axes.plot([place, place], [score.low, score.high], color=colour, linewidth=1.2)
+            if score.interval is not None:
+                axes.plot([place, place], [score.interval.low, score.interval.high], color=colour, linewidth=1.2)
             fresh = one.name if one.name not in named else None
             axes.plot([place], [score.second], "o", color=colour, markersize=5.5, label=fresh)
             axes.annotate(name, (place, score.second), xytext=(6, 4), textcoords="offset points")

@@ -165,6 +165,11 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from flat(inner, f"{path}.{key}" if path else str(key))
 
 
+def calls(config: Mapping[str, Any]) -> str:
+    """How a call was demanded of the answers; older runs left it to the model."""
+    return str(config["settings"]["loop"]["answer"].get("calls", "auto"))
+
+
 def right(row: Row, side: Side, matcher: str) -> bool | None:
     """Was this answer right? None without gold."""
     return None if row.grades is None else row.grades[matcher][side]

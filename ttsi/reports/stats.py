@@ -71,11 +71,13 @@ def wilson(successes: int, n: int, z: float = Z95) -> Interval:
 
 def paired_bootstrap(
     before: Sequence[float], after: Sequence[float], seed: int = 0, resamples: int = 10_000
-) -> Interval:
+) -> Interval | None:
     """95 % percentile interval of mean(after - before), the inputs drawn again with replacement.
 
-    >>> paired_bootstrap([0, 0, 0], [1, 1, 1])
-    Interval(low=1.0, high=1.0)
+    None where all differences are the same, as with a single pair: drawn again they say nothing about other inputs.
+
+    >>> paired_bootstrap([0, 0, 0], [1, 1, 1]) is None
+    True
 
     Raises:
         ValueError: the lists are empty or differ in length.
@@ -86,10 +88,32 @@ def paired_bootstrap(
         raise ValueError(f"{len(before)} and {len(after)} values are no pairs")
     differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     values, counts = np.unique(differences, return_counts=True)
+    return _redrawn(values, counts, seed, resamples)
+
+
+def changed_verdicts(fixed: int, broken: int, n: int, seed: int = 0, resamples: int = 10_000) -> Interval | None:
+    """The same interval, bit for bit, from counts: of n inputs some went from wrong to right, some the other way.
+
+    >>> changed_verdicts(2, 1, 4) == paired_bootstrap([0, 0, 1, 1], [1, 1, 0, 1])
+    True
+    """
+    import numpy as np
+
+    kinds = [(-1.0, broken), (0.0, n - fixed - broken), (1.0, fixed)]
+    values, counts = zip(*[kind for kind in kinds if kind[1]], strict=True)
+    return _redrawn(np.asarray(values), np.asarray(counts), seed, resamples)
+
+
+def _redrawn(values: Any, counts: Any, seed: int, resamples: int) -> Interval | None:
+    """The interval of a mean, from each different value and how often it comes up."""
+    import numpy as np
+
+    if len(values) == 1:
+        return None
     # Drawing n inputs with replacement is drawing how often each value of the difference comes up.
-    draws = np.random.default_rng(seed).multinomial(len(differences), counts / counts.sum(), size=resamples)
-    means = draws @ values / len(differences)
-    low, high = np.percentile(means, [2.5, 97.5])
+    n = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
+    low, high = np.percentile(draws @ values / n, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
@@ -212,10 +236,12 @@ def rates_at(values: Sequence[float], wrong: Sequence[bool], tau: float) -> tupl
 
 
 def auroc_interval(scores: Sequence[float], positive: Sequence[bool]) -> Interval | None:
-    """DeLong's 95 % interval of the AUROC, cut at 0 and 1; None with fewer than two of a class.
+    """DeLong's 95 % interval of the AUROC, cut at 0 and 1.
 
-    >>> auroc_interval([0.9, 0.8, 0.2, 0.1], [True, True, False, False])
-    Interval(low=1.0, high=1.0)
+    None with fewer than two of a class, and where every score beats as many of the other class: nothing varies.
+
+    >>> auroc_interval([0.9, 0.8, 0.2, 0.1], [True, True, False, False]) is None
+    True
     """
     import numpy as np
 
@@ -227,6 +253,8 @@ def auroc_interval(scores: Sequence[float], positive: Sequence[bool]) -> Interva
     beaten = _beats(np, above, below)
     beating = 1 - _beats(np, below, above)
     reach = Z95 * math.sqrt(float(beaten.var(ddof=1)) / len(above) + float(beating.var(ddof=1)) / len(below))
+    if reach == 0:
+        return None
     middle = float(beaten.mean())
     return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
@@ -237,8 +265,8 @@ def _beats(np: Any, ours: Any, theirs: Any) -> Any:
     return (left + right) / 2 / len(theirs)
 
 
-def share(values: Sequence[float]) -> Interval:
-    """The interval of a mean of outcomes: Wilson's where all are 0 or 1, else a bootstrap over inputs.
+def share(values: Sequence[float]) -> Interval | None:
+    """The interval of a mean of outcomes: Wilson's where all are 0 or 1, else a bootstrap over inputs (or None).
 
     >>> share([0, 0, 1, 1]) == wilson(2, 4)
     True

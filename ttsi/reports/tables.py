@@ -26,9 +26,11 @@ MOST_VALUES = 5
 
 def title(summary: Summary) -> str:
     """One line: what was run."""
+    calls = summary.get("calls", "auto")
+    demand = "" if calls == "auto" else f", calls {calls}"
     return (
         f"{summary['benchmark']}, {summary['n']} inputs: {summary['method']} with {summary['model']} "
-        f"({summary['decoding']} decoding, seed {summary['seed']})"
+        f"({summary['decoding']} decoding{demand}, seed {summary['seed']})"
     )
 
 
@@ -108,9 +110,9 @@ def _score(summary: Summary, side: str) -> str:
 def _gain(gain: Mapping[str, Any] | None) -> str:
     if gain is None:
         return "not graded (no gold)"
-    low, high = gain["ci95"]
+    bounds = "-" if gain["ci95"] is None else "{:+.1f} to {:+.1f}".format(*gain["ci95"])
     return (
-        f"{gain['points']:+.1f} points  (95 % interval {low:+.1f} to {high:+.1f}, "
+        f"{gain['points']:+.1f} points  (95 % interval {bounds}, "
         f"McNemar p = {gain['p_mcnemar']:.2g}); {gain['fixed']} fixed, {gain['broken']} broken"
     )
 

@@ -39,18 +39,21 @@ def signed(points: float) -> str:
     return "0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", MINUS)
 
 
-def between(interval: Interval) -> str:
+def between(interval: Interval | None) -> str:
     """An interval of shares, in percent.
 
-    >>> between(Interval(0.1, 0.25))
-    '10.0 to 25.0'
+    >>> between(Interval(0.1, 0.25)), between(None)
+    ('10.0 to 25.0', '-')
     """
+    if interval is None:
+        return "-"
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
 
 
 def between_points(difference: Difference) -> str:
     """The interval of a difference."""
-    return f"{signed(difference.low)} to {signed(difference.high)}"
+    interval = difference.interval
+    return "-" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def share_of(count: int, n: int) -> str:
@@ -97,7 +100,7 @@ def seconds(value: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def score(group: Group, side: Side) -> tuple[float, Interval] | None:
+def score(group: Group, side: Side) -> tuple[float, Interval | None] | None:
     """The mean over inputs (and seeds) with its interval; None without gold."""
     values = list(outcomes(group, side).values())
     return (sum(values) / len(values), stats.share(values)) if values else None
@@ -179,11 +182,16 @@ def judged(difference: Difference | None, fixed: int, broken: int, runs: int) ->
     chance = stats.mcnemar_exact(fixed, broken) if runs == 1 else 0.0
     p = f", {p_value(chance)}" if runs == 1 else ""
     said = f"{signed(difference.points)} points (95 % interval {between_points(difference)}{p})"
-    if chance >= DOUBTFUL and (difference.low > 0 or difference.high < 0):
+    interval = difference.interval
+    if interval is None and (runs > 1 or chance >= DOUBTFUL):
+        return f"That is {said}: all inputs changed alike, so this does not show that adapting helps or harms."
+    if interval is None:
+        interval = Interval(difference.points, difference.points)  # the exact test speaks alone
+    if chance >= DOUBTFUL and (interval.low > 0 or interval.high < 0):
         return f"That is {said}: the interval excludes zero and the exact test does not, so take it for a hint."
-    if difference.low > 0:
+    if interval.low > 0:
         return f"That is a gain of {said}: more than chance among the inputs explains."
-    if difference.high < 0:
+    if interval.high < 0:
         return f"That is a loss of {said}: adapting did harm here."
     return f"That is {said}: the interval includes zero, so this does not show that adapting helps or harms."
 

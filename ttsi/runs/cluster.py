@@ -52,6 +52,7 @@ class Cluster:
     """Of a running Ray cluster ("auto": the one this machine belongs to); None starts one for this run alone."""
     device: str = "auto"
     dtype: str = "auto"
+    format: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be placed.
@@ -74,7 +75,7 @@ class Worker:
         Raises:
             ModelError: it cannot be loaded, or is another.
         """
-        self._model = load(description["spec"], device=cluster.device, dtype=cluster.dtype)
+        self._model = load(description["spec"], device=cluster.device, dtype=cluster.dtype, format=cluster.format)
         found = self._model.describe()
         if found != description:
             differing = sorted(key for key in description if found.get(key) != description[key])

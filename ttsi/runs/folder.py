@@ -34,6 +34,11 @@ def used(folder: Path) -> bool:
     return any((folder / name).exists() for name in FILES)
 
 
+def begun(folder: Path) -> bool:
+    """Was a run begun here? One that was killed at once leaves nothing but its lock."""
+    return used(folder) or (folder / LOCK).exists()
+
+
 def check_free(folder: Path, *, resume: bool, clean: bool) -> None:
     """May a run be written here?
 

@@ -81,6 +81,9 @@ class RunConfig:
     train_limit: int | None = None
     """Only so many rows of it, drawn by the seed; a smaller draw is part of a larger one."""
 
+    format: str | None = None
+    """Tool-call format to speak (`ttsi ls formats`), instead of what the handshake finds."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be run.
 
@@ -182,7 +185,7 @@ def run(
     resolved = resolve(config, benchmark, model, writer)
     loop = drawn_exactly(config.loop, places)
     _settle(store, places, resolved, loop)
-    tally, done, failed = _read_back(store, Tally(len(places), headline(benchmark, loop)), retry_failed)
+    tally, done, failed = _read_back(store, Tally(len(places), headline(benchmark, loop), loop.seed), retry_failed)
     owed = [batch for batch in batches(places, config.batch_size) if any(place.key not in done for place in batch)]
     name = resolved["digest"][:8]
     log.info("run begun run=%s folder=%s inputs=%d batches_owed=%d", name, store.folder, len(places), len(owed))

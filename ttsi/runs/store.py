@@ -17,6 +17,7 @@ from ttsi.errors import RunFolderError
 from ttsi.runs import database, faults
 from ttsi.runs.database import Grades, Key, Row
 from ttsi.runs.folder import (
+    begun,
     check_free,
     check_same,
     delete_run,
@@ -30,8 +31,8 @@ from ttsi.runs.folder import (
 from ttsi.runs.repair import repair as repair_database
 
 __all__ = [
-    "Grades", "Row", "Store", "check_free", "differences", "each_row", "open_run", "read_json", "read_rows", "used",
-    "write_json",
+    "Grades", "Row", "Store", "begun", "check_free", "differences", "each_row", "open_run", "read_json", "read_rows",
+    "used", "write_json",
 ]  # fmt: skip
 
 

@@ -38,6 +38,7 @@ def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
         "schema": SCHEMA,
         "benchmark": config["data"]["benchmark"],
         "decoding": loop["answer"]["decoding"],
+        "calls": loop["answer"].get("calls", "auto"),
         "model": settings["model"],
         "method": settings["method"],
         "seed": loop["seed"],
@@ -92,7 +93,7 @@ def _gain(rows: Sequence[Row], matcher: str, seed: int) -> dict[str, Any]:
     interval = stats.paired_bootstrap(base, adapted, seed)
     return {
         "points": 100 * (fixed - broken) / len(rows),
-        "ci95": [100 * interval.low, 100 * interval.high],
+        "ci95": None if interval is None else [100 * interval.low, 100 * interval.high],
         "p_mcnemar": stats.mcnemar_exact(fixed, broken),
         "fixed": fixed,
         "broken": broken,

@@ -8,12 +8,11 @@ said the same. Not in the paper (arXiv:2510.07841).
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ttsi.reports.stats import Z95, Interval
+from ttsi.reports.stats import Interval, changed_verdicts
 from ttsi.runs import codec
 from ttsi.runs.database import Row
 from ttsi.types import Answer, Example
@@ -33,28 +32,30 @@ class Progress:
     fixed: int = 0
     """Wrong before and right after adaptation."""
     broken: int = 0
+    seed: int = 0
+    """The run's, by which the interval is drawn."""
 
-    def gain(self) -> tuple[float, Interval] | None:
-        """The gain so far in points, and its 95 % interval from the normal approximation of a paired difference.
+    def gain(self) -> tuple[float, Interval | None] | None:
+        """The gain so far in points, and its 95 % interval as the summary gives it; None where there is none.
 
         >>> state = Progress(100, 100, 0, 0, graded=100, base_right=50, adapted_right=60, fixed=15, broken=5)
         >>> points, interval = state.gain()
-        >>> points, round(interval.low, 1), round(interval.high, 1)
-        (10.0, 1.5, 18.5)
+        >>> points, interval
+        (10.0, Interval(low=1.0, high=19.0))
         """
         if not self.graded:
             return None
-        mean = (self.fixed - self.broken) / self.graded
-        reach = Z95 * math.sqrt(((self.fixed + self.broken) / self.graded - mean**2) / self.graded)
-        return 100 * mean, Interval(100 * max(mean - reach, -1.0), 100 * min(mean + reach, 1.0))
+        found = changed_verdicts(self.fixed, self.broken, self.graded, self.seed)
+        interval = found and Interval(100 * found.low, 100 * found.high)
+        return 100 * (self.fixed - self.broken) / self.graded, interval
 
 
 class Tally:
     """Counts that grow row by row."""
 
-    def __init__(self, total: int, matcher: str) -> None:
-        """Start at zero of `total`; `matcher` is the rule of the headline."""
-        self._total, self._matcher = total, matcher
+    def __init__(self, total: int, matcher: str, seed: int = 0) -> None:
+        """Start at zero of `total`; `matcher` is the rule of the headline, `seed` the run's."""
+        self._total, self._matcher, self._seed = total, matcher, seed
         self._counts: Counter[str] = Counter()
 
     def add(self, row: Row) -> None:
@@ -74,7 +75,7 @@ class Tally:
     def progress(self) -> Progress:
         """Where it stands."""
         names = ("done", "unsure", "errors", "graded", "base_right", "adapted_right", "fixed", "broken")
-        return Progress(total=self._total, **{name: self._counts[name] for name in names})
+        return Progress(total=self._total, seed=self._seed, **{name: self._counts[name] for name in names})
 
 
 class Fingerprint:

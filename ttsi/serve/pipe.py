@@ -29,6 +29,8 @@ class Start(_Record):
     model: str
     device: str
     dtype: str
+    format: str | None = None
+    """The format of tool calls; None is what the model's template says."""
 
 
 class Ready(_Record):

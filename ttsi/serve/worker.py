@@ -226,7 +226,8 @@ class Worker:
         """Load, then answer until the front process is gone; the exit code."""
         start = Start.model_validate_json(_read(self._channel))
         try:
-            model = self._find(start.model, device=start.device, dtype=start.dtype)
+            chosen = {} if start.format is None else {"format": start.format}
+            model = self._find(start.model, device=start.device, dtype=start.dtype, **chosen)
             if not isinstance(model, Served):
                 raise TTSIError(f"{start.model} cannot be served: it does not run in this process")
         except TTSIError as error:

@@ -1,0 +1,80 @@
+"""After an interruption the line that is printed can be typed as it stands, and goes on."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from ttsi import loop
+from ttsi.cli.again import resume_command
+from ttsi.types import Episode
+
+ROOT = Path(__file__).parents[2]
+
+
+def interrupted(*_: Any) -> list[Episode]:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "more",
+    [(), ("--clean",), ("--output-dir", "my runs/one", "--clean"), ("--limit", "3", "--seed=4"), ("--retry-failed",)],
+)
+def test_the_printed_line_goes_on(ttsi: Command, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]) -> None:
+    begun = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", *more)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "improve", interrupted)
+        if "--retry-failed" in more:
+            assert ttsi(*(word for word in begun if word != "--retry-failed")).code == 130
+        said = ttsi(*begun)
+    assert said.code == 130
+    typed = shlex.split(said.err.rpartition("go on with: ")[2].splitlines()[0])
+    words = typed[typed.index("ttsi") + 1 :]
+    assert "--clean" not in words
+    assert sum(word in ("--resume", "--retry-failed") for word in words) == 1
+    assert ttsi(*words).code == 0
+
+
+def test_the_program_is_called_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    for started, shown in (
+        ("ttsi", "ttsi"),
+        (".venv/bin/ttsi", ".venv/bin/ttsi"),
+        ("/x/ttsi/__main__.py", "python -m ttsi"),
+    ):
+        monkeypatch.setattr(sys, "argv", [started])
+        assert resume_command(["run"]) == f"{shown} run --resume"
+
+
+def test_make_demo_goes_on_with_what_is_there() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndemo:")[2].partition("\n\n")[0]
+    assert "--clean" not in recipe
+    assert "$(if $(wildcard runs/demo/run.db),--resume)" in recipe
+
+
+def test_the_next_step_can_be_typed(ttsi: Command, tmp_path: Path) -> None:
+    import json
+
+    from tests.worlds import rows, write
+
+    said = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--output-dir", "my run")
+    report = said.out.rstrip().rpartition("ttsi ")[2]
+    assert shlex.split(report) == ["report", "my run", "--output", "my run.html"]
+    assert "ttsi export" not in said.out
+    bare = [{key: value for key, value in line.items() if key != "gold"} for line in rows(3)]
+    write(tmp_path / "bare.jsonl", bare)
+    ungraded = ttsi("run", "--benchmark", "bare.jsonl", "--model", "scripted:demo", "--output-dir", "out")
+    export = next(line for line in ungraded.out.splitlines() if "ttsi export" in line).rpartition("ttsi ")[2]
+    assert ttsi(*shlex.split(export)).code == 0
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(answers) == 3
+
+
+def test_the_digest_in_a_name_is_explained(ttsi: Command) -> None:
+    run = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo")
+    assert "the last part is the digest of its settings" in ttsi(*run).out
+    assert "digest" not in ttsi(*run, "--output-dir", "named").out
