@@ -313,7 +313,7 @@ def check(config: LoopConfig) -> None:
             raise ConfigError(f"{name} is {value}: use a number {bound}")
     if config.answer.calls != "auto" and config.answer.decoding == "free":
         raise ConfigError(
-            f"answer.calls is {config.answer.calls!r}, and only a grammar can demand calls: decode constrained, not free"
+            f"answer.calls is {config.answer.calls!r}, which only a grammar can demand: decode constrained, not free"
         )
     if math.isnan(config.awareness.tau):
         raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from tests.chat.test_family_templates import FAMILIES, tokenizer
-from ttsi.chat.calls import FORMATS
+from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.handshake import Handshake, detect, meet, refuse_unread, with_answer
 from ttsi.chat.probes import TOOL
 from ttsi.chat.template_source import DAY, dated_as
 from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
 from ttsi.chat.turns import EVERYTHING, fitted
+from ttsi.engine.constraint import Grammars
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models import Prompt
 from ttsi.types import Message, ToolCall
@@ -171,6 +173,25 @@ def test_thinking_that_the_template_opens_is_closed() -> None:
         fast, handshake = tokenizer(name), met(name)
         text = prompt_text(fast, handshake.spoken(), Prompt((Message("user", "Rain?"),), (TOOL,)), (), handshake)
         assert text.endswith(end)
+
+
+def test_a_model_that_nobody_trained_to_call_makes_one_call_a_turn() -> None:
+    untrained, trained = met("smollm2"), met("qwen2.5")
+    assert not untrained.trained and trained.trained
+    two = FORMATS["plain"].render([OSLO, ROME])
+    one = FORMATS["plain"].render([OSLO])
+    fast = tokenizer("smollm2")
+    grammars = Grammars(fast, len(fast), [fast.eos_token_id])
+
+    def admits(form: Format, text: str) -> bool:
+        ids = fast(text, add_special_tokens=False)["input_ids"]
+        return bool(grammars.matcher(answer_grammar(form, [TOOL], "required")).validate_tokens(ids) == len(ids))
+
+    assert admits(untrained.spoken(), one) and not admits(untrained.spoken(), two)
+    assert untrained.spoken().parse(two, [TOOL]).calls == (OSLO, ROME)  # what it writes freely is read all the same
+    # Controls: the same format of a trained model, and of one that called when it was asked.
+    assert admits(FORMATS["plain"], two)
+    assert admits(with_answer(untrained, renderer(fast), one, lambda *_: True).spoken(), two)
 
 
 def test_a_format_can_be_chosen_and_must_exist() -> None:

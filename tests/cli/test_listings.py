@@ -20,7 +20,7 @@ from ttsi.runs.runner import Progress
     ("kind", "names"),
     [
         ("benchmarks", ("toolworld", "sealtool", "FILE.jsonl")),
-        ("models", ("embedded", "hf:OWNER/NAME", "scripted:NAME")),
+        ("models", ("embedded", "smollm2", "FILE.gguf", "hf:OWNER/NAME[@REV][:FILE.gguf]", "scripted:NAME")),
         ("measures", ("margin", "entropy")),
         ("methods", ("base", "ttsi", "ttsi-paper", "ttsi-icl")),
     ],

@@ -113,6 +113,9 @@ class FramedFormat:
     """As `Format.marks`; where there are any, `opening` begins with the first."""
     several: bool = True
     no_tool: str | None = None
+    one_call: bool = False
+    """Whether a mask admits one call a turn only: a model that nobody trained to call goes on calling, tool after tool
+    (`ttsi.chat.handshake` sets it)."""
     order: int = 50
     """Which of two families that read the same text is meant: the one with the smaller number."""
 

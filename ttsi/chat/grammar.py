@@ -142,7 +142,11 @@ def _one_call(fmt: Format, tools: Sequence[Tool]) -> str:
 
 def _calls_text(fmt: FramedFormat, tools: Sequence[Tool], repeated: bool = True) -> str:
     """Calls up to the end of the last one's frame, without the opening."""
-    more = f"({literal(fmt.marks, fmt.between)} ({_names(tools)}))*" if repeated and fmt.several else ""
+    more = (
+        f"({literal(fmt.marks, fmt.between)} ({_names(tools)}))*"
+        if repeated and fmt.several and not fmt.one_call
+        else ""
+    )
     return f"({_names(tools)}) {more} {literal(fmt.marks, fmt.closing)}"
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ttsi.chat.families import FORMATS
-from ttsi.chat.format import Format
+from ttsi.chat.format import Format, FramedFormat
 from ttsi.chat.probes import (
     OSLO,
     TOOL,
@@ -61,7 +61,14 @@ class Handshake:
 
     def spoken(self) -> Format:
         """The format to read, score, teach and constrain with."""
-        return FORMATS[self.format]
+        form = FORMATS[self.format]
+        return replace(form, one_call=True) if not self.trained and isinstance(form, FramedFormat) else form
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything shows that the model was trained to call: its template, its tokens, its own answer, its
+        user."""
+        return self.chosen_by != "default" or self.model_format is not None
 
     def record(self) -> dict[str, Any]:
         """Everything as JSON values, for a run's record."""
@@ -98,7 +105,10 @@ class Handshake:
         )
         yield "further system ones", "where they stand" if carries.later_system == "template" else "joined to the first"
         yield "words beside a call", "carried by the template" if carries.words_beside_call else "such turns are worded"
-        yield "several calls a turn", "yes" if carries.several_calls else "no: one a turn, each with its result"
+        if not self.trained:
+            yield "several calls a turn", "no: nothing shows that this model was trained to call"
+        else:
+            yield "several calls a turn", "yes" if carries.several_calls else "no: one a turn, each with its result"
         yield (
             "order of roles",
             "any" if carries.roles == "any" else "user and assistant take turns: neighbours are joined",
