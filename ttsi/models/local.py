@@ -55,7 +55,7 @@ class LocalModel:
         """Tie a model to its tokenizer.
 
         Args:
-            form: the tool-call format to speak; None takes the template's own, until the model is asked (`meet`).
+            form: the tool-call format to speak; None takes the template's own, until the model is asked.
 
         Raises:
             ModelError: there is no chat template or no end token, or the engine does not know the architecture.
@@ -95,7 +95,6 @@ class LocalModel:
         """What is needed to know the model again: hashes of weights and template, size, versions."""
         return {
             "spec": self.spec,
-            **self.origin,
             "architecture": type(self._model).__name__,
             "revision": getattr(self._model.config, "_commit_hash", None),
             "parameters": self._model.num_parameters(),

@@ -13,9 +13,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from ttsi.config import LoopConfig
 from ttsi.errors import RunFolderError
 from ttsi.runs import faults
 
@@ -24,9 +26,13 @@ FILES = (*DATABASE, "config.json", "summary.json")
 PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-journal", "run.db.damaged")
 """Files that a crash or a repair may leave; they mean nothing to a run."""
 LOCK = "run.lock"
-NOT_COMPARED = frozenset({"machine", "settings.data_dir", "data.checksum", "data.n"})
-"""Fields that may differ when a run is resumed: where it runs does not change what it is, and inputs are matched by
-their content, so that the data may have been reordered or have grown."""
+NOT_COMPARED = frozenset({
+    "machine", "settings.data_dir", "data.checksum", "data.n",
+    *(f"{part}.{key}" for part in ("model", "writer") for key in ("handshake", "notes", "unadapted_share")),
+})  # fmt: skip
+"""Fields that may differ when a run is resumed: where it runs does not change what it is, inputs are matched by their
+content, so that the data may have been reordered or have grown, and what a model is follows from its hashes and its
+format."""
 
 
 def used(folder: Path) -> bool:
@@ -168,6 +174,14 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
+def _completed(old: Any, new: Any, defaults: Any) -> Any:
+    """An older record's settings with those that it does not know yet, at their defaults."""
+    if not all(isinstance(value, dict) for value in (old, new, defaults)):
+        return old
+    added = {key: defaults[key] for key in new.keys() & defaults.keys() - old.keys()}
+    return {key: _completed(value, new.get(key), defaults.get(key)) for key, value in old.items()} | added
+
+
 def _grows(old: int | None, new: int | None) -> bool:
     """Does a limit take in more than it did?"""
     return old is not None and (new is None or new > old)
@@ -181,13 +195,15 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """
     old = read_json(folder / "config.json")
     # Through JSON, so that tuples and lists compare as they are stored.
-    found = differences(old, json.loads(json.dumps(config)))
+    new = json.loads(json.dumps(config))
+    defaults = {"settings": {"loop": json.loads(json.dumps(asdict(LoopConfig())))}}
+    found = differences(_completed(old, new, defaults), new)
     if _grows(*(one.get("settings", {}).get("limit") for one in (old, config))):
         found = [line for line in found if not line.startswith(("settings.limit:", "digest:"))]
     # The digest follows from the settings; what it hides is named by them.
     changed = [line.replace("settings.loop.", "").replace("settings.", "") for line in found if line[:7] != "digest:"]
-    if found:
+    if changed:
         raise RunFolderError(
-            f"{folder} is another run, it differs in {'; '.join(changed or found)}: use the same settings, or --clean"
+            f"{folder} is another run, it differs in {'; '.join(changed)}: use the same settings, or --clean"
         )
     return old
