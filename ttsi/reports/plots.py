@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -292,8 +293,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 def _render(figure: Figure, kind: str, name: str, background: str = "none") -> bytes:
     # The salt makes the ids inside a drawing its own, and the same in every run.
-    with rc_context({**STYLE, "svg.hashsalt": name}):
+    with rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         out = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else {}
+        # On a busy machine matplotlib finds that looking for the best place takes long; the place is the same.
+        warnings.filterwarnings("ignore", message='Creating legend with loc="best"')
         figure.savefig(out, format=kind, dpi=200, facecolor=background, metadata=metadata)
         return out.getvalue()

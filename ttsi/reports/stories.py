@@ -15,7 +15,7 @@ import gzip
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from ttsi.reports.leaks import found_in, questions
@@ -95,7 +95,7 @@ def _pack(value: Any) -> str:
 def _plain(value: Any) -> Any:
     """Dataclasses as dictionaries; JSON has no NaN and no infinity: they become the words for them."""
     if is_dataclass(value):
-        value = vars(value)
+        value = {f.name: getattr(value, f.name) for f in fields(value) if f.compare}  # ids are not shown
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, Mapping):

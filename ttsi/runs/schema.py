@@ -77,8 +77,9 @@ def _define(kind: type[Any], definitions: dict[str, Any]) -> None:
                 **({"description": lines[field.name]} if field.name in lines else {}),
             }
             for field in fields(kind)
+            if field.compare  # ids of calls are not written
         },
-        "required": [field.name for field in fields(kind)],
+        "required": [field.name for field in fields(kind) if field.compare],
         "additionalProperties": False,
     }
 
