@@ -15,7 +15,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ttsi.cli.help import AWARENESS, BASIC, OUTPUT
-from ttsi.cli.progress import announced, loading
+from ttsi.cli.progress import announced, loading, print_notes
 from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
 from ttsi.cli.shipped import resolved
 from ttsi.config import WANTS_TEACHER, wants_training_data
@@ -73,6 +73,7 @@ def ask(
 
     with loading(model):
         speaker = load(model, device=device, dtype=dtype, format=format)
+    print_notes(speaker)
     writer = load_teacher(knobs.teacher, speaker, knobs.teaching(), "ask", device, dtype)
     with announced("answering"):
         [episode] = improve([item], speaker, writer, config)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from ttsi import __version__, cpu
-from ttsi.cli.progress import loading
+from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.settings import Device, Dtype, FormatName
 from ttsi.models import load
 
@@ -47,6 +47,7 @@ def _print_model(spec: str, format: str | None, device: str, dtype: str) -> None
     """What was found out about a model while it was loaded."""
     with loading(spec):
         model = load(spec, device=device, dtype=dtype, format=format)
+    print_notes(model)
     known = model.describe()
     facts = {"model": spec, "format": model.format.name}
     facts |= {name: str(known[name]) for name in ("dtype", "device", "parameters", "context") if name in known}

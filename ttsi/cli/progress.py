@@ -41,8 +41,14 @@ Report = Callable[[Progress], None]
 
 def loading(spec: str, quiet: bool = False) -> AbstractContextManager[None]:
     """Say at once that a model is loaded: torch alone takes seconds to import. A scripted model is there already."""
-    weights = spec.partition(":")[0] in OWN_WEIGHTS or Path(spec).is_dir()
+    weights = spec.partition(":")[0] in OWN_WEIGHTS or spec.endswith(".gguf") or Path(spec).is_dir()
     return announced(f"loading {spec}", quiet, at_once=weights)
+
+
+def print_notes(model: object, quiet: bool = False) -> None:
+    """Say on stderr what a user should know of a model: context that is not used, weights without an adapter."""
+    for note in () if quiet else getattr(model, "notes", ()):
+        print(f"ttsi: {note}", file=sys.stderr, flush=True)
 
 
 @contextmanager

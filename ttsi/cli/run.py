@@ -21,7 +21,7 @@ from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks.names import is_file, odd_names
 from ttsi.cli.again import resume_command
 from ttsi.cli.help import BASIC, FOLDER, MACHINE, OUTPUT
-from ttsi.cli.progress import announced, duration, loading, progress
+from ttsi.cli.progress import announced, duration, loading, print_notes, progress
 from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer, check_format, load_teacher
@@ -125,6 +125,7 @@ def run(
     if speaker is None:
         with loading(model, quiet):
             speaker = load_model(model, device=device, dtype=dtype, format=format)
+        print_notes(speaker, quiet)
     writer = learned or load_teacher(config.writer, speaker, knobs.teaching(), settings_digest(config), device, dtype)
     solve = here(speaker, writer)
     if ray is not None or num_workers not in (None, 1):

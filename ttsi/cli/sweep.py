@@ -27,7 +27,7 @@ import yaml
 from cyclopts import Parameter
 
 from ttsi.cli.help import BASIC, FOLDER, OUTPUT
-from ttsi.cli.progress import loading
+from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.run import plain_name
 from ttsi.cli.settings import Device, Dtype, FormatName, Switch
 from ttsi.cli.shipped import resolved
@@ -211,6 +211,7 @@ class _Speakers:
             self._model = None  # first let the old one go
             with loading(spec, quiet):
                 loaded = load(spec, device=self._device, dtype=self._dtype, format=format)
+            print_notes(loaded, quiet)
             self._spec, self._model = (spec, format), RecallingModel(loaded) if self._share else loaded
         return self._model
 
