@@ -33,8 +33,9 @@ newest: .venv-newest/.done ## a smoke test with the newest versions that the ran
 	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-newest/constraints.txt ".[dev]"
 	@touch $@
 
+# One thread: the models of the tests are tiny, and threads that wait for each other lose to whatever else runs.
 test: lint ## lint, types, and every test that needs neither a GPU nor the network
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
