@@ -46,6 +46,6 @@ def attempt(text: str, tools: Sequence[Tool], spoken: str) -> str | None:
 
 
 def _begins(before: str) -> bool:
-    """Whether what follows stands at the beginning of a line, or behind a tag, a bracket or a quotation mark of code."""
+    """Whether what follows stands at the beginning of a line, or behind a tag, a bracket or a mark of code."""
     rest = before.rstrip(" \t\r\n`[(")
     return not rest or rest.endswith(">") or any(letter in before[len(rest) :] for letter in "\n`[")
