@@ -173,12 +173,18 @@ class FramedFormat:
             return words
         if len(calls) > 1 and not self.several:
             raise ValueError(f"the {self.name} format holds one call a turn")
-        return (
-            (words and words + "\n")
-            + self.opening
-            + self.between.join(map(self._call, calls, range(len(calls))))
-            + self.closing
-        )
+        body = self.opening + self.between.join(map(self._call, calls, range(len(calls)))) + self.closing
+        self._check_read(calls, body)
+        return (words and words + "\n") + body
+
+    def _check_read(self, calls: Sequence[ToolCall], body: str) -> None:
+        """Refuse names that cannot be read back; values are typed by schemas, which are not always at hand."""
+        try:
+            back = self.read(body, [Tool(call.name, "", {}) for call in calls])[1]
+        except (ValueError, RecursionError):
+            back = []
+        if [(call.name, set(call.arguments)) for call in back] != [(c.name, set(c.arguments)) for c in calls]:
+            raise ValueError(f"the {self.name} format cannot hold the call {body[:60]!r}")
 
     def _call(self, call: ToolCall, number: int) -> str:
         check_value(call.arguments)

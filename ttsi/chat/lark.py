@@ -17,6 +17,15 @@ from ttsi.chat.alternatives import alternatives
 from ttsi.types import Tool
 
 ANY = "/(?s:.*)/"
+_KIND_OF: tuple[tuple[Any, str], ...] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (Mapping, "object"),
+    (list | tuple, "array"),
+)
+_KINDS = frozenset(kind for _, kind in _KIND_OF) | {"null"}
 
 
 @dataclass(frozen=True)
@@ -145,8 +154,35 @@ def is_text(schema: Any, root: Mapping[str, Any]) -> bool:
     return found.get("type") in ("string", ["string"])
 
 
+def kinds(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
+    """The JSON types that a part of a tool's parameters admits.
+
+    >>> sorted(kinds({"anyOf": [{"type": "string"}, {"type": "null"}]}, {}))
+    ['null', 'string']
+    """
+    result: set[str] = set()
+    for part in alternatives(schema, root) if isinstance(schema, Mapping) else [{}]:
+        if values := listed_values(part, root):
+            result |= set(map(kind_of, values))
+        else:
+            result |= {part["type"]} if isinstance(part.get("type"), str) else _KINDS
+    return frozenset(result)
+
+
+def kind_of(value: Any) -> str:
+    """The JSON type of a value; of a whole number the narrower one."""
+    for types, kind in _KIND_OF:
+        if isinstance(value, types):
+            return kind
+    return "null"
+
+
+def listed_values(schema: Any, root: Mapping[str, Any]) -> list[Any]:
+    """The values that a schema lists, where it lists what it admits."""
+    found = resolve(schema, root)
+    return [found["const"]] if "const" in found else list(found.get("enum") or [])
+
+
 def listed_texts(schema: Any, root: Mapping[str, Any]) -> list[str]:
     """The strings that a schema lists, where it lists what it admits."""
-    found = resolve(schema, root)
-    values = [found["const"]] if "const" in found else found.get("enum") or []
-    return [value for value in values if isinstance(value, str)]
+    return [value for value in listed_values(schema, root) if isinstance(value, str)]

@@ -26,6 +26,8 @@ TOOL = Tool(
 QUESTION = "What is the weather in Oslo?"
 OSLO, _ROME = ToolCall("get_weather", {"city": "Oslo"}), ToolCall("get_weather", {"city": "Rome"})
 USER, _FOLLOW_UP, _RESULT, _OTHER_RESULT = "Is it cold there?", "And tomorrow?", "4 degrees", "19 degrees"
+_VERBATIM = '"a" < b & c\'s\n' + 400 * "so it goes on " + "to the end"
+"""Words that must arrive as they are: some templates escape them for HTML, or cut what is long."""
 _SYSTEM, _LATER, _WORDS = "Be brief.", "Be polite, too.", "Let me look."
 
 
@@ -99,6 +101,8 @@ def carried_of_words(render: Render) -> Carries:
         if not holds(render, [user(USER)], [], [USER], carries):
             render([user(USER)], [])  # raises where the template refuses, with its own words
             raise ModelError("its chat template does not carry what the user says")
+    if not holds(render, [user(_VERBATIM)], [], [_VERBATIM], carries):
+        raise ModelError("its chat template changes what the user says: it escapes quotation marks, or cuts long texts")
     talk = [user(USER), assistant(_WORDS), user(_FOLLOW_UP)]
     if not holds(render, talk, [], [USER, _WORDS, _FOLLOW_UP], carries):
         raise ModelError("its chat template does not carry a conversation of three turns")

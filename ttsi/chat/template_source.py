@@ -64,7 +64,7 @@ class Source:
         return str(texts[0][0])
 
 
-_DIRECTIVES = "dbBYyHMSaAjmIpfZ"
+_DIRECTIVES = "dbBYyHMSaAjmIpfZcxXDFTRreuwUWVGCklsz"
 
 
 def dated_as(source: str, now: datetime.datetime = DAY) -> str:
@@ -79,6 +79,7 @@ def dated_as(source: str, now: datetime.datetime = DAY) -> str:
         return source
     parts = [(f"%-{letter}", now.strftime(f"%{letter}").lstrip("0") or "0") for letter in "dmHIMSj"]
     parts += [(f"%{letter}", now.strftime(f"%{letter}")) for letter in _DIRECTIVES]
+    parts.append(("%%", "%"))
     replaced = "".join(f".replace({json.dumps(directive)}, {json.dumps(text)})" for directive, text in parts)
     return f"{{%- macro strftime_now(form) -%}}{{{{ form{replaced} }}}}{{%- endmacro -%}}" + source
 

@@ -44,12 +44,22 @@ def without_thinking(text: str, signs: Sequence[str] = ()) -> str:
         # A closing mark alone: the prompt opened it.
         if 0 <= text.find(closing) < min(_first(text, signs), _first(text, [opening])):
             text = text.partition(closing)[2]
-        while 0 <= (start := text.find(opening)) < _first(text, signs):
-            end = text.find(closing, start)
-            if end < 0:
-                raise ThinkingNeverEnds("the model was still thinking when the answer ended")
-            text = text[:start] + text[end + len(closing) :]
+        text = _without(text, opening, closing, signs)
     return text
+
+
+def _without(text: str, opening: str, closing: str, signs: Sequence[str]) -> str:
+    kept, at, sign = [], 0, -1
+    while (start := text.find(opening, at)) >= 0:
+        sign = _first(text, signs, at) if sign < at else sign
+        if start >= sign:
+            break
+        end = text.find(closing, start)
+        if end < 0:
+            raise ThinkingNeverEnds("the model was still thinking when the answer ended")
+        kept.append(text[at:start])
+        at = end + len(closing)
+    return "".join([*kept, text[at:]])
 
 
 def closing_of(text: str) -> str:
@@ -64,6 +74,6 @@ def closing_of(text: str) -> str:
     return ""
 
 
-def _first(text: str, signs: Sequence[str]) -> int:
-    places = [place for sign in signs if (place := text.find(sign)) >= 0]
+def _first(text: str, signs: Sequence[str], at: int = 0) -> int:
+    places = [place for sign in signs if (place := text.find(sign, at)) >= 0]
     return min(places, default=len(text))

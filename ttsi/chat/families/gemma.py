@@ -15,7 +15,7 @@ from typing import Any
 
 from ttsi.chat.format import FramedFormat, blocks, joined
 from ttsi.chat.json_text import json_text, unique
-from ttsi.chat.lark import Rule, listed_texts, literal, pairs, quoted, resolve, until
+from ttsi.chat.lark import Rule, kinds, listed_values, literal, pairs, quoted, resolve, until
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
@@ -69,15 +69,14 @@ class _Gemma(FramedFormat):
     def _value_rule(self, schema: Any, tool: Tool, label: str, depth: int) -> Rule:
         """A value of the schema: strings between marks, lists and objects of them; what is neither is JSON."""
         found = resolve(schema, tool.parameters)
-        kind = found.get("type", "string" if listed_texts(found, tool.parameters) else None)
+        kind = found.get("type")
+        if values := listed_values(found, tool.parameters):
+            return Rule(f"({' | '.join(literal(self.marks, self._spelled(value)) for value in values)})")
         if kind == "string":
-            if texts := listed_texts(found, tool.parameters):
-                listed = " | ".join(map(quoted, texts))
-                return Rule(f"{literal(self.marks, self.quote)} ({listed}) {literal(self.marks, self.quote)}")
             free = until(self.quote, label)
             return Rule(f"{literal(self.marks, self.quote)} {free.text}", free.named)
         if kind == "array" and depth < 4:
-            item = self._value_rule(found.get("items", {"type": "string"}), tool, f"{label}_i", depth + 1)
+            item = self._value_rule(found.get("items", {}), tool, f"{label}_i", depth + 1)
             least = int(found.get("minItems", 0) or 0) > 0
             items = f"{label}_item ({quoted(',')} {label}_item)*"
             return Rule(
@@ -92,7 +91,7 @@ class _Gemma(FramedFormat):
 
             members = pairs(inner, f"{label}_o", pair, separator=",", sort=True)
             return Rule(f'"{{" {members.text} "}}"', members.named)
-        if kind in ("integer", "number", "boolean", "null"):
+        if kinds(found, tool.parameters) <= {"integer", "number", "boolean", "null"}:
             return Rule(json_value(found, tool))
         return self._any_rule(label)
 

@@ -16,7 +16,7 @@ from typing import Any
 from ttsi.chat.families.bare_json import fenced_or_whole
 from ttsi.chat.format import FramedFormat, joined
 from ttsi.chat.json_text import json_text, skip_space, unique
-from ttsi.chat.lark import Rule, pairs, quoted, resolve
+from ttsi.chat.lark import Rule, kind_of, kinds, listed_values, pairs, quoted, resolve
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
@@ -48,7 +48,8 @@ class _Pythonic(FramedFormat):
         def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
             if resolve(schema, tool.parameters).get("type") == "boolean":
                 return Rule(f'{quoted(key + "=")} ("True" | "False")')
-            return Rule(f"{quoted(key + '=')} {json_value(schema, tool)}")
+            named = map(quoted, _constants(schema, tool.parameters))
+            return Rule(f"{quoted(key + '=')} ({' | '.join([*named, json_value(schema, tool)])})")
 
         inner = pairs(tool, label, pair, separator=", ")
         return Rule(f'{inner.text} ")"'.strip(), inner.named)
@@ -59,7 +60,7 @@ class _Pythonic(FramedFormat):
         text = fenced_or_whole(text)
         if text.startswith(_PYTHON[0]):  # Llama 4
             text = text.removeprefix(_PYTHON[0]).strip().removesuffix(_PYTHON[1])
-        match = _FIRST.search(text)
+        match = _FIRST.search(text) or _first_spaced(text, tools)
         if match is None:
             return text, []
         calls, end = _calls(text, match.end())
@@ -79,6 +80,21 @@ class _Pythonic(FramedFormat):
                 raise ValueError(f"a call that does not end with {stop}")
             at += len(stop)
         return joined([*words, text[at:]], self.marks), calls
+
+
+def _first_spaced(text: str, tools: Sequence[Tool]) -> re.Match[str] | None:
+    """Where a list begins with a tool whose name holds spaces, as some of ToolACE's do; other words are no name."""
+    names = "|".join(re.escape(tool.name) for tool in tools if " " in tool.name)
+    return re.search(rf"^[ \t]*(?=\[\s*(?:{names})\()", text, re.MULTILINE) if names else None
+
+
+def _constants(schema: Any, root: Mapping[str, Any]) -> list[str]:
+    """Python's constants that a schema admits, as they are written."""
+    values = listed_values(schema, root)
+    if values:
+        return [str(value) for value in values if kind_of(value) in ("null", "boolean")]
+    admitted = kinds(schema, root)
+    return [str(value) for value in (None, True, False) if kind_of(value) in admitted]
 
 
 def _spelled(value: Any) -> str:

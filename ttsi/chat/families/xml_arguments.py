@@ -18,7 +18,7 @@ from typing import Any
 
 from ttsi.chat.format import FramedFormat, blocks, joined
 from ttsi.chat.json_text import json_text, unique, value_of
-from ttsi.chat.lark import Rule, arguments_of, is_text, listed_texts, literal, pairs, quoted, resolve, until
+from ttsi.chat.lark import Rule, arguments_of, is_text, kind_of, kinds, listed_values, literal, pairs, quoted, until
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
@@ -51,7 +51,7 @@ class _Tagged(FramedFormat):
         return "".join(self._pair(key, value) for key, value in arguments.items())
 
     def _pair(self, key: str, value: Any) -> str:
-        text = value if isinstance(value, str) else json_text(value)
+        text = _text(value)
         for part in (key, text):
             if any(mark in part for mark in (*self.marks, self.value_close.strip())):
                 raise ValueError(f"the {self.name} format cannot hold the text {part[:40]!r}")
@@ -60,11 +60,12 @@ class _Tagged(FramedFormat):
     def arguments_rule(self, tool: Tool, label: str) -> Rule:
         def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
             start = f"{literal(self.marks, self.key_open + key + self.key_close)}"
-            if not is_text(schema, tool.parameters):
-                return Rule(f"{start} {json_value(schema, tool)} {literal(self.marks, self.value_close)}")
-            if texts := listed_texts(schema, tool.parameters):
+            if texts := [_text(value) for value in listed_values(schema, tool.parameters)]:
                 listed = " | ".join(map(quoted, texts))
                 return Rule(f"{start} ({listed}) {literal(self.marks, self.value_close)}")
+            # Where strings are admitted beside other values, any text is: a string stands without quotation marks.
+            if "string" not in kinds(schema, tool.parameters):
+                return Rule(f"{start} {json_value(schema, tool)} {literal(self.marks, self.value_close)}")
             free = until(self.stop, part, self.stop.strip())
             rest = literal(self.marks, self.value_close.partition(self.stop)[2])
             return Rule(f"{start} {free.text} {rest}".rstrip(), free.named)
@@ -106,16 +107,24 @@ class _Tagged(FramedFormat):
         return ToolCall(name, unique(arguments))
 
 
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
+
+
 def _typed(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     if is_text(schema, root):
         return value
+    for listed in listed_values(schema, root):
+        if _text(listed) == value:
+            return listed
     try:
         found = value_of(value)
     except (ValueError, RecursionError):
         return value
     # Where the schema admits strings too, a text that reads as another kind of value is that value if it is admitted.
-    kind = resolve(schema, root).get("type")
-    return value if isinstance(found, str) and kind not in (None, "string") and "string" not in (kind or []) else found
+    admitted, kind = kinds(schema, root), kind_of(found)
+    fits = kind in admitted or (kind == "integer" and "number" in admitted)
+    return value if kind == "string" or ("string" in admitted and not fits) else found
 
 
 class _Coder(_Tagged):
