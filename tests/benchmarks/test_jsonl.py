@@ -110,7 +110,20 @@ BAD: list[tuple[Any, str]] = [
     ({**GOOD, "gold": [{"name": "f", "arguments": "{oops"}]}, "not JSON"),
     ({**GOOD, "gold": [{"name": "f", "arguments": [1]}]}, "arguments is a list"),
     ({**GOOD, "tags": ["a"]}, "tags is a list"),
+    ({**GOOD, "messages": [{**USER, "content": "half \ud83d"}]}, "half a character"),
+    ({**GOOD, "tools": [{"name": "f", "description": "\udca9"}]}, "half a character"),
+    ({**GOOD, "tags": {"\ud83d": "a"}}, "half a character"),
+    ({**GOOD, "gold": [{"name": "f", "arguments": '{"x": "\\ud83d"}'}]}, "half a character"),
 ]
+
+
+def test_both_halves_of_a_character_are_one(tmp_path: Path) -> None:
+    """The control of "half a character": JSON may spell an emoji as two escapes."""
+    line = json.dumps({**GOOD, "messages": [{"role": "user", "content": "\U0001f4a9"}]})
+    assert "\\ud83d\\udca9" in line
+    (tmp_path / "mine.jsonl").write_text(line)
+    [sample] = jsonl.load(tmp_path / "mine.jsonl").samples
+    assert sample.input.messages[0].content == "\U0001f4a9"
 
 
 @pytest.mark.parametrize(("line", "message"), BAD)

@@ -131,6 +131,27 @@ def test_a_dash_reads_the_request_from_stdin(ask: Any, monkeypatch: pytest.Monke
     assert ask("-").code == 2
 
 
+@pytest.mark.parametrize("stdin", [None, io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8")])
+def test_stdin_that_is_closed_or_no_text_is_refused(ask: Any, monkeypatch: pytest.MonkeyPatch, stdin: Any) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    result = ask("-")
+    assert (result.code, result.out) == (2, "")
+    assert "fault of ttsi" not in result.err
+    assert "the request is empty" in result.err if stdin is None else "stdin is not UTF-8" in result.err
+
+
+def test_bytes_that_are_no_text_are_refused(ask: Any, tmp_path: Path) -> None:
+    """A shell hands a byte that is no UTF-8 over as half of a character."""
+    assert ask("caf\udce9").err == "ttsi: the request is not UTF-8 text\n"
+    assert ask(QUERY, "--system", "caf\udce9").err == "ttsi: --system is not UTF-8 text\n"
+    assert "Before" in ask(QUERY, "--system", "caf\u00e9").out
+    tools = json.dumps([{**TOOLS[0], "x": "\udce9"}])
+    (tmp_path / "tools.json").write_text(tools)
+    assert "tools.json: a string holds half a character" in ask(QUERY).err
+    (tmp_path / "tools.json").write_text("[" * 100_000)
+    assert "tools.json is nested too deeply" in ask(QUERY).err
+
+
 def test_the_shipped_tools_are_taken_from_any_folder(ttsi: Any, tmp_path: Path) -> None:
     ask_for_seats = ("ask", "book seats for a film", "--model", "scripted:demo", "--tools")
     assert not (tmp_path / "examples").exists()

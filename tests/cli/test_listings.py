@@ -158,6 +158,25 @@ def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == ""
 
 
+def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    stages = _Stages(lambda: now[0])
+    report = _Lines(lambda: now[0], stages)
+    report(state(0))
+    for batch in (1, 2):
+        with stages.watched():
+            logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "adaptation", 9)
+        now[0] += EVERY
+        report.tick()
+        now[0] += 4.0
+        report(state(16 * batch))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" inputs, ")[0] for line in lines] == [
+        f"ttsi: {done} of 100" for done in (0, 16, 16, 32)
+    ]  # fmt: skip
+    assert ["time left" in line for line in lines] == [False, True, False, True]
+
+
 def test_the_loop_names_every_stage(ttsi: Any) -> None:
     said = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--verbose").err
     begun = [line.rpartition("stage=")[2].split()[0] for line in said.splitlines() if "stage begun" in line]

@@ -153,6 +153,22 @@ def test_seconds_that_another_point_spent_are_not_shown() -> None:
     assert sections.results(groups([four()])).rows[0][-1] != "-"  # control
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_runs_are_held_against_the_model_alone(order: tuple[int, int]) -> None:
+    """As `ttsi compare BASE RUN`: a gain is a gain, in whichever order the runs were named."""
+    alone = run([row(i, i == 0, None, 0.1) for i in range(4)], "alone", config("base"))
+    better = run([row(i, i == 0, i < 3, 0.1) for i in range(4)], "better")
+    table = sections.versus(groups([(alone, better)[place] for place in order]))
+    assert table is not None
+    assert [line[0] for line in table.rows] == [("B against A", "A against B")[order[0]]]
+    assert table.rows[0][-1].startswith("+50.0\n")
+    # Control: two runs that both adapt keep the order they were named in.
+    other = config()
+    other["settings"]["loop"]["adaptation"]["lr"] = 1.0
+    table = sections.versus(groups([better, run(list(four().rows), "other", other)]))
+    assert table is not None and table.rows[0][0] == "B against A"
+
+
 def test_rates_count_an_input_once() -> None:
     once, thrice = (groups([four(str(i), seed=i) for i in range(n)])[0] for n in (1, 3))
     tables = [sections.outcome(group) for group in (once, thrice)]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.benchmarks import Benchmark, Sample
-from ttsi.chat.conversation import each, expect, read_call, read_messages, read_tool, read_tools
+from ttsi.chat.conversation import check_text, each, expect, read_call, read_messages, read_tool, read_tools
 from ttsi.errors import DataError, unknown_name
 from ttsi.types import Input, Tool
 
@@ -105,7 +105,9 @@ def _read_line(line: str, number: int, file: str) -> Sample:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant)
+        check_text(value)
+        return value
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg}, column {error.colno}); one object a line, no line breaks") from None
     except RecursionError:

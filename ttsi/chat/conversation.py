@@ -216,12 +216,28 @@ def _speaking(row: Mapping[str, Any], read: Iterable[str]) -> list[str]:
     return [str(key) for key, value in row.items() if key not in read and value is not None and value not in ([], {})]
 
 
+def check_text(value: Any) -> None:
+    """Refuse strings that UTF-8 cannot hold: JSON may spell half of a surrogate pair, and so may a command line.
+
+    Raises:
+        DataError: there is one somewhere in this JSON value, or the value is nested too deeply to look.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DataError("a string holds half a character (a lone surrogate): write it as UTF-8") from None
+    except RecursionError:
+        raise DataError("nested too deeply to be read; flatten it") from None
+
+
 def _parse(text: str) -> Any:
     """JSON without what only some parsers accept."""
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise DataError("arguments are not JSON") from None
+    check_text(value)
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

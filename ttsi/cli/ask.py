@@ -53,7 +53,9 @@ def ask(
     """
     check_speaker(model)
     check_format(format)
-    request = sys.stdin.read().strip() if query == "-" else query
+    request = _read_request() if query == "-" else query
+    _check_words(request, "the request")
+    _check_words(system or "", "--system")
     if not request.strip():
         raise ConfigError('the request is empty: write what the user says, like ttsi ask "book seats for a film"')
     config = knobs.loop(1, model)
@@ -87,13 +89,33 @@ def ask(
     return 0 if episode.error is None else 2 if episode.error.startswith("prompt:") else 1
 
 
+def _read_request() -> str:
+    """What stands on stdin; nothing where it is closed."""
+    if sys.stdin is None:
+        return ""
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise DataError("the request on stdin is not UTF-8 text") from None
+
+
+def _check_words(text: str, what: str) -> None:
+    """Refuse bytes that are no text: they come from a shell as halves of characters."""
+    from ttsi.chat.conversation import check_text
+
+    try:
+        check_text(text)
+    except DataError:
+        raise DataError(f"{what} is not UTF-8 text") from None
+
+
 def read_tools_file(path: Path) -> tuple[Tool, ...]:
     """The tools of a JSON file.
 
     Raises:
         DataError: the file is missing, not JSON, or no list of function schemas; one line.
     """
-    from ttsi.chat.conversation import read_tools
+    from ttsi.chat.conversation import check_text, read_tools
 
     try:
         content = json_module.loads(path.read_text(encoding="utf-8"))
@@ -101,9 +123,12 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
         raise DataError(f"{path} cannot be read ({error.strerror}): give --tools FILE.json") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply to be read; flatten it") from None
     except json_module.JSONDecodeError as error:
         raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
     try:
+        check_text(content)
         return read_tools(content)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None

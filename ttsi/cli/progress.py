@@ -186,15 +186,16 @@ class _Lines:
     def __init__(self, clock: Callable[[], float], stages: _Stages | None = None) -> None:
         self._clock, self._speed = clock, _Speed(clock)
         self._stages = stages or _Stages(clock)
-        self._printed = clock()
+        self._printed = self._counted = clock()
         self._state: Progress | None = None
 
     def __call__(self, state: Progress) -> None:
-        """A batch is done, or the first one begins."""
+        """A batch is done, or the first one begins; lines about stages in between do not put its line off."""
         speed = self._speed.facts(state)
         first, self._state = self._state is None, state
         self._stages.clear()
-        if not first and (self._clock() - self._printed >= EVERY or state.done >= state.total):
+        if not first and (self._clock() - self._counted >= EVERY or state.done >= state.total):
+            self._counted = self._clock()
             self._print(", ".join(f"{name} {value}" for name, value in [*facts(state), *speed]))
 
     def tick(self) -> None:

@@ -89,13 +89,14 @@ def _score(group: Group, side: Any) -> str:
 
 
 def versus(found: Sequence[Group]) -> Table | None:
-    """Each group against the first that answered the same data in the same way."""
+    """Each group against the first that answered the same data in the same way; the model alone comes first."""
     rows = []
-    for place, group in enumerate(found):
+    ordered = sorted(found, key=lambda group: group.adapts)
+    for place, group in enumerate(ordered):
         first = next(
             (
                 other
-                for other in found[:place]
+                for other in ordered[:place]
                 if pairing.unlike(other.runs[0], group.runs[0]) is None and pairing.final(other)
             ),
             None,
