@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ttsi.cli import HELP
 from ttsi.cli.help import settings
 from ttsi.config import PRESETS
 
@@ -74,3 +75,20 @@ def test_calls_and_format_are_there(ttsi: Any) -> None:
 
 def test_a_shell_can_complete(ttsi: Any) -> None:
     assert "--install-completion" in ttsi("--help").out
+
+
+def test_the_first_page_fits_a_terminal(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is broken in the middle cannot be copied."""
+    monkeypatch.setenv("COLUMNS", "80")
+    page = ttsi("--help").out
+    for text in HELP.splitlines():
+        assert text in page.splitlines() or text + " " in page.splitlines(), text
+    # Control: a narrower terminal does break lines.
+    monkeypatch.setenv("COLUMNS", "60")
+    assert HELP.splitlines()[0] not in ttsi("--help").out.splitlines()
+
+
+def test_every_kind_of_model_is_named(ttsi: Any) -> None:
+    for verb in ("run", "ask", "serve"):
+        text = line(ttsi(verb, "--help").out, "--model")
+        assert all(kind in text for kind in ("embedded", "smollm2", "a folder", "FILE.gguf", "hf:OWNER/NAME")), verb

@@ -45,16 +45,16 @@ Start here, offline and without a GPU:
 Then with your own questions and your own model:
 
     ttsi run --benchmark mine.jsonl --model hf:Qwen/Qwen2.5-0.5B-Instruct
-    ttsi data get hammer-eval  public benchmarks, at pinned commits (ttsi data ls)
+    ttsi data get hammer-eval  public benchmarks, pinned (ttsi data ls)
     ttsi run --benchmark sealtool --method ttsi-paper --seed 1
     ttsi run --resume          go on after an interruption
     ttsi report RUN...         what happened, as one page with plots
     ttsi compare RUN RUN       is one better than the other, and where?
-    ttsi run --method ttd --teacher openai:gpt-5-mini --teacher-budget 200000tokens
+    ttsi run --method ttd --teacher openai:NAME --teacher-budget 200000tokens
     ttsi sweep configs/paper/table2.yaml --data DIR
 
-A setting comes from a flag (--awareness.tau 0.9, short --tau 0.9), else from the
-environment (TTSI_AWARENESS_TAU=0.9), else from a file (--config FILE.yaml),
+A setting comes from a flag (--awareness.tau 0.9, short --tau 0.9), else from
+the environment (TTSI_AWARENESS_TAU=0.9), else from a file (--config FILE.yaml),
 else from the method. configs/ and examples/ ship with the package and are found
 from any folder (ttsi ls examples). --verbose shows every event and tracebacks.
 """

@@ -45,7 +45,7 @@ def ask(
     Args:
         query: what the user says, or -.
         tools: a JSON file with a list of OpenAI function schemas (examples/tools.json ships).
-        model: who answers (ttsi ls models): embedded, hf:OWNER/NAME, a folder, scripted:demo.
+        model: who answers (ttsi ls models): embedded, smollm2, a folder, FILE.gguf, hf:OWNER/NAME.
         knobs: the method's settings.
         system: a system message before the request.
         adapt_anyway: write examples and learn them even when the model is sure.

@@ -65,7 +65,7 @@ def run(
 
     Args:
         benchmark: a name (ttsi ls benchmarks), or a file FILE.jsonl of your own.
-        model: who answers (ttsi ls models): embedded, hf:OWNER/NAME, a folder, scripted:demo.
+        model: who answers (ttsi ls models): embedded, smollm2, a folder, FILE.gguf, hf:OWNER/NAME.
         knobs: the method's settings.
         data: the folder with downloaded benchmarks.
         split: which part of the benchmark.

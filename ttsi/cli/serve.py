@@ -46,7 +46,7 @@ def serve(
     """Answer chat completions over HTTP; unsure tool calls get better.
 
     Args:
-        model: who answers (ttsi ls models): embedded, hf:OWNER/NAME, a folder, scripted:demo.
+        model: who answers (ttsi ls models): embedded, smollm2, a folder, FILE.gguf, hf:OWNER/NAME.
         port: where to listen; 0 takes a free port.
         host: the address to listen on; anything but this machine needs --api-keys.
         knobs: the method's settings.
