@@ -19,6 +19,7 @@ from ttsi.chat.handshake import meet
 from ttsi.chat.lark import kinds
 from ttsi.chat.template_source import Source
 from ttsi.chat.thinking import without_thinking
+from ttsi.chat.turns import call_text
 from ttsi.errors import ModelError
 from ttsi.types import ToolCall
 
@@ -127,6 +128,23 @@ def test_words_that_speak_of_a_tool_are_no_call() -> None:
 def test_a_long_text_is_looked_at_once(unit: str) -> None:
     """A pattern that starts again at every line takes an hour for this, one that does not a moment."""
     assert attempt(unit * 300_000, [tool("f", {})], "hermes") is None
+
+
+@pytest.mark.parametrize("name", ["harmony", "kimi-k2", "plain", "fenced"])
+@pytest.mark.parametrize("front", ["x", "```", "```json", "<|tool_calls_section_begin|><|tool_call_begin|>"])
+@pytest.mark.parametrize("unit", [" ", "\n", "to=functions.", "to=functions.f "])
+def test_a_family_reads_a_long_text_once(name: str, front: str, unit: str) -> None:
+    assert FORMATS[name].parse(front + unit * (500_000 // len(unit)), [tool("f", {})]).calls == ()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_earlier_call_that_the_format_cannot_hold_is_worded(name: str) -> None:
+    odd = ToolCall("f", {"x": 'a</arg_value>b\n</parameter>\n<escape><|"|>c'})
+    text = call_text(FORMATS[name], [odd, ToolCall("g", {})], "well")
+    assert "a</arg_value>b" in text and "g" in text and text.startswith("well")
+    if name in ("glm", "qwen3-coder", "gemma4"):  # control
+        with pytest.raises(ValueError, match="cannot hold"):
+            FORMATS[name].render([odd])
 
 
 def test_thoughts_without_end_to_end_are_found_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ttsi.chat.format import Format
+from ttsi.chat.json_text import json_text
 from ttsi.types import ToolCall
 
 Turn = dict[str, Any]
@@ -121,10 +122,20 @@ def _worded(turns: Sequence[Turn], fmt: Format, carries: Carries) -> list[Turn]:
 
 
 def call_text(fmt: Format, calls: Sequence[ToolCall], words: str = "") -> str:
-    """Calls in the assistant's own words; one below the other where the format holds one a turn."""
+    """Calls in the assistant's own words; one below the other where the format holds one a turn, JSON where none."""
     if fmt.several or len(calls) == 1:
-        return fmt.render(calls, words)
-    return "\n".join([*([words] if words else []), *(fmt.render([call]) for call in calls)])
+        try:
+            return fmt.render(calls, words)
+        except ValueError:  # a client's earlier call may hold what the format cannot
+            pass
+    return "\n".join([*([words] if words else []), *(_one_call_text(fmt, call) for call in calls)])
+
+
+def _one_call_text(fmt: Format, call: ToolCall) -> str:
+    try:
+        return fmt.render([call])
+    except ValueError:
+        return json_text({"name": call.name, "arguments": call.arguments})
 
 
 def _closed(turns: Sequence[Turn]) -> list[Turn]:

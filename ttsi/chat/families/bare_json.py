@@ -21,7 +21,7 @@ from ttsi.types import Tool, ToolCall
 
 FENCE = "```"
 _FIRST = re.compile(r"^[ \t]*(?=\{)|<\|python_tag\|>\s*", re.MULTILINE)
-_FENCED = re.compile(r"^[ \t]*```[ \t]*(?:json|tool_call|)[ \t]*\n?[ \t]*(?=[\{\[])", re.MULTILINE)
+_FENCED = re.compile(r"^[ \t]*```[ \t]*(?:(?:json|tool_call)[ \t]*)?(?:\n[ \t]*)?(?=[\{\[])", re.MULTILINE)
 _ANY_FENCE = re.compile(r"```.*?(?:```|$)", re.DOTALL)
 _NEW_LINE = re.compile(r"[ \t\r]*\n\s*")
 _SEMICOLON = re.compile(r"\s*;\s*|[ \t\r]*\n\s*")

@@ -169,7 +169,8 @@ class _Kimi(_Blocks):
 
 _COMMENTARY = "<|channel|>commentary to=functions."
 _HARMONY = re.compile(
-    r"(?:<\|start\|>assistant)?(?:<\|channel\|>(?:commentary|analysis))?\s*to=functions\.(?P<name>[^\s<]+)\s*"
+    r"(?:(?:<\|start\|>assistant)?<\|channel\|>(?:commentary|analysis)\s*|<\|start\|>assistant\s*)?"
+    r"to=functions\.(?P<name>[^\s<]{1,200})\s*"
     r"(?:<\|channel\|>(?:commentary|analysis)\s*)?(?:<\|constrain\|>)?(?:json)?<\|message\|>"
 )
 _HARMONY_WORDS = re.compile(
@@ -263,7 +264,7 @@ FORMATS = (
         behind=_KIMI[3],
         section=(_KIMI[0], _KIMI[4]),
         call=(_KIMI[1], _KIMI[3]),
-        name_pattern=rf"\s*(?:functions\.)?(?P<name>[^{{]+?):\d+\s*{re.escape(_KIMI[2])}",
+        name_pattern=rf"\s*(?:functions\.)?(?P<name>(?!\s)[^{{]+?):\d+\s*{re.escape(_KIMI[2])}",
         order=42,
     ),
     _Harmony(
