@@ -139,7 +139,7 @@ def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) 
         raise ConfigError(unknown_name("format", form, FORMATS))
     carries = carried_of_words(render)
     tools = [to_openai(TOOL)]
-    if not holds(render, [user(USER)], tools, [TOOL.name, "city", USER], carries):
+    if not holds(render, [user(USER)], tools, [TOOL.name, TOOL.description, "city", USER], carries):
         carries = replace(carries, tools="words")
     written = _own_call(render, carries)
     own, unread, carries = _read_back(written, carries)
