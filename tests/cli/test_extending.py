@@ -12,9 +12,12 @@ import pytest
 
 from tests.cli.conftest import Command
 from ttsi.benchmarks import BENCHMARKS
+from ttsi.chat.calls import FORMATS, Parsed, detect
+from ttsi.chat.grammar import answer_grammar
 from ttsi.errors import DataError
 from ttsi.models import MODELS
 from ttsi.runs.store import read_json, read_rows
+from ttsi.types import Tool, ToolCall
 
 TEXT = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 
@@ -54,3 +57,21 @@ def test_the_model(ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     one, other = ([row.episode.adapted for row in read_rows(tmp_path / name)] for name in ("out", "plain"))
     assert one == other
     assert made[0].written > 0
+
+
+def test_the_tool_call_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    [form] = example("A tool-call format", "acme_example", monkeypatch).FORMATS
+    tool = Tool("get_weather", "", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
+    call = ToolCall("get_weather", {"city": "</do>"})
+    text = form.render([call], "Let me look.")
+    assert text == 'Let me look.\n<do>{"name": "get_weather", "arguments": {"city": "</do>"}}</do>'
+    assert form.parse(text, [tool]) == Parsed("Let me look.", (call,))
+    assert form.parse(text.removesuffix("</do>"), [tool]).error  # control
+    assert '"<do>"' in answer_grammar(form, [tool], "one")
+    template = (
+        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}<do>{{ c.function | tojson }}</do>{% endfor %}\n{% endfor %}"
+    )
+    assert detect(template).name == "plain"  # control: nobody reads it yet
+    monkeypatch.setitem(FORMATS, "acme", form)
+    assert detect(template).name == "acme"

@@ -148,10 +148,10 @@ def resolve(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def is_text(schema: Any, root: Mapping[str, Any]) -> bool:
     """Whether a schema admits strings and nothing else."""
-    found = resolve(schema, root)
-    if "const" in found or "enum" in found:
-        return all(isinstance(value, str) for value in ([found["const"]] if "const" in found else found["enum"]))
-    return found.get("type") in ("string", ["string"])
+    plain = resolve(schema, root)
+    if "const" in plain or "enum" in plain:
+        return all(isinstance(value, str) for value in ([plain["const"]] if "const" in plain else plain["enum"]))
+    return plain.get("type") in ("string", ["string"])
 
 
 def kinds(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
@@ -179,8 +179,8 @@ def kind_of(value: Any) -> str:
 
 def listed_values(schema: Any, root: Mapping[str, Any]) -> list[Any]:
     """The values that a schema lists, where it lists what it admits."""
-    found = resolve(schema, root)
-    return [found["const"]] if "const" in found else list(found.get("enum") or [])
+    plain = resolve(schema, root)
+    return [plain["const"]] if "const" in plain else list(plain.get("enum") or [])
 
 
 def listed_texts(schema: Any, root: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ _SAYS_CALL = re.compile(r'^\s*[\[\s]*\{[^{}]*"(?:name|arguments|parameters)"\s*:
 
 
 @dataclass(frozen=True)
-class _Lines(JsonFormat):
+class _JsonLines(JsonFormat):
     """JSON objects from the first line that begins with one to the end."""
 
     gap: re.Pattern[str] = _NEW_LINE
@@ -109,7 +109,7 @@ def fenced_or_whole(text: str) -> str:
 
 
 FORMATS = (
-    _Lines(
+    _JsonLines(
         name="plain",
         gloss="models without tool training, and teachers: one JSON object a line",
         opening="{",
@@ -117,7 +117,7 @@ FORMATS = (
         between="}\n{",
         order=90,
     ),
-    _Lines(
+    _JsonLines(
         name="fenced",
         gloss="Qwen2.5-Coder: JSON in a code fence",
         opening=f"{FENCE}json\n{{",
@@ -126,7 +126,7 @@ FORMATS = (
         marks=(f"{FENCE}json",),
         order=91,
     ),
-    _Lines(
+    _JsonLines(
         name="llama3",
         gloss="Llama 3.1, 3.2, 3.3",
         key="parameters",

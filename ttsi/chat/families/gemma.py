@@ -68,22 +68,22 @@ class _Gemma(FramedFormat):
 
     def _value_rule(self, schema: Any, tool: Tool, label: str, depth: int) -> Rule:
         """A value of the schema: strings between marks, lists and objects of them; what is neither is JSON."""
-        found = resolve(schema, tool.parameters)
-        kind = found.get("type")
-        if values := listed_values(found, tool.parameters):
+        plain = resolve(schema, tool.parameters)
+        kind = plain.get("type")
+        if values := listed_values(plain, tool.parameters):
             return Rule(f"({' | '.join(literal(self.marks, self._spelled(value)) for value in values)})")
         if kind == "string":
             free = until(self.quote, label)
             return Rule(f"{literal(self.marks, self.quote)} {free.text}", free.named)
         if kind == "array" and depth < 4:
-            item = self._value_rule(found.get("items", {}), tool, f"{label}_i", depth + 1)
-            least = int(found.get("minItems", 0) or 0) > 0
+            item = self._value_rule(plain.get("items", {}), tool, f"{label}_i", depth + 1)
+            least = int(plain.get("minItems", 0) or 0) > 0
             items = f"{label}_item ({quoted(',')} {label}_item)*"
             return Rule(
                 f'"[" {items} "]"' if least else f'"[" ({items})? "]"', (*item.named, f"{label}_item: {item.text}")
             )
-        if kind == "object" and depth < 4 and found.get("properties"):
-            inner = Tool(tool.name, "", {**found, "$defs": tool.parameters.get("$defs", {})})
+        if kind == "object" and depth < 4 and plain.get("properties"):
+            inner = Tool(tool.name, "", {**plain, "$defs": tool.parameters.get("$defs", {})})
 
             def pair(key: str, part_schema: Mapping[str, Any], part: str) -> Rule:
                 value = self._value_rule(part_schema, tool, part, depth + 1)
@@ -91,8 +91,8 @@ class _Gemma(FramedFormat):
 
             members = pairs(inner, f"{label}_o", pair, separator=",", sort=True)
             return Rule(f'"{{" {members.text} "}}"', members.named)
-        if kinds(found, tool.parameters) <= {"integer", "number", "boolean", "null"}:
-            return Rule(json_value(found, tool))
+        if kinds(plain, tool.parameters) <= {"integer", "number", "boolean", "null"}:
+            return Rule(json_value(plain, tool))
         return self._any_rule(label)
 
     def _any_rule(self, label: str) -> Rule:

@@ -131,10 +131,10 @@ class _Blocks(NamedJson):
         calls = []
         at = skip_space(rest, 0)
         while rest.startswith(begin, at):
-            found = re.compile(self.name_pattern + r"\s*", re.DOTALL).match(rest, at + len(begin))
-            if found is None or "\n" in found["name"].strip():
+            match = re.compile(self.name_pattern + r"\s*", re.DOTALL).match(rest, at + len(begin))
+            if match is None or "\n" in match["name"].strip():
                 raise ValueError("a call without a name or without its marks")
-            arguments, at = value_at(rest, found.end())
+            arguments, at = value_at(rest, match.end())
             if not isinstance(arguments, dict):
                 raise ValueError("the arguments are no JSON object")
             fence = re.compile(r"```\s*").match(rest, at)
@@ -142,7 +142,7 @@ class _Blocks(NamedJson):
             if not rest.startswith(end, at):
                 raise ValueError(f"a call that does not end with {end}")
             at = skip_space(rest, at + len(end))
-            calls.append(ToolCall(found["name"].strip(), arguments))
+            calls.append(ToolCall(match["name"].strip(), arguments))
         if rest[at:].removeprefix(self.section[1]).strip():
             raise ValueError(f"text behind a call: {rest[at : at + 40]!r}")
         return words.strip(), calls
@@ -182,21 +182,21 @@ _HARMONY_ENDS = ("<|call|>", "<|end|>", "<|return|>", "<|start|>assistant")
 
 class _Harmony(NamedJson):
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
-        found = _HARMONY.search(text)
+        match = _HARMONY.search(text)
         words = _HARMONY_WORDS.sub(
             lambda match: match["words"] if match["channel"] != "analysis" else "",
-            text[: found.start()] if found else text,
+            text[: match.start()] if match else text,
         )
         for mark in _HARMONY_ENDS:
             words = words.replace(mark, "")
-        if found is None:
+        if match is None:
             return (words if words == text else joined([words.strip()], [*self.marks, "to=functions."])), []
-        arguments, end = value_at(text, found.end())
+        arguments, end = value_at(text, match.end())
         if not isinstance(arguments, dict):
             raise ValueError("the arguments are no JSON object")
         if text[end:].removeprefix("<|call|>").strip():
             raise ValueError(f"text behind a call: {text[end : end + 40]!r}")
-        return words.strip(), [ToolCall(found["name"], arguments)]
+        return words.strip(), [ToolCall(match["name"], arguments)]
 
 
 FORMATS = (

@@ -89,14 +89,14 @@ class _Tagged(FramedFormat):
         return self.marks[0], self.marks[1]
 
     def _read_call(self, body: str, tools: Sequence[Tool]) -> ToolCall:
-        found = self.head.match(body)
-        if found is None:
+        head = self.head.match(body)
+        if head is None:
             raise ValueError("a call without a name")
-        name = found["name"].strip()
+        name = head["name"].strip()
         tool = next((tool for tool in tools if tool.name == name), None)
         schemas = arguments_of(tool)[0] if tool else {}
         root = tool.parameters if tool else {}
-        arguments, at = [], found.end()
+        arguments, at = [], head.end()
         while match := self.pattern.match(body, at):
             key = match["key"].strip()
             arguments.append((key, _typed(match["value"], schemas.get(key, {}), root)))
@@ -118,13 +118,13 @@ def _typed(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> An
         if _text(listed) == value:
             return listed
     try:
-        found = value_of(value)
+        typed = value_of(value)
     except (ValueError, RecursionError):
         return value
     # Where the schema admits strings too, a text that reads as another kind of value is that value if it is admitted.
-    admitted, kind = kinds(schema, root), kind_of(found)
+    admitted, kind = kinds(schema, root), kind_of(typed)
     fits = kind in admitted or (kind == "integer" and "number" in admitted)
-    return value if kind == "string" or ("string" in admitted and not fits) else found
+    return value if kind == "string" or ("string" in admitted and not fits) else typed
 
 
 class _Coder(_Tagged):
