@@ -1,8 +1,8 @@
-"""Tool calls in text: every registered format, and what any text says in one of them.
+"""The tool-call formats as the rest of the package imports them: `FORMATS` by name, and what a format is.
 
-Inputs -> outputs: text -> `Parsed`. `FORMATS` holds the formats by name (`ttsi.chat.families`); `read` reads an answer
-in a format and refuses what begins like a call of any other family, so that an attempt at a call never counts as the
-right answer "no tool fits". Not in the paper (arXiv:2510.07841), which uses its models' own formats.
+Inputs -> outputs: text -> `Parsed` (`Format.parse`), which refuses what begins like a call of any other family, so that
+an attempt at a call never counts as the right answer "no tool fits". The formats lie in `ttsi.chat.families`. Not in
+the paper (arXiv:2510.07841), which uses its models' own formats.
 """
 
 from __future__ import annotations

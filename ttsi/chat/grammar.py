@@ -89,7 +89,6 @@ def call_then_text_grammar(fmt: Format, tool: Tool | None, tools: Sequence[Tool]
         call, rules = f"{rest.text} {literal(fmt.marks, fmt.closing)}", [*rest.named, *mark_rules(fmt.marks)]
     else:
         call, rules = arguments_rule(tool), []
-    # Where the call ends with a free mark of its own, the lead follows; marks in the lead would be the caller's.
     between = literal(fmt.marks, lead) if isinstance(fmt, FramedFormat) else quoted(lead)
     return _text([f"start: {call} {between} REQUEST", f"REQUEST: {request}", *rules])
 

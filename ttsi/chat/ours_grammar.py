@@ -7,23 +7,18 @@ Not in the paper (arXiv:2510.07841), which samples freely.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ttsi.chat import ours
 from ttsi.chat.alternatives import alternatives
+from ttsi.chat.lark import quoted
 from ttsi.chat.ours_layout import BARE, Slot, item_kinds, layout, plain
 from ttsi.chat.schema_mask import enforced, json_rule
 from ttsi.types import Tool
 
 _NOTHING = '""'
-
-
-def quoted(text: str) -> str:
-    """A Lark literal; llguidance reads it as JSON, so a line break or a quotation mark cannot escape."""
-    return json.dumps(text, ensure_ascii=False) if text else ""
 
 
 def calls_rules(tools: Sequence[Tool]) -> list[str]:
