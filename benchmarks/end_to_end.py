@@ -21,16 +21,17 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, 
 from benchmarks import peers
 from benchmarks.measure import Case
 from benchmarks.shapes import model_of, tokenizer
-from ttsi.answer import reply
+from ttsi.answer import generate_answers
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import AdaptationConfig, LoopConfig, preset
+from ttsi.config import AdaptationConfig, LoopConfig
 from ttsi.engine import decoding
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.training import Job, TrainReport
 from ttsi.loop import improve
-from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.methods import preset
+from ttsi.models import Generation, Model, Request
 from ttsi.models.local import LocalModel, _outcome, _without_training
-from ttsi.types import Adaptation, Input
+from ttsi.types import Adaptation, Input, Prompt, TrainingExample
 
 SHAPE = "embedded"
 TOLERANCE = 0.02
@@ -86,7 +87,7 @@ class OneByOne(LocalModel):
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
+    def prefix_cache(self) -> Iterator[None]:
         """Nothing is remembered."""
         yield
 
@@ -118,17 +119,19 @@ class OneByOne(LocalModel):
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """At most one job: the loop brings one input at a time."""
-        outcomes = [_without_training(lessons) for lessons in jobs]
+        outcomes = [_without_training(training_examples) for training_examples in jobs]
         self._slots = {}
         try:
-            for index, (lessons, seed) in enumerate(zip(jobs, seeds, strict=True)):
-                if examples := self._examples(lessons):
+            for index, (training_examples, seed) in enumerate(zip(jobs, seeds, strict=True)):
+                if examples := self._examples(training_examples):
                     losses, _ = self._loop.train(examples, seed)
                     report = TrainReport(0, tuple(losses), (), True)
-                    outcomes[index] = _outcome(Job(0, tuple(examples)), report, config, len(lessons) - len(examples))
+                    outcomes[index] = _outcome(
+                        Job(0, tuple(examples)), report, config, len(training_examples) - len(examples)
+                    )
                     self._slots = {index: 0} if outcomes[index].status == "trained" else {}
             yield outcomes
         finally:
@@ -170,7 +173,7 @@ def in_batches(model: Model, inputs: Sequence[Input], config: LoopConfig, size: 
         for episode in improve(inputs[start : start + size], model, model, config):
             if episode.base is None or episode.adapted is None:
                 raise RuntimeError(f"{episode.input_id} failed: {episode.error}")
-            if episode.adaptation.status == "rejected":
+            if episode.adaptation.status == "training-failed":
                 raise RuntimeError(f"{episode.input_id} was not trained: {episode.adaptation.reason}")
             answers.append((episode.base.text, episode.adapted.text))
     return answers
@@ -181,7 +184,7 @@ def plain_answers(model: Model, inputs: Sequence[Input], config: LoopConfig) -> 
     found = [
         answer
         for start in range(0, len(inputs), BATCH)
-        for answer in reply(model, inputs[start : start + BATCH], config.answer)
+        for answer in generate_answers(model, inputs[start : start + BATCH], config.answer)
     ]
     return [(answer.text, answer.text) for answer in found]
 

@@ -29,13 +29,14 @@ from benchmarks.shapes import model_of, tokenizer
 from benchmarks.train import CONFIG, job
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import preset
+from ttsi.config import RunConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import train
 from ttsi.loop import improve
+from ttsi.methods import preset
 from ttsi.models.local import LocalModel
-from ttsi.runs.runner import Progress, RunConfig, resolve
+from ttsi.runs.runner import Progress, resolve
 from ttsi.runs.runner import run as run_benchmark
 from ttsi.runs.store import open_run
 from ttsi.types import Input

@@ -21,10 +21,10 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, Trainer, TrainingArguments, default_data_collator
 
 from benchmarks.shapes import tokenizer
-from ttsi.adaptation.schedule import learning_rates
 from ttsi.config import AdaptationConfig
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.packing import Labelled
+from ttsi.engine.packing import EncodedExample
+from ttsi.engine.schedule import learning_rates
 from ttsi.engine.scoring import ScoringItem
 
 Scorer = Callable[[Sequence[ScoringItem]], list[list[float]]]
@@ -105,7 +105,7 @@ def _logprob(model: PreTrainedModel, ids: list[int], n_prompt: int) -> float:
     return float(logprobs_TV[n_prompt - 1 : -1].gather(1, targets[:, None]).sum())
 
 
-def padded(examples: Sequence[Labelled], device: torch.device) -> dict[str, Tensor]:
+def padded(examples: Sequence[EncodedExample], device: torch.device) -> dict[str, Tensor]:
     """Ids, mask and labels as Hugging Face takes them: one example per row, -100 where there is no label."""
     longest = max(len(ids) for ids, _ in examples)
     gaps = [longest - len(ids) for ids, _ in examples]
@@ -133,7 +133,7 @@ class PeftLoop:
 
         return get_peft_model(self.model, LoraConfig(**{**self._starts._peft_config(), "inference_mode": False}))
 
-    def train(self, examples: Sequence[Labelled], seed: int) -> tuple[list[float], dict[str, Tensor]]:
+    def train(self, examples: Sequence[EncodedExample], seed: int) -> tuple[list[float], dict[str, Tensor]]:
         """(loss before each step, the trained adapter); it stays on the model until the next one or `drop`."""
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -156,12 +156,12 @@ class PeftLoop:
         if self.trainer and self._tuned is not None:
             self.model, self._tuned = self._tuned.unload(), None
 
-    def _plan(self, examples: Sequence[Labelled]) -> tuple[list[Sequence[Labelled]], list[float]]:
+    def _plan(self, examples: Sequence[EncodedExample]) -> tuple[list[Sequence[EncodedExample]], list[float]]:
         size = self.config.batch_size or len(examples)
         batches = [examples[at : at + size] for at in range(0, len(examples), size)] * self.config.epochs
         return batches, list(learning_rates(self.config, len(batches)))
 
-    def _bare(self, examples: Sequence[Labelled]) -> list[float]:
+    def _bare(self, examples: Sequence[EncodedExample]) -> list[float]:
         parameters = [parameter for parameter in self._tuned.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=1.0, weight_decay=self.config.weight_decay)
         losses = []
@@ -175,7 +175,7 @@ class PeftLoop:
             losses.append(float(loss.detach()))
         return losses
 
-    def _with_trainer(self, examples: Sequence[Labelled]) -> list[float]:
+    def _with_trainer(self, examples: Sequence[EncodedExample]) -> list[float]:
         batches, rates = self._plan(examples)
         parameters = [parameter for parameter in self._tuned.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=1.0, weight_decay=self.config.weight_decay)

@@ -18,7 +18,7 @@ from benchmarks.peers import PeftLoop
 from benchmarks.shapes import cost_of, model_of, tokens
 from ttsi.config import AdaptationConfig
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.packing import Labelled
+from ttsi.engine.packing import EncodedExample
 from ttsi.engine.training import Job, train
 
 SHAPE = "embedded"
@@ -56,7 +56,7 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
 def job(model: PreTrainedModel, slot: int, examples: int, prefix: int, own: int, labels: int) -> Job:
     """Random examples of one adapter."""
     shared = tokens(prefix, 10_000 + slot, model)
-    found: list[Labelled] = [
+    found: list[EncodedExample] = [
         ((*shared, *tokens(own + labels, 100 * slot + at, model)), prefix + own) for at in range(examples)
     ]
     return Job(slot, tuple(found))

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import ttsi
-from ttsi.answer import reply
+from ttsi.answer import generate_answers
 from ttsi.benchmarks import Sample, load
 from ttsi.benchmarks.matching import grade
 from ttsi.config import AnswerConfig
-from ttsi.models import remembering
+from ttsi.models import prefix_cache
 from ttsi.reports.stats import wilson
 
 WAYS = {
@@ -64,10 +64,10 @@ def main() -> None:
 
 def _answers(model: Any, samples: list[Sample], ways: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"id": sample.input.id} for sample in samples]
-    with remembering(model):
+    with prefix_cache(model):
         for way in ways:
             for row, sample, answer in zip(
-                rows, samples, reply(model, [sample.input for sample in samples], WAYS[way]), strict=True
+                rows, samples, generate_answers(model, [sample.input for sample in samples], WAYS[way]), strict=True
             ):
                 verdicts = grade(answer, sample.gold or (), sample.official)
                 calls = [[call.name, dict(call.arguments)] for call in answer.calls]

@@ -35,12 +35,13 @@ from tests.runs.test_database import copied, refusals
 from tests.runs.test_kill import KILLED, outcome
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import LoopConfig, preset
+from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import ModelError
+from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.files import MANIFEST, verify
 from ttsi.runs.folder import begun
-from ttsi.runs.runner import RunConfig, plan, resolve, run
+from ttsi.runs.runner import plan, resolve, run
 from ttsi.runs.store import open_run, read_json, read_rows
 from ttsi.runs.work import Batch, here
 from ttsi.types import Episode

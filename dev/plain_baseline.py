@@ -33,10 +33,12 @@ def calls(text):
 def right(made, gold):
     """Whether two lists of calls are the same, values compared as text."""
 
-    def spelled(call):
+    def canonical_calls(call):
         return call[0], sorted((key, str(value).strip()) for key, value in (call[1] or {}).items())
 
-    return made is not None and sorted(map(spelled, made)) == sorted(spelled((g["name"], g["arguments"])) for g in gold)
+    return made is not None and sorted(map(canonical_calls, made)) == sorted(
+        canonical_calls((g["name"], g["arguments"])) for g in gold
+    )
 
 
 rows, folder, out, dtype = (*sys.argv[1:4], sys.argv[4] if len(sys.argv) > 4 else "float32")

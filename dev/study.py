@@ -23,16 +23,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ttsi.adaptation import adapted
-from ttsi.adaptation.guard import less_sure
-from ttsi.answer import reply
-from ttsi.awareness import aware
+from ttsi.adaptation import adapters
+from ttsi.adaptation.guard import lack_of_confidence
+from ttsi.answer import generate_answers
+from ttsi.awareness import estimate
 from ttsi.benchmarks import Sample, load
 from ttsi.benchmarks.matching import lenient, strict, tool_choice
-from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig, SynthesisConfig, preset
+from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig, SynthesisConfig
 from ttsi.embedded import freeze
 from ttsi.embedded.world import Scene, exchange
 from ttsi.loop import passes
+from ttsi.methods import preset
 from ttsi.models import Model
 from ttsi.models import load as load_model
 from ttsi.synthesis import synthesise
@@ -104,10 +105,12 @@ class Study:
         for group in self.batches():
             items = [sample.input for sample in group]
             for decoding in DECODINGS:
-                for item, answer in zip(items, reply(self.model, items, AnswerConfig(decoding)), strict=True):
+                for item, answer in zip(
+                    items, generate_answers(self.model, items, AnswerConfig(decoding)), strict=True
+                ):
                     self.base.setdefault(item.id, {})[decoding] = answer
             before = [self.base[item.id]["constrained"] for item in items]
-            for item, known in zip(items, aware(self.model, items, before, config.awareness), strict=True):
+            for item, known in zip(items, estimate(self.model, items, before, config.awareness), strict=True):
                 self.known[item.id] = known
 
     def examples(self, items: Sequence[Input], config: LoopConfig, source: str) -> list[tuple[Example, ...]]:
@@ -146,16 +149,18 @@ class Study:
             seeds = [stage_seed(self.seed, input_hash(item), 0, "adaptation") for item in items]
             answers: dict[str, list[Answer]] = {}
             started = time.perf_counter()
-            with adapted(self.model, taught, examples, config.adaptation, seeds) as tuned:
+            with adapters(self.model, taught, examples, config.adaptation, seeds) as tuned:
                 seconds = (time.perf_counter() - started) / len(items)
                 asked = items if config.adaptation.method == "lora" else tuned.inputs
                 for decoding in DECODINGS:
-                    answers[decoding] = reply(self.model, asked, AnswerConfig(decoding), tuned.adapters)
+                    answers[decoding] = generate_answers(self.model, asked, AnswerConfig(decoding), tuned.adapters)
             for i, sample in enumerate(group):
                 base, after = self.base[sample.input.id], {d: answers[d][i] for d in DECODINGS}
-                useless = tuned.adaptations[i].status in ("none", "rejected")
+                useless = tuned.adaptations[i].status in ("none", "training-failed")
                 after = {
-                    d: base[d] if useless or less_sure(base[d], new, config.adaptation.min_surer) else new
+                    d: base[d]
+                    if useless or lack_of_confidence(base[d], new, config.adaptation.min_confidence_gain)
+                    else new
                     for d, new in after.items()
                 }
                 row = self.row(variant, sample, after, examples[i])

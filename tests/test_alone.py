@@ -30,7 +30,7 @@ def settings() -> LoopConfig:
     config = few_everywhere()
     return replace(
         config,
-        adaptation=replace(config.adaptation, rank=2, epochs=3, min_surer=None),
+        adaptation=replace(config.adaptation, rank=2, epochs=3, min_confidence_gain=None),
         answer=replace(config.answer, max_tokens=24),
     )
 

@@ -6,8 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from ttsi.config import METHOD_GLOSS, PRESETS, LoopConfig, digest, preset
+from ttsi.config import LoopConfig, digest
 from ttsi.errors import ConfigError
+from ttsi.methods import METHOD_GLOSS, PRESETS, preset
 
 
 def test_the_papers_values() -> None:

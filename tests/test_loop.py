@@ -13,11 +13,12 @@ from dataclasses import replace
 import pytest
 
 from ttsi import improve
-from ttsi.config import AdaptationConfig, AwarenessConfig, LoopConfig, SynthesisConfig, preset
+from ttsi.config import AdaptationConfig, AwarenessConfig, LoopConfig, SynthesisConfig
 from ttsi.errors import ConfigError
-from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.methods import preset
+from ttsi.models import Generation, Request
 from ttsi.models.scripted import DemoModel
-from ttsi.types import Adaptation, Episode, Input, Message, Tool, input_hash
+from ttsi.types import Adaptation, Episode, Input, Message, Prompt, Tool, TrainingExample, input_hash
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (
@@ -60,9 +61,9 @@ class Rejecting(Spy):
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
-        yield [Adaptation("rejected", reason="non-finite loss at step 2") for _ in jobs]
+        yield [Adaptation("training-failed", reason="non-finite loss at step 2") for _ in jobs]
 
 
 class Raising(Spy):
@@ -70,7 +71,7 @@ class Raising(Spy):
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         if jobs:
             raise MemoryError("no room for the adapter")
@@ -203,12 +204,12 @@ def test_votes_of_samples_are_a_measure_and_sampled_calls_are_candidates() -> No
     )
     [episode] = told([SURE], spy, config)
     assert episode.base is not None and episode.awareness is not None
-    assert len(episode.base.draws) == 8
+    assert len(episode.base.samples) == 8
     assert [candidate.action for candidate in episode.awareness.candidates] == ["find_hotel", "get_weather"]
     assert episode.awareness.value == episode.awareness.measures["vote_share"] == 6 / 8
     assert episode.awareness.unsure and episode.adaptation.status == "trained"
     [plain] = told([SURE], Wavering())
-    assert plain.base is not None and plain.base.draws == (), "control: nobody samples unless somebody counts"
+    assert plain.base is not None and plain.base.samples == (), "control: nobody samples unless somebody counts"
     assert plain.awareness is not None and "vote_share" not in plain.awareness.measures
 
 
@@ -230,16 +231,16 @@ def test_an_input_that_raises_is_one_failed_episode(place: int) -> None:
 def test_a_failed_adaptation_leaves_the_bases_answer_and_says_why(model: type[Spy], reason: str) -> None:
     sure, unsure = told([SURE, UNSURE], model())
     assert unsure.error is None
-    assert unsure.adaptation.status == "rejected"
+    assert unsure.adaptation.status == "training-failed"
     assert unsure.adaptation.reason == reason
     assert unsure.adapted == unsure.base is not None
     assert timeless([sure]) == timeless(told([SURE]))
 
 
 def test_an_answer_that_the_model_is_not_surer_of_is_not_taken() -> None:
-    guarded = replace(CONFIG, adaptation=AdaptationConfig(min_surer=100.0))
+    guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=100.0))
     sure, unsure = told([SURE, UNSURE], config=guarded)
-    assert unsure.adaptation.status == "declined"
+    assert unsure.adaptation.status == "kept-base"
     assert unsure.adaptation.reason.startswith("the model is not surer of it")
     assert unsure.adaptation.samples == 6, "it learned, and that was paid for"
     assert unsure.adapted == unsure.base is not None
@@ -247,7 +248,7 @@ def test_an_answer_that_the_model_is_not_surer_of_is_not_taken() -> None:
 
 
 def test_control_a_surer_answer_is_taken() -> None:
-    guarded = replace(CONFIG, adaptation=AdaptationConfig(min_surer=-100.0))
+    guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=-100.0))
     [unsure] = told([UNSURE], config=guarded)
     assert (unsure.adaptation.status, called(unsure, "adapted")) == ("trained", "get_weather")
 
@@ -264,7 +265,7 @@ def test_a_writer_that_raises_costs_the_adaptation_not_the_answer() -> None:
 
     [unsure] = improve([UNSURE], Spy(), Mute(), CONFIG)
     assert (unsure.error, unsure.adapted) == (None, unsure.base)
-    assert unsure.adaptation == Adaptation("rejected", reason="TimeoutError: the teacher does not answer")
+    assert unsure.adaptation == Adaptation("training-failed", reason="TimeoutError: the teacher does not answer")
 
 
 def test_what_cannot_be_asked_is_recorded_and_never_asked() -> None:
@@ -313,7 +314,7 @@ class Remembering(Spy):
         self.notes: list[str] = []
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
+    def prefix_cache(self) -> Iterator[None]:
         self.notes.append("open")
         try:
             yield
@@ -348,4 +349,4 @@ def test_nothing_learned_survives() -> None:
 def test_every_method_runs(method: str) -> None:
     episodes = told([SURE, UNSURE], config=preset(method))
     assert [episode.error for episode in episodes] == [None, None]
-    assert all(episode.adaptation.status != "rejected" for episode in episodes), episodes
+    assert all(episode.adaptation.status != "training-failed" for episode in episodes), episodes

@@ -11,19 +11,22 @@ import pytest
 
 from tests.conftest import build_model, build_tokenizer
 from ttsi.adaptation.shared import supervised
-from ttsi.config import AdaptationConfig, preset
+from ttsi.config import AdaptationConfig
 from ttsi.errors import DataError
 from ttsi.loop import improve
-from ttsi.models import Lesson, Model, Writer
+from ttsi.methods import preset
+from ttsi.models import Model, Writer
 from ttsi.models.local import LocalModel
 from ttsi.models.scripted import DemoModel
-from ttsi.types import Adaptation, Episode, Input, Message, Pair, Tool, ToolCall, TrainingData
+from ttsi.types import Adaptation, Episode, GoldExample, Input, Message, Tool, ToolCall, TrainingData, TrainingExample
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 OFFERED = (Tool("get_weather", "get the weather", CITY), Tool("find_hotel", "find a hotel", CITY))
 CASES = [Input(str(i), (Message("user", f"rain in {city}?"),), OFFERED) for i, city in enumerate(("Oslo", "Rome"))]
 PAIRS = tuple(
-    Pair(Input(f"t{i}", (Message("user", f"sun in {city}?"),), OFFERED), (ToolCall("get_weather", {"city": city}),))
+    GoldExample(
+        Input(f"t{i}", (Message("user", f"sun in {city}?"),), OFFERED), (ToolCall("get_weather", {"city": city}),)
+    )
     for i, city in enumerate(("Lima", "Quito", "Cairo"))
 )
 DATA = TrainingData("train", "0" * 64, PAIRS)
@@ -50,7 +53,7 @@ class Counting(LocalModel):
         self.trained: list[int] = []
 
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> AbstractContextManager[list[Adaptation]]:
         if jobs:
             self.trained.append(len(jobs))
@@ -68,8 +71,8 @@ def tiny() -> Counting:
         ("icl", "in-context", "in-context"),
         ("icl", "lora", "trained"),
         ("icl", "both", "trained"),
-        ("vote", "vote", "again"),
-        ("ask-again", "ask-again", "again"),
+        ("vote", "vote", "resampled"),
+        ("ask-again", "ask-again", "resampled"),
     ],
 )
 def test_real_weights_come_back_from_every_method(tiny: Counting, method: str, adapted_by: str, status: str) -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ttsi.config import LoopConfig, preset
+from ttsi.config import LoopConfig
+from ttsi.methods import preset
 
 
 def tool(name: str, description: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ttsi.config import LoopConfig as LoopConfig
-    from ttsi.config import preset as preset
     from ttsi.loop import improve as improve
+    from ttsi.methods import preset as preset
     from ttsi.models import load as load_model
     from ttsi.types import Episode as Episode
     from ttsi.types import Input as Input
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "improve": "ttsi.loop:improve",
     "load_model": "ttsi.models:load",
-    "preset": "ttsi.config:preset",
+    "preset": "ttsi.methods:preset",
     "LoopConfig": "ttsi.config:LoopConfig",
     "Input": "ttsi.types:Input",
     "Tool": "ttsi.types:Tool",

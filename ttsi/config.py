@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ttsi.errors import ConfigError, unknown_name
 
@@ -54,13 +54,13 @@ class SynthesisConfig:
     """Sampling temperature."""
     max_tokens: int = 160
     """Longest example, in tokens."""
-    tries: int = 2
+    max_rounds: int = 2
     """Rounds of writing; a later round only replaces what was refused."""
     schema_grammar: bool = True
     """Let the writer produce only calls that fit the tool's schema (where the model can)."""
     grounded: bool = True
     """Refuse an example whose argument values do not occur in its query."""
-    pointed: bool = True
+    unambiguous: bool = True
     """Refuse an example whose query shares more words with another tool's line than with the called tool's."""
     seed_overlap: float = 1.0
     """Refuse an example whose query shares more than this share of words with the input's request; 1 is off."""
@@ -68,7 +68,7 @@ class SynthesisConfig:
     """Refuse an example whose query shares more than this share of words with one kept before (diversity); 1 is off."""
     round_trip: bool = False
     """Refuse an example when the model that will learn it answers its query with another call."""
-    trim: float = 0.0
+    drop_worst: float = 0.0
     """Refuse this share of an input's examples, those that the model finds least likely per character; 0 is off."""
 
 
@@ -105,7 +105,7 @@ class AdaptationConfig:
     """Gradient clipping per adapter; 0 turns it off."""
     max_loss_rise: float = 0.2
     """Guard: reject the adapter when the last loss is above the first by this share."""
-    min_surer: float | None = None
+    min_confidence_gain: float | None = None
     """Guard: take the new answer only when the model is surer of it than the base of its own, by more than this many
     nats per token; 0 keeps most of what adapting would break (dev/log.md). None takes every new answer, as the paper
     does."""
@@ -164,110 +164,48 @@ class LoopConfig:
     """False: only measure and answer (method `base`)."""
 
 
-_CHOSEN: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
-"""The gate that toolworld-validation chose for the embedded model (dev/log.md)."""
+@dataclass(frozen=True)
+class RunConfig:
+    """A run: which questions, which model, which method."""
 
-_LEARNED: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_surer": 0.0}
-"""And how it learns: also when not to call, and an answer that it is less sure of than of its first is not given."""
+    benchmark: str = "toolworld"
+    """Name of a benchmark (`ttsi ls benchmarks`), or the path of a .jsonl file."""
+    model: str = "embedded"
+    """Who answers (`ttsi ls models`)."""
+    method: str = "ttsi"
+    """How it improves (`ttsi ls methods`); sets the knobs that nobody set."""
+    writer: str | None = None
+    """Who writes the examples: a teacher's model spec, or nothing for the model itself."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    limit: int | None = None
+    """Only the first so many inputs, for a quick look."""
+    batch_size: int = 16
+    """Inputs that go through the model together."""
+    data_dir: Path | None = None
+    """The folder with downloaded benchmarks."""
+    split: str = "test"
+    """Which part of the benchmark."""
+    writer_budget: str | None = None
+    """The most that a teacher behind an endpoint may take (`ttsi.config.TeacherConfig`)."""
+    train: str | None = None
+    """What few-shot prompting and fine-tuning learn from: a benchmark's name, or a .jsonl file with gold."""
+    train_limit: int | None = None
+    """Only so many rows of it, drawn by the seed; a smaller draw is part of a larger one."""
 
-_UNTUNED: dict[str, dict[str, Any]] = {"awareness": {"measure": "margin", "tau": 0.95}, "adaptation": {"lr": 1e-4}}
-"""What stands in their place for a model with which nobody has chosen: the paper's values."""
+    format: str | None = None
+    """Tool-call format to speak (`ttsi ls formats`), instead of what the handshake finds."""
 
-_EVERY: dict[str, Any] = {**_CHOSEN, "gate": "all"}
-"""The same measurements, but every input is answered a second time."""
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run.
 
-_BY_TEACHER: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
-"""What hosted models accept: some take no other temperature, and what they think counts as written."""
-
-# With batches of a training file one batch's loss says nothing of another's: the guard of `sft` sees only a blow-up.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "base": {"awareness": _CHOSEN},
-    "ttsi": {"awareness": _CHOSEN, "adaptation": _LEARNED},
-    "ttsi-paper": {
-        "awareness": {"candidates": "names", "measure": "margin", "tau": 0.95},
-        "synthesis": {"k": 1, "temperature": 0.7, "pointed": False},
-        "adaptation": {
-            "rank": 8, "alpha": 16.0, "lr": 1e-4, "epochs": 5, "batch_size": 1,
-            "warmup_ratio": 0.03, "schedule": "cosine", "warmup_from_zero": True,
-        },
-    },
-    "ttsi-icl": {"awareness": _CHOSEN, "adaptation": {"method": "in-context"}},
-    "ttsi-both": {"awareness": _CHOSEN, "adaptation": {**_LEARNED, "method": "both"}},
-    "ttd": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER, "adaptation": _LEARNED},
-    "ttd-icl": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER, "adaptation": {"method": "in-context"}},
-    "icl": {
-        "awareness": _EVERY,
-        "synthesis": {"source": "nearest", "k": 4},
-        "adaptation": {"method": "in-context"},
-    },
-    "sft": {
-        "awareness": _EVERY,
-        "synthesis": {"k": 0},
-        "adaptation": {
-            "method": "shared", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6,
-        },
-    },
-    "vote": {"awareness": _EVERY, "synthesis": {"k": 0}, "adaptation": {"method": "vote"}},
-    "ask-again": {"awareness": _CHOSEN, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
-}  # fmt: skip
-"""Methods by name: what each changes in the defaults (`ttsi ls methods`)."""
-
-METHOD_GLOSS = {
-    "base": "the model as it is: measured and answered, never adapted",
-    "ttsi": "TT-SI with the settings that validation chose",
-    "ttsi-paper": "TT-SI with the paper's settings (K = 1, lr 1e-4, 5 epochs, tau 0.95)",
-    "ttsi-icl": "TT-SI in context: the examples go into the prompt, no training",
-    "ttsi-both": "TT-SI in weights and context: learned and shown",
-    "ttd": "TT-D: a teacher writes the examples (--teacher openai:NAME, or any model)",
-    "ttd-icl": "TT-D in context: the teacher's examples go into the prompt",
-    "icl": "few-shot: the nearest rows of --train-data go into the prompt, for every input",
-    "sft": "fine-tuning: one adapter learns --train-data before the run and answers every input",
-    "vote": "majority vote of samples (--answer.samples), nothing is learned",
-    "ask-again": "where unsure, the model is shown its first answer and asked once more",
-}
-"""One line per method, for `ttsi ls methods`."""
-
-
-WANTS_TEACHER = ("ttd", "ttd-icl")
-"""Methods that cannot be run without `--teacher`."""
-
-
-def wants_training_data(loop: LoopConfig) -> bool:
-    """Does this learn from a training file?"""
-    return loop.synthesis.source != "writer" or loop.adaptation.method == "shared"
-
-
-def overrides(name: str, embedded: bool = True) -> dict[str, dict[str, Any]]:
-    """What a method changes in the defaults, by stage.
-
-    Args:
-        name: of the method.
-        embedded: for the embedded model, which validation chose with. Its learning rate is sixty times the paper's,
-            and how likely right answers are differs from model to model: for any other the gate and the learning rate
-            are the paper's, until validation data of its own say more (docs/own-model.md).
-
-    Raises:
-        ConfigError: there is no such method.
-    """
-    if name not in PRESETS:
-        raise ConfigError(unknown_name("method", name, PRESETS))
-    elsewhere = {} if embedded else _UNTUNED
-    return {
-        stage: {knob: elsewhere.get(stage, {}).get(knob, value) for knob, value in values.items()}
-        for stage, values in PRESETS[name].items()
-    }
-
-
-def preset(name: str, embedded: bool = True) -> LoopConfig:
-    """The settings of a method by name; `embedded` as in `overrides`.
-
-    Raises:
-        ConfigError: there is no such method.
-    """
-    config = LoopConfig(adapt=name != "base")
-    for stage, values in overrides(name, embedded).items():
-        config = replace(config, **{stage: replace(getattr(config, stage), **values)})
-    return config
+        Raises:
+            ConfigError: a number is out of range.
+        """
+        if self.batch_size < 1:
+            raise ConfigError(f"batch-size is {self.batch_size}: use 1 or more")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit is {self.limit}: use 1 or more, or leave it out for all inputs")
+        check(self.loop)
 
 
 CALLS = ("auto", "required", "one")
@@ -278,10 +216,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "synthesis.k": (0, math.inf),
     "synthesis.temperature": (0, math.inf),
     "synthesis.max_tokens": (1, math.inf),
-    "synthesis.tries": (1, math.inf),
+    "synthesis.max_rounds": (1, math.inf),
     "synthesis.seed_overlap": (0, 1),
     "synthesis.overlap": (0, 1),
-    "synthesis.trim": (0, 1),
+    "synthesis.drop_worst": (0, 1),
     "adaptation.rank": (1, math.inf),
     "adaptation.alpha": (0, math.inf),
     "adaptation.lr": (0, math.inf),

@@ -40,3 +40,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(names)}"
     return f"unknown {kind} {name!r}; {hint}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; its type where the message is empty.
+
+    >>> first_line(ValueError("no such file\\nand more")), first_line(KeyError())
+    ('no such file', 'KeyError')
+    """
+    return next(iter(str(error).splitlines()), type(error).__name__)

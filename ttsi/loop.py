@@ -2,7 +2,7 @@
 
 Inputs: a batch of inputs, a model, a writer (the model itself for TT-SI, a teacher for TT-D, a training file for
 few-shot prompting), the settings. Outputs: one `Episode` per input, in order. Every method is this page with other
-arguments (`ttsi.config.PRESETS`); for SFT the model is one that has learned already (`ttsi.adaptation.shared`).
+arguments (`ttsi.methods.PRESETS`); for SFT the model is one that has learned already (`ttsi.adaptation.shared`).
 
 How it differs from the paper: a batch of one is the paper; in a larger batch the stages run side by side, each input
 still with its own adapter and its own random numbers. The base's own answer is always kept beside the adapted one.
@@ -16,15 +16,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ttsi.adaptation import adapted
-from ttsi.adaptation.guard import less_sure
-from ttsi.answer import reply
-from ttsi.awareness import aware, needs_draws
+from ttsi.adaptation import adapters
+from ttsi.adaptation.guard import lack_of_confidence
+from ttsi.answer import generate_answers
+from ttsi.awareness import estimate, needs_samples
 from ttsi.config import LoopConfig
 from ttsi.errors import ConfigError
-from ttsi.models import Model, Prompt, Writer, remembering
+from ttsi.models import Model, Writer, prefix_cache
 from ttsi.synthesis import synthesise
-from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, input_hash, stage_seed
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, Prompt, input_hash, stage_seed
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +63,11 @@ def improve(
 def _improve(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig, repeat: int) -> list[Episode]:
     """Algorithm 1."""
     book = _Book(inputs)
-    drawn = needs_draws(config.awareness)
+    drawn = needs_samples(config.awareness)
     book.begin("answer")
-    before = reply(model, inputs, config.answer, seeds=_seeds(inputs, config, repeat, "answer"), drawn=drawn)
+    before = generate_answers(model, inputs, config.answer, seeds=_seeds(inputs, config, repeat, "answer"), drawn=drawn)
     book.begin("awareness")
-    awareness = aware(model, inputs, before, config.awareness)  # H
+    awareness = estimate(model, inputs, before, config.awareness)  # H
 
     chosen = [i for i in range(len(inputs)) if config.adapt and _chosen(inputs[i], awareness[i], config, repeat)]
     unsure, known, first = [inputs[i] for i in chosen], [awareness[i] for i in chosen], [before[i] for i in chosen]
@@ -77,10 +77,10 @@ def _improve(inputs: Sequence[Input], model: Model, writer: Writer, config: Loop
     book.begin("adaptation")
     seeds, room = _seeds(unsure, config, repeat, "adaptation"), config.answer.max_tokens
     nearest = config.synthesis.source == "nearest"
-    with adapted(model, unsure, examples, config.adaptation, seeds, first, room, nearest) as tuned:  # T
+    with adapters(model, unsure, examples, config.adaptation, seeds, first, room, nearest) as tuned:  # T
         book.begin("answer")
         seeds = _seeds(unsure, config, repeat, "answer")
-        after = reply(model, tuned.inputs, config.answer, tuned.adapters, seeds, voted=tuned.voted)
+        after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, voted=tuned.voted)
     book.end()
 
     told = [
@@ -88,18 +88,24 @@ def _improve(inputs: Sequence[Input], model: Model, writer: Writer, config: Loop
         for i, (item, base, sure) in enumerate(zip(inputs, before, awareness, strict=True))
     ]
     for i, written, state, answer in zip(chosen, examples, tuned.adaptations, after, strict=True):
-        told[i] = _settled(replace(told[i], examples=written, adaptation=state), answer, config.adaptation.min_surer)
+        told[i] = _settled(
+            replace(told[i], examples=written, adaptation=state), answer, config.adaptation.min_confidence_gain
+        )
     return told
 
 
-def _settled(told: Episode, answer: Answer, min_surer: float | None) -> Episode:
+def _settled(told: Episode, answer: Answer, min_confidence_gain: float | None) -> Episode:
     """The episode with the new answer, or with the base's where nothing was learned or the guard says so."""
     state = told.adaptation
-    if told.base is None or state.status in ("none", "rejected"):
+    if told.base is None or state.status in ("none", "training-failed"):
         return told
-    reason = less_sure(told.base, answer, min_surer) if state.status in ("trained", "in-context") else None
+    reason = (
+        lack_of_confidence(told.base, answer, min_confidence_gain)
+        if state.status in ("trained", "in-context")
+        else None
+    )
     if reason:
-        return replace(told, adaptation=replace(state, status="declined", reason=reason))
+        return replace(told, adaptation=replace(state, status="kept-base", reason=reason))
     return replace(told, adapted=answer)
 
 
@@ -186,7 +192,7 @@ def _isolated(inputs: Sequence[Input], model: Model, writer: Writer, config: Loo
     if not inputs:
         return []
     try:
-        with remembering(model):
+        with prefix_cache(model):
             return _improve(inputs, model, writer, config, repeat)
     except ConfigError:
         raise
@@ -194,7 +200,7 @@ def _isolated(inputs: Sequence[Input], model: Model, writer: Writer, config: Loo
         reason = f"{type(error).__name__}: {_line(error)}"
     if len(inputs) == 1 and config.adapt:
         [told] = _isolated(inputs, model, writer, replace(config, adapt=False), repeat)
-        return [told if told.error else replace(told, adaptation=Adaptation("rejected", reason=reason))]
+        return [told if told.error else replace(told, adaptation=Adaptation("training-failed", reason=reason))]
     if len(inputs) == 1:
         return [Episode(inputs[0].id, input_hash(inputs[0]), None, None, None, error=reason)]
     return [episode for item in inputs for episode in _isolated([item], model, writer, config, repeat)]

@@ -65,7 +65,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Pair:
+class GoldExample:
     """One row of a training file: an input and the calls that are right for it. Never a test row."""
 
     input: Input
@@ -79,7 +79,7 @@ class TrainingData:
     name: str
     checksum: str
     """SHA-256 (hex) of the file it was drawn from."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[GoldExample, ...]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Example:
     """Tokens that writing it took; a remote writer's prompt counts, too."""
     dollars: float = 0.0
     """What a remote writer took for it, also when the reply came from the cache."""
-    faults: tuple[str, ...] = ()
+    attempt_errors: tuple[str, ...] = ()
     """What went wrong on the way to a remote writer, one word per attempt: "429", "timeout", ..."""
 
 
@@ -136,7 +136,7 @@ class Example:
 class Adaptation:
     """What training did for one input (the paper's T)."""
 
-    status: Literal["none", "trained", "in-context", "shared", "again", "rejected", "declined"]
+    status: Literal["none", "trained", "in-context", "shared", "resampled", "training-failed", "kept-base"]
     """none: nothing to learn from; shared: one adapter of the whole run (SFT); again: answered a second time without
     learning (a vote, or asked again); rejected: the guard threw the adapter away and the base answers;
     declined: the model learned, but is not surer of its new answer, and the base answers."""
@@ -150,7 +150,7 @@ class Adaptation:
 
 
 @dataclass(frozen=True)
-class Draw:
+class SampledAnswer:
     """One sampled answer."""
 
     text: str
@@ -174,7 +174,7 @@ class Answer:
     """Log-probability of the least likely token."""
     tokens: int = 0
     finish_reason: Literal["stop", "length"] = "stop"
-    draws: tuple[Draw, ...] = ()
+    samples: tuple[SampledAnswer, ...] = ()
     """The samples behind a vote, pass@k or a measure that counts votes."""
 
 
@@ -194,6 +194,24 @@ class Episode:
     """Wall seconds per stage: this input's share of its batch."""
     error: str | None = None
     """None, or "boundary: what went wrong"; then there may be no answer."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model reads before it writes: a conversation, the tools, and the begun answer."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+    prefix: str = ""
+    """Text of the assistant's turn that is already written (prefill)."""
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """One training pair: a prompt and what the assistant should have said."""
+
+    prompt: Prompt
+    target: str
 
 
 def to_openai(tool: Tool) -> dict[str, Any]:
@@ -278,10 +296,16 @@ def last_request(item: Input) -> str:
     return next((message.content for message in reversed(item.messages) if message.role == "user"), "")
 
 
-def spelled(calls: Sequence[ToolCall]) -> str:
+def standalone_prompt(item: Input, request: str, tools: tuple[Tool, ...] = (), prefix: str = "") -> Prompt:
+    """A request without the input's conversation: behind its system message, with its tools or with `tools`."""
+    system = tuple(message for message in item.messages if message.role == "system")
+    return Prompt((*system, Message("user", request)), tools or item.tools, prefix)
+
+
+def canonical_calls(calls: Sequence[ToolCall]) -> str:
     """Calls as one text, equal for the same calls with the same arguments in any order: how samples agree.
 
-    >>> spelled([ToolCall("f", {"b": 1, "a": 2})]) == spelled([ToolCall("f", {"a": 2.0, "b": 1})])
+    >>> canonical_calls([ToolCall("f", {"b": 1, "a": 2})]) == canonical_calls([ToolCall("f", {"a": 2.0, "b": 1})])
     True
     """
     told = [json.dumps([call.name, whole_numbers(call.arguments)], sort_keys=True, default=str) for call in calls]

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ttsi.adaptation import adapted
-from ttsi.adaptation.examples import lessons, with_demonstrations
+from ttsi.adaptation import adapters
+from ttsi.adaptation.examples import training_examples, with_demonstrations
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.ours import quote
 from ttsi.config import AdaptationConfig
-from ttsi.models import Lesson, Model, Prompt
-from ttsi.types import Adaptation, Example, Input, Message, Tool, ToolCall
+from ttsi.models import Model
+from ttsi.types import Adaptation, Example, Input, Message, Prompt, Tool, ToolCall, TrainingExample
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("get_weather", "get the weather of a city", CITY), Tool("find_hotel", "find a hotel in a city", CITY))
@@ -30,7 +30,7 @@ IN_CONTEXT = AdaptationConfig(method="in-context")
 @pytest.mark.parametrize("family", FORMATS)
 def test_a_lesson_is_the_request_alone_and_the_call_as_the_family_writes_it(family: str) -> None:
     form = FORMATS[family]
-    first, second = lessons(form, ITEM, [GOOD, ALSO])
+    first, second = training_examples(form, ITEM, [GOOD, ALSO])
     assert first.prompt.messages == (SYSTEM, Message("user", GOOD.query))
     assert first.prompt.tools == ITEM.tools
     assert first.prompt.prefix == ""
@@ -39,15 +39,15 @@ def test_a_lesson_is_the_request_alone_and_the_call_as_the_family_writes_it(fami
 
 
 def test_the_embedded_family_learns_its_reason_too() -> None:
-    [lesson] = lessons(FORMATS["ours"], ITEM, [GOOD])
+    [lesson] = training_examples(FORMATS["ours"], ITEM, [GOOD])
     assert lesson.target.startswith(quote(TOOLS[0], GOOD.query, TOOLS))
-    [plain] = lessons(FORMATS["hermes"], ITEM, [GOOD])
+    [plain] = training_examples(FORMATS["hermes"], ITEM, [GOOD])
     assert plain.target.startswith("<tool_call>")
 
 
 def test_each_call_of_an_example_has_its_own_reason() -> None:
     both = Example("weather of Rome and a hotel in Lima", GOOD.calls + ALSO.calls, "...")
-    [lesson] = lessons(FORMATS["ours"], ITEM, [both])
+    [lesson] = training_examples(FORMATS["ours"], ITEM, [both])
     assert FORMATS["ours"].parse(lesson.target, TOOLS).calls == both.calls
     assert all(quote(tool, both.query, TOOLS) in lesson.target for tool in TOOLS)
 
@@ -76,7 +76,7 @@ class Fake:
 
     outcome: Adaptation = field(default=Adaptation("trained", samples=1))
     format: Format = FORMATS["hermes"]
-    jobs: Sequence[Sequence[Lesson]] = ()
+    jobs: Sequence[Sequence[TrainingExample]] = ()
     seeds: Sequence[int] = ()
     alive: bool = False
 
@@ -85,7 +85,7 @@ class Fake:
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         self.jobs, self.seeds, self.alive = jobs, seeds, True
         try:
@@ -101,7 +101,7 @@ def as_model(fake: Fake) -> Model:
 
 def test_one_job_per_input_in_order_and_only_kept_examples_are_learned() -> None:
     fake = Fake()
-    with adapted(
+    with adapters(
         as_model(fake), [ITEM] * 3, [(BAD, GOOD), (BAD,), (ALSO, GOOD)], AdaptationConfig(), [5, 6, 7]
     ) as tuned:
         assert fake.alive
@@ -121,23 +121,23 @@ def test_the_adapters_are_gone_after_a_failure_too() -> None:
     fake = Fake()
     with (
         pytest.raises(RuntimeError, match="in the middle"),
-        adapted(as_model(fake), [ITEM], [(GOOD,)], AdaptationConfig(), [1]),
+        adapters(as_model(fake), [ITEM], [(GOOD,)], AdaptationConfig(), [1]),
     ):
         raise RuntimeError("in the middle")
     assert not fake.alive
 
 
-@pytest.mark.parametrize("status", ["rejected", "none"])
+@pytest.mark.parametrize("status", ["training-failed", "none"])
 def test_whoever_was_not_trained_is_answered_by_the_base(status: str) -> None:
     fake = Fake(outcome=Adaptation(status, reason="the loss rose"))  # type: ignore[arg-type]
-    with adapted(as_model(fake), [ITEM], [(GOOD,)], AdaptationConfig(), [1]) as tuned:
+    with adapters(as_model(fake), [ITEM], [(GOOD,)], AdaptationConfig(), [1]) as tuned:
         assert tuned.adapters == (None,)
         assert tuned.adaptations[0].reason == "the loss rose"
 
 
 def test_in_context_asks_with_demonstrations_and_trains_nothing() -> None:
     fake = Fake()
-    with adapted(as_model(fake), [ITEM, ITEM], [(GOOD, BAD), (BAD,)], IN_CONTEXT, [1, 2]) as tuned:
+    with adapters(as_model(fake), [ITEM, ITEM], [(GOOD, BAD), (BAD,)], IN_CONTEXT, [1, 2]) as tuned:
         assert tuned.inputs == (with_demonstrations(ITEM, [GOOD]), ITEM)
         assert tuned.adapters == (None, None)
         assert [(a.status, a.samples) for a in tuned.adaptations] == [("in-context", 1), ("none", 0)]
@@ -155,7 +155,7 @@ class Small(Fake):
 
 @pytest.mark.parametrize(("best_last", "left"), [(False, GOOD), (True, ALSO)])
 def test_the_best_demonstrations_stay_when_room_is_short(best_last: bool, left: Example) -> None:
-    with adapted(as_model(Small()), [ITEM], [(GOOD, ALSO)], IN_CONTEXT, [1], best_last=best_last) as tuned:
+    with adapters(as_model(Small()), [ITEM], [(GOOD, ALSO)], IN_CONTEXT, [1], best_last=best_last) as tuned:
         assert tuned.inputs == (with_demonstrations(ITEM, [left]),)
         assert tuned.adaptations[0].left_out == 1
 
@@ -163,7 +163,7 @@ def test_the_best_demonstrations_stay_when_room_is_short(best_last: bool, left: 
 def test_control_the_query_of_the_input_is_no_lesson() -> None:
     """A lesson that contained the input's own last turn would be a leak; the check above sees one."""
     leak = replace(GOOD, query=ITEM.messages[-1].content)
-    [lesson] = lessons(FORMATS["hermes"], ITEM, [leak])
+    [lesson] = training_examples(FORMATS["hermes"], ITEM, [leak])
     assert lesson.prompt.messages[-1] == ITEM.messages[-1]
-    [clean] = lessons(FORMATS["hermes"], ITEM, [GOOD])
+    [clean] = training_examples(FORMATS["hermes"], ITEM, [GOOD])
     assert clean.prompt.messages[-1] != ITEM.messages[-1]

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 
 from tests.adaptation.test_examples import ALSO, BAD, GOOD, ITEM, SYSTEM, TOOLS, Fake, as_model
-from ttsi.adaptation import adapted
-from ttsi.adaptation.irrelevance import DECLINED, irrelevance_lessons, stand_ins
+from ttsi.adaptation import adapters
+from ttsi.adaptation.irrelevance import DECLINED, distractor_tools, no_tool_examples
 from ttsi.chat.calls import FORMATS
-from ttsi.config import AdaptationConfig, preset
-from ttsi.models import Lesson
-from ttsi.types import Example, Input, Message, Tool
+from ttsi.config import AdaptationConfig
+from ttsi.methods import preset
+from ttsi.types import Example, Input, Message, Tool, TrainingExample
 
 
-def learned(count: int) -> list[Lesson]:
+def learned(count: int) -> list[TrainingExample]:
     fake = Fake()
-    with adapted(as_model(fake), [ITEM], [(BAD, GOOD, ALSO)], AdaptationConfig(irrelevance=count), [1]):
+    with adapters(as_model(fake), [ITEM], [(BAD, GOOD, ALSO)], AdaptationConfig(irrelevance=count), [1]):
         return list(fake.jobs[0])
 
 
 @pytest.mark.parametrize("family", FORMATS)
 def test_the_request_is_asked_again_without_its_tool_and_nothing_is_called(family: str) -> None:
     form = FORMATS[family]
-    first, second = irrelevance_lessons(form, ITEM, [GOOD, ALSO], 2)
+    first, second = no_tool_examples(form, ITEM, [GOOD, ALSO], 2)
     assert first.prompt.messages == (SYSTEM, Message("user", GOOD.query))
     assert (first.prompt.tools, second.prompt.tools) == (TOOLS[1:], TOOLS[:1])
     for lesson in (first, second):
@@ -47,15 +47,15 @@ def test_control_without_it_every_lesson_is_a_call() -> None:
 def test_of_two_called_tools_neither_is_left_and_an_examples_own_tools_count() -> None:
     third = Tool("play_song", "play a song", {"type": "object", "properties": {}})
     both = Example("weather of Rome and a bed in Lima", GOOD.calls + ALSO.calls, "...", tools=(*TOOLS, third))
-    [lesson] = irrelevance_lessons(FORMATS["ours"], ITEM, [both], 1)
+    [lesson] = no_tool_examples(FORMATS["ours"], ITEM, [both], 1)
     assert lesson.prompt.tools == (third,)
 
 
 def test_where_nothing_else_is_on_offer_everyday_tools_stand_in() -> None:
     alone = Input("alone", ITEM.messages, TOOLS[:1])
-    [lesson] = irrelevance_lessons(FORMATS["ours"], alone, [GOOD], 1)
+    [lesson] = no_tool_examples(FORMATS["ours"], alone, [GOOD], 1)
     assert len(lesson.prompt.tools) == 2
     assert GOOD.calls[0].name not in {tool.name for tool in lesson.prompt.tools}
-    [same, *_] = stand_ins("something else")
-    assert same.name not in {tool.name for tool in stand_ins("something else", called={same.name})}
-    assert stand_ins("play a song by the title Yesterday")[0].name != "play_song"
+    [same, *_] = distractor_tools("something else")
+    assert same.name not in {tool.name for tool in distractor_tools("something else", called={same.name})}
+    assert distractor_tools("play a song by the title Yesterday")[0].name != "play_song"

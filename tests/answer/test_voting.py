@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.answer import reply
+from ttsi.answer import generate_answers
 from ttsi.answer.voting import groups, winner
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.config import AnswerConfig
 from ttsi.models import Generation, Request
-from ttsi.types import Draw, Input, Message, Tool, ToolCall
+from ttsi.types import Input, Message, SampledAnswer, Tool, ToolCall
 
 A, B = ToolCall("a", {"x": 1, "y": 2}), ToolCall("b", {})
 
 
-def draw(*calls: ToolCall, logprob: float = -1.0, error: str | None = None) -> Draw:
-    return Draw("", calls, error, logprob)
+def draw(*calls: ToolCall, logprob: float = -1.0, error: str | None = None) -> SampledAnswer:
+    return SampledAnswer("", calls, error, logprob)
 
 
 def test_the_most_frequent_wins_and_the_likelier_breaks_a_tie() -> None:
@@ -71,10 +71,10 @@ class Speaker:
 
 def test_a_vote_asks_for_samples_only_and_gives_the_winner() -> None:
     speaker = Speaker()
-    answers = reply(speaker, ITEMS, AnswerConfig(strategy="vote", samples=4), None, [0, 100])  # type: ignore[arg-type]
+    answers = generate_answers(speaker, ITEMS, AnswerConfig(strategy="vote", samples=4), None, [0, 100])  # type: ignore[arg-type]
     assert len(speaker.asked) == 8 and all(request.temperature == 0.7 for request in speaker.asked)
     assert [[call.name for call in answer.calls] for answer in answers] == [["a"], ["a"]]
-    assert [len(answer.draws) for answer in answers] == [4, 4]
+    assert [len(answer.samples) for answer in answers] == [4, 4]
     assert len({request.seed for request in speaker.asked}) == 8
 
 
@@ -82,12 +82,12 @@ def test_a_vote_asks_for_samples_only_and_gives_the_winner() -> None:
 def test_samples_stand_beside_a_greedy_answer(strategy: str, drawn: bool, n: int) -> None:
     speaker = Speaker()
     config = AnswerConfig(strategy=strategy, samples=4)  # type: ignore[arg-type]
-    answers = reply(speaker, ITEMS, config, None, [0, 100], drawn=drawn)  # type: ignore[arg-type]
-    assert [(answer.text, len(answer.draws)) for answer in answers] == [("words", n)] * 2
+    answers = generate_answers(speaker, ITEMS, config, None, [0, 100], drawn=drawn)  # type: ignore[arg-type]
+    assert [(answer.text, len(answer.samples)) for answer in answers] == [("words", n)] * 2
     assert len(speaker.asked) == 2 + 2 * n
 
 
 def test_control_the_method_vote_votes_whatever_the_strategy_is() -> None:
-    [plain, _] = reply(Speaker(), ITEMS, AnswerConfig(samples=4))  # type: ignore[arg-type]
-    [voted, _] = reply(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], voted=True)  # type: ignore[arg-type]
+    [plain, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4))  # type: ignore[arg-type]
+    [voted, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], voted=True)  # type: ignore[arg-type]
     assert (plain.calls, [call.name for call in voted.calls]) == ((), ["a"])

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ttsi.awareness import aware
-from ttsi.awareness.candidates import competing
+from ttsi.awareness import estimate
+from ttsi.awareness.candidates import score_candidates
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.ours import suffixes
 from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
 from ttsi.loop import passes
-from ttsi.models import Generation, Model, Prompt, Request
-from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Tool
+from ttsi.models import Generation, Model, Request
+from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Prompt, Tool
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("get_weather", "get the weather of a city", CITY), Tool("find_hotel", "find a hotel in a city", CITY))
@@ -51,9 +51,9 @@ def hotel_is_better(text: str) -> float:
 
 
 def judge(model: Fake, inputs: Sequence[Input], config: AwarenessConfig) -> list[Awareness]:
-    """`aware`, for a fake that has only what awareness may use."""
+    """`estimate`, for a fake that has only what awareness may use."""
     spoken: Model = model  # type: ignore[assignment]
-    return aware(spoken, inputs, [SAID] * len(inputs), config)
+    return estimate(spoken, inputs, [SAID] * len(inputs), config)
 
 
 @pytest.mark.parametrize("kind", ["names", "calls"])
@@ -120,7 +120,7 @@ def test_the_name_of_a_reasoning_family_is_summed_over_its_reasons() -> None:
 def test_no_tool_competes_last_where_the_family_writes_it(kind: str, family: str, wanted: bool, competes: bool) -> None:
     config = AwarenessConfig(candidates=kind, no_tool=wanted)  # type: ignore[arg-type]
     spoken: Model = Fake(hotel_is_better, FORMATS[family])  # type: ignore[assignment]
-    [actions] = competing(spoken, [RAIN], config)
+    [actions] = score_candidates(spoken, [RAIN], config)
     assert [action for action, _, _ in actions][2:] == ([NO_TOOL] if competes else [])
 
 

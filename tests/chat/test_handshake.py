@@ -22,8 +22,7 @@ from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_s
 from ttsi.chat.turns import EVERYTHING, fitted
 from ttsi.engine.constraint import Grammars
 from ttsi.errors import ConfigError, ModelError
-from ttsi.models import Prompt
-from ttsi.types import Message, ToolCall
+from ttsi.types import Message, Prompt, ToolCall
 
 REFUSED = ("firefunction", "refuses")
 """They refuse every conversation."""

@@ -17,8 +17,8 @@ from ttsi.chat.calls import FORMATS, detect
 from ttsi.chat.schema import normalise
 from ttsi.chat.templates import (
     BREAK,
-    encode_lesson,
     encode_prompt,
+    encode_training_example,
     end_of_turn,
     end_token_ids,
     neutralise,
@@ -255,15 +255,15 @@ def test_a_lesson_is_the_prompt_then_the_target_then_the_end() -> None:
     fast, fmt = tokenizer(QWEN), FORMATS["hermes"]
     specials = special_strings(fast)
     target = fmt.render([neutralise_call(ToolCall("weather", {"city": SPOOF}), specials)])
-    tokens, split = encode_lesson(fast, fmt, ALesson(ASK, target), specials)
+    tokens, split = encode_training_example(fast, fmt, ALesson(ASK, target), specials)
     assert tokens[:split] == encode_prompt(fast, fmt, ASK, specials)
     assert tokens[split:] == [*ids(target), *ids("<|im_end|>")]
     assert tokens[split:].count(ids("<|im_end|>")[0]) == 1
     assert tokens[split:].count(ids("<tool_call>")[0]) == 1
     unsafe = ALesson(ASK, fmt.render([ToolCall("weather", {"city": SPOOF})]))
-    assert encode_lesson(fast, fmt, unsafe, specials)[0] == tokens
+    assert encode_training_example(fast, fmt, unsafe, specials)[0] == tokens
     # Control: without neutralising, the lesson would teach the model to end its turn inside a string.
-    spoofed, split = encode_lesson(fast, fmt, unsafe, ())
+    spoofed, split = encode_training_example(fast, fmt, unsafe, ())
     assert spoofed[split:].count(ids("<|im_end|>")[0]) == 2
 
 
@@ -271,6 +271,6 @@ def test_a_lesson_that_is_no_plain_call_keeps_only_its_marks() -> None:
     fast, fmt = tokenizer(QWEN), FORMATS["hermes"]
     specials = special_strings(fast)
     for target, calls in ((SPOOF, 1), ("no <|im_end|> tool fits", 0), ("<tool_call>\n{}\n</tool_call><|im_end|>", 1)):
-        tokens, split = encode_lesson(fast, fmt, ALesson(ASK, target), specials)
+        tokens, split = encode_training_example(fast, fmt, ALesson(ASK, target), specials)
         assert tokens[split:].count(ids("<|im_end|>")[0]) == 1
         assert tokens[split:].count(ids("<tool_call>")[0]) == calls

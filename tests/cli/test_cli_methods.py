@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.worlds import REQUESTS, row, rows, write
-from ttsi.config import METHOD_GLOSS, PRESETS
+from ttsi.methods import METHOD_GLOSS, PRESETS
 from ttsi.runs.store import read_json, read_rows
 
 TAUGHT = {
@@ -41,8 +41,8 @@ STATUS = {
     "ttd-icl": "in-context",
     "icl": "in-context",
     "sft": "shared",
-    "vote": "again",
-    "ask-again": "again",
+    "vote": "resampled",
+    "ask-again": "resampled",
 }
 
 
@@ -67,7 +67,7 @@ def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method
         assert summary["gain"]["points"] > 0, "the demo follows its examples"
     trained = {"sft": 3}.get(method, sum(e.adaptation.samples for e in adapted if e.adaptation.status == "trained"))
     assert summary["samples_trained"] == trained
-    assert summary["metrics"]["answered_again"] == (len(adapted) if STATUS[method] == "again" else 0)
+    assert summary["metrics"]["resampled"] == (len(adapted) if STATUS[method] == "resampled" else 0)
 
 
 def test_every_method_has_its_line_and_the_issue_names_them() -> None:

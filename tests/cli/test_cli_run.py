@@ -12,7 +12,7 @@ from tests.benchmarks.test_nexusraven import write as nexusraven
 from tests.worlds import row, write
 from ttsi import loop
 from ttsi.benchmarks.nexusraven import NOTICE
-from ttsi.config import preset
+from ttsi.methods import preset
 from ttsi.types import Episode, input_hash
 
 MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo")

@@ -17,10 +17,10 @@ from ttsi.benchmarks import BENCHMARKS
 from ttsi.cli import build
 from ttsi.cli.run import run
 from ttsi.cli.sweep import Point, read_sweep, table
-from ttsi.config import preset
-from ttsi.models.recalling import RecallingModel
+from ttsi.config import RunConfig
+from ttsi.methods import preset
+from ttsi.models.cached import CachedModel
 from ttsi.models.scripted import DemoModel
-from ttsi.runs.runner import RunConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
@@ -148,7 +148,7 @@ def test_points_share_what_is_equal_and_never_what_an_adapter_said(ttsi: Command
         tmp_path / "two.jsonl", [row("Do I need an umbrella in Lima", "get_weather"), row("Bed in Rome", "find_hotel")]
     )
     model = Counting()
-    recalling = RecallingModel(model)
+    recalling = CachedModel(model)
     asked = []
     for tau, k in (("inf", 2), ("inf", 4), ("-inf", 2)):
         before = model.asked

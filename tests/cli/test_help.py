@@ -8,7 +8,7 @@ import pytest
 
 from ttsi.cli import HELP
 from ttsi.cli.help import settings
-from ttsi.config import PRESETS
+from ttsi.methods import PRESETS
 
 VERBS = {
     "run": ("Basic", "Awareness", "Synthesis", "Adaptation", "Answer", "Teacher", "Training data", "Run folder"),

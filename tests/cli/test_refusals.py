@@ -9,8 +9,9 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.worlds import row, rows, tool, write
-from ttsi.config import LoopConfig, check, preset
+from ttsi.config import LoopConfig, check
 from ttsi.errors import ConfigError
+from ttsi.methods import preset
 from ttsi.models.scripted import DemoModel
 
 RUN = ("run", "--model", "scripted:demo", "--benchmark", "mine.jsonl", "--quiet")
@@ -44,7 +45,7 @@ def test_settings_without_meaning_are_refused_before_anything_is_done(
 
 
 def test_control_every_method_has_settings_with_a_meaning() -> None:
-    from ttsi.config import PRESETS
+    from ttsi.methods import PRESETS
 
     for name in PRESETS:
         check(preset(name))

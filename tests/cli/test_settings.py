@@ -10,7 +10,8 @@ import pytest
 
 import ttsi.embedded
 from ttsi.cli import build
-from ttsi.config import PRESETS, LoopConfig, preset
+from ttsi.config import LoopConfig
+from ttsi.methods import PRESETS, preset
 
 WEIGHTS = Path(ttsi.embedded.__file__).parent / "weights"
 NEEDS = {

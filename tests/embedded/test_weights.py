@@ -11,8 +11,8 @@ import torch
 from tests.worlds import few_everywhere
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks.matching import strict
-from ttsi.config import preset
 from ttsi.loop import improve
+from ttsi.methods import preset
 from ttsi.models.local import EMBEDDED_WEIGHTS, LocalModel, load_embedded
 from ttsi.types import Episode
 

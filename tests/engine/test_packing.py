@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 
 from tests.conftest import build_model
 from ttsi.engine.architecture import check_architecture
-from ttsi.engine.packing import Labelled, collate, label_logprobs, pack
+from ttsi.engine.packing import EncodedExample, collate, label_logprobs, pack
 from ttsi.engine.prefix import Opening, Prefixes, cache_of, read
 from ttsi.errors import ModelError
 
 DEVICE = torch.device("cpu")
-SEQUENCES: list[Labelled] = [
+SEQUENCES: list[EncodedExample] = [
     ((1, 2, 3, 4, 5, 6), 4),
     ((1, 2, 3, 9, 8), 3),
     ((1, 2, 3, 4, 5, 7, 7), 4),
@@ -26,7 +26,7 @@ SEQUENCES: list[Labelled] = [
 
 
 @torch.no_grad()
-def naive(model: PreTrainedModel, sequence: Labelled) -> torch.Tensor:
+def naive(model: PreTrainedModel, sequence: EncodedExample) -> torch.Tensor:
     """The plain way: the whole sequence alone, all logits, then the labels' share."""
     ids, n_prompt = sequence
     logprobs_TV: torch.Tensor = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].log_softmax(-1)
@@ -34,7 +34,7 @@ def naive(model: PreTrainedModel, sequence: Labelled) -> torch.Tensor:
 
 
 @torch.no_grad()
-def packed(model: PreTrainedModel, rows: list[list[Labelled]]) -> torch.Tensor:
+def packed(model: PreTrainedModel, rows: list[list[EncodedExample]]) -> torch.Tensor:
     """Log-probabilities of all labels of all rows."""
     return label_logprobs(model, collate([pack(row) for row in rows], DEVICE, model.dtype))
 
@@ -47,7 +47,7 @@ def test_packed_equals_alone(any_model: PreTrainedModel, attention: str) -> None
 
 
 def test_padded_rows_equal_alone(model: PreTrainedModel) -> None:
-    rows: list[list[Labelled]] = [SEQUENCES, [((5, 6), 1)], [((200, 201, 7), 1), ((200, 5), 1)]]
+    rows: list[list[EncodedExample]] = [SEQUENCES, [((5, 6), 1)], [((200, 201, 7), 1), ((200, 5), 1)]]
     expected = torch.cat([naive(model, sequence) for row in rows for sequence in row])
     torch.testing.assert_close(packed(model, rows), expected, rtol=1e-5, atol=1e-5)
 
@@ -71,7 +71,7 @@ def test_control_without_restarting_positions_it_differs(model: PreTrainedModel)
 def test_gradients_equal_alone(model: PreTrainedModel) -> None:
     weight = model.get_parameter("model.layers.0.self_attn.k_proj.weight")
 
-    def gradient(rows: list[list[Labelled]]) -> torch.Tensor:
+    def gradient(rows: list[list[EncodedExample]]) -> torch.Tensor:
         batch = collate([pack(row) for row in rows], DEVICE, model.dtype)
         (found,) = torch.autograd.grad(label_logprobs(model, batch).sum(), weight)
         return found
@@ -98,7 +98,7 @@ ids = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4))
 def test_any_sequences(pairs: list[tuple[list[int], list[int]]]) -> None:
-    sequences: list[Labelled] = [(prompt + target, len(prompt)) for prompt, target in pairs]
+    sequences: list[EncodedExample] = [(prompt + target, len(prompt)) for prompt, target in pairs]
     row = pack(sequences)
     assert row.counts_K == tuple(len(target) for _, target in pairs)
     assert list(row.targets_N) == [token for _, target in pairs for token in target]
@@ -122,7 +122,7 @@ def test_a_cached_beginning_equals_one_in_the_row(any_model: PreTrainedModel) ->
     known = Prefixes()
     known._keep(read(any_model, [Opening((1, 2, 3))])[0])
     known._keep(read(any_model, [Opening((8, 7, 6, 5, 4))])[0])
-    rows: list[list[Labelled]] = [SEQUENCES[:3], [((8, 7, 6, 5, 4, 3, 2), 5), ((8, 7, 6, 5, 4, 3, 1, 1), 5)]]
+    rows: list[list[EncodedExample]] = [SEQUENCES[:3], [((8, 7, 6, 5, 4, 3, 2), 5), ((8, 7, 6, 5, 4, 3, 1, 1), 5)]]
     openings = [known.opening((1, 2, 3)), known.opening((8, 7, 6, 5, 4))]
     cache, length = cache_of(openings)
     packs = [pack(row, opening.cached) for row, opening in zip(rows, openings, strict=True)]

@@ -14,11 +14,11 @@ import torch
 from transformers import PreTrainedModel
 
 from tests.conftest import build_model
-from ttsi.adaptation.schedule import learning_rates
 from ttsi.config import AdaptationConfig
 from ttsi.engine import training
 from ttsi.engine.lora import BoundRows, LoraStack, weights_sha256
-from ttsi.engine.packing import Labelled, PackedBatch, label_logprobs
+from ttsi.engine.packing import EncodedExample, PackedBatch, label_logprobs
+from ttsi.engine.schedule import learning_rates
 from ttsi.engine.training import Job, TrainReport, train
 
 CONFIG = AdaptationConfig(rank=4, alpha=8.0, lr=5e-3, epochs=4, max_grad_norm=1.0, weight_decay=0.01)
@@ -71,7 +71,7 @@ def with_peft(model: PreTrainedModel, job: Job, config: AdaptationConfig) -> tup
     return losses, stack.values_SP[job.slot]
 
 
-def padded(batch: tuple[Labelled, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def padded(batch: tuple[EncodedExample, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Ids, mask and labels [K, T] as Hugging Face takes them: one example per row, -100 where there is no label."""
     longest = max(len(ids) for ids, _ in batch)
     gaps = [longest - len(ids) for ids, _ in batch]

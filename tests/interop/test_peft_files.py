@@ -10,9 +10,9 @@ import pytest
 
 from tests.worlds import TOOLS
 from ttsi.chat.schema import tool_from_openai
-from ttsi.config import preset
 from ttsi.errors import ModelError
 from ttsi.interop.peft_files import export
+from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.scripted import DemoModel
 from ttsi.types import Adaptation, Episode, Example, Input, Message, ToolCall, input_hash

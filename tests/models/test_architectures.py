@@ -17,9 +17,9 @@ from ttsi.engine import architecture, decoding, prefix, scoring, training
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.windows import Span, Spans, spans_of
 from ttsi.errors import ModelError
-from ttsi.models import Lesson, Prompt, Request
+from ttsi.models import Request
 from ttsi.models.local import LocalModel
-from ttsi.types import Message
+from ttsi.types import Message, Prompt, TrainingExample
 
 REFUSED = {
     "gpt2": "GPT2LMHeadModel is not supported: it has no linear layer to adapt",
@@ -100,7 +100,7 @@ def first_loss_is_its_own(model: LocalModel) -> bool:
     """Is the loss before the first step the mean over the answers' tokens, end of turn included?"""
     ids, end = model._encode_prompt(PROMPT), templates.end_of_turn(model._tokenizer)
     expected = torch.cat([own_logprobs(model._model, ids, [*model._encode(answer), end]) for answer in ANSWERS])
-    with model.adapted([[Lesson(PROMPT, answer) for answer in ANSWERS]], SLOW, [0]) as [outcome]:
+    with model.adapted([[TrainingExample(PROMPT, answer) for answer in ANSWERS]], SLOW, [0]) as [outcome]:
         assert outcome.status == "trained"
     return outcome.losses[0] == pytest.approx(-float(expected.mean()), rel=1e-3, abs=1e-3)
 
@@ -116,7 +116,7 @@ def test_it_computes_what_it_would_compute_alone(name: str) -> None:
 def test_adapters_act_and_leave_the_base_alone(name: str) -> None:
     model = made(name)
     digest, before = model.weights_sha256(), model.generate([Request(PROMPT, 4)])
-    jobs = [[Lesson(PROMPT, "rain")], [Lesson(PROMPT, "sun"), Lesson(SHORTER, "sun")]]
+    jobs = [[TrainingExample(PROMPT, "rain")], [TrainingExample(PROMPT, "sun"), TrainingExample(SHORTER, "sun")]]
     with model.adapted(jobs, replace(SLOW, lr=1e-2, epochs=3), [0, 1]) as outcomes:
         assert all(outcome.losses[-1] < outcome.losses[0] for outcome in outcomes)
         tuned = model.generate([Request(PROMPT, 4, adapter=at) for at in (0, 1)])
@@ -225,7 +225,7 @@ def test_answers_are_those_of_its_own_generate(name: str) -> None:
 @pytest.mark.parametrize("name", ["gemma3", "llava", "mistral3", "qwen2_5_vl", "qwen3_vl"])
 def test_adapters_are_on_the_language_model_only(name: str) -> None:
     model = made(name)
-    with model.adapted([[Lesson(PROMPT, "rain")]], SLOW, [0]):
+    with model.adapted([[TrainingExample(PROMPT, "rain")]], SLOW, [0]):
         _, settings = model.export_adapter(0)
     assert model._stack is not None
     assert all("language_model" in layer for layer in model._stack.names)

@@ -13,9 +13,9 @@ from tests.conftest import build_model, build_tokenizer
 from ttsi.chat.grammar import answer_grammar
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError
-from ttsi.models import Lesson, Prompt, Request
+from ttsi.models import Request
 from ttsi.models.local import LocalModel, load
-from ttsi.types import Message, Tool
+from ttsi.types import Message, Prompt, Tool, TrainingExample
 
 TOOL = Tool("get_weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}})
 PROMPT = Prompt((Message("user", "rain?"),), (TOOL,))
@@ -97,8 +97,8 @@ def test_tokens_that_the_model_has_not_are_never_written(tmp_path: Path) -> None
     grammars = [None, answer_grammar(model.format, [TOOL])]
     requests = [Request(PROMPT, 12, temperature=2.0, seed=at, grammar=grammars[at % 2]) for at in range(8)]
     assert [row.text for row in model.generate(requests)] == [row.text for row in plain.generate(requests)]
-    spelled = Prompt((Message("user", "a <picture_11>"),), ())
-    assert max(model._encode_prompt(spelled)) < 272  # a control token that is spelled out is broken
+    canonical_calls = Prompt((Message("user", "a <picture_11>"),), ())
+    assert max(model._encode_prompt(canonical_calls)) < 272  # a control token that is spelled out is broken
 
 
 def test_a_prompt_with_such_a_token_is_refused_by_its_name() -> None:
@@ -109,7 +109,9 @@ def test_a_prompt_with_such_a_token_is_refused_by_its_name() -> None:
         model.generate([Request(prompt, 2)])
     with pytest.raises(ModelError, match="'hail'"):
         model.score([PROMPT], [["hail"]])
-    with model.adapted([[Lesson(PROMPT, "hail"), Lesson(PROMPT, "rain")]], AdaptationConfig(), [0]) as [outcome]:
+    with model.adapted(
+        [[TrainingExample(PROMPT, "hail"), TrainingExample(PROMPT, "rain")]], AdaptationConfig(), [0]
+    ) as [outcome]:
         assert (outcome.status, outcome.samples, outcome.left_out) == ("trained", 1, 1)
 
 

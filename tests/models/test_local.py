@@ -16,10 +16,10 @@ from ttsi.chat.grammar import tool_grammar
 from ttsi.config import AdaptationConfig
 from ttsi.engine import training
 from ttsi.errors import ModelError, PromptTooLong
-from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.models import Generation, Model, Request
 from ttsi.models import load as load_by_spec
 from ttsi.models.local import LocalModel, load, load_embedded
-from ttsi.types import Message, Tool
+from ttsi.types import Message, Prompt, Tool, TrainingExample
 
 TOOL = Tool("get_weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}})
 CONFIG = AdaptationConfig(rank=4, alpha=8.0, lr=1e-2, epochs=3)
@@ -30,14 +30,14 @@ def prompt(text: str, prefix: str = "") -> Prompt:
     return Prompt((Message("user", text),), (TOOL,), prefix)
 
 
-def lessons(city: str, count: int = 3) -> list[Lesson]:
+def training_examples(city: str, count: int = 3) -> list[TrainingExample]:
     """Examples that call the tool."""
     call = f'<tool_call>\n{{"name": "get_weather", "arguments": {{"city": "{city}"}}}}\n</tool_call>'
-    return [Lesson(prompt(f"{number} times rain in {city}?"), call) for number in range(count)]
+    return [TrainingExample(prompt(f"{number} times rain in {city}?"), call) for number in range(count)]
 
 
 PROMPTS = [prompt("rain?"), prompt("is it cold in Oslo today, or warm?", prefix="<tool_call>"), prompt("hi")]
-JOBS = [lessons("Oslo"), [], lessons("Rome", 1), lessons("Paris", 2)]
+JOBS = [training_examples("Oslo"), [], training_examples("Rome", 1), training_examples("Paris", 2)]
 SEEDS = [1, 2, 3, 4]
 
 
@@ -111,7 +111,7 @@ def test_control_a_merge_changes_the_hash(local: LocalModel) -> None:
 def test_remembering_changes_no_answer_and_forgets(local: LocalModel) -> None:
     requests = [Request(found, 9) for found in PROMPTS]
     plain, scores = local.generate(requests), local.score(PROMPTS, [["a", "bc"], ["x"], ["y"]])
-    with local.remembering():
+    with local.prefix_cache():
         for found, expected in zip(local.generate(requests), plain, strict=True):
             close(found, expected)
         for found, expected in zip(local.score(PROMPTS, [["a", "bc"], ["x"], ["y"]]), scores, strict=True):
@@ -126,7 +126,7 @@ def test_remembering_changes_no_answer_and_forgets(local: LocalModel) -> None:
 
 
 def test_what_was_read_is_forgotten_after_a_failure_too(local: LocalModel) -> None:
-    with pytest.raises(KeyboardInterrupt), local.remembering():
+    with pytest.raises(KeyboardInterrupt), local.prefix_cache():
         local.generate([Request(PROMPTS[0], 4)])
         raise KeyboardInterrupt
     assert not local._encoded and local._prefixes is None
@@ -141,7 +141,7 @@ def test_within_remembering_a_prompt_is_read_once(local: LocalModel, monkeypatch
         return body(**arguments)
 
     monkeypatch.setattr(local._model.base_model, "forward", counting)
-    with local.remembering():
+    with local.prefix_cache():
         local.generate([Request(PROMPTS[0], 1)])
         read_for_answer = sum(counts)
         counts.clear()
@@ -199,15 +199,15 @@ def test_slots_are_reused(local: LocalModel) -> None:
 def test_broken_training_is_rejected_and_the_base_answers(local: LocalModel) -> None:
     before = local.generate([Request(PROMPTS[0], 8)])[0]
     with local.adapted(JOBS, replace(CONFIG, lr=1e30), SEEDS) as outcomes:
-        assert [found.status for found in outcomes] == ["rejected", "none", "rejected", "rejected"]
-        assert all("non-finite" in found.reason for found in outcomes if found.status == "rejected")
+        assert [found.status for found in outcomes] == ["training-failed", "none", "training-failed", "training-failed"]
+        assert all("non-finite" in found.reason for found in outcomes if found.status == "training-failed")
         close(local.generate([Request(PROMPTS[0], 8, adapter=0)])[0], before)
 
 
 def test_guard_rejects_a_rising_loss(local: LocalModel) -> None:
     # A guard that demands more than training can give: the last loss must be far below the first.
     with local.adapted(JOBS[:1], replace(CONFIG, max_loss_rise=-0.99), SEEDS[:1]) as (outcome,):
-        assert outcome.status == "rejected" and "the loss rose" in outcome.reason and len(outcome.losses) == 3
+        assert outcome.status == "training-failed" and "the loss rose" in outcome.reason and len(outcome.losses) == 3
 
 
 def test_nesting_and_wrong_adapters_are_refused(local: LocalModel) -> None:
@@ -241,8 +241,8 @@ def test_fits_and_too_long(local: LocalModel) -> None:
         local.generate([Request(endless, 5)])
     with pytest.raises(PromptTooLong):
         local.score([endless], [["a"]])
-    with local.adapted([[Lesson(endless, "x")]], CONFIG, [1]) as (outcome,):
-        assert outcome.status == "rejected" and "context" in outcome.reason
+    with local.adapted([[TrainingExample(endless, "x")]], CONFIG, [1]) as (outcome,):
+        assert outcome.status == "training-failed" and "context" in outcome.reason
         assert outcome.left_out == 1
 
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import build_model, build_tokenizer
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError
-from ttsi.models import Lesson, Prompt, Request, files
+from ttsi.models import Request, files
 from ttsi.models.local import load
-from ttsi.types import Message
+from ttsi.types import Message, Prompt, TrainingExample
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers
 PROMPT = Prompt((Message("user", "rain?"),), ())
@@ -81,7 +81,7 @@ def test_it_is_the_base_with_the_adapter_in_its_weights(base: Path, adapter: Pat
 def test_it_learns_and_what_it_learnt_is_not_exported(adapter: Path) -> None:
     model = load(str(adapter), device="cpu")
     before = model.generate([Request(PROMPT, 4)])
-    with model.adapted([[Lesson(PROMPT, "rain")]], AdaptationConfig(lr=1e-2), [0]) as [outcome]:
+    with model.adapted([[TrainingExample(PROMPT, "rain")]], AdaptationConfig(lr=1e-2), [0]) as [outcome]:
         assert outcome.status == "trained"
         assert model._stack is not None and not any(
             "lora" in name or "base_layer" in name for name in model._stack.names

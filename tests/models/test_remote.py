@@ -15,11 +15,11 @@ pytest.importorskip("openai")
 from tests.models.endpoint import EXAMPLE, Behaviour, Endpoint, breaks, completion, drips, hangs, says, sends, serving
 from ttsi.config import SynthesisConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError
-from ttsi.models import Generation, Prompt, Request, load, load_teacher
+from ttsi.models import Generation, Request, load, load_teacher
 from ttsi.models.remote import DOWN_AFTER, DOWN_FOR, LARGEST, RemoteModel, _retry_after
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import synthesise
-from ttsi.types import Awareness, Input, Message, Tool
+from ttsi.types import Awareness, Input, Message, Prompt, Tool
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("get_weather", "get the weather of a city", CITY), Tool("find_hotel", "find a hotel in a city", CITY))
@@ -71,7 +71,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 
 def test_a_teacher_is_told_tools_and_format_and_what_it_says_comes_back(desk: Desk) -> None:
     said = desk.ask()
-    assert (said.text, said.tokens, said.finished, said.error, said.faults) == (EXAMPLE, 120, True, None, ())
+    assert (said.text, said.tokens, said.finished, said.error, said.attempt_errors) == (EXAMPLE, 120, True, None, ())
     [asked] = desk.endpoint.asked
     system, user = asked["messages"]
     assert "get_weather" in system["content"] and '"name"' in system["content"]
@@ -86,7 +86,7 @@ def test_a_begun_answer_is_asked_for_and_taken_off_again(desk: Desk) -> None:
     assert said.text == ', "arguments": {}}'
     assert desk.endpoint.asked[0]["messages"][-1]["content"].endswith('{"name": "get_weather"')
     wrong = desk.ask(seed=1, prefix='{"name": "get_weather"')
-    assert (wrong.error, wrong.faults, wrong.tokens) == ("wrong-start", ("wrong-start",), 120)
+    assert (wrong.error, wrong.attempt_errors, wrong.tokens) == ("wrong-start", ("wrong-start",), 120)
 
 
 AGAIN: dict[str, tuple[Behaviour, str]] = {
@@ -103,7 +103,7 @@ def test_what_may_pass_is_tried_again_and_counted(desk: Desk, name: str) -> None
     fault, word = AGAIN[name]
     desk.endpoint.behaviours = [fault, fault, says(EXAMPLE)]
     said = desk.ask()
-    assert (said.text, said.error, said.faults) == (EXAMPLE, None, (word, word))
+    assert (said.text, said.error, said.attempt_errors) == (EXAMPLE, None, (word, word))
     assert len(desk.clock.slept) == 2
     assert 0.5 <= desk.clock.slept[0] <= 1 <= desk.clock.slept[1] <= 2
 
@@ -113,7 +113,7 @@ def test_three_attempts_are_the_most(desk: Desk, name: str) -> None:
     fault, word = AGAIN[name]
     desk.endpoint.behaviours = [fault]
     said = desk.ask()
-    assert (said.text, said.error, said.faults) == ("", word, (word,) * 3)
+    assert (said.text, said.error, said.attempt_errors) == ("", word, (word,) * 3)
     assert (len(desk.endpoint.asked), len(desk.clock.slept)) == (3, 2)
 
 
@@ -129,14 +129,14 @@ def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv("OPENAI_BASE_URL", gone.url)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     desk = Desk(gone, tmp_path)
-    assert desk.ask().faults == ("refused",) * 3
+    assert desk.ask().attempt_errors == ("refused",) * 3
     assert desk.attempts() == [("failed: refused", 0)] * 3, "nothing was sent, so nothing was billed"
 
 
 def test_who_hangs_is_left(desk: Desk) -> None:
     desk.endpoint.behaviours = [hangs]
     said = desk.ask(timeout=0.05, attempts=2)
-    assert (said.error, said.faults) == ("timeout", ("timeout",) * 2)
+    assert (said.error, said.attempt_errors) == ("timeout", ("timeout",) * 2)
     assert all(tokens > 0 for _, tokens in desk.attempts()), "it may have been billed, so it stays set aside"
 
 
@@ -182,14 +182,14 @@ def test_garbage_is_paid_for_once_and_not_asked_for_again(desk: Desk, name: str)
     desk.endpoint.behaviours = [sends(body)]
     for _ in range(2):
         said = desk.ask()
-        assert (said.text, said.error, said.faults) == ("", word, (word,))
+        assert (said.text, said.error, said.attempt_errors) == ("", word, (word,))
     assert len(desk.endpoint.asked) == 1
 
 
 def test_a_reply_that_is_cut_short_says_so(desk: Desk) -> None:
     desk.endpoint.behaviours = [says("{", "length")]
     said = desk.ask()
-    assert (said.text, said.finished, said.faults) == ("{", False, ("truncated",))
+    assert (said.text, said.finished, said.attempt_errors) == ("{", False, ("truncated",))
 
 
 def test_nothing_is_paid_for_twice_and_control_another_seed_is_another_request(desk: Desk) -> None:
@@ -294,7 +294,7 @@ def test_a_teacher_writes_examples_and_a_silent_one_is_not_asked_again(desk: Des
     assert [(one.calls[0].name, one.refused, one.tokens) for one in good] == [("get_weather", None, 120)] * 2
     desk.endpoint.behaviours, before = [sends(b"{}", 404)], len(desk.endpoint.asked)
     [silent] = synthesise(desk.teacher(), [item], [known], config, [7])
-    assert [(one.refused, one.faults) for one in silent] == [("teacher: 404", ("404",))] * 2
+    assert [(one.refused, one.attempt_errors) for one in silent] == [("teacher: 404", ("404",))] * 2
     assert len(desk.endpoint.asked) == before + 2
 
 

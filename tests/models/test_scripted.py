@@ -11,11 +11,12 @@ import pytest
 from tests.worlds import TOOLS
 from ttsi.benchmarks.jsonl import read_tools
 from ttsi.chat.grammar import answer_grammar, tool_grammar
-from ttsi.config import AdaptationConfig, preset
+from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError
 from ttsi.loop import improve
-from ttsi.models import Lesson, Model, Prompt, Request, load
-from ttsi.types import Input, Message, ToolCall
+from ttsi.methods import preset
+from ttsi.models import Model, Request, load
+from ttsi.types import Input, Message, Prompt, ToolCall, TrainingExample
 
 OFFER = read_tools(TOOLS)
 UMBRELLA = Prompt((Message("user", "Do I need an umbrella in Lima"),), OFFER)
@@ -29,7 +30,7 @@ def called(model: Model, prompt: Prompt = UMBRELLA, adapter: int | None = None, 
 
 def test_the_demo_learns_inside_the_block_and_forgets_outside() -> None:
     model = load("scripted:demo")
-    lesson = Lesson(
+    lesson = TrainingExample(
         Prompt((Message("user", "umbrella for Rome"),), OFFER),
         model.format.render([ToolCall("get_weather", {"city": "Rome"})]),
     )
@@ -98,7 +99,7 @@ def test_a_mapping_answers_by_request_and_by_adapter(tmp_path: Path) -> None:
     model = script(tmp_path / "s.json", {"replies": replies, "scores": scores, "context": 40, "format": "plain"})
     request = Request(UMBRELLA, 9)
     assert model.generate([request])[0].text == "old"
-    with model.adapted([[Lesson(UMBRELLA, "x")]], AdaptationConfig(), [0]):
+    with model.adapted([[TrainingExample(UMBRELLA, "x")]], AdaptationConfig(), [0]):
         assert model.generate([Request(UMBRELLA, 9, adapter=0)])[0].text == "new"
     assert model.score([UMBRELLA], [["call get_weather", "else"]]) == [[-1.5, -10.0]]
     assert model.format.name == "plain"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from ttsi.config import preset
+from ttsi.methods import preset
+from ttsi.record import Question, RunRow
 from ttsi.reports.record import Run
-from ttsi.runs.database import Asked, Row
 from ttsi.runs.summary import summarise
 from ttsi.types import (
     Adaptation,
@@ -35,7 +35,7 @@ def row(
     sure: float = 0.5,
     query: str = "",
     **more: Any,
-) -> Row:
+) -> RunRow:
     """A row; `adapted` is as `base` when not given; unsure below 0.95, and then adapted with two examples."""
     adapted = base if adapted is None else adapted
     unsure = sure < 0.95
@@ -54,9 +54,9 @@ def row(
     )  # fmt: skip
     item = Input(f"q{number}", (Message("user", query or f"question {number} about Oslo"),), TOOLS)
     grades = {rule: {"base": base, "adapted": adapted} for rule in ("strict", "tool_choice")}
-    asked = Asked(item, GOLD if base is not None else None)
+    asked = Question(item, GOLD if base is not None else None)
     tags = {"kind": "even" if number % 2 == 0 else "odd"}
-    made = Row(episode, 0, number, None if base is None else grades, tags, asked=asked)  # type: ignore[arg-type]
+    made = RunRow(episode, 0, number, None if base is None else grades, tags, question=asked)  # type: ignore[arg-type]
     return replace(made, **more)
 
 
@@ -78,7 +78,7 @@ def config(method: str = "ttsi", seed: int = 0, n: int = 4, **data: Any) -> dict
     }
 
 
-def run(rows: list[Row], name: str = "one", settings: dict[str, Any] | None = None) -> Run:
+def run(rows: list[RunRow], name: str = "one", settings: dict[str, Any] | None = None) -> Run:
     """A run of these rows."""
     settings = settings or config(n=len(rows))
     return Run(name, settings, summarise(rows, settings), rows)

@@ -8,11 +8,11 @@ import pytest
 
 from tests.reports.records import GOLD, row
 from ttsi.reports.leaks import check, likeness, same_calls
-from ttsi.runs.store import Row
+from ttsi.runs.store import RunRow
 from ttsi.types import Example, ToolCall
 
 
-def with_examples(made: Row, *examples: Example) -> Row:
+def with_examples(made: RunRow, *examples: Example) -> RunRow:
     return replace(made, episode=replace(made.episode, examples=examples))
 
 
@@ -48,7 +48,7 @@ def test_one_input_asked_twice_is_no_other_input() -> None:
 
 
 def test_rows_without_their_question_are_left_out() -> None:
-    assert check([replace(row(0), asked=None)], "strict").rows == 0
+    assert check([replace(row(0), question=None)], "strict").rows == 0
 
 
 @pytest.mark.parametrize(

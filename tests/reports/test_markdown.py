@@ -13,8 +13,9 @@ import pytest
 from tests.reports.records import config, row, run
 from ttsi.cli import build
 from ttsi.cli.sweep import read_sweep
-from ttsi.config import PRESETS, preset
+from ttsi.config import RunConfig
 from ttsi.errors import ConfigError
+from ttsi.methods import PRESETS, preset
 from ttsi.reports import choices, experiments, stats
 from ttsi.reports.command import command
 from ttsi.reports.experiments import Finding
@@ -22,7 +23,7 @@ from ttsi.reports.markdown import page
 from ttsi.reports.naming import changed
 from ttsi.reports.record import Run, groups
 from ttsi.reports.words import MINUS
-from ttsi.runs.runner import RunConfig, settings_of
+from ttsi.runs.runner import settings_of
 
 RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yaml"))
 
@@ -208,7 +209,7 @@ KNOBS = [
     (),
     ("--method", "ttsi-paper", "--seed", "3"),
     ("--decoding", "free", "--tau", "inf"),
-    ("--awareness.tau=-0.2", "--synthesis.no-grounded", "--synthesis.round-trip", "--adaptation.min-surer", "0.02"),
+    ("--awareness.tau=-0.2", "--synthesis.no-grounded", "--synthesis.round-trip", "--adaptation.min-confidence-gain", "0.02"),
     ("--method", "sft", "--train-data", "toolworld-validation", "--train-limit", "8", "--limit", "4"),
     ("--method", "ttd", "--teacher", "scripted:demo", "--batch-size", "4", "--split", "validation"),
 ]

@@ -14,12 +14,12 @@ import pytest
 
 from tests.reports.records import config, four, row, run
 from tests.reports.test_stories import HOSTILE
-from ttsi.config import PRESETS
+from ttsi.methods import PRESETS
 from ttsi.reports import sections
 from ttsi.reports.page import page
 from ttsi.reports.record import Run, groups
 from ttsi.reports.words import WHOM
-from ttsi.runs.store import Row
+from ttsi.runs.store import RunRow
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 
@@ -198,14 +198,14 @@ def test_ids_are_unique_and_links_lead_somewhere() -> None:
     [
         [row(0, None), row(1, None)],
         [row(0)],
-        [replace(row(0), asked=None, grades=None)],
+        [replace(row(0), question=None, grades=None)],
         [replace(row(0, False), episode=replace(row(0).episode, base=None, adapted=None, awareness=None, error="x"))],
         [row(0, True, True, 1.0), row(1, True, True, 1.0)],
     ],
     ids=["no gold", "one input", "old folder", "failed", "all sure"],
 )
 @pytest.mark.parametrize("method", ["ttsi", "base"])
-def test_poor_runs_make_a_page_too(rows: list[Row], method: str) -> None:
+def test_poor_runs_make_a_page_too(rows: list[RunRow], method: str) -> None:
     outline = Outline(made(run(rows, "poor", config(method, n=9))))
     assert outline.problems == []
     assert "h2 Inputs" in outline.headings

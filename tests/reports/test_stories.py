@@ -91,7 +91,7 @@ def test_method_base_has_no_adapted_side() -> None:
 
 def test_rows_without_a_question_or_an_answer() -> None:
     one = row(0, False)
-    old = replace(one, asked=None)
+    old = replace(one, question=None)
     failed = replace(one, episode=replace(one.episode, base=None, adapted=None, awareness=None, error="prompt: long"))
     index = unpacked(packed(run([old, failed])).index)
     assert [entry["request"] for entry in index["rows"]] == [None, "question 0 about Oslo"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.reports.records import config, four, row, run
 from ttsi.reports import naming, words
 from ttsi.reports.record import groups
-from ttsi.runs.store import Row
+from ttsi.runs.store import RunRow
 
 
 def test_the_whole_story_of_a_run() -> None:
@@ -22,7 +22,7 @@ def test_the_whole_story_of_a_run() -> None:
     )
 
 
-def changed(n: int, base: bool, adapted: bool) -> list[Row]:
+def changed(n: int, base: bool, adapted: bool) -> list[RunRow]:
     return [row(i, base, adapted, 0.1) for i in range(n)]
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from ttsi.config import LoopConfig, preset
+from ttsi.config import LoopConfig
+from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.scripted import DemoModel
 from ttsi.runs import bill
-from ttsi.types import Input, Message, Pair, Tool, ToolCall, TrainingData
+from ttsi.types import GoldExample, Input, Message, Tool, ToolCall, TrainingData
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("get_weather", "Look up the weather of a city", CITY), Tool("find_hotel", "Find a hotel of a city", CITY))
@@ -62,7 +63,7 @@ def test_base_costs_only_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_learned_for_the_whole_run_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, config = Clock(monkeypatch), preset("sft")
-    pairs = tuple(Pair(item, (ToolCall("get_weather", {"city": "Oslo"}),)) for item in INPUTS[:32])
+    pairs = tuple(GoldExample(item, (ToolCall("get_weather", {"city": "Oslo"}),)) for item in INPUTS[:32])
     learned: list[int] = []
     real = DemoModel.adapted
 

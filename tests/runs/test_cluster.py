@@ -13,13 +13,13 @@ import pytest
 
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import preset
 from ttsi.errors import ConfigError, ModelError
+from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.runs.cluster import Cluster, Worker
 from ttsi.runs.store import read_json, read_rows
 from ttsi.runs.work import Place, here
-from ttsi.types import Episode, Pair, TrainingData, input_hash
+from ttsi.types import Episode, GoldExample, TrainingData, input_hash
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the extra `ray` is not installed")
@@ -122,7 +122,7 @@ def test_a_worker_learns_from_training_data_as_one_process_does(tmp_path: Path) 
     for method in ("sft", "icl"):
         loop, model = preset(method), load("scripted:demo")
         samples = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(9)))).samples
-        data = TrainingData("rest", "0" * 64, tuple(Pair(s.input, s.gold) for s in samples[4:] if s.gold))
+        data = TrainingData("rest", "0" * 64, tuple(GoldExample(s.input, s.gold) for s in samples[4:] if s.gold))
         batch = [Place(sample, i, input_hash(sample.input), 0) for i, sample in enumerate(samples[:4])]
         [(_, alone)] = here(model, data)(iter([batch]), loop)
         pairs = [(place.sample.input, 0) for place in batch]

@@ -16,8 +16,8 @@ from tests.runs.crashes import Crashes
 from tests.runs.test_store import question, row
 from tests.worlds import rows, write
 from ttsi.errors import RunFolderError
+from ttsi.record import RunRow
 from ttsi.runs import codec, database
-from ttsi.runs.database import Row
 from ttsi.runs.store import open_run, read_rows
 from ttsi.types import Answer, ToolCall
 
@@ -65,7 +65,7 @@ def test_a_writer_brings_the_first_version_up_to_date(tmp_path: Path) -> None:
 
 def test_questions_move_into_their_rows(tmp_path: Path) -> None:
     old_database(tmp_path / "run.db", asked=True)
-    expected = [replace(row(0), asked=question(0)), row(1)]
+    expected = [replace(row(0), question=question(0)), row(1)]
     assert read_rows(tmp_path) == expected
     with closing(sqlite3.connect(tmp_path / "run.db")) as db:
         database.migrate(db, tmp_path / "run.db")
@@ -173,7 +173,7 @@ def test_a_damaged_record_is_refused_or_a_subset_of_true_rows(torn: Path, tmp_pa
         assert refused > TRIALS / 10
 
 
-def refusals(start: Path, name: str, truth: list[Row], folder: Path, trials: int) -> int:
+def refusals(start: Path, name: str, truth: list[RunRow], folder: Path, trials: int) -> int:
     """Damage copies of a folder; how many were refused, when every row of the others was true."""
     rng, refused = random.Random(3), 0
     known = {r.key: r for r in truth}
@@ -192,7 +192,7 @@ def refusals(start: Path, name: str, truth: list[Row], folder: Path, trials: int
     return refused
 
 
-def repaired(folder: Path) -> list[Row]:
+def repaired(folder: Path) -> list[RunRow]:
     with open_run(folder, read_config(folder), resume=True, repair=True) as store:
         return store.rows()
 

@@ -19,13 +19,17 @@ from ttsi.errors import RunFolderError
 from ttsi.runs import codec
 from ttsi.runs.export import COLUMNS, export
 from ttsi.runs.schema import row_schema
-from ttsi.runs.store import Row, open_run, read_rows
+from ttsi.runs.store import RunRow, open_run, read_rows
 from ttsi.types import Adaptation
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "episode.schema.json"
 GRADES = {"strict": {"base": True, "adapted": False}}
-ODD = replace(FULL, input_hash="ef" * 32, adaptation=Adaptation("rejected", 1, 2, (1.0, math.nan)))
-ROWS = [Row(FULL, 0, 0, GRADES, {"kind": "a"}, asked=question(0)), Row(EMPTY, 0, 1), Row(ODD, 0, 2, GRADES, {}, 3)]
+ODD = replace(FULL, input_hash="ef" * 32, adaptation=Adaptation("training-failed", 1, 2, (1.0, math.nan)))
+ROWS = [
+    RunRow(FULL, 0, 0, GRADES, {"kind": "a"}, question=question(0)),
+    RunRow(EMPTY, 0, 1),
+    RunRow(ODD, 0, 2, GRADES, {}, 3),
+]
 
 
 @pytest.fixture
@@ -40,12 +44,12 @@ def folder(tmp_path: Path) -> Path:
 def test_jsonl_comes_back_equal_and_obeys_its_schema(folder: Path, tmp_path: Path) -> None:
     assert export(folder, "jsonl", tmp_path / "rows.jsonl") == 3
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
-    assert [codec.dumps(codec.loads(Row, line)) for line in lines] == [codec.dumps(row) for row in ROWS]
+    assert [codec.dumps(codec.loads(RunRow, line)) for line in lines] == [codec.dumps(row) for row in ROWS]
     validator = jsonschema.Draft202012Validator(row_schema())
     for line in lines:
         validator.validate(json.loads(line))
     assert '"losses":[1.0,"nan"]' in lines[2]
-    assert json.loads(lines[0])["asked"]["gold"] == [{"name": "look", "arguments": {"where": "here"}}]
+    assert json.loads(lines[0])["question"]["gold"] == [{"name": "look", "arguments": {"where": "here"}}]
 
 
 def test_control_the_schema_refuses_what_is_no_row() -> None:
@@ -61,7 +65,7 @@ def test_control_the_schema_refuses_what_is_no_row() -> None:
         lambda r: r["episode"]["awareness"].update(value="none"),
         lambda r: r["episode"]["base"]["calls"].append({"name": "f"}),
         lambda r: r["grades"]["strict"].update(base=1),
-        lambda r: r["asked"]["input"]["messages"][0].update(role="judge"),
+        lambda r: r["question"]["input"]["messages"][0].update(role="judge"),
     ):
         broken = copy.deepcopy(row)
         break_it(broken)
@@ -96,7 +100,7 @@ def test_parquet_has_types_and_everything(folder: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
     assert export(folder, "parquet", tmp_path / "rows.parquet") == 3
     table: list[dict[str, Any]] = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
-    assert [codec.loads(Row, row["row"]).key for row in table] == [row.key for row in ROWS]
+    assert [codec.loads(RunRow, row["row"]).key for row in table] == [row.key for row in ROWS]
     assert (table[0]["base_right"], table[0]["steps"], table[0]["value"]) == (True, 2, 0.5)
     assert table[1]["loss_last"] is None
     assert math.isnan(table[2]["loss_last"])

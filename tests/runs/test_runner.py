@@ -15,11 +15,12 @@ from tests.worlds import row, rows, write
 from ttsi import loop
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.cli.report import read_run
-from ttsi.config import LoopConfig, preset
+from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import ConfigError
+from ttsi.methods import preset
 from ttsi.models import Model, load
 from ttsi.reports.stats import mean_stderr
-from ttsi.runs.runner import Progress, RunConfig, plan, resolve, run, settings_digest
+from ttsi.runs.runner import Progress, plan, resolve, run, settings_digest
 from ttsi.runs.store import open_run, read_json, read_rows
 from ttsi.types import Episode, Input, ToolCall
 
@@ -108,7 +109,7 @@ def test_gold_does_not_reach_the_loop(tmp_path: Path) -> None:
     assert [replace(r.episode, seconds={}) for r in ours] == [replace(r.episode, seconds={}) for r in theirs]
     # Control: the gold does reach the graders, and the record for the reader of a report.
     assert [r.grades for r in ours] != [r.grades for r in theirs]
-    assert [r.asked and r.asked.gold for r in theirs] == [(ToolCall("nothing", {}),)] * 6
+    assert [r.question and r.question.gold for r in theirs] == [(ToolCall("nothing", {}),)] * 6
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:

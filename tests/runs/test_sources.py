@@ -10,10 +10,11 @@ import pytest
 
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import preset
+from ttsi.config import RunConfig
 from ttsi.loop import coin
+from ttsi.methods import preset
 from ttsi.models import load
-from ttsi.runs.runner import RunConfig, plan, resolve, run
+from ttsi.runs.runner import plan, resolve, run
 from ttsi.runs.sources import drawn_exactly, training_data
 from ttsi.runs.store import open_run, read_rows
 

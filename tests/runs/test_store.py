@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from ttsi.errors import RunFolderError
-from ttsi.runs.database import Asked
-from ttsi.runs.store import Row, Store, differences, open_run, read_json, read_rows, write_json
+from ttsi.record import Question
+from ttsi.runs.store import RunRow, Store, differences, open_run, read_json, read_rows, write_json
 from ttsi.types import Episode, Input, Message, Tool, ToolCall
 
 CONFIG = {"settings": {"loop": {"tau": 0.95, "k": 8}, "data_dir": "/a"}, "model": {"sha": "x"}, "machine": {"cpus": 2}}
 
 
-def row(number: int, repeat: int = 0) -> Row:
+def row(number: int, repeat: int = 0) -> RunRow:
     episode = Episode(f"q{number}", f"{number:064x}", None, None, None, error="none")
-    return Row(episode, repeat, number, {"strict": {"base": True, "adapted": False}}, {"kind": "a"})
+    return RunRow(episode, repeat, number, {"strict": {"base": True, "adapted": False}}, {"kind": "a"})
 
 
 def fill(folder: Path, n: int = 3) -> None:
@@ -145,24 +145,24 @@ def test_a_changed_row_is_detected(tmp_path: Path, change: str) -> None:
         read_rows(tmp_path)
 
 
-def question(number: int) -> Asked:
+def question(number: int) -> Question:
     tool = Tool("look", "Look it up", {"type": "object", "properties": {"where": {"type": "string"}}})
     item = Input(f"q{number}", (Message("user", "where?", (ToolCall("look", {"where": None}),)),), (tool,))
-    return Asked(item, (ToolCall("look", {"where": "here"}),))
+    return Question(item, (ToolCall("look", {"where": "here"}),))
 
 
 def test_what_was_asked_comes_back_with_its_gold(tmp_path: Path) -> None:
     with open_run(tmp_path, CONFIG) as store:
-        store.record(replace(row(0), asked=question(0)))
+        store.record(replace(row(0), question=question(0)))
         store.record(row(1))
     first, second = read_rows(tmp_path)
-    assert first.asked == question(0)
-    assert second.asked is None
+    assert first.question == question(0)
+    assert second.question is None
 
 
 def test_a_changed_question_is_detected(tmp_path: Path) -> None:
     with open_run(tmp_path, CONFIG) as store:
-        store.record(replace(row(0), asked=question(0)))
+        store.record(replace(row(0), question=question(0)))
     with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
         db.execute("UPDATE episodes SET asked = replace(asked, 'here', 'there')")
     with pytest.raises(RunFolderError, match="does not match its checksum"):
@@ -171,7 +171,7 @@ def test_a_changed_question_is_detected(tmp_path: Path) -> None:
 
 def test_a_question_that_was_taken_away_is_detected(tmp_path: Path) -> None:
     with open_run(tmp_path, CONFIG) as store:
-        store.record(replace(row(0), asked=question(0)))
+        store.record(replace(row(0), question=question(0)))
     with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
         db.execute("UPDATE episodes SET asked = NULL")
     with pytest.raises(RunFolderError, match="does not match its checksum"):

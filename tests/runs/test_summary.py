@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ttsi.config import AwarenessConfig, preset
+from ttsi.config import AwarenessConfig
+from ttsi.methods import preset
 from ttsi.reports import tables
-from ttsi.runs.store import Row
+from ttsi.runs.store import RunRow
 from ttsi.runs.summary import summarise
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example
 
@@ -27,7 +28,7 @@ def config(method: str = "ttsi") -> dict[str, Any]:
     return {"settings": settings, "data": {"benchmark": "b", "matcher": "strict"}}
 
 
-def row(number: int, base: bool | None, adapted: bool | None, sure: float = 0.5, **tags: str) -> Row:
+def row(number: int, base: bool | None, adapted: bool | None, sure: float = 0.5, **tags: str) -> RunRow:
     said = Answer("", ())
     known = Awareness((), "margin", sure, 0.95, sure < 0.95, {"margin": sure, "top1": -sure, "broken": math.nan})
     episode = Episode(
@@ -35,7 +36,7 @@ def row(number: int, base: bool | None, adapted: bool | None, sure: float = 0.5,
         Adaptation("trained", 1, 2, (1.0, 0.5)), {"awareness": 1.0, "answer": 0.5},
     )  # fmt: skip
     grades = None if base is None or adapted is None else {"strict": {"base": base, "adapted": adapted}}
-    return Row(episode, 0, number, grades, tags)
+    return RunRow(episode, 0, number, grades, tags)
 
 
 def test_every_number_by_hand() -> None:
@@ -111,9 +112,9 @@ def test_a_failed_input_counts_and_is_shown() -> None:
 
 def test_adaptations_that_were_given_up_are_shown() -> None:
     lost = row(0, True, True)
-    lost = replace(lost, episode=replace(lost.episode, adaptation=Adaptation("rejected", reason="diverged")))
+    lost = replace(lost, episode=replace(lost.episode, adaptation=Adaptation("training-failed", reason="diverged")))
     summary = summarise([lost], config())
-    assert (summary["samples_trained"], summary["metrics"]["adaptations.rejected"]) == (0, 1)
+    assert (summary["samples_trained"], summary["metrics"]["adaptations.training-failed"]) == (0, 1)
     assert "1 adaptations; there the base answered" in tables.plain(summary)
 
 

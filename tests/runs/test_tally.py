@@ -9,13 +9,13 @@ import pytest
 
 from tests.runs.test_codec import FULL
 from tests.runs.test_summary import config, row
-from ttsi.runs.database import Asked, Row
+from ttsi.record import Question, RunRow
 from ttsi.runs.summary import summarise
 from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
 from ttsi.types import Example, Input
 
 
-def drawn(n: int) -> list[Row]:
+def drawn(n: int) -> list[RunRow]:
     rng = random.Random(0)
     return [row(i, rng.random() < 0.5, rng.random() < 0.7, rng.random(), kind=rng.choice("ab")) for i in range(n)]
 
@@ -73,21 +73,21 @@ def test_without_gold_there_is_no_gain() -> None:
 
 
 def test_a_row_without_its_texts_counts_the_same() -> None:
-    dear = Example("q", (), "raw", "schema: city is missing", tokens=7, dollars=0.5, faults=("429",))
+    dear = Example("q", (), "raw", "schema: city is missing", tokens=7, dollars=0.5, attempt_errors=("429",))
     full = replace(FULL, examples=(*FULL.examples, dear))
     rows = [replace(one, episode=replace(full, input_hash=one.episode.input_hash)) for one in drawn(9)]
-    rows = [replace(one, asked=Asked(Input("q", (), ()), ())) for one in rows]
+    rows = [replace(one, question=Question(Input("q", (), ()), ())) for one in rows]
     light = [slim(one) for one in rows]
     assert summarise(light, config()) == summarise(rows, config())
     metrics = summarise(light, config())["metrics"]
     assert (metrics["teacher.dollars"], metrics["teacher.fault.429"], metrics["examples.refused.schema"]) == (4.5, 9, 9)
-    assert light[0].asked is None
+    assert light[0].question is None
     assert light[0].episode.base is not None and light[0].episode.base.text == ""
     assert light[0].episode.examples[0] is light[1].episode.examples[0], "one object for all"
 
 
 def test_the_fingerprint_sees_everything_but_time() -> None:
-    def of(*rows: Row) -> str:
+    def of(*rows: RunRow) -> str:
         print_ = Fingerprint()
         for one in rows:
             print_.add(one)
@@ -96,5 +96,5 @@ def test_the_fingerprint_sees_everything_but_time() -> None:
     one, two = drawn(2)
     later = replace(one, episode=replace(one.episode, seconds={"answer": 9.0}))
     assert of(one, two) == of(later, two)
-    assert of(one, two) == of(replace(one, asked=Asked(Input("q", (), ()), None)), two)
+    assert of(one, two) == of(replace(one, question=Question(Input("q", (), ()), None)), two)
     assert len({of(one, two), of(two, one), of(one), of(replace(one, attempts=2), two)}) == 4

@@ -15,10 +15,11 @@ from tests.models.endpoint import EXAMPLE, Behaviour, breaks, hangs, says, sends
 from tests.models.test_remote import Clock
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import TeacherConfig, preset
+from ttsi.config import RunConfig, TeacherConfig
+from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.remote import RemoteModel
-from ttsi.runs.runner import RunConfig, resolve, run
+from ttsi.runs.runner import resolve, run
 from ttsi.runs.store import open_run, read_rows
 
 N = 4
@@ -31,8 +32,8 @@ def go(folder: Path, monkeypatch: pytest.MonkeyPatch, *behaviours: Behaviour, go
     loop = replace(
         loop,
         awareness=replace(loop.awareness, gate="all"),
-        synthesis=replace(loop.synthesis, k=1, tools="free", pointed=False),
-        adaptation=replace(loop.adaptation, min_surer=None),  # one example seldom makes the demo surer
+        synthesis=replace(loop.synthesis, k=1, tools="free", unambiguous=False),
+        adaptation=replace(loop.adaptation, min_confidence_gain=None),  # one example seldom makes the demo surer
     )
     config = RunConfig(str(path), "scripted:demo", "ttd", "openai:small", loop)
     teaching = TeacherConfig(cache=folder / "teacher.db", parallel=1, timeout=0.2 if hangs in behaviours else 5.0)
@@ -67,7 +68,7 @@ def test_the_run_ends_and_the_base_answers(tmp_path: Path, monkeypatch: pytest.M
     assert all(row.episode.adapted == row.episode.base is not None for row in found)
     assert summary["base"]["score"] == summary["adapted"]["score"]
     examples = [example for row in found for example in row.episode.examples]
-    counted = Counter(word for example in examples for word in example.faults)
+    counted = Counter(word for example in examples for word in example.attempt_errors)
     told = {key.rpartition(".")[2]: n for key, n in summary["metrics"].items() if key.startswith("teacher.fault.")}
     assert told == dict(counted)
     assert counted[fault] >= N if fault else not counted

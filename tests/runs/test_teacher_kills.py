@@ -15,11 +15,12 @@ pytest.importorskip("openai")
 from tests.models.endpoint import Endpoint, serving
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import TeacherConfig, preset
+from ttsi.config import RunConfig, TeacherConfig
+from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.remote import RemoteModel
 from ttsi.runs import faults
-from ttsi.runs.runner import RunConfig, resolve, run
+from ttsi.runs.runner import resolve, run
 from ttsi.runs.store import open_run, read_rows
 
 N = 6
@@ -32,7 +33,7 @@ class Crash(BaseException):
 def start(folder: Path, cache: Path, point: str | None = None) -> dict[str, Any]:
     """A run of TT-D, adapting everywhere; dies at the second passage of a point, or goes on with what is there."""
     path, loop = write(folder / "mine.jsonl", rows(N)), preset("ttd")
-    synthesis = replace(loop.synthesis, k=2, tools="free", pointed=False)
+    synthesis = replace(loop.synthesis, k=2, tools="free", unambiguous=False)
     loop = replace(loop, awareness=replace(loop.awareness, gate="all"), synthesis=synthesis)
     config = RunConfig(str(path), "scripted:demo", "ttd", "openai:small", loop, batch_size=2)
     benchmark, model = load_benchmark(str(path)), load("scripted:demo")

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from ttsi.config import preset
+from ttsi.methods import preset
 from ttsi.serve.http import hosts_for, listen, serve
 from ttsi.serve.keys import read_keys
 from ttsi.serve.limits import Limits

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
-from ttsi.models import Generation, Lesson, Model, Prompt, Request
+from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
 from ttsi.serve import worker
 from ttsi.serve.watched import Late
-from ttsi.types import Adaptation
+from ttsi.types import Adaptation, Prompt, TrainingExample
 
 FAULTS: tuple[type[BaseException], ...] = (
     ModelError, ConfigError, PromptTooLong, MemoryError, RuntimeError, ValueError, KeyError, IndexError, TypeError,
@@ -51,7 +51,7 @@ class Faulty(DemoModel):
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         self._at("adaptation")
         with super().adapted(jobs, config, seeds) as done:
@@ -87,14 +87,14 @@ class Commanded(DemoModel):
 class Leaky(DemoModel):
     """What must never be: the last adapter answers whoever comes next."""
 
-    def _lessons(self, request: Request) -> Sequence[Lesson]:
+    def _lessons(self, request: Request) -> Sequence[TrainingExample]:
         return self._kept
 
-    _kept: Sequence[Lesson] = ()
+    _kept: Sequence[TrainingExample] = ()
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         with super().adapted(jobs, config, seeds) as done:
             self._kept = [lesson for job in jobs for lesson in job] or self._kept

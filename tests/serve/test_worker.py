@@ -13,8 +13,8 @@ import pytest
 
 from tests.serve.conftest import UNSURE, body
 from tests.serve.faults import FAULTS, STAGES, Faulty
-from ttsi.config import preset
 from ttsi.errors import ModelError
+from ttsi.methods import preset
 from ttsi.models.scripted import DemoModel
 from ttsi.serve.limits import Limits
 from ttsi.serve.pipe import Job, Outcome

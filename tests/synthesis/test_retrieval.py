@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from ttsi.adaptation.examples import lessons, training_lessons, with_demonstrations
+from ttsi.adaptation.examples import gold_training_examples, training_examples, with_demonstrations
 from ttsi.chat.calls import FORMATS
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import synthesise
-from ttsi.types import Awareness, Input, Message, Pair, Tool, ToolCall, TrainingData
+from ttsi.types import Awareness, GoldExample, Input, Message, Tool, ToolCall, TrainingData
 
 EMPTY = {"type": "object", "properties": {}}
 WEATHER, HOTEL, FLIGHT = (Tool(name, f"about {name}", EMPTY) for name in ("weather", "hotel", "flight"))
@@ -30,7 +30,7 @@ ROWS = {
     "fly me to Rome": FLIGHT,
     "will the sun shine in Lima": WEATHER,
 }
-PAIRS = tuple(Pair(item(said, tool, FLIGHT), (ToolCall(tool.name, {}),)) for said, tool in ROWS.items())
+PAIRS = tuple(GoldExample(item(said, tool, FLIGHT), (ToolCall(tool.name, {}),)) for said, tool in ROWS.items())
 DATA = TrainingData("train", "0" * 64, PAIRS)
 
 
@@ -64,7 +64,7 @@ def test_tools_of_its_own_are_told_before_the_request() -> None:
     assert with_demonstrations(here, [same]).messages[0].content == "q"
     told = with_demonstrations(there, [foreign]).messages[0].content
     assert told.endswith("\nq") and f'"{foreign.calls[0].name}"' in told
-    [lesson] = lessons(FORMATS["hermes"], there, [foreign])
+    [lesson] = training_examples(FORMATS["hermes"], there, [foreign])
     assert lesson.prompt.tools == foreign.tools, "in weights it is learned with the tools that it was made for"
 
 
@@ -76,14 +76,14 @@ def test_rows_as_lessons_are_whole_conversations_and_what_cannot_be_written_is_l
         Message("user", "rain"),
     )
     rows = [
-        Pair(Input("1", first, OFFERED), (ToolCall("weather", {}),)),
-        Pair(item("nothing to call"), ()),
-        Pair(item("unknown tool"), (ToolCall("flight", {}),)),
+        GoldExample(Input("1", first, OFFERED), (ToolCall("weather", {}),)),
+        GoldExample(item("nothing to call"), ()),
+        GoldExample(item("unknown tool"), (ToolCall("flight", {}),)),
     ]
-    [hermes] = training_lessons(FORMATS["hermes"], rows)
+    [hermes] = gold_training_examples(FORMATS["hermes"], rows)
     assert hermes.prompt.messages == first
     assert '"weather"' in hermes.target
-    assert len(training_lessons(FORMATS["ours"], rows)) == 2, "the embedded model has words for calling nothing"
+    assert len(gold_training_examples(FORMATS["ours"], rows)) == 2, "the embedded model has words for calling nothing"
 
 
 def test_data_and_source_must_agree() -> None:

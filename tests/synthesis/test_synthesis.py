@@ -120,7 +120,7 @@ BAD: list[tuple[str, Callable[[Request, int], str], bool]] = [
 def test_what_is_wrong_is_refused_with_the_reason(
     reason: str, rule: Callable[[Request, int], str], finished: bool
 ) -> None:
-    [examples] = write(Writer(rule, finished=finished), [RAIN], SynthesisConfig(k=1, tries=1))
+    [examples] = write(Writer(rule, finished=finished), [RAIN], SynthesisConfig(k=1, max_rounds=1))
     [example] = examples
     assert example.refused is not None
     assert example.refused.startswith(reason)
@@ -129,21 +129,21 @@ def test_what_is_wrong_is_refused_with_the_reason(
 
 def test_a_repetition_is_refused_once_the_first_is_kept() -> None:
     same = after_the_name('{"city": "Rome"}', "weather in Rome")
-    [examples] = write(Writer(same), [RAIN], SynthesisConfig(k=2, tries=1, pointed=False))
+    [examples] = write(Writer(same), [RAIN], SynthesisConfig(k=2, max_rounds=1, unambiguous=False))
     assert reasons(examples) == [None, "copy: the request was written before"]
-    each = write(Writer(same), [RAIN, BED], SynthesisConfig(k=1, tries=1, pointed=False))
+    each = write(Writer(same), [RAIN, BED], SynthesisConfig(k=1, max_rounds=1, unambiguous=False))
     assert [reasons(examples) for examples in each] == [[None], [None]], "another input's examples are no repetition"
 
 
 def test_a_call_where_no_tool_is_called_teaches_nothing() -> None:
     [examples] = write(
-        Writer(lambda r, n: f"I cannot.{LEAD}what can you do"), [RAIN], SynthesisConfig(k=1, tries=1, tools="free")
+        Writer(lambda r, n: f"I cannot.{LEAD}what can you do"), [RAIN], SynthesisConfig(k=1, max_rounds=1, tools="free")
     )
     assert reasons(examples) == ["parse: no call"]
 
 
 def test_control_unchecked_grounding_keeps_what_was_refused() -> None:
-    loose = SynthesisConfig(k=1, tries=1, grounded=False, pointed=False)
+    loose = SynthesisConfig(k=1, max_rounds=1, grounded=False, unambiguous=False)
     [examples] = write(Writer(after_the_name('{"city": "Rome"}', "weather, please")), [RAIN], loose)
     assert reasons(examples) == [None]
 
@@ -153,7 +153,7 @@ def test_the_second_try_replaces_only_what_was_refused() -> None:
         return "nonsense" if number in (1, 4) else good(request, number)
 
     writer = Writer(sometimes_broken)
-    rain, bed = write(writer, [RAIN, BED], SynthesisConfig(k=3, tries=2))
+    rain, bed = write(writer, [RAIN, BED], SynthesisConfig(k=3, max_rounds=2))
     assert [len(requests) for requests in writer.rounds] == [6, 2]
     assert [reason is None for reason in reasons(rain)] == [True, False, True, True]
     assert [reason is None for reason in reasons(bed)] == [True, False, True, True]
@@ -161,7 +161,7 @@ def test_the_second_try_replaces_only_what_was_refused() -> None:
 
 def test_tries_end() -> None:
     writer = Writer(lambda request, number: "nonsense")
-    [examples] = write(writer, [RAIN], SynthesisConfig(k=2, tries=3))
+    [examples] = write(writer, [RAIN], SynthesisConfig(k=2, max_rounds=3))
     assert [len(requests) for requests in writer.rounds] == [2, 2, 2]
     assert len(examples) == 6
     assert None not in reasons(examples)
@@ -169,7 +169,7 @@ def test_tries_end() -> None:
 
 def test_every_example_samples_with_its_own_seed() -> None:
     writer = Writer(lambda request, number: "nonsense")
-    write(writer, [RAIN, BED], SynthesisConfig(k=4, tries=3))
+    write(writer, [RAIN, BED], SynthesisConfig(k=4, max_rounds=3))
     seeds = [request.seed for requests in writer.rounds for request in requests]
     assert len(set(seeds)) == len(seeds) == 24
 
@@ -218,7 +218,7 @@ def call(number: int) -> ToolCall:
 
 @pytest.mark.parametrize("order", ["call-first", "query-first"])
 def test_the_demo_writes_what_is_kept(order: str) -> None:
-    config = SynthesisConfig(k=4, tries=4, order=order)  # type: ignore[arg-type]
+    config = SynthesisConfig(k=4, max_rounds=4, order=order)  # type: ignore[arg-type]
     [examples] = write(DemoModel(), [RAIN], config)
     assert reasons(examples).count(None) == 4
     assert [write(DemoModel(), [RAIN], config)] == [[examples]], "the same seeds write the same examples"
@@ -280,7 +280,7 @@ def test_texts_are_compared_without_case_and_marks() -> None:
 def test_a_request_that_sounds_like_another_tool_is_refused() -> None:
     rain = (ToolCall("get_weather", {"city": "Oslo"}),)
     wrong = Example("find a hotel in Oslo", rain, "")
-    assert refusal(wrong, RAIN, [], TWO) == "pointed: the request sounds like find_hotel"
+    assert refusal(wrong, RAIN, [], TWO) == "unambiguous: the request sounds like find_hotel"
     assert refusal(replace(wrong, query="get the weather of Oslo"), RAIN, [], TWO) is None
     assert refusal(replace(wrong, query="umbrella, Oslo?"), RAIN, [], TWO) is None  # another way of saying it is kept
-    assert refusal(wrong, RAIN, [], replace(TWO, pointed=False)) is None  # control
+    assert refusal(wrong, RAIN, [], replace(TWO, unambiguous=False)) is None  # control

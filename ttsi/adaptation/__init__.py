@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ttsi.adaptation.examples import doubted, lessons, with_demonstrations
-from ttsi.adaptation.irrelevance import irrelevance_lessons
+from ttsi.adaptation.examples import training_examples, with_demonstrations, with_self_doubt_turn
+from ttsi.adaptation.irrelevance import no_tool_examples
 from ttsi.config import AdaptationConfig
-from ttsi.models import Model, Prompt
-from ttsi.types import Adaptation, Answer, Example, Input
+from ttsi.models import Model
+from ttsi.types import Adaptation, Answer, Example, Input, Prompt
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Tuned:
 
 
 @contextmanager
-def adapted(
+def adapters(
     model: Model,
     inputs: Sequence[Input],
     examples: Sequence[Sequence[Example]],
@@ -65,7 +65,7 @@ def adapted(
         yield Tuned(asked, (None,) * len(asked), states)
         return
     jobs = [
-        lessons(model.format, item, good) + irrelevance_lessons(model.format, item, good, config.irrelevance)
+        training_examples(model.format, item, good) + no_tool_examples(model.format, item, good, config.irrelevance)
         for item, good in zip(inputs, kept, strict=True)
     ]
     with model.adapted(jobs, config, seeds) as done:
@@ -75,8 +75,8 @@ def adapted(
 
 def _again(inputs: Sequence[Input], config: AdaptationConfig, first: Sequence[Answer]) -> Tuned:
     vote = config.method == "vote"
-    asked = tuple(inputs) if vote else tuple(doubted(*pair) for pair in zip(inputs, first, strict=True))
-    state = Adaptation("again", reason="majority vote" if vote else "asked again")
+    asked = tuple(inputs) if vote else tuple(with_self_doubt_turn(*pair) for pair in zip(inputs, first, strict=True))
+    state = Adaptation("resampled", reason="majority vote" if vote else "asked again")
     return Tuned(asked, (None,) * len(asked), (state,) * len(asked), voted=vote)
 
 

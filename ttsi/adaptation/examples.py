@@ -1,6 +1,6 @@
 """How does an example become something to learn from?
 
-Inputs: kept examples and the input they were written for, or rows of a training file. Outputs: `Lesson`s (prompt and
+Inputs: kept examples and the input they were written for, or rows of a training file. Outputs: `TrainingExample`s (prompt and
 target text; the model's tokenizer makes tokens and the loss mask of them: only the target counts), or the input with
 the examples as earlier turns.
 
@@ -15,8 +15,18 @@ import json
 from collections.abc import Sequence
 
 from ttsi.chat.calls import Format
-from ttsi.models import Lesson, Prompt, by_itself
-from ttsi.types import Answer, Example, Input, Message, Pair, last_request, to_openai
+from ttsi.types import (
+    Answer,
+    Example,
+    GoldExample,
+    Input,
+    Message,
+    Prompt,
+    TrainingExample,
+    last_request,
+    standalone_prompt,
+    to_openai,
+)
 
 DOUBT = (
     "Check this answer against the request and the tools once more. If it is right, give it again; if not, give the "
@@ -25,19 +35,19 @@ DOUBT = (
 """What "ask again when unsure" says; ours, since that work's own words (arXiv:2602.08520) are for multiple choice."""
 
 
-def lessons(form: Format, item: Input, examples: Sequence[Example]) -> list[Lesson]:
+def training_examples(form: Format, item: Input, examples: Sequence[Example]) -> list[TrainingExample]:
     """One lesson per example; the target is the call as the model's family writes it, behind its reason."""
     return [_lesson(form, item, example) for example in examples]
 
 
-def _lesson(form: Format, item: Input, example: Example) -> Lesson:
+def _lesson(form: Format, item: Input, example: Example) -> TrainingExample:
     tools = example.tools or item.tools
     by_name = {tool.name: tool for tool in tools}
     reasons = [form.reason(by_name[call.name], example.query, tools) for call in example.calls]
-    return Lesson(by_itself(item, example.query, tools), form.render(example.calls, reasons, tools))
+    return TrainingExample(standalone_prompt(item, example.query, tools), form.render(example.calls, reasons, tools))
 
 
-def training_lessons(form: Format, pairs: Sequence[Pair]) -> list[Lesson]:
+def gold_training_examples(form: Format, pairs: Sequence[GoldExample]) -> list[TrainingExample]:
     """Rows of a training file as lessons, whole conversations; rows whose answer the family cannot write are left out.
 
     That is: a call of a tool that is not on offer, and "no tool fits" where the family has no words for it.
@@ -50,7 +60,7 @@ def training_lessons(form: Format, pairs: Sequence[Pair]) -> list[Lesson]:
         asked = last_request(pair.input)
         reasons = [form.reason(tools[call.name], asked, pair.input.tools) for call in pair.calls]
         target = form.render(pair.calls, reasons, pair.input.tools) if pair.calls else str(form.no_tool)
-        made.append(Lesson(Prompt(pair.input.messages, pair.input.tools), target))
+        made.append(TrainingExample(Prompt(pair.input.messages, pair.input.tools), target))
     return made
 
 
@@ -73,7 +83,7 @@ def _request(example: Example) -> str:
     return f"For this request other tools are on offer: {json.dumps(foreign, ensure_ascii=False)}\n{example.query}"
 
 
-def doubted(item: Input, first: Answer) -> Input:
+def with_self_doubt_turn(item: Input, first: Answer) -> Input:
     """The input with the model's first answer behind it, and the request to look again."""
     said = Message("assistant", "", first.calls) if first.calls else Message("assistant", first.text)
     return Input(item.id, (*item.messages, said, Message("user", DOUBT)), item.tools)

@@ -1,6 +1,6 @@
 """How does an adapter learn when not to call?
 
-Inputs: the kept examples and the input they were written for. Outputs: `Lesson`s that ask an example's request once
+Inputs: the kept examples and the input they were written for. Outputs: `TrainingExample`s that ask an example's request once
 more with the called tool off the list; the right answer is that no tool fits.
 
 Written examples are calls, all of them: whoever learns nothing else learns to call. Taking the tool away makes the
@@ -15,29 +15,28 @@ from collections.abc import Container, Sequence
 
 from ttsi.chat.calls import Format
 from ttsi.chat.ours import words
-from ttsi.models import Lesson, by_itself
-from ttsi.types import Example, Input, Tool
+from ttsi.types import Example, Input, Tool, TrainingExample, standalone_prompt
 
 DECLINED = "None of these tools can do that."
 """How a model is taught to decline where its family has no words for it (`Format.no_tool`)."""
 
 
-def irrelevance_lessons(form: Format, item: Input, examples: Sequence[Example], count: int) -> list[Lesson]:
+def no_tool_examples(form: Format, item: Input, examples: Sequence[Example], count: int) -> list[TrainingExample]:
     """The first `count` examples without the tools that they call."""
     return [_declined(form, item, example) for example in examples[:count]]
 
 
-def _declined(form: Format, item: Input, example: Example) -> Lesson:
+def _declined(form: Format, item: Input, example: Example) -> TrainingExample:
     called = {call.name for call in example.calls}
     others = tuple(tool for tool in example.tools or item.tools if tool.name not in called)
-    prompt = by_itself(item, example.query, others or stand_ins(example.query, called))
-    return Lesson(prompt, form.no_tool or DECLINED)
+    prompt = standalone_prompt(item, example.query, others or distractor_tools(example.query, called))
+    return TrainingExample(prompt, form.no_tool or DECLINED)
 
 
-def stand_ins(request: str, called: Container[str] = (), count: int = 2) -> tuple[Tool, ...]:
+def distractor_tools(request: str, called: Container[str] = (), count: int = 2) -> tuple[Tool, ...]:
     """The everyday tools whose lines share the fewest words with a request; none by the name of a called one.
 
-    >>> [tool.name for tool in stand_ins("convert 20 euros and play a song", called=["set_reminder"])]
+    >>> [tool.name for tool in distractor_tools("convert 20 euros and play a song", called=["set_reminder"])]
     ['translate_text', 'measure_distance']
     """
     said = set(words(request))

@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from ttsi.adaptation.examples import training_lessons
+from ttsi.adaptation.examples import gold_training_examples
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, DataError
-from ttsi.models import Generation, InFront, Lesson, Model, Prompt, Request
-from ttsi.types import Adaptation, TrainingData
+from ttsi.models import Generation, Model, ModelWrapper, Request
+from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
 
 @contextmanager
@@ -30,19 +30,19 @@ def supervised(model: Model, data: TrainingData, config: AdaptationConfig, seed:
     Raises:
         DataError: no row of the data can be learned by this model.
     """
-    learned = training_lessons(model.format, data.pairs)
+    learned = gold_training_examples(model.format, data.pairs)
     if not learned:
         raise DataError(f"{data.name} has no row that {model.spec} can learn: give rows with gold calls of their tools")
     random.Random(seed).shuffle(learned)
     with ExitStack() as life:
-        yield _Taught(model, learned, config, seed, life)
+        yield FineTunedModel(model, learned, config, seed, life)
 
 
-class _Taught(InFront):
+class FineTunedModel(ModelWrapper):
     """The model with one adapter for all; asked without an adapter it is the base."""
 
     def __init__(
-        self, model: Model, learned: Sequence[Lesson], config: AdaptationConfig, seed: int, life: ExitStack
+        self, model: Model, learned: Sequence[TrainingExample], config: AdaptationConfig, seed: int, life: ExitStack
     ) -> None:
         self._model, self._learned, self._config, self._seed, self._life = model, learned, config, seed, life
         self._state: Adaptation | None = None
@@ -66,7 +66,7 @@ class _Taught(InFront):
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """Every job has the shared adapter, which is trained when the first one comes."""
         if jobs and self._state is None:
@@ -80,7 +80,7 @@ class _Taught(InFront):
             raise
         except Exception as error:
             # Once is enough: whatever went wrong would go wrong for every input, and the base can answer.
-            return Adaptation("rejected", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+            return Adaptation("training-failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
         # Thousands of inputs would otherwise each store the losses of thousands of steps.
         losses = state.losses[:1] + state.losses[-1:]
-        return replace(state, status="shared" if state.status == "trained" else "rejected", losses=losses)
+        return replace(state, status="shared" if state.status == "trained" else "training-failed", losses=losses)

@@ -12,28 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ttsi.types import Draw, spelled
+from ttsi.types import SampledAnswer, canonical_calls
 
 
-def groups(draws: Sequence[Draw]) -> list[list[Draw]]:
+def groups(draws: Sequence[SampledAnswer]) -> list[list[SampledAnswer]]:
     """Readable samples that say the same, most votes first; ties go to the group with the likelier sample.
 
     Within a group the likeliest sample comes first.
     """
-    found: dict[str, list[Draw]] = {}
+    found: dict[str, list[SampledAnswer]] = {}
     for draw in draws:
         if draw.error is None:
-            found.setdefault(spelled(draw.calls), []).append(draw)
+            found.setdefault(canonical_calls(draw.calls), []).append(draw)
     ranked = [sorted(group, key=lambda draw: -draw.logprob) for group in found.values()]
     return sorted(ranked, key=lambda group: (-len(group), -group[0].logprob))
 
 
-def winner(draws: Sequence[Draw]) -> int:
+def winner(draws: Sequence[SampledAnswer]) -> int:
     """The index of the sample to give: the likeliest of the largest group; the first when none can be read.
 
     >>> from ttsi.types import ToolCall
     >>> a, b = ToolCall("a", {}), ToolCall("b", {})
-    >>> winner([Draw("", (a,), None, -1.0), Draw("", (b,), None, -3.0), Draw("", (b,), None, -2.0)])
+    >>> winner([SampledAnswer("", (a,), None, -1.0), SampledAnswer("", (b,), None, -3.0), SampledAnswer("", (b,), None, -2.0)])
     2
     """
     ranked = groups(draws)

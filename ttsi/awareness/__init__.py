@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ttsi.awareness.candidates import competing, votes
+from ttsi.awareness.candidates import score_candidates, votes
 from ttsi.awareness.measures import MEASURES, SAMPLED, Evidence, softmax
 from ttsi.awareness.threshold import is_unsure
 from ttsi.config import AwarenessConfig
@@ -21,12 +21,14 @@ from ttsi.models import Model
 from ttsi.types import Answer, Awareness, Candidate, Input
 
 
-def needs_draws(config: AwarenessConfig) -> bool:
+def needs_samples(config: AwarenessConfig) -> bool:
     """Does this way of measuring need samples of the base's answer?"""
     return config.candidates == "samples" or config.measure in SAMPLED
 
 
-def aware(model: Model, inputs: Sequence[Input], answers: Sequence[Answer], config: AwarenessConfig) -> list[Awareness]:
+def estimate(
+    model: Model, inputs: Sequence[Input], answers: Sequence[Answer], config: AwarenessConfig
+) -> list[Awareness]:
     """Measure how sure `model` is about each input.
 
     Args:
@@ -37,13 +39,13 @@ def aware(model: Model, inputs: Sequence[Input], answers: Sequence[Answer], conf
     """
     if config.measure not in MEASURES:
         raise ConfigError(unknown_name("measure", config.measure, MEASURES))
-    scored = competing(model, inputs, config, answers)
+    scored = score_candidates(model, inputs, config, answers)
     return [_judge(actions, answer, config) for actions, answer in zip(scored, answers, strict=True)]
 
 
 def _judge(actions: list[tuple[str, str, float]], answer: Answer, config: AwarenessConfig) -> Awareness:
     logprobs = tuple(logprob for _, _, logprob in actions)
-    evidence = Evidence(logprobs, answer.logprob, answer.min_logprob, answer.tokens, votes(answer.draws))
+    evidence = Evidence(logprobs, answer.logprob, answer.min_logprob, answer.tokens, votes(answer.samples))
     measures = {name: measure(evidence) for name, measure in MEASURES.items() if evidence.votes or name not in SAMPLED}
     ranked = sorted(zip(actions, softmax(logprobs), strict=True), key=lambda pair: -pair[1])
     value = MEASURES[config.measure](evidence)

@@ -25,39 +25,41 @@ from collections.abc import Sequence
 
 from ttsi.chat.grammar import tool_grammar
 from ttsi.config import AwarenessConfig
-from ttsi.models import Model, Prompt, Request
-from ttsi.types import NO_TOOL, Answer, Draw, Input, spelled
+from ttsi.models import Model, Request
+from ttsi.types import NO_TOOL, Answer, Input, Prompt, SampledAnswer, canonical_calls
 
 Scored = list[tuple[str, str, float]]
 LONGEST_CALL = 200
 
 
-def competing(
+def score_candidates(
     model: Model, inputs: Sequence[Input], config: AwarenessConfig, answers: Sequence[Answer] = ()
 ) -> list[Scored]:
     """The competing actions of each input: in the order of its tools, "no tool" last; samples as they were drawn."""
     if config.candidates == "samples":
-        return [_sampled(answer.draws) for answer in answers]
+        return [_sampled(answer.samples) for answer in answers]
     if config.candidates == "names":
         return _names(model, inputs, config.no_tool)
     return _calls(model, inputs, config.no_tool)
 
 
-def _sampled(draws: Sequence[Draw]) -> Scored:
-    likeliest: dict[str, Draw] = {}
+def _sampled(draws: Sequence[SampledAnswer]) -> Scored:
+    likeliest: dict[str, SampledAnswer] = {}
     for draw in sorted(draws, key=lambda draw: -draw.logprob):
         if draw.error is None:
-            likeliest.setdefault(spelled(draw.calls), draw)
+            likeliest.setdefault(canonical_calls(draw.calls), draw)
     return [(_action(draw), draw.text, draw.logprob) for draw in likeliest.values()]
 
 
-def votes(draws: Sequence[Draw]) -> tuple[int, ...]:
+def votes(draws: Sequence[SampledAnswer]) -> tuple[int, ...]:
     """How many samples say the same; each that cannot be read stands alone."""
-    said = Counter(spelled(draw.calls) if draw.error is None else f"unreadable {i}" for i, draw in enumerate(draws))
+    said = Counter(
+        canonical_calls(draw.calls) if draw.error is None else f"unreadable {i}" for i, draw in enumerate(draws)
+    )
     return tuple(sorted(said.values(), reverse=True))
 
 
-def _action(draw: Draw) -> str:
+def _action(draw: SampledAnswer) -> str:
     return " + ".join(call.name for call in draw.calls) or NO_TOOL
 
 

@@ -1,7 +1,7 @@
 """Conversations as the tokens that a model reads, and where its answer begins and ends.
 
 Inputs: a tokenizer with its own chat template, a `Format`, what the template carries (`ttsi.chat.handshake`), and a
-`Prompt` or `Lesson`. Outputs: text, or token ids.
+`Prompt` or `TrainingExample`. Outputs: text, or token ids.
 
 Text from users, tools and models is data: before it is rendered, every control token spelled out in it is broken by a
 zero-width space (`neutralise`), so that none is ever encoded as one. Whatever a template leaves to the clock or to a
@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from ttsi.chat.calls import FORMATS, Format
@@ -27,43 +27,10 @@ from ttsi.chat.template_source import DAY, Render, dated_as, fixed
 from ttsi.chat.thinking import THINKING
 from ttsi.chat.turns import NOTHING, fitted
 from ttsi.errors import ModelError
-from ttsi.types import Message, Tool, ToolCall, answered_calls, to_openai
+from ttsi.types import Message, Prompt, ToolCall, TrainingExample, answered_calls, to_openai
 
 Tokenizer: TypeAlias = Any
 """`apply_chat_template`, `__call__`, `chat_template`, `eos_token_id`, `eos_token`, `added_tokens_decoder`."""
-
-
-class Prompt(Protocol):
-    """What is read of a `ttsi.models.Prompt`, whose module imports this package."""
-
-    @property
-    def messages(self) -> Sequence[Message]:
-        """The conversation."""
-        ...
-
-    @property
-    def tools(self) -> Sequence[Tool]:
-        """The tools on offer."""
-        ...
-
-    @property
-    def prefix(self) -> str:
-        """Text of the assistant's turn that is already written."""
-        ...
-
-
-class Lesson(Protocol):
-    """What is read of a `ttsi.models.Lesson`."""
-
-    @property
-    def prompt(self) -> Prompt:
-        """What the model reads."""
-        ...
-
-    @property
-    def target(self) -> str:
-        """What the assistant should have said."""
-        ...
 
 
 BREAK = "\u200b"
@@ -173,8 +140,12 @@ def encode_prompt(
     return _encode(tokenizer, prompt_text(tokenizer, fmt, prompt, specials, handshake))
 
 
-def encode_lesson(
-    tokenizer: Tokenizer, fmt: Format, lesson: Lesson, specials: Iterable[str], handshake: Handshake | None = None
+def encode_training_example(
+    tokenizer: Tokenizer,
+    fmt: Format,
+    lesson: TrainingExample,
+    specials: Iterable[str],
+    handshake: Handshake | None = None,
 ) -> tuple[list[int], int]:
     """Token ids of prompt, target and end of turn, and how many of them are the prompt.
 
@@ -192,7 +163,7 @@ def encode_lesson(
     return [*prompt, *_encode(tokenizer, target), end_of_turn(tokenizer)], len(prompt)
 
 
-def _neutral_target(fmt: Format, lesson: Lesson, specials: Sequence[str]) -> str:
+def _neutral_target(fmt: Format, lesson: TrainingExample, specials: Sequence[str]) -> str:
     """The target with its marks whole and everything else neutralised."""
     parsed = fmt.parse(lesson.target, lesson.prompt.tools)
     tools = lesson.prompt.tools

@@ -18,8 +18,8 @@ from ttsi.cli.help import AWARENESS, BASIC, OUTPUT
 from ttsi.cli.progress import announced, loading, print_notes
 from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
 from ttsi.cli.shipped import resolved
-from ttsi.config import WANTS_TEACHER, wants_training_data
 from ttsi.errors import ConfigError, DataError
+from ttsi.methods import WANTS_TEACHER, wants_training_data
 from ttsi.models import check_format, check_speaker
 from ttsi.types import Input, Message, Tool
 

@@ -15,9 +15,10 @@ from cyclopts import Parameter
 
 from ttsi.cli.report import distinct, read_run
 from ttsi.cli.settings import Switch
+from ttsi.record import RunRow
 from ttsi.reports import pairing, words
 from ttsi.reports.pairing import Comparison
-from ttsi.reports.record import Row, Run, calls, groups
+from ttsi.reports.record import Run, calls, groups
 from ttsi.reports.story import one_line
 from ttsi.types import last_request
 
@@ -80,10 +81,10 @@ def described(run: Run) -> str:
     )
 
 
-def _listed(title: str, rows: Sequence[Row], show: int) -> Iterator[str]:
+def _listed(title: str, rows: Sequence[RunRow], show: int) -> Iterator[str]:
     yield f"{title}: {len(rows)}"
     for row in rows[:show]:
-        request = last_request(row.asked.input) if row.asked else ""
+        request = last_request(row.question.input) if row.question else ""
         yield f"  {one_line(row.episode.input_id, 24)}  {one_line(request, 90)}".rstrip()
     if len(rows) > show:
         yield f"  and {words.count(len(rows) - show)} more: --show {len(rows)}, or --json"

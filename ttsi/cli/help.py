@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import Group
 from cyclopts.help import DefaultFormatter
 
-from ttsi.config import PRESETS, preset
+from ttsi.methods import PRESETS, preset
 from ttsi.models import is_embedded
 
 if TYPE_CHECKING:

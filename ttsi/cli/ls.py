@@ -70,7 +70,7 @@ def _known(kind: str) -> Mapping[str, str]:
 
         return listed()
     if kind == "methods":
-        from ttsi.config import METHOD_GLOSS
+        from ttsi.methods import METHOD_GLOSS
 
         return METHOD_GLOSS
     from ttsi.awareness.measures import MEASURES
@@ -87,7 +87,7 @@ def _gloss_of_format(one: Any) -> str:
 
 def _sets(method: str) -> list[str]:
     """What a method changes in the defaults that --help shows, and what of it is another for a model of your own."""
-    from ttsi.config import overrides
+    from ttsi.methods import overrides
 
     def flat(embedded: bool) -> dict[str, object]:
         stages = overrides(method, embedded).items()

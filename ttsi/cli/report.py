@@ -105,18 +105,18 @@ def read_run(folder: Path) -> Run:
     Raises:
         RunFolderError: there is no run, or none of its inputs is done; one line.
     """
+    from ttsi.runs.corpus_f1 import CorpusF1
     from ttsi.runs.store import read_json, read_rows
     from ttsi.runs.summary import summarise
-    from ttsi.runs.whole import WholeF1
 
     rows = read_rows(folder)
     if not rows:
         raise RunFolderError(f"{folder} holds no finished input: go on with ttsi run --resume")
     config = read_json(folder / "config.json")
     try:
-        f1 = WholeF1(config["data"]["benchmark"], config["settings"]["loop"]["adapt"])
+        f1 = CorpusF1(config["data"]["benchmark"], config["settings"]["loop"]["adapt"])
         for row in rows:
-            f1.add(row, row.asked.gold if row.asked else None)
+            f1.add(row, row.question.gold if row.question else None)
         summary = summarise(rows, config)
         summary["metrics"] |= f1.metrics()
         # Through JSON, so that a summary made here equals one that was read from a file.

@@ -23,13 +23,14 @@ from ttsi.cli.again import resume_command
 from ttsi.cli.help import BASIC, FOLDER, MACHINE, OUTPUT
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
 from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
+from ttsi.config import RunConfig
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer, check_format, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.bill import estimate
-from ttsi.runs.runner import RunConfig, plan, resolve, settings_digest, settings_of
+from ttsi.runs.runner import plan, resolve, settings_digest, settings_of
 from ttsi.runs.runner import run as run_benchmark
-from ttsi.runs.sources import training_data
+from ttsi.runs.sources import check_sources, training_data
 from ttsi.runs.store import Store, begun, check_free, open_run, read_json, used
 from ttsi.runs.work import Solve, here
 
@@ -109,6 +110,7 @@ def run(
         split=split,
         format=format,
     )
+    check_sources(config)
     folder = output_dir or default_folder(config)
     resume = resume or retry_failed or repair
     if dry_run:

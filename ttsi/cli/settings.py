@@ -28,10 +28,9 @@ from ttsi.config import (
     SynthesisConfig,
     TeacherConfig,
     check,
-    overrides,
-    preset,
 )
 from ttsi.errors import ConfigError, unknown_name
+from ttsi.methods import overrides, preset
 from ttsi.models import is_embedded
 
 Switch = Annotated[bool, Parameter(negative="")]

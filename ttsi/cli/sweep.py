@@ -6,7 +6,7 @@ stdout with the mean over seeds. A point is a command line of `ttsi run`, shown 
 same names, defaults and checks, and it can be run by hand.
 
 Finished points are read, interrupted ones go on. Unless the file says `share: false`, points share what is equal
-(`ttsi.models.recalling`); then their seconds mean nothing.
+(`ttsi.models.cached`); then their seconds mean nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ttsi.cli.settings import Device, Dtype, FormatName, Switch
 from ttsi.cli.shipped import resolved
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 from ttsi.models import Model, check_format, load
-from ttsi.models.recalling import RecallingModel
+from ttsi.models.cached import CachedModel
 
 KEYS = ("run", "points", "grid", "share")
 OWN = frozenset({
@@ -212,7 +212,7 @@ class _Speakers:
             with loading(spec, quiet):
                 loaded = load(spec, device=self._device, dtype=self._dtype, format=format)
             print_notes(loaded, quiet)
-            self._spec, self._model = (spec, format), RecallingModel(loaded) if self._share else loaded
+            self._spec, self._model = (spec, format), CachedModel(loaded) if self._share else loaded
         return self._model
 
 

@@ -103,7 +103,7 @@ def _room(row: Row) -> int:
 
 
 @dataclass
-class _Writer:
+class _Sequence:
     """One row under way."""
 
     row: Row
@@ -137,7 +137,7 @@ class _Writer:
 class _Batch:
     """Rows that share a cache."""
 
-    writers: list[_Writer]
+    writers: list[_Sequence]
     cache: Cache
     next_position_B: Tensor
     """Position of the token to write."""
@@ -171,11 +171,11 @@ def _decode_batch(
     return [writer.result() for writer in writers]
 
 
-def _writer(row: Row, grammars: Grammars | None) -> _Writer:
+def _writer(row: Row, grammars: Grammars | None) -> _Sequence:
     if row.grammar is not None and grammars is None:
         raise ModelError("a grammar needs a fast tokenizer")
     matcher = grammars.matcher(row.grammar) if grammars is not None and row.grammar is not None else None
-    return _Writer(row, matcher, random.Random(row.seed), done=row.max_tokens < 1)
+    return _Sequence(row, matcher, random.Random(row.seed), done=row.max_tokens < 1)
 
 
 def _gather(stack: LoraStack | None, slots_B: Sequence[int]) -> BoundRows | None:
@@ -184,7 +184,7 @@ def _gather(stack: LoraStack | None, slots_B: Sequence[int]) -> BoundRows | None
     return stack.gather(slots_B) if stack is not None else None
 
 
-def _prefill(model: PreTrainedModel, writers: list[_Writer], stack: LoraStack | None, prefixes: Prefixes) -> _Batch:
+def _prefill(model: PreTrainedModel, writers: list[_Sequence], stack: LoraStack | None, prefixes: Prefixes) -> _Batch:
     """Read every different (prompt, slot) once and give every row a copy."""
     adapters = _gather(stack, [writer.row.slot for writer in writers])
     unique: dict[tuple[int, tuple[int, ...]], int] = {}
@@ -226,7 +226,7 @@ def _choose(batch: _Batch, grammars: Grammars | None) -> list[int]:
     return tokens
 
 
-def _pick(scores_BV: Tensor, writers: Sequence[_Writer]) -> Tensor:
+def _pick(scores_BV: Tensor, writers: Sequence[_Sequence]) -> Tensor:
     """Token ids [B]: the best score where the row is greedy, else a draw from its own generator."""
     tokens_B = scores_BV.argmax(dim=-1)
     drawing = [at for at, writer in enumerate(writers) if writer.row.temperature > 0 and not writer.done]

@@ -27,7 +27,7 @@ from ttsi.engine.anatomy import decoder_of, head_logits
 from ttsi.engine.caching import reading_on
 from ttsi.engine.windows import Masks, Spans, masks
 
-Labelled = tuple[Sequence[int], int]
+EncodedExample = tuple[Sequence[int], int]
 """(token ids, how many of them are prompt, at least 1); the rest are labels."""
 
 HEAD_ROWS = 2048
@@ -85,7 +85,7 @@ def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     return min(len(low), len(high))
 
 
-def pack(sequences_K: Sequence[Labelled], cached: int = 0) -> PackedRow:
+def pack(sequences_K: Sequence[EncodedExample], cached: int = 0) -> PackedRow:
     """Lay out sequences in one row, except their first `cached` tokens, which all have in common.
 
     Raises:

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ttsi.adaptation.schedule import learning_rates
 from ttsi.config import AdaptationConfig
 from ttsi.engine.batching import ENOUGH, groups, is_out_of_memory, pass_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
-from ttsi.engine.packing import Labelled, PackedBatch, PackedRow, collate, label_logprobs, pack
+from ttsi.engine.packing import EncodedExample, PackedBatch, PackedRow, collate, label_logprobs, pack
+from ttsi.engine.schedule import learning_rates
 from ttsi.engine.windows import spans_of
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -37,7 +37,7 @@ class Job:
     """What one adapter learns."""
 
     slot: int
-    examples: tuple[Labelled, ...]
+    examples: tuple[EncodedExample, ...]
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ from inspect_ai.tool import ToolChoice, ToolFunction, ToolInfo
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.schema import normalise
 from ttsi.chat.words import spoken
-from ttsi.config import LoopConfig, preset
+from ttsi.config import LoopConfig
 from ttsi.loop import improve
+from ttsi.methods import preset
 from ttsi.models import is_embedded, load
 from ttsi.types import Answer, Episode, Input, Message, Tool, ToolCall
 

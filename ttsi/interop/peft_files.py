@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ttsi.adaptation import adapted
+from ttsi.adaptation import adapters
 from ttsi.config import LoopConfig
 from ttsi.errors import ModelError
 from ttsi.models import Model
@@ -49,7 +49,7 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
     if episode.adaptation.status != "trained":
         raise ModelError(f"there is no adapter to export: the adaptation of {item.id} is {episode.adaptation.status!r}")
     seed = stage_seed(config.seed, episode.input_hash, repeat, "adaptation")
-    with adapted(model, [item], [episode.examples], config.adaptation, [seed]) as tuned:
+    with adapters(model, [item], [episode.examples], config.adaptation, [seed]) as tuned:
         if tuned.adapters[0] is None:
             raise ModelError(f"the adapter of {item.id} could not be trained again: {tuned.adaptations[0].reason}")
         tensors, about = model.export_adapter(0)

@@ -24,23 +24,7 @@ from ttsi.chat.format import Format
 from ttsi.chat.ours import CALL
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError, unknown_name
-from ttsi.types import Adaptation, Input, Message, Tool, TrainingData
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What the model reads before it writes: a conversation, the tools, and the begun answer."""
-
-    messages: tuple[Message, ...]
-    tools: tuple[Tool, ...]
-    prefix: str = ""
-    """Text of the assistant's turn that is already written (prefill)."""
-
-
-def by_itself(item: Input, request: str, tools: tuple[Tool, ...] = (), prefix: str = "") -> Prompt:
-    """A request without the input's conversation: behind its system message, with its tools or with `tools`."""
-    system = tuple(message for message in item.messages if message.role == "system")
-    return Prompt((*system, Message("user", request)), tools or item.tools, prefix)
+from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
 
 @dataclass(frozen=True)
@@ -74,16 +58,8 @@ class Generation:
     error: str | None = None
     """Why a remote model gave no text; then `text` is empty."""
     dollars: float = 0.0
-    faults: tuple[str, ...] = ()
+    attempt_errors: tuple[str, ...] = ()
     """What went wrong on the way to a remote model, one word per attempt that failed."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One training pair: a prompt and what the assistant should have said."""
-
-    prompt: Prompt
-    target: str
 
 
 class Model(Protocol):
@@ -110,7 +86,7 @@ class Model(Protocol):
         ...
 
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> AbstractContextManager[list[Adaptation]]:
         """Train one temporary adapter per job; inside the block, requests may name it by its index.
 
@@ -121,21 +97,21 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Rereader(Protocol):
+class SupportsPrefixCache(Protocol):
     """A model that is quicker where prompts begin as others did, and may remember them for a while."""
 
-    def remembering(self) -> AbstractContextManager[None]:
+    def prefix_cache(self) -> AbstractContextManager[None]:
         """Within the block nothing is read twice; leaving it forgets everything that was read."""
         ...
 
 
-def remembering(model: Model) -> AbstractContextManager[None]:
+def prefix_cache(model: Model) -> AbstractContextManager[None]:
     """The block in which this model remembers what it read, where it can."""
-    return model.remembering() if isinstance(model, Rereader) else nullcontext()
+    return model.prefix_cache() if isinstance(model, SupportsPrefixCache) else nullcontext()
 
 
 @runtime_checkable
-class Weighted(Protocol):
+class HasLocalWeights(Protocol):
     """A model whose weights lie in this process, so that one can look whether they are still the same bits."""
 
     def weights_checksum(self) -> int:
@@ -147,22 +123,22 @@ class Weighted(Protocol):
         ...
 
 
-class InFront:
+class ModelWrapper:
     """A model that stands in front of another passes on what not every model has."""
 
     _model: Model
 
-    def remembering(self) -> AbstractContextManager[None]:
+    def prefix_cache(self) -> AbstractContextManager[None]:
         """As the model behind it; a model that remembers nothing has nothing to forget."""
-        return remembering(self._model)
+        return prefix_cache(self._model)
 
     def weights_checksum(self) -> int:
         """As the model behind it; 0 where no weights lie in this process."""
-        return self._model.weights_checksum() if isinstance(self._model, Weighted) else 0
+        return self._model.weights_checksum() if isinstance(self._model, HasLocalWeights) else 0
 
     def weights_sha256(self) -> str:
         """As the model behind it; empty where no weights lie in this process."""
-        return self._model.weights_sha256() if isinstance(self._model, Weighted) else ""
+        return self._model.weights_sha256() if isinstance(self._model, HasLocalWeights) else ""
 
 
 Writer = Model | TrainingData
@@ -243,7 +219,7 @@ def check_format(name: str | None) -> None:
 def is_embedded(spec: str) -> bool:
     """Is this the model that ships, one that was trained like it (a folder), or a scripted one that stands in for it?
 
-    The settings of a method were chosen with that model (`ttsi.config.overrides`). Nothing is loaded.
+    The settings of a method were chosen with that model (`ttsi.methods.overrides`). Nothing is loaded.
     """
     kind, _, rest = spec.partition(":")
     if kind in ("embedded", "scripted"):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from ttsi.chat.handshake import Handshake, refuse_unread, with_answer
 from ttsi.chat.probes import QUESTION, TOOL
 from ttsi.chat.template_source import Render
-from ttsi.models import Model, Prompt, Request
-from ttsi.types import Message
+from ttsi.models import Model, Request
+from ttsi.types import Message, Prompt
 
 _LONGEST_ANSWER = 96
 """In tokens."""

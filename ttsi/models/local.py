@@ -20,7 +20,6 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from ttsi.adaptation.guard import verdict
 from ttsi.chat import grammar as chat_grammar
 from ttsi.chat import templates
 from ttsi.chat.handshake import Handshake
@@ -32,16 +31,17 @@ from ttsi.engine.batching import is_out_of_memory
 from ttsi.engine.checksum import weights_checksum
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, Row, decode
+from ttsi.engine.guard import loss_guard
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.packing import Labelled
+from ttsi.engine.packing import EncodedExample
 from ttsi.engine.prefix import Prefixes
 from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import Job, TrainReport, train
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
-from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.models import Generation, Request
 from ttsi.models.introduction import question
 from ttsi.models.loading import Loaded, read_model
-from ttsi.types import Adaptation
+from ttsi.types import Adaptation, Prompt, TrainingExample
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 
@@ -71,8 +71,8 @@ class LocalModel:
         self._stop_ids = templates.end_token_ids(tokenizer) | _declared_ends(model)
         self._stack: LoraStack | None = None
         self._slots: dict[int, int] | None = None  # job -> slot; None outside `adapted`
-        self._prefixes: Prefixes | None = None  # None outside `remembering`
-        self._encoded: dict[str, list[int]] = {}  # filled within `remembering`
+        self._prefixes: Prefixes | None = None  # None outside `prefix_cache`
+        self._encoded: dict[str, list[int]] = {}  # filled within `prefix_cache`
 
     def speak(self, handshake: Handshake) -> None:
         """Read, score, teach and constrain from here on as the handshake says."""
@@ -147,7 +147,7 @@ class LocalModel:
         return f"the prompt has {length} tokens and needs room for {room}, but the context holds {self.context}"
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
+    def prefix_cache(self) -> Iterator[None]:
         """Within the block no prompt is encoded or read twice by the base; leaving it forgets all of them."""
         self._prefixes = Prefixes()
         try:
@@ -230,7 +230,7 @@ class LocalModel:
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """Train one temporary adapter per job; inside the block, requests may name it by its index.
 
@@ -244,12 +244,12 @@ class LocalModel:
             raise ModelError("`adapted` blocks cannot be nested")
         if len(seeds) != len(jobs):
             raise ValueError(f"{len(jobs)} jobs, but {len(seeds)} seeds")
-        examples = [self._examples(lessons) for lessons in jobs]
+        examples = [self._examples(training_examples) for training_examples in jobs]
         wanted = [index for index, found in enumerate(examples) if found]
         self._slots = {}
         stack = None
         try:
-            outcomes = [_without_training(lessons) for lessons in jobs]
+            outcomes = [_without_training(training_examples) for training_examples in jobs]
             if wanted:
                 stack = self._stack_for(len(wanted), config)
                 stack.attach()
@@ -295,13 +295,13 @@ class LocalModel:
         self._stack.alpha = config.alpha
         return self._stack
 
-    def _examples(self, lessons: Sequence[Lesson]) -> list[Labelled]:
-        encoded = [self._encode_lesson(lesson) for lesson in lessons]
+    def _examples(self, training_examples: Sequence[TrainingExample]) -> list[EncodedExample]:
+        encoded = [self._encode_lesson(lesson) for lesson in training_examples]
         words = words_of(self._model)
         return [(ids, n_prompt) for ids, n_prompt in encoded if len(ids) <= self.context and max(ids) < words]
 
-    def _encode_lesson(self, lesson: Lesson) -> Labelled:
-        return templates.encode_lesson(self._tokenizer, self.format, lesson, self._marks, self.handshake)
+    def _encode_lesson(self, lesson: TrainingExample) -> EncodedExample:
+        return templates.encode_training_example(self._tokenizer, self.format, lesson, self._marks, self.handshake)
 
     def _encode_prompt(self, prompt: Prompt) -> list[int]:
         key = repr(prompt)  # a dataclass shows all it holds, and tools hold what cannot be hashed
@@ -326,14 +326,14 @@ class LocalModel:
             raise ModelError(f"a text holds the token {token!r}, number {largest}, but {self.spec} knows only {words}")
 
 
-def _without_training(lessons: Sequence[Lesson]) -> Adaptation:
-    lost = Adaptation("rejected", reason="no example fits the context", left_out=len(lessons))
-    return lost if lessons else Adaptation("none")
+def _without_training(training_examples: Sequence[TrainingExample]) -> Adaptation:
+    lost = Adaptation("training-failed", reason="no example fits the context", left_out=len(training_examples))
+    return lost if training_examples else Adaptation("none")
 
 
 def _outcome(job: Job, report: TrainReport, config: AdaptationConfig, left_out: int) -> Adaptation:
-    reason = report.reason or verdict(report.losses, config.max_loss_rise) or ""
-    status: Any = "rejected" if reason else "trained"
+    reason = report.reason or loss_guard(report.losses, config.max_loss_rise) or ""
+    status: Any = "training-failed" if reason else "trained"
     return Adaptation(status, len(job.examples), len(report.losses), report.losses, reason, left_out)
 
 

@@ -6,7 +6,7 @@ nothing else: log-probabilities and adapters need weights, so it can be a run's 
 Tools and format go into the system message, and a begun answer becomes the request to begin like that; a grammar cannot
 be sent and every example is checked on arrival anyway. Replies are kept (`ttsi.models.ledger`), attempts are few, wait
 their turn (Retry-After, else 1, 2, 4 ... seconds) and end on time; nothing follows a redirect; a body has a largest
-size. Whatever goes wrong is one word in `Generation.faults`, and an input without examples is answered by the base:
+size. Whatever goes wrong is one word in `Generation.attempt_errors`, and an input without examples is answered by the base:
 
     refused timeout broken     no connection; no whole reply in time; cut off on the way            tried again
     408 409 429 500 502 ...    the server's own words; tried again, others (400 401 404 302) not
@@ -32,10 +32,10 @@ from ttsi.chat.calls import FORMATS
 from ttsi.chat.templates import worded_turns
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError
-from ttsi.models import Generation, Lesson, Prompt, Request
+from ttsi.models import Generation, Request
 from ttsi.models.ledger import Ledger, Reply, read_budget, read_price
 from ttsi.models.wire import behind, read_completion
-from ttsi.types import Adaptation, to_openai
+from ttsi.types import Adaptation, Prompt, TrainingExample, to_openai
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -103,7 +103,7 @@ class RemoteModel:
         raise ConfigError(f"{self.spec} can only write, it gives no probabilities of ours: use it as --teacher")
 
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> AbstractContextManager[list[Adaptation]]:
         """Refused.
 
@@ -285,7 +285,7 @@ def _refuse_status(response: Any) -> None:
 
 
 def _silent(error: str, faults: list[str]) -> Generation:
-    return Generation("", 0, 0.0, 0.0, False, error, faults=tuple(faults))
+    return Generation("", 0, 0.0, 0.0, False, error, attempt_errors=tuple(faults))
 
 
 def _patience(key: str, attempt: int) -> float:

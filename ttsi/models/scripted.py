@@ -31,8 +31,8 @@ from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.ours import words
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError, unknown_name
-from ttsi.models import Generation, Lesson, Model, Prompt, Request
-from ttsi.types import Adaptation, Message, Tool, ToolCall
+from ttsi.models import Generation, Model, Request
+from ttsi.types import Adaptation, Message, Prompt, Tool, ToolCall, TrainingExample
 
 NAMED = re.compile(r'"name": "([^"]*)"')
 LIKE_WORDS = {
@@ -75,7 +75,7 @@ class _Scripted:
     def __init__(self, spec: str, form: Format) -> None:
         self.spec = spec
         self.format = form
-        self._jobs: list[Sequence[Lesson]] = []
+        self._jobs: list[Sequence[TrainingExample]] = []
 
     def describe(self) -> dict[str, Any]:
         """Nothing but the script identifies a scripted model."""
@@ -98,7 +98,7 @@ class _Scripted:
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """Remember each job's lessons until the block is left."""
         if self._jobs:
@@ -119,11 +119,11 @@ class _Scripted:
         named = set(NAMED.findall(request.grammar.replace('\\"', '"')))
         return next((tool for tool in prompt.tools if named == {tool.name}), None)
 
-    def _lessons(self, request: Request) -> Sequence[Lesson]:
+    def _lessons(self, request: Request) -> Sequence[TrainingExample]:
         return () if request.adapter is None else self._jobs[request.adapter]
 
 
-def _adaptation(job: Sequence[Lesson], config: AdaptationConfig) -> Adaptation:
+def _adaptation(job: Sequence[TrainingExample], config: AdaptationConfig) -> Adaptation:
     if not job:
         return Adaptation("none", reason="no examples")
     steps = config.epochs * math.ceil(len(job) / (config.batch_size or len(job)))
@@ -166,13 +166,13 @@ class DemoModel(_Scripted):
             [self._score(prompt, text) for text in texts] for prompt, texts in zip(prompts, continuations, strict=True)
         ]
 
-    def _score(self, prompt: Prompt, text: str, lessons: Sequence[Lesson] = ()) -> float:
+    def _score(self, prompt: Prompt, text: str, training_examples: Sequence[TrainingExample] = ()) -> float:
         tool = _named(text if NAMED.search(text) else prompt.prefix + text, prompt.tools)
         if tool is None:
             return -3.0
         plain = _attraction(tool, prompt, ())
         score = -6.0 + _STRENGTH * plain
-        return max(score, score / (1 + _attraction(tool, prompt, lessons) - plain))
+        return max(score, score / (1 + _attraction(tool, prompt, training_examples) - plain))
 
     def _text(self, request: Request) -> str:
         prompt = request.prompt
@@ -210,11 +210,11 @@ def _named(text: str, tools: Sequence[Tool]) -> Tool | None:
     return next((tool for tool in tools if match and tool.name == match[1]), None)
 
 
-def _attraction(tool: Tool, prompt: Prompt, lessons: Sequence[Lesson]) -> float:
+def _attraction(tool: Tool, prompt: Prompt, training_examples: Sequence[TrainingExample]) -> float:
     """Words that the request shares with the tool's line, and with what was shown to call it."""
     asked = set(words(_last_user(prompt.messages)))
     line = set(words(f"{tool.name.replace('_', ' ')} {tool.description}"))
-    shown = [_last_user(lesson.prompt.messages) for lesson in lessons if _calls(lesson.target, tool)]
+    shown = [_last_user(lesson.prompt.messages) for lesson in training_examples if _calls(lesson.target, tool)]
     for before, after in zip(prompt.messages, prompt.messages[1:], strict=False):
         # Examples in the prompt teach as well as examples in an adapter.
         if after.role == "assistant" and (_calls(after.content, tool) or _makes(after, tool)):

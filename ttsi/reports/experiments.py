@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi.config import PRESETS
+from ttsi.methods import PRESETS
 from ttsi.reports import pairing, sections, words
 from ttsi.reports.naming import knobs, label
 from ttsi.reports.pairing import Difference
@@ -28,7 +28,7 @@ FITTED = frozenset({"awareness.tau"})
 """What every model needs a value of its own for (`ttsi tau`): who changes nothing else runs the method as it is."""
 GATES = frozenset({"awareness.gate", "awareness.share"})
 CHECKS = frozenset(
-    f"synthesis.{knob}" for knob in ("grounded", "pointed", "seed_overlap", "overlap", "round_trip", "trim")
+    f"synthesis.{knob}" for knob in ("grounded", "unambiguous", "seed_overlap", "overlap", "round_trip", "drop_worst")
 )
 ASKS = {
     "Methods": "Which method gives the most right answers? The gain is against the model alone, decoded the same way.",

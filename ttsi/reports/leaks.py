@@ -17,8 +17,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi.reports.record import Row, right
-from ttsi.types import Example, ToolCall, last_request, spelled
+from ttsi.record import RunRow
+from ttsi.reports.record import right
+from ttsi.types import Example, ToolCall, canonical_calls, last_request
 
 NEAR = 0.8
 _WORDS = re.compile(r"[^\W_]+")
@@ -65,36 +66,36 @@ def same_calls(one: Sequence[ToolCall], other: Sequence[ToolCall]) -> bool:
     >>> same_calls([ToolCall("f", {"a": 1.0})], [ToolCall("f", {"a": 1})])
     True
     """
-    return spelled(one) == spelled(other)
+    return canonical_calls(one) == canonical_calls(other)
 
 
-def found_in(example: Example, row: Row, asked: dict[tuple[str, ...], set[str]]) -> list[str]:
+def found_in(example: Example, row: RunRow, asked: dict[tuple[str, ...], set[str]]) -> list[str]:
     """The rules that a kept example meets: "near copy", "same call", "other input"."""
-    if row.asked is None or example.refused is not None:
+    if row.question is None or example.refused is not None:
         return []
     said = words(example.query)
-    gold = row.asked.gold
+    gold = row.question.gold
     found = {
-        "near copy": likeness(example.query, last_request(row.asked.input)) >= NEAR,
+        "near copy": likeness(example.query, last_request(row.question.input)) >= NEAR,
         "same call": bool(gold) and same_calls(example.calls, gold or ()),
         "other input": bool(said) and bool(asked.get(said, set()) - {row.episode.input_hash}),
     }
     return [rule for rule, met in found.items() if met]
 
 
-def questions(rows: Sequence[Row]) -> dict[tuple[str, ...], set[str]]:
+def questions(rows: Sequence[RunRow]) -> dict[tuple[str, ...], set[str]]:
     """The words of each request -> the inputs that ask it."""
     asked: dict[tuple[str, ...], set[str]] = {}
     for row in rows:
-        if row.asked is not None:
-            asked.setdefault(words(last_request(row.asked.input)), set()).add(row.episode.input_hash)
+        if row.question is not None:
+            asked.setdefault(words(last_request(row.question.input)), set()).add(row.episode.input_hash)
     return asked
 
 
-def check(rows: Sequence[Row], matcher: str) -> LeakCheck:
+def check(rows: Sequence[RunRow], matcher: str) -> LeakCheck:
     """Count over all rows."""
     asked = questions(rows)
-    known = [row for row in rows if row.asked is not None and any(e.refused is None for e in row.episode.examples)]
+    known = [row for row in rows if row.question is not None and any(e.refused is None for e in row.episode.examples)]
     met = {id(row): [found_in(example, row, asked) for example in row.episode.examples] for row in known}
     copied = [row for row in known if any("same call" in rules for rules in met[id(row)])]
     counts = {
@@ -113,5 +114,5 @@ def check(rows: Sequence[Row], matcher: str) -> LeakCheck:
     )
 
 
-def _fixed(row: Row, matcher: str) -> bool:
+def _fixed(row: RunRow, matcher: str) -> bool:
     return right(row, "base", matcher) is False and right(row, "adapted", matcher) is True

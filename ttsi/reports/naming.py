@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ttsi.config import PRESETS, preset
+from ttsi.methods import PRESETS, preset
 from ttsi.reports import pairing
 from ttsi.reports.record import Group, calls, flat
 from ttsi.reports.words import between, count, listing, percent, score

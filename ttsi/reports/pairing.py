@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ttsi.errors import DataError
+from ttsi.record import Key, RunRow
 from ttsi.reports import stats
-from ttsi.reports.record import Group, Key, Row, Run, Side, calls, outcomes, right
+from ttsi.reports.record import Group, Run, Side, calls, outcomes, right
 from ttsi.reports.stats import Interval
 
 RESAMPLE_SEED = 0
@@ -38,9 +39,9 @@ class Comparison:
 
     difference: Difference
     p_mcnemar: float
-    fixed: tuple[Row, ...]
+    fixed: tuple[RunRow, ...]
     """The second run's rows that are right where the first is wrong."""
-    broken: tuple[Row, ...]
+    broken: tuple[RunRow, ...]
     """The second run's rows that are wrong where the first is right."""
     only_first: int
     """Graded inputs that only the first run has."""
@@ -134,13 +135,13 @@ def same_questions(first: Group, second: Group) -> bool:
     return outcomes(first, "base").keys() == outcomes(second, "base").keys()
 
 
-def _graded(run: Run) -> dict[Key, tuple[bool, Row]]:
+def _graded(run: Run) -> dict[Key, tuple[bool, RunRow]]:
     side, matcher = final_side(run), str(run.config["data"]["matcher"])
     verdicts = [(row, right(row, side, matcher)) for row in run.rows]
     return {row.key: (verdict, row) for row, verdict in verdicts if verdict is not None}
 
 
-def changes(rows: Sequence[Row], matcher: str) -> tuple[int, int, int, int]:
+def changes(rows: Sequence[RunRow], matcher: str) -> tuple[int, int, int, int]:
     """(fixed, broken, base right, base wrong) over the graded rows."""
     pairs = [(right(row, "base", matcher), right(row, "adapted", matcher)) for row in rows]
     fixed = sum(old is False and new is True for old, new in pairs)

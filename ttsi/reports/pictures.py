@@ -16,9 +16,10 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
+from ttsi.record import RunRow
 from ttsi.reports import curves, pairing, plots
 from ttsi.reports.naming import label, title
-from ttsi.reports.record import STAGES, Group, Row, Run, Side, identity, measured, outcomes, right
+from ttsi.reports.record import STAGES, Group, Run, Side, identity, measured, outcomes, right
 from ttsi.reports.sections import Table
 from ttsi.reports.stats import Interval
 from ttsi.reports.words import between, between_points, count, percent, seconds, signed
@@ -159,7 +160,7 @@ def _cost(groups: Sequence[Group]) -> list[Picture]:
     return [Picture(name, "Cost of each stage", reading, plots.cost(named), Table(("", *STAGES), rows))]
 
 
-def _judged(run: Run, measure: str, matcher: str) -> list[tuple[float, bool, Row]]:
+def _judged(run: Run, measure: str, matcher: str) -> list[tuple[float, bool, RunRow]]:
     """(measure, base right, row) of each graded input that was measured."""
     return [
         (value, ok, row)

@@ -3,7 +3,7 @@
 Inputs: runs as they were recorded (rows, config.json, the summary). Outputs: groups of runs that differ in nothing but
 the seed, and for each input its outcome over those seeds.
 
-Reports know no run folders: the command reads them and hands them over as `Run`, whose rows need only look like `Row`.
+Reports know no run folders: the command reads them and hands them over as `Run`, whose rows need only look like `RunRow`.
 The paper (arXiv:2510.07841) averages five runs; here seeds are averaged input by input first, so that an interval over
 inputs does not count the same question several times.
 """
@@ -13,59 +13,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from ttsi.types import Episode, Input, ToolCall
+from ttsi.record import Key, RunRow
 
 Side = Literal["base", "adapted"]
-Key = tuple[str, int]
-"""(input_hash, repeat): the same question at the same occurrence."""
 
 STAGES = ("awareness", "synthesis", "adaptation", "answer")
 """In the order of the method."""
 
 NOT_SETTINGS = frozenset({"settings.loop.seed", "settings.data_dir", "settings.batch_size"})
 """Settings in which runs of one group may differ."""
-
-
-class Asked(Protocol):
-    """The question of a row and what would be right."""
-
-    @property
-    def input(self) -> Input:
-        """What the model saw."""
-
-    @property
-    def gold(self) -> tuple[ToolCall, ...] | None:
-        """The right calls; None when nobody knows."""
-
-
-class Row(Protocol):
-    """One episode with what the graders said."""
-
-    @property
-    def episode(self) -> Episode:
-        """The whole story."""
-
-    @property
-    def key(self) -> Key:
-        """Which question."""
-
-    @property
-    def position(self) -> int:
-        """Its place in the benchmark."""
-
-    @property
-    def grades(self) -> Mapping[str, Mapping[str, bool]] | None:
-        """Rule -> side -> right?"""
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """Strata."""
-
-    @property
-    def asked(self) -> Asked | None:
-        """The question itself, where the folder holds it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +36,7 @@ class Run:
     """What config.json holds."""
     summary: Mapping[str, Any]
     """The summary, counted anew from the rows."""
-    rows: Sequence[Row]
+    rows: Sequence[RunRow]
 
 
 @dataclass(frozen=True)
@@ -95,7 +53,7 @@ class Group:
         return self.runs[0].config
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """The rows of all runs."""
         return [row for run in self.runs for row in run.rows]
 
@@ -170,7 +128,7 @@ def calls(config: Mapping[str, Any]) -> str:
     return str(config["settings"]["loop"]["answer"].get("calls", "auto"))
 
 
-def right(row: Row, side: Side, matcher: str) -> bool | None:
+def right(row: RunRow, side: Side, matcher: str) -> bool | None:
     """Was this answer right? None without gold."""
     return None if row.grades is None else row.grades[matcher][side]
 
@@ -191,7 +149,7 @@ def outcomes(group: Group, side: Side, rule: str | None = None) -> dict[Key, flo
     return {key: sum(verdicts) / len(verdicts) for key, verdicts in found.items()}
 
 
-def measured(row: Row, name: str) -> float | None:
+def measured(row: RunRow, name: str) -> float | None:
     """A measure's value for one input; None when it has none."""
     known = row.episode.awareness
     if known is None:

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ttsi.record import Key, RunRow
 from ttsi.reports import curves, leaks, pairing, stats
 from ttsi.reports.naming import title
-from ttsi.reports.record import STAGES, Group, Key, Row, Run, flat, measured, outcomes, right
+from ttsi.reports.record import STAGES, Group, Run, flat, measured, outcomes, right
 from ttsi.reports.words import (
     between,
     between_points,
@@ -116,7 +117,7 @@ def versus(found: Sequence[Group]) -> Table | None:
     return Table(("", "shared inputs", "first", "second", "difference, points"), tuple(rows)) if rows else None
 
 
-TOUCHED = ("trained", "in-context", "declined", "shared", "again")
+TOUCHED = ("trained", "in-context", "kept-base", "shared", "resampled")
 """Adaptations after which an input was answered a second time."""
 
 
@@ -131,7 +132,7 @@ def outcome(group: Group) -> Table | None:
     return Table(("", "of all inputs", "of the adapted ones"), rows)
 
 
-def _rates(rows: Sequence[Row], matcher: str) -> tuple[list[float], list[float]]:
+def _rates(rows: Sequence[RunRow], matcher: str) -> tuple[list[float], list[float]]:
     """Per input the share of its seeds that fixed it (of inputs that were wrong), and that broke it (of right ones)."""
     found: tuple[dict[Key, list[bool]], dict[Key, list[bool]]] = ({}, {})
     for row in rows:

@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from ttsi.record import RunRow
 from ttsi.reports.leaks import found_in, questions
-from ttsi.reports.record import STAGES, Row, Run, right
+from ttsi.reports.record import STAGES, Run, right
 from ttsi.types import Answer, Tool, ToolCall, last_request, to_openai
 
 PER_CHUNK = 100
@@ -59,7 +60,7 @@ def unpacked(text: str) -> Any:
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
-def verdict(row: Row, matcher: str, adapts: bool) -> str:
+def verdict(row: RunRow, matcher: str, adapts: bool) -> str:
     """In one word: fixed, broken, right, wrong, failed or ungraded."""
     if row.episode.error is not None:
         return "failed"
@@ -103,12 +104,12 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _entry(row: Row, matcher: str, adapts: bool) -> dict[str, Any]:
+def _entry(row: RunRow, matcher: str, adapts: bool) -> dict[str, Any]:
     known, episode = row.episode.awareness, row.episode
     entry = {
         "id": episode.input_id,
         "verdict": verdict(row, matcher, adapts),
-        "request": last_request(row.asked.input)[:LONGEST] if row.asked else None,
+        "request": last_request(row.question.input)[:LONGEST] if row.question else None,
         "sure": known.value if known else None,
         "unsure": bool(known and known.unsure),
         "before": _said(episode.base),
@@ -117,12 +118,12 @@ def _entry(row: Row, matcher: str, adapts: bool) -> dict[str, Any]:
     return entry | {"after": _said(episode.adapted), "status": episode.adaptation.status} if adapts else entry
 
 
-def _story(row: Row, tools: _Tools, asked: dict[tuple[str, ...], set[str]], adapts: bool) -> dict[str, Any]:
+def _story(row: RunRow, tools: _Tools, asked: dict[tuple[str, ...], set[str]], adapts: bool) -> dict[str, Any]:
     episode = row.episode
     story: dict[str, Any] = {
-        "messages": row.asked.input.messages if row.asked else None,
-        "tools": [tools.place(tool) for tool in row.asked.input.tools] if row.asked else [],
-        "gold": row.asked.gold if row.asked else None,
+        "messages": row.question.input.messages if row.question else None,
+        "tools": [tools.place(tool) for tool in row.question.input.tools] if row.question else [],
+        "gold": row.question.gold if row.question else None,
         "grades": row.grades,
         "awareness": episode.awareness,
         "base": episode.base,
@@ -136,7 +137,7 @@ def _story(row: Row, tools: _Tools, asked: dict[tuple[str, ...], set[str]], adap
     return story
 
 
-def _tags(rows: Sequence[Row]) -> list[str]:
+def _tags(rows: Sequence[RunRow]) -> list[str]:
     """Every stratum, for the filter."""
     return sorted({f"{key}={value}" for row in rows for key, value in row.tags.items()})
 

@@ -66,7 +66,7 @@ def _tell_examples(examples: Sequence[Example]) -> Iterator[str]:
 def _tell_adaptation(episode: Episode) -> Iterator[str]:
     done: Adaptation = episode.adaptation
     why = f" ({done.reason})" if done.reason else ""
-    if done.status in ("trained", "declined"):
+    if done.status in ("trained", "kept-base"):
         kept = sum(example.refused is None for example in episode.examples)
         again = done.samples - kept
         calls = f"{kept} examples, {again} of them once more with the called tool off the list,"
@@ -80,9 +80,9 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
     elif done.status == "shared":
         yield f"\n2. The run's one adapter answers, which learned {done.samples} rows of the training data."
-    elif done.status == "again":
+    elif done.status == "resampled":
         yield f"\n2. Nothing was learned; the model answers a second time{why}."
-    elif done.status == "rejected":
+    elif done.status == "training-failed":
         yield f"\n3. The adaptation was given up{why}: the model answers as it is."
     elif episode.examples:
         yield f"\n3. Nothing was learned{why}: the model answers as it is."

@@ -40,7 +40,7 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
     if summary["adapted"] is not None:
         shown += [("adapted", _score(summary, "adapted")), ("gain", _gain(summary["gain"]))]
     shown += [("unsure", _unsure(summary)), ("trained", _trained(summary)), ("seconds", _seconds(summary["seconds"]))]
-    rejected = summary["metrics"]["adaptations.rejected"]
+    rejected = summary["metrics"]["adaptations.training-failed"]
     if rejected:
         shown.append(("given up", f"{rejected} adaptations; there the base answered{_why(summary, 'given_up')}"))
     if summary["n_error"]:

@@ -29,7 +29,7 @@ from typing import Any
 from ttsi.config import LoopConfig
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models import Model, Writer, load
-from ttsi.runs.seal import Seal
+from ttsi.runs.integrity import WeightsIntegrity
 from ttsi.runs.sources import ready
 from ttsi.runs.work import Batch, Solve, answer
 from ttsi.types import Episode, Input, TrainingData
@@ -83,7 +83,7 @@ class Worker:
                 f"a worker's model differs from the driver's in {', '.join(differing)}: use equal machines"
             )
         self._config, self._life = config, ExitStack()
-        self._seal = Seal(self._model)
+        self._seal = WeightsIntegrity(self._model)
         # Where one adapter serves the whole run each worker trains it; the same seed trains the same one.
         self._speaker, self._source = self._life.enter_context(ready(self._model, data or self._model, config))
 

@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ttsi.errors import RunFolderError
+from ttsi.record import Key, Question, RunRow
 from ttsi.runs import codec, faults
-from ttsi.types import Episode, Input, ToolCall
+from ttsi.types import Episode
 
 COLUMNS = "input_hash, repeat, position, input_id, json, grades, tags, attempts, asked"
 DISK_ERRORS = frozenset({
@@ -35,43 +35,6 @@ DISK_ERRORS = frozenset({
     sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM,
 })  # fmt: skip
 """The disk or its owner says no; the file itself is not in doubt."""
-
-Grades = Mapping[str, Mapping[str, bool]]
-"""Rule -> {"base": right?, "adapted": right?}."""
-Key = tuple[str, int]
-"""(input_hash, repeat)."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question and what would be right."""
-
-    input: Input
-    gold: tuple[ToolCall, ...] | None
-    """None where nobody knows."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One episode with what the graders said."""
-
-    episode: Episode
-    repeat: int
-    """0 for an input's first occurrence in the benchmark, 1 for the second with the same content, ..."""
-    position: int
-    """Place in the benchmark, from 0."""
-    grades: Grades | None = None
-    """None where the input has no gold."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    attempts: int = 1
-    """How often the input went through the loop; more than 1 where it failed and was tried again on request."""
-    asked: Asked | None = None
-    """The input and its gold, for the reader of a report; None in folders that older versions wrote."""
-
-    @property
-    def key(self) -> Key:
-        """(input_hash, repeat)."""
-        return self.episode.input_hash, self.repeat
 
 
 class Damaged(RunFolderError):
@@ -135,14 +98,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             yield copy
 
 
-def put(db: sqlite3.Connection, row: Row, *, replace: bool = False) -> None:
+def put(db: sqlite3.Connection, row: RunRow, *, replace: bool = False) -> None:
     """Write one row; one that is there already is left as it is, or replaced.
 
     Raises:
         ValueError: the episode holds a number that JSON cannot.
     """
     text, grades, tags = codec.dumps(row.episode), codec.canonical(row.grades), codec.canonical(dict(row.tags))
-    asked = None if row.asked is None else codec.dumps(row.asked)
+    asked = None if row.question is None else codec.dumps(row.question)
     content = (*row.key, row.position, row.episode.input_id, text, grades, tags, row.attempts, asked)
     db.execute(
         f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO episodes ({COLUMNS}, checksum) "
@@ -151,7 +114,7 @@ def put(db: sqlite3.Connection, row: Row, *, replace: bool = False) -> None:
     )
 
 
-def each(db: sqlite3.Connection, path: Path) -> Iterator[Row]:
+def each(db: sqlite3.Connection, path: Path) -> Iterator[RunRow]:
     """Every row in the benchmark's order, one at a time.
 
     Raises:
@@ -173,7 +136,7 @@ def each(db: sqlite3.Connection, path: Path) -> Iterator[Row]:
             yield row
 
 
-def decoded(found: tuple[Any, ...] | None) -> Row | None:
+def decoded(found: tuple[Any, ...] | None) -> RunRow | None:
     """A row from its columns and checksum, or None where they do not belong together."""
     if found is None:
         return None
@@ -184,8 +147,10 @@ def decoded(found: tuple[Any, ...] | None) -> Row | None:
     except TypeError:  # a damaged column may hold bytes
         return None
     _, repeat, position, _, text, grades, tags, attempts, asked = content
-    question = None if asked is None else codec.loads(Asked, asked)
-    return Row(codec.loads(Episode, text), repeat, position, json.loads(grades), json.loads(tags), attempts, question)
+    question = None if asked is None else codec.loads(Question, asked)
+    return RunRow(
+        codec.loads(Episode, text), repeat, position, json.loads(grades), json.loads(tags), attempts, question
+    )
 
 
 def checksum(content: tuple[Any, ...]) -> str:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ttsi.errors import ConfigError, RunFolderError
+from ttsi.record import RunRow
 from ttsi.runs import codec
-from ttsi.runs.database import Row
 from ttsi.runs.folder import read_json, sync_folder
 from ttsi.runs.store import each_row
 
@@ -100,7 +100,7 @@ def _matcher(folder: Path) -> str:
     return str(read_json(folder / "config.json")["data"]["matcher"])
 
 
-def flat(row: Row, matcher: str) -> dict[str, Any]:
+def flat(row: RunRow, matcher: str) -> dict[str, Any]:
     """A row as the columns of COLUMNS; None where there is nothing."""
     episode = row.episode
     aware, done, losses = episode.awareness, episode.adaptation, episode.adaptation.losses

@@ -23,7 +23,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,21 +31,22 @@ from types import FrameType
 from typing import Any
 
 from ttsi.benchmarks import Benchmark
-from ttsi.config import LoopConfig, digest
-from ttsi.errors import ConfigError, RunFolderError
+from ttsi.config import LoopConfig, RunConfig, digest
+from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer
+from ttsi.record import Key, Question, RunRow
 from ttsi.runs import codec, faults
-from ttsi.runs.database import Asked, Damaged, Key, Row
+from ttsi.runs.corpus_f1 import CorpusF1
+from ttsi.runs.database import Damaged
 from ttsi.runs.scoring import grades, headline
 from ttsi.runs.sources import check_sources, described, drawn_exactly
 from ttsi.runs.store import Store
 from ttsi.runs.summary import summarise
 from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
-from ttsi.runs.whole import WholeF1
 from ttsi.runs.work import Batch, Place, Solve, here
 from ttsi.types import Episode, TrainingData, input_hash
 
-__all__ = ["Progress", "RunConfig", "batches", "plan", "resolve", "run", "settings_digest", "settings_of"]
+__all__ = ["Progress", "batches", "plan", "resolve", "run", "settings_digest", "settings_of"]
 
 log = logging.getLogger(__name__)
 
@@ -53,52 +54,9 @@ PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
 """Whose versions may change a result."""
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """A run: which questions, which model, which method."""
-
-    benchmark: str = "toolworld"
-    """Name of a benchmark (`ttsi ls benchmarks`), or the path of a .jsonl file."""
-    model: str = "embedded"
-    """Who answers (`ttsi ls models`)."""
-    method: str = "ttsi"
-    """How it improves (`ttsi ls methods`); sets the knobs that nobody set."""
-    writer: str | None = None
-    """Who writes the examples: a teacher's model spec, or nothing for the model itself."""
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    limit: int | None = None
-    """Only the first so many inputs, for a quick look."""
-    batch_size: int = 16
-    """Inputs that go through the model together."""
-    data_dir: Path | None = None
-    """The folder with downloaded benchmarks."""
-    split: str = "test"
-    """Which part of the benchmark."""
-    writer_budget: str | None = None
-    """The most that a teacher behind an endpoint may take (`ttsi.config.TeacherConfig`)."""
-    train: str | None = None
-    """What few-shot prompting and fine-tuning learn from: a benchmark's name, or a .jsonl file with gold."""
-    train_limit: int | None = None
-    """Only so many rows of it, drawn by the seed; a smaller draw is part of a larger one."""
-
-    format: str | None = None
-    """Tool-call format to speak (`ttsi ls formats`), instead of what the handshake finds."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises:
-            ConfigError: a number is out of range.
-        """
-        if self.batch_size < 1:
-            raise ConfigError(f"batch-size is {self.batch_size}: use 1 or more")
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit is {self.limit}: use 1 or more, or leave it out for all inputs")
-        check_sources(self)
-
-
 def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Writer) -> dict[str, Any]:
     """Everything that the results depend on, as JSON values: what config.json holds."""
+    check_sources(config)
     from ttsi.synthesis.prompts import writing_prompt
 
     speaker = model if isinstance(writer, TrainingData) else writer
@@ -207,7 +165,7 @@ def run(
     if len(done) < len(places):
         raise KeyboardInterrupt
     faults.passing("run: all rows written")
-    summary = _sum_up(store, places, resolved, WholeF1(benchmark.name, loop.adapt))
+    summary = _sum_up(store, places, resolved, CorpusF1(benchmark.name, loop.adapt))
     log.info("run finished run=%s inputs=%d errors=%d", name, summary["n"], summary["n_error"])
     return summary
 
@@ -261,13 +219,13 @@ def _until(stopped: threading.Event, owed: Sequence[Batch]) -> Iterator[Batch]:
         yield batch
 
 
-def _row(place: Place, episode: Episode, attempts: int, loop: LoopConfig) -> Row:
+def _row(place: Place, episode: Episode, attempts: int, loop: LoopConfig) -> RunRow:
     sample, episode = place.sample, replace(episode, input_id=place.sample.input.id)
-    asked = Asked(sample.input, sample.gold)
-    return Row(episode, place.repeat, place.position, grades(sample, episode, loop), sample.tags, attempts, asked)
+    asked = Question(sample.input, sample.gold)
+    return RunRow(episode, place.repeat, place.position, grades(sample, episode, loop), sample.tags, attempts, asked)
 
 
-def _told(row: Row) -> str:
+def _told(row: RunRow) -> str:
     """An episode's log line."""
     episode = row.episode
     unsure = episode.awareness is not None and episode.awareness.unsure
@@ -276,7 +234,7 @@ def _told(row: Row) -> str:
     return line if episode.error is None else f"{line} error={episode.error!r}"
 
 
-def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], f1: WholeF1) -> dict[str, Any]:
+def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], f1: CorpusF1) -> dict[str, Any]:
     # From the file, not from memory: what is summed up is what was kept.
     gold = {place.key: place.sample.gold for place in places}
     facts, fingerprint = [], Fingerprint()

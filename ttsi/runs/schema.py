@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ttsi.runs.database import Row
+from ttsi.record import RunRow
 
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]}
 """A float: JSON has no word for these three, and they are never null or 0 (`ttsi.runs.codec`)."""
@@ -33,7 +33,7 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 def row_schema() -> dict[str, Any]:
     """The JSON Schema of an exported row."""
     definitions: dict[str, Any] = {}
-    root = _schema(Row, definitions)
+    root = _schema(RunRow, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "One input of a ttsi run, as `ttsi export --format jsonl` writes it",

@@ -33,7 +33,7 @@ def _verdicts(answer: Answer | None, sample: Sample, loop: LoopConfig) -> dict[s
     suffix = _suffix(loop)
     if not suffix:
         return found
-    draws = [] if answer is None else answer.draws
+    draws = [] if answer is None else answer.samples
     each = [grade(Answer(draw.text, draw.calls, draw.error), sample.gold, sample.official) for draw in draws]
     return {**found, **{f"{rule}{suffix}": any(verdict[rule] for verdict in each) for rule in found}}
 

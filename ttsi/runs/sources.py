@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from ttsi.benchmarks import Benchmark, pools
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import WANTS_TEACHER, LoopConfig, check, wants_training_data
+from ttsi.config import LoopConfig, check
 from ttsi.errors import ConfigError, DataError
+from ttsi.methods import WANTS_TEACHER, wants_training_data
 from ttsi.models import Model, Writer, check_speaker
-from ttsi.types import Pair, TrainingData
+from ttsi.types import GoldExample, TrainingData
 
 if TYPE_CHECKING:
-    from ttsi.runs.runner import RunConfig
+    from ttsi.config import RunConfig
     from ttsi.runs.work import Place
 
 TWINS = {"ttsi": "ttd", "ttsi-icl": "ttd-icl"}
@@ -64,7 +65,7 @@ def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | Non
     if config.train is None:
         return None
     source = _source(config.train, config)
-    pairs = [Pair(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
+    pairs = [GoldExample(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
     if not pairs:
         raise DataError(f"{config.train} has no row with gold: nothing can be learned from it")
     if leaked := pools.overlap(source, benchmark):

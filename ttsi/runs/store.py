@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from ttsi.errors import RunFolderError
+from ttsi.record import Grades, Key, RunRow
 from ttsi.runs import database, faults
-from ttsi.runs.database import Grades, Key, Row
 from ttsi.runs.folder import (
     begun,
     check_free,
@@ -31,7 +31,7 @@ from ttsi.runs.folder import (
 from ttsi.runs.repair import repair as repair_database
 
 __all__ = [
-    "Grades", "Row", "Store", "begun", "check_free", "differences", "each_row", "open_run", "read_json", "read_rows",
+    "Grades", "RunRow", "Store", "begun", "check_free", "differences", "each_row", "open_run", "read_json", "read_rows",
     "used", "write_json",
 ]  # fmt: skip
 
@@ -61,7 +61,7 @@ class Store:
         database.disconnect(self._db)
         self._lock.close()
 
-    def record(self, row: Row, *, replace: bool = False) -> None:
+    def record(self, row: RunRow, *, replace: bool = False) -> None:
         """Write one row durably; one that is there already is left as it is, unless it is to be replaced.
 
         Raises:
@@ -73,7 +73,7 @@ class Store:
             faults.passing("row: not yet committed")
         faults.passing("row: committed")
 
-    def rewrite(self, rows: Iterable[Row]) -> None:
+    def rewrite(self, rows: Iterable[RunRow]) -> None:
         """Replace rows that are there, all or none, durably.
 
         Raises:
@@ -87,7 +87,7 @@ class Store:
         """Keys of the rows that are written."""
         return frozenset(row.key for row in self.each())
 
-    def each(self) -> Iterator[Row]:
+    def each(self) -> Iterator[RunRow]:
         """Every row in the benchmark's order, one at a time.
 
         Raises:
@@ -95,7 +95,7 @@ class Store:
         """
         return database.each(self._db, self._path)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """Every row in the benchmark's order.
 
         Raises:
@@ -167,7 +167,7 @@ def _prepare(folder: Path, config: Mapping[str, Any], resume: bool, clean: bool)
         write_json(folder / "config.json", config)
 
 
-def read_rows(folder: Path) -> list[Row]:
+def read_rows(folder: Path) -> list[RunRow]:
     """Every row of a run folder, read without the writer's lock.
 
     Raises:
@@ -176,7 +176,7 @@ def read_rows(folder: Path) -> list[Row]:
     return list(each_row(folder))
 
 
-def each_row(folder: Path) -> Iterator[Row]:
+def each_row(folder: Path) -> Iterator[RunRow]:
     """Every row of a run folder, one at a time, read without the writer's lock.
 
     Raises:

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from ttsi.reports import stats
-from ttsi.runs.store import Row
+from ttsi.runs.store import RunRow
 
 SCHEMA = 1
 STAGES = ("awareness", "synthesis", "adaptation", "answer")
 Side = Literal["base", "adapted"]
 
 
-def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, Any]:
     """Everything of summary.json.
 
     Args:
@@ -53,7 +53,7 @@ def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
             "tau": loop["awareness"]["tau"],
         },
         # A shared adapter learned its samples once, whoever it answers.
-        "samples_trained": sum(_samples(row, "trained") + _samples(row, "declined") for row in rows)
+        "samples_trained": sum(_samples(row, "trained") + _samples(row, "kept-base") for row in rows)
         + max((_samples(row, "shared") for row in rows), default=0),
         "seconds": _seconds(rows),
         "metrics": _metrics(rows, graded, matcher, adapts),
@@ -62,7 +62,7 @@ def summarise(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": {
             "failed": _most_frequent(row.episode.error for row in rows),
             "given_up": _most_frequent(
-                row.episode.adaptation.reason for row in rows if row.episode.adaptation.status == "rejected"
+                row.episode.adaptation.reason for row in rows if row.episode.adaptation.status == "training-failed"
             ),
         },
     }
@@ -74,19 +74,19 @@ def _most_frequent(reasons: Iterable[str | None], most: int = 3) -> list[dict[st
     return [{"reason": reason, "n": n} for reason, n in counted.most_common(most)]
 
 
-def verdicts(rows: Sequence[Row], side: Side, matcher: str) -> list[bool]:
+def verdicts(rows: Sequence[RunRow], side: Side, matcher: str) -> list[bool]:
     """Right or wrong, for rows that have gold."""
     return [row.grades is not None and row.grades[matcher][side] for row in rows]
 
 
-def _score(rows: Sequence[Row], side: Side, matcher: str) -> dict[str, float | None]:
+def _score(rows: Sequence[RunRow], side: Side, matcher: str) -> dict[str, float | None]:
     if not rows:
         return {"score": None, "stderr": None}
     mean, stderr = stats.mean_stderr(verdicts(rows, side, matcher))
     return {"score": 100 * mean, "stderr": None if stderr is None else 100 * stderr}
 
 
-def _gain(rows: Sequence[Row], matcher: str, seed: int) -> dict[str, Any]:
+def _gain(rows: Sequence[RunRow], matcher: str, seed: int) -> dict[str, Any]:
     base, adapted = verdicts(rows, "base", matcher), verdicts(rows, "adapted", matcher)
     fixed = sum(new and not old for old, new in zip(base, adapted, strict=True))
     broken = sum(old and not new for old, new in zip(base, adapted, strict=True))
@@ -100,7 +100,7 @@ def _gain(rows: Sequence[Row], matcher: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _foretells(rows: Sequence[Row], matcher: str, measure: str) -> float | None:
+def _foretells(rows: Sequence[RunRow], matcher: str, measure: str) -> float | None:
     """AUROC of "this measure is low" for "the base is wrong"."""
     pairs = [
         (-value, not row.grades[matcher]["base"])
@@ -110,7 +110,7 @@ def _foretells(rows: Sequence[Row], matcher: str, measure: str) -> float | None:
     return stats.auroc([score for score, _ in pairs], [wrong for _, wrong in pairs])
 
 
-def _caught(rows: Sequence[Row], matcher: str) -> tuple[float | None, float | None]:
+def _caught(rows: Sequence[RunRow], matcher: str) -> tuple[float | None, float | None]:
     """Share of the base's wrong answers, and of its right ones, that were found unsure."""
     known = [
         (row.episode.awareness.unsure, not row.grades[matcher]["base"])
@@ -120,7 +120,7 @@ def _caught(rows: Sequence[Row], matcher: str) -> tuple[float | None, float | No
     return stats.rates_at([0.0 if unsure else 1.0 for unsure, _ in known], [wrong for _, wrong in known], 0.5)
 
 
-def _measured(row: Row, measure: str) -> float | None:
+def _measured(row: RunRow, measure: str) -> float | None:
     awareness = row.episode.awareness
     if awareness is None:
         return None
@@ -128,16 +128,16 @@ def _measured(row: Row, measure: str) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _samples(row: Row, status: str) -> int:
+def _samples(row: RunRow, status: str) -> int:
     return row.episode.adaptation.samples if row.episode.adaptation.status == status else 0
 
 
-def _seconds(rows: Sequence[Row]) -> dict[str, float]:
+def _seconds(rows: Sequence[RunRow]) -> dict[str, float]:
     spent = {stage: math.fsum(row.episode.seconds.get(stage, 0.0) for row in rows) for stage in STAGES}
     return {**spent, "total": math.fsum(spent.values())}
 
 
-def _metrics(rows: Sequence[Row], graded: Sequence[Row], matcher: str, adapts: bool) -> dict[str, float | None]:
+def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, adapts: bool) -> dict[str, float | None]:
     sides: tuple[Side, ...] = ("base", "adapted") if adapts else ("base",)
     rules = sorted({rule for row in graded for rule in row.grades or {}})
     # A row whose right calls nobody knows has a verdict of its owners' rule only.
@@ -153,18 +153,18 @@ def _metrics(rows: Sequence[Row], graded: Sequence[Row], matcher: str, adapts: b
     metrics["examples.kept"] = 100 * kept / len(examples) if examples else None
     metrics["examples.in_context"] = sum(_samples(row, "in-context") for row in rows)
     metrics |= _writing(rows)
-    metrics["answered_again"] = sum(row.episode.adaptation.status == "again" for row in rows)
-    for status in ("rejected", "declined"):
+    metrics["resampled"] = sum(row.episode.adaptation.status == "resampled" for row in rows)
+    for status in ("training-failed", "kept-base"):
         metrics[f"adaptations.{status}"] = sum(row.episode.adaptation.status == status for row in rows)
     for side in sides:
         metrics[f"{side}.unreadable"] = 100 * sum(_unreadable(row, side) for row in rows) / len(rows) if rows else None
     return metrics
 
 
-def _writing(rows: Sequence[Row]) -> dict[str, float]:
+def _writing(rows: Sequence[RunRow]) -> dict[str, float]:
     """What the writer took, what went wrong on the way to it, and why examples were refused."""
     examples = [example for row in rows for example in row.episode.examples]
-    faults = Counter(fault for example in examples for fault in example.faults)
+    faults = Counter(fault for example in examples for fault in example.attempt_errors)
     refused = Counter(example.refused.partition(":")[0] for example in examples if example.refused)
     counts = {"examples.tokens": sum(example.tokens for example in examples)}
     counts |= {f"examples.refused.{reason}": n for reason, n in sorted(refused.items())}
@@ -172,14 +172,14 @@ def _writing(rows: Sequence[Row]) -> dict[str, float]:
     return {**counts, "teacher.dollars": math.fsum(example.dollars for example in examples)}
 
 
-def _unreadable(row: Row, side: Side) -> bool:
+def _unreadable(row: RunRow, side: Side) -> bool:
     answer = row.episode.base if side == "base" else row.episode.adapted
     return answer is not None and answer.error is not None
 
 
-def _strata(rows: Sequence[Row], matcher: str, adapts: bool) -> dict[str, Any]:
+def _strata(rows: Sequence[RunRow], matcher: str, adapts: bool) -> dict[str, Any]:
     """Scores by "tag=value"; a tag with one value everywhere says nothing and is left out."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[RunRow]] = {}
     for row in rows:
         for tag, value in row.tags.items():
             groups.setdefault(f"{tag}={value}", []).append(row)

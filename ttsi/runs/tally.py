@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from ttsi.record import RunRow
 from ttsi.reports.stats import Interval, changed_verdicts
 from ttsi.runs import codec
-from ttsi.runs.database import Row
 from ttsi.types import Answer, Example
 
 
@@ -58,7 +58,7 @@ class Tally:
         self._total, self._matcher, self._seed = total, matcher, seed
         self._counts: Counter[str] = Counter()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: RunRow) -> None:
         """Count one more row."""
         counts, awareness = self._counts, row.episode.awareness
         counts["done"] += 1
@@ -88,9 +88,9 @@ class Fingerprint:
         """Start with nothing."""
         self._digest = hashlib.sha256()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: RunRow) -> None:
         """Take in the next row."""
-        said = replace(row, asked=None, episode=replace(row.episode, seconds={}))
+        said = replace(row, question=None, episode=replace(row.episode, seconds={}))
         self._digest.update(codec.dumps(said).encode("utf-8", "surrogatepass") + b"\n")
 
     def hexdigest(self) -> str:
@@ -98,12 +98,12 @@ class Fingerprint:
         return self._digest.hexdigest()
 
 
-def slim(row: Row) -> Row:
+def slim(row: RunRow) -> RunRow:
     """The row without its texts: all that counting needs, in a tenth of the memory."""
     episode = row.episode
     return replace(
         row,
-        asked=None,
+        question=None,
         episode=replace(
             episode,
             base=_silent(episode.base),
@@ -116,15 +116,15 @@ def slim(row: Row) -> Row:
 
 
 def _silent(answer: Answer | None) -> Answer | None:
-    return answer and replace(answer, text="", calls=(), draws=())
+    return answer and replace(answer, text="", calls=(), samples=())
 
 
 def _wordless(example: Example) -> Example:
     reason = None if example.refused is None else example.refused.partition(":")[0]
-    return _fated(reason, example.tokens, example.dollars, example.faults)
+    return _fated(reason, example.tokens, example.dollars, example.attempt_errors)
 
 
 @lru_cache(maxsize=1 << 14)
 def _fated(refused: str | None, tokens: int, dollars: float, faults: tuple[str, ...]) -> Example:
     """One object for all examples with the same fate and the same bill."""
-    return Example("", (), "", refused, tokens=tokens, dollars=dollars, faults=faults)
+    return Example("", (), "", refused, tokens=tokens, dollars=dollars, attempt_errors=faults)

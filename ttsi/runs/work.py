@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ttsi.benchmarks import Sample
 from ttsi.config import LoopConfig
 from ttsi.models import Model, Writer
-from ttsi.runs.database import Key
-from ttsi.runs.seal import Seal
+from ttsi.record import Key
+from ttsi.runs.integrity import WeightsIntegrity
 from ttsi.runs.sources import ready
 from ttsi.types import Episode, Input
 
@@ -48,7 +48,7 @@ def here(model: Model, writer: Writer) -> Solve:
     """
 
     def solve(batches: Iterator[Batch], config: LoopConfig) -> Iterator[tuple[Batch, list[Episode]]]:
-        seal = Seal(model)
+        seal = WeightsIntegrity(model)
         with ready(model, writer, config) as (speaker, source):
             for batch in batches:
                 told = answer([(place.sample.input, place.repeat) for place in batch], speaker, source, config)

@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, Lesson, Model, Prompt, Request
-from ttsi.types import Adaptation
+from ttsi.models import Generation, Model, Request
+from ttsi.types import Adaptation, Prompt, TrainingExample
 
 
 class Left(BaseException):
@@ -75,7 +75,7 @@ class Progress:
         self.stage = max(self.stage, stage, key=STAGES.index)
 
 
-class Watched:
+class InterruptibleModel:
     """A model as one request sees it."""
 
     def __init__(self, model: Model, interrupts: Interrupts, progress: Progress) -> None:
@@ -116,7 +116,7 @@ class Watched:
 
     @contextmanager
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """As the model; leaving cannot be interrupted."""
         if jobs:
@@ -133,7 +133,7 @@ class Watched:
                     self._adapting = False
 
 
-class Writing(Watched):
+class InterruptibleWriter(InterruptibleModel):
     """The same model in the role of the writer."""
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:

@@ -25,17 +25,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from ttsi.answer import reply
+from ttsi.answer import generate_answers
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.schema import problem
 from ttsi.chat.words import spoken
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.loop import improve
-from ttsi.models import Model, Prompt, load
+from ttsi.models import Model, load
 from ttsi.serve.pipe import LENGTH, LONGEST, Job, Outcome, Ready, Said, Start, Stop, Unusable, frame
-from ttsi.serve.watched import Interrupts, Late, Left, Progress, Watched, Writing
-from ttsi.types import Adaptation, Answer, Episode, Input, input_hash
+from ttsi.serve.watched import InterruptibleModel, InterruptibleWriter, Interrupts, Late, Left, Progress
+from ttsi.types import Adaptation, Answer, Episode, Input, Prompt, input_hash
 
 BASE_CHANGED = 70
 """Exit code of a worker that found other bits in its base."""
@@ -79,7 +79,7 @@ def _answered(model: Served, job: Job, interrupts: Interrupts) -> Outcome:
         return Outcome(id=job.id, state="unfit", reason=shown)
     config = replace(job.config, answer=_answer_config(model, job))
     progress = Progress()
-    watched, writer = Watched(model, interrupts, progress), Writing(model, interrupts, progress)
+    watched, writer = InterruptibleModel(model, interrupts, progress), InterruptibleWriter(model, interrupts, progress)
     began = time.perf_counter()
     base = _base_answer(watched, job.item, config)
     base_seconds = time.perf_counter() - began
@@ -107,18 +107,18 @@ def _answer_config(model: Served, job: Job) -> AnswerConfig:
     return replace(config, calls=calls, grammar=answer_grammar(model.format, tools, calls))
 
 
-def _base_answer(watched: Watched, item: Input, config: LoopConfig) -> Answer:
+def _base_answer(watched: InterruptibleModel, item: Input, config: LoopConfig) -> Answer:
     """The base's own answer; a failure that does not come again is no failure."""
     try:
-        [answer] = reply(watched, [item], config.answer)
+        [answer] = generate_answers(watched, [item], config.answer)
     except Exception:
-        [answer] = reply(watched, [item], config.answer)
+        [answer] = generate_answers(watched, [item], config.answer)
     return answer
 
 
 def _told(
-    watched: Watched,
-    writer: Writing,
+    watched: InterruptibleModel,
+    writer: InterruptibleWriter,
     progress: Progress,
     job: Job,
     config: LoopConfig,
@@ -144,7 +144,9 @@ def _told(
     return told + [plain] * (job.choices - len(told)), progress.stage if failed else None
 
 
-def _improved(watched: Watched, writer: Writing, job: Job, config: LoopConfig, repeat: int) -> Episode | None:
+def _improved(
+    watched: InterruptibleModel, writer: InterruptibleWriter, job: Job, config: LoopConfig, repeat: int
+) -> Episode | None:
     """The loop's episode; None when even the loop could not go on."""
     try:
         return _judged(improve([job.item], watched, writer, config, repeat)[0], job.item)
@@ -153,7 +155,7 @@ def _improved(watched: Watched, writer: Writing, job: Job, config: LoopConfig, r
 
 
 def _rejected(episode: Episode, reason: str) -> Episode:
-    return replace(episode, adaptation=Adaptation("rejected", reason=reason))
+    return replace(episode, adaptation=Adaptation("training-failed", reason=reason))
 
 
 def _judged(episode: Episode, item: Input) -> Episode:
@@ -164,7 +166,7 @@ def _judged(episode: Episode, item: Input) -> Episode:
     fault = _illegal(adapted, item)
     if fault is None or _illegal(base, item) is not None:
         return episode
-    state = replace(episode.adaptation, status="rejected", reason=f"the adapted answer is refused: {fault}")
+    state = replace(episode.adaptation, status="training-failed", reason=f"the adapted answer is refused: {fault}")
     return replace(episode, adapted=base, adaptation=state)
 
 
@@ -175,7 +177,7 @@ def _illegal(answer: Answer, item: Input) -> str | None:
 def _failure(episode: Episode) -> str | None:
     """What went wrong on the way, beyond an adapter that the guard or `_judged` refused."""
     state = episode.adaptation
-    return episode.error or (state.reason if state.status == "rejected" and not state.steps else None)
+    return episode.error or (state.reason if state.status == "training-failed" and not state.steps else None)
 
 
 def _without_internals(episode: Episode, base: Answer) -> Episode:
@@ -186,7 +188,11 @@ def _without_internals(episode: Episode, base: Answer) -> Episode:
     reason = episode.adaptation.reason if known else "a stage failed"
     answer = episode.adapted or base
     return replace(
-        episode, base=episode.base or base, adapted=answer, adaptation=Adaptation("rejected", reason=reason), error=None
+        episode,
+        base=episode.base or base,
+        adapted=answer,
+        adaptation=Adaptation("training-failed", reason=reason),
+        error=None,
     )
 
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from ttsi.chat.grammar import answer_grammar, call_then_text_grammar
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
-from ttsi.models import Generation, Model, Prompt, Request, Writer, by_itself
+from ttsi.models import Generation, Model, Request, Writer
+from ttsi.synthesis.model_filters import apply_model_filters
 from ttsi.synthesis.parsing import first_line, read_call_first, read_query_first
 from ttsi.synthesis.prompts import LEAD, writing_prompt
 from ttsi.synthesis.retrieval import demonstrations
 from ttsi.synthesis.selection import refusal
-from ttsi.synthesis.trial import tried
-from ttsi.types import NO_TOOL, Awareness, Example, Input, Tool, TrainingData, last_request
+from ttsi.types import NO_TOOL, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
 
 ONE_LINE = r"start: /[^\n\r]{3,400}/"
 SILENT = "teacher: "
@@ -64,7 +64,7 @@ def synthesise(
     if config.source != "writer" and inputs:
         raise ConfigError(f"synthesis.source is {config.source!r} and there are no training data: give --train-data")
     written: list[list[Example]] = [[] for _ in inputs]
-    for round_ in range(config.tries):
+    for round_ in range(config.max_rounds):
         jobs = _missing(inputs, awareness, config, seeds, written, round_)
         if not jobs:
             break
@@ -73,7 +73,7 @@ def synthesise(
             kept = [other for other in written[job.number] if other.refused is None]
             reason = example.refused or refusal(example, job.item, kept, config)
             written[job.number].append(replace(example, refused=reason))
-    return tried(learner or writer, inputs, written, config)
+    return apply_model_filters(learner or writer, inputs, written, config)
 
 
 def _missing(
@@ -112,7 +112,7 @@ def _tools_in_turn(item: Input, known: Awareness, config: SynthesisConfig) -> li
 
 def _prompt(writer: Model, job: _Job, config: SynthesisConfig, prefix: str) -> Prompt:
     text = writing_prompt(writer.format.name, config.order).text.replace("{seed}", last_request(job.item))
-    return by_itself(job.item, text, prefix=prefix)
+    return standalone_prompt(job.item, text, prefix=prefix)
 
 
 def _sample(prompt: Prompt, job: _Job, config: SynthesisConfig, grammar: str | None) -> Request:
@@ -160,7 +160,7 @@ def _query_first_example(writer: Model, job: _Job, query: str, asked: Generation
 def _answer(writer: Model, job: _Job, query: str, config: SynthesisConfig) -> Request:
     """The writer's own greedy answer to the request it wrote: the label."""
     grammar = answer_grammar(writer.format, job.item.tools) if config.schema_grammar else None
-    return Request(by_itself(job.item, query), config.max_tokens, grammar=grammar)
+    return Request(standalone_prompt(job.item, query), config.max_tokens, grammar=grammar)
 
 
 def _billed(example: Example, *said: Generation) -> Example:
@@ -171,5 +171,5 @@ def _billed(example: Example, *said: Generation) -> Example:
         refused=f"{SILENT}{error}" if error else example.refused,
         tokens=sum(text.tokens for text in said),
         dollars=sum(text.dollars for text in said),
-        faults=tuple(fault for text in said for fault in text.faults),
+        attempt_errors=tuple(fault for text in said for fault in text.attempt_errors),
     )

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.synthesis.selection import normal
-from ttsi.types import Example, Input, Pair, TrainingData, last_request
+from ttsi.types import Example, GoldExample, Input, TrainingData, last_request
 
 Weights = Mapping[str, float]
 
@@ -49,7 +49,7 @@ def demonstrations(
     return chosen
 
 
-def _example(pair: Pair, item: Input) -> Example:
+def _example(pair: GoldExample, item: Input) -> Example:
     offered = {tool.name: tool for tool in item.tools}
     same = all(offered.get(tool.name) == tool for tool in pair.input.tools if tool.name in {c.name for c in pair.calls})
     return Example(last_request(pair.input), pair.calls, "", tools=() if same else pair.input.tools)
@@ -58,7 +58,7 @@ def _example(pair: Pair, item: Input) -> Example:
 class _Nearest:
     """An index over the requests of a training file."""
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    def __init__(self, pairs: Sequence[GoldExample]) -> None:
         counts = [Counter(normal(last_request(pair.input)).split()) for pair in pairs]
         found = Counter(word for count in counts for word in count)
         self._rarity = {word: math.log((1 + len(pairs)) / (1 + df)) for word, df in found.items()}

@@ -5,7 +5,7 @@ refuse it. Checks: the call fits the tool's schema; the request is neither the s
 either (`seed_overlap`, `overlap`: off until somebody has measured that they help); every argument value is stated in
 the request; the request does not sound more like another tool. What only the model can say is asked in `trial.py`.
 
-The paper trains on what was written, unchecked; set `grounded` and `pointed` to False and the schema check remains,
+The paper trains on what was written, unchecked; set `grounded` and `unambiguous` to False and the schema check remains,
 since a call of a tool that does not exist teaches nothing.
 """
 
@@ -39,7 +39,7 @@ def refusal(example: Example, item: Input, kept: Sequence[Example], config: Synt
     if config.overlap < 1 and any(overlap(example.query, other.query) > config.overlap for other in kept):
         return "diversity: the request is nearly one that was written before"
     reason = ungrounded(example) if config.grounded else None
-    return reason or (misleading(example, item.tools) if config.pointed else None)
+    return reason or (misleading(example, item.tools) if config.unambiguous else None)
 
 
 def overlap(one: str, other: str) -> float:
@@ -82,7 +82,7 @@ def misleading(example: Example, tools: Sequence[Tool]) -> str | None:
     shared = {tool.name: len(said & _line(tool)) for tool in tools}
     called = max((shared.get(call.name, 0) for call in example.calls), default=0)
     best = max(shared, key=lambda name: shared[name], default="")
-    return f"pointed: the request sounds like {best}" if best and shared[best] > called else None
+    return f"unambiguous: the request sounds like {best}" if best and shared[best] > called else None
 
 
 def _line(tool: Tool) -> set[str]:

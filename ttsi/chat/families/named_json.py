@@ -42,8 +42,8 @@ class NamedJson(FramedFormat):
         """As `FramedFormat.before`."""
         return self.front
 
-    def spelled(self, name: str) -> str:
-        """As `FramedFormat.spelled`: up to the first mark behind the name."""
+    def canonical_calls(self, name: str) -> str:
+        """As `FramedFormat.canonical_calls`: up to the first mark behind the name."""
         return name + self._stop
 
     @property

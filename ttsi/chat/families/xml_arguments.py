@@ -44,7 +44,7 @@ class _Tagged(FramedFormat):
     def before(self, number: int) -> str:
         return ""
 
-    def spelled(self, name: str) -> str:
+    def canonical_calls(self, name: str) -> str:
         return name + self.name_close
 
     def written(self, arguments: dict[str, Any]) -> str:

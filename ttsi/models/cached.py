@@ -16,11 +16,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, InFront, Lesson, Model, Prompt, Request
-from ttsi.types import Adaptation
+from ttsi.models import Generation, Model, ModelWrapper, Request
+from ttsi.types import Adaptation, Prompt, TrainingExample
 
 
-class RecallingModel(InFront):
+class CachedModel(ModelWrapper):
     """A model with a memory for what it was asked without an adapter."""
 
     def __init__(self, model: Model) -> None:
@@ -57,7 +57,7 @@ class RecallingModel(InFront):
         return [[self._scored[key] for key in wanted] for wanted in keys]
 
     def adapted(
-        self, jobs: Sequence[Sequence[Lesson]], config: AdaptationConfig, seeds: Sequence[int]
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> AbstractContextManager[list[Adaptation]]:
         """As the model."""
         return self._model.adapted(jobs, config, seeds)

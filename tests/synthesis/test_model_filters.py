@@ -9,10 +9,10 @@ import pytest
 
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.config import SynthesisConfig
-from ttsi.models import Generation, Prompt, Request
+from ttsi.models import Generation, Request
+from ttsi.synthesis.model_filters import apply_model_filters, worst
 from ttsi.synthesis.selection import refusal
-from ttsi.synthesis.trial import tried, worst
-from ttsi.types import Example, Input, Message, Tool, ToolCall
+from ttsi.types import Example, Input, Message, Prompt, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("weather", "about the weather", CITY), Tool("hotel", "about a hotel", CITY))
@@ -46,7 +46,7 @@ class Learner:
 
 
 def reasons(learner: Learner, *examples: Example, **settings: float) -> list[str | None]:
-    [found] = tried(learner, [ITEM], [list(examples)], SynthesisConfig(**settings))  # type: ignore[arg-type]
+    [found] = apply_model_filters(learner, [ITEM], [list(examples)], SynthesisConfig(**settings))  # type: ignore[arg-type]
     assert [one.query for one in found] == [one.query for one in examples], "nothing is lost, it is refused"
     return [one.refused for one in found]
 
@@ -76,10 +76,10 @@ def test_the_round_trip_keeps_what_the_model_answers_alike(says: str, reason: st
 
 def test_trimming_refuses_the_least_likely_of_each_input() -> None:
     learner = Learner()
-    found = reasons(learner, example("aaaa"), example("a"), example("aaa", refused="x"), example("aa"), trim=0.4)
+    found = reasons(learner, example("aaaa"), example("a"), example("aaa", refused="x"), example("aa"), drop_worst=0.4)
     assert found == ["loss: among the 40% that the model finds least likely", None, "x", None]
     assert learner.scored == 3
-    assert reasons(learner, example("aaaa"), trim=0.9) == [None], "a single example is not trimmed below one"
+    assert reasons(learner, example("aaaa"), drop_worst=0.9) == [None], "a single example is not trimmed below one"
 
 
 def test_worst_takes_whole_examples() -> None:
@@ -105,5 +105,5 @@ def test_off_is_off() -> None:
 )
 def test_near_copies_are_refused_when_asked_for(settings: dict[str, float], query: str, reason: str | None) -> None:
     kept = [example("an umbrella for Rome please")]
-    config = SynthesisConfig(pointed=False, **settings)  # type: ignore[arg-type]
+    config = SynthesisConfig(unambiguous=False, **settings)  # type: ignore[arg-type]
     assert refusal(example(query), ITEM, kept, config) == reason

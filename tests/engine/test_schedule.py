@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from ttsi.adaptation.schedule import learning_rates
 from ttsi.config import AdaptationConfig
+from ttsi.engine.schedule import learning_rates
 
 
 def rates(steps: int, **settings: object) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ samples; free, or constrained to calls that fit the tools' schemas. A gain is ne
 decoding, so base and adapted pass through this one function with the same settings.
 
 The paper decodes directly, by majority vote and as pass@5. The vote gives the winning sample; for pass@k the greedy
-answer is given and the samples stand beside it (`Answer.draws`), any of which may be right: a way of scoring. Both
+answer is given and the samples stand beside it (`Answer.samples`), any of which may be right: a way of scoring. Both
 sides sample with the same seeds.
 """
 
@@ -17,11 +17,11 @@ from dataclasses import replace
 from ttsi.answer.voting import winner
 from ttsi.chat.grammar import answer_grammar
 from ttsi.config import AnswerConfig
-from ttsi.models import Generation, Model, Prompt, Request
-from ttsi.types import Answer, Draw, Input
+from ttsi.models import Generation, Model, Request
+from ttsi.types import Answer, Input, Prompt, SampledAnswer
 
 
-def reply(
+def generate_answers(
     model: Model,
     inputs: Sequence[Input],
     config: AnswerConfig,
@@ -52,7 +52,7 @@ def reply(
     if vote:
         return [_elected(model, item, texts) for item, texts in zip(inputs, per_input, strict=True)]
     return [
-        replace(answer, draws=_draws([_answer(model, item, text) for text in texts]))
+        replace(answer, samples=_draws([_answer(model, item, text) for text in texts]))
         for answer, item, texts in zip(answers, inputs, per_input, strict=True)
     ]
 
@@ -68,11 +68,11 @@ def _samples(requests: Sequence[Request], seeds: Sequence[int], config: AnswerCo
 def _elected(model: Model, item: Input, texts: Sequence[Generation]) -> Answer:
     answers = [_answer(model, item, text) for text in texts]
     draws = _draws(answers)
-    return replace(answers[winner(draws)], draws=draws)
+    return replace(answers[winner(draws)], samples=draws)
 
 
-def _draws(answers: Sequence[Answer]) -> tuple[Draw, ...]:
-    return tuple(Draw(answer.text, answer.calls, answer.error, answer.logprob) for answer in answers)
+def _draws(answers: Sequence[Answer]) -> tuple[SampledAnswer, ...]:
+    return tuple(SampledAnswer(answer.text, answer.calls, answer.error, answer.logprob) for answer in answers)
 
 
 def _request(model: Model, item: Input, config: AnswerConfig, adapter: int | None) -> Request:

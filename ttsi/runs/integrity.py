@@ -10,15 +10,15 @@ The paper (arXiv:2510.07841) drops its adapters and does not check.
 from __future__ import annotations
 
 from ttsi.errors import ModelError
-from ttsi.models import Model, Weighted
+from ttsi.models import HasLocalWeights, Model
 
 
-class Seal:
+class WeightsIntegrity:
     """What a model's weights were at the start; scripted and remote models have none to look at."""
 
     def __init__(self, model: Model) -> None:
         """Take the model's marks."""
-        self._model = model if isinstance(model, Weighted) else None
+        self._model = model if isinstance(model, HasLocalWeights) else None
         if self._model is not None:
             self._checksum, self._sha256 = self._model.weights_checksum(), self._model.weights_sha256()
 

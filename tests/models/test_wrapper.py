@@ -14,10 +14,10 @@ from ttsi.adaptation.shared import supervised
 from ttsi.config import AdaptationConfig
 from ttsi.engine import prefix
 from ttsi.errors import ModelError
-from ttsi.models import InFront, Model
-from ttsi.models.recalling import RecallingModel
+from ttsi.models import Model, ModelWrapper
+from ttsi.models.cached import CachedModel
 from ttsi.models.scripted import DemoModel
-from ttsi.runs.seal import Seal
+from ttsi.runs.integrity import WeightsIntegrity
 
 Front = Callable[[Model], Model]
 
@@ -28,7 +28,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
     config = AdaptationConfig(rank=2, epochs=2, lr=2e-2, batch_size=2)
     with ExitStack() as life:
         yield {
-            "recalling": RecallingModel,
+            "recalling": CachedModel,
             "shared": lambda model: life.enter_context(supervised(model, DATA, config, seed=3)),
         }[request.param]
 
@@ -58,19 +58,19 @@ def test_nothing_is_read_twice_through_it(tiny: Counting, front: Front, monkeypa
     alone = tokens_read(tiny, tiny, monkeypatch)
     assert tokens_read(tiny, front(tiny), monkeypatch) == alone
     # Control: one that does not pass the block on reads more.
-    monkeypatch.setattr(InFront, "remembering", lambda self: nullcontext())
+    monkeypatch.setattr(ModelWrapper, "remembering", lambda self: nullcontext())
     assert tokens_read(tiny, front(tiny), monkeypatch) > alone
 
 
 def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     model = front(tiny)
-    seal = Seal(model)
+    seal = WeightsIntegrity(model)
     told(model, "sft")  # the shared adapter is attached from here on
     seal.check()
     seal.check_fully()
     with monkeypatch.context() as patch:
-        patch.setattr(InFront, "weights_checksum", lambda self: 0)
-        blind = Seal(model)
+        patch.setattr(ModelWrapper, "weights_checksum", lambda self: 0)
+        blind = WeightsIntegrity(model)
     weight = tiny._model.get_input_embeddings().weight
     update = torch.full(weight.shape, 1e-3)  # once merged and taken back
     weight.data.add_(update).sub_(update)
@@ -78,13 +78,13 @@ def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, mon
         with pytest.raises(ModelError, match="base weights are not what they were"):
             check()
     # Control: one that says nothing of its weights lets the change pass.
-    monkeypatch.setattr(InFront, "weights_checksum", lambda self: 0)
+    monkeypatch.setattr(ModelWrapper, "weights_checksum", lambda self: 0)
     blind.check()
 
 
 def test_where_there_are_no_weights_nothing_changes() -> None:
-    model = RecallingModel(DemoModel())
-    seal = Seal(model)
+    model = CachedModel(DemoModel())
+    seal = WeightsIntegrity(model)
     told(model, "ttsi")
     seal.check()
     seal.check_fully()

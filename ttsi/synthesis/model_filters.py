@@ -19,22 +19,22 @@ from dataclasses import replace
 
 from ttsi.chat.grammar import answer_grammar
 from ttsi.config import SynthesisConfig
-from ttsi.models import Model, Request, by_itself
-from ttsi.types import Example, Input, spelled
+from ttsi.models import Model, Request
+from ttsi.types import Example, Input, canonical_calls, standalone_prompt
 
 Written = list[list[Example]]
 Place = tuple[int, int]
 """Number of the input, number of the example."""
 
 
-def tried(
+def apply_model_filters(
     learner: Model, inputs: Sequence[Input], written: Written, config: SynthesisConfig
 ) -> list[tuple[Example, ...]]:
     """The examples after the checks that the settings ask for."""
     if config.round_trip:
         _round_trip(learner, inputs, written, config)
-    if config.trim > 0:
-        _trim(learner, inputs, written, config.trim)
+    if config.drop_worst > 0:
+        _trim(learner, inputs, written, config.drop_worst)
     return [tuple(examples) for examples in written]
 
 
@@ -52,7 +52,7 @@ def _round_trip(learner: Model, inputs: Sequence[Input], written: Written, confi
     places = _kept(written)
     requests = [
         Request(
-            by_itself(inputs[i], written[i][j].query),
+            standalone_prompt(inputs[i], written[i][j].query),
             config.max_tokens,
             grammar=answer_grammar(learner.format, inputs[i].tools),
         )
@@ -62,7 +62,7 @@ def _round_trip(learner: Model, inputs: Sequence[Input], written: Written, confi
         found = learner.format.parse(said.text, inputs[i].tools)
         if found.error or not said.finished:
             _refuse(written, (i, j), "round trip: the model's own answer cannot be read")
-        elif spelled(found.calls) != spelled(written[i][j].calls):
+        elif canonical_calls(found.calls) != canonical_calls(written[i][j].calls):
             names = " and ".join(call.name for call in found.calls) or "no tool"
             same = sorted(c.name for c in found.calls) == sorted(c.name for c in written[i][j].calls)
             _refuse(written, (i, j), f"round trip: the model calls {names}{' with other arguments' if same else ''}")
@@ -71,7 +71,7 @@ def _round_trip(learner: Model, inputs: Sequence[Input], written: Written, confi
 def _trim(learner: Model, inputs: Sequence[Input], written: Written, share: float) -> None:
     places = _kept(written)
     targets = [_target(learner, inputs[i], written[i][j]) for i, j in places]
-    prompts = [by_itself(inputs[i], written[i][j].query) for i, j in places]
+    prompts = [standalone_prompt(inputs[i], written[i][j].query) for i, j in places]
     found = learner.score(prompts, [[target] for target in targets])
     scores = [value / max(len(target), 1) for [value], target in zip(found, targets, strict=True)]
     for number in range(len(written)):

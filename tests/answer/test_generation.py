@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ttsi.answer import reply
+from ttsi.answer import generate_answers
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.config import AnswerConfig
 from ttsi.models import Generation, Model, Request
@@ -41,7 +41,7 @@ def ask(
 ) -> list[Answer]:
     """`reply`, for a fake that has only what answering may use."""
     spoken: Model = model  # type: ignore[assignment]
-    return reply(spoken, inputs, config, adapters)
+    return generate_answers(spoken, inputs, config, adapters)
 
 
 def test_one_answer_per_input_in_order() -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tests.reports.records import GOLD, row
-from ttsi.runs.whole import WholeF1
+from ttsi.runs.corpus_f1 import CorpusF1
 from ttsi.types import Answer
 
 
 def metrics(benchmark: str, adapts: bool = True) -> dict[str, float | None]:
-    f1 = WholeF1(benchmark, adapts)
+    f1 = CorpusF1(benchmark, adapts)
     unreadable = row(2, False)
     episode = replace(unreadable.episode, base=Answer("oops", (), error="no JSON"), adapted=Answer("none fits", ()))
     for one in (row(0, True), row(1, False, True), replace(unreadable, episode=episode)):
@@ -35,4 +35,4 @@ def test_seal_tools_owners_count_beside_hammer() -> None:
 def test_control_others_have_no_counting_of_their_own() -> None:
     assert not [name for name in metrics("toolworld") if "official" in name]
     assert not [name for name in metrics("sealtool", adapts=False) if name.startswith(("adapted", "gain"))]
-    assert WholeF1("sealtool", True).metrics() == {}
+    assert CorpusF1("sealtool", True).metrics() == {}

@@ -14,11 +14,11 @@ from __future__ import annotations
 from ttsi.benchmarks import micro_f1
 from ttsi.benchmarks.matching import Calls, readable
 from ttsi.benchmarks.micro_f1 import KINDS, Count
+from ttsi.record import RunRow
 from ttsi.reports.stats import RatiosOfSums
-from ttsi.runs.database import Row
 
 
-class WholeF1:
+class CorpusF1:
     """F1 of tools and of arguments, of the base and, where the run adapts, of the adapted answers; grows row by row."""
 
     def __init__(self, benchmark: str, adapts: bool) -> None:
@@ -30,7 +30,7 @@ class WholeF1:
         self._said = dict.fromkeys(self._sides, 0)
         self._n = 0
 
-    def add(self, row: Row, gold: Calls | None) -> None:
+    def add(self, row: RunRow, gold: Calls | None) -> None:
         """Count one more row; one whose gold nobody knows counts nothing."""
         if gold is None:
             return

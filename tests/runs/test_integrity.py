@@ -13,14 +13,15 @@ import pytest
 
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import AdaptationConfig, preset
+from ttsi.config import AdaptationConfig, RunConfig
 from ttsi.errors import ModelError
-from ttsi.models import Lesson, Prompt, load, local
+from ttsi.methods import preset
+from ttsi.models import load, local
 from ttsi.models.local import LocalModel
-from ttsi.runs.runner import RunConfig, resolve, run
-from ttsi.runs.seal import Seal
+from ttsi.runs.integrity import WeightsIntegrity
+from ttsi.runs.runner import resolve, run
 from ttsi.runs.store import open_run, read_rows
-from ttsi.types import Message
+from ttsi.types import Message, Prompt, TrainingExample
 
 JOBS, ROUNDS = 25, 40
 CONFIG = AdaptationConfig(rank=2, epochs=2, lr=1e-2)
@@ -33,16 +34,16 @@ def model(saved_model: Callable[[str], Path]) -> LocalModel:
     return loaded
 
 
-def lessons(number: int) -> list[Lesson]:
-    return [Lesson(Prompt((Message("user", f"say {number}"),), ()), f"{number}")]
+def training_examples(number: int) -> list[TrainingExample]:
+    return [TrainingExample(Prompt((Message("user", f"say {number}"),), ()), f"{number}")]
 
 
 def test_a_thousand_adaptations_of_which_a_hundred_fail_leave_the_base_as_it_was(
     model: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seal, before = Seal(model), model.weights_sha256()
+    seal, before = WeightsIntegrity(model), model.weights_sha256()
     trained, failed = 0, Counter[str]()
-    jobs = [lessons(i) for i in range(JOBS)]
+    jobs = [training_examples(i) for i in range(JOBS)]
     for number in range(ROUNDS):
         fault = FAULTS.get(number, "")
         with monkeypatch.context() as patch:
@@ -54,7 +55,10 @@ def test_a_thousand_adaptations_of_which_a_hundred_fail_leave_the_base_as_it_was
                     if fault == "answer":
                         raise KeyboardInterrupt
                     found = Counter(outcome.status for outcome in outcomes)
-                trained, failed["divergence"] = trained + found["trained"], failed["divergence"] + found["rejected"]
+                trained, failed["divergence"] = (
+                    trained + found["trained"],
+                    failed["divergence"] + found["training-failed"],
+                )
             except (MemoryError, KeyboardInterrupt):
                 failed[fault] += JOBS
         seal.check()
@@ -78,7 +82,7 @@ def out_of_memory_after(real: Callable[..., Any]) -> Callable[..., Any]:
 def test_control_a_merged_adapter_is_caught(model: LocalModel) -> None:
     import torch
 
-    seal = Seal(model)
+    seal = WeightsIntegrity(model)
     weight = model._model.get_submodule("model.layers.0.self_attn.q_proj").weight
     update = torch.full(weight.shape, 1e-3)  # once merged and taken back
     weight.data.add_(update).sub_(update)
