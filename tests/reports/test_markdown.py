@@ -209,7 +209,13 @@ KNOBS = [
     (),
     ("--method", "ttsi-paper", "--seed", "3"),
     ("--decoding", "free", "--tau", "inf"),
-    ("--awareness.tau=-0.2", "--synthesis.no-grounded", "--synthesis.round-trip", "--adaptation.min-confidence-gain", "0.02"),
+    (
+        "--awareness.tau=-0.2",
+        "--synthesis.no-grounded",
+        "--synthesis.round-trip",
+        "--adaptation.min-confidence-gain",
+        "0.02",
+    ),
     ("--method", "sft", "--train-data", "toolworld-validation", "--train-limit", "8", "--limit", "4"),
     ("--method", "ttd", "--teacher", "scripted:demo", "--batch-size", "4", "--split", "validation"),
 ]

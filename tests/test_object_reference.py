@@ -1,0 +1,49 @@
+"""Does `package.module:object` find the user's own object, and is everything else refused in one line?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ttsi.errors import ConfigError
+from ttsi.object_reference import is_reference, resolve
+
+TABLE = {"margin": 1, "entropy": 2}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_things.py").write_text("class Box:\n    inner = 7\nvalue = 3\n")
+    (tmp_path / "broken_things.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path])
+
+
+@pytest.mark.usefixtures("own")
+def test_an_object_of_the_current_folder_is_used() -> None:
+    assert resolve("number", "own_things:value", TABLE) == 3
+    assert resolve("number", "own_things:Box.inner", TABLE) == 7
+    assert resolve("number", "margin", TABLE) == 1, "built-in names come first"
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("margn", "unknown number 'margn'; did you mean 'margin'?"),
+        ("own_things:valu", "number 'own_things:valu': own_things has no 'valu'"),
+        ("no_such_things:value", "cannot import no_such_things: ModuleNotFoundError"),
+        ("broken_things:value", "cannot import broken_things: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(name: str, line: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        resolve("number", name, TABLE)
+    assert line in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["hf:Qwen/Qwen3-0.6B", "openai:gpt-5-mini", "margin", "a:b:c", ":x", "x:", "a b:c"])
+def test_only_its_own_form_is_a_reference(name: str) -> None:
+    # openai:gpt-5-mini has a hyphen behind the colon; a model's kinds win over references in any case.
+    assert not is_reference(name)
