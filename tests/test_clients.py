@@ -33,8 +33,8 @@ def test_the_right_conversation_has_no_fault() -> None:
         (ran(*RIGHT), ["<tool_call>"], "a mark of a call"),
         (ran(*RIGHT), ["<|call|> rate_film"], "a mark of a call"),
         (ran(*RIGHT), ['{"name": "rate_film"}'], "a mark of a call"),
-        (ran(*RIGHT), [], "no words"),
-        (ran(*RIGHT), [" "], "no words"),
+        (ran(*RIGHT), [], "no text"),
+        (ran(*RIGHT), [" "], "no text"),
     ],
 )
 def test_control_a_wrong_one_has(cinema: Cinema, words: list[str], fault: str) -> None:

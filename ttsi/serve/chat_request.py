@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ttsi.chat.conversation import read_messages, read_tools
+from ttsi.chat.json_text import strict_json
 from ttsi.chat.schema import tool_from_openai
 from ttsi.errors import DataError
 from ttsi.serve.limits import Limits, check_nesting, check_schemas
@@ -171,26 +172,17 @@ def read_json(body: bytes, limits: Limits) -> Any:
     if body.count(b"[") + body.count(b"{") + body.count(b",") > limits.json_nodes:
         raise InvalidRequest(400, f"the body holds more than {limits.json_nodes} values")
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_unique_names, parse_constant=_reject_constant)
+        value = strict_json(body.decode())
         check_nesting(value, limits)
     except DataError as error:
         raise InvalidRequest(400, str(error)) from None
     except RecursionError:
         raise InvalidRequest(400, f"the body is nested deeper than {limits.json_depth} levels") from None
     except ValueError:
-        raise InvalidRequest(400, "the body is not valid JSON in UTF-8") from None
+        raise InvalidRequest(
+            400, "the body is not valid JSON in UTF-8 (NaN and duplicate names are not allowed)"
+        ) from None
     return value
-
-
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise DataError("an object in the body has the same name twice")
-    return members
-
-
-def _reject_constant(name: str) -> Any:
-    raise DataError(f"{name} is not a JSON number")
 
 
 def read_request(body: bytes, limits: Limits, request_id: str) -> RequestOptions:
