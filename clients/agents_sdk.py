@@ -17,7 +17,7 @@ WAYS = ("run", "run_streamed")
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; with `apart` each turn is a conversation of its own, which ends with the first tool's result."""
+    """The conversation; with `apart`, a conversation for each turn, up to the first tool's result."""
     set_tracing_disabled(True)  # traces go to OpenAI
     return asyncio.run(_conversation(url, model, cinema, way, apart))
 

@@ -20,7 +20,7 @@ WAYS = ("invoke", "stream")
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; with `apart` each turn is a conversation of its own, which ends with its calls."""
+    """The conversation; with `apart`, a conversation for each turn, up to its calls."""
     functions = (cinema.rate_film, cinema.list_showtimes)
     tools = {function.__name__: StructuredTool.from_function(function) for function in functions}
     chat_model = ChatOpenAI(base_url=url, api_key=SecretStr("none"), model=model, max_retries=0)

@@ -21,7 +21,7 @@ WAYS = ("run", "run_stream_events")
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; with `apart` each turn is a conversation of its own, which ends with its calls."""
+    """The conversation; with `apart`, a conversation for each turn, up to its calls."""
     return asyncio.run(_conversation(url, model, cinema, way, apart))
 
 

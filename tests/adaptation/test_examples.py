@@ -11,7 +11,7 @@ import pytest
 from ttsi.adaptation import adapters
 from ttsi.adaptation.examples import training_examples, with_demonstrations
 from ttsi.chat.calls import FORMATS, Format
-from ttsi.chat.ours import quote
+from ttsi.chat.marked import quote
 from ttsi.config import AdaptationConfig
 from ttsi.models import Model
 from ttsi.types import Adaptation, Example, Input, Message, Prompt, Tool, ToolCall, TrainingExample

@@ -21,7 +21,7 @@ from ttsi.benchmarks.bfcl_literals import JAVA, JAVASCRIPT, LONGEST, read, write
 from ttsi.benchmarks.bfcl_rule import AstRule
 from ttsi.benchmarks.matching import grade
 from ttsi.chat.calls import FORMATS
-from ttsi.chat.schema import problem
+from ttsi.chat.tool_schema import problem
 from ttsi.errors import ConfigError, DataError
 from ttsi.types import Answer, Message, ToolCall
 

@@ -18,7 +18,7 @@ from ttsi.benchmarks import Benchmark, Sample, load
 from ttsi.benchmarks.matching import Calls, grade, lenient, strict
 from ttsi.benchmarks.toolalpaca import KEYS
 from ttsi.chat.calls import FORMATS, Format
-from ttsi.chat.schema import problem, tool_from_openai
+from ttsi.chat.tool_schema import problem, tool_from_openai
 from ttsi.types import Answer, ToolCall, input_hash, to_openai
 
 pytestmark = needs("api-bank")

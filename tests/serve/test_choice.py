@@ -47,7 +47,7 @@ def choice(model: Writes, **more: Any) -> ChatChoice:
 
 
 @pytest.mark.parametrize("writer", FORMATS)
-@pytest.mark.parametrize("form", ["the writer's own", "hermes", "ours", "plain"])
+@pytest.mark.parametrize("form", ["the writer's own", "hermes", "marked", "plain"])
 @pytest.mark.parametrize("more", [{"tool_choice": "none"}, {"tools": None}, {"tools": []}], ids=str)
 def test_none_never_returns_a_call(writer: str, form: str, more: dict[str, Any]) -> None:
     text = FORMATS[writer].render([CALL])

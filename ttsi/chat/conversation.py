@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ttsi.chat.json_text import strict_json
-from ttsi.chat.schema import tool_from_openai
+from ttsi.chat.tool_schema import tool_from_openai
 from ttsi.errors import DataError
 from ttsi.types import Message, Role, Tool, ToolCall, answered_calls
 

@@ -27,9 +27,9 @@ from ttsi.chat.probes import (
     text_of,
     user,
 )
-from ttsi.chat.template_source import DAY, Render, Source
+from ttsi.chat.template_source import DAY, Render, TemplateSource
+from ttsi.chat.template_turns import CLOSING_TURN, Carries, fitted
 from ttsi.chat.thinking import closing_of
-from ttsi.chat.turns import CLOSING_TURN, Carries, fitted
 from ttsi.errors import ConfigError, ModelError, unknown_name
 from ttsi.types import ToolCall, to_openai
 
@@ -59,7 +59,7 @@ class Handshake:
     model_text: str = ""
     """What it wrote."""
 
-    def spoken(self) -> Format:
+    def chosen_format(self) -> Format:
         """The format to read, score, teach and constrain with."""
         form = FORMATS[self.format]
         return replace(form, one_call=True) if not self.trained and isinstance(form, FramedFormat) else form
@@ -346,4 +346,4 @@ def detect(template: str | None) -> Format:
     """
     if not template:
         return FORMATS["plain"]
-    return meet(Source(template)).spoken()
+    return meet(TemplateSource(template)).chosen_format()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ttsi.chat.families import FORMATS
 from ttsi.chat.format import Format
 from ttsi.chat.template_source import OTHER_DAY, Render
-from ttsi.chat.turns import Carries, Turn, fitted
+from ttsi.chat.template_turns import Carries, Turn, fitted
 from ttsi.errors import ModelError
 from ttsi.types import Tool, ToolCall, to_openai
 

@@ -18,7 +18,7 @@ from typing import Any
 from ttsi.chat.alternatives import alternatives
 from ttsi.chat.dialect import draft_of, modern
 from ttsi.chat.patterns import mask_pattern
-from ttsi.chat.schema import closed
+from ttsi.chat.tool_schema import closed
 from ttsi.types import Tool
 
 _COMPACT = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}

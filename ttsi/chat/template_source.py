@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ttsi.chat.turns import Turn
+from ttsi.chat.template_turns import Turn
 from ttsi.errors import ModelError
 
 DAY = datetime.datetime(2024, 7, 26, 12)
@@ -34,7 +34,7 @@ class Render(Protocol):
         ...
 
 
-class Source:
+class TemplateSource:
     """A template as text, rendered by transformers' own renderer."""
 
     def __init__(self, source: str) -> None:

@@ -24,8 +24,8 @@ from weakref import WeakKeyDictionary
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.handshake import Handshake, meet
 from ttsi.chat.template_source import DAY, Render, dated_as, fixed
+from ttsi.chat.template_turns import NOTHING, fitted
 from ttsi.chat.thinking import THINKING
-from ttsi.chat.turns import NOTHING, fitted
 from ttsi.errors import ModelError
 from ttsi.types import Message, Prompt, ToolCall, TrainingExample, answered_calls, to_openai
 
@@ -87,8 +87,8 @@ def prompt_text(
 ) -> str:
     """The prompt as the model's own template writes it, up to and including `prompt.prefix`.
 
-    What the template does not carry is worded (`ttsi.chat.turns`), and thinking that it opens is closed. The prefix is
-    the caller's own text and is appended as it is.
+    What the template does not carry is worded (`ttsi.chat.template_turns`), and thinking that it opens is closed. The
+    prefix is the caller's own text and is appended as it is.
 
     Args:
         handshake: with the model; settled with the template alone where nobody gives one.

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ttsi.chat.conversation import read_messages, read_tools
 from ttsi.chat.json_text import strict_json
-from ttsi.chat.schema import tool_from_openai
+from ttsi.chat.tool_schema import tool_from_openai
 from ttsi.errors import DataError
 from ttsi.serve.limits import Limits, check_nesting, check_schemas
 from ttsi.types import Input, Tool
@@ -179,9 +179,7 @@ def read_json(body: bytes, limits: Limits) -> Any:
     except RecursionError:
         raise InvalidRequest(400, f"the body is nested deeper than {limits.json_depth} levels") from None
     except ValueError:
-        raise InvalidRequest(
-            400, "the body is not valid JSON in UTF-8 (NaN and duplicate names are not allowed)"
-        ) from None
+        raise InvalidRequest(400, "the body is not valid JSON in UTF-8 without NaN or duplicate names") from None
     return value
 
 

@@ -28,9 +28,9 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from ttsi.answer import generate_answers
+from ttsi.chat.answer_text import user_text
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
-from ttsi.chat.schema import problem
-from ttsi.chat.words import spoken
+from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.loop import improve
@@ -213,7 +213,7 @@ def _choice(model: ServableModel, job: AnswerJob, answer: Answer) -> ChatChoice:
     if job.options.answer_schema is not None:
         return ChatChoice(content=answer.text, calls=(), finish=answer.finish_reason, tokens=answer.tokens)
     calls = tuple((call.name, _json(call.arguments)) for call in answer.calls) if item.tools else ()
-    text = spoken(model.format, answer.text, item.tools, _tool_names(job), complete)
+    text = user_text(model.format, answer.text, item.tools, _tool_names(job), complete)
     no_text = None if calls or (item.tools and not complete) else ""
     finish = "tool_calls" if calls else answer.finish_reason
     return ChatChoice(content=text or no_text, calls=calls, finish=finish, tokens=answer.tokens)
