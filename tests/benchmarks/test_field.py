@@ -37,7 +37,7 @@ SETS: dict[tuple[str, str], tuple[int, int, int, int]] = {
     ("toolalpaca", "test"): (114, 108, 11, 0),
     ("toolalpaca-simulated", "test"): (100, 66, 20, 0),
 }
-TYPED = ("ours", "qwen3-coder", "glm", "glm-4.7")
+TYPED = ("marked", "qwen3-coder", "glm", "glm-4.7")
 
 
 def writers(calls: Calls) -> list[Format]:
