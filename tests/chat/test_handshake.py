@@ -17,8 +17,8 @@ from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.handshake import Handshake, detect, meet, refuse_unread, with_answer
 from ttsi.chat.probes import TOOL
-from ttsi.chat.template_source import DAY, dated_as
-from ttsi.chat.template_turns import EVERYTHING, fitted
+from ttsi.chat.template_source import DAY, with_fixed_date
+from ttsi.chat.template_turns import EVERYTHING, fit_turns
 from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
 from ttsi.engine.constraint import Grammars
 from ttsi.errors import ConfigError, ModelError
@@ -224,8 +224,8 @@ def test_the_clock_of_a_template_stands_still() -> None:
         assert met("smollm2").dated
     finally:
         fast.chat_template = before
-    other = dated_as(source, datetime.datetime(2001, 2, 3))
-    assert other != dated_as(source, DAY) and "February" in other
+    other = with_fixed_date(source, datetime.datetime(2001, 2, 3))
+    assert other != with_fixed_date(source, DAY) and "February" in other
     assert not met("smollm2").dated  # control
 
 
@@ -244,5 +244,5 @@ def test_a_result_goes_with_its_own_call_when_turns_are_split() -> None:
         {"role": "tool", "content": "sun", "tool_call_id": "c1"},
         {"role": "tool", "content": "sleet", "tool_call_id": "c0"},
     ]
-    shaped, _ = fitted(turns, [], FORMATS["hermes"], replace(EVERYTHING, several_calls=False))
+    shaped, _ = fit_turns(turns, [], FORMATS["hermes"], replace(EVERYTHING, several_calls=False))
     assert [turn["content"] or turn["tool_calls"][0]["id"] for turn in shaped] == ["c0", "sleet", "c1", "sun"]

@@ -15,7 +15,7 @@ from ttsi.chat import marked
 from ttsi.chat.alternatives import alternatives
 from ttsi.chat.lark import quoted
 from ttsi.chat.marked_layout import BARE, Slot, item_kinds, layout, plain
-from ttsi.chat.schema_mask import enforced, json_rule
+from ttsi.chat.schema_mask import enforceable_schema, json_rule
 from ttsi.types import Tool
 
 _NOTHING = '""'
@@ -31,7 +31,7 @@ def calls_rules(tools: Sequence[Tool]) -> list[str]:
 
 def arguments_rule(tool: Tool) -> str:
     """What follows the name of a call of this tool."""
-    shapes = _shapes(layout(tool), enforced(tool), "")
+    shapes = _shapes(layout(tool), enforceable_schema(tool), "")
     return _one_of([_in_order(pairs) for pairs in shapes])
 
 

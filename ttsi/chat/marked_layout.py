@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
-from ttsi.chat.schema_mask import enforced
+from ttsi.chat.schema_mask import enforceable_schema
 from ttsi.types import Tool
 
 _KINDS = frozenset({"string", "number", "boolean", "null", "array", "object"})
@@ -82,7 +82,7 @@ def plain(name: str) -> bool:
 
 def layout(tool: Tool) -> Slot:
     """The slots of a tool's arguments."""
-    root = enforced(tool)
+    root = enforceable_schema(tool)
     top = _slot(root, root)
     top.shapes = [part for part in top.parts if part.get("type", "object") == "object"]
     queue, slots = deque([(top, 0)]), 0
