@@ -1,1 +1,1 @@
-"""The usual agent loops against `ttsi serve`: each client as its users write it (`make clients`)."""
+"""Agent loops of common clients against `ttsi serve`, each written as its users write it (`make clients`)."""

@@ -1,9 +1,9 @@
-"""Does every usual client's loop work unchanged? `python -m clients [--model SPEC] [CLIENT ...]`
+"""The agent loops of common clients against `ttsi serve`: `python -m clients [--model SPEC] [CLIENT ...]`.
 
-Inputs: names of clients, all by default. Outputs: a line per loop, and exit code 1 where one that should work did not,
-or where a control did. Each loop runs against a script (turns end as the client ends them), against the model (the
-embedded one hears each turn apart, as it was never taught what follows a result), and against three servers that damage
-what the script said or what was sent: these have to fail.
+Inputs: names of clients, all by default. Outputs: one line per loop, and exit code 1 where a loop that should work did
+not, or a control did. Each loop runs against a script (turns end as the client ends them), against the model (the
+embedded one gets each turn in a conversation of its own, as it was not trained on results), and against three servers
+that damage responses or requests. Those must fail.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ CLIENTS = {
     "pydantic_agent": "pydantic-ai-slim",
     "langchain_agent": "langchain-openai",
 }
-"""Our module of each client, and its package."""
+"""The module of each client here, and its package."""
 
 
 def fault(client: str, way: str, url: str, model: str, apart: bool) -> str | None:
-    """What went wrong in one conversation, in one line; None where nothing did."""
+    """The first error of one conversation in one line, or None."""
     cinema = Cinema()
     try:
         words = import_module(f"clients.{client}").converse(url, model, cinema, way, apart)
@@ -42,7 +42,7 @@ def fault(client: str, way: str, url: str, model: str, apart: bool) -> str | Non
 
 
 def with_script(client: str, way: str, damage: str | None = None) -> str | None:
-    """`fault` of a whole conversation with a model that says what it has to hear."""
+    """`fault` of a whole conversation with a scripted model."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         script = scripted(Path(folder))
         url = stack.enter_context(serving(script, "--method", "base"))
@@ -52,7 +52,7 @@ def with_script(client: str, way: str, damage: str | None = None) -> str | None:
 
 
 def lines(client: str, url: str, model: str) -> Iterator[tuple[bool, str]]:
-    """Whether it went as it should, and what to print, for each loop of one client."""
+    """(passed, line to print) for each loop of one client."""
     name = Path(model).name if Path(model).is_dir() else model
     for way in import_module(f"clients.{client}").WAYS:
         yield _line(client, way, "script", with_script(client, way))
@@ -62,33 +62,31 @@ def lines(client: str, url: str, model: str) -> Iterator[tuple[bool, str]]:
 
 
 def _line(client: str, way: str, model: str, wrong: str | None) -> tuple[bool, str]:
-    return wrong is None, f"{client:16} {way:18} {Path(model).name:20} {wrong or 'right'}"
+    return wrong is None, f"{client:16} {way:18} {Path(model).name:20} {wrong or 'passed'}"
 
 
 def _control(client: str, way: str, damage: str, wrong: str | None) -> tuple[bool, str]:
-    return wrong is not None, f"{client:16} {way:18} {'control: ' + damage:20} {wrong or 'NOT SEEN'}"
+    return wrong is not None, f"{client:16} {way:18} {'control: ' + damage:20} {wrong or 'NOT DETECTED'}"
 
 
 def main() -> int:
-    """Every loop of the clients that are asked for."""
-    parser = argparse.ArgumentParser(description="The usual clients against ttsi serve.")
+    """Run every loop of the chosen clients."""
+    parser = argparse.ArgumentParser(description="The agent loops of common clients against ttsi serve.")
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(CLIENTS)}; all by default")
-    parser.add_argument("--model", default="embedded", help="who answers beside the script (ttsi ls models)")
-    parser.add_argument(
-        "--method", default="base", help="how it improves (ttsi ls methods); base gives the same every time"
-    )
+    parser.add_argument("--model", default="embedded", help="the model to serve beside the script (ttsi ls models)")
+    parser.add_argument("--method", default="base", help="the method (ttsi ls methods); base is deterministic")
     options = parser.parse_args()
     logging.disable(logging.ERROR)  # the controls provoke errors that clients log
-    right = total = 0
+    passes = total = 0
     began = time.monotonic()
     with serving(options.model, "--method", options.method) as url:
         for client in options.clients or CLIENTS:
             print(f"{CLIENTS[client]} {version(CLIENTS[client])}", flush=True)
             for passed, line in lines(client, url, options.model):
                 print(f"  {line}", flush=True)
-                right, total = right + passed, total + 1
-    print(f"{right} of {total} as they should be, {time.monotonic() - began:.0f} s")
-    return 0 if right == total else 1
+                passes, total = passes + passed, total + 1
+    print(f"{passes} of {total} passed, {time.monotonic() - began:.0f} s")
+    return 0 if passes == total else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """OpenAI's Agents SDK with its chat completions model: whole answers and streams.
 
-Inputs: a base URL, a model's name, the cinema. Outputs: what the user read.
+Inputs: a base URL, a model's name, the cinema. Outputs: the text that the user read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WAYS = ("run", "run_streamed")
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; `apart`, each turn is one of its own and ends with the first tool's result."""
+    """The conversation; with `apart`, a conversation for each turn, up to the first tool's result."""
     set_tracing_disabled(True)  # traces go to OpenAI
     return asyncio.run(_conversation(url, model, cinema, way, apart))
 

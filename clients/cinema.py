@@ -1,7 +1,7 @@
-"""Two tools that are really run, and a conversation that needs both.
+"""Two tools that really run, and a conversation that needs both.
 
-Inputs: the calls that a client's loop makes of them. Outputs: what they return, and a record of every call, by which
-the conversation is judged: the right tools with the right arguments, in order, and words that hold no mark of a call.
+Inputs: the calls of a client's loop. Outputs: their results, and a record of every call. The record decides whether the
+conversation was right: the right tools with the right arguments, in order, and text without any mark of a call.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ TURNS = (
     f"list when the film {FILM} is shown in Oslo",
     "tell me a joke",
 )
-"""What the user says; the last asks for nothing that a tool does."""
+"""The user's turns; the last one needs no tool."""
 RIGHT = [("rate_film", {"film": FILM, "stars": 4}), ("list_showtimes", {"film": FILM, "city": "Oslo"})]
 MOST_STEPS = 4
-"""Requests that a loop may make for one turn."""
+"""Most requests of a loop for one turn."""
 _MARK = re.compile(r"<\|?[a-z_/=,;]+\|?>|\[TOOL_CALLS\]|\{\s*\"name\"")
 
 
 class Cinema:
-    """A cinema's desk."""
+    """The tools of a cinema, and a record of their calls."""
 
     def __init__(self) -> None:
-        """Nothing was asked of it."""
         self.ran: list[tuple[str, dict[str, object]]] = []
 
     def rate_film(self, film: str, stars: float) -> str:
@@ -39,15 +38,15 @@ class Cinema:
         return f"{film} is shown in {city} at 20:00"
 
     def run(self, name: str, arguments: dict[str, object]) -> str:
-        """The result of a call, for loops that are written by hand."""
+        """The result of a call, for hand-written loops."""
         tools = {"rate_film": self.rate_film, "list_showtimes": self.list_showtimes}
-        return str(tools[name](**arguments))  # type: ignore[arg-type]  # a wrong call is to fail
+        return str(tools[name](**arguments))  # type: ignore[arg-type]  # a wrong call must fail
 
     def fault(self, words: list[str]) -> str | None:
-        """What was wrong with a conversation, None where nothing was; `words` is what its user read."""
+        """The first error of a conversation, or None; `words` is the text that its user read."""
         if self.ran != RIGHT:
             return f"ran {self.ran}"
         marked = next((text for text in words if _MARK.search(text)), None)
         if marked is not None:
             return f"a mark of a call reached the user: {marked!r}"
-        return None if words and words[-1].strip() else "the last question got no words"
+        return None if words and words[-1].strip() else "the last turn got no text"

@@ -1,6 +1,6 @@
 """LangChain's chat model for OpenAI: `invoke` and `stream`, tools bound to it and run by LangChain.
 
-Inputs: a base URL, a model's name, the cinema. Outputs: what the user read.
+Inputs: a base URL, a model's name, the cinema. Outputs: the text that the user read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ WAYS = ("invoke", "stream")
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; `apart`, each turn is one of its own and ends with its calls."""
+    """The conversation; with `apart`, a conversation for each turn, up to its calls."""
     functions = (cinema.rate_film, cinema.list_showtimes)
     tools = {function.__name__: StructuredTool.from_function(function) for function in functions}
-    speaker = ChatOpenAI(base_url=url, api_key=SecretStr("none"), model=model, max_retries=0)
-    bound = speaker.bind_tools(list(tools.values()))
+    chat_model = ChatOpenAI(base_url=url, api_key=SecretStr("none"), model=model, max_retries=0)
+    bound = chat_model.bind_tools(list(tools.values()))
     messages: list[Any] = []
     words: list[str] = []
     for turn in TURNS:

@@ -1,7 +1,7 @@
-"""OpenAI's own client: `create`, `parse` and `stream`, the loop written by hand.
+"""OpenAI's own client: `create`, `parse` and `stream` in a hand-written loop.
 
-Inputs: a base URL, a model's name, the cinema. Outputs: what the user read. Every message goes back as the client
-returned it.
+Inputs: a base URL, a model's name, the cinema. Outputs: the text that the user read. Every message goes back as the
+client returned it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ListShowtimes(BaseModel):
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; `apart`, each turn is one of its own and ends with its calls."""
+    """The conversation; with `apart`, a conversation for each turn, up to its calls."""
     client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
     tools = [
         openai.pydantic_function_tool(RateFilm, name="rate_film"),

@@ -1,6 +1,6 @@
 """pydantic-ai with its OpenAI-compatible provider: whole answers and streams.
 
-Inputs: a base URL, a model's name, the cinema. Outputs: what the user read.
+Inputs: a base URL, a model's name, the cinema. Outputs: the text that the user read.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ WAYS = ("run", "run_stream_events")
 
 
 def converse(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
-    """The conversation; `apart`, each turn is one of its own and ends with its calls."""
+    """The conversation; with `apart`, a conversation for each turn, up to its calls."""
     return asyncio.run(_conversation(url, model, cinema, way, apart))
 
 
 async def _conversation(url: str, model: str, cinema: Cinema, way: str, apart: bool) -> list[str]:
     client = AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
-    speaker = OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
-    agent: Any = Agent(speaker, tools=[cinema.rate_film, cinema.list_showtimes])
+    chat_model = OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
+    agent: Any = Agent(chat_model, tools=[cinema.rate_film, cinema.list_showtimes])
     history: list[ModelMessage] = []
     words: list[str] = []
     limits = UsageLimits(request_limit=1 if apart else MOST_STEPS)

@@ -1,8 +1,8 @@
-"""A server of ours, and one that does wrong what ours does right, for the controls.
+"""A server for the clients, and one that damages its traffic, for the controls.
 
-Inputs: a model's spec. Outputs: base URLs. `serving` runs `ttsi serve` in the checkout's own environment; `damaging`
-passes everything on to it and back and damages it: `misspelt` calls another tool, `cut` leaves an argument half
-written, `ids` lets results answer calls that nobody made.
+Inputs: a model's spec. Outputs: base URLs. `serving` runs `ttsi serve` in the checkout's own environment. `damaging` is
+a proxy that damages requests and responses: `misspelt` calls another tool, `cut` leaves an argument incomplete, `ids`
+gives results the ids of calls that nobody made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DAMAGE = {
 
 @contextmanager
 def serving(model: str, *options: str) -> Iterator[str]:
-    """`ttsi serve` until the block is left."""
+    """Run `ttsi serve` until the end of the block."""
     command = [str(ROOT / ".venv/bin/python"), "-m", "ttsi", "serve", "--model", model, "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
@@ -46,7 +46,7 @@ def serving(model: str, *options: str) -> Iterator[str]:
 
 
 def scripted(folder: Path) -> str:
-    """A model that says what a loop needs to hear, in order: a call, words, a call, words, words."""
+    """A scripted model that replies with a call, text, a call, text, text."""
 
     def call(name: str, arguments: dict[str, object]) -> str:
         return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
@@ -65,24 +65,24 @@ def scripted(folder: Path) -> str:
 
 @contextmanager
 def damaging(url: str, damage: str) -> Iterator[str]:
-    """A server in front of `url` that damages what is sent and what comes back."""
+    """A proxy in front of `url` that damages requests and responses."""
 
-    def damaged(data: bytes) -> bytes:
+    def damage_bytes(data: bytes) -> bytes:
         for right, wrong in DAMAGE[damage]:
             data = data.replace(right, wrong)
         return data
 
     class Proxy(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = damaged(self.rfile.read(int(self.headers["content-length"])))
+            body = damage_bytes(self.rfile.read(int(self.headers["content-length"])))
             place = url + self.path.removeprefix("/v1")
-            asked = urllib.request.Request(place, body, {"content-type": "application/json"})
+            request = urllib.request.Request(place, body, {"content-type": "application/json"})
             try:
-                with urllib.request.urlopen(asked, timeout=300) as answer:
+                with urllib.request.urlopen(request, timeout=300) as answer:
                     status, kind, reply = answer.status, answer.headers["content-type"], answer.read()
             except urllib.error.HTTPError as error:
                 status, kind, reply = error.code, error.headers["content-type"], error.read()
-            reply = damaged(reply)
+            reply = damage_bytes(reply)
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(reply)))
@@ -90,7 +90,7 @@ def damaging(url: str, damage: str) -> Iterator[str]:
             self.wfile.write(reply)
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Are the loops of the usual clients judged rightly? Only what needs none of them; `make clients` runs the loops."""
+"""The judgement of the clients' loops, without the clients; `make clients` runs the loops."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_the_right_conversation_has_no_fault() -> None:
         (ran(*RIGHT), ["<tool_call>"], "a mark of a call"),
         (ran(*RIGHT), ["<|call|> rate_film"], "a mark of a call"),
         (ran(*RIGHT), ['{"name": "rate_film"}'], "a mark of a call"),
-        (ran(*RIGHT), [], "no words"),
-        (ran(*RIGHT), [" "], "no words"),
+        (ran(*RIGHT), [], "no text"),
+        (ran(*RIGHT), [" "], "no text"),
     ],
 )
 def test_control_a_wrong_one_has(cinema: Cinema, words: list[str], fault: str) -> None:
@@ -46,20 +46,20 @@ def test_control_a_tool_that_nobody_has_cannot_be_run() -> None:
         ran(("rate_fim", {}))
 
 
-def told(server: str) -> dict[str, object]:
+def first_call(server: str) -> dict[str, object]:
     """The first call that a server answers with."""
     tools = [{"name": "rate_film"}, {"name": "list_showtimes"}]
-    asked = {"model": "script", "messages": [{"role": "user", "content": "rate it"}], "tools": tools}
-    request = urllib.request.Request(f"{server}/chat/completions", json.dumps(asked).encode())
+    body = {"model": "script", "messages": [{"role": "user", "content": "rate it"}], "tools": tools}
+    request = urllib.request.Request(f"{server}/chat/completions", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=60) as answer:
-        found = json.loads(answer.read())
-    return dict(found["choices"][0]["message"]["tool_calls"][0]["function"])
+        completion = json.loads(answer.read())
+    return dict(completion["choices"][0]["message"]["tool_calls"][0]["function"])
 
 
 @pytest.mark.parametrize("damage", [None, *DAMAGE])
-def test_a_damaging_server_damages_what_it_says_it_does(damage: str | None, tmp_path: Path) -> None:
+def test_each_damage_is_done(damage: str | None, tmp_path: Path) -> None:
     with running("--method", "base", "--name", "script", model=scripted(tmp_path)) as server:
-        call = first_call(server, damage)
+        call = first_call_through(server, damage)
     assert (call["name"] == "rate_film") == (damage != "misspelt")
     if damage == "cut":
         with pytest.raises(ValueError, match="Expecting"):
@@ -68,8 +68,8 @@ def test_a_damaging_server_damages_what_it_says_it_does(damage: str | None, tmp_
         assert json.loads(str(call["arguments"])) == {"film": "hidden bird", "stars": 4}
 
 
-def first_call(server: Server, damage: str | None) -> dict[str, object]:
+def first_call_through(server: Server, damage: str | None) -> dict[str, object]:
     if damage is None:
-        return told(f"{server.url}/v1")
+        return first_call(f"{server.url}/v1")
     with damaging(f"{server.url}/v1", damage) as url:
-        return told(url)
+        return first_call(url)

@@ -11,7 +11,7 @@ import pytest
 from ttsi.adaptation import adapters
 from ttsi.adaptation.examples import training_examples, with_demonstrations
 from ttsi.chat.calls import FORMATS, Format
-from ttsi.chat.ours import quote
+from ttsi.chat.marked import quote
 from ttsi.config import AdaptationConfig
 from ttsi.models import Model
 from ttsi.types import Adaptation, Example, Input, Message, Prompt, Tool, ToolCall, TrainingExample
@@ -39,7 +39,7 @@ def test_a_lesson_is_the_request_alone_and_the_call_as_the_family_writes_it(fami
 
 
 def test_the_embedded_family_learns_its_reason_too() -> None:
-    [lesson] = training_examples(FORMATS["ours"], ITEM, [GOOD])
+    [lesson] = training_examples(FORMATS["marked"], ITEM, [GOOD])
     assert lesson.target.startswith(quote(TOOLS[0], GOOD.query, TOOLS))
     [plain] = training_examples(FORMATS["hermes"], ITEM, [GOOD])
     assert plain.target.startswith("<tool_call>")
@@ -47,8 +47,8 @@ def test_the_embedded_family_learns_its_reason_too() -> None:
 
 def test_each_call_of_an_example_has_its_own_reason() -> None:
     both = Example("weather of Rome and a hotel in Lima", GOOD.calls + ALSO.calls, "...")
-    [lesson] = training_examples(FORMATS["ours"], ITEM, [both])
-    assert FORMATS["ours"].parse(lesson.target, TOOLS).calls == both.calls
+    [lesson] = training_examples(FORMATS["marked"], ITEM, [both])
+    assert FORMATS["marked"].parse(lesson.target, TOOLS).calls == both.calls
     assert all(quote(tool, both.query, TOOLS) in lesson.target for tool in TOOLS)
 
 

@@ -47,13 +47,13 @@ def test_control_without_it_every_lesson_is_a_call() -> None:
 def test_of_two_called_tools_neither_is_left_and_an_examples_own_tools_count() -> None:
     third = Tool("play_song", "play a song", {"type": "object", "properties": {}})
     both = Example("weather of Rome and a bed in Lima", GOOD.calls + ALSO.calls, "...", tools=(*TOOLS, third))
-    [lesson] = no_tool_examples(FORMATS["ours"], ITEM, [both], 1)
+    [lesson] = no_tool_examples(FORMATS["marked"], ITEM, [both], 1)
     assert lesson.prompt.tools == (third,)
 
 
 def test_where_nothing_else_is_on_offer_everyday_tools_stand_in() -> None:
     alone = Input("alone", ITEM.messages, TOOLS[:1])
-    [lesson] = no_tool_examples(FORMATS["ours"], alone, [GOOD], 1)
+    [lesson] = no_tool_examples(FORMATS["marked"], alone, [GOOD], 1)
     assert len(lesson.prompt.tools) == 2
     assert GOOD.calls[0].name not in {tool.name for tool in lesson.prompt.tools}
     [same, *_] = distractor_tools("something else")

@@ -11,7 +11,7 @@ import pytest
 from ttsi.awareness import estimate
 from ttsi.awareness.candidates import score_candidates
 from ttsi.chat.calls import FORMATS, Format
-from ttsi.chat.ours import suffixes
+from ttsi.chat.marked import suffixes
 from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
 from ttsi.loop import passes
@@ -93,7 +93,7 @@ def test_whole_calls_are_written_under_a_grammar_of_one_tool_each() -> None:
 
 
 def test_a_reasoning_family_may_use_any_reason_it_knows() -> None:
-    model = Fake(hotel_is_better, FORMATS["ours"])
+    model = Fake(hotel_is_better, FORMATS["marked"])
     judge(model, [BED], CALLS)
     grammar = model.requests[0].grammar or ""
     assert all(reason.strip() in grammar for reason in suffixes(TOOLS[1].description))
@@ -103,7 +103,7 @@ def test_a_reasoning_family_may_use_any_reason_it_knows() -> None:
 
 
 def test_the_name_of_a_reasoning_family_is_summed_over_its_reasons() -> None:
-    model = Fake(hotel_is_better, FORMATS["ours"])
+    model = Fake(hotel_is_better, FORMATS["marked"])
     [known] = judge(model, [BED], replace(NAMES, no_tool=False))
     [texts] = model.texts
     assert texts == [f"{reason}<|call|> find_hotel<|args|>" for reason in suffixes(TOOLS[1].description)]
@@ -115,7 +115,7 @@ def test_the_name_of_a_reasoning_family_is_summed_over_its_reasons() -> None:
 
 @pytest.mark.parametrize("kind", ["names", "calls"])
 @pytest.mark.parametrize(
-    ("family", "wanted", "competes"), [("ours", True, True), ("ours", False, False), ("hermes", True, False)]
+    ("family", "wanted", "competes"), [("marked", True, True), ("marked", False, False), ("hermes", True, False)]
 )
 def test_no_tool_competes_last_where_the_family_writes_it(kind: str, family: str, wanted: bool, competes: bool) -> None:
     config = AwarenessConfig(candidates=kind, no_tool=wanted)  # type: ignore[arg-type]

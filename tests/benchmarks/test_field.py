@@ -18,7 +18,7 @@ from ttsi.benchmarks import Benchmark, Sample, load
 from ttsi.benchmarks.matching import Calls, grade, lenient, strict
 from ttsi.benchmarks.toolalpaca import KEYS
 from ttsi.chat.calls import FORMATS, Format
-from ttsi.chat.schema import problem, tool_from_openai
+from ttsi.chat.tool_schema import problem, tool_from_openai
 from ttsi.types import Answer, ToolCall, input_hash, to_openai
 
 pytestmark = needs("api-bank")
@@ -37,7 +37,7 @@ SETS: dict[tuple[str, str], tuple[int, int, int, int]] = {
     ("toolalpaca", "test"): (114, 108, 11, 0),
     ("toolalpaca-simulated", "test"): (100, 66, 20, 0),
 }
-TYPED = ("ours", "qwen3-coder", "glm", "glm-4.7")
+TYPED = ("marked", "qwen3-coder", "glm", "glm-4.7")
 
 
 def writers(calls: Calls) -> list[Format]:

@@ -12,7 +12,7 @@ from tests.benchmarks.places import DATA, needs
 from tests.worlds import row, write
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks import pools
-from ttsi.chat.schema import normalise
+from ttsi.chat.tool_schema import normalise
 from ttsi.errors import ConfigError, DataError
 from ttsi.types import Message, ToolCall
 

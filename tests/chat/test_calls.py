@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ttsi.chat import ours
+from ttsi.chat import marked
 from ttsi.chat.calls import FORMATS, Format, Parsed
-from ttsi.chat.schema import normalise
+from ttsi.chat.tool_schema import normalise
+from ttsi.errors import ConfigError
+from ttsi.models import check_format, load
 from ttsi.types import Tool, ToolCall
 
 JSON_FAMILIES = (
@@ -53,7 +56,7 @@ def test_json_formats_read_back_what_they_write(name: str, calls: list[ToolCall]
 
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
-plain_words = words.filter(lambda text: not any(mark in text for mark in ours.MARKS))
+plain_words = words.filter(lambda text: not any(mark in text for mark in marked.MARKS))
 KINDS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "text": ({"type": "string"}, plain_words),
     "count": ({"type": "integer"}, st.integers()),
@@ -75,7 +78,7 @@ our_calls = st.builds(
 @given(calls=st.lists(our_calls, min_size=1, max_size=3), reasoning=reasons)
 @settings(max_examples=150, deadline=None)
 def test_our_format_reads_back_what_it_writes(calls: list[ToolCall], reasoning: str) -> None:
-    fmt = FORMATS["ours"]
+    fmt = FORMATS["marked"]
     assert fmt.parse(fmt.render(calls, reasoning), [TOOL]) == Parsed(reasoning, tuple(calls))
 
 
@@ -90,7 +93,7 @@ def holds(fmt: Format, call: ToolCall) -> bool:
 
 marked_words = st.lists(
     st.sampled_from(["a", " ", "\n", "'", '"', "\\", "{", "]", ",", ":", "="])
-    | st.sampled_from([mark for form in FORMATS.values() for mark in form.marks if mark not in ours.MARKS]),
+    | st.sampled_from([mark for form in FORMATS.values() for mark in form.marks if mark not in marked.MARKS]),
     max_size=6,
 ).map("".join)
 marked_calls = st.builds(
@@ -104,7 +107,7 @@ marked_calls = st.builds(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "ours"])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "marked"])
 @given(calls=st.lists(our_calls | marked_calls, min_size=1, max_size=2), reasoning=reasons)
 @settings(max_examples=80, deadline=None)
 def test_a_format_reads_back_a_legal_call_or_refuses_to_write_it(
@@ -125,20 +128,20 @@ def test_a_text_that_holds_the_closing_tag_is_refused_by_name() -> None:
 
 def test_our_format_reads_back_an_object_whose_keys_no_schema_lists() -> None:
     call = ToolCall("do.it", {"free": {"kind": "note", "body": {"text": "dear all", "pages": [1, 2]}}})
-    text = FORMATS["ours"].render([call])
+    text = FORMATS["marked"].render([call])
     free = Tool("do.it", "", {"type": "object", "properties": {"free": {"type": "object"}}})
-    assert FORMATS["ours"].parse(text, [free]).calls == (call,)
+    assert FORMATS["marked"].parse(text, [free]).calls == (call,)
     # Control: a dot in the name of an argument that is no object leads nowhere.
-    assert FORMATS["ours"].parse(text, []).calls[0].arguments.keys() == {
+    assert FORMATS["marked"].parse(text, []).calls[0].arguments.keys() == {
         "free.kind", "free.body.text", "free.body.pages",
     }  # fmt: skip
 
 
 def test_our_format_needs_the_schema_to_tell_text_from_numbers() -> None:
     # Control: the round trip above is not trivial.
-    text = FORMATS["ours"].render([ToolCall("do.it", {"text": "3"})])
-    assert FORMATS["ours"].parse(text, [TOOL]).calls[0].arguments == {"text": "3"}
-    assert FORMATS["ours"].parse(text, []).calls[0].arguments == {"text": 3}
+    text = FORMATS["marked"].render([ToolCall("do.it", {"text": "3"})])
+    assert FORMATS["marked"].parse(text, [TOOL]).calls[0].arguments == {"text": "3"}
+    assert FORMATS["marked"].parse(text, []).calls[0].arguments == {"text": 3}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -178,8 +181,8 @@ F = ToolCall("f", {"a": 1})
         ("fenced", CALL, Parsed("", (F,))),
         ("fenced", '```json\n{"a": 1}\n```', Parsed('```json\n{"a": 1}\n```', ())),
         ("plain", "``` is a fence", Parsed("``` is a fence", ())),
-        ("ours", " why<|call|> do.it<|args|> count<|=|> 3<|,|>", Parsed(" why", (ToolCall("do.it", {"count": 3}),))),
-        ("ours", ours.NO_TOOL_TEXT, Parsed(ours.NO_TOOL_TEXT, ())),
+        ("marked", " why<|call|> do.it<|args|> count<|=|> 3<|,|>", Parsed(" why", (ToolCall("do.it", {"count": 3}),))),
+        ("marked", marked.NO_TOOL_TEXT, Parsed(marked.NO_TOOL_TEXT, ())),
     ],
 )
 def test_each_family_as_its_models_write_it(name: str, text: str, parsed: Parsed) -> None:
@@ -250,14 +253,14 @@ def test_broken_calls_are_errors(name: str, kind: str) -> None:
         ("llama3", CALL),
         ("plain", LLAMA),
         ("plain", f"{CALL}; {CALL}"),
-        ("ours", "<|call|> f"),
-        ("ours", "<|call|><|args|>"),
-        ("ours", "<|call|> f<|args|> a<|=|> 1"),
-        ("ours", "<|call|> f<|args|> a<|,|>"),
-        ("ours", "<|call|> f<|args|> a<|=|> 1<|,|> a<|=|> 2<|,|>"),
-        ("ours", "<|call|> f<|args|> a<|=|> 1<|,|> and more"),
-        ("ours", "<|call|> f<|args|> a<|=|> [NaN]<|,|>"),
-        ("ours", "<|call|> do.it<|args|> place<|=|> 3<|,|> place.no<|=|> 4<|,|>"),
+        ("marked", "<|call|> f"),
+        ("marked", "<|call|><|args|>"),
+        ("marked", "<|call|> f<|args|> a<|=|> 1"),
+        ("marked", "<|call|> f<|args|> a<|,|>"),
+        ("marked", "<|call|> f<|args|> a<|=|> 1<|,|> a<|=|> 2<|,|>"),
+        ("marked", "<|call|> f<|args|> a<|=|> 1<|,|> and more"),
+        ("marked", "<|call|> f<|args|> a<|=|> [NaN]<|,|>"),
+        ("marked", "<|call|> do.it<|args|> place<|=|> 3<|,|> place.no<|=|> 4<|,|>"),
     ],
 )
 def test_broken_frames_are_errors(name: str, text: str) -> None:
@@ -286,8 +289,16 @@ def test_only_our_format_gives_reasons_and_says_no_tool() -> None:
     tool = Tool("weather", "tell the weather in a city", normalise(None))
     for name, fmt in FORMATS.items():
         assert fmt.name == name
-        assert (fmt.no_tool == ours.NO_TOOL_TEXT) == (name == "ours")
-        assert (fmt.reason(tool, "how is the weather", []) != "") == (name == "ours")
-        assert (fmt.instruction is None) == (name == "ours")
+        assert (fmt.no_tool == marked.NO_TOOL_TEXT) == (name == "marked")
+        assert (fmt.reason(tool, "how is the weather", []) != "") == (name == "marked")
+        assert (fmt.instruction is None) == (name == "marked")
         assert fmt.render([F], ["words"]) == fmt.render([F], "words") != fmt.render([F], [""]) == fmt.render([F])
-        assert fmt.render([], "words") == ("words" if name != "ours" else ours.NO_TOOL_TEXT)
+        assert fmt.render([], "words") == ("words" if name != "marked" else marked.NO_TOOL_TEXT)
+
+
+def test_the_earlier_name_of_a_format_is_accepted(tmp_path: Path) -> None:
+    check_format("ours")
+    (tmp_path / "script.json").write_text(json.dumps({"replies": [""], "format": "ours"}))
+    assert load(f"scripted:{tmp_path / 'script.json'}").format.name == "marked"
+    with pytest.raises(ConfigError):  # the control
+        check_format("theirs")

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from ttsi.chat import ours
+from ttsi.chat import marked
 from ttsi.chat.calls import FORMATS
 from ttsi.chat.grammar import tool_grammar
-from ttsi.chat.schema import normalise, problem
+from ttsi.chat.tool_schema import normalise, problem
 from ttsi.types import Tool, ToolCall
 
 PLAIN = FORMATS["plain"]
@@ -34,7 +34,7 @@ def tokenizer() -> tuple[Tokenizer, llguidance.LLTokenizer]:
     bpe = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    bpe.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in ours.MARKS])
+    bpe.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in marked.MARKS])
     return bpe, llguidance.LLTokenizer(bpe.to_str(), eos_token=bpe.token_to_id("<eos>"))
 
 
@@ -64,8 +64,8 @@ def admitted(tool: Tool, arguments: dict[str, Any]) -> bool:
 
 
 def admitted_by_ours(tool: Tool, arguments: dict[str, Any]) -> bool:
-    grammar = tool_grammar(FORMATS["ours"], tool)
-    some = (ours.render([ToolCall(tool.name, one)], tools=[tool]) for one in orders(arguments))
+    grammar = tool_grammar(FORMATS["marked"], tool)
+    some = (marked.render([ToolCall(tool.name, one)], tools=[tool]) for one in orders(arguments))
     return any(accepts(grammar, text) for text in some)
 
 
@@ -144,8 +144,8 @@ def test_our_format_reads_back_every_legal_call(schema: dict[str, Any], argument
     for one in arguments:
         call = ToolCall("f", one)
         if problem(call, [tool]) is None:
-            text = ours.render([call], tools=[tool])
-            assert json.dumps(ours.parse_calls(text, [tool])[0].arguments) == json.dumps(one), text
+            text = marked.render([call], tools=[tool])
+            assert json.dumps(marked.parse_calls(text, [tool])[0].arguments) == json.dumps(one), text
             assert admitted_by_ours(tool, one), (json.dumps(tool.parameters), text)
 
 
@@ -213,7 +213,7 @@ def test_a_schema_that_grows_at_each_reference_makes_a_mask_in_the_end() -> None
             "$defs": twice | doubled | last,
         }
         tool = Tool("f", "", normalise(parameters))
-        for name in ("plain", "ours"):
+        for name in ("plain", "marked"):
             assert len(tool_grammar(FORMATS[name], tool)) < 2_000_000
 
 
@@ -238,11 +238,11 @@ SLOTS: list[tuple[Any, list[Any], list[str]]] = [
 def test_our_format_tells_the_values_of_one_slot_apart(schema: Any, some: list[Any], texts: list[str]) -> None:
     parameters = {"properties": {"v": schema}, "required": ["v"], "$defs": {"c": BY_CITY}}
     tool = Tool("f", "", normalise(parameters))
-    written = [ours.render([ToolCall("f", {"v": value})], tools=[tool]) for value in some]
+    written = [marked.render([ToolCall("f", {"v": value})], tools=[tool]) for value in some]
     for value, text in zip(some, written, strict=True):
         assert problem(ToolCall("f", {"v": value}), [tool]) is None
-        assert json.dumps(ours.parse_calls(text, [tool])[0].arguments["v"]) == json.dumps(value)
-        assert accepts(tool_grammar(FORMATS["ours"], tool), text), text
+        assert json.dumps(marked.parse_calls(text, [tool])[0].arguments["v"]) == json.dumps(value)
+        assert accepts(tool_grammar(FORMATS["marked"], tool), text), text
     if texts:  # the surface that the embedded model has learnt stays: text and items without quotation marks
         assert [text[len("<|call|> f<|args|> v<|=|> ") : -len("<|,|>")] for text in written[: len(texts)]][:1] == texts[
             :1
@@ -252,7 +252,7 @@ def test_our_format_tells_the_values_of_one_slot_apart(schema: Any, some: list[A
 
 def test_control_without_its_tool_our_format_cannot_tell_text_from_a_number() -> None:
     tool = Tool("f", "", normalise({"properties": {"v": {"type": ["string", "integer"]}}}))
-    assert ours.parse_calls(ours.render([ToolCall("f", {"v": "3"})]), [tool])[0].arguments == {"v": 3}
+    assert marked.parse_calls(marked.render([ToolCall("f", {"v": "3"})]), [tool])[0].arguments == {"v": 3}
 
 
 def test_our_format_keeps_names_apart_that_look_alike() -> None:
@@ -261,16 +261,16 @@ def test_our_format_keeps_names_apart_that_look_alike() -> None:
         "f", "", normalise({"properties": {"a": place, "a.b": TEXT, " c ": TEXT}, "additionalProperties": True})
     )
     for one in ({"a": {"b": "x"}}, {"a.b": "x"}, {" c ": "x"}, {"d.e": "x"}, {"d": {"e": 1}}, {"": 1}, {'"': 1}):
-        text = ours.render([ToolCall("f", one)], tools=[tool])
-        assert ours.parse_calls(text, [tool])[0].arguments == one, text
-        assert accepts(tool_grammar(FORMATS["ours"], tool), text), text
+        text = marked.render([ToolCall("f", one)], tools=[tool])
+        assert marked.parse_calls(text, [tool])[0].arguments == one, text
+        assert accepts(tool_grammar(FORMATS["marked"], tool), text), text
 
 
 def test_no_string_can_be_read_as_a_mark() -> None:
     tool = Tool("f", "", normalise({"properties": {"v": TEXT, "w": LIST, "x": {}}}))
-    for value in (*ours.MARKS, '"<|,|>"', "a<|call|> g<|args|>"):
+    for value in (*marked.MARKS, '"<|,|>"', "a<|call|> g<|args|>"):
         one = {"v": value, "w": [value, "b"], "x": {"k": [value]}}
-        assert ours.parse_calls(ours.render([ToolCall("f", one)], tools=[tool]), [tool])[0].arguments == one
+        assert marked.parse_calls(marked.render([ToolCall("f", one)], tools=[tool]), [tool])[0].arguments == one
 
 
 def test_our_format_reads_the_parts_of_an_old_draft() -> None:
@@ -279,6 +279,6 @@ def test_our_format_reads_the_parts_of_an_old_draft() -> None:
     tool = Tool("f", "", normalise(parameters))
     for value, legal in ((["a", 1], True), (None, True), (["a", "b"], False)):
         assert (problem(ToolCall("f", {"v": value}), [tool]) is None) == legal
-    text = ours.render([ToolCall("f", {"v": ["a", 1]})], tools=[tool])
-    assert accepts(tool_grammar(FORMATS["ours"], tool), text)
-    assert not accepts(tool_grammar(FORMATS["ours"], tool), text.replace('["a", 1]', '["a", "b"]'))
+    text = marked.render([ToolCall("f", {"v": ["a", 1]})], tools=[tool])
+    assert accepts(tool_grammar(FORMATS["marked"], tool), text)
+    assert not accepts(tool_grammar(FORMATS["marked"], tool), text.replace('["a", 1]', '["a", "b"]'))

@@ -9,7 +9,7 @@ import pytest
 
 from ttsi.chat.dialect import left_out
 from ttsi.chat.patterns import mask_pattern, python_pattern
-from ttsi.chat.schema import normalise, problem
+from ttsi.chat.tool_schema import normalise, problem
 from ttsi.errors import DataError
 from ttsi.types import Tool, ToolCall
 

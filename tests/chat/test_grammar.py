@@ -15,13 +15,13 @@ import llguidance
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from ttsi.chat import ours
+from ttsi.chat import marked
 from ttsi.chat.calls import FORMATS
 from ttsi.chat.grammar import answer_grammar, call_then_text_grammar, localise, tool_grammar
-from ttsi.chat.schema import normalise, problem
+from ttsi.chat.tool_schema import normalise, problem
 from ttsi.types import Tool, ToolCall
 
-CONTROL = ("<eos>", *ours.MARKS, "[TOOL_CALLS]", "<|tool_call>", '<|"|>', "</arg_value>")
+CONTROL = ("<eos>", *marked.MARKS, "[TOOL_CALLS]", "<|tool_call>", '<|"|>', "</arg_value>")
 """Control tokens here: marks of some families are, of others not, as in real tokenizers."""
 
 
@@ -58,7 +58,7 @@ def tokenizer() -> tuple[Tokenizer, llguidance.LLTokenizer]:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     call = ToolCall("get.weather", {"city": "Oslo", "days": 3})
-    texts = [form.render([call]) for name, form in FORMATS.items() if name != "ours"]
+    texts = [form.render([call]) for name, form in FORMATS.items() if name != "marked"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(
         texts, trainers.BpeTrainer(vocab_size=400, special_tokens=list(CONTROL), initial_alphabet=alphabet)
@@ -114,7 +114,7 @@ def test_every_legal_call_passes(name: str) -> None:
     for call in LEGAL:
         assert problem(call, TOOLS) is None
         assert accepts(answer_grammar(fmt, TOOLS), fmt.render([call])), call
-        words = "well, let me see" if name != "ours" else ours.suffixes(_tool_of(call).description)[-1]
+        words = "well, let me see" if name != "marked" else marked.suffixes(_tool_of(call).description)[-1]
         assert accepts(answer_grammar(fmt, TOOLS), fmt.render([call], words)), call
 
 
@@ -134,7 +134,7 @@ def test_answers_may_hold_several_calls_or_none(name: str) -> None:
             fmt.render(LEGAL)
         return
     assert accepts(grammar, fmt.render(LEGAL))
-    assert accepts(grammar, "There is nothing to call,\n\nreally <b>nothing</b>.") == (name != "ours")
+    assert accepts(grammar, "There is nothing to call,\n\nreally <b>nothing</b>.") == (name != "marked")
     assert accepts(grammar, fmt.no_tool or "")
     assert not accepts(grammar, fmt.render(LEGAL) + " and so on")
     assert not accepts(grammar, fmt.render([LEGAL[1], ILLEGAL[0]]))
@@ -224,7 +224,7 @@ def walk(grammar: str, seed: int, stops: Sequence[str] = ()) -> str | None:
     bpe, masks = tokenizer()
     draw = random.Random(seed)
     matcher = llguidance.LLMatcher(masks, localise(grammar, special_ids()), log_level=0)
-    closing = {bpe.token_to_id(text) for text in ('"', "}", "]", ",", '<|"|>', "</arg_value>", *ours.MARKS)}
+    closing = {bpe.token_to_id(text) for text in ('"', "}", "]", ",", '<|"|>', "</arg_value>", *marked.MARKS)}
     ids: list[int] = []
     while not (matcher.is_accepting() and draw.random() < 0.5):
         mask = matcher.compute_bitmask()
@@ -256,18 +256,18 @@ def test_whatever_the_mask_lets_through_is_a_legal_call(name: str) -> None:
 
 
 def test_our_calls_may_each_have_a_reason() -> None:
-    grammar = answer_grammar(FORMATS["ours"], TOOLS)
-    reasons = [ours.suffixes(_tool_of(call).description)[-1] for call in LEGAL[:2]]
-    assert accepts(grammar, ours.render(LEGAL[:2], reasons))
-    assert not accepts(grammar, ours.render(LEGAL[:2], reasons) + " behind")
+    grammar = answer_grammar(FORMATS["marked"], TOOLS)
+    reasons = [marked.suffixes(_tool_of(call).description)[-1] for call in LEGAL[:2]]
+    assert accepts(grammar, marked.render(LEGAL[:2], reasons))
+    assert not accepts(grammar, marked.render(LEGAL[:2], reasons) + " behind")
 
 
 def test_our_reason_quotes_the_line_of_the_tool_that_is_called() -> None:
-    grammar = answer_grammar(FORMATS["ours"], TOOLS)
-    mine, other = (ours.suffixes(tool.description)[0] for tool in (_tool_of(LEGAL[1]), _tool_of(LEGAL[0])))
-    assert accepts(grammar, ours.render([LEGAL[1]], [mine]))
-    assert not accepts(grammar, ours.render([LEGAL[1]], [other]))
-    assert not accepts(grammar, ours.render([LEGAL[1]], [" because"]))
+    grammar = answer_grammar(FORMATS["marked"], TOOLS)
+    mine, other = (marked.suffixes(tool.description)[0] for tool in (_tool_of(LEGAL[1]), _tool_of(LEGAL[0])))
+    assert accepts(grammar, marked.render([LEGAL[1]], [mine]))
+    assert not accepts(grammar, marked.render([LEGAL[1]], [other]))
+    assert not accepts(grammar, marked.render([LEGAL[1]], [" because"]))
 
 
 LEAD = "\nRequest: "
@@ -296,7 +296,11 @@ def test_call_then_text_may_choose_its_tool(name: str) -> None:
 
 
 def test_a_request_holds_no_marks() -> None:
-    for name, marks in (("hermes", ("<tool_call>", "</tool_call>")), ("mistral", ("[ARGS]",)), ("ours", ours.MARKS)):
+    for name, marks in (
+        ("hermes", ("<tool_call>", "</tool_call>")),
+        ("mistral", ("[ARGS]",)),
+        ("marked", marked.MARKS),
+    ):
         grammar = call_then_text_grammar(FORMATS[name], PING, TOOLS, LEAD)
         rest = FORMATS[name].render([LEGAL[0]]).removeprefix("".join(FORMATS[name].name_span("ping")))
         assert accepts(grammar, rest + LEAD + "a <b> [c] {d} request")
@@ -364,7 +368,12 @@ def test_odd_schemas_still_make_a_grammar(name: str, odd: dict[str, Any]) -> Non
     assert accepts(answer_grammar(fmt, [schema]), fmt.render([ToolCall("odd", {})]))
     assert not accepts(tool_grammar(fmt, schema), fmt.render([ToolCall("odd", {"x": 1})]))
     text = fmt.render([ToolCall("odd", {"v": "a"})])
-    if problem(ToolCall("odd", {"v": "a"}), [schema]) is None and name not in ("ours", "qwen3-coder", "glm", "glm-4.7"):
+    if problem(ToolCall("odd", {"v": "a"}), [schema]) is None and name not in (
+        "marked",
+        "qwen3-coder",
+        "glm",
+        "glm-4.7",
+    ):
         assert accepts(tool_grammar(fmt, schema), text)
 
 

@@ -17,9 +17,9 @@ from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.handshake import Handshake, detect, meet, refuse_unread, with_answer
 from ttsi.chat.probes import TOOL
-from ttsi.chat.template_source import DAY, dated_as
+from ttsi.chat.template_source import DAY, with_fixed_date
+from ttsi.chat.template_turns import EVERYTHING, fit_turns
 from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
-from ttsi.chat.turns import EVERYTHING, fitted
 from ttsi.engine.constraint import Grammars
 from ttsi.errors import ConfigError, ModelError
 from ttsi.types import Message, Prompt, ToolCall
@@ -78,7 +78,7 @@ def test_what_the_template_writes_is_what_is_taught_and_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_variant_of_a_call_counts_as_words(name: str) -> None:
-    forms = [met(name).spoken()] if name in MET else []
+    forms = [met(name).chosen_format()] if name in MET else []
     for form in {form.name: form for form in [*forms, *FORMATS.values()]}.values():
         for text in FAMILIES[name].get("variants", ()):
             parsed = form.parse(text, [TOOL])
@@ -103,7 +103,7 @@ CONVERSATION = (
 @pytest.mark.parametrize("name", MET)
 def test_a_whole_conversation_reaches_the_prompt(name: str) -> None:
     fast, handshake = tokenizer(name), met(name)
-    text = prompt_text(fast, handshake.spoken(), Prompt(CONVERSATION, (TOOL,)), special_strings(fast), handshake)
+    text = prompt_text(fast, handshake.chosen_format(), Prompt(CONVERSATION, (TOOL,)), special_strings(fast), handshake)
     wanted = ["Rule one.", "Rule two.", "get_weather", "Rain in Oslo", "One moment.", "heavy sleet", "bright sun"]
     wanted += ["Sleet there, sun here.", "And a demonstration?", "And tomorrow?", "Please."]
     if name == "gpt-oss":
@@ -119,7 +119,7 @@ def test_control_a_template_alone_drops_much_of_it() -> None:
         fast = tokenizer(name)
         careless = replace(met(name), carries=EVERYTHING)
         try:
-            text = prompt_text(fast, careless.spoken(), Prompt(CONVERSATION, (TOOL,)), (), careless)
+            text = prompt_text(fast, careless.chosen_format(), Prompt(CONVERSATION, (TOOL,)), (), careless)
         except ModelError:
             lost.add("refused")
             continue
@@ -157,7 +157,7 @@ def test_the_model_s_own_way_wins_where_it_is_likelier() -> None:
     assert settled.model_format == "fenced" and settled.model_text == fenced
     assert settled.carries.calls == "words"  # earlier calls are shown as this model writes them
     prompt = Prompt((Message("user", "Rain?"), Message("assistant", "", (OSLO,)), Message("user", "So?")), (TOOL,))
-    assert "```json" in prompt_text(fast, settled.spoken(), prompt, (), settled)
+    assert "```json" in prompt_text(fast, settled.chosen_format(), prompt, (), settled)
     # Controls: less likely, its template's own way, words, another tool, and the user's choice.
     assert settle(fenced, False).format == "hermes"
     assert settle(FORMATS["hermes"].render([OSLO]), True).format == "hermes"
@@ -170,7 +170,7 @@ def test_the_model_s_own_way_wins_where_it_is_likelier() -> None:
 def test_thinking_that_the_template_opens_is_closed() -> None:
     for name, end in (("qwen3-thinking", "<think>\n\n</think>\n\n"), ("qwen2.5", "<|im_start|>assistant\n")):
         fast, handshake = tokenizer(name), met(name)
-        text = prompt_text(fast, handshake.spoken(), Prompt((Message("user", "Rain?"),), (TOOL,)), (), handshake)
+        text = prompt_text(fast, handshake.chosen_format(), Prompt((Message("user", "Rain?"),), (TOOL,)), (), handshake)
         assert text.endswith(end)
 
 
@@ -186,11 +186,14 @@ def test_a_model_that_nobody_trained_to_call_makes_one_call_a_turn() -> None:
         ids = fast(text, add_special_tokens=False)["input_ids"]
         return bool(grammars.matcher(answer_grammar(form, [TOOL], "required")).validate_tokens(ids) == len(ids))
 
-    assert admits(untrained.spoken(), one) and not admits(untrained.spoken(), two)
-    assert untrained.spoken().parse(two, [TOOL]).calls == (OSLO, ROME)  # what it writes freely is read all the same
+    assert admits(untrained.chosen_format(), one) and not admits(untrained.chosen_format(), two)
+    assert untrained.chosen_format().parse(two, [TOOL]).calls == (
+        OSLO,
+        ROME,
+    )  # what it writes freely is read all the same
     # Controls: the same format of a trained model, and of one that called when it was asked.
     assert admits(FORMATS["plain"], two)
-    assert admits(with_answer(untrained, renderer(fast), one, lambda *_: True).spoken(), two)
+    assert admits(with_answer(untrained, renderer(fast), one, lambda *_: True).chosen_format(), two)
 
 
 def test_a_format_can_be_chosen_and_must_exist() -> None:
@@ -221,8 +224,8 @@ def test_the_clock_of_a_template_stands_still() -> None:
         assert met("smollm2").dated
     finally:
         fast.chat_template = before
-    other = dated_as(source, datetime.datetime(2001, 2, 3))
-    assert other != dated_as(source, DAY) and "February" in other
+    other = with_fixed_date(source, datetime.datetime(2001, 2, 3))
+    assert other != with_fixed_date(source, DAY) and "February" in other
     assert not met("smollm2").dated  # control
 
 
@@ -241,5 +244,5 @@ def test_a_result_goes_with_its_own_call_when_turns_are_split() -> None:
         {"role": "tool", "content": "sun", "tool_call_id": "c1"},
         {"role": "tool", "content": "sleet", "tool_call_id": "c0"},
     ]
-    shaped, _ = fitted(turns, [], FORMATS["hermes"], replace(EVERYTHING, several_calls=False))
+    shaped, _ = fit_turns(turns, [], FORMATS["hermes"], replace(EVERYTHING, several_calls=False))
     assert [turn["content"] or turn["tool_calls"][0]["id"] for turn in shaped] == ["c0", "sleet", "c1", "sun"]

@@ -14,7 +14,6 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ttsi.chat.calls import FORMATS, detect
-from ttsi.chat.schema import normalise
 from ttsi.chat.templates import (
     BREAK,
     encode_prompt,
@@ -27,6 +26,7 @@ from ttsi.chat.templates import (
     special_ids,
     special_strings,
 )
+from ttsi.chat.tool_schema import normalise
 from ttsi.errors import ModelError
 from ttsi.types import Message, Tool, ToolCall
 

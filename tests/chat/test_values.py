@@ -17,9 +17,9 @@ from ttsi.chat.calls import FORMATS
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.handshake import meet
 from ttsi.chat.lark import kinds
-from ttsi.chat.template_source import Source
+from ttsi.chat.template_source import TemplateSource
+from ttsi.chat.template_turns import call_text
 from ttsi.chat.thinking import without_thinking
-from ttsi.chat.turns import call_text
 from ttsi.errors import ModelError
 from ttsi.types import ToolCall
 
@@ -76,7 +76,7 @@ def test_a_text_that_reads_as_a_type_which_nobody_admits_is_text() -> None:
     assert kinds({"enum": ["a", None]}, {}) == {"string", "null"}
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "ours"])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "marked"])
 def test_a_name_that_cannot_be_read_back_is_not_written(name: str) -> None:
     fmt = FORMATS[name]
     for odd in ('say "hi"', "f{", "f>x", "a b", "f.g-h", "見る", "f<|call|>"):
@@ -173,13 +173,13 @@ TEMPLATE = (
 )
 def test_a_template_that_changes_what_the_user_says_is_refused(content: str) -> None:
     with pytest.raises(ModelError, match="changes what the user says"):
-        meet(Source(TEMPLATE.replace("CONTENT", content)))
-    meet(Source(TEMPLATE.replace("CONTENT", "{{ m.content | trim }}")))  # control
+        meet(TemplateSource(TEMPLATE.replace("CONTENT", content)))
+    meet(TemplateSource(TEMPLATE.replace("CONTENT", "{{ m.content | trim }}")))  # control
 
 
 @pytest.mark.parametrize("form", ["%F", "%c", "%x %T", "%D", "%e %b", "%-d %B"])
 def test_every_way_of_writing_the_date_is_fixed(form: str) -> None:
     source = f"{{{{ strftime_now('{form}') }}}} " + TEMPLATE.replace("CONTENT", "{{ m.content }}")
-    assert meet(Source(source)).dated
-    assert "%" not in Source(source)([{"role": "user", "content": "hi"}], [])
-    assert not meet(Source(source.replace(form, "no date"))).dated  # control
+    assert meet(TemplateSource(source)).dated
+    assert "%" not in TemplateSource(source)([{"role": "user", "content": "hi"}], [])
+    assert not meet(TemplateSource(source.replace(form, "no date"))).dated  # control

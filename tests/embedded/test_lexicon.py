@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ttsi.chat.ours import quote, words
+from ttsi.chat.marked import quote, words
 from ttsi.embedded import lexicon
 from ttsi.embedded.invention import invent, rename
 from ttsi.embedded.lexicon import Words, related, stand_in

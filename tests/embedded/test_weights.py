@@ -38,7 +38,7 @@ def test_the_tokenizer_cuts_as_in_training(model: LocalModel) -> None:
     """transformers replaces the tokenizer of some model types by another; numbers show it."""
     ids = model._tokenizer.encode(" 4312", add_special_tokens=False)
     assert model._tokenizer.convert_ids_to_tokens(ids) == ["Ġ4", "3", "1", "2"]
-    assert model.format.name == "ours"
+    assert model.format.name == "marked"
 
 
 def test_it_answers_tools_it_never_saw(model: LocalModel) -> None:

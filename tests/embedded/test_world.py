@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.chat.ours import LONGEST_QUOTE, MARKS, parse_calls, quote, render, suffixes, words
-from ttsi.chat.schema import problem, tool_from_openai
+from ttsi.chat.marked import LONGEST_QUOTE, MARKS, parse_calls, quote, render, suffixes, words
+from ttsi.chat.tool_schema import problem, tool_from_openai
 from ttsi.embedded import conversations, freeze, world
 from ttsi.embedded.corpus import request_hash
 from ttsi.embedded.domains import all_domains, problems

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.worlds import TOOLS
-from ttsi.chat.schema import tool_from_openai
+from ttsi.chat.tool_schema import tool_from_openai
 from ttsi.errors import ModelError
 from ttsi.interop.peft_files import export
 from ttsi.methods import preset

@@ -97,8 +97,8 @@ def test_tokens_that_the_model_has_not_are_never_written(tmp_path: Path) -> None
     grammars = [None, answer_grammar(model.format, [TOOL])]
     requests = [Request(PROMPT, 12, temperature=2.0, seed=at, grammar=grammars[at % 2]) for at in range(8)]
     assert [row.text for row in model.generate(requests)] == [row.text for row in plain.generate(requests)]
-    canonical_calls = Prompt((Message("user", "a <picture_11>"),), ())
-    assert max(model._encode_prompt(canonical_calls)) < 272  # a control token that is spelled out is broken
+    prompt = Prompt((Message("user", "a <picture_11>"),), ())
+    assert max(model._encode_prompt(prompt)) < 272  # a control token that is spelled out is broken
 
 
 def test_a_prompt_with_such_a_token_is_refused_by_its_name() -> None:

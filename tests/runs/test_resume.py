@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from tests.worlds import row, rows, write
 from ttsi import loop
+from ttsi.errors import RunFolderError
 from ttsi.runs import codec
+from ttsi.runs.folder import check_same
 from ttsi.runs.store import read_json, read_rows
 from ttsi.types import Episode, input_hash
 
@@ -164,6 +167,15 @@ def test_a_run_of_an_older_version_goes_on(ttsi: Any, tmp_path: Path) -> None:
     file.write_text(json.dumps({**record, "digest": "0" * 16}))
     refused = ttsi(*MINE, "--resume", "--answer.calls", "one")
     assert (refused.code, 'answer.calls: "auto" -> "one"' in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(("format_before", "same"), [("ours", True), ("hermes", False)])
+def test_a_run_with_the_earlier_name_of_the_embedded_format_goes_on(
+    format_before: str, same: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model": {"format": format_before}}))
+    with nullcontext() if same else pytest.raises(RunFolderError, match=r"model\.format"):
+        check_same(tmp_path, {"model": {"format": "marked"}})
 
 
 def test_every_difference_is_listed(ttsi: Any) -> None:

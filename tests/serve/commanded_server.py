@@ -1,4 +1,4 @@
-"""A server whose worker does what requests say (`tests.serve.faults`); started as `ttsi serve` is.
+"""A server whose worker obeys commands in requests (`tests.serve.faulty_worker`), started as `ttsi serve` is.
 
 `python -m tests.serve.commanded_server --model NAME --port 0 [LIMIT=VALUE ...]`
 """
@@ -10,24 +10,24 @@ import sys
 from pathlib import Path
 
 from ttsi.methods import preset
-from ttsi.serve.http import hosts_for, listen, serve
-from ttsi.serve.keys import read_keys
+from ttsi.serve.api_keys import read_keys
+from ttsi.serve.http import allowed_hosts, listen, serve
 from ttsi.serve.limits import Limits
 from ttsi.serve.pipe import Start
-from ttsi.serve.service import Settings
+from ttsi.serve.service import ServerSettings
 
 
-def settings(given: dict[str, str]) -> Settings:
+def settings(options: dict[str, str]) -> ServerSettings:
     """From words like `per_key=4`; `model` and `keys` are no limits."""
-    keys = given.pop("keys", None)
-    return Settings(
-        start=Start(model=given.pop("model", "commanded"), device="auto", dtype="auto"),
+    keys = options.pop("keys", None)
+    return ServerSettings(
+        start=Start(model=options.pop("model", "commanded"), device="auto", dtype="auto"),
         name="scripted:demo",
         config=preset("ttsi"),
-        limits=Limits(**{name: float(value) for name, value in given.items()}),  # type: ignore[arg-type]
+        limits=Limits(**{name: float(value) for name, value in options.items()}),  # type: ignore[arg-type]
         keys=read_keys(Path(keys)) if keys else {},
-        hosts=hosts_for("127.0.0.1", (), with_keys=False),
-        command=(sys.executable, "-m", "tests.serve.faults"),
+        hosts=allowed_hosts("127.0.0.1", (), with_keys=False),
+        command=(sys.executable, "-m", "tests.serve.faulty_worker"),
     )
 
 
@@ -37,5 +37,5 @@ def announce(url: str) -> None:
 
 
 if __name__ == "__main__":
-    chosen = settings(dict(word.split("=", 1) for word in sys.argv[5:]))
-    sys.exit(asyncio.run(serve(chosen, listen("127.0.0.1", 0), announce)))
+    server_settings = settings(dict(word.split("=", 1) for word in sys.argv[5:]))
+    sys.exit(asyncio.run(serve(server_settings, listen("127.0.0.1", 0), announce)))

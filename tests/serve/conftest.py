@@ -1,4 +1,4 @@
-"""A real server on a free port of this machine, with the scripted demo (or a hostile relative of it) as its model."""
+"""A real server on a free port of this machine, with the scripted demo or a faulty variant of it as its model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.worlds import TOOLS
 
 ROOT = Path(__file__).parents[2]
 UNSURE = "Do I need an umbrella in Lima"
-"""A request that the demo gets wrong until it has adapted."""
+"""A request that the demo answers wrongly until it has adapted."""
 SERVE = ("-m", "ttsi", "serve")
 
 
@@ -36,7 +36,7 @@ class Server:
     url: str
 
     def client(self, **options: Any) -> openai.OpenAI:
-        """OpenAI's own client, without its repetitions unless a test asks for them."""
+        """OpenAI's own client, without retries unless a test wants them."""
         return openai.OpenAI(**{"base_url": f"{self.url}/v1", "api_key": "none", "max_retries": 0, **options})
 
     def get(self, path: str) -> str:
@@ -50,7 +50,7 @@ class Server:
         return float(lines[0].split()[1])
 
     def end(self) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
@@ -63,9 +63,9 @@ def running(*options: str, command: tuple[str, ...] = SERVE, model: str = "scrip
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     assert process.stdout is not None
     try:
-        said = process.stdout.readline()
-        assert "answers" in said, said
-        yield Server(process, said.split()[1].removesuffix("/v1"))
+        line = process.stdout.readline()
+        assert "answers" in line, line
+        yield Server(process, line.split()[1].removesuffix("/v1"))
     finally:
         process.kill()
         process.wait()
@@ -74,26 +74,26 @@ def running(*options: str, command: tuple[str, ...] = SERVE, model: str = "scrip
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """One server for the tests that only ask."""
-    with running("--limits.adaptations-per-minute", "100000", "--limits.adaptations-per-key", "100000") as found:
-        yield found
+    """One server for tests that only send requests."""
+    with running("--limits.adaptations-per-minute", "100000", "--limits.adaptations-per-key", "100000") as process:
+        yield process
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[openai.OpenAI]:
     """A client of it."""
-    with server.client() as found:
-        yield found
+    with server.client() as openai_client:
+        yield openai_client
 
 
-def asked(text: str = UNSURE, **more: Any) -> dict[str, Any]:
+def chat_body(text: str = UNSURE, **more: Any) -> dict[str, Any]:
     """A request body."""
     return {"model": "scripted:demo", "messages": [{"role": "user", "content": text}], "tools": TOOLS, **more}
 
 
 def body(text: str = UNSURE, **more: Any) -> bytes:
     """A request body as bytes."""
-    return json.dumps(asked(text, **more)).encode()
+    return json.dumps(chat_body(text, **more)).encode()
 
 
 Bodies = Callable[..., bytes]

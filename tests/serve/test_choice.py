@@ -1,4 +1,4 @@
-"""`tool_choice` is exact, and no mark or inner text of a call is a word of the answer, whatever the model writes."""
+"""`tool_choice` is exact, and no mark or inner text of a call reaches `content`, whatever the model writes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.serve.test_worker import job
 from ttsi.chat.calls import FORMATS
 from ttsi.models import Generation, Request
 from ttsi.models.scripted import DemoModel
+from ttsi.serve.chat_request import read_request
+from ttsi.serve.interruptible import Interrupts
 from ttsi.serve.limits import Limits
-from ttsi.serve.pipe import Said
-from ttsi.serve.replies import Reply
-from ttsi.serve.watched import Interrupts
-from ttsi.serve.wire import read_request
+from ttsi.serve.pipe import ChatChoice
+from ttsi.serve.replies import ChatReply
 from ttsi.serve.worker import answer_job
 from ttsi.types import ToolCall
 
@@ -28,52 +28,52 @@ MARK = re.compile(rf"{FRAME.pattern}|get_weather|Lima")
 
 
 class Writes(DemoModel):
-    """A model that writes what a test says, and keeps what it was asked."""
+    """A model that writes a fixed text and keeps its requests."""
 
     def __init__(self, text: str, finished: bool = True, form: str = "hermes") -> None:
         super().__init__()
         self.format = FORMATS[form]
-        self._said, self._finished = text, finished
-        self.asked: list[Request] = []
+        self._text, self._finished = text, finished
+        self.requests: list[Request] = []
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        self.asked += requests
-        return [Generation(self._said, 9, -1.0, -0.5, self._finished) for _ in requests]
+        self.requests += requests
+        return [Generation(self._text, 9, -1.0, -0.5, self._finished) for _ in requests]
 
 
-def said(model: Writes, **more: Any) -> Said:
-    [one] = answer_job(model, job(method="base", **more), Interrupts()).said
-    return one
+def choice(model: Writes, **more: Any) -> ChatChoice:
+    [only] = answer_job(model, job(method="base", **more), Interrupts()).choices
+    return only
 
 
 @pytest.mark.parametrize("writer", FORMATS)
-@pytest.mark.parametrize("form", ["the writer's own", "hermes", "ours", "plain"])
+@pytest.mark.parametrize("form", ["the writer's own", "hermes", "marked", "plain"])
 @pytest.mark.parametrize("more", [{"tool_choice": "none"}, {"tools": None}, {"tools": []}], ids=str)
 def test_none_never_returns_a_call(writer: str, form: str, more: dict[str, Any]) -> None:
     text = FORMATS[writer].render([CALL])
     model = Writes(text, form=form if form in FORMATS else writer)
-    answer = said(model, **more)
-    assert (answer.calls, answer.finish) == ((), "stop") and model.asked[0].prompt.tools == ()
+    answer = choice(model, **more)
+    assert (answer.calls, answer.finish) == ((), "stop") and model.requests[0].prompt.tools == ()
     if more.get("tool_choice") or FRAME.search(text):
         assert answer.content == ""
-    else:  # a call without marks of a tool that nobody spoke of: a user may have asked for JSON
+    else:  # no marks, and a tool that the conversation never names: the user may want JSON
         assert answer.content == text
 
 
 def test_control_the_same_text_is_a_call_where_it_may_be_one() -> None:
-    answer = said(Writes(FORMATS["hermes"].render([CALL])))
+    answer = choice(Writes(FORMATS["hermes"].render([CALL])))
     assert (answer.content, answer.calls, answer.finish) == (None, (("get_weather", '{"city": "Lima"}'),), "tool_calls")
 
 
-def test_none_tells_nothing_of_a_call_in_the_details_either() -> None:
+def test_none_keeps_calls_out_of_the_details_too() -> None:
     outcome = answer_job(Writes(FORMATS["hermes"].render([CALL])), job(tool_choice="none"), Interrupts())
     assert outcome.episodes[0].base and outcome.episodes[0].base.calls == ()
 
 
 def test_a_forced_tool_is_the_only_one_that_can_be_written_and_all_are_in_the_prompt() -> None:
     model = Writes(FORMATS["hermes"].render([OTHER]))
-    assert said(model, tool_choice=FORCED).calls == (("find_hotel", '{"city": "Lima"}'),)
-    [request] = model.asked
+    assert choice(model, tool_choice=FORCED).calls == (("find_hotel", '{"city": "Lima"}'),)
+    [request] = model.requests
     assert len(request.prompt.tools) == 3 and request.grammar
     assert "find_hotel" in request.grammar and "get_weather" not in request.grammar
 
@@ -82,8 +82,8 @@ def test_required_has_no_way_around_a_call_and_one_call_no_second() -> None:
     grammars = {}
     for name, more in {"auto": {}, "required": {}, "one": {"parallel_tool_calls": False}}.items():
         model = Writes(FORMATS["hermes"].render([CALL]))
-        said(model, tool_choice="auto" if name == "auto" else "required", **more)
-        grammars[name] = model.asked[0].grammar or ""
+        choice(model, tool_choice="auto" if name == "auto" else "required", **more)
+        grammars[name] = model.requests[0].grammar or ""
     starts = {name: grammar.splitlines()[0] for name, grammar in grammars.items()}
     assert "WORDS" in starts["auto"], "the control: words are a way around"
     assert "WORDS" not in starts["required"] and "*" in starts["required"]
@@ -91,24 +91,24 @@ def test_required_has_no_way_around_a_call_and_one_call_no_second() -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("choice", ["auto", "required", FORCED], ids=str)
-def test_an_answer_that_is_cut_off_is_no_call_and_says_so(form: str, choice: Any) -> None:
+@pytest.mark.parametrize("tool_choice", ["auto", "required", FORCED], ids=str)
+def test_an_answer_that_is_cut_off_is_no_call_and_says_so(form: str, tool_choice: Any) -> None:
     whole = FORMATS[form].render([CALL])
     for end in range(1, len(whole) + 1, 3):
-        answer = said(Writes(whole[:end], finished=False, form=form), tool_choice=choice)
+        answer = choice(Writes(whole[:end], finished=False, form=form), tool_choice=tool_choice)
         assert (answer.content, answer.calls, answer.finish) == (None, (), "length"), whole[:end]
 
 
-def test_words_before_a_call_are_handed_out_whether_it_is_cut_off_or_not() -> None:
+def test_text_before_a_call_is_content_even_where_the_call_is_cut_off() -> None:
     whole = FORMATS["hermes"].render([CALL], "Let me look.")
-    assert said(Writes(whole)).content == "Let me look."
-    assert said(Writes(whole[:-20], finished=False)) == Said(
+    assert choice(Writes(whole)).content == "Let me look."
+    assert choice(Writes(whole[:-20], finished=False)) == ChatChoice(
         content="Let me look.", calls=(), finish="length", tokens=9
     )
 
 
-def test_a_call_that_cannot_be_read_is_no_word() -> None:
-    answer = said(Writes('Look: <tool_call>\n{"name": get_weather}\n</tool_call>'))
+def test_an_unreadable_call_is_not_content() -> None:
+    answer = choice(Writes('Look: <tool_call>\n{"name": get_weather}\n</tool_call>'))
     assert (answer.content, answer.calls, answer.finish) == ("Look:", (), "stop")
 
 
@@ -121,14 +121,14 @@ def test_a_call_that_cannot_be_read_is_no_word() -> None:
         (FORMATS["hermes"].render([CALL], "Let me look."), {"stop": "me"}),
     ],
 )
-def test_a_stream_says_what_the_whole_says_and_neither_says_a_mark(text: str, more: dict[str, Any]) -> None:
-    asked = read_request(body(UNSURE, **more), Limits(), "id")
+def test_stream_and_completion_are_equal_and_hold_no_mark(text: str, more: dict[str, Any]) -> None:
+    options = read_request(body(UNSURE, **more), Limits(), "id")
     outcome = answer_job(Writes(text), job(method="base", **more), Interrupts())
-    reply = Reply(asked, outcome, "", details=False)
-    [choice] = reply.whole()["choices"]
+    reply = ChatReply(options, outcome, "")
+    [whole] = reply.completion()["choices"]
     deltas = [chunk["choices"][0]["delta"] for chunk in reply.chunks()]
     content = "".join(delta.get("content") or "" for delta in deltas)
     names = [call["function"]["name"] for delta in deltas for call in delta.get("tool_calls", ()) if "id" in call]
-    assert content == (choice["message"]["content"] or "") and not MARK.search(content)
-    assert names == [call["function"]["name"] for call in choice["message"].get("tool_calls", ())]
+    assert content == (whole["message"]["content"] or "") and not MARK.search(content)
+    assert names == [call["function"]["name"] for call in whole["message"].get("tool_calls", ())]
     assert len(names) == (0 if {"tool_choice", "stop"} & more.keys() else 1)

@@ -13,66 +13,66 @@ pytest.importorskip("torch")
 from tests.serve.test_worker import job, names
 from ttsi.models import load
 from ttsi.models import local as local_models
-from ttsi.serve.pipe import Job
-from ttsi.serve.watched import Interrupts, Late, Left
-from ttsi.serve.worker import Served, _is_base, answer_job
+from ttsi.serve.interruptible import ClientDisconnected, DeadlineExceeded, Interrupts
+from ttsi.serve.pipe import AnswerJob
+from ttsi.serve.worker import ServableModel, _is_base, answer_job
 
 TOOLS = json.loads((Path(__file__).parents[2] / "examples" / "tools.json").read_text())
 REQUEST = "put down 4.5 for hidden bird"
 
 
 @pytest.fixture(scope="module")
-def model() -> Served:
-    found = load("embedded", device="cpu")
-    assert isinstance(found, Served)
-    return found
+def model() -> ServableModel:
+    embedded = load("embedded", device="cpu")
+    assert isinstance(embedded, ServableModel)
+    return embedded
 
 
-def film(method: str = "ttsi", **more: Any) -> Job:
+def film(method: str = "ttsi", **more: Any) -> AnswerJob:
     return job(REQUEST, method, tools=TOOLS, **more)
 
 
-def test_the_embedded_model_is_adapted_twice_alike_and_is_the_same_after(model: Served) -> None:
+def test_the_embedded_model_is_adapted_twice_alike_and_is_the_same_after(model: ServableModel) -> None:
     before = model.weights_sha256()
     first = answer_job(model, film(), Interrupts())
     again = answer_job(model, film(), Interrupts())
     assert first.episodes[0].adaptation.status == "trained" and first.fallback is None
-    assert first.said == again.said and first.prompt_tokens > 0
+    assert first.choices == again.choices and first.prompt_tokens > 0
     assert _is_base(model, before)
 
 
-@pytest.mark.parametrize("kind", [Late, Left])
+@pytest.mark.parametrize("kind", [DeadlineExceeded, ClientDisconnected])
 def test_training_that_is_stopped_leaves_the_base(
-    model: Served, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    model: ServableModel, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, interrupts, train = model.weights_sha256(), Interrupts(), local_models.train
 
-    def stopped(*given: Any, **named: Any) -> Any:
-        interrupts.come(kind)
-        return train(*given, **named)
+    def interrupted_train(*arguments: Any, **options: Any) -> Any:
+        interrupts.interrupt(kind)
+        return train(*arguments, **options)
 
-    monkeypatch.setattr(local_models, "train", stopped)
+    monkeypatch.setattr(local_models, "train", interrupted_train)
     outcome = answer_job(model, film(), interrupts)
     assert _is_base(model, before)
-    if kind is Left:
-        assert outcome.state == "left"
+    if kind is ClientDisconnected:
+        assert outcome.state == "disconnected"
     else:
         assert outcome.fallback == "deadline"
-        assert outcome.said == answer_job(model, film(method="base"), Interrupts()).said
+        assert outcome.choices == answer_job(model, film(method="base"), Interrupts()).choices
 
 
-def test_an_answer_in_json_fits_its_schema(model: Served) -> None:
+def test_an_answer_in_json_fits_its_schema(model: ServableModel) -> None:
     schema = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]}
     closed = {"name": "x", "schema": {**schema, "additionalProperties": False}}
-    asked = job("where?", tools=None, response_format={"type": "json_schema", "json_schema": closed})
-    [said] = answer_job(model, asked, Interrupts()).said
-    assert said.content and json.loads(said.content)["city"] in ("Oslo", "Rome")
+    request = job("where?", tools=None, response_format={"type": "json_schema", "json_schema": closed})
+    [choice] = answer_job(model, request, Interrupts()).choices
+    assert choice.content and json.loads(choice.content)["city"] in ("Oslo", "Rome")
 
 
-def test_a_required_call_is_made(model: Served) -> None:
+def test_a_required_call_is_made(model: ServableModel) -> None:
     assert names(answer_job(model, film(method="base", tool_choice="required"), Interrupts()))
 
 
-def test_what_does_not_fit_the_context_is_the_clients_fault(model: Served) -> None:
+def test_a_prompt_beyond_the_context_is_a_client_error(model: ServableModel) -> None:
     outcome = answer_job(model, job("film " * 3000, tools=TOOLS), Interrupts())
-    assert outcome.state == "unfit" and "context" in outcome.reason
+    assert outcome.state == "too-long" and "context" in outcome.reason

@@ -1,4 +1,4 @@
-"""What OpenAI's clients send: null is taken, what nobody reads is named, and what cannot be honoured is refused."""
+"""Fields that OpenAI's clients send: null counts as absent, ignored ones are named, unsupported ones are rejected."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.serve.conftest import Server, asked, body
-from tests.serve.test_wire import read, refused
+from tests.serve.conftest import Server, body, chat_body
+from tests.serve.test_chat_request import read, rejection
 
 NULLABLE = [
     "tools", "tool_choice", "parallel_tool_calls", "n", "stop", "seed", "max_tokens", "max_completion_tokens",
@@ -21,12 +21,12 @@ NULLABLE = [
 
 
 @pytest.mark.parametrize("field", NULLABLE)
-def test_null_is_nothing(field: str) -> None:
-    found = read(body(**{field: None}))
-    assert found.ignored == () and (found.choices, found.stream, found.parallel) == (1, False, True)
+def test_null_counts_as_absent(field: str) -> None:
+    options = read(body(**{field: None}))
+    assert options.ignored == () and (options.choices, options.stream, options.parallel_calls) == (1, False, True)
 
 
-SAYS_NOTHING: list[tuple[str, Any]] = [
+NEUTRAL: list[tuple[str, Any]] = [
     ("temperature", 0), ("top_p", 1), ("top_p", 1.0), ("frequency_penalty", 0.0), ("logprobs", False),
     ("logit_bias", {}), ("top_logprobs", 0), ("modalities", ["text"]), ("store", False),
     ("metadata", {}), ("functions", []),
@@ -34,38 +34,38 @@ SAYS_NOTHING: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "value"), SAYS_NOTHING)
-def test_what_asks_for_nothing_is_not_named(field: str, value: Any) -> None:
+@pytest.mark.parametrize(("field", "value"), NEUTRAL)
+def test_neutral_values_are_not_named(field: str, value: Any) -> None:
     assert read(body(**{field: value})).ignored == ()
 
 
-NO_EFFECT: list[tuple[str, Any]] = [
+IGNORED: list[tuple[str, Any]] = [
     ("temperature", 0.7), ("top_p", 0.9), ("store", True), ("service_tier", "auto"), ("reasoning_effort", "low"),
     ("prompt_cache_key", "k"), ("user", "ann"), ("metadata", {"a": "b"}), ("verbosity", "low"), ("tool_choise", "none"),
     ("prediction", {"type": "content"}), ("safety_identifier", "x"), ("top_k", 5),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "value"), NO_EFFECT)
-def test_what_has_no_effect_is_named(field: str, value: Any) -> None:
+@pytest.mark.parametrize(("field", "value"), IGNORED)
+def test_ignored_fields_are_named(field: str, value: Any) -> None:
     assert read(body(**{field: value})).ignored == (field,)
 
 
 def test_inner_fields_are_named_with_their_place() -> None:
     messages = [{"role": "user", "content": "x", "name": "ann"}]
     options = {"include_usage": True, "chunk_size": 3}
-    found = read(body(messages=messages, stream=True, stream_options=options))
-    assert found.ignored == ("messages.name", "stream_options.chunk_size")
+    options = read(body(messages=messages, stream=True, stream_options=options))
+    assert options.ignored == ("messages.name", "stream_options.chunk_size")
 
 
-def test_a_name_that_is_no_name_and_many_names_are_only_counted() -> None:
+def test_unsafe_names_and_names_beyond_the_limit_are_only_counted() -> None:
     odd = read(body(**{"a\r\nset-cookie: x": 1, "ä": 1, "x" * 99: 1}))
     assert odd.ignored == ("and 3 more",)
     many = read(body(**{f"field_{number:03}": 1 for number in range(40)}))
     assert len(many.ignored) == 25 and many.ignored[-1] == "and 16 more"
 
 
-CANNOT: list[tuple[str, Any]] = [
+UNSUPPORTED: list[tuple[str, Any]] = [
     ("logit_bias", {"50256": -100}), ("logprobs", True), ("top_logprobs", 2), ("frequency_penalty", 0.5),
     ("presence_penalty", -1), ("modalities", ["text", "audio"]), ("audio", {"voice": "x"}),
     ("web_search_options", {"a": 1}), ("functions", [{"name": "f"}]), ("function_call", "auto"), ("n", 9),
@@ -74,26 +74,29 @@ CANNOT: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "value"), CANNOT)
-def test_what_would_change_the_answer_and_cannot_be_honoured_is_refused(field: str, value: Any) -> None:
-    error = refused(body(**{field: value}))
+@pytest.mark.parametrize(("field", "value"), UNSUPPORTED)
+def test_unsupported_fields_are_rejected(field: str, value: Any) -> None:
+    error = rejection(body(**{field: value}))
     assert (error.param or "").startswith(field)
 
 
-def test_a_missing_field_is_named_with_the_one_that_was_meant() -> None:
-    request = asked()
+def test_a_missing_field_is_named_with_its_misspelling() -> None:
+    request = chat_body()
     request["mesages"] = request.pop("messages")
-    assert str(refused(json.dumps(request).encode())) == "messages: this field is missing; did you mean it by mesages?"
-    assert str(refused(b'{"model": "m", "zzz": 1}')) == "messages: this field is missing"
+    assert (
+        str(rejection(json.dumps(request).encode()))
+        == "messages: this field is required; did you misspell it as mesages?"
+    )
+    assert str(rejection(b'{"model": "m", "zzz": 1}')) == "messages: this field is required"
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_header_names_what_had_no_effect(server: Server, stream: bool) -> None:
+def test_the_header_names_the_ignored_fields(server: Server, stream: bool) -> None:
     with server.client() as client:
         raw: Any = client.chat.completions.with_raw_response
-        named = raw.create(**asked(stream=stream, store=True, service_tier="auto", temperature=0.5))
+        named = raw.create(**chat_body(stream=stream, store=True, service_tier="auto", temperature=0.5))
         assert named.headers["x-ttsi-ignored"] == "service_tier, store, temperature"
-        assert "x-ttsi-ignored" not in raw.create(**asked(stream=stream)).headers
+        assert "x-ttsi-ignored" not in raw.create(**chat_body(stream=stream)).headers
 
 
 def test_the_loop_of_parse_and_stream_goes_on_with_their_own_messages(client: openai.OpenAI) -> None:

@@ -1,4 +1,4 @@
-"""The door is closed behind those who are in it: who is connected when a server stops is answered."""
+"""A graceful shutdown answers every connection that is open when it begins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Stop = Callable[[uvicorn.Server, socket.socket], Awaitable[None]]
 
 
 async def app(_scope: Any, _receive: Any, send: Any) -> None:
-    """Says 503 to everybody."""
+    """Answer 503 to every request."""
     await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
@@ -31,12 +31,12 @@ async def uvicorns(server: uvicorn.Server, listener: socket.socket) -> None:
     await uvicorn.Server.shutdown(server, [listener])
 
 
-def heard(stop: Stop, taken: bool) -> bytes:
-    """What a client hears that is connected when the server stops and asks then.
+def response_during(stop: Stop, accepted: bool) -> bytes:
+    """The response to a client that is connected when the server stops and sends its request then.
 
     Args:
         stop: how the server stops.
-        taken: whether the server has taken the connection, or only the system has.
+        accepted: whether the server has accepted the connection, or only the kernel has.
     """
 
     async def whole() -> bytes:
@@ -44,12 +44,12 @@ def heard(stop: Stop, taken: bool) -> bytes:
         listener.listen()
         config = uvicorn.Config(app, http="h11", lifespan="off", log_config=None, timeout_graceful_shutdown=60)
         config.load()
-        service: Any = SimpleNamespace(refuse_new=lambda: None)
+        service: Any = SimpleNamespace(reject_new=lambda: None)
         server = http._Server(config, service)
         server.lifespan = config.lifespan_class(config)
         await server.startup([listener])
         with socket.create_connection(listener.getsockname()) as client:
-            while taken and not server.server_state.connections:
+            while accepted and not server.server_state.connections:
                 await asyncio.sleep(0)
             stopping = asyncio.ensure_future(stop(server, listener))
             while listener.fileno() != -1:
@@ -67,13 +67,13 @@ def heard(stop: Stop, taken: bool) -> bytes:
     return asyncio.run(whole())
 
 
-@pytest.mark.parametrize("taken", [False, True], ids=["accepted by the system", "taken by the server"])
-def test_who_is_connected_when_the_server_stops_is_answered(taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("accepted", [False, True], ids=["kernel", "server"])
+def test_connections_open_at_shutdown_are_answered(accepted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "LINGER_SECONDS", 60.0)
-    answer = heard(ours, taken)
+    answer = response_during(ours, accepted)
     assert answer.startswith(b"HTTP/1.1 503 ") and b"connection: close" in answer
 
 
-@pytest.mark.parametrize("taken", [False, True])
-def test_control_uvicorn_alone_leaves_them_without_an_answer(taken: bool) -> None:
-    assert heard(uvicorns, taken) == b""
+@pytest.mark.parametrize("accepted", [False, True])
+def test_control_uvicorn_alone_does_not_answer_them(accepted: bool) -> None:
+    assert response_during(uvicorns, accepted) == b""

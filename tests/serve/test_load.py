@@ -14,8 +14,8 @@ from dev.serve_asking import body_of, wait_for
 from tests.serve.conftest import Server, running
 from tests.serve.test_server import FAULTY, complete, post
 from ttsi.benchmarks import load
+from ttsi.serve.chat_request import read_request
 from ttsi.serve.limits import Limits
-from ttsi.serve.wire import read_request
 
 
 def test_load_is_answered_and_counted() -> None:

@@ -1,4 +1,4 @@
-"""OpenAI's own client against a real server: what it is used to hearing, it hears here."""
+"""OpenAI's own client against a real server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
-from tests.serve.conftest import UNSURE, Server, asked, body, running
+from tests.serve.conftest import UNSURE, Server, body, chat_body, running
 from tests.worlds import REQUESTS, TOOLS
 from ttsi.cli.serve import _announce
 
@@ -19,7 +19,7 @@ FAULTY = ("-m", "tests.serve.commanded_server")
 
 def complete(client: openai.OpenAI, text: str = UNSURE, **more: Any) -> dict[str, Any]:
     """A completion without what differs from call to call."""
-    return stable(client.chat.completions.create(**asked(text, **more)).model_dump())
+    return stable(client.chat.completions.create(**chat_body(text, **more)).model_dump())
 
 
 def stable(completion: dict[str, Any]) -> dict[str, Any]:
@@ -35,14 +35,14 @@ def calls(message: dict[str, Any]) -> list[tuple[str, str]]:
 def streamed(client: openai.OpenAI, text: str = UNSURE, **more: Any) -> dict[str, Any]:
     """The same from a stream, put together as clients do."""
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    found: dict[int, dict[str, Any]] = {}
+    messages: dict[int, dict[str, Any]] = {}
     usage = None
-    with client.chat.completions.create(**asked(text, **options, **more)) as stream:
+    with client.chat.completions.create(**chat_body(text, **options, **more)) as stream:
         for chunk in stream:
             usage = chunk.usage or usage
             for choice in chunk.choices:
-                add(found.setdefault(choice.index, {"content": None, "calls": [], "finish": None}), choice)
-    choices = [(c["content"] or None, [tuple(call) for call in c["calls"]], c["finish"]) for c in found.values()]
+                add(messages.setdefault(choice.index, {"content": None, "calls": [], "finish": None}), choice)
+    choices = [(c["content"] or None, [tuple(call) for call in c["calls"]], c["finish"]) for c in messages.values()]
     assert usage is not None
     return {"choices": choices, "usage": usage.total_tokens}
 
@@ -59,22 +59,22 @@ def add(message: dict[str, Any], choice: Any) -> None:
         message["finish"] = choice.finish_reason
 
 
-def test_an_unsure_call_gets_better_and_says_how(client: openai.OpenAI) -> None:
-    told = client.chat.completions.create(**asked(), extra_headers={"X-TTSI-Details": "on"}).model_dump()
-    assert stable(told)["choices"] == [(None, [("get_weather", '{"city": "Lima"}')], "tool_calls")]
-    [story] = told["ttsi"]
-    assert story["unsure"] and story["adapted"] and story["base_calls"][0]["name"] == "book_flight"
-    assert story["losses"] and story["examples"] and story["seconds"].keys() >= {"awareness", "synthesis"}
-    assert "ttsi" not in client.chat.completions.create(**asked()).model_dump()
+def test_an_unsure_call_is_improved_and_the_details_explain_it(client: openai.OpenAI) -> None:
+    completion = client.chat.completions.create(**chat_body(), extra_headers={"X-TTSI-Details": "on"}).model_dump()
+    assert stable(completion)["choices"] == [(None, [("get_weather", '{"city": "Lima"}')], "tool_calls")]
+    [details] = completion["ttsi"]
+    assert details["unsure"] and details["adapted"] and details["base_calls"][0]["name"] == "book_flight"
+    assert details["losses"] and details["examples"] and details["seconds"].keys() >= {"awareness", "synthesis"}
+    assert "ttsi" not in client.chat.completions.create(**chat_body()).model_dump()
 
 
 def test_a_request_may_switch_adaptation_off_but_not_up(client: openai.OpenAI) -> None:
-    off = client.chat.completions.create(**asked(), extra_headers={"X-TTSI-Adapt": "off", "X-TTSI-Details": "on"})
+    off = client.chat.completions.create(**chat_body(), extra_headers={"X-TTSI-Adapt": "off", "X-TTSI-Details": "on"})
     assert calls(off.model_dump()["choices"][0]["message"])[0][0] == "book_flight"
     assert off.model_dump()["ttsi"][0]["adaptation"] == "none"
     for header in ({"X-TTSI-Adapt": "always"}, {"X-TTSI-Seconds": "0"}, {"X-TTSI-Seconds": "1e9"}):
         with pytest.raises(openai.BadRequestError):
-            client.chat.completions.create(**asked(), extra_headers=header)
+            client.chat.completions.create(**chat_body(), extra_headers=header)
 
 
 @pytest.mark.parametrize(
@@ -124,24 +124,24 @@ def test_models_are_listed_and_an_unknown_one_is_not_found(client: openai.OpenAI
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("../../etc/passwd")
     with pytest.raises(openai.NotFoundError):
-        client.chat.completions.create(**{**asked(), "model": "gpt-4o"})
+        client.chat.completions.create(**{**chat_body(), "model": "gpt-4o"})
 
 
 def test_errors_carry_an_id_and_nothing_from_inside(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError) as found:
-        client.chat.completions.create(**asked(n=1000))
-    error: Any = found.value.body
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(**chat_body(n=1000))
+    error: Any = raised.value.body
     assert error["id"].startswith("req_") and error["param"] == "n"
-    assert found.value.response.headers["x-request-id"] == error["id"]
+    assert raised.value.response.headers["x-request-id"] == error["id"]
     assert not any(word in json.dumps(error) for word in ("Traceback", "/", "0x", "pydantic"))
 
 
 def test_the_agents_loop_of_calls_and_results_works(client: openai.OpenAI) -> None:
-    first = client.chat.completions.create(**asked()).choices[0].message
+    first = client.chat.completions.create(**chat_body()).choices[0].message
     assert first.tool_calls
     result = {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "rain"}
     messages = [{"role": "user", "content": UNSURE}, first.model_dump(exclude_none=True), result]
-    again = client.chat.completions.create(**{**asked(), "messages": messages})  # type: ignore[call-overload]
+    again = client.chat.completions.create(**{**chat_body(), "messages": messages})  # type: ignore[call-overload]
     assert again.choices[0].finish_reason in ("stop", "tool_calls")
 
 
@@ -151,12 +151,12 @@ def test_the_openapi_document_names_the_routes_and_the_request(server: Server) -
     assert "messages" in document["components"]["schemas"]["ChatRequest"]["properties"]
 
 
-@pytest.mark.parametrize("open_to_all", [True, False])
-def test_a_server_without_keys_says_so_when_it_starts(open_to_all: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    _announce("http://127.0.0.1:1", open_to_all)
-    said = capsys.readouterr().out
-    assert said.startswith("ttsi: http://127.0.0.1:1/v1 answers")
-    assert ("no API keys: open to everybody who reaches this address" in said) == open_to_all
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_a_server_without_keys_warns_when_it_starts(with_keys: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    _announce("http://127.0.0.1:1", with_keys)
+    printed = capsys.readouterr().out
+    assert printed.startswith("ttsi: http://127.0.0.1:1/v1 answers")
+    assert ("no API keys: anyone who can reach this address can use it" in printed) != with_keys
 
 
 def test_the_metrics_count_what_happened_in_a_fixed_number_of_series(server: Server, client: openai.OpenAI) -> None:
@@ -182,39 +182,39 @@ def test_adaptations_beyond_the_budget_are_the_bases_answers() -> None:
         assert server.metric("ttsi_budget_spent_total") == 1
 
 
-def test_a_stream_says_that_it_is_still_there() -> None:
+def test_a_stream_is_kept_alive() -> None:
     options = ("keep_alive_seconds=0.05", "adapt_seconds=0.5")
     with running(*options, command=FAULTY) as server:
         raw = exchange(server, post(body("spin umbrella Lima", stream=True))).decode()
         assert ": still working\n\n" in raw and raw.rstrip("\r\n0").endswith("data: [DONE]")
         assert '"finish_reason":"tool_calls"' in raw
         assert server.metric('ttsi_fallbacks_total{stage="deadline"}') == 1
-        with server.client() as client:  # a stream that says so is a stream that the client understands
+        with server.client() as client:  # the client accepts a stream with such comments
             assert streamed(client, "spin umbrella Lima")["choices"][0][2] == "tool_calls"
 
 
-def test_a_worker_that_dies_is_503_and_the_clients_own_repetition_succeeds() -> None:
+def test_a_worker_that_dies_is_503_and_the_clients_retry_succeeds() -> None:
     with running(command=FAULTY) as server, server.client() as client:
-        with pytest.raises(openai.InternalServerError) as found:
+        with pytest.raises(openai.InternalServerError) as raised:
             complete(client, "die now")
-        assert found.value.status_code == 503 and found.value.response.headers["retry-after"] == "2"
+        assert raised.value.status_code == 503 and raised.value.response.headers["retry-after"] == "2"
         with server.client(max_retries=8) as patient:
             assert complete(patient)["choices"][0][2] == "tool_calls"
         assert server.metric("ttsi_worker_restarts") == 1
-        with pytest.raises(openai.APIError, match="replaced"), server.client() as other:
+        with pytest.raises(openai.APIError, match="being restarted"), server.client() as other:
             streamed(other, "die now")
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_stops_the_work(stream: bool) -> None:
+def test_a_disconnect_stops_the_work(stream: bool) -> None:
     options = ("keep_alive_seconds=0.05", "adapt_seconds=600")
     with running(*options, command=FAULTY) as server:
         for _ in range(3):
             connection = connect(server)
             connection.sendall(post(body("spin on", stream=stream)))
-            settled(server, "ttsi_requests_inside", 1.0)
+            wait_for_gauge(server, "ttsi_requests_inside", 1.0)
             connection.close()
-            settled(server, "ttsi_requests_inside", 0.0)
+            wait_for_gauge(server, "ttsi_requests_inside", 0.0)
         assert server.metric("ttsi_disconnects_total") == 3 and server.metric("ttsi_worker_restarts") == 0
         with server.client() as client:
             assert complete(client)["choices"][0][1] == [("get_weather", '{"city": "Lima"}')]
@@ -224,10 +224,10 @@ def test_a_timeout_of_the_client_is_a_disconnect() -> None:
     with running("adapt_seconds=600", command=FAULTY) as server, server.client(timeout=0.5) as client:
         with pytest.raises(openai.APITimeoutError):
             complete(client, "spin on")
-        settled(server, "ttsi_requests_inside", 0.0)
+        wait_for_gauge(server, "ttsi_requests_inside", 0.0)
 
 
-def settled(server: Server, metric: str, value: float) -> None:
+def wait_for_gauge(server: Server, metric: str, value: float) -> None:
     """Ask until a gauge has a value; each question is a round trip, and there is a last one."""
     assert any(server.metric(metric) == value for _ in range(3000))
 

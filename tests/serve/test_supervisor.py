@@ -1,4 +1,4 @@
-"""A worker that dies, hangs or changes is replaced; who was waiting hears so; the base is verified."""
+"""A worker that dies, hangs or changes is replaced, its request fails, and the base weights are verified."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ttsi.serve.limits import Limits
 from ttsi.serve.pipe import Outcome, Start
 from ttsi.serve.supervisor import Supervisor, WorkerDied
 
-COMMAND = (sys.executable, "-m", "tests.serve.faults")
+COMMAND = (sys.executable, "-m", "tests.serve.faulty_worker")
 Story = Callable[[Supervisor], Awaitable[None]]
 
 
@@ -49,7 +49,7 @@ async def answered(supervisor: Supervisor, text: str = "Do I need an umbrella in
     async with asyncio.timeout(60):
         while not supervisor.ready:
             await asyncio.sleep(0.01)
-        return await supervisor.ask(job(text))
+        return await supervisor.answer(job(text))
 
 
 @pytest.mark.parametrize("how", ["die", "change"])
@@ -58,9 +58,9 @@ def test_a_worker_that_dies_or_changes_is_replaced_by_one_with_the_same_base(how
         before, base = await answered(supervisor), supervisor.base
         first = supervisor.pid
         with pytest.raises(WorkerDied):
-            await supervisor.ask(job(f"{how} now"))
+            await supervisor.answer(job(f"{how} now"))
         after = await answered(supervisor)
-        assert after.said == before.said
+        assert after.choices == before.choices
         assert supervisor.base == base and supervisor.restarts == 1 and supervisor.pid != first
 
     play(story)
@@ -69,7 +69,7 @@ def test_a_worker_that_dies_or_changes_is_replaced_by_one_with_the_same_base(how
 def test_a_worker_that_hangs_is_killed() -> None:
     async def story(supervisor: Supervisor) -> None:
         with pytest.raises(WorkerDied):
-            await supervisor.ask(job("hang now"))
+            await supervisor.answer(job("hang now"))
         supervisor._limits = Limits()  # a busy machine may take longer than that for an honest answer
         assert (await answered(supervisor)).state == "answered"
 
@@ -87,37 +87,37 @@ def test_a_signal_from_outside_is_survived() -> None:
     play(story)
 
 
-def test_a_client_that_leaves_stops_even_a_loop_without_end() -> None:
+def test_a_disconnect_stops_even_an_endless_loop() -> None:
     async def story(supervisor: Supervisor) -> None:
         endless = job("spin now")
-        task = asyncio.create_task(supervisor.ask(endless))
+        task = asyncio.create_task(supervisor.answer(endless))
         while not supervisor._pending:
             await asyncio.sleep(0)
-        await supervisor.hurry(endless.id, left=True)
-        assert (await task).state == "left"
+        await supervisor.cancel(endless.id, "disconnected")
+        assert (await task).state == "disconnected"
         assert supervisor.restarts == 0
         assert (await answered(supervisor)).state == "answered"
 
     play(story)
 
 
-def test_a_deadline_turns_a_loop_without_end_into_the_bases_answer() -> None:
+def test_a_deadline_turns_an_endless_loop_into_the_bases_answer() -> None:
     async def story(supervisor: Supervisor) -> None:
         late = job("spin umbrella Lima").model_copy(update={"adapt_seconds": 0.2})
-        outcome = await supervisor.ask(late)
+        outcome = await supervisor.answer(late)
         assert (outcome.state, outcome.fallback) == ("answered", "deadline")
         plain = late.model_copy(update={"id": "2", "config": job(method="base").config})
-        assert (await supervisor.ask(plain)).said == outcome.said
+        assert (await supervisor.answer(plain)).choices == outcome.choices
 
     play(story)
 
 
-def test_hurrying_gives_the_bases_answer() -> None:
+def test_a_cancelled_job_gives_the_bases_answer() -> None:
     async def story(supervisor: Supervisor) -> None:
-        task = asyncio.create_task(supervisor.ask(job("spin umbrella Lima")))
+        task = asyncio.create_task(supervisor.answer(job("spin umbrella Lima")))
         while not supervisor._pending:
             await asyncio.sleep(0)
-        await supervisor.hurry("1", left=False)
+        await supervisor.cancel("1", "deadline")
         assert (await task).fallback == "deadline"
 
     play(story)
@@ -129,17 +129,17 @@ def test_a_crash_loop_is_not_ready() -> None:
             supervisor._deaths.append(asyncio.get_running_loop().time())
         assert supervisor.crash_loop and not supervisor.ready
         with pytest.raises(WorkerDied):
-            await supervisor.ask(job())
+            await supervisor.answer(job())
 
     play(story)
 
 
-def test_another_base_is_never_asked() -> None:
+def test_a_worker_with_another_base_never_answers() -> None:
     async def story(supervisor: Supervisor) -> None:
         assert supervisor.base is not None
         supervisor.base = supervisor.base.model_copy(update={"base_sha256": "0" * 64})  # as if it had been another
         with pytest.raises(WorkerDied):
-            await supervisor.ask(job("die now"))
+            await supervisor.answer(job("die now"))
         while supervisor.restarts < 2:
             await asyncio.sleep(0.01)
         assert not supervisor.ready

@@ -1,4 +1,4 @@
-"""Adaptation may fail, the answer may not; nothing of a request stays; a worker reaches nothing outside."""
+"""Adaptation may fail but the answer may not; no request leaves anything behind; the worker reaches nothing outside."""
 
 from __future__ import annotations
 
@@ -12,38 +12,30 @@ from typing import Any
 import pytest
 
 from tests.serve.conftest import UNSURE, body
-from tests.serve.faults import FAULTS, STAGES, Faulty
+from tests.serve.faulty_worker import FAULTS, STAGES, Faulty
+from ttsi.config import LoopConfig
 from ttsi.errors import ModelError
 from ttsi.methods import preset
+from ttsi.models import Model
 from ttsi.models.scripted import DemoModel
+from ttsi.serve import worker
+from ttsi.serve.chat_request import read_request
+from ttsi.serve.interruptible import ClientDisconnected, DeadlineExceeded, Interrupts
 from ttsi.serve.limits import Limits
-from ttsi.serve.pipe import Job, Outcome
-from ttsi.serve.watched import Interrupts, Late, Left
-from ttsi.serve.wire import read_request
-from ttsi.serve.worker import _is_base, answer_job
-from ttsi.types import Answer, Episode, ToolCall
+from ttsi.serve.pipe import AnswerJob, Outcome
+from ttsi.serve.worker import _is_base, _prefer_legal, answer_job
+from ttsi.types import Answer, Episode, Input, Prompt, ToolCall
 
 ROOT = Path(__file__).parents[2]
 
 
-def job(text: str = UNSURE, method: str = "ttsi", **more: Any) -> Job:
-    asked = read_request(body(text, **more), Limits(), "id")
-    return Job(
-        id="1",
-        item=asked.item,
-        config=preset(method),
-        choices=asked.choices,
-        call_required=asked.call_required,
-        forced=asked.forced,
-        one_call=not asked.parallel,
-        names=asked.names,
-        answer_schema=asked.answer_schema,
-        adapt_seconds=30,
-    )
+def job(text: str = UNSURE, method: str = "ttsi", **more: Any) -> AnswerJob:
+    options = read_request(body(text, **more), Limits(), "id")
+    return AnswerJob(id="1", options=options, config=preset(method), adapt_seconds=30)
 
 
 def names(outcome: Outcome) -> list[str]:
-    return [name for said in outcome.said for name, _ in said.calls]
+    return [name for choice in outcome.choices for name, _ in choice.calls]
 
 
 BASE = answer_job(DemoModel(), job(method="base"), Interrupts())
@@ -54,35 +46,44 @@ def test_an_unsure_request_is_adapted_and_a_sure_one_is_not() -> None:
     better = answer_job(DemoModel(), job(), Interrupts())
     assert names(better) == ["get_weather"] and better.episodes[0].adaptation.status == "trained"
     assert better.fallback is None
-    told = job("Book a flight to a city Oslo")
-    easy = replace(told.config, awareness=replace(told.config.awareness, tau=-0.3))
-    sure = answer_job(DemoModel(), told.model_copy(update={"config": easy}), Interrupts())
+    request = job("Book a flight to a city Oslo")
+    easy = replace(request.config, awareness=replace(request.config.awareness, tau=-0.3))
+    sure = answer_job(DemoModel(), request.model_copy(update={"config": easy}), Interrupts())
     assert sure.episodes[0].adaptation.status == "none"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_whatever_fails_anywhere_there_is_an_answer(stage: str, fault: type[BaseException]) -> None:
-    if fault is Late and stage in ("base", "removal"):
+def test_any_fault_at_any_stage_leaves_an_answer(stage: str, fault: type[BaseException]) -> None:
+    if fault is DeadlineExceeded and stage in ("base", "removal"):
         pytest.skip("a deadline is not raised there (test_a_deadline_waits_for_the_base)")
     model = Faulty(stage, fault)
     outcome = answer_job(model, job(), Interrupts())
     assert model.failed == 1
     assert outcome.state == "answered"
-    if stage == "base":  # what fails once is asked again, and adaptation goes on
+    if stage == "base":  # one failure is retried, and adaptation goes on
         assert names(outcome) == ["get_weather"]
         return
-    assert outcome.said == BASE.said
-    assert outcome.fallback == ("deadline" if fault is Late else "answer" if stage == "removal" else stage)
+    assert outcome.choices == BASE.choices
+    assert outcome.fallback == ("deadline" if fault is DeadlineExceeded else "answer" if stage == "removal" else stage)
     assert "secret" not in outcome.model_dump_json()
 
 
-def test_control_without_the_fallback_the_fault_is_seen() -> None:
-    with pytest.raises(MemoryError):
-        Faulty("awareness", MemoryError).score((), ())
+def test_control_without_the_fallback_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unprotected(model: Model, _writer: Model, item: Input, _config: LoopConfig, _repeat: int) -> Episode | None:
+        model.score([Prompt(item.messages, item.tools)], [["a"]])  # the first stage, whose errors nothing catches
+        return None
+
+    monkeypatch.setattr(worker, "_improve", unprotected)
+    assert answer_job(Faulty("awareness", MemoryError), job(), Interrupts()).state == "failed"
 
 
-def test_a_base_that_cannot_answer_is_an_outcome_too() -> None:
+def test_control_without_the_filter_the_text_of_an_exception_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_without_internals", lambda episode, _base: episode)
+    assert "secret" in answer_job(Faulty("awareness", MemoryError), job(), Interrupts()).model_dump_json()
+
+
+def test_a_base_that_always_fails_is_an_outcome_too() -> None:
     class Mute(DemoModel):
         def generate(self, requests: Any) -> Any:
             raise RuntimeError("secret internals")
@@ -91,7 +92,7 @@ def test_a_base_that_cannot_answer_is_an_outcome_too() -> None:
     assert outcome.state == "failed" and "secret" not in outcome.model_dump_json()
 
 
-def test_a_schema_that_the_model_cannot_follow_is_the_clients_fault() -> None:
+def test_a_schema_that_the_model_cannot_follow_is_a_client_error() -> None:
     class Strict(DemoModel):
         def generate(self, requests: Any) -> Any:
             raise ModelError("the grammar does not compile: secret internals")
@@ -102,31 +103,31 @@ def test_a_schema_that_the_model_cannot_follow_is_the_clients_fault() -> None:
 
 def test_a_deadline_waits_for_the_base() -> None:
     interrupts = Interrupts()
-    interrupts.come(Late)  # before anything was computed
+    interrupts.interrupt(DeadlineExceeded)  # before anything was computed
     outcome = answer_job(DemoModel(), job(), interrupts)
-    assert (outcome.said, outcome.fallback) == (BASE.said, "deadline")
+    assert (outcome.choices, outcome.fallback) == (BASE.choices, "deadline")
     assert outcome.episodes[0].adaptation.reason == "deadline at stage base"
 
 
-def test_whoever_left_gets_no_answer() -> None:
+def test_a_disconnected_client_gets_no_answer() -> None:
     interrupts = Interrupts()
-    interrupts.come(Left)
-    assert answer_job(DemoModel(), job(), interrupts).state == "left"
+    interrupts.interrupt(ClientDisconnected)
+    assert answer_job(DemoModel(), job(), interrupts).state == "disconnected"
 
 
-@pytest.mark.parametrize("kind", [Left, Late])
+@pytest.mark.parametrize("kind", [ClientDisconnected, DeadlineExceeded])
 def test_an_interruption_in_training_leaves_no_adapter(kind: type[BaseException]) -> None:
     interrupts = Interrupts()
 
     class Interrupted(DemoModel):
         def generate(self, requests: Any) -> Any:
             if requests[0].adapter is not None:
-                interrupts.come(kind)
+                interrupts.interrupt(kind)
             return super().generate(requests)
 
     model = Interrupted()
     outcome = answer_job(model, job(), interrupts)
-    assert outcome.state == ("left" if kind is Left else "answered")
+    assert outcome.state == ("disconnected" if kind is ClientDisconnected else "answered")
     assert _is_base(model, model.weights_sha256())
 
 
@@ -142,39 +143,37 @@ def test_control_an_adapter_that_stayed_and_other_bits_are_seen() -> None:
 
 def test_leaving_an_adapter_cannot_be_interrupted() -> None:
     interrupts = Interrupts()
-    left = []
+    removals = []
 
     class Slow(Faulty):
         def _at(self, stage: str) -> None:
             if stage == "removal":
-                interrupts.come(Left)
-                left.append(stage)
+                interrupts.interrupt(ClientDisconnected)
+                removals.append(stage)
 
-    outcome = answer_job(Slow("removal", Left), job(), interrupts)
-    assert left == ["removal"]
-    assert outcome.state == "left"  # it is raised behind the removal
+    outcome = answer_job(Slow("removal", ClientDisconnected), job(), interrupts)
+    assert removals == ["removal"]
+    assert outcome.state == "disconnected"  # it is raised after the removal
 
 
 def test_an_adapted_answer_that_is_not_legal_gives_way_to_the_base() -> None:
-    from ttsi.serve.worker import _judged
-
-    item = job().item
+    item = job().options.item
     good = Answer("", (ToolCall("get_weather", {"city": "Oslo"}),))
     bad = Answer("", (ToolCall("get_weather", {"town": "Oslo"}),))
     episode = Episode("1", "", good, bad, None)
-    assert _judged(episode, item).adapted == good
-    assert _judged(replace(episode, base=bad, adapted=good), item).adapted == good  # control: the legal one stays
+    assert _prefer_legal(episode, item).adapted == good
+    assert _prefer_legal(replace(episode, base=bad, adapted=good), item).adapted == good  # control: the legal one stays
 
 
-def test_choices_are_improved_each_for_itself() -> None:
+def test_each_choice_is_improved_separately() -> None:
     outcome = answer_job(DemoModel(), job(n=3), Interrupts())
-    assert len(outcome.said) == 3 and names(outcome)[0] == "get_weather"
-    assert len({json.dumps([e.query for e in told.examples]) for told in outcome.episodes}) > 1
+    assert len(outcome.choices) == 3 and names(outcome)[0] == "get_weather"
+    assert len({json.dumps([e.query for e in episode.examples]) for episode in outcome.episodes}) > 1
 
 
-def test_without_tools_the_base_speaks() -> None:
+def test_without_tools_the_base_answers() -> None:
     outcome = answer_job(DemoModel(), job(tool_choice="none"), Interrupts())
-    assert outcome.said[0].content == "I have no tools for that." and outcome.said[0].finish == "stop"
+    assert outcome.choices[0].content == "I have no tools for that." and outcome.choices[0].finish == "stop"
 
 
 def test_an_outcome_comes_back_the_same_from_json() -> None:
@@ -185,32 +184,32 @@ def test_an_outcome_comes_back_the_same_from_json() -> None:
     assert repr(again.episodes) == repr(strange.episodes)
 
 
-SEALED = """
+SANDBOX_SCRIPT = """
 import os, socket, subprocess, sys
-from ttsi.serve.worker import seal
-if sys.argv[1] == "sealed": seal()
-def tried(act):
+from ttsi.serve.sandbox import enter_sandbox
+if sys.argv[1] == "sandbox": enter_sandbox()
+def attempt(act):
     try: act()
     except PermissionError: return "refused"
     except OSError: return "tried"
     return "done"
-print(tried(lambda: socket.create_connection(("127.0.0.1", 9))),
-      tried(lambda: subprocess.run([sys.executable, "-c", ""])),
-      tried(lambda: os.system("true")),
-      tried(lambda: open("a-new-file", "w").close()),
-      tried(lambda: open(os.devnull, "w").close()),
-      tried(lambda: open(sys.argv[0] or "/proc/self/stat").close()))
+print(attempt(lambda: socket.create_connection(("127.0.0.1", 9))),
+      attempt(lambda: subprocess.run([sys.executable, "-c", ""])),
+      attempt(lambda: os.system("true")),
+      attempt(lambda: open("a-new-file", "w").close()),
+      attempt(lambda: open(os.devnull, "w").close()),
+      attempt(lambda: open(sys.argv[0] or "/proc/self/stat").close()))
 """
 
 
 @pytest.mark.parametrize(
-    ("state", "says"), [("sealed", "refused refused refused refused done"), ("open", "tried done done done done")]
+    ("state", "results"), [("sandbox", "refused refused refused refused done"), ("open", "tried done done done done")]
 )
-def test_h6_a_sealed_worker_reaches_no_network_starts_nothing_and_writes_no_file(
-    state: str, says: str, tmp_path: Path
+def test_a_worker_in_its_sandbox_reaches_no_network_starts_nothing_and_writes_no_file(
+    state: str, results: str, tmp_path: Path
 ) -> None:
     script = tmp_path / "script.py"
-    script.write_text(SEALED)
+    script.write_text(SANDBOX_SCRIPT)
     done = subprocess.run(
         [sys.executable, str(script), state],
         capture_output=True,
@@ -219,4 +218,4 @@ def test_h6_a_sealed_worker_reaches_no_network_starts_nothing_and_writes_no_file
         env={"PYTHONPATH": str(ROOT)},
         check=True,
     )
-    assert done.stdout.strip() == f"{says} done"
+    assert done.stdout.strip() == f"{results} done"

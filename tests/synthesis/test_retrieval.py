@@ -83,7 +83,7 @@ def test_rows_as_lessons_are_whole_conversations_and_what_cannot_be_written_is_l
     [hermes] = gold_training_examples(FORMATS["hermes"], rows)
     assert hermes.prompt.messages == first
     assert '"weather"' in hermes.target
-    assert len(gold_training_examples(FORMATS["ours"], rows)) == 2, "the embedded model has words for calling nothing"
+    assert len(gold_training_examples(FORMATS["marked"], rows)) == 2, "the embedded model has words for calling nothing"
 
 
 def test_data_and_source_must_agree() -> None:

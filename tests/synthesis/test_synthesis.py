@@ -226,7 +226,7 @@ def test_the_demo_writes_what_is_kept(order: str) -> None:
 
 @pytest.mark.parametrize("order", ["call-first", "query-first"])
 def test_prompts_are_known_by_their_hash(order: str) -> None:
-    ours, general = writing_prompt("ours", order), writing_prompt("hermes", order)  # type: ignore[arg-type]
+    ours, general = writing_prompt("marked", order), writing_prompt("hermes", order)  # type: ignore[arg-type]
     assert general == writing_prompt("plain", order)  # type: ignore[arg-type]
     assert ours.version() != general.version()
     for prompt in (ours, general):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from ttsi.chat.calls import Format
-from ttsi.chat.ours import words
+from ttsi.chat.marked import words
 from ttsi.types import Example, Input, Tool, TrainingExample, standalone_prompt
 
 DECLINED = "None of these tools can do that."

@@ -1,6 +1,6 @@
-"""How do messages and tools become text, and how does text become tool calls?
+"""Messages and tools as text, and text as tool calls.
 
-`ours` and `calls` know how each model family writes a call, `schema` says whether a call is legal, `grammar` lets a
-model write only legal ones, `templates` renders prompts with the model's own chat template. Imports neither torch nor
-transformers. Not in the paper (arXiv:2510.07841), which leaves these formats to its models.
+`calls` reads and writes the calls of each model family, `tool_schema` checks whether a call is legal, `grammar` limits
+a model to legal ones, `templates` renders prompts with the model's own chat template. Imports neither torch nor
+transformers.
 """

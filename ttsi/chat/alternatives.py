@@ -44,7 +44,7 @@ def alternatives(schema: Any, root: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(way.schema) for way in _Flattening(root).ways(schema, frozenset())]
 
 
-def resolved(ref: Any, root: Mapping[str, Any]) -> Any:
+def resolve_reference(ref: Any, root: Mapping[str, Any]) -> Any:
     """What a local `$ref` (a JSON Pointer, RFC 6901) points at; None for nothing or another place."""
     if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
         return None
@@ -99,7 +99,7 @@ class _Flattening:
             yield [_without(name), _Way({"required": list(dict.fromkeys([name, *_list(needed)]))})]
 
     def _target(self, ref: Any, seen: frozenset[str]) -> list[_Way]:
-        target = resolved(ref, self._root)
+        target = resolve_reference(ref, self._root)
         self._references += 1
         if target is None or ref in seen or self._references > _MOST_REFERENCES:
             return [_Way({}, None)]

@@ -22,13 +22,13 @@ _LOOK_BACK = 40
 _FUNCTION_TAG = re.compile(r"<function[=\s][^<>\n]+>|<invoke name=")
 
 
-def attempt(text: str, tools: Sequence[Tool], spoken: str) -> str | None:
+def attempt(text: str, tools: Sequence[Tool], own: str) -> str | None:
     """What an answer without a call begins like, as one line; None when it is words."""
     from ttsi.chat.families import FORMATS  # late: each family's reader asks this module
 
     for form in FORMATS.values():
         mark = next((mark for mark in form.marks if mark in text and not mark.startswith("```")), None)
-        if mark is not None and form.name != spoken:
+        if mark is not None and form.name != own:
             return f"it begins like a call in the {form.name} format: {mark}"
     if _FUNCTION_TAG.search(text):
         return "it begins like a call in tags"

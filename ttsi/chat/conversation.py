@@ -16,7 +16,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ttsi.chat.schema import tool_from_openai
+from ttsi.chat.json_text import strict_json
+from ttsi.chat.tool_schema import tool_from_openai
 from ttsi.errors import DataError
 from ttsi.types import Message, Role, Tool, ToolCall, answered_calls
 
@@ -233,22 +234,11 @@ def check_text(value: Any) -> None:
 def _parse(text: str) -> Any:
     """JSON without what only some parsers accept."""
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        value = strict_json(text)
     except (ValueError, RecursionError):
         raise DataError("arguments are not JSON") from None
     check_text(value)
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a name is given twice")
-    return value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def each(value: Any, key: str, read: Callable[[Any], Item], shape: str = "a list") -> list[Item]:

@@ -132,10 +132,10 @@ class FramedFormat:
         raise NotImplementedError
 
     def lead_rule(self, name: str) -> str:
-        """`before` and `canonical_calls` as a grammar expression, for any number."""
-        return literal(self.marks, self.before(0) + self.canonical_calls(name))
+        """`before` and `name_text` as a grammar expression, for any number."""
+        return literal(self.marks, self.before(0) + self.name_text(name))
 
-    def canonical_calls(self, name: str) -> str:
+    def name_text(self, name: str) -> str:
         """The tool's name with what closes it."""
         raise NotImplementedError
 
@@ -188,7 +188,7 @@ class FramedFormat:
 
     def _call(self, call: ToolCall, number: int) -> str:
         check_value(call.arguments)
-        return self.before(number) + self.canonical_calls(call.name) + self.written(dict(call.arguments))
+        return self.before(number) + self.name_text(call.name) + self.written(dict(call.arguments))
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
         """As `Format.parse`."""
@@ -205,7 +205,7 @@ class FramedFormat:
 
     def name_span(self, name: str) -> tuple[str, str]:
         """As `Format.name_span`, e.g. ('{"name": "', 'f"')."""
-        return self.opening + self.before(0), self.canonical_calls(name)
+        return self.opening + self.before(0), self.name_text(name)
 
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
         """No reason: these families call at once."""
@@ -230,8 +230,8 @@ class JsonFormat(FramedFormat):
         """As `FramedFormat.before`."""
         return '"name": "'
 
-    def canonical_calls(self, name: str) -> str:
-        """As `FramedFormat.canonical_calls`."""
+    def name_text(self, name: str) -> str:
+        """As `FramedFormat.name_text`."""
         return json_text(name)[1:]
 
     def written(self, arguments: dict[str, Any]) -> str:

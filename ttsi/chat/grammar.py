@@ -9,7 +9,7 @@ engine makes a token mask. Strings only: nothing here imports llguidance.
 
 Legal means: an offered name, keys in the schema's order, required ones present, typed values, nothing unlisted, no free
 white space. What a mask cannot hold of a schema (`not`, `if`, look-ahead patterns ...) gives way to any JSON value of
-the stated type, never to an error (`ttsi.chat.schema_mask`), and `ttsi.chat.schema.problem` judges the rest.
+the stated type, never to an error (`ttsi.chat.schema_mask`), and `ttsi.chat.tool_schema.problem` judges the rest.
 Not in the paper (arXiv:2510.07841), which samples freely.
 """
 
@@ -20,10 +20,10 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from ttsi.chat import ours
+from ttsi.chat import marked
 from ttsi.chat.format import Format, FramedFormat
 from ttsi.chat.lark import ANY, literal, localise, mark_rules, quoted, without
-from ttsi.chat.ours_grammar import arguments_rule, calls_rules
+from ttsi.chat.marked_grammar import arguments_rule, calls_rules
 from ttsi.types import Tool
 
 __all__ = ["Demand", "answer_grammar", "call_then_text_grammar", "json_answer", "localise", "tool_grammar"]
@@ -45,7 +45,7 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -
     if calls != "auto" and not tools:
         raise ValueError("there is no tool to call")
     if not isinstance(fmt, FramedFormat):
-        return _text(["start: " + _ours_answer(tools, calls), *(calls_rules(tools) if tools else [])])
+        return _text(["start: " + _marked_answer(tools, calls), *(calls_rules(tools) if tools else [])])
     if not tools:
         return _text(["start: WORDS", _words(fmt)])
     rules = []
@@ -102,14 +102,14 @@ def json_answer(schema: str) -> str:
     return "start: %json " + json.dumps({**json.loads(schema), "x-guidance": {"whitespace_flexible": False}})
 
 
-def _ours_answer(tools: Sequence[Tool], calls: Demand) -> str:
-    each = [f"{_reason(['', *ours.suffixes(tool.description)])} call_{i}" for i, tool in enumerate(tools)]
+def _marked_answer(tools: Sequence[Tool], calls: Demand) -> str:
+    each = [f"{_reason(['', *marked.suffixes(tool.description)])} call_{i}" for i, tool in enumerate(tools)]
     if not tools:
         return ANY
     if calls == "one":
         return " | ".join(each)
     some = f"({' | '.join(each)})+"
-    return some if calls == "required" else f"{quoted(ours.NO_TOOL_TEXT)} | {some}"
+    return some if calls == "required" else f"{quoted(marked.NO_TOOL_TEXT)} | {some}"
 
 
 def _text(rules: Sequence[str]) -> str:

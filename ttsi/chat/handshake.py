@@ -20,16 +20,16 @@ from ttsi.chat.probes import (
     TOOL,
     USER,
     assistant,
-    carried_of_calls,
     carried_of_words,
     dated,
     holds,
+    probe_calls,
     text_of,
     user,
 )
-from ttsi.chat.template_source import DAY, Render, Source
+from ttsi.chat.template_source import DAY, Render, TemplateSource
+from ttsi.chat.template_turns import CLOSING_TURN, Carries, fit_turns
 from ttsi.chat.thinking import closing_of
-from ttsi.chat.turns import CLOSING_TURN, Carries, fitted
 from ttsi.errors import ConfigError, ModelError, unknown_name
 from ttsi.types import ToolCall, to_openai
 
@@ -59,7 +59,7 @@ class Handshake:
     model_text: str = ""
     """What it wrote."""
 
-    def spoken(self) -> Format:
+    def chosen_format(self) -> Format:
         """The format to read, score, teach and constrain with."""
         form = FORMATS[self.format]
         return replace(form, one_call=True) if not self.trained and isinstance(form, FramedFormat) else form
@@ -150,7 +150,7 @@ def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) 
     spoken = FORMATS[name]
     if not (own or nearly or by_marks or by_tokens) or carries.tools == "words" or (form is not None and form != own):
         carries = replace(carries, instruction="words")
-    carries = carried_of_calls(render, spoken, carries, template_calls=own == name)
+    carries = probe_calls(render, spoken, carries, template_calls=own == name)
     chosen: Any = (
         "user"
         if form
@@ -199,7 +199,7 @@ def with_answer(handshake: Handshake, render: Render, text: str, likelier: Calla
     calls = readable[wrote][:1]
     if not handshake.unread and not likelier(FORMATS[wrote].render(calls), FORMATS[handshake.format].render(calls)):
         return handshake
-    carries = carried_of_calls(render, FORMATS[wrote], handshake.carries, template_calls=False)
+    carries = probe_calls(render, FORMATS[wrote], handshake.carries, template_calls=False)
     return replace(handshake, format=wrote, chosen_by="model", carries=carries, unread="")
 
 
@@ -241,7 +241,7 @@ def _own_call(render: Render, carries: Carries) -> dict[Shape, str]:
         shape = replace(carries, arguments=arguments, ids=ids)
         tools = [to_openai(TOOL)]
         words, called = (
-            text_of(render, *fitted([user(USER), turn], tools, FORMATS["plain"], shape), answer=False)
+            text_of(render, *fit_turns([user(USER), turn], tools, FORMATS["plain"], shape), answer=False)
             for turn in (assistant(_PROBE), assistant("", [OSLO]))
         )
         if _PROBE not in words or not called:
@@ -346,4 +346,4 @@ def detect(template: str | None) -> Format:
     """
     if not template:
         return FORMATS["plain"]
-    return meet(Source(template)).spoken()
+    return meet(TemplateSource(template)).chosen_format()

@@ -38,6 +38,15 @@ def value_of(text: str) -> Any:
     return value
 
 
+def strict_json(text: str) -> Any:
+    """A whole JSON text, in which no object has a name twice and no number is NaN or infinite.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return json.loads(text, object_pairs_hook=unique, parse_constant=_refuse_constant)
+
+
 def skip_space(text: str, at: int) -> int:
     """Where the white space that begins at `at` ends."""
     match = _SPACE.match(text, at)

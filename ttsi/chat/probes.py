@@ -1,7 +1,7 @@
 """Short conversations that show what a chat template carries.
 
 Inputs: a template. Outputs: what it carries of a plain conversation (`carried_of_words`) and of calls and their results
-(`carried_of_calls`): each is rendered, and everything said must be in the text. Not in the paper (arXiv:2510.07841).
+(`probe_calls`): each is rendered, and everything said must be in the text. Not in the paper (arXiv:2510.07841).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ttsi.chat.families import FORMATS
 from ttsi.chat.format import Format
 from ttsi.chat.template_source import OTHER_DAY, Render
-from ttsi.chat.turns import Carries, Turn, fitted
+from ttsi.chat.template_turns import Carries, Turn, fit_turns
 from ttsi.errors import ModelError
 from ttsi.types import Tool, ToolCall, to_openai
 
@@ -84,7 +84,7 @@ def holds(
     fmt: Format | None = None,
 ) -> bool:
     """Whether every wanted text is in the prompt of these turns, the turns' own in their order."""
-    shaped, offered = fitted(turns, tools, fmt or FORMATS["plain"], carries)
+    shaped, offered = fit_turns(turns, tools, fmt or FORMATS["plain"], carries)
     text = text_of(render, shaped, offered)
     return bool(text) and all(part in text for part in wanted)
 
@@ -119,7 +119,7 @@ def carried_of_words(render: Render) -> Carries:
     return carries
 
 
-def carried_of_calls(render: Render, fmt: Format, carries: Carries, template_calls: bool) -> Carries:
+def probe_calls(render: Render, fmt: Format, carries: Carries, template_calls: bool) -> Carries:
     """How earlier calls and their results reach the text."""
     tools = [to_openai(TOOL)]
     ways: list[tuple[Any, Any]] = [("template", "template"), ("template", "words")] if template_calls else []
@@ -161,7 +161,7 @@ def _carried(render: Render, turns: Sequence[Turn], tools: Sequence[Any], carrie
         wanted += [turn["content"]] if turn["content"] and turn["role"] != "tool" else []
         wanted += [call["function"]["arguments"]["city"] for call in turn.get("tool_calls", [])]
         wanted += [turn["content"]] if turn["role"] == "tool" else []
-    shaped, offered = fitted(turns, tools, fmt, carries)
+    shaped, offered = fit_turns(turns, tools, fmt, carries)
     text = text_of(render, shaped, offered)
     start = text.find(USER)
     return start >= 0 and (_in_order(text[start:], wanted) or all(text[start:].count(part) for part in wanted))

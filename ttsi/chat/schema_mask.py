@@ -18,7 +18,7 @@ from typing import Any
 from ttsi.chat.alternatives import alternatives
 from ttsi.chat.dialect import draft_of, modern
 from ttsi.chat.patterns import mask_pattern
-from ttsi.chat.schema import closed
+from ttsi.chat.tool_schema import closed
 from ttsi.types import Tool
 
 _COMPACT = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
@@ -43,23 +43,23 @@ _SAYS_NOTHING = frozenset((
 
 def json_arguments(tool: Tool) -> str:
     """The rule of all arguments of a call as one JSON object."""
-    root = enforced(tool)
+    root = enforceable_schema(tool)
     return json_rule({"type": "object"} if _Mask(root).schema(root) is None else root, root)
 
 
 def json_value(schema: Any, tool: Tool) -> str:
     """The rule of one JSON value that fits `schema`, which is a part of the tool's parameters."""
     part = modern(schema, draft_of(tool.parameters), mask_pattern)
-    return json_rule(closed(part, top=False) if isinstance(part, Mapping) else part, enforced(tool))
+    return json_rule(closed(part, top=False) if isinstance(part, Mapping) else part, enforceable_schema(tool))
 
 
-def enforced(tool: Tool) -> dict[str, Any]:
+def enforceable_schema(tool: Tool) -> dict[str, Any]:
     """The tool's parameters as the masks read them: one dialect, the patterns that a mask holds, nothing unlisted."""
     return closed(modern(tool.parameters, draft_of(tool.parameters), mask_pattern))
 
 
 def json_rule(schema: Any, root: Mapping[str, Any]) -> str:
-    """The rule of one JSON value that fits a schema which is a part of `root`, and that as `enforced` gives it."""
+    """The rule of one JSON value that fits a schema, a part of `root` that `enforceable_schema` gave."""
     body = maskable(schema, root)
     if '"$ref"' in json.dumps(body):
         body = {**body, **definitions(root)}

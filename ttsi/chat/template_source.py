@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ttsi.chat.turns import Turn
+from ttsi.chat.template_turns import Turn
 from ttsi.errors import ModelError
 
 DAY = datetime.datetime(2024, 7, 26, 12)
@@ -34,7 +34,7 @@ class Render(Protocol):
         ...
 
 
-class Source:
+class TemplateSource:
     """A template as text, rendered by transformers' own renderer."""
 
     def __init__(self, source: str) -> None:
@@ -53,7 +53,7 @@ class Source:
             texts: Any = render_jinja_template(
                 conversations=[list(turns)],
                 tools=list(tools) or None,
-                chat_template=dated_as(self._source, now),
+                chat_template=with_fixed_date(self._source, now),
                 add_generation_prompt=answer,
                 **fixed(now),
             )
@@ -67,12 +67,12 @@ class Source:
 _DIRECTIVES = "dbBYyHMSaAjmIpfZcxXDFTRreuwUWVGCklsz"
 
 
-def dated_as(source: str, now: datetime.datetime = DAY) -> str:
+def with_fixed_date(source: str, now: datetime.datetime = DAY) -> str:
     """A template's source in which `strftime_now` tells this moment instead of the clock's.
 
     A macro of that name, since transformers hands no functions to templates.
 
-    >>> dated_as("no date in it")
+    >>> with_fixed_date("no date in it")
     'no date in it'
     """
     if "strftime_now" not in source:

@@ -23,9 +23,9 @@ from weakref import WeakKeyDictionary
 
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.handshake import Handshake, meet
-from ttsi.chat.template_source import DAY, Render, dated_as, fixed
+from ttsi.chat.template_source import DAY, Render, fixed, with_fixed_date
+from ttsi.chat.template_turns import NOTHING, fit_turns
 from ttsi.chat.thinking import THINKING
-from ttsi.chat.turns import NOTHING, fitted
 from ttsi.errors import ModelError
 from ttsi.types import Message, Prompt, ToolCall, TrainingExample, answered_calls, to_openai
 
@@ -87,8 +87,8 @@ def prompt_text(
 ) -> str:
     """The prompt as the model's own template writes it, up to and including `prompt.prefix`.
 
-    What the template does not carry is worded (`ttsi.chat.turns`), and thinking that it opens is closed. The prefix is
-    the caller's own text and is appended as it is.
+    What the template does not carry is worded (`ttsi.chat.template_turns`), and thinking that it opens is closed. The
+    prefix is the caller's own text and is appended as it is.
 
     Args:
         handshake: with the model; settled with the template alone where nobody gives one.
@@ -100,7 +100,7 @@ def prompt_text(
     handshake = handshake or handshake_with(tokenizer, fmt.name)
     tools = [_neutral(to_openai(tool), spellings) for tool in prompt.tools]
     messages = [_neutral_message(message, spellings) for message in prompt.messages]
-    text = _render(tokenizer, *fitted(openai_turns(messages), tools, fmt, handshake.carries))
+    text = _render(tokenizer, *fit_turns(openai_turns(messages), tools, fmt, handshake.carries))
     return text + handshake.thinking + prompt.prefix
 
 
@@ -263,13 +263,13 @@ def _openai_call(call: ToolCall, number: int) -> dict[str, Any]:
 
 def worded_turns(fmt: Format, messages: Sequence[Message], tools: Sequence[Any]) -> list[dict[str, Any]]:
     """Turns for a reader that knows only who speaks: tools, calls and results are written out."""
-    return fitted(openai_turns(messages), tools, fmt, NOTHING)[0]
+    return fit_turns(openai_turns(messages), tools, fmt, NOTHING)[0]
 
 
 def _render(
     tokenizer: Tokenizer, turns: list[dict[str, Any]], tools: list[Any], answer: bool = True, now: Any = DAY
 ) -> str:
-    source = dated_as(_template(tokenizer, bool(tools)), now)
+    source = with_fixed_date(_template(tokenizer, bool(tools)), now)
     try:
         text = tokenizer.apply_chat_template(
             turns, tools or None, chat_template=source, tokenize=False, add_generation_prompt=answer, **fixed(now)

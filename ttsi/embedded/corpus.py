@@ -17,7 +17,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ttsi.chat.ours import quote, render
+from ttsi.chat.marked import quote, render
 from ttsi.embedded import conversations
 from ttsi.embedded.lexicon import related
 from ttsi.embedded.styles import Way, trained_way, writing_way
@@ -152,7 +152,7 @@ class Corpus:
             order, said = "query-first", self._encode(f"{LEAD.lstrip()}{request}\n")
             reply = self._encode(answer_text(shown, new)) + end
             target, weights = said + reply, [0.3] * len(said) + [1.0] * len(reply)
-        text = writing_prompt("ours", order).text.replace("{seed}", seed.request)  # type: ignore[arg-type]
+        text = writing_prompt("marked", order).text.replace("{seed}", seed.request)  # type: ignore[arg-type]
         return Piece(self._prompt((Message("user", text),), shown), target, weights)
 
     def _is_banned(self, asked: Exchange) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from ttsi.chat.ours import words
+from ttsi.chat.marked import words
 from ttsi.embedded import conversations
 from ttsi.embedded.corpus import request_hash
 from ttsi.embedded.domains import all_domains

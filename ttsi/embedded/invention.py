@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ttsi.chat.ours import words
+from ttsi.chat.marked import words
 from ttsi.embedded import values
 from ttsi.embedded.domains import SLOT, Argument, DomainTool
 from ttsi.embedded.lexicon import Words, stand_in

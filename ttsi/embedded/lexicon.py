@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ttsi.chat.ours import words
+from ttsi.chat.marked import words
 from ttsi.embedded.domains import SLOT, Domain
 from ttsi.embedded.values import made_up
 

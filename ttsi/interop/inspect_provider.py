@@ -28,9 +28,9 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall as InspectCall
 from inspect_ai.tool import ToolChoice, ToolFunction, ToolInfo
 
+from ttsi.chat.answer_text import user_text
 from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.schema import normalise
-from ttsi.chat.words import spoken
+from ttsi.chat.tool_schema import normalise
 from ttsi.config import LoopConfig
 from ttsi.loop import improve
 from ttsi.methods import preset
@@ -92,7 +92,7 @@ class TTSI(ModelAPI):
         names = {call.name for message in item.messages for call in message.tool_calls}
         finished = answer.finish_reason == "stop"
         message = ChatMessageAssistant(
-            content=spoken(self._model.format, answer.text, item.tools, names, finished),
+            content=user_text(self._model.format, answer.text, item.tools, names, finished),
             model=self.model_name,
             source="generate",
             tool_calls=[

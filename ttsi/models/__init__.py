@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ttsi import cpu
-from ttsi.chat.calls import FORMATS
+from ttsi.chat.calls import FORMATS, format_name
 from ttsi.chat.format import Format
-from ttsi.chat.ours import CALL
+from ttsi.chat.marked import CALL
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError, unknown_name
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
@@ -202,7 +202,7 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     if kind in OWN_WEIGHTS:
         cpu.sleep_while_waiting()
     loader: Callable[..., Model] = getattr(import_module(module), name)
-    chosen = {} if format is None else {"format": format}
+    chosen = {} if format is None else {"format": format_name(format)}
     return loader(rest, device=device, dtype=dtype, **chosen)
 
 
@@ -212,7 +212,7 @@ def check_format(name: str | None) -> None:
     Raises:
         ConfigError: it is not; the line names those that are.
     """
-    if name is not None and name not in FORMATS:
+    if name is not None and format_name(name) not in FORMATS:
         raise ConfigError(unknown_name("format", name, FORMATS))
 
 

@@ -23,7 +23,7 @@ def question(model: Model, handshake: Handshake, render: Render) -> Handshake:
     Raises:
         ModelError: neither its template nor the model itself writes calls that anybody reads.
     """
-    if handshake.template_format == "ours":  # trained like the embedded model, on one format
+    if handshake.template_format == "marked":  # trained like the embedded model, on one format
         return handshake
     prompt = Prompt((Message("user", QUESTION),), (TOOL,))
     [answer] = model.generate([Request(prompt, _LONGEST_ANSWER)])

@@ -76,7 +76,7 @@ class LocalModel:
 
     def speak(self, handshake: Handshake) -> None:
         """Read, score, teach and constrain from here on as the handshake says."""
-        self.handshake, self.format = handshake, handshake.spoken()
+        self.handshake, self.format = handshake, handshake.chosen_format()
 
     @property
     def context(self) -> int:
@@ -365,8 +365,8 @@ def load_embedded(
         ModelError: its weights are not installed.
         ConfigError: another format than its own is wanted.
     """
-    if format not in (None, "ours"):
-        raise ConfigError(f"the embedded model speaks the format 'ours' only, not {format!r}: leave --format out")
+    if format not in (None, "marked"):
+        raise ConfigError(f"the embedded model only writes the format 'marked', not {format!r}: omit --format")
     if rest:
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():

@@ -26,9 +26,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.calls import FORMATS, Format, format_name
 from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.ours import words
+from ttsi.chat.marked import words
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError, unknown_name
 from ttsi.models import Generation, Model, Request
@@ -283,9 +283,9 @@ class FileModel(_Scripted):
         if not isinstance(script, dict | list):
             raise ModelError(f"the script {path} must be a list of replies or an object")
         settings: dict[str, Any] = script if isinstance(script, dict) and "replies" in script else {"replies": script}
-        form = settings.get("format", "hermes")
+        form = format_name(str(settings.get("format", "hermes")))
         if form not in FORMATS:
-            raise ModelError(f"the script {path}: {unknown_name('format', str(form), FORMATS)}")
+            raise ModelError(f"the script {path}: {unknown_name('format', form, FORMATS)}")
         super().__init__(f"scripted:{path}", FORMATS[form])
         self._replies: list[Any] | dict[str, Any] = settings["replies"]
         self._scores: Mapping[str, float] = settings.get("scores", {})

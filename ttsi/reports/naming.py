@@ -37,7 +37,7 @@ def changed(config: Mapping[str, Any]) -> dict[str, Any]:
 def _embedded(config: Mapping[str, Any]) -> bool:
     """Did a model answer that has the settings of the embedded one? As `ttsi.models.is_embedded`, of one long gone."""
     scripted = str(config["settings"]["model"]).startswith("scripted:")
-    return scripted or bool((config.get("model") or {}).get("format", "ours") == "ours")
+    return scripted or bool((config.get("model") or {}).get("format", "ours") in ("ours", "marked"))
 
 
 def knobs(group: Group) -> dict[str, Any]:

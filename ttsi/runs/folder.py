@@ -194,6 +194,9 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         RunFolderError: it is another run; the line lists what differs.
     """
     old = read_json(folder / "config.json")
+    for part in ("model", "writer"):
+        if isinstance(old.get(part), dict) and old[part].get("format") == "ours":
+            old[part]["format"] = "marked"  # the format's name before
     # Through JSON, so that tuples and lists compare as they are stored.
     new = json.loads(json.dumps(config))
     defaults = {"settings": {"loop": json.loads(json.dumps(asdict(LoopConfig())))}}

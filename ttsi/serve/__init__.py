@@ -1,5 +1,5 @@
-"""How does the method stand behind an OpenAI-compatible address?
+"""The method behind an OpenAI-compatible API.
 
-A front process speaks HTTP, checks keys and limits and never sees torch (`app`); a worker process owns the model and
-answers one request at a time (`worker`). Between them lies a socket that carries JSON (`pipe`).
+A front process speaks HTTP, checks keys and limits, and never imports torch (`app`). A worker process owns the model
+and answers one request at a time (`worker`). Between them is a socket that carries JSON (`pipe`).
 """

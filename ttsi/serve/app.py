@@ -1,7 +1,7 @@
-"""Which routes are there?
+"""HTTP routes.
 
-Inputs: HTTP. Outputs: OpenAI's chat completions (whole or as a stream), the list of models, health, metrics and a page
-to try it. A request that is wrong, refused or left alone ends in this process; the model is only known to the worker.
+Inputs: HTTP. Outputs: OpenAI's chat completions (whole or streamed), the list of models, health, metrics, and a page to
+try them. Requests that are invalid, rejected or abandoned end in this process; only the worker has the model.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -17,14 +17,15 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ttsi import __version__
-from ttsi.serve.gate import CHAT, Gate, error_body
-from ttsi.serve.replies import DONE, KEEP_ALIVE, Reply, event
-from ttsi.serve.service import Lowered, Service
-from ttsi.serve.turns import Refused
-from ttsi.serve.wire import Asked, ChatRequest, Refusal, read_request
+from ttsi.serve.chat_request import ChatRequest, InvalidRequest, RequestOptions, read_headers, read_request
+from ttsi.serve.fair_queue import Overloaded
+from ttsi.serve.replies import DONE, KEEP_ALIVE, ChatReply, sse_event
+from ttsi.serve.request_filter import CHAT, INTERNAL_ERROR, RequestFilter, error_body
+from ttsi.serve.service import Service
 
 T = TypeVar("T")
 
@@ -32,12 +33,8 @@ CREATED = int(time.time())
 _SCHEMAS = "#/components/schemas/{model}"
 
 
-class ClientLeft(Exception):
-    """Nobody reads the answer any more."""
-
-
-def build(service: Service) -> ASGIApp:
-    """The whole app, behind its door."""
+def build_app(service: Service) -> ASGIApp:
+    """The whole app behind its request filter."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -50,58 +47,57 @@ def build(service: Service) -> ASGIApp:
     _add_models(app, service)
     _add_chat(app, service)
     _add_page(app)
-    _describe(app)
+    _document_request(app)
     settings = service.settings
-    return Gate(app, settings.keys, settings.hosts, settings.limits, service.metrics, service.check_open)
+    return RequestFilter(app, settings.keys, settings.hosts, settings.limits, service.metrics, service.check_open)
 
 
-def _failed(request: Request, status: int, error: Refusal | Refused | str, retry_after: int = 0) -> JSONResponse:
-    param, code = (error.param, error.code) if isinstance(error, Refusal) else (None, None)
+def _error(
+    request: Request, status: int, error: InvalidRequest | Overloaded | str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    param, code = (error.param, error.code) if isinstance(error, InvalidRequest) else (None, None)
+    retry = {"retry-after": str(error.retry_after)} if isinstance(error, Overloaded) else {}
     body = error_body(str(error), request.state.request_id, param, code)
-    return JSONResponse(body, status, headers={"retry-after": str(retry_after)} if retry_after else None)
+    return JSONResponse(body, status, headers={**retry, **(headers or {})})
 
 
 def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(Refusal)
-    async def refusal(request: Request, error: Refusal) -> Response:
-        return _failed(request, error.status, error)
-
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return _failed(request, error.status, error, error.retry_after)
+    @app.exception_handler(InvalidRequest)
+    @app.exception_handler(Overloaded)
+    async def rejection(request: Request, error: InvalidRequest | Overloaded) -> Response:
+        return _error(request, error.status, error)
 
     @app.exception_handler(Exception)
-    async def fault(request: Request, _: Exception) -> Response:
-        return _failed(request, 500, "an internal error; the id tells the operator which")
+    async def internal_error(request: Request, _: Exception) -> Response:
+        return _error(request, 500, INTERNAL_ERROR)
 
     @app.exception_handler(HTTPException)
-    async def not_found(request: Request, error: HTTPException) -> Response:
-        known = {404: "there is nothing at this address", 405: "this method is not served here"}
-        response = _failed(request, error.status_code, known.get(error.status_code, "the request is not served"))
-        response.headers.update(error.headers or {})
-        return response
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        messages = {404: "not found", 405: "method not allowed"}
+        message = messages.get(error.status_code, "this request is not supported")
+        return _error(request, error.status_code, message, error.headers)
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/health/live")
     async def live() -> dict[str, str]:
-        """Whether the front process answers."""
+        """The front process is running."""
         return {"status": "live"}
 
-    @app.get("/health/ready", responses={503: {"description": "Not now"}})
+    @app.get("/health/ready", responses={503: {"description": "Not ready"}})
     async def ready() -> JSONResponse:
-        """Whether a request would be answered: a worker with the verified base listens."""
+        """Requests are answered now: a worker with verified base weights is running."""
         state = "ready" if service.ready else "draining" if service.draining else "not ready"
         return JSONResponse({"status": state}, 200 if service.ready else 503)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        """The numbers, in Prometheus' text format."""
+        """Metrics in Prometheus' text format."""
         gauges = service.metrics
         gauges.ready.set(service.ready)
         gauges.restarts.set(service.supervisor.restarts)
-        gauges.waiting.set(service.turns.waiting)
-        gauges.inside.set(service.turns.inside)
+        gauges.waiting.set(service.queue.waiting)
+        gauges.inside.set(service.queue.inside)
         return Response(gauges.text(), media_type="text/plain; version=0.0.4")
 
 
@@ -110,15 +106,19 @@ def _add_models(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        """The one model that is served."""
+        """List the one model that is served."""
         return {"object": "list", "data": [entry]}
 
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
-        """The model, by its name."""
-        if name != service.settings.name:
-            raise Refusal(404, "there is no such model (see /v1/models)", "model", "model_not_found")
+        """The model with this name."""
+        _check_model(name, service)
         return entry
+
+
+def _check_model(name: str, service: Service) -> None:
+    if name != service.settings.name:
+        raise InvalidRequest(404, "no such model; see /v1/models", "model", "model_not_found")
 
 
 def _add_chat(app: FastAPI, service: Service) -> None:
@@ -126,121 +126,103 @@ def _add_chat(app: FastAPI, service: Service) -> None:
 
     @app.post(CHAT, openapi_extra={"requestBody": {"content": {"application/json": body}}})
     async def chat(request: Request) -> Response:
-        """Answer a conversation; what the model is unsure about, it first learns from examples it writes itself."""
-        asked = read_request(await request.body(), service.settings.limits, request.state.request_id)
-        if asked.model != service.settings.name:
-            raise Refusal(404, "there is no such model (see /v1/models)", "model", "model_not_found")
-        lowered, details = _lowered(request), request.headers.get("x-ttsi-details", "").lower() in ("on", "1", "true")
-        work = service.answer(asked, request.state.tenant, lowered)
-        if asked.stream:
-            return _Stream(request, service, asked, work, details)
+        """Answer a conversation. Where the model is unsure, it first adapts to examples that it writes itself."""
+        options = read_request(await request.body(), service.settings.limits, request.state.request_id)
+        _check_model(options.model, service)
+        options = read_headers(options, request.headers)
+        work = service.answer(options, request.state.tenant)
+        if options.stream:
+            return _Stream(request, service, options, work)
         try:
-            outcome = await unless_left(request.receive, work)
-        except ClientLeft:
+            outcome = await until_disconnect(request.receive, work)
+        except ClientDisconnect:
             return Response(status_code=499)
-        return JSONResponse(Reply(asked, outcome, service.fingerprint, details).whole(), headers=_ignored(asked))
+        reply = ChatReply(options, outcome, service.fingerprint)
+        return JSONResponse(reply.completion(), headers=_ignored_header(options))
 
 
-def _ignored(asked: Asked) -> dict[str, str]:
-    """The header that names what had no effect."""
-    return {"x-ttsi-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
+def _ignored_header(options: RequestOptions) -> dict[str, str]:
+    """The header that names the fields without effect."""
+    return {"x-ttsi-ignored": ", ".join(options.ignored)} if options.ignored else {}
 
 
-def _lowered(request: Request) -> Lowered:
-    """What this request's headers take less of.
-
-    Raises:
-        Refusal: a header says something else.
-    """
-    switch = request.headers.get("x-ttsi-adapt", "on").lower()
-    if switch not in ("on", "off"):
-        raise Refusal(400, "the header X-TTSI-Adapt is `on` or `off`")
-    given = request.headers.get("x-ttsi-seconds")
-    if given is None:
-        return Lowered(switch == "on")
-    if not (given.isascii() and given.isdigit() and 0 < len(given) < 7 and int(given) > 0):
-        raise Refusal(400, "the header X-TTSI-Seconds is a whole number of seconds")
-    return Lowered(switch == "on", float(given))
-
-
-async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client leaves.
+async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when the client disconnects.
 
     Raises:
-        ClientLeft: it left.
+        ClientDisconnect: it did.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
+    task, disconnect = asyncio.ensure_future(work), asyncio.ensure_future(_disconnect(receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientLeft
+        raise ClientDisconnect
     finally:
-        await _cancelled(task, gone)
+        await _cancel(task, disconnect)
 
 
-async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
+async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 class _Stream(Response):
-    """Server-sent events: a sign of life while the answer is made, then the answer, then [DONE].
+    """Server-sent events: comments while the answer is computed, then the answer, then [DONE].
 
-    A refusal that comes at once is an ordinary error; one that comes after the first sign of life is an event.
+    An error before the first comment is an ordinary error response; a later one is an event.
     """
 
     def __init__(
-        self, request: Request, service: Service, asked: Asked, work: Coroutine[Any, Any, Any], details: bool
+        self, request: Request, service: Service, options: RequestOptions, work: Coroutine[Any, Any, Any]
     ) -> None:
-        self._request, self._service, self._asked, self._work = request, service, asked, work
-        self._details = details
+        self._request, self._service, self._options, self._work = request, service, options, work
         self.background = None
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream."""
-        task, gone = asyncio.ensure_future(self._work), asyncio.ensure_future(_left(receive))
-        every = self._service.settings.limits.keep_alive_seconds
-        begun = False
+        task, disconnect = asyncio.ensure_future(self._work), asyncio.ensure_future(_disconnect(receive))
+        interval = self._service.settings.limits.keep_alive_seconds
+        started = False
         try:
             while not task.done():
-                await asyncio.wait({task, gone}, timeout=every, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
+                await asyncio.wait({task, disconnect}, timeout=interval, return_when=asyncio.FIRST_COMPLETED)
+                if disconnect.done():
                     return
                 if not task.done():
-                    begun = begun or await _begin(send, self._asked)
+                    started = started or await _start(send, self._options)
                     await _write(send, KEEP_ALIVE)
-            await self._finish(task, begun, scope, receive, send)
+            await self._finish(task, started, scope, receive, send)
         finally:
-            await _cancelled(task, gone)
+            await _cancel(task, disconnect)
 
-    async def _finish(self, task: asyncio.Future[Any], begun: bool, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _finish(
+        self, task: asyncio.Future[Any], started: bool, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         try:
-            reply = Reply(self._asked, task.result(), self._service.fingerprint, self._details)
-        except (Refusal, Refused) as error:
-            retry = error.retry_after if isinstance(error, Refused) else 0
-            if not begun:
-                await _failed(self._request, error.status, error, retry)(scope, receive, send)
+            reply = ChatReply(self._options, task.result(), self._service.fingerprint)
+        except (InvalidRequest, Overloaded) as error:
+            if not started:
+                await _error(self._request, error.status, error)(scope, receive, send)
                 return
-            await _write(send, event(error_body(str(error), self._request.state.request_id)), more=False)
+            await _write(send, sse_event(error_body(str(error), self._request.state.request_id)), more=False)
             return
-        if not begun:
-            await _begin(send, self._asked)
+        if not started:
+            await _start(send, self._options)
         for chunk in reply.chunks():
-            await _write(send, event(chunk))
+            await _write(send, sse_event(chunk))
         await _write(send, DONE, more=False)
 
 
-async def _begin(send: Send, asked: Asked) -> bool:
+async def _start(send: Send, options: RequestOptions) -> bool:
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
-    headers += [(name.encode(), value.encode()) for name, value in _ignored(asked).items()]
+    headers += [(name.encode(), value.encode()) for name, value in _ignored_header(options).items()]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     return True
 
@@ -260,12 +242,12 @@ def _add_page(app: FastAPI) -> None:
         return HTMLResponse(source.replace("NONCE", nonce), headers=headers)
 
 
-def _describe(app: FastAPI) -> None:
-    """Put the request's schema, which is read by hand (`ttsi.serve.wire`), into the OpenAPI document."""
-    made = app.openapi
+def _document_request(app: FastAPI) -> None:
+    """Add the schema of a request, which the route parses itself (`chat_request`), to the OpenAPI document."""
+    default = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = made()
+        document = default()
         schema = ChatRequest.model_json_schema(ref_template=_SCHEMAS)
         parts = document.setdefault("components", {}).setdefault("schemas", {})
         parts.update(schema.pop("$defs", {}) | {"ChatRequest": schema})

@@ -1,8 +1,9 @@
-"""How does the server start, and how does it end?
+"""Start and shutdown of the server.
 
 Inputs: the operator's settings and an address. Outputs: an exit code. The worker loads the model before the first
-connection is accepted, so a model that cannot be served is an error of the command. SIGTERM and SIGINT drain: no new
-connection, what waits is refused, what runs is finished, exit code 0; a second signal ends at once.
+connection is accepted, so a model that cannot be served is an error of the command. SIGTERM and SIGINT drain: the
+server accepts nothing new, rejects waiting requests, finishes the running one and exits with code 0. A second signal
+exits at once.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from ttsi.errors import ConfigError
-from ttsi.serve.app import build
-from ttsi.serve.gate import LOOPBACK
-from ttsi.serve.service import Service, Settings
+from ttsi.serve.app import build_app
+from ttsi.serve.request_filter import LOOPBACK
+from ttsi.serve.service import ServerSettings, Service
 
 MAX_HEADER_BYTES = 64 * 2**10
 BACKLOG = 512
-"""Connections that the system keeps until they are taken."""
+"""Connections that the kernel queues until the server accepts them."""
 LINGER_SECONDS = 1.0
-"""How long a connection that came before the door was closed may take to say what it wants."""
+"""How long a connection from before the shutdown may take to send its request."""
 
 
 def is_loopback(host: str) -> bool:
@@ -39,24 +40,24 @@ def is_loopback(host: str) -> bool:
 
 
 def check_bind(host: str, with_keys: bool) -> None:
-    """Refuse to listen to everybody without keys.
+    """Check that only the loopback interface is open without keys.
 
     Raises:
-        ConfigError: that is what was asked for.
+        ConfigError: the address can be reached from other machines, and there are no keys.
     """
     if not with_keys and not is_loopback(host):
-        raise ConfigError(f"{host} can be reached from elsewhere: give --api-keys FILE, or stay with --host 127.0.0.1")
+        raise ConfigError(f"other machines can reach {host}: add --api-keys FILE, or use --host 127.0.0.1")
 
 
-def hosts_for(host: str, named: tuple[str, ...], with_keys: bool) -> tuple[str, ...] | None:
-    """Which Host headers are served: the loopback names, the address itself and what was named; any behind keys."""
+def allowed_hosts(host: str, named: tuple[str, ...], with_keys: bool) -> tuple[str, ...] | None:
+    """The allowed Host headers: loopback names, the address, and those that were named. None allows any."""
     if with_keys and not named and not is_loopback(host):
         return None
     return (*LOOPBACK, host, *named)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with signals that end in exit code 0."""
+    """uvicorn with a graceful shutdown that ends in exit code 0."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -64,10 +65,10 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Drain on the first signal, end on the second."""
+        """Drain on the first signal, exit on the second."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self._signalled)
+            loop.add_signal_handler(name, self._on_signal)
         try:
             yield
         finally:
@@ -75,42 +76,42 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(name)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the door behind those who are in it: whoever is connected is answered, even if it is with a refusal.
+        """Answer every connection that is already open, if only with an error, and accept no new one.
 
-        uvicorn alone drops connections that the system has accepted for it, and those whose request it has not read.
+        uvicorn alone drops connections that the kernel has accepted for it, and those whose request it has not read.
         """
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
-        doors = [listener.dup() for listener in sockets or ()]  # the system listens until these are closed, too
+        copies = [listener.dup() for listener in sockets or ()]  # the kernel accepts until these are closed, too
         for server in self.servers:
             server.close()
-        unheard = [connection for door in doors for connection in _waiting(door)]
+        queued = [connection for copy in copies for connection in _queued_connections(copy)]
         loop = asyncio.get_running_loop()
-        for connection in unheard:
+        for connection in queued:
             await loop.connect_accepted_socket(self._protocol, connection)
         until = loop.time() + LINGER_SECONDS
-        while any(_silent(each) for each in state.connections) and loop.time() < until and not self.force_exit:
+        while any(_is_silent(each) for each in state.connections) and loop.time() < until and not self.force_exit:
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
-        """What uvicorn makes for a connection that it accepts itself."""
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+        """The protocol object that uvicorn creates for a connection."""
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
-        return made
+        return protocol
 
-    def _signalled(self) -> None:
+    def _on_signal(self) -> None:
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
-        self._service.refuse_new()
+        self._service.reject_new()
 
 
-def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """The connections that the system has accepted and nobody has taken; the listener is closed behind the last.
+def _queued_connections(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections that the kernel has queued, then close the listener.
 
-    Who comes in the microseconds between the last look and the closing is reset, unheard: TCP has no other way.
+    A connection that arrives in the microseconds between the last accept and the close is reset; TCP has no other way.
     """
     with listener, contextlib.suppress(BlockingIOError):
         while True:
@@ -119,18 +120,18 @@ def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
             yield connection
 
 
-def _silent(connection: object) -> bool:
-    """Whether nothing has been asked on a connection yet."""
+def _is_silent(connection: object) -> bool:
+    """Whether a connection has sent no request yet."""
     return getattr(connection, "cycle", None) is None
 
 
-async def serve(settings: Settings, listener: socket.socket, ready: Callable[[str], None]) -> int:
-    """Serve until a signal; the exit code.
+async def serve(settings: ServerSettings, listener: socket.socket, ready: Callable[[str], None]) -> int:
+    """Serve until a signal; returns the exit code.
 
     Args:
-        settings: the operator's.
+        settings: the operator's settings.
         listener: a bound socket.
-        ready: told the address when requests are answered.
+        ready: called with the address once requests are answered.
 
     Raises:
         ModelError: the model cannot be served.
@@ -138,7 +139,7 @@ async def serve(settings: Settings, listener: socket.socket, ready: Callable[[st
     service = Service(settings)
     await service.supervisor.start()
     config = uvicorn.Config(
-        build(service),
+        build_app(service),
         http="h11",
         ws="none",
         log_level="warning",
@@ -151,7 +152,7 @@ async def serve(settings: Settings, listener: socket.socket, ready: Callable[[st
     )
     server = _Server(config, service)
     name, port = listener.getsockname()[:2]
-    listener.listen(BACKLOG)  # from here on a connection waits where it would have been refused
+    listener.listen(BACKLOG)  # from here on a connection waits instead of being refused
     try:
         ready(f"http://{f'[{name}]' if ':' in name else name}:{port}")
         await server.serve(sockets=[listener])
@@ -172,5 +173,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from None
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port"
+        ) from None
     return listener

@@ -1,10 +1,10 @@
-"""How much may one request, one key or everybody together ask for?
+"""Upper bounds on what one request, one key and all clients together may use.
 
-Inputs: what came over the wire, before anything is allocated for it. Outputs: nothing, or a `DataError` of one line.
-Every number here is the operator's; a request may only lower what concerns it (`ttsi.serve.wire`).
+Inputs: what arrived over the network, before anything is allocated for it. Outputs: nothing, or a `DataError` of one
+line. The operator sets every number here; a request can only lower those that concern it (`ttsi.serve.chat_request`).
 
-Not in the paper (arXiv:2510.07841). Most past flaws of model servers were missing upper bounds, and a request that
-trains costs a hundred times what one that only asks costs.
+Most past vulnerabilities of model servers were missing upper bounds, and a request that trains costs a hundred times
+what a plain answer costs.
 """
 
 from __future__ import annotations
@@ -24,59 +24,59 @@ class Limits:
     """The operator's limits."""
 
     body_bytes: int = 4 * 2**20
-    """Longest request body."""
+    """Largest request body."""
     body_seconds: float = 20.0
     """Longest time that a request body may take to arrive."""
     json_depth: int = 64
     """Deepest nesting of a request body."""
     json_nodes: int = 100_000
-    """Most objects, lists and members of a request body."""
+    """Most values of a request body: objects, lists, members and their names."""
     messages: int = 1024
     """Most messages of a request."""
     tools: int = 128
     """Most tools of a request."""
     schema_bytes: int = 64 * 2**10
-    """Longest schema of one tool, as JSON."""
+    """Largest schema of one tool, as JSON."""
     schemas_bytes: int = 256 * 2**10
-    """Longest schemas of all tools together, as JSON."""
+    """Largest schemas of all tools together, as JSON."""
     schema_depth: int = 16
-    """Deepest nesting of a schema, what its references point at included."""
+    """Deepest nesting of a schema, with its references expanded."""
     schema_nodes: int = 10_000
-    """Most values of a schema, what its references point at counted each time."""
+    """Most values of a schema, with its references expanded."""
     enum: int = 1000
     """Most values of an enum."""
     choices: int = 8
     """Most choices of one request (n)."""
     chars_per_token: int = 16
-    """A prompt with more characters than this times the context is refused before it is made into tokens."""
+    """A prompt with more characters than this times the context is rejected before it is tokenized."""
     adapt_seconds: float = 30.0
-    """Longest time for stages 1 to 3 and the adapted answer; then the base answers."""
+    """Longest time for adaptation and the adapted answer; then the base answers."""
     answer_seconds: float = 120.0
-    """Longest time in the worker; a worker that takes longer is replaced."""
+    """Longest time in the worker; a worker that takes longer is restarted."""
     wait_seconds: float = 30.0
-    """Longest expected wait for the worker; where it would be longer, a request is refused at once. Who has waited so
-    long all the same is answered next, by the base."""
+    """Longest expected wait for the worker; a request that would wait longer is rejected at once. A request that waits
+    this long all the same is answered next, by the base."""
     connections: int = 512
-    """Most requests that are open at once, who is about to be refused included; beyond it only health answers."""
+    """Most open requests, including those about to be rejected; beyond it only the health routes answer."""
     queue: int = 64
     """Most requests that wait for the worker."""
     per_key: int = 8
-    """Most requests of one key that wait or are answered."""
+    """Most requests of one key that wait or are running."""
     adaptations_per_minute: int = 120
-    """Most adaptations of all keys together; then the base answers."""
+    """Most adaptations a minute of all keys together; then the base answers."""
     adaptations_per_key: int = 60
     """Most adaptations a minute of one key; then the base answers."""
     keep_alive_seconds: float = 5.0
-    """How often a stream says that it is still there while its answer is made."""
+    """Interval of the comments that keep a stream open while its answer is computed."""
     drain_seconds: float = 20.0
-    """How long requests under way may go on after SIGTERM."""
+    """How long running requests may continue after SIGTERM."""
 
 
 def check_nesting(value: Any, limits: Limits) -> None:
-    """Refuse JSON that is too deep or has too many values, without recursion.
+    """Check the depth and number of values of JSON, without recursion.
 
     Raises:
-        DataError: it is, or a number in it is not finite, or a string holds half a character.
+        DataError: it is too deep or too large, a number is not finite, or a string holds a lone surrogate.
     """
     count = 0
     level: list[Any] = [value]
@@ -106,33 +106,33 @@ def _check_leaf(value: Any) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise DataError("a string holds half a character (a lone surrogate)") from None
+            raise DataError("a string holds a lone surrogate (half of a UTF-16 pair)") from None
 
 
 def check_schemas(schemas: Sequence[Any], limits: Limits) -> None:
-    """Refuse schemas that are too large, too deep, or that grow when their references are followed.
+    """Check the size and depth of schemas, with their references expanded.
 
     Raises:
-        DataError: one is.
+        DataError: one is too large or too deep, or refers to something outside itself.
     """
     total = 0
     for schema in schemas:
         size = len(json.dumps(schema))
         total += size
         if size > limits.schema_bytes:
-            raise DataError(f"a schema is longer than {limits.schema_bytes} bytes")
+            raise DataError(f"a schema is larger than {limits.schema_bytes} bytes")
         if total > limits.schemas_bytes:
-            raise DataError(f"the schemas are together longer than {limits.schemas_bytes} bytes")
-        _Measured(schema, limits).check()
+            raise DataError(f"the schemas together are larger than {limits.schemas_bytes} bytes")
+        _SchemaSize(schema, limits).check()
 
 
-class _Measured:
-    """How large a schema is when every local reference is replaced by what it points at."""
+class _SchemaSize:
+    """The size of a schema when every local reference is replaced by its target."""
 
     def __init__(self, root: Any, limits: Limits) -> None:
         self._root, self._limits = root, limits
-        self._known: dict[str, tuple[int, int]] = {}
-        self._open: set[str] = set()
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._in_progress: set[str] = set()
 
     def check(self) -> None:
         """Raise where the schema exceeds a limit."""
@@ -143,28 +143,28 @@ class _Measured:
             raise DataError(f"a schema has more than {self._limits.schema_nodes} values")
 
     def _size(self, node: Any, level: int) -> tuple[int, int]:
-        """(values, depth) of a node; a schema that contains itself is counted once."""
+        """(values, depth) of a node; a schema that refers to itself is counted once."""
         if level > self._limits.json_depth:
             raise DataError(f"a schema is nested deeper than {self._limits.schema_depth} levels")
         nodes, depth = 1, 0
         for key, inner in _members(node):
             if key == "enum" and isinstance(inner, list) and len(inner) > self._limits.enum:
                 raise DataError(f"an enum has more than {self._limits.enum} values")
-            more, below = self._referred(inner, level) if key == "$ref" else self._size(inner, level + 1)
+            more, below = self._reference_size(inner, level) if key == "$ref" else self._size(inner, level + 1)
             nodes = min(nodes + more, 10**9)
             depth = max(depth, below + 1)
         return nodes, depth
 
-    def _referred(self, reference: Any, level: int) -> tuple[int, int]:
+    def _reference_size(self, reference: Any, level: int) -> tuple[int, int]:
         if not isinstance(reference, str) or not reference.startswith("#"):
-            raise DataError("a $ref must point into the schema itself (start with #)")
-        if reference in self._open:
+            raise DataError("a $ref must point into its own schema (start with #)")
+        if reference in self._in_progress:
             return 1, 0
-        if reference not in self._known:
-            self._open.add(reference)
-            self._known[reference] = self._size(_target(self._root, reference), level + 1)
-            self._open.discard(reference)
-        return self._known[reference]
+        if reference not in self._sizes:
+            self._in_progress.add(reference)
+            self._sizes[reference] = self._size(_target(self._root, reference), level + 1)
+            self._in_progress.discard(reference)
+        return self._sizes[reference]
 
 
 def _members(node: Any) -> Iterator[tuple[str, Any]]:
@@ -175,7 +175,7 @@ def _members(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _target(root: Any, reference: str) -> Any:
-    """What a local JSON pointer points at; None where it points nowhere."""
+    """The target of a local JSON pointer, or None."""
     node = root
     for step in reference[1:].split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
@@ -183,19 +183,18 @@ def _target(root: Any, reference: str) -> Any:
     return node
 
 
-class Budget:
-    """How many adaptations are left this minute: a bucket that fills evenly, per key and for all."""
+class AdaptationBudget:
+    """The adaptations left this minute: a token bucket per key, and one for all."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        """Full buckets."""
         self._limits, self._clock = limits, clock
-        self._all = _Bucket(limits.adaptations_per_minute, clock())
-        self._keys: dict[str, _Bucket] = {}
+        self._all = _TokenBucket(limits.adaptations_per_minute, clock())
+        self._keys: dict[str, _TokenBucket] = {}
 
-    def take(self, tenant: str, amount: int = 1) -> bool:
-        """Take so many adaptations where both buckets hold them; else take none."""
+    def spend(self, tenant: str, amount: int = 1) -> bool:
+        """Spend so many adaptations if both buckets hold them, else none."""
         now = self._clock()
-        own = self._keys.setdefault(tenant, _Bucket(self._limits.adaptations_per_key, now))
+        own = self._keys.setdefault(tenant, _TokenBucket(self._limits.adaptations_per_key, now))
         both = (own, self._all)
         if not all(bucket.holds(amount, now) for bucket in both):
             return False
@@ -203,13 +202,13 @@ class Budget:
             bucket.left -= amount
         return True
 
-    def give_back(self, tenant: str, amount: int = 1) -> None:
-        """Return what was taken and not used."""
+    def refund(self, tenant: str, amount: int = 1) -> None:
+        """Return adaptations that were spent and not used."""
         for bucket in (self._keys[tenant], self._all):
             bucket.left = min(bucket.left + amount, float(bucket.size))
 
 
-class _Bucket:
+class _TokenBucket:
     def __init__(self, size: int, now: float) -> None:
         self.size, self.left, self._at = size, float(size), now
 

@@ -1,7 +1,7 @@
-"""What is counted, for Prometheus?
+"""Counters, gauges and histograms for Prometheus.
 
-Inputs: what happened to requests. Outputs: the text of `/metrics`. Labels come from fixed lists, never from a client,
-so that no request can make a new series.
+Inputs: the outcomes of requests. Outputs: the text of `/metrics`. Label values come from fixed lists, never from a
+client, so no request can create a new time series.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 class Metrics:
-    """One server's numbers."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
-        """All zero."""
         own = self._registry = CollectorRegistry()
-        self.requests = Counter("ttsi_requests_total", "Answers by HTTP status.", ["status"], registry=own)
+        self.requests = Counter("ttsi_requests_total", "Responses by HTTP status.", ["status"], registry=own)
         self.seconds = Histogram(
-            "ttsi_request_seconds", "Time from admission to the answer.", buckets=_SECONDS, registry=own
+            "ttsi_request_seconds", "Time from the start of the turn to the answer.", buckets=_SECONDS, registry=own
         )
         self.stage_seconds = Counter("ttsi_stage_seconds_total", "Worker time by stage.", ["stage"], registry=own)
-        self.choices = Counter("ttsi_answers_total", "Answers by what adaptation did.", ["adaptation"], registry=own)
+        self.choices = Counter(
+            "ttsi_answers_total", "Choices by the status of their adaptation.", ["adaptation"], registry=own
+        )
         self.fallbacks = Counter(
-            "ttsi_fallbacks_total", "Base answers because adaptation failed, by stage.", ["stage"], registry=own
+            "ttsi_fallbacks_total", "Answers by the base because adaptation failed, by stage.", ["stage"], registry=own
         )
         self.spent = Counter(
-            "ttsi_budget_spent_total", "Base answers because the budget of adaptations was spent.", registry=own
+            "ttsi_budget_spent_total", "Answers by the base because the adaptation budget was spent.", registry=own
         )
-        self.late = Counter("ttsi_late_total", "Base answers because the turn came late.", registry=own)
-        self.left = Counter("ttsi_disconnects_total", "Requests whose client left.", registry=own)
-        self.restarts = Gauge("ttsi_worker_restarts", "How often the worker was replaced.", registry=own)
+        self.late = Counter("ttsi_late_total", "Answers by the base because the turn came late.", registry=own)
+        self.disconnects = Counter("ttsi_disconnects_total", "Requests whose client disconnected.", registry=own)
+        self.restarts = Gauge("ttsi_worker_restarts", "Restarts of the worker.", registry=own)
         self.waiting = Gauge("ttsi_requests_waiting", "Requests that wait for the worker.", registry=own)
-        self.inside = Gauge("ttsi_requests_inside", "Requests that wait or are answered.", registry=own)
-        self.ready = Gauge("ttsi_ready", "1 when requests are answered.", registry=own)
+        self.inside = Gauge("ttsi_requests_inside", "Requests that wait or are running.", registry=own)
+        self.ready = Gauge("ttsi_ready", "1 when requests can be answered, else 0.", registry=own)
 
     def count(self, outcome: Outcome) -> None:
-        """Book one outcome."""
+        """Count one outcome."""
         if outcome.fallback:
             self.fallbacks.labels(outcome.fallback).inc()
         self.stage_seconds.labels("base").inc(outcome.base_seconds)
@@ -49,5 +50,5 @@ class Metrics:
                 self.stage_seconds.labels(stage).inc(seconds)
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,40 +1,42 @@
-"""What do the front process and the worker say to each other?
+"""The messages between the front process and the worker, and their frames.
 
-A socket pair that no file system knows carries frames: four bytes of length, then JSON. Never pickle: what the worker
-computed from a stranger's text is a stranger's text. Inputs -> outputs: `Job` -> frame -> `Job`, and the same for
-`Outcome`.
+A socket pair without a name in the file system carries frames: four bytes of length, then JSON. Never pickle, because
+what the worker computed from untrusted text is untrusted text. Inputs -> outputs: `AnswerJob` -> frame -> `AnswerJob`,
+and the same for `Outcome`.
 """
 
 from __future__ import annotations
 
+import socket
 import struct
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ttsi.config import LoopConfig
-from ttsi.types import Episode, Input
+from ttsi.serve.chat_request import RequestOptions
+from ttsi.types import Episode
 
 LENGTH = struct.Struct(">I")
-LONGEST = 64 * 2**20
+MAX_FRAME_BYTES = 64 * 2**20
 
 
-class _Record(BaseModel):
+class _PipeMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class Start(_Record):
+class Start(_PipeMessage):
     """The first frame: which model to load."""
 
     model: str
     device: str
     dtype: str
     format: str | None = None
-    """The format of tool calls; None is what the model's template says."""
+    """The format of tool calls; None takes it from the model's template."""
 
 
-class Ready(_Record):
-    """The worker's first frame: the model is loaded and the base is this."""
+class Ready(_PipeMessage):
+    """The worker's first frame: the model is loaded, with these base weights."""
 
     kind: Literal["ready"] = "ready"
     base_sha256: str
@@ -42,45 +44,34 @@ class Ready(_Record):
     parameters: int
 
 
-class Unusable(_Record):
-    """The worker's first frame when the model cannot be served; one line saying why."""
+class Unusable(_PipeMessage):
+    """The worker's first frame when the model cannot be served: the reason in one line."""
 
     kind: Literal["unusable"] = "unusable"
     reason: str
 
 
-class Job(_Record):
-    """One request."""
+class AnswerJob(_PipeMessage):
+    """One request to answer."""
 
     kind: Literal["job"] = "job"
     id: str
-    item: Input
+    options: RequestOptions
     config: LoopConfig
-    """`config.adapt` is False where this request may not be adapted."""
-    choices: int
-    call_required: bool
-    """Words alone are no answer."""
-    answer_schema: str | None
-    """JSON Schema (as text) that the answer has to fit, for requests without tools."""
+    """The operator's settings as the request changed them; `adapt` is False where it may not be adapted."""
     adapt_seconds: float
-    forced: str | None = None
-    """The one tool that has to be called, exactly once."""
-    one_call: bool = False
-    """Where a call is required: exactly one."""
-    names: tuple[str, ...] = ()
-    """Tools that the request names and that may not be called."""
 
 
-class Stop(_Record):
-    """To the worker: leave this job (`left`), or answer it at once with the base's answer (`late`)."""
+class Stop(_PipeMessage):
+    """To the worker: end this job without an answer (`disconnected`), or answer now with the base (`deadline`)."""
 
     kind: Literal["stop"] = "stop"
     id: str
-    why: Literal["left", "late"]
+    why: Literal["disconnected", "deadline"]
 
 
-class Said(_Record):
-    """One choice, as the client hears it."""
+class ChatChoice(_PipeMessage):
+    """One choice of the response."""
 
     content: str | None
     calls: tuple[tuple[str, str], ...]
@@ -89,24 +80,46 @@ class Said(_Record):
     tokens: int
 
 
-class Outcome(_Record):
-    """What became of a job."""
+class Outcome(_PipeMessage):
+    """The result of a job."""
 
     kind: Literal["outcome"] = "outcome"
     id: str
-    state: Literal["answered", "unfit", "failed", "left"]
-    """unfit: the request cannot be asked of this model (`reason` is ours and may be shown); failed: nobody's fault."""
-    said: tuple[Said, ...] = ()
+    state: Literal["answered", "too-long", "unfit", "failed", "disconnected"]
+    """too-long, unfit: this model cannot be asked this (`reason` may be shown); failed: an internal error."""
+    choices: tuple[ChatChoice, ...] = ()
     episodes: tuple[Episode, ...] = ()
     fallback: str | None = None
-    """The stage at which adaptation failed, so that the base answers; None when nothing failed."""
+    """The stage at which adaptation failed, so that the base answered; None when nothing failed."""
     reason: str = ""
     prompt_tokens: int = 0
     base_seconds: float = 0.0
-    """Time for the base's own answer, which every choice shares."""
+    """Time for the base's answer, which all choices share."""
 
 
-def frame(record: BaseModel) -> bytes:
-    """A record as it goes over the socket."""
-    body = record.model_dump_json().encode()
+def frame(message: BaseModel) -> bytes:
+    """A message as it is sent over the socket."""
+    body = message.model_dump_json().encode()
     return LENGTH.pack(len(body)) + body
+
+
+def read_frame(channel: socket.socket) -> bytes:
+    """The content of the next frame.
+
+    Raises:
+        EOFError: the other side is gone, or its frame is too large.
+    """
+    (length,) = LENGTH.unpack(_read_exactly(channel, LENGTH.size))
+    if length > MAX_FRAME_BYTES:
+        raise EOFError
+    return _read_exactly(channel, length)
+
+
+def _read_exactly(channel: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = channel.recv(min(size - len(parts), 1 << 20))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)

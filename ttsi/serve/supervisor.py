@@ -1,8 +1,8 @@
-"""Who keeps the worker alive?
+"""Supervision of the worker process.
 
-Inputs: jobs. Outputs: outcomes, or `WorkerDied`. A worker that dies, hangs beyond the limit or reports another base
-than the first one did is replaced; one that dies again and again is replaced ever more slowly, and meanwhile the server
-is not ready. A client that leaves stops its job, and the turn is free when the worker says so.
+Inputs: jobs. Outputs: outcomes, or `WorkerDied`. A worker is replaced when it dies, exceeds the time limit, or reports
+other base weights than the first one did. After repeated deaths the next one starts later each time, and the server is
+not ready meanwhile. A client that disconnects stops its job; the turn is free once the worker confirms it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, TypeAdapter
 
 from ttsi.errors import ModelError
 from ttsi.serve.limits import Limits
-from ttsi.serve.pipe import LENGTH, LONGEST, Job, Outcome, Ready, Start, Stop, Unusable, frame
+from ttsi.serve.pipe import LENGTH, MAX_FRAME_BYTES, AnswerJob, Outcome, Ready, Start, Stop, Unusable, frame
 
 COMMAND = (sys.executable, "-m", "ttsi.serve.worker")
 CRASH_LOOP = 5
 """Deaths in `CRASH_SECONDS` that make a crash loop."""
 CRASH_SECONDS = 60.0
-LEAVE_SECONDS = 5.0
-"""How long a job that was stopped may take to end."""
+CANCEL_SECONDS = 5.0
+"""How long a cancelled job may take to end."""
 
 _MESSAGES: TypeAdapter[Ready | Unusable | Outcome] = TypeAdapter(Ready | Unusable | Outcome)
 
@@ -38,16 +39,15 @@ class WorkerDied(Exception):
 
 
 class Supervisor:
-    """One worker at a time, and the next one when it dies."""
+    """Runs one worker at a time, and the next one when it dies.
+
+    Args:
+        start: the model to load.
+        limits: the time limit of a job.
+        command: runs the worker; the number of its socket is appended.
+    """
 
     def __init__(self, start: Start, limits: Limits, command: Sequence[str] = COMMAND) -> None:
-        """Nothing runs yet.
-
-        Args:
-            start: which model.
-            limits: how long a job may take.
-            command: what runs the worker; the number of its socket is added.
-        """
         self._start, self._limits, self._command = start, limits, tuple(command)
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -56,22 +56,22 @@ class Supervisor:
         self._keeper: asyncio.Task[None] | None = None
         self._alive = asyncio.Event()
         self.base: Ready | None = None
-        """What the first worker said about the base."""
+        """The first worker's report about the base weights."""
         self.restarts = 0
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id, when there is one."""
+        """The worker's process id, or None."""
         return self._process.pid if self._process is not None and self._alive.is_set() else None
 
     @property
     def ready(self) -> bool:
-        """Whether a worker with the right base listens."""
+        """Whether a worker with the right base weights is running."""
         return self._alive.is_set() and not self.crash_loop
 
     @property
     def crash_loop(self) -> bool:
-        """Whether workers died too often of late."""
+        """Whether workers have died too often recently."""
         return len(self._deaths) == CRASH_LOOP and time.monotonic() - self._deaths[0] < CRASH_SECONDS
 
     async def start(self) -> None:
@@ -81,27 +81,27 @@ class Supervisor:
             ModelError: the model cannot be served.
         """
         reader = await self._spawn()
-        first = await self._first(reader)
+        first = await self._first_message(reader)
         if not isinstance(first, Ready):
             await self._end()
-            raise ModelError(first.reason if first else "the worker ended while it loaded the model")
+            raise ModelError(first.reason if first else "the worker exited while it loaded the model")
         self.base = first
         self._alive.set()
         self._keeper = asyncio.create_task(self._keep(reader))
 
     async def stop(self) -> None:
-        """End the worker for good."""
+        """Stop the worker for good."""
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
         await self._end()
 
-    async def ask(self, job: Job) -> Outcome:
-        """Have one job done; at most one at a time.
+    async def answer(self, job: AnswerJob) -> Outcome:
+        """Run one job; at most one at a time.
 
         Raises:
-            WorkerDied: it was not.
+            WorkerDied: the worker died or exceeded the time limit.
         """
         if not self.ready:
             raise WorkerDied
@@ -116,30 +116,30 @@ class Supervisor:
         finally:
             self._pending.pop(job.id, None)
 
-    async def hurry(self, job_id: str, left: bool) -> None:
-        """Stop a job: at once when its client left, else with the base's answer."""
+    async def cancel(self, job_id: str, why: Literal["disconnected", "deadline"]) -> None:
+        """Stop a job: without an answer where its client disconnected, else with the base's answer."""
         answer = self._pending.get(job_id)
         if answer is None:
             return
         with contextlib.suppress(WorkerDied):
-            await self._send(Stop(id=job_id, why="left" if left else "late"))
-            done, _ = await asyncio.wait({answer}, timeout=LEAVE_SECONDS if left else None)
+            await self._send(Stop(id=job_id, why=why))
+            done, _ = await asyncio.wait({answer}, timeout=CANCEL_SECONDS if why == "disconnected" else None)
             if not done:
                 self._kill()
 
-    async def _send(self, record: BaseModel) -> None:
+    async def _send(self, message: BaseModel) -> None:
         if self._writer is None:
             raise WorkerDied
         try:
-            self._writer.write(frame(record))
+            self._writer.write(frame(message))
             await self._writer.drain()
         except ConnectionError:
             raise WorkerDied from None
 
     async def _spawn(self) -> asyncio.StreamReader:
         ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as unconnected, theirs:
-            unconnected.enter_context(ours)  # a server that stops meanwhile must not leave it open
+        with contextlib.ExitStack() as on_error, theirs:
+            on_error.enter_context(ours)  # a server that stops meanwhile must not leave it open
             number = theirs.fileno()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -150,12 +150,12 @@ class Supervisor:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
-            unconnected.pop_all()
+            on_error.pop_all()
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
         await self._send(self._start)
         return reader
 
-    async def _first(self, reader: asyncio.StreamReader) -> Ready | Unusable | None:
+    async def _first_message(self, reader: asyncio.StreamReader) -> Ready | Unusable | None:
         try:
             message = await _read(reader)
         except (EOFError, ConnectionError):
@@ -163,7 +163,7 @@ class Supervisor:
         return None if isinstance(message, Outcome) else message
 
     async def _keep(self, reader: asyncio.StreamReader) -> None:
-        """Listen to the worker; when it is gone, start the next."""
+        """Listen to the worker; when it dies, start the next."""
         while True:
             await self._listen(reader)
             self._alive.clear()
@@ -175,8 +175,8 @@ class Supervisor:
             self.restarts += 1
             with contextlib.suppress(WorkerDied, OSError):
                 reader = await self._spawn()
-                again = await self._first(reader)
-                if isinstance(again, Ready) and again == self.base:
+                greeting = await self._first_message(reader)
+                if isinstance(greeting, Ready) and greeting == self.base:
                     self._alive.set()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -214,9 +214,9 @@ async def _read(reader: asyncio.StreamReader) -> Ready | Unusable | Outcome:
     """The worker's next message.
 
     Raises:
-        EOFError: the worker is gone (or says what nobody understands).
+        EOFError: the worker is gone, or its frame is too large.
     """
     (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    if length > LONGEST:
+    if length > MAX_FRAME_BYTES:
         raise EOFError
     return _MESSAGES.validate_json(await reader.readexactly(length))

@@ -54,4 +54,4 @@ _GENERAL = {
 
 def writing_prompt(format_name: str, order: Order) -> WritingPrompt:
     """The prompt for a model family and an order of writing."""
-    return (_EMBEDDED if format_name == "ours" else _GENERAL)[order]
+    return (_EMBEDDED if format_name == "marked" else _GENERAL)[order]

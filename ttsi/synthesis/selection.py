@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ttsi.chat.ours import leaves_of, words
-from ttsi.chat.schema import problem
+from ttsi.chat.marked import leaves_of, words
+from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig
 from ttsi.types import Example, Input, Tool, last_request
 

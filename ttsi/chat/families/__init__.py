@@ -19,3 +19,14 @@ def _registered() -> dict[str, Format]:
 
 FORMATS: dict[str, Format] = _registered()
 """Every format by name; of two that read the same text the earlier one is meant."""
+
+_EARLIER_NAMES = {"ours": "marked"}
+
+
+def format_name(name: str) -> str:
+    """Today's name of a format; names that earlier versions used are still accepted, and stand in their records.
+
+    >>> format_name("ours")
+    'marked'
+    """
+    return _EARLIER_NAMES.get(name, name)

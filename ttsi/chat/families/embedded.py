@@ -1,4 +1,4 @@
-"""The calls of the embedded model, between marks that are tokens of their own (`ttsi.chat.ours`).
+"""The calls of the embedded model, between marks that are tokens of their own (`ttsi.chat.marked`).
 
 <|call|> f<|args|> city<|=|> Oslo<|,|>
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi.chat import ours
+from ttsi.chat import marked
 from ttsi.chat.attempts import attempt
 from ttsi.chat.format import Parsed
 from ttsi.chat.json_text import check_value, checked, why
@@ -16,14 +16,14 @@ from ttsi.types import Tool, ToolCall
 
 
 @dataclass(frozen=True)
-class EmbeddedFormat:
-    """The embedded model's format; see `ttsi.chat.ours`."""
+class MarkedFormat:
+    """The format `marked`; see `ttsi.chat.marked`."""
 
-    name: str = "ours"
+    name: str = "marked"
     gloss: str = "the embedded model"
-    no_tool: str | None = ours.NO_TOOL_TEXT
+    no_tool: str | None = marked.NO_TOOL_TEXT
     instruction: str | None = None
-    marks: tuple[str, ...] = ours.MARKS
+    marks: tuple[str, ...] = marked.MARKS
     several: bool = True
     order: int = 0
 
@@ -31,13 +31,13 @@ class EmbeddedFormat:
         """As `Format.render`; no call at all is NO_TOOL_TEXT."""
         for call in calls:
             check_value(call.arguments)
-        return ours.render(calls, [reasoning] if isinstance(reasoning, str) else reasoning, tools)
+        return marked.render(calls, [reasoning] if isinstance(reasoning, str) else reasoning, tools)
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
         """As `Format.parse`, typed by the tools' schemas."""
-        reasoning = text.partition(ours.CALL)[0]
+        reasoning = text.partition(marked.CALL)[0]
         try:
-            calls = tuple(map(checked, ours.parse_calls(text, tools)))
+            calls = tuple(map(checked, marked.parse_calls(text, tools)))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             return Parsed(reasoning, (), why(error))
         if not calls and (line := attempt(text, tools, self.name)):
@@ -46,15 +46,15 @@ class EmbeddedFormat:
 
     def name_span(self, name: str) -> tuple[str, str]:
         """As `Format.name_span`."""
-        return ours.CALL, f" {name}{ours.ARGS}"
+        return marked.CALL, f" {name}{marked.ARGS}"
 
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
-        """A quotation of the tool's own line (`ours.quote`)."""
-        return ours.quote(tool, request, others)
+        """A quotation of the tool's own line (`marked.quote`)."""
+        return marked.quote(tool, request, others)
 
     def reasons(self, tool: Tool) -> tuple[str, ...]:
         """Every quotation of the tool's own line."""
-        return ours.suffixes(tool.description)
+        return marked.suffixes(tool.description)
 
 
-FORMATS = (EmbeddedFormat(),)
+FORMATS = (MarkedFormat(),)

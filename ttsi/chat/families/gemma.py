@@ -34,7 +34,7 @@ class _Gemma(FramedFormat):
     def before(self, number: int) -> str:
         return "call:"
 
-    def canonical_calls(self, name: str) -> str:
+    def name_text(self, name: str) -> str:
         if not _NAME.fullmatch(name):
             raise ValueError(f"the {self.name} format cannot hold the name {name[:40]!r}")
         return name + "{"

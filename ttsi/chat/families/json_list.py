@@ -58,7 +58,7 @@ class _Command(_MarkedList):
         return f'"tool_call_id": "{number}", "tool_name": "'
 
     def lead_rule(self, name: str) -> str:
-        start, end = quoted('"tool_call_id": "'), quoted('", "tool_name": "' + self.canonical_calls(name))
+        start, end = quoted('"tool_call_id": "'), quoted('", "tool_name": "' + self.name_text(name))
         return f"{start} /[0-9]{{1,3}}/ {end}"
 
     def call(self, value: Any) -> ToolCall:

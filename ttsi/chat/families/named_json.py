@@ -42,8 +42,8 @@ class NamedJson(FramedFormat):
         """As `FramedFormat.before`."""
         return self.front
 
-    def canonical_calls(self, name: str) -> str:
-        """As `FramedFormat.canonical_calls`: up to the first mark behind the name."""
+    def name_text(self, name: str) -> str:
+        """As `FramedFormat.name_text`: up to the first mark behind the name."""
         return name + self._stop
 
     @property

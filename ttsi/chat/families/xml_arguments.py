@@ -44,7 +44,7 @@ class _Tagged(FramedFormat):
     def before(self, number: int) -> str:
         return ""
 
-    def canonical_calls(self, name: str) -> str:
+    def name_text(self, name: str) -> str:
         return name + self.name_close
 
     def written(self, arguments: dict[str, Any]) -> str:

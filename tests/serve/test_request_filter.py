@@ -1,4 +1,4 @@
-"""Who is let in and how much they may carry: keys, Host, Origin, sizes, and what a shutdown and an overload say."""
+"""The request filter: keys, Host, Origin, sizes, overload and shutdown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.serve.conftest import Server, asked, body, running
-from tests.serve.test_server import FAULTY, complete, connect, exchange, post, settled
+from tests.serve.conftest import Server, body, chat_body, running
+from tests.serve.test_server import FAULTY, complete, connect, exchange, post, wait_for_gauge
 from ttsi.cli import main
-from ttsi.serve.keys import add_key
+from ttsi.serve.api_keys import add_key
 
 
 def status(raw: bytes) -> int:
@@ -41,7 +41,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_h9_every_route_but_health_needs_a_key(locked: tuple[Server, str], method: str) -> None:
+def test_every_route_but_health_needs_a_key(locked: tuple[Server, str], method: str) -> None:
     server, key = locked
     listed = exchange(server, request("GET", "/openapi.json", f"Authorization: Bearer {key}"))
     paths = json.loads(listed.partition(b"\r\n\r\n")[2])["paths"]
@@ -54,21 +54,21 @@ def test_h9_every_route_but_health_needs_a_key(locked: tuple[Server, str], metho
         assert status(exchange(server, request(method, path, f"Authorization: Bearer {key}"))) != 401  # control
 
 
-def test_h9_health_is_open_and_says_nothing_else(locked: tuple[Server, str]) -> None:
+def test_health_is_open_and_says_nothing_else(locked: tuple[Server, str]) -> None:
     assert json.loads(locked[0].get("/health/ready")) == {"status": "ready"}
 
 
-def test_a_browser_shows_the_key_as_a_password(locked: tuple[Server, str]) -> None:
+def test_a_browser_sends_the_key_as_a_password(locked: tuple[Server, str]) -> None:
     server, key = locked
     refused = exchange(server, request("GET", "/"))
     assert b"www-authenticate: Basic" in refused
-    shown = base64.b64encode(f"anybody:{key}".encode()).decode()
-    assert status(exchange(server, request("GET", "/", f"Authorization: Basic {shown}"))) == 200
+    password = base64.b64encode(f"anybody:{key}".encode()).decode()
+    assert status(exchange(server, request("GET", "/", f"Authorization: Basic {password}"))) == 200
     for broken in ("Basic", "Basic !!", "Basic " + base64.b64encode(b"\xff").decode(), f"Digest {key}", key):
         assert status(exchange(server, request("GET", "/", f"Authorization: {broken}"))) == 401
 
 
-def test_the_client_hears_401_as_it_should(locked: tuple[Server, str]) -> None:
+def test_the_client_reports_401_as_an_authentication_error(locked: tuple[Server, str]) -> None:
     server, key = locked
     with server.client(api_key="wrong") as client, pytest.raises(openai.AuthenticationError):
         complete(client)
@@ -79,19 +79,19 @@ def test_the_client_hears_401_as_it_should(locked: tuple[Server, str]) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", ""]
 )
-def test_cve_2026_27482_other_hosts_are_refused(server: Server, host: str) -> None:
+def test_other_hosts_are_rejected(server: Server, host: str) -> None:  # DNS rebinding; compare CVE-2026-27482
     raw = exchange(server, f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     assert status(raw) in (400, 403)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1"])
-def test_cve_2026_27482_other_sites_are_refused_by_every_method(server: Server, method: str, origin: str) -> None:
+def test_cross_origin_requests_are_rejected_by_every_method(server: Server, method: str, origin: str) -> None:
     assert status(exchange(server, request(method, "/v1/models", f"Origin: {origin}"))) == 403
     assert status(exchange(server, request("GET", "/v1/models", "Origin: http://localhost"))) == 200  # control: its own
 
 
-def test_h1_bodies_beyond_the_limit(server: Server) -> None:
+def test_bodies_beyond_the_limit_are_rejected(server: Server) -> None:
     big = body("x" * (5 * 2**20))
     assert status(exchange(server, post(b"", f"Content-Length: {len(big)}"))) == 413
     assert status(exchange(server, post(b"", "Content-Length: 99999999999999999999"))) in (400, 413)
@@ -107,7 +107,7 @@ def test_h1_bodies_beyond_the_limit(server: Server) -> None:
 
 
 class Tolerant:
-    """A server that refuses a body may close before all of it was sent."""
+    """For servers that reject a body and close before all of it was sent."""
 
     def __enter__(self) -> None: ...
 
@@ -115,7 +115,7 @@ class Tolerant:
         return kind is not None and issubclass(kind, OSError)
 
 
-def test_cve_2025_48956_h1_headers_beyond_the_limit(server: Server) -> None:
+def test_headers_beyond_the_limit_are_rejected(server: Server) -> None:  # compare CVE-2025-48956
     assert status(exchange(server, request("GET", "/v1/models", *[f"X-{i}: 1" for i in range(200)]))) == 431
     with connect(server) as connection, Tolerant():
         connection.sendall(request("GET", "/v1/models", "X: " + "x" * 2**20))
@@ -123,42 +123,42 @@ def test_cve_2025_48956_h1_headers_beyond_the_limit(server: Server) -> None:
     assert server.get("/health/live")
 
 
-def test_h9_smuggling_pairs_are_refused(server: Server) -> None:
+def test_request_smuggling_is_rejected(server: Server) -> None:
     pair = post(b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "Content-Length: 5", "Transfer-Encoding: chunked")
     assert exchange(server, pair).count(b"HTTP/1.1 200") == 0
 
 
-def test_a_body_that_never_ends_is_not_waited_for() -> None:
+def test_a_body_that_never_ends_times_out() -> None:
     with running("--limits.body-seconds", "0.2") as server, connect(server) as connection:
         connection.sendall(post(b"{", "Content-Length: 100"))
         assert status(connection.recv(65536)) == 408
 
 
-def at_once(server: Server, requests: int) -> tuple[list[threading.Thread], Counter[int]]:
-    """So many clients at once, and what they will have heard."""
-    heard: Counter[int] = Counter()
+def send_at_once(server: Server, requests: int) -> tuple[list[threading.Thread], Counter[int]]:
+    """Send so many requests at once; returns their threads, and the statuses they will have received."""
+    statuses: Counter[int] = Counter()
 
     def one() -> None:
         raw = exchange(server, post(body("spin umbrella Lima")))
         assert status(raw) == 200 or b"retry-after" in raw
-        heard.update([status(raw)])
+        statuses.update([status(raw)])
 
     threads = [threading.Thread(target=one) for _ in range(requests)]
     for thread in threads:
         thread.start()
-    return threads, heard
+    return threads, statuses
 
 
-def test_overload_is_refused_early_and_nobody_is_dropped() -> None:
+def test_overload_is_rejected_early_and_no_request_is_dropped() -> None:
     with running("per_key=4", "adapt_seconds=0.3", command=FAULTY) as server:
-        threads, heard = at_once(server, 16)
+        threads, statuses = send_at_once(server, 16)
         for thread in threads:
             thread.join()
-        assert heard.keys() <= {200, 429} and heard[200] >= 4 and heard.total() == 16
-        settled(server, "ttsi_requests_inside", 0.0)
+        assert statuses.keys() <= {200, 429} and statuses[200] >= 4 and statuses.total() == 16
+        wait_for_gauge(server, "ttsi_requests_inside", 0.0)
 
 
-def test_who_has_too_many_requests_is_refused_before_the_next_is_read() -> None:
+def test_a_key_with_too_many_requests_is_rejected_before_the_next_is_read() -> None:
     with running("per_key=1", "adapt_seconds=600", command=FAULTY) as server, connect(server) as connection:
         unfinished = post(b"[", "Content-Length: 100")
         assert status(exchange(server, post(b"["))) == 400
@@ -167,37 +167,37 @@ def test_who_has_too_many_requests_is_refused_before_the_next_is_read() -> None:
             other.sendall(unfinished)
             other.recv(65536)
         connection.sendall(post(body("spin on")))
-        settled(server, "ttsi_requests_inside", 1.0)
+        wait_for_gauge(server, "ttsi_requests_inside", 1.0)
         assert status(exchange(server, post(b"["))) == 429
         with connect(server) as other:
             other.sendall(unfinished)
             assert status(other.recv(65536)) == 429
 
 
-def test_more_connections_than_there_may_be_are_refused_as_everything_is() -> None:
+def test_connections_beyond_the_limit_are_rejected() -> None:
     with running("connections=1", "adapt_seconds=600", command=FAULTY) as server, connect(server) as connection:
         connection.sendall(post(body("spin on")))
-        head, _, said = b"", b"", b""
+        head, _, content = b"", b"", b""
         while b" 503 " not in head:  # until the first has come
-            head, _, said = exchange(server, request("GET", "/v1/models")).partition(b"\r\n\r\n")
-        assert b"retry-after: 1" in head and json.loads(said)["error"]["message"] == "the server is busy"
+            head, _, content = exchange(server, request("GET", "/v1/models")).partition(b"\r\n\r\n")
+        assert b"retry-after: 1" in head and json.loads(content)["error"]["message"] == "the server is busy"
         assert status(exchange(server, request("GET", "/health/live"))) == 200
 
 
-def test_sigterm_under_load_answers_or_refuses_everybody_and_exits_with_0() -> None:
+def test_sigterm_under_load_answers_or_rejects_every_request_and_exits_with_0() -> None:
     with running("adapt_seconds=0.4", "drain_seconds=5", command=FAULTY) as server:
-        threads, heard = at_once(server, 6)
-        settled(server, "ttsi_requests_inside", 6.0)
+        threads, statuses = send_at_once(server, 6)
+        wait_for_gauge(server, "ttsi_requests_inside", 6.0)
         assert server.end() == 0
         for thread in threads:
             thread.join()
-        assert heard.total() == 6 and heard.keys() <= {200, 503} and heard[200] >= 1
+        assert statuses.total() == 6 and statuses.keys() <= {200, 503} and statuses[200] >= 1
 
 
 def test_a_second_sigterm_ends_at_once() -> None:
     with running("adapt_seconds=600", "drain_seconds=600", command=FAULTY) as server, connect(server) as connection:
         connection.sendall(post(body("spin on")))
-        settled(server, "ttsi_requests_inside", 1.0)
+        wait_for_gauge(server, "ttsi_requests_inside", 1.0)
         server.process.terminate()
         while b"503" not in exchange_or_nothing(server):
             pass
@@ -206,7 +206,7 @@ def test_a_second_sigterm_ends_at_once() -> None:
 
 
 def exchange_or_nothing(server: Server) -> bytes:
-    """What is said to a new connection during a shutdown: 503, or that nobody listens."""
+    """The response to a new connection during a shutdown: 503, or no listener."""
     try:
         return exchange(server, request("GET", "/health/ready"))
     except OSError:
@@ -214,20 +214,22 @@ def exchange_or_nothing(server: Server) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "--api-keys"),
-        (["--api-keys", "no-such-file"], "cannot be read"),
+        (["--api-keys", "no-such-file"], "cannot read"),
         (["--add-key", "ada"], "--api-keys"),
         (["--model", "scripted:nobody"], "unknown script"),
         (["--method", "ttsy"], "did you mean"),
     ],
 )
-def test_a_wrong_start_is_one_line_and_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_start_is_one_line_and_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = [] if "--model" in arguments else ["--model", "scripted:demo"]
     assert main(["serve", "--port", "0", *model, *arguments]) == 2
     error = capsys.readouterr().err
-    assert says in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
 def test_add_key_prints_the_key_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,4 +239,4 @@ def test_add_key_prints_the_key_once(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_body_of_the_tests_is_a_request() -> None:
-    assert json.loads(body()) == asked()
+    assert json.loads(body()) == chat_body()

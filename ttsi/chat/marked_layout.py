@@ -1,7 +1,7 @@
 """How each argument of a tool stands in the embedded model's format: as text, as items, as dotted keys or as JSON.
 
-Inputs: a tool. Outputs: a tree of `Slot`s, one per argument (`layout`). `ttsi.chat.ours` writes and reads by it, and
-`ttsi.chat.ours_grammar` makes the mask of it, so that the three cannot disagree about a schema that is composed.
+Inputs: a tool. Outputs: a tree of `Slot`s, one per argument (`layout`). `ttsi.chat.marked` writes and reads by it, and
+`ttsi.chat.marked_grammar` makes the mask of it, so that the three cannot disagree about a schema that is composed.
 
 Text without quotation marks belongs to one kind of value in each slot: to lists where the schema allows lists of
 strings, else to strings. What shares the slot with it is JSON, and so is text that would be read as JSON.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
-from ttsi.chat.schema_mask import enforced
+from ttsi.chat.schema_mask import enforceable_schema
 from ttsi.types import Tool
 
 _KINDS = frozenset({"string", "number", "boolean", "null", "array", "object"})
@@ -82,7 +82,7 @@ def plain(name: str) -> bool:
 
 def layout(tool: Tool) -> Slot:
     """The slots of a tool's arguments."""
-    root = enforced(tool)
+    root = enforceable_schema(tool)
     top = _slot(root, root)
     top.shapes = [part for part in top.parts if part.get("type", "object") == "object"]
     queue, slots = deque([(top, 0)]), 0

@@ -1,15 +1,14 @@
-"""How does the embedded model write tool calls?
+"""The tool-call format of the embedded model, `marked`.
 
     <reason><|call|> name<|args|> key<|=|> value<|,|> key<|=|> value<|,|>
 
 `<|call|>` and the other marks are tokens of their own, so that no text can imitate them. A string is written as it is,
-behind one space; other values as compact JSON; a list of strings as items separated by `<|;|>`; a nested object as
-dotted keys (`address.city`). What this cannot hold is written as JSON. The reason, where there is one, quotes the
-tool's own line: from a word of the request that occurs in it up to its name, then the call follows. That short
-"think, then act" is what lets a two-million-parameter model choose tools at all.
+after one space; other values as compact JSON; a list of strings as items separated by `<|;|>`; a nested object as
+dotted keys (`address.city`). Anything else is written as JSON. The reason, where there is one, quotes the tool's own
+line, from a word that the request contains up to the tool's name. That short "think, then act" is what lets a
+two-million-parameter model choose tools at all.
 
 Inputs -> outputs: calls -> text (`render`) and text -> calls (`parse_calls`), typed by the tools' JSON Schemas.
-Not in the paper, whose models come with formats of their own (`ttsi.chat.calls`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ttsi.chat.ours_layout import BARE, Slot, layout, plain
+from ttsi.chat.marked_layout import BARE, Slot, layout, plain
 from ttsi.types import Tool, ToolCall
 
 CALL, ARGS, IS, OPTIONAL, NEXT, ITEM = "<|call|>", "<|args|>", "<|=|>", "<|?|>", "<|,|>", "<|;|>"
@@ -240,17 +239,17 @@ def quote(
     spans = _content(tool.description)
     if not spans:
         return ""
-    asked = set(words(request))
+    request_words = set(words(request))
     lines = [set(words(other.description)) for other in others if other.name != tool.name]
 
-    def meant(span: re.Match[str]) -> bool:
-        return any(speaks_of(said, span.group().lower()) for said in asked)
+    def is_in_request(span: re.Match[str]) -> bool:
+        return any(speaks_of(word, span.group().lower()) for word in request_words)
 
     def rarity(span: re.Match[str]) -> tuple[int, bool, int]:
         word = span.group().lower()
-        return sum(word in line for line in lines), word not in asked, -span.start()
+        return sum(word in line for line in lines), word not in request_words, -span.start()
 
-    common = [span for span in spans if meant(span)]
+    common = [span for span in spans if is_in_request(span)]
     start = min(common, key=rarity).start() if common else spans[-1].start()
     return " " + tool.description[start:]
 

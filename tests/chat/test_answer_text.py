@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ttsi.chat.answer_text import user_text
 from ttsi.chat.calls import FORMATS
-from ttsi.chat.words import spoken
 from ttsi.types import Tool, ToolCall
 
 WEATHER = Tool(
@@ -25,23 +25,25 @@ MARKS = re.compile(r"<\|?[a-z_=,;]+\|?>|\[[A-Z_]+\]|get_weather|Oslo")
 def test_a_call_is_no_word_whoever_reads_it(name: str) -> None:
     text = FORMATS[name].render([CALL, CALL] if FORMATS[name].several else [CALL])
     for other in FORMATS.values():
-        assert spoken(other, text, TOOLS) == ""
-        assert spoken(other, text, (), ["get_weather"]) == ""
+        assert user_text(other, text, TOOLS) == ""
+        assert user_text(other, text, (), ["get_weather"]) == ""
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "ours"])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "marked"])
 def test_words_before_a_call_are_the_users(name: str) -> None:
     form = FORMATS[name]
-    assert spoken(form, form.render([CALL], "Let me look."), TOOLS) == "Let me look."
+    assert user_text(form, form.render([CALL], "Let me look."), TOOLS) == "Let me look."
 
 
 def test_a_reason_that_a_family_was_trained_to_give_is_not() -> None:
-    ours = FORMATS["ours"]
-    text = ours.render([CALL], " weather of a city")
-    assert spoken(ours, text, TOOLS) == spoken(ours, text, ()) == ""
-    assert spoken(ours, " weather of a", TOOLS, finished=False) == ""
-    assert spoken(ours, " no tool fits", TOOLS) == "no tool fits"
-    assert spoken(FORMATS["hermes"], " weather of a", TOOLS, finished=False) == "weather of a", "the control: of others"
+    fmt = FORMATS["marked"]
+    text = fmt.render([CALL], " weather of a city")
+    assert user_text(fmt, text, TOOLS) == user_text(fmt, text, ()) == ""
+    assert user_text(fmt, " weather of a", TOOLS, finished=False) == ""
+    assert user_text(fmt, " no tool fits", TOOLS) == "no tool fits"
+    assert user_text(FORMATS["hermes"], " weather of a", TOOLS, finished=False) == "weather of a", (
+        "the control: of others"
+    )
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -49,8 +51,8 @@ def test_a_call_that_is_cut_off_anywhere_leaves_no_mark(name: str) -> None:
     form = FORMATS[name]
     call = form.render([CALL])
     for end in range(1, len(call)):
-        text = form.render([CALL], "Let me look.")[: -len(call) + end] if name != "ours" else call[:end]
-        words = spoken(form, text, TOOLS, finished=False)
+        text = form.render([CALL], "Let me look.")[: -len(call) + end] if name != "marked" else call[:end]
+        words = user_text(form, text, TOOLS, finished=False)
         assert not MARKS.search(words) and words in ("", "Let me look."), text
 
 
@@ -74,7 +76,7 @@ OUTSIDE: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("text", "words"), OUTSIDE)
 def test_what_stands_outside_is_handed_out(text: str, words: str) -> None:
-    assert spoken(FORMATS["hermes"], text, (), ["get_weather"]) == words
+    assert user_text(FORMATS["hermes"], text, (), ["get_weather"]) == words
 
 
 @pytest.mark.parametrize(
@@ -91,20 +93,20 @@ def test_what_stands_outside_is_handed_out(text: str, words: str) -> None:
 )
 @pytest.mark.parametrize("name", FORMATS)
 def test_control_words_that_only_look_alike_stay(name: str, text: str) -> None:
-    assert spoken(FORMATS[name], text, ()) == text
+    assert user_text(FORMATS[name], text, ()) == text
 
 
 def test_a_channel_that_is_not_the_users_is_set_aside() -> None:
     harmony = FORMATS["harmony"]
     text = "<|channel|>analysis<|message|>They want rain.<|end|><|start|>assistant<|channel|>final<|message|>It rains."
-    assert spoken(harmony, text, TOOLS) == spoken(harmony, text, ()) == "It rains."
-    assert spoken(harmony, text[:40], TOOLS, finished=False) == ""
+    assert user_text(harmony, text, TOOLS) == user_text(harmony, text, ()) == "It rains."
+    assert user_text(harmony, text[:40], TOOLS, finished=False) == ""
 
 
 def test_an_answer_that_begins_inside_its_thinking() -> None:
-    assert spoken(FORMATS["hermes"], "They want rain.</think>It rains.", TOOLS) == "It rains."
+    assert user_text(FORMATS["hermes"], "They want rain.</think>It rains.", TOOLS) == "It rains."
 
 
 def test_it_ends_for_whatever_is_written() -> None:
     nested: Any = "<think>" * 5000 + "[TOOL_CALLS]" * 5000 + "{" * 5000
-    assert spoken(FORMATS["hermes"], nested, TOOLS, [json.dumps("x")]) == ""
+    assert user_text(FORMATS["hermes"], nested, TOOLS, [json.dumps("x")]) == ""

@@ -1,7 +1,7 @@
-"""A model that fails where it is told to, and a worker process that serves it.
+"""Models that fail on command, and a worker process that serves them.
 
-`python -m tests.serve.faults FD` is a worker like `ttsi.serve.worker`, whose model does what the user's last message
-says: "die", "hang", "spin" (until interrupted), "change" (the base's bits), and otherwise what the demo does.
+`python -m tests.serve.faulty_worker FD` is a worker like `ttsi.serve.worker`. Its model does what the user's last
+message commands: "die", "hang", "spin" (until interrupted), "change" (the base weights), otherwise as the demo does.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
 from ttsi.serve import worker
-from ttsi.serve.watched import Late
+from ttsi.serve.interruptible import DeadlineExceeded
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 FAULTS: tuple[type[BaseException], ...] = (
     ModelError, ConfigError, PromptTooLong, MemoryError, RuntimeError, ValueError, KeyError, IndexError, TypeError,
     AttributeError, ZeroDivisionError, OverflowError, FloatingPointError, RecursionError, OSError, TimeoutError,
-    AssertionError, StopIteration, UnicodeError, Late,
+    AssertionError, StopIteration, UnicodeError, DeadlineExceeded,
 )  # fmt: skip
 STAGES = ("base", "awareness", "synthesis", "adaptation", "answer", "removal")
 
 
 class Faulty(DemoModel):
-    """The demo, failing once at one stage."""
+    """The demo, which fails once at one stage."""
 
     def __init__(self, stage: str, fault: type[BaseException]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Faulty(DemoModel):
 
 
 class Commanded(DemoModel):
-    """The demo, doing what the user says to the process."""
+    """The demo, which obeys commands in the user's message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,22 +70,22 @@ class Commanded(DemoModel):
         return "changed" if self._changed else super().weights_sha256()
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        said = prompts[0].messages[-1].content.split()[0]
-        if said == "die":
+        command = prompts[0].messages[-1].content.split()[0]
+        if command == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if said == "hang":
+        if command == "hang":
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGALRM})
             os.kill(os.getpid(), signal.SIGSTOP)
-        if said == "change":
+        if command == "change":
             self._changed = True
             raise RuntimeError
-        while said == "spin":
+        while command == "spin":
             pass
         return super().score(prompts, continuations)
 
 
 class Leaky(DemoModel):
-    """What must never be: the last adapter answers whoever comes next."""
+    """A broken model: the last adapter answers the next request, too."""
 
     def _lessons(self, request: Request) -> Sequence[TrainingExample]:
         return self._kept
@@ -102,7 +102,7 @@ class Leaky(DemoModel):
 
 
 class Other(DemoModel):
-    """What must never be: another base in every process."""
+    """A broken model: every process has other base weights."""
 
     def weights_sha256(self) -> str:
         return f"{os.getpid():064x}"

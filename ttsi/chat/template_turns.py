@@ -56,7 +56,9 @@ NOTHING = Carries(tools="words", instruction="words", calls="words", results="wo
 """A template that knows only who speaks."""
 
 
-def fitted(turns: Sequence[Turn], tools: Sequence[Any], fmt: Format, carries: Carries) -> tuple[list[Turn], list[Any]]:
+def fit_turns(
+    turns: Sequence[Turn], tools: Sequence[Any], fmt: Format, carries: Carries
+) -> tuple[list[Turn], list[Any]]:
     """Turns and tools as this template carries them."""
     result = [dict(turn) for turn in turns]
     if not carries.several_calls and carries.calls == "template":

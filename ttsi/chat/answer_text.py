@@ -1,10 +1,8 @@
-"""What a model says to the user: the words outside every call, thought and control token.
+"""The text of an answer that is meant for the user: all that is outside calls, thinking and control tokens.
 
-Inputs: a model's `Format`, the text that it wrote, the tools that it may call. Outputs: the words, "" where there are
-none. Whatever family a model takes its marks from, none of them and nothing between them is handed out; a call that
-is cut off or cannot be read ends the words before it. Bare JSON is a call only where it names a tool of the
-conversation, since a user may have asked for JSON.
-Not in the paper (arXiv:2510.07841), whose answers are calls alone.
+Inputs: a model's `Format`, the text that it wrote, the tools that it may call. Outputs: the user's text, or "". No mark
+of any family and nothing between marks is passed on. A call that is cut off or unreadable ends the text before it. Bare
+JSON is a call only where it names a tool of the conversation, because a user may have asked for JSON.
 """
 
 from __future__ import annotations
@@ -49,8 +47,8 @@ _BARE = re.compile(
 )
 
 
-def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] = (), finished: bool = True) -> str:
-    """The words of an answer, without white space around them.
+def user_text(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] = (), finished: bool = True) -> str:
+    """The text of an answer for the user, stripped.
 
     Args:
         fmt: the model's own format.
@@ -67,23 +65,23 @@ def spoken(fmt: Format, text: str, tools: Sequence[Tool], names: Iterable[str] =
     begun = any(mark in text for mark in fmt.marks) or (tools and (parsed.error or not finished))
     if begun and any(fmt.reasons(_ANY_TOOL)):
         return ""  # words before a call of this family are the reason it was trained to give, not the user's
-    known = frozenset([*(tool.name for tool in tools), *names])
+    tool_names = frozenset([*(tool.name for tool in tools), *names])
     framed = any(mark in text for mark in _frames(fmt))
     words = parsed.reasoning if parsed.error is None and (framed or (tools and parsed.calls)) else text
     for other in (fmt, *FORMATS.values()):
-        words = _without_calls(other, words, tools, known)
+        words = _without_calls(other, words, tools, tool_names)
     words = _before(_marks(), _BLOCKS.sub("\n", words))
-    words = _before_bare_call(words, known) if known else words
+    words = _before_bare_call(words, tool_names) if tool_names else words
     words = _before(_BEGUN, words) if tools and (parsed.error or not finished) else words
     words = _before(_CONTROL, _LEADING.sub("", words))
     return (words if finished else _HALF_MARK.sub("", words)).strip()
 
 
-def _without_calls(fmt: Format, text: str, tools: Sequence[Tool], known: frozenset[str]) -> str:
+def _without_calls(fmt: Format, text: str, tools: Sequence[Tool], tool_names: frozenset[str]) -> str:
     """The text without the calls that this family reads in it."""
     parsed = fmt.parse(text, tools)
     framed = any(mark in text for mark in _frames(fmt))
-    if parsed.calls and (framed or all(call.name in known for call in parsed.calls)):
+    if parsed.calls and (framed or all(call.name in tool_names for call in parsed.calls)):
         return parsed.reasoning
     return text
 
@@ -94,8 +92,8 @@ def _frames(fmt: Format) -> list[str]:
 
 
 def _before(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
-    return text if found is None else text[: found.start()]
+    match = pattern.search(text)
+    return text if match is None else text[: match.start()]
 
 
 @lru_cache(maxsize=1)
@@ -106,10 +104,10 @@ def _marks() -> re.Pattern[str]:
     return re.compile("|".join([*map(re.escape, sorted(marks | paired)), _OPEN]))
 
 
-def _before_bare_call(text: str, known: frozenset[str]) -> str:
+def _before_bare_call(text: str, tool_names: frozenset[str]) -> str:
     """The text before a call without marks of a known tool, also in a fence or a list."""
     for begun in _BARE.finditer(text):
         name = begun["name"] if begun["name"] is not None else begun["function"]
-        if name in known or begun.end() == len(text):  # a name that is cut off may be any
+        if name in tool_names or begun.end() == len(text):  # a name that is cut off may be any
             return text[: begun.start()]
     return text

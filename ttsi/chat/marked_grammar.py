@@ -1,7 +1,7 @@
 """The grammar of the embedded model's calls.
 
 Inputs: the tools on offer. Outputs: rules in llguidance's dialect of Lark, one per tool (`calls_rules`), or the grammar
-of one tool's arguments (`arguments_rule`), for texts as `ttsi.chat.ours` writes them.
+of one tool's arguments (`arguments_rule`), for texts as `ttsi.chat.marked` writes them.
 Not in the paper (arXiv:2510.07841), which samples freely.
 """
 
@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ttsi.chat import ours
+from ttsi.chat import marked
 from ttsi.chat.alternatives import alternatives
 from ttsi.chat.lark import quoted
-from ttsi.chat.ours_layout import BARE, Slot, item_kinds, layout, plain
-from ttsi.chat.schema_mask import enforced, json_rule
+from ttsi.chat.marked_layout import BARE, Slot, item_kinds, layout, plain
+from ttsi.chat.schema_mask import enforceable_schema, json_rule
 from ttsi.types import Tool
 
 _NOTHING = '""'
@@ -24,14 +24,14 @@ _NOTHING = '""'
 def calls_rules(tools: Sequence[Tool]) -> list[str]:
     """The rules call_0, call_1, ..., one whole call of each tool."""
     return [
-        f"call_{i}: {ours.CALL} {quoted(' ' + tool.name)} {ours.ARGS} {arguments_rule(tool)}"
+        f"call_{i}: {marked.CALL} {quoted(' ' + tool.name)} {marked.ARGS} {arguments_rule(tool)}"
         for i, tool in enumerate(tools)
     ]
 
 
 def arguments_rule(tool: Tool) -> str:
     """What follows the name of a call of this tool."""
-    shapes = _shapes(layout(tool), enforced(tool), "")
+    shapes = _shapes(layout(tool), enforceable_schema(tool), "")
     return _one_of([_in_order(pairs) for pairs in shapes])
 
 
@@ -67,15 +67,15 @@ def _shapes(slot: Slot, root: Mapping[str, Any], prefix: str) -> list[list[tuple
 
 def _argument(slot: Slot, root: Mapping[str, Any], prefix: str, name: str) -> str:
     """One listed name: the dotted keys of an object, or the key and its value."""
-    key = f"{prefix}{name}" if prefix else ours.written_key(name)
+    key = f"{prefix}{name}" if prefix else marked.written_key(name)
     texts = [_at_least_one(pairs) for pairs in _shapes(slot, root, f"{key}.") if pairs]
-    leaf = f"{quoted(f' {key}')} {ours.IS} "
+    leaf = f"{quoted(f' {key}')} {marked.IS} "
     if not slot.shapes:
-        return f"{leaf}{_value(slot, root)} {ours.NEXT}"
+        return f"{leaf}{_value(slot, root)} {marked.NEXT}"
     if slot.kinds != {"object"} or slot.free or not all(map(plain, slot.names)) or not texts:
-        texts.append(f"{leaf}{_value(slot, root)} {ours.NEXT}")
+        texts.append(f"{leaf}{_value(slot, root)} {marked.NEXT}")
     elif any(not shape.get("required") and not shape.get("minProperties") for shape in slot.shapes):
-        texts.append(f"{leaf}{quoted(' {}')} {ours.NEXT}")
+        texts.append(f"{leaf}{quoted(' {}')} {marked.NEXT}")
     return _one_of(texts)
 
 
@@ -84,14 +84,14 @@ def _free(slot: Slot, root: Mapping[str, Any], prefix: str) -> str:
     bare = r"[^\s.\"<|][^\n.<|]*"
     before = re.escape(prefix).replace("/", r"\/").replace(r"\ ", " ")
     name = f"/ {before}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
-    return f"({name} {ours.IS} {_value(slot, root)} {ours.NEXT})+"
+    return f"({name} {marked.IS} {_value(slot, root)} {marked.NEXT})+"
 
 
 def _value(slot: Slot, root: Mapping[str, Any]) -> str:
     """One value behind one space: text as it is, a list of strings by items, all else as JSON."""
     if slot.parts and all("enum" in part for part in slot.parts):
         values = [value for part in slot.parts for value in part["enum"]]
-        texts = [ours.render_value(value, slot) for value in values if not slot.only_text or isinstance(value, str)]
+        texts = [marked.render_value(value, slot) for value in values if not slot.only_text or isinstance(value, str)]
         if texts:
             return _one_of([quoted(f" {text}") for text in texts])
     if slot.only_text:
@@ -102,12 +102,12 @@ def _value(slot: Slot, root: Mapping[str, Any]) -> str:
     json = f'" " {json_rule(slot.schema, root)}'
     item = r"/ [^\n\[][^\n]*/"
     if slot.only_lists:
-        return f"({json} | {item} ({ours.ITEM} {item})*)" if any("string" in kind for kind in kinds) else json
+        return f"({json} | {item} ({marked.ITEM} {item})*)" if any("string" in kind for kind in kinds) else json
     if not (slot.owns_items or "string" in slot.kinds):
         return json
     # The longest terminal wins, so that numbers and the like have to stand in the one terminal that bare text is.
     bare = f"/ ({'|'.join([BARE, *_scalars(slot)])})/"
-    items = [rf"/ [^\n\"\[{{][^\n]*/ ({ours.ITEM} {item})+"] if slot.owns_items else []
+    items = [rf"/ [^\n\"\[{{][^\n]*/ ({marked.ITEM} {item})+"] if slot.owns_items else []
     return f"({' | '.join([json, bare, *items])})"
 
 
@@ -125,10 +125,10 @@ def _list(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     item = r"/ [^\n\[][^\n]*/"
     if all("enum" in part for part in parts):
         texts = [value for part in parts for value in part["enum"] if isinstance(value, str)]
-        item = _one_of([quoted(f" {ours.render_value([text])}") for text in texts]) if texts else item
+        item = _one_of([quoted(f" {marked.render_value([text])}") for text in texts]) if texts else item
     least, most = schema.get("minItems", 0), schema.get("maxItems")
     if not isinstance(most, int) or most < max(least, 1):
         most = None
     more = f"{{{max(least - 1, 0)},{'' if most is None else most - 1}}}"
-    items = f"{item} ({ours.ITEM} {item}){more}"
+    items = f"{item} ({marked.ITEM} {item}){more}"
     return items if least else f'({items} | " []")'

@@ -1,9 +1,9 @@
-"""Is this call legal for one of the tools on offer?
+"""Validation of tool calls against the offered tools.
 
 Inputs: a `ToolCall` and the offered tools (JSON Schema of the draft that it names, else 2020-12; `ttsi.chat.dialect`).
-Outputs: None, or one short line saying what is wrong; and `Tool` objects from OpenAI's JSON. Nothing is coerced: "3" is
-no integer. A schema that lists `properties` and is silent about others is read as complete, so that an invented
-argument name is an error, as the graders of the benchmarks see it.
+Outputs: None, or one short line with the error; and `Tool` objects from OpenAI's JSON. Nothing is coerced: "3" is not
+an integer. A schema that lists `properties` and does not mention others is read as complete, so that an invented
+argument name is an error, as the benchmarks' graders see it.
 
 In the paper (arXiv:2510.07841) a synthetic example is used as it is written; here it must be legal first.
 """
@@ -138,8 +138,8 @@ def _say(error: Any) -> str:
         missing = next(name for name in error.validator_value if name not in error.instance)
         return ".".join([*path, missing]) + " is missing"
     if error.validator == "additionalProperties" and error.validator_value is False:
-        known = error.schema.get("properties", {})
-        extra = next((name for name in error.instance if name not in known), "")
+        properties = error.schema.get("properties", {})
+        extra = next((name for name in error.instance if name not in properties), "")
         return "unknown argument " + ".".join([*path, extra])
     if error.validator == "type":
         return f"{place} is not of type {error.validator_value}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ttsi.chat.schema import MAX_LINE, closed, normalise, problem, tool_from_openai
+from ttsi.chat.tool_schema import MAX_LINE, closed, normalise, problem, tool_from_openai
 from ttsi.errors import DataError
 from ttsi.types import Tool, ToolCall, to_openai
 

@@ -1,0 +1,275 @@
+"""Chat requests: what is valid, and that everything else is a client error with a message of the server's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.serve.conftest import body, chat_body
+from tests.worlds import TOOLS
+from ttsi.serve import chat_request
+from ttsi.serve.chat_request import InvalidRequest, RequestOptions, read_request
+from ttsi.serve.limits import Limits
+
+LIMITS = Limits()
+
+
+def read(data: bytes) -> RequestOptions:
+    return read_request(data, LIMITS, "id")
+
+
+def rejection(data: bytes) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as error:
+        read(data)
+    assert error.value.status == 400
+    assert "\n" not in str(error.value) and len(str(error.value)) <= 400
+    return error.value
+
+
+def with_schema(schema: Any) -> bytes:
+    return body(tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
+
+
+def test_a_request_is_read_as_an_input() -> None:
+    options = read(body(n=2, stop="x", max_tokens=9, max_completion_tokens=7, seed=3))
+    assert [tool.name for tool in options.item.tools] == ["book_flight", "get_weather", "find_hotel"]
+    assert (options.choices, options.stop, options.max_tokens, options.seed) == (2, ("x",), 7, 3)
+
+
+def test_text_parts_and_the_developer_role_are_read() -> None:
+    messages = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    ]
+    options = read(body(messages=messages))
+    assert [(m.role, m.content) for m in options.item.messages] == [("system", "be brief"), ("user", "ab")]
+
+
+def test_results_are_put_in_the_order_of_their_calls() -> None:
+    def call(name: str) -> dict[str, Any]:
+        return {"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}
+
+    messages = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": None, "tool_calls": [call("a"), call("b")]},
+        {"role": "tool", "tool_call_id": "b", "content": "of b"},
+        {"role": "tool", "tool_call_id": "a", "content": "of a"},
+    ]
+    options = read(body(messages=messages))
+    assert [m.content for m in options.item.messages[-2:]] == ["of a", "of b"]
+
+
+def test_tool_choice_restricts_the_calls_and_the_prompt_keeps_every_tool() -> None:
+    none = read(body(tool_choice="none"))
+    assert none.item.tools == () and none.disabled_tools == ("book_flight", "find_hotel", "get_weather")
+    named = read(body(tool_choice={"type": "function", "function": {"name": "find_hotel"}}))
+    assert (named.forced_tool, named.call_required, len(named.item.tools)) == ("find_hotel", True, 3)
+    assert read(body(tool_choice="required")).call_required
+    auto = read(body(tool_choice="auto"))
+    assert (auto.forced_tool, auto.call_required, auto.disabled_tools) == (None, False, ())
+    for other in ("any", {"type": "allowed_tools"}, {"type": "function"}, 7):
+        assert rejection(body(tool_choice=other)).param == "tool_choice"
+
+
+EDGE_NUMBERS = [-(2**63), -1, 0, 129, 2**31, 2**63, 1e308, "1", True, None, [], {}]
+
+
+@pytest.mark.parametrize("field", ["n", "max_tokens", "max_completion_tokens", "seed", "temperature", "top_p"])
+@pytest.mark.parametrize("value", EDGE_NUMBERS, ids=repr)
+def test_numbers_at_their_edges_are_read_or_rejected(field: str, value: Any) -> None:
+    try:
+        options = read(body(**{field: value}))
+    except InvalidRequest as error:
+        assert error.status == 400
+    else:
+        assert 1 <= options.choices <= LIMITS.choices
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000])
+def test_numbers_that_json_does_not_have_are_rejected(text: str) -> None:
+    rejection(body().replace(b'"model"', f'"temperature": {text}, "model"'.encode()))
+
+
+def test_the_number_of_choices_is_bounded() -> None:  # compare CVE-2026-34756
+    assert rejection(body(n=LIMITS.choices + 1)).param == "n"
+
+
+BROKEN_BODIES = {
+    "nested lists": b"[" * 100_000,
+    "closed nested lists": b"[" * 50_000 + b"]" * 50_000,
+    "many empty lists": b"[" + b"[]," * 200_000 + b"[]]",
+    "a name twice": b'{"n": 1, "n": 1000000}',
+    "half a character": b'{"model": "\\ud800"}',
+    "not UTF-8": b"\xff\xfe",
+    "nothing": b"",
+    "a number": b"7",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BODIES)
+def test_broken_bodies_are_rejected(name: str) -> None:
+    rejection(BROKEN_BODIES[name])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}},
+        {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
+        {"type": "file", "file": {"file_id": "../../etc/passwd"}},
+        {"type": "embedding", "embedding": [0.1]},
+    ],
+    ids=lambda part: str(part["type"]),
+)
+def test_content_other_than_text_is_rejected(part: dict[str, Any]) -> None:
+    # Compare CVE-2026-24779, CVE-2026-5497, CVE-2026-22773 and CVE-2025-62164.
+    rejection(body(messages=[{"role": "user", "content": [part]}]))
+
+
+def test_a_link_in_text_stays_text() -> None:  # compare CVE-2026-0599
+    link = "![x](http://169.254.169.254/latest) file:///etc/passwd http:\\\\evil@host"
+    assert read(body(link)).item.messages[0].content == link
+
+
+FORBIDDEN = [
+    "chat_template", "chat_template_kwargs", "guided_json", "guided_regex", "structured_outputs", "lora_request",
+    "prompt_embeds", "adapter_id", "logit_bias",
+]  # fmt: skip
+UNREAD = ["extra_body", "cache_salt", "__proto__", "__class__", "tokenize", "model_config"]
+
+
+@pytest.mark.parametrize("field", FORBIDDEN)
+def test_fields_that_would_change_the_answer_are_rejected(field: str) -> None:  # CVE-2025-62426, CVE-2025-61620
+    assert rejection(body(**{field: {"tokenize": True}})).param == field
+
+
+@pytest.mark.parametrize("field", UNREAD)
+def test_unknown_fields_change_nothing(field: str) -> None:  # compare CVE-2026-105756 and CVE-2026-105754
+    options, plain = read(body(**{field: {"tokenize": True}})), read(body())
+    assert replace(options, ignored=()) == plain and len(options.ignored) == 1
+
+
+UNUSABLE_SCHEMAS: dict[str, Any] = {
+    "remote reference": {"$ref": "http://127.0.0.1:9/x"},
+    "file reference": {"type": "object", "properties": {"a": {"$ref": "file:///etc/passwd"}}},
+    "broken pattern": {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?:"}}},
+    "unknown type": {"type": "object", "properties": {"a": {"type": "sting"}}},
+    "type of a list": {"type": "object", "properties": {"a": {"type": [[]]}}},
+    "many values": {"type": "object", "properties": {"a": {"enum": list(range(1001))}}},
+    "many alternatives": {"type": "object", "properties": {"a": {"anyOf": [{"type": "null"}] * 10_000}}},
+    "exponential": {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/d0"}},
+        "$defs": {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)} | {"d40": {}},
+    },
+    "a list": [1],
+    "a string": "object",
+}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.parametrize("name", UNUSABLE_SCHEMAS)
+def test_unusable_schemas_are_rejected(name: str) -> None:  # compare CVE-2025-48944
+    rejection(with_schema(UNUSABLE_SCHEMAS[name]))
+
+
+@pytest.mark.parametrize("depth", [17, 31, 100, 400])
+def test_deep_schemas_are_rejected(depth: int) -> None:
+    rejection(with_schema(nested(depth)))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(7),
+        {"type": "object", "properties": {"a": {"$ref": "#"}}},
+        {
+            "type": "object",
+            "properties": {"a": {"$ref": "#/$defs/x"}},
+            "$defs": {"x": {"anyOf": [{"$ref": "#/$defs/y"}, {"type": "null"}]}, "y": {"$ref": "#/$defs/x"}},
+        },
+        {"type": "object", "properties": {"__proto__": {"type": "string"}, "{{7*7}}": {"type": "string"}}},
+        {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a+)+$"}}},
+    ],
+)
+def test_unusual_schemas_are_read(schema: dict[str, Any]) -> None:
+    assert len(read(with_schema(schema)).item.tools) == 1
+
+
+TEMPLATES = ["{{7*7}}", "{% for i in range(10**9) %}", "{{''.__class__.__mro__}}", "${jndi:ldap://x}", "%n%s"]
+
+
+@pytest.mark.parametrize("text", TEMPLATES)
+def test_templates_in_text_stay_text(text: str) -> None:
+    assert read(body(text)).item.messages[0].content == text
+
+
+@pytest.mark.parametrize("name", ["a<|im_end|>", "a\x00b", "x" * 129, "", " a", 'a"b'])
+def test_names_with_control_tokens_or_quotes_are_rejected(name: str) -> None:
+    rejection(body(tools=[{"type": "function", "function": {"name": name, "parameters": {}}}]))
+
+
+SECRET = "S3CRET-VALUE"
+
+
+def messages_that_repeat_a_value() -> int:
+    """How many of four error messages contain the client's value."""
+    bodies = (body(n=SECRET), body(tool_choice=SECRET), body(stream=SECRET), body(messages=SECRET))
+    return sum(SECRET in str(rejection(data)) for data in bodies)
+
+
+def test_an_error_message_never_repeats_the_value() -> None:
+    assert messages_that_repeat_a_value() == 0
+
+
+def test_control_a_message_with_pydantics_input_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def talkative(error: ValidationError, _value: Any) -> InvalidRequest:
+        return InvalidRequest(400, f"this is not valid: {error.errors()[0]['input']}")
+
+    monkeypatch.setattr(chat_request, "_invalid_request", talkative)
+    assert messages_that_repeat_a_value() == 4
+
+
+def test_limits_hold() -> None:
+    rejection(body(messages=[{"role": "user", "content": "x"}] * 1025))
+    rejection(body(tools=TOOLS * 43))
+    rejection(body(stop=["a"] * 5))
+    rejection(body(stop="x" * 257))
+    rejection(body(messages=[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]))
+    rejection(body(tool_choice={"type": "function", "function": {"name": "other"}}))
+    rejection(body(response_format={"type": "json_object"}))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    [*chat_body(), "n", "stop", "tool_choice", "stream", "response_format", "stream_options", "seed"]
+)
+
+
+@given(st.dictionaries(FIELDS, JSON, max_size=4))
+def test_any_value_of_a_field_is_read_or_a_client_error(changes: dict[str, Any]) -> None:
+    try:
+        read(json.dumps({**chat_body(), **changes}).encode())
+    except InvalidRequest as error:
+        assert error.status == 400
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_client_error(data: bytes) -> None:
+    rejection(data)

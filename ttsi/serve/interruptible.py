@@ -1,0 +1,137 @@
+"""A model whose stages a deadline or a disconnected client can interrupt.
+
+Inputs: a model and a request's interrupts. Outputs: a `Model` for the loop. It records which stage is running and lets
+an interrupt stop it there, but never during the removal of an adapter. It remembers the base's answer, so that a later
+failure does not compute it twice.
+
+Signals raise the interrupts in the main thread of the worker, so they stop training between two tensor operations.
+They are not `Exception`s, because the loop (`ttsi.loop`) handles those itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from ttsi.config import AdaptationConfig
+from ttsi.models import Generation, Model, Request
+from ttsi.types import Adaptation, Prompt, TrainingExample
+
+
+class ClientDisconnected(BaseException):
+    """The client closed the connection before the answer was ready."""
+
+
+class DeadlineExceeded(BaseException):
+    """The time for adaptation is over."""
+
+
+class Interrupts:
+    """The interrupts of one request: those that are pending, and those that may be raised now."""
+
+    def __init__(self) -> None:
+        self._pending: set[type[BaseException]] = set()
+        self._allowed: frozenset[type[BaseException]] = frozenset()
+
+    def interrupt(self, kind: type[BaseException]) -> None:
+        """Raise this interrupt now if it is allowed, else as soon as it is."""
+        self._pending.add(kind)
+        self._raise()
+
+    @contextmanager
+    def allowing(self, *kinds: type[BaseException]) -> Iterator[None]:
+        """Within the block these interrupts, and only these, may be raised."""
+        before, self._allowed = self._allowed, frozenset(kinds)
+        try:
+            self._raise()
+            yield
+        except BaseException:
+            self._allowed = before
+            raise
+        self._allowed = before
+        self._raise()
+
+    def _raise(self) -> None:
+        for kind in self._pending & self._allowed:
+            self._pending.discard(kind)
+            self._allowed = frozenset()  # the clean-up that follows is not interrupted
+            raise kind
+
+
+SERVE_STAGES = ("base", "awareness", "synthesis", "adaptation", "answer")
+
+
+class StageProgress:
+    """The last stage that was reached; a stage that is repeated after a failure does not count."""
+
+    def __init__(self) -> None:
+        self.stage = SERVE_STAGES[0]
+
+    def reach(self, stage: str) -> None:
+        """A stage begins."""
+        self.stage = max(self.stage, stage, key=SERVE_STAGES.index)
+
+
+class InterruptibleModel:
+    """A model for one request, whose calls can be interrupted."""
+
+    def __init__(self, model: Model, interrupts: Interrupts, progress: StageProgress) -> None:
+        self.spec, self.format = model.spec, model.format
+        self._model, self._interrupts, self._progress = model, interrupts, progress
+        self._adapting = False
+        self._base_answer: tuple[list[Request], list[Generation]] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """As the model."""
+        return self._model.describe()
+
+    def fits(self, prompt: Prompt, room: int) -> str | None:
+        """As the model."""
+        return self._model.fits(prompt, room)
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """As the model; the first answer, which is the base's, is remembered."""
+        batch = list(requests)
+        if not batch:
+            return []  # the loop runs every stage, also when it has no input there
+        if self._base_answer is None:
+            with self._interrupts.allowing(ClientDisconnected):  # a deadline falls back to this answer
+                self._base_answer = batch, self._model.generate(batch)
+        if batch == self._base_answer[0]:
+            return self._base_answer[1]
+        self._progress.reach("answer" if self._adapting else "awareness")
+        return self._model.generate(batch)
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """As the model."""
+        self._progress.reach("awareness")
+        return self._model.score(prompts, continuations)
+
+    @contextmanager
+    def adapted(
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> Iterator[list[Adaptation]]:
+        """As the model; leaving cannot be interrupted."""
+        if jobs:
+            self._progress.reach("adaptation")
+        block = self._model.adapted(jobs, config, seeds)
+        with self._interrupts.allowing(), ExitStack() as exits:
+            exits.push(block)  # before it is entered, so that an interrupt at any moment still leaves it
+            with self._interrupts.allowing(ClientDisconnected, DeadlineExceeded):
+                adaptations = block.__enter__()
+                self._adapting = True
+                try:
+                    yield adaptations
+                finally:
+                    self._adapting = False
+
+
+class InterruptibleWriter(InterruptibleModel):
+    """The same model in the role of the writer."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """As the model."""
+        if requests:
+            self._progress.reach("synthesis")
+        return self._model.generate(requests)
