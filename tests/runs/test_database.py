@@ -15,9 +15,10 @@ import pytest
 from tests.runs.crashes import Crashes
 from tests.runs.test_store import question, row
 from tests.worlds import rows, write
+from ttsi import codec
 from ttsi.errors import RunFolderError
 from ttsi.record import RunRow
-from ttsi.runs import codec, database
+from ttsi.runs import database
 from ttsi.runs.store import open_run, read_rows
 from ttsi.types import Answer, ToolCall
 

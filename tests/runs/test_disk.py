@@ -16,7 +16,7 @@ import pytest
 
 from tests.runs.test_resume import MINE, results
 from tests.worlds import rows, write
-from ttsi.runs import database, faults
+from ttsi.runs import crash_points, database
 from ttsi.runs.store import read_rows
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def test_a_full_disk_at_every_size(
         with monkeypatch.context() as patch:
             patch.setattr(database, "connect", small)
             acknowledged: list[str] = []
-            patch.setattr(faults, "hook", acknowledged.append)
+            patch.setattr(crash_points, "hook", acknowledged.append)
             said = ttsi(*MINE, "--clean", "--quiet")
         kept = results(tmp_path / "out")
         assert len(kept) == acknowledged.count("row: committed")
@@ -67,11 +67,11 @@ def test_no_room_for_a_json_file(ttsi: Any, tmp_path: Path, whole: list[str], na
         if point == f"{name}: half written":
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    faults.hook = full
+    crash_points.hook = full
     try:
         said = ttsi(*MINE)
     finally:
-        faults.hook = None
+        crash_points.hook = None
     assert (said.code, said.err.count("\n")) == (2, 1 + (name == "summary.json"))  # and the line of progress
     assert "out cannot be written (No space left on device): make room" in said.err
     assert ttsi(*MINE, "--resume").code == 0

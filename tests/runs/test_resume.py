@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.worlds import row, rows, write
-from ttsi import loop
-from ttsi.runs import codec
+from ttsi import codec, loop
 from ttsi.runs.store import read_json, read_rows
 from ttsi.types import Episode, input_hash
 

@@ -20,8 +20,11 @@ from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, load
 from ttsi.reports.stats import mean_stderr
-from ttsi.runs.runner import Progress, plan, resolve, run, settings_digest
+from ttsi.runs.plan import plan
+from ttsi.runs.provenance import resolve, settings_digest
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_json, read_rows
+from ttsi.runs.tally import RunProgress
 from ttsi.types import Episode, Input, ToolCall
 
 Call = tuple[list[str], int]
@@ -173,7 +176,7 @@ def test_progress_is_told_after_each_batch(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", rows(6))
     config = RunConfig(str(path), "scripted:demo", loop=preset("ttsi"), batch_size=4)
     benchmark, model = load_benchmark(config.benchmark), load(config.model)
-    told: list[Progress] = []
+    told: list[RunProgress] = []
     with open_run(tmp_path / "run", {}) as store:
         run(benchmark, model, model, config, store, told.append)
     assert [(state.done, state.total) for state in told] == [(0, 6), (4, 6), (6, 6)]

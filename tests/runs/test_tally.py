@@ -6,12 +6,12 @@ import random
 from dataclasses import replace
 
 import pytest
+from tests.test_codec import FULL
 
-from tests.runs.test_codec import FULL
 from tests.runs.test_summary import config, row
 from ttsi.record import Question, RunRow
 from ttsi.runs.summary import summarise
-from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
+from ttsi.runs.tally import Fingerprint, RunProgress, Tally, strip_text
 from ttsi.types import Example, Input
 
 
@@ -47,7 +47,7 @@ def test_the_interval_is_the_summarys() -> None:
 
 
 def test_the_interval_is_paired() -> None:
-    _, interval = Progress(200, 200, 0, 0, 200, 100, 120, fixed=30, broken=10).gain() or pytest.fail()
+    _, interval = RunProgress(200, 200, 0, 0, 200, 100, 120, fixed=30, broken=10).gain() or pytest.fail()
     assert interval is not None
     # Control: as if base and adapted were other inputs' answers, it would be far wider.
     assert interval.high - interval.low < 0.7 * 2 * 1.96 * 100 * (2 * 0.25 / 200) ** 0.5
@@ -69,7 +69,7 @@ def test_inputs_that_changed_alike_make_no_interval(n: int, fixed: int, broken: 
 
 
 def test_without_gold_there_is_no_gain() -> None:
-    assert Progress(3, 3, 1, 0, 0, 0, 0).gain() is None
+    assert RunProgress(3, 3, 1, 0, 0, 0, 0).gain() is None
 
 
 def test_a_row_without_its_texts_counts_the_same() -> None:
@@ -77,7 +77,7 @@ def test_a_row_without_its_texts_counts_the_same() -> None:
     full = replace(FULL, examples=(*FULL.examples, dear))
     rows = [replace(one, episode=replace(full, input_hash=one.episode.input_hash)) for one in drawn(9)]
     rows = [replace(one, question=Question(Input("q", (), ()), ())) for one in rows]
-    light = [slim(one) for one in rows]
+    light = [strip_text(one) for one in rows]
     assert summarise(light, config()) == summarise(rows, config())
     metrics = summarise(light, config())["metrics"]
     assert (metrics["teacher.dollars"], metrics["teacher.fault.429"], metrics["examples.refused.schema"]) == (4.5, 9, 9)

@@ -19,7 +19,8 @@ from ttsi.config import RunConfig, TeacherConfig
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.remote import RemoteModel
-from ttsi.runs.runner import resolve, run
+from ttsi.runs.provenance import resolve
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 
 N = 4

@@ -19,8 +19,9 @@ from ttsi.config import RunConfig, TeacherConfig
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.remote import RemoteModel
-from ttsi.runs import faults
-from ttsi.runs.runner import resolve, run
+from ttsi.runs import crash_points
+from ttsi.runs.provenance import resolve
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 
 N = 6
@@ -45,13 +46,13 @@ def start(folder: Path, cache: Path, point: str | None = None) -> dict[str, Any]
         if passed == point and passages[passed] == 2:
             raise Crash
 
-    faults.hook = crash
+    crash_points.hook = crash
     try:
         resolved = resolve(config, benchmark, model, teacher)
         with open_run(folder / "run", resolved, resume=(folder / "run").exists()) as store:
             return run(benchmark, model, teacher, config, store)
     finally:
-        faults.hook = None
+        crash_points.hook = None
 
 
 def asked(endpoint: Endpoint) -> Counter[str]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.runs import codec
+from ttsi import codec
 from ttsi.types import Adaptation, Answer, Awareness, Candidate, Episode, Example, ToolCall
 
 CALL = ToolCall("f", {"city": "Oslo", "n": 1, "deep": {"list": [1, None, True]}})

@@ -1,4 +1,4 @@
-"""Is the bill what a few inputs cost, times the inputs?"""
+"""The cost estimate is the cost of a few inputs, times the inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ttsi.config import LoopConfig
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.scripted import DemoModel
-from ttsi.runs import bill
+from ttsi.runs import cost_estimate
 from ttsi.types import GoldExample, Input, Message, Tool, ToolCall, TrainingData
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -24,7 +24,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, price: float = 3.0) -> None:
         self.now, self.sizes = 0.0, list[int]()
-        plain = bill.importlib.import_module("ttsi.loop").improve
+        plain = cost_estimate.importlib.import_module("ttsi.loop").improve
 
         def improve(inputs: list[Input], model: object, writer: object, config: LoopConfig) -> object:
             self.sizes.append(len(inputs))
@@ -32,13 +32,13 @@ class Clock:
             return plain(inputs, model, writer, config)
 
         monkeypatch.setattr("ttsi.loop.improve", improve)
-        monkeypatch.setattr(bill.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(cost_estimate.time, "perf_counter", lambda: self.now)
 
 
-def estimate(config: LoopConfig, batch_size: int = 16, inputs: list[Input] = INPUTS) -> bill.Bill:
+def estimate(config: LoopConfig, batch_size: int = 16, inputs: list[Input] = INPUTS) -> cost_estimate.CostEstimate:
     """With the scripted model."""
     model = load("scripted:demo")
-    return bill.estimate(inputs, model, model, config, batch_size)
+    return cost_estimate.estimate_cost(inputs, model, model, config, batch_size)
 
 
 def gated(gate: str) -> LoopConfig:
@@ -75,12 +75,15 @@ def test_what_is_learned_for_the_whole_run_comes_once(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(DemoModel, "adapted", training)
     data = TrainingData("rest", "0" * 64, pairs)
-    found = bill.estimate(INPUTS, DemoModel(), data, config, 16)
-    assert learned == [bill.TRIED], "only a few rows are learned to find out"
+    found = cost_estimate.estimate_cost(INPUTS, DemoModel(), data, config, 16)
+    assert learned == [cost_estimate.MAX_TRIED], "only a few rows are learned to find out"
     assert found.seconds == 40 * (1.0 + 3.0) + 32 * 5.0
     assert clock.sizes == [1, 8, 8, 8]
     # Control: half the rows cost half as much, and the inputs what they cost.
-    assert bill.estimate(INPUTS, DemoModel(), replace(data, pairs=pairs[:16]), config, 16).seconds == 160.0 + 80.0
+    assert (
+        cost_estimate.estimate_cost(INPUTS, DemoModel(), replace(data, pairs=pairs[:16]), config, 16).seconds
+        == 160.0 + 80.0
+    )
 
 
 def test_the_range_is_that_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +98,7 @@ def test_the_range_is_that_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_slow_input_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(bill, "PATIENCE", 0.5)
+    monkeypatch.setattr(cost_estimate, "SLOW_SECONDS", 0.5)
     assert estimate(gated("all")).tried == 1 and clock.sizes == [1, 1, 1]
 
 
@@ -107,8 +110,8 @@ def test_small_batches_and_short_runs_try_fewer(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_tried_inputs_come_from_all_over_the_run() -> None:
-    assert [item.id for item in bill._spread(INPUTS, 4)] == ["0", "10", "20", "30"]
-    assert bill._spread(INPUTS[:2], 8) == INPUTS[:2]
+    assert [item.id for item in cost_estimate._spread(INPUTS, 4)] == ["0", "10", "20", "30"]
+    assert cost_estimate._spread(INPUTS[:2], 8) == INPUTS[:2]
 
 
 def test_memory_is_that_of_a_process() -> None:
