@@ -12,9 +12,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.test_codec import EMPTY, FULL
 
 from tests.runs.test_store import question
+from tests.test_codec import EMPTY, FULL
 from ttsi import codec
 from ttsi.codec import row_schema
 from ttsi.errors import RunFolderError

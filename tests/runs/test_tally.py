@@ -6,9 +6,9 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.test_codec import FULL
 
 from tests.runs.test_summary import config, row
+from tests.test_codec import FULL
 from ttsi.record import Question, RunRow
 from ttsi.runs.summary import summarise
 from ttsi.runs.tally import Fingerprint, RunProgress, Tally, strip_text

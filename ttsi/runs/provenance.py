@@ -20,7 +20,6 @@ from ttsi.benchmarks import Benchmark
 from ttsi.config import RunConfig, digest
 from ttsi.models import Model, Writer
 from ttsi.runs.grading import headline
-from ttsi.runs.plan import plan
 from ttsi.runs.training_data import check_sources
 from ttsi.types import TrainingData
 
@@ -43,7 +42,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
             "benchmark": benchmark.name,
             "checksum": benchmark.checksum,
             "matcher": headline(benchmark, config.loop),
-            "n": len(plan(benchmark, config)),
+            "n": len(benchmark.samples[: config.limit]),
         },
         "model": model.describe(),
         "writer": None if config.writer is None else generator.describe(),
