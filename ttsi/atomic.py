@@ -1,7 +1,7 @@
 """Files that a crash leaves old or new, never half written.
 
 Inputs: a path, and its new content. Outputs: the file. The content goes to `NAME.part` beside it and is synced to the
-disk; one rename puts it in place, and the folder is synced. Whoever returns from here may rely on the new file.
+disk; one rename puts it in place, and the folder is synced. After the call the new file survives a crash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON of our dataclasses: the run record, exported rows, frames between processes, and the JSON Schema of a row.
+"""JSON of our dataclasses: the run record, exported rows, settings, and frames between processes.
 
 Inputs -> outputs: a frozen dataclass -> canonical JSON text (`dumps`) or a JSON value (`to_json`), and text -> the same
 dataclass (`loads`), checked by pydantic. Nothing is listed twice: the fields and their annotations are the format.
@@ -19,15 +19,11 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
-
-from ttsi.record import RunRow
+from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, core_schema
 
 Record = TypeVar("Record")
 
@@ -63,7 +59,21 @@ def dumps(record: object, *, call_ids: bool = False) -> str:
     """
     # Not pydantic's mode "json": it replaces half a surrogate pair in a key of a call's arguments.
     kind: Any = type(record)
-    return canonical(_format(kind).serializer(call_ids).to_python(record, warnings="error"))
+    serializer = _format(kind).serializer(call_ids)
+    try:
+        value = serializer.to_python(record, warnings="error")
+    except PydanticSerializationError:
+        value = serializer.to_python(_plain(record), warnings="error")
+    return canonical(value)
+
+
+def _plain(value: Any) -> Any:
+    """With dictionaries for other mappings and tuples for lists, which the annotations admit and pydantic does not."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _plain(getattr(value, field.name)) for field in fields(value)})
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return tuple(_plain(inner) for inner in value) if isinstance(value, list | tuple) else value
 
 
 def to_json(record: object) -> Any:
@@ -85,8 +95,12 @@ def canonical(value: Any) -> str:
     return text
 
 
+def _write_other(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else os.fspath(value)
+
+
 _READABLE, _ESCAPED = (
-    json.JSONEncoder(sort_keys=True, ensure_ascii=ascii, separators=(",", ":"), allow_nan=False, default=os.fspath)
+    json.JSONEncoder(sort_keys=True, ensure_ascii=ascii, separators=(",", ":"), allow_nan=False, default=_write_other)
     for ascii in (False, True)
 )
 
@@ -106,46 +120,21 @@ def from_json(kind: Any, value: Any) -> Any:
     return _format(kind).validator.validate_python(value)
 
 
-def row_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a row as `ttsi export RUN --format jsonl` writes it.
-
-    `docs/episode.schema.json` is this schema; a test compares them (`ttsi export --schema` prints it). The line under
-    each field is its description.
-    """
-    definitions = _RowSchema().generate(_format(RunRow).core, mode="serialization")["$defs"]
-    root = definitions.pop(RunRow.__name__)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "One input of a ttsi run, as `ttsi export --format jsonl` writes it",
-        **root,
-        "$defs": dict(sorted(definitions.items())),
-    }
-
-
-class _RowSchema(GenerateJsonSchema):
-    """Every field is written, so every field is required; names and defaults of Python say nothing to its reader."""
-
-    def field_is_required(self, field: Any, total: bool) -> bool:
-        return True
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
-        return self.generate_inner(schema["schema"])
-
-    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> dict[str, Any]:
-        return {key: value for key, value in super().dataclass_schema(schema).items() if key != "title"}
+def core_schema_of(kind: Any) -> core_schema.CoreSchema:
+    """pydantic's schema of a dataclass with our rules, from which `ttsi.row_schema` makes a JSON Schema."""
+    return _format(kind).core
 
 
 class _Format:
     """How one dataclass is checked and written: pydantic's schema of it, with our rules in place of pydantic's."""
 
     def __init__(self, kind: Any) -> None:
+        from pydantic import ConfigDict, TypeAdapter  # not at the top: most commands read no record
+
         config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
         # "| None": pydantic takes a configuration for any type but a dataclass itself, and hands it on to those inside.
         schema = TypeAdapter(kind | None, config=config).core_schema
-        self.core = _adapt(schema, call_ids=False)
+        self.core: core_schema.CoreSchema = _adapt(schema, call_ids=False)
         self.validator = SchemaValidator(self.core)
         self._serializers = {False: SchemaSerializer(self.core), True: SchemaSerializer(_adapt(schema, call_ids=True))}
 

@@ -16,8 +16,8 @@ import pytest
 from tests.runs.test_store import question
 from tests.test_codec import EMPTY, FULL
 from ttsi import codec
-from ttsi.codec import row_schema
 from ttsi.errors import RunFolderError
+from ttsi.row_schema import row_schema
 from ttsi.runs.row_export import COLUMNS, export_rows
 from ttsi.runs.store import RunRow, open_run, read_rows
 from ttsi.types import Adaptation

@@ -35,8 +35,8 @@ def export(
         project: the tracker's project that the run goes into.
         schema: print the JSON Schema of a JSONL line and stop.
     """
-    from ttsi.codec import row_schema
     from ttsi.interop.trackers import TRACKERS, track
+    from ttsi.row_schema import row_schema
     from ttsi.runs.row_export import export_rows
 
     if schema:

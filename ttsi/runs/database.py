@@ -158,8 +158,8 @@ def decode_row(columns: tuple[Any, ...] | None) -> RunRow | None:
             return None
     except TypeError:  # a damaged column may hold bytes
         return None
-    _, repeat, position, _, text, grades, tags, attempts, asked = content
-    question = None if asked is None else codec.loads(Question, asked)
+    _, repeat, position, _, text, grades, tags, attempts, question_text = content
+    question = None if question_text is None else codec.loads(Question, question_text)
     episode = codec.loads(Episode, text)
     return RunRow(episode, repeat, position, json.loads(grades), json.loads(tags), attempts, question)
 

@@ -131,13 +131,13 @@ def run_in_folder(
         )  # fmt: skip
 
 
-def _method(config: LoopConfig | str | None, spec: str, taught: bool) -> tuple[str, LoopConfig]:
+def _method(config: LoopConfig | str | None, spec: str, has_teacher: bool) -> tuple[str, LoopConfig]:
     """A method's name and settings; changed settings go by the name of the method that they change."""
     embedded = is_embedded(spec)
     if not isinstance(config, LoopConfig):
-        name = config or ("ttd" if taught else "ttsi")
+        name = config or ("ttd" if has_teacher else "ttsi")
         return name, preset(name, embedded)
     for name in PRESETS:
-        if replace(preset(name, embedded), seed=config.seed) == config and name.startswith("ttd") == taught:
+        if replace(preset(name, embedded), seed=config.seed) == config and name.startswith("ttd") == has_teacher:
             return name, config
-    return ("ttd" if taught else "ttsi") if config.adapt else "base", config
+    return ("ttd" if has_teacher else "ttsi") if config.adapt else "base", config

@@ -2,7 +2,7 @@
 
 Inputs: a run folder. Outputs: a file of rows in the benchmark's order.
 
-* JSONL: everything, one row a line, as `ttsi.codec.row_schema` describes it. Numbers that JSON cannot write are the
+* JSONL: everything, one row a line, as `ttsi.row_schema` describes it. Numbers that JSON cannot write are the
   strings "nan", "inf" and "-inf".
 * CSV: one flat line per row, for spreadsheets. A value that is missing is empty, one that is not a number is `nan`.
 * Parquet: the same columns with types (extra `parquet`), and the whole row as JSON in the column `row`. What is missing

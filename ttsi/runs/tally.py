@@ -33,7 +33,7 @@ class RunProgress:
     """Wrong before and right after adaptation."""
     broken: int = 0
     seed: int = 0
-    """The run's, by which the interval is drawn."""
+    """Seed of the run, for the interval's bootstrap."""
 
     def gain(self) -> tuple[float, Interval | None] | None:
         """The gain so far in points, and its 95 % interval as the summary gives it; None where there is none.
