@@ -104,7 +104,7 @@ def test_what_is_no_record_of_this_kind_is_refused() -> None:
         {"adaptation": {"status": "done"}},
     ):
         with pytest.raises(ValueError, match="validation error"):
-            codec.from_json(Episode, {**good, name: value})
+            codec.from_json(Episode, {**good, **changed})
     for wrong in (Answer(3, ()), Adaptation("trained", samples=2.5), Answer("", ("f",))):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="Expected"):
             codec.dumps(wrong)

@@ -102,10 +102,10 @@ def test_workers_that_die_and_a_stop_in_between_change_nothing(tmp_path: Path) -
 @needs_ray
 def test_an_address_without_a_cluster_is_one_line(tmp_path: Path) -> None:
     write(tmp_path / "mine.jsonl", rows(2))
-    said = ttsi(tmp_path, "out", "--ray", "auto")
-    assert said.returncode == 2
-    assert "no Ray cluster can be reached at auto" in said.stderr
-    assert "Traceback" not in said.stderr
+    result = ttsi(tmp_path, "out", "--ray", "auto")
+    assert result.returncode == 2
+    assert "no Ray cluster can be reached at auto" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_worker_with_another_model_refuses(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_worker_with_another_model_refuses(tmp_path: Path) -> None:
 
 
 def test_a_worker_learns_from_training_data_as_one_process_does(tmp_path: Path) -> None:
-    told: dict[str, Any] = {}
+    outcomes: dict[str, Any] = {}
     for method in ("sft", "icl"):
         loop, model = preset(method), load("scripted:demo")
         samples = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(9)))).samples
@@ -127,11 +127,11 @@ def test_a_worker_learns_from_training_data_as_one_process_does(tmp_path: Path) 
         batch = [PlannedSample(sample, i, input_hash(sample.input), 0) for i, sample in enumerate(samples[:4])]
         [(_, alone)] = local_executor(model, data)(iter([batch]), loop)
         pairs = [(place.sample.input, 0) for place in batch]
-        told[method] = answers(RayWorker(Cluster(), model.describe(), data, loop).answer(pairs))
-        assert told[method] == answers(alone)
+        outcomes[method] = answers(RayWorker(Cluster(), model.describe(), data, loop).answer(pairs))
+        assert outcomes[method] == answers(alone)
         # Control: without the data it writes for itself, and learns something else.
-        assert answers(RayWorker(Cluster(), model.describe(), None, preset("ttsi")).answer(pairs)) != told[method]
-    assert told["sft"] != told["icl"]
+        assert answers(RayWorker(Cluster(), model.describe(), None, preset("ttsi")).answer(pairs)) != outcomes[method]
+    assert outcomes["sft"] != outcomes["icl"]
 
 
 def answers(episodes: list[Episode]) -> list[Any]:

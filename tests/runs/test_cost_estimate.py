@@ -49,15 +49,20 @@ def gated(gate: str) -> LoopConfig:
 
 def test_everything_adapted_costs_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    found = estimate(gated("all"))
-    assert (found.seconds, found.seconds_low, found.seconds_high) == (160.0, 160.0, 160.0)
-    assert (found.adapted_share, found.tried, clock.sizes) == (1.0, 8, [1, 8, 8])
+    estimated = estimate(gated("all"))
+    assert (estimated.seconds, estimated.seconds_low, estimated.seconds_high) == (160.0, 160.0, 160.0)
+    assert (estimated.adapted_share, estimated.tried, clock.sizes) == (1.0, 8, [1, 8, 8])
 
 
 def test_base_costs_only_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    found = estimate(preset("base"))
-    assert (found.seconds, found.seconds_low, found.seconds_high, found.adapted_share) == (40.0, 40.0, 40.0, 0.0)
+    estimated = estimate(preset("base"))
+    assert (estimated.seconds, estimated.seconds_low, estimated.seconds_high, estimated.adapted_share) == (
+        40.0,
+        40.0,
+        40.0,
+        0.0,
+    )
     assert clock.sizes == [1, 8]
 
 
@@ -75,9 +80,9 @@ def test_what_is_learned_for_the_whole_run_comes_once(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(DemoModel, "adapted", training)
     data = TrainingData("rest", "0" * 64, pairs)
-    found = cost_estimate.estimate_cost(INPUTS, DemoModel(), data, config, 16)
+    estimated = cost_estimate.estimate_cost(INPUTS, DemoModel(), data, config, 16)
     assert learned == [cost_estimate.MAX_TRIED], "only a few rows are learned to find out"
-    assert found.seconds == 40 * (1.0 + 3.0) + 32 * 5.0
+    assert estimated.seconds == 40 * (1.0 + 3.0) + 32 * 5.0
     assert clock.sizes == [1, 8, 8, 8]
     # Control: half the rows cost half as much, and the inputs what they cost.
     assert (
@@ -90,10 +95,10 @@ def test_the_range_is_that_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None
     Clock(monkeypatch)
     unsure, sure = estimate(gated("unsure")), estimate(gated("sure"))
     assert unsure.adapted_share + sure.adapted_share == 1.0
-    for found in (unsure, sure):
-        assert found.seconds == 40 * (1 + 3 * found.adapted_share)
-        assert 40 <= found.seconds_low < found.seconds_high <= 160
-        assert found.seconds_low <= found.seconds <= found.seconds_high
+    for estimated in (unsure, sure):
+        assert estimated.seconds == 40 * (1 + 3 * estimated.adapted_share)
+        assert 40 <= estimated.seconds_low < estimated.seconds_high <= 160
+        assert estimated.seconds_low <= estimated.seconds <= estimated.seconds_high
 
 
 def test_a_slow_input_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,5 +120,5 @@ def test_tried_inputs_come_from_all_over_the_run() -> None:
 
 
 def test_memory_is_that_of_a_process() -> None:
-    found = estimate(preset("base"))
-    assert found.memory_mb is None or 10 < found.memory_mb < 100_000
+    estimated = estimate(preset("base"))
+    assert estimated.memory_mb is None or 10 < estimated.memory_mb < 100_000

@@ -55,10 +55,10 @@ def test_a_thousand_adaptations_of_which_a_hundred_fail_leave_the_base_as_it_was
                 with model.adapted(jobs, replace(CONFIG, lr=lr), range(JOBS)) as outcomes:
                     if fault == "answer":
                         raise KeyboardInterrupt
-                    found = Counter(outcome.status for outcome in outcomes)
+                    statuses = Counter(outcome.status for outcome in outcomes)
                 trained, failed["divergence"] = (
-                    trained + found["trained"],
-                    failed["divergence"] + found["training-failed"],
+                    trained + statuses["trained"],
+                    failed["divergence"] + statuses["training-failed"],
                 )
             except (MemoryError, KeyboardInterrupt):
                 failed[fault] += JOBS

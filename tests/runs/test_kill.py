@@ -129,8 +129,8 @@ def test_kills_at_drawn_moments_even_in_resumed_runs(tmp_path: Path, crashes: Cr
             kills += crashes.run(command(file, torn, "--resume"), point=point, nth=nth, memo=memo) == KILLED
         assert crashes.run(command(file, torn, "--resume"), memo=memo) == 0
         assert outcome(torn) == outcome(tmp_path / "whole")
-        asked = memo.read_text().splitlines().count("batch: begun")
-        assert asked <= 5 + kills, "at most one batch is done again per kill"
+        batches_begun = memo.read_text().splitlines().count("batch: begun")
+        assert batches_begun <= 5 + kills, "at most one batch is done again per kill"
 
 
 def test_control_the_comparison_sees_another_run_and_a_row_counted_twice(tmp_path: Path, crashes: Crashes) -> None:

@@ -107,13 +107,13 @@ def test_parquet_has_types_and_everything(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_says_where_and_damaged_runs_export_nothing(ttsi: Any, folder: Path, tmp_path: Path) -> None:
-    said = ttsi("export", str(folder), "--format", "csv")
-    assert (said.code, said.out) == (0, "")
-    assert f"3 rows written to {tmp_path / 'run.csv'}" in said.err
+    result = ttsi("export", str(folder), "--format", "csv")
+    assert (result.code, result.out) == (0, "")
+    assert f"3 rows written to {tmp_path / 'run.csv'}" in result.err
     assert json.loads(ttsi("export", "--schema").out) == row_schema()
     (folder / "run.db").write_bytes(b"nothing" * 900)
-    said = ttsi("export", str(folder))
-    assert (said.code, said.err.count("\n")) == (2, 1)
+    result = ttsi("export", str(folder))
+    assert (result.code, result.err.count("\n")) == (2, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.jsonl", "run", "run.csv"]
     assert "which run?" in ttsi("export").err
     with pytest.raises(RunFolderError, match="holds no run"):
