@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -97,6 +98,17 @@ def test_the_digest_of_a_finished_old_run_is_the_commands(ttsi: Any, old: Path) 
     assert ttsi(*SAME, "--limit", "8", "--clean").code == 0
     fresh = read_json(old / "old-run" / "config.json")
     assert fresh["digest"] == json.loads((DATA / "old-run" / "config.json").read_text())["digest"]
+
+
+def test_every_new_name_exists_and_no_old_one_does() -> None:
+    for names, old in ((RENAMED.values(), False), (RENAMED.keys(), True)):
+        for name in names:
+            stage, _, field = name.partition(".")
+            assert hasattr(getattr(LoopConfig(), stage), field) != old, name
+    kinds = {"Answer": Answer, "Example": Example, "RunRow": RunRow}
+    for kind, fields in codec.RENAMED_FIELDS.items():
+        present = {field.name for field in dataclasses.fields(kinds[kind])}
+        assert set(fields.values()) <= present and not set(fields) & present
 
 
 def test_control_an_unknown_key_is_refused(old: Path) -> None:

@@ -22,7 +22,7 @@ from typing import IO, Any
 from ttsi import codec
 from ttsi.atomic import replacement
 from ttsi.errors import ConfigError, RunFolderError
-from ttsi.record import RunRow
+from ttsi.record import STAGES, RunRow
 from ttsi.runs.folder import read_json
 from ttsi.runs.store import each_row
 from ttsi.types import Answer
@@ -107,7 +107,7 @@ def flat(row: RunRow, matcher: str) -> dict[str, Any]:
         losses[0] if losses else None, losses[-1] if losses else None,
         *_text_and_calls(episode.base), grades.get("base"), *_text_and_calls(episode.adapted), grades.get("adapted"),
         codec.canonical(dict(row.tags)),
-        *(episode.seconds.get(stage) for stage in ("awareness", "synthesis", "adaptation", "answer")),
+        *(episode.seconds.get(stage) for stage in STAGES),
     ]  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from ttsi.record import RunRow
+from ttsi.record import STAGES, RunRow, Side
 from ttsi.reports import stats
 
 SCHEMA = 1
-STAGES = ("awareness", "synthesis", "adaptation", "answer")
-Side = Literal["base", "adapted"]
 
 
 def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, Any]:
