@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -115,3 +116,26 @@ def test_other_mappings_and_lists_are_written_as_what_they_stand_for() -> None:
     assert codec.dumps(call) == codec.dumps(ToolCall("f", {"x": {"y": [1]}}))
     assert codec.dumps(Answer("", [call])) == codec.dumps(Answer("", (call,)))  # type: ignore[arg-type]
     assert "c1" not in codec.dumps(Answer("", [call]))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A frame."""
+
+    item: Input
+    kind: Literal["work"] = "work"
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Another one on the same pipe."""
+
+    why: Literal["left", "late"]
+    kind: Literal["halt"] = "halt"
+
+
+def test_frames_of_several_kinds_are_read_from_one_pipe() -> None:
+    for frame in (Work(Input("q", (), ())), Halt("late")):
+        assert codec.loads(Work | Halt, codec.dumps(frame)) == frame
+    with pytest.raises(ValueError, match="validation error"):
+        codec.loads(Work | Halt, '{"kind":"halt","why":"bored"}')

@@ -6,6 +6,7 @@ Outputs: the schema. `docs/episode.schema.json` is this schema; a test compares 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -40,4 +41,6 @@ class _RowSchema(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> dict[str, Any]:
-        return {key: value for key, value in super().dataclass_schema(schema).items() if key != "title"}
+        # Older versions of pydantic leave both out for a standard dataclass.
+        always = {"description": inspect.cleandoc(schema["cls"].__doc__ or ""), "additionalProperties": False}
+        return {key: value for key, value in super().dataclass_schema(schema).items() if key != "title"} | always

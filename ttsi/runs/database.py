@@ -39,7 +39,7 @@ DISK_ERRORS = frozenset({
 """The disk or its permissions are at fault; the file itself is not in doubt."""
 
 
-class Damaged(RunFolderError):
+class DamagedRecord(RunFolderError):
     """The database does not hold what was written."""
 
     def __init__(self, path: Path, what: str) -> None:
@@ -66,7 +66,7 @@ def connect(path: Path) -> sqlite3.Connection:
             # An index that disagrees with its table could swallow a row that is written, so writers check first.
             [verdict] = db.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
-                raise Damaged(path, verdict)
+                raise DamagedRecord(path, verdict)
         except BaseException:
             db.close()
             raise
@@ -119,7 +119,7 @@ def each(db: sqlite3.Connection, path: Path) -> Iterator[RunRow]:
     """Every row in the benchmark's order, one at a time.
 
     Raises:
-        Damaged: a row is not as it was written, or comes twice.
+        DamagedRecord: a row is not as it was written, or comes twice.
         RunFolderError: a row was written by a ttsi that this one cannot read.
     """
     seen: set[Key] = set()
@@ -137,9 +137,9 @@ def each(db: sqlite3.Connection, path: Path) -> Iterator[RunRow]:
                     f"{path} has a row that this ttsi cannot read, {owner} ({reason}): use the ttsi that wrote it"
                 ) from None
             if row is None:
-                raise Damaged(path, f"{owner} does not match its checksum")
+                raise DamagedRecord(path, f"{owner} does not match its checksum")
             if row.key in seen:
-                raise Damaged(path, f"the row of input {row.episode.input_id!r} comes twice")
+                raise DamagedRecord(path, f"the row of input {row.episode.input_id!r} comes twice")
             seen.add(row.key)
             yield row
 
@@ -192,10 +192,10 @@ def named(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in DISK_ERRORS:
             raise RunFolderError(
-                f"{path} cannot be used ({error}): what was recorded is kept; make room or rights, "
+                f"{path} cannot be used ({error}): recorded inputs are kept; free space or fix permissions, "
                 "then go on with --resume"
             ) from error
-        raise Damaged(path, str(error)) from error
+        raise DamagedRecord(path, str(error)) from error
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
@@ -205,7 +205,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
         return 0  # made, but killed before the first commit
     entry = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() if "meta" in tables else None
     if entry is None or not str(entry[0]).isdigit():
-        raise Damaged(path, "it is no record of a run")
+        raise DamagedRecord(path, "it is no record of a run")
     version = int(entry[0])
     if version > len(MIGRATIONS):
         raise RunFolderError(

@@ -50,7 +50,7 @@ def _copy(old: Path, target: sqlite3.Connection) -> int:
     # Plain sqlite3 and not `database.connect`, which would refuse.
     with closing(sqlite3.connect(old, isolation_level=None)) as source, database.transaction(target):
         # An older record is brought up to date; where the damage forbids it, nothing can be read either.
-        with suppress(sqlite3.DatabaseError, UnicodeDecodeError, database.Damaged):
+        with suppress(sqlite3.DatabaseError, UnicodeDecodeError, database.DamagedRecord):
             database.migrate(source, old)
         for columns in _readable(source):
             row = database.decode_row(columns)

@@ -29,7 +29,7 @@ from ttsi.models import Model, Writer
 from ttsi.record import Key, Question, RunRow
 from ttsi.runs import crash_points
 from ttsi.runs.corpus_f1 import CorpusF1
-from ttsi.runs.database import Damaged
+from ttsi.runs.database import DamagedRecord
 from ttsi.runs.executor import Executor, local_executor
 from ttsi.runs.grading import grades, headline
 from ttsi.runs.plan import Batch, PlannedSample, batches, exact_share, plan
@@ -86,7 +86,7 @@ def run(
     on_batch(tally.progress())
     with _stop_after_batch() as stopped:
         execute = executor or local_executor(model, writer)
-        for batch, episodes in execute(_until(stopped, owed), loop) if owed else ():
+        for batch, episodes in execute(_batches_until(stopped, owed), loop) if owed else ():
             crash_points.reach("batch: answered")
             for item, episode in zip(batch, episodes, strict=True):
                 if item.key not in done:
@@ -139,7 +139,7 @@ def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, s
     return tally, done, failed
 
 
-def _until(stopped: threading.Event, owed: Sequence[Batch]) -> Iterator[Batch]:
+def _batches_until(stopped: threading.Event, owed: Sequence[Batch]) -> Iterator[Batch]:
     for batch in owed:
         if stopped.is_set():
             return
@@ -173,7 +173,7 @@ def _sum_up(
         f1.add(row, gold.get(row.key))
         facts.append(strip_text(row))
     if {row.key for row in facts} != gold.keys():
-        raise Damaged(store.folder / "run.db", f"{len(facts)} of {len(planned)} rows are there")
+        raise DamagedRecord(store.folder / "run.db", f"{len(facts)} of {len(planned)} rows are there")
     summary = summarise(facts, resolved)
     summary["n_retried"] = sum(row.attempts > 1 for row in facts)
     summary["results_sha256"] = fingerprint.hexdigest()

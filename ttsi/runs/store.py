@@ -188,4 +188,4 @@ def each_row(folder: Path) -> Iterator[RunRow]:
             yield row
     finished = folder / "summary.json"
     if finished.is_file() and (expected := read_json(finished).get("n")) != count:
-        raise database.Damaged(path, f"{count} of {expected} rows are there")
+        raise database.DamagedRecord(path, f"{count} of {expected} rows are there")
