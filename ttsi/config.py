@@ -275,7 +275,7 @@ RENAMED = {
 
 
 def rename_settings(settings: Mapping[str, Any], names: Mapping[str, str] = RENAMED) -> dict[str, Any]:
-    """Nested settings with new names; a setting that stands under both names is left alone, for its reader to refuse.
+    """Nested settings with new names; a setting under both names is left alone, for its reader to refuse.
 
     Args:
         settings: by stage, as in a YAML file or in a run's `settings.loop`.

@@ -37,7 +37,7 @@ from ttsi.types import Episode, Input, TrainingData
 log = logging.getLogger(__name__)
 
 MAX_RETRIES = 3
-"""A batch is given to so many other workers after the death of its own; then the batch itself is at fault."""
+"""Workers that a batch may still be given to after the loss of its first one; then the batch is at fault."""
 BATCHES_IN_FLIGHT = 2
 """Per worker: one in progress, one waiting."""
 
@@ -55,10 +55,10 @@ class Cluster:
     format: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be placed.
+        """Check the number of workers.
 
         Raises:
-            ConfigError: fewer than one worker.
+            ConfigError: it is below one.
         """
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"num-workers is {self.workers}: use 1 or more")
@@ -138,7 +138,7 @@ class _WorkerPool:
         """Position of a batch's first input -> number of workers lost with it."""
 
     def process(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, list[Episode]]]:
-        """Hand out batches for as long as there are any, and yield what comes back."""
+        """Hand out all batches, and yield each one with its episodes as it comes back."""
         for _ in range(BATCHES_IN_FLIGHT):
             for number in range(len(self._workers)):
                 self._hand_out(number, batches)
@@ -148,7 +148,7 @@ class _WorkerPool:
             try:
                 episodes = self._ray.get(done)
             except self._ray.exceptions.RayTaskError as error:
-                raise error.cause from None  # what the worker raised, as if it had been raised here
+                raise error.cause from None  # the worker's own exception
             except self._ray.exceptions.RayActorError as error:
                 self._replace(number, worker, batch, error)
             else:
@@ -163,7 +163,7 @@ class _WorkerPool:
             self._under_way[worker.answer.remote(pairs)] = (number, worker, batch)
 
     def _replace(self, number: int, worker: Any, batch: Batch, error: Exception) -> None:
-        """A worker is dead or out of reach: its batch is owed again, and Ray finds a place for a new worker."""
+        """Give the batch of a worker that is dead or out of reach to others, and start a new worker."""
         first = batch[0]
         self._losses[first.position] += 1
         reason = str(error).strip().splitlines()[-1][:300]
@@ -206,7 +206,7 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; it is the runner's, to finish the batches that are under way."""
+    """Keep the runner's SIGTERM handler, which finishes the batches under way; Ray installs its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

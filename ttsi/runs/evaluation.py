@@ -123,7 +123,7 @@ def run_in_folder(
     on_batch: OnBatch = lambda progress: None,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Open the folder, run what is owed, close it; arguments and errors as in `open_run` and `run`."""
+    """Open the folder, do the missing inputs, close it; arguments and errors as in `open_run` and `run`."""
     resolved = resolve(config, benchmark, model, writer)
     with open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store:
         return run(

@@ -159,7 +159,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def _with_defaults(old: Any, new: Any, defaults: Any) -> Any:
-    """An older record's settings with the settings that were added since, at their defaults."""
+    """An older record's settings, completed with the settings that are newer than it, at their defaults."""
     if not all(isinstance(value, dict) for value in (old, new, defaults)):
         return old
     added = {key: defaults[key] for key in new.keys() & defaults.keys() - old.keys()}
@@ -172,7 +172,7 @@ def _grows(old: int | None, new: int | None) -> bool:
 
 
 def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration that the folder holds, when it is the same run, or the same with more inputs to come.
+    """The configuration in the folder, if it is the same run, or the same with a larger limit.
 
     Raises:
         RunFolderError: it is another run; the line lists what differs.

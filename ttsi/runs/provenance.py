@@ -28,7 +28,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
 
 
 def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Writer) -> dict[str, Any]:
-    """Everything that the results depend on, as JSON values: what config.json holds."""
+    """The content of config.json: everything that the results depend on, as JSON values."""
     check_sources(config)
     from ttsi.synthesis import prompt_version
 

@@ -66,5 +66,5 @@ def _readable(source: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
         try:
             yield from source.execute(f"SELECT {database.COLUMNS}, checksum FROM episodes ORDER BY rowid {order}")
         except (sqlite3.DatabaseError, UnicodeDecodeError):
-            continue  # what lies behind this page is lost in this direction
+            continue  # rows behind this page cannot be reached in this direction
         return

@@ -69,9 +69,9 @@ def run(
         The content of summary.json.
 
     Raises:
-        KeyboardInterrupt: after the batch in which Ctrl-C was pressed; what is done is recorded.
+        KeyboardInterrupt: after the batch in which Ctrl-C was pressed; finished inputs are recorded.
         ModelError: the base's weights have changed.
-        RunFolderError: the disk is full, the record is damaged, or the data lack inputs that it holds.
+        RunFolderError: the disk is full, the record is damaged, or it holds inputs that the data lack.
     """
     planned = plan(benchmark, config)
     resolved = resolve(config, benchmark, model, writer)
@@ -105,7 +105,7 @@ def run(
 
 
 def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mapping[str, Any], loop: LoopConfig) -> None:
-    """Where the data have changed since the last sitting: move every row to its new place and grade it again."""
+    """If the data changed since the last sitting, move every row to its new place and grade it again."""
     if store.config().get("data") == resolved["data"]:
         return
     if loop.awareness.gate == "random" and store.done():
@@ -117,7 +117,7 @@ def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mappin
     lost = [row.episode.input_id for row in store.each() if row.key not in place_of]
     if lost:
         raise RunFolderError(
-            f"{store.folder} holds {len(lost)} inputs that are not in the data any more (the first: {lost[0]!r}): "
+            f"{store.folder} holds {len(lost)} inputs that are no longer in the data (the first: {lost[0]!r}): "
             "use the data of the run, or start over with --clean"
         )
     store.reopen()
@@ -127,7 +127,7 @@ def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mappin
 
 
 def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, set[Key], dict[Key, int]]:
-    """What the record holds: counts, the keys that are done, and attempts of those that are owed again."""
+    """From the record: counts, the keys that are done, and the attempts of inputs that failed and are tried again."""
     done: set[Key] = set()
     failed: dict[Key, int] = {}
     for row in store.each():
@@ -165,7 +165,7 @@ def _log_line(row: RunRow) -> str:
 def _sum_up(
     store: Store, planned: Sequence[PlannedSample], resolved: Mapping[str, Any], f1: CorpusF1
 ) -> dict[str, Any]:
-    # From the file, not from memory: what is summed up is what was kept.
+    # From the file, not from memory: the summary counts the rows that were kept.
     gold = {item.key: item.sample.gold for item in planned}
     facts, fingerprint = [], Fingerprint()
     for row in store.each():

@@ -100,7 +100,7 @@ class Store:
         return list(self.each())
 
     def reopen(self) -> None:
-        """Delete summary.json: inputs are owed, so the run is not complete."""
+        """Delete summary.json: inputs are missing, so the run is not complete."""
         with disk_named(self.folder):
             (self.folder / "summary.json").unlink(missing_ok=True)
         crash_points.reach("resume: summary deleted")
