@@ -36,9 +36,10 @@ from ttsi.engine.training import train
 from ttsi.loop import improve
 from ttsi.methods import preset
 from ttsi.models.local import LocalModel
-from ttsi.runs.runner import Progress, resolve
+from ttsi.runs.provenance import resolve
 from ttsi.runs.runner import run as run_benchmark
 from ttsi.runs.store import open_run
+from ttsi.runs.tally import RunProgress
 from ttsi.types import Input
 
 FOLDER = Path(__file__).parent
@@ -108,7 +109,7 @@ def long_run(device: torch.device, quick: bool, longest: int) -> list[Row]:
     rows: list[Row] = []
     began = time.perf_counter()
 
-    def told(progress: Progress) -> None:
+    def told(progress: RunProgress) -> None:
         nonlocal began
         if progress.done and progress.done % part == 0:
             now = time.perf_counter()

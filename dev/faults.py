@@ -40,10 +40,12 @@ from ttsi.errors import ModelError
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.files import MANIFEST, verify
-from ttsi.runs.folder import begun
-from ttsi.runs.runner import plan, resolve, run
+from ttsi.runs.executor import local_executor
+from ttsi.runs.folder import was_started
+from ttsi.runs.plan import Batch, plan
+from ttsi.runs.provenance import resolve
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_json, read_rows
-from ttsi.runs.work import Batch, here
 from ttsi.types import Episode
 
 WEIGHTS = Path(__file__).parents[1] / "ttsi" / "embedded" / "weights"
@@ -54,7 +56,7 @@ def command(file: Path, folder: Path, *more: str) -> list[str]:
     """A run of the file into the folder."""
     fixed = ["--model", "scripted:demo", "--batch-size", str(BATCH), "--quiet", "--output-dir", str(folder)]
     # Where a kill came before there was anything to go on with, one begins.
-    words = [word for word in more if word != "--resume" or begun(folder)]
+    words = [word for word in more if word != "--resume" or was_started(folder)]
     return ["run", "--benchmark", str(file), *fixed, *words]
 
 
@@ -140,16 +142,16 @@ def orders(n: int, tmp: Path) -> dict[str, Any]:
         ) -> Iterator[tuple[Batch, list[Episode]]]:
             order = list(batches)
             rng.shuffle(order)
-            yield from here(model, model)(iter(order[: len(order) // 2] if stop else order), loop)
+            yield from local_executor(model, model)(iter(order[: len(order) // 2] if stop else order), loop)
 
         resolved = resolve(config, benchmark, model, model)
         if number % 3 == 2:
             stopped += 1
             with open_run(folder, resolved) as store, suppress(KeyboardInterrupt):
-                run(benchmark, model, model, config, store, solve=shuffled)
+                run(benchmark, model, model, config, store, executor=shuffled)
             assert len(read_rows(folder)) < len(plan(benchmark, config))
         with open_run(folder, resolved, resume=True) as store:
-            whole = run(benchmark, model, model, config, store, solve=None if number % 3 == 2 else shuffled)
+            whole = run(benchmark, model, model, config, store, executor=None if number % 3 == 2 else shuffled)
         prints[whole["results_sha256"]] += 1
     assert len(prints) == 1
     return {"runs": n, "of which stopped once": stopped, "different results": len(prints) - 1}
@@ -189,7 +191,7 @@ def nodes(n: int, tmp: Path) -> dict[str, Any]:
     import ray
     from ray.cluster_utils import Cluster as Machines
 
-    from ttsi.runs.cluster import Cluster, there
+    from ttsi.runs.cluster import Cluster, ray_executor
 
     file = write(tmp / "mine.jsonl", rows(400))
     config = RunConfig(str(file), "scripted:demo", loop=preset("ttsi"), batch_size=BATCH)
@@ -205,9 +207,9 @@ def nodes(n: int, tmp: Path) -> dict[str, Any]:
             machines.remove_node(others[0], allow_graceful=False)
 
     for name, watch in (("calm", lambda state: None), ("killed", kill)):
-        solve = there(Cluster(n, machines.address), model, model)
+        solve = ray_executor(Cluster(n, machines.address), model, model)
         with open_run(tmp / name, resolved) as store:
-            prints.append(run(benchmark, model, model, config, store, watch, solve=solve)["results_sha256"])
+            prints.append(run(benchmark, model, model, config, store, watch, executor=solve)["results_sha256"])
     machines.shutdown()
     ray.shutdown()
     with open_run(tmp / "alone", resolved) as store:

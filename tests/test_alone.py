@@ -9,11 +9,11 @@ import pytest
 from tests.conftest import build_model, build_tokenizer
 from tests.test_methods import OFFERED
 from tests.worlds import few_everywhere
+from ttsi import codec
 from ttsi.config import LoopConfig
 from ttsi.loop import improve
 from ttsi.models.local import LocalModel
 from ttsi.models.scripted import DemoModel
-from ttsi.runs import codec
 from ttsi.types import Episode, Input, Message
 
 ASKED = {"Oslo": "rain in Oslo?", "Rome": "is there sun to be expected tomorrow in Rome?", "Nuuk": "a bed in Nuuk?"}

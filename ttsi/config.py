@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ttsi.errors import ConfigError, unknown_name
 
@@ -264,7 +265,44 @@ def check(config: LoopConfig) -> None:
         raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")
 
 
+RENAMED = {
+    "synthesis.tries": "synthesis.max_rounds",
+    "synthesis.pointed": "synthesis.unambiguous",
+    "synthesis.trim": "synthesis.drop_worst",
+    "adaptation.min_surer": "adaptation.min_confidence_gain",
+}
+"""A setting's dotted name in older YAML files and run folders -> its name now; the first name of a setting stays."""
+
+
+def rename_settings(settings: Mapping[str, Any], names: Mapping[str, str] = RENAMED) -> dict[str, Any]:
+    """Nested settings with new names; a setting under both names is left alone, for its reader to refuse.
+
+    Args:
+        settings: by stage, as in a YAML file or in a run's `settings.loop`.
+        names: dotted name -> dotted name.
+
+    >>> rename_settings({"synthesis": {"tries": 3, "k": 8}, "seed": 1})
+    {'synthesis': {'k': 8, 'max_rounds': 3}, 'seed': 1}
+    """
+    result = {name: dict(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
+    for old, new in names.items():
+        (stage, _, old_name), (new_stage, _, new_name) = old.rpartition("."), new.rpartition(".")
+        source = result.get(stage) if stage else result
+        if isinstance(source, dict) and old_name in source:
+            target = result.setdefault(new_stage, {}) if new_stage else result
+            if new_name not in target:
+                target[new_name] = source.pop(old_name)
+    return result
+
+
 def digest(settings: object) -> str:
-    """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest."""
-    canonical = json.dumps(asdict(settings), sort_keys=True, default=str)  # type: ignore[call-overload]
+    """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest.
+
+    Every setting counts under its first name, so that a new name is not another run.
+    """
+    first_names = {new: old for old, new in RENAMED.items()}
+    values = rename_settings(asdict(settings), first_names)  # type: ignore[call-overload]
+    if isinstance(values.get("loop"), dict):
+        values["loop"] = rename_settings(values["loop"], first_names)
+    canonical = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ttsi.types import Episode, Input, ToolCall
 
+STAGES = ("awareness", "synthesis", "adaptation", "answer")
+"""In the order of the method; the keys of an episode's seconds."""
+Side = Literal["base", "adapted"]
+"""Which of an episode's two answers."""
 Grades = Mapping[str, Mapping[str, bool]]
 """Rule -> {"base": right?, "adapted": right?}."""
 Key = tuple[str, int]

@@ -79,7 +79,7 @@ def test_control_the_curve_of_half_a_run_is_not_its_end(ran: Path) -> None:
     [
         (["--format", "trackio"], "trackio is not installed: pip install 'ttsi[track]'"),
         (["--format", "wandb"], "wandb is not installed: pip install wandb"),
-        (["--format", "trackio", "--output", "a.csv"], "leave --output away"),
+        (["--format", "trackio", "--output", "a.csv"], "leave --output out"),
     ],
 )
 def test_what_a_tracker_cannot_do_is_one_line(

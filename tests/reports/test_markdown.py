@@ -23,7 +23,7 @@ from ttsi.reports.markdown import page
 from ttsi.reports.naming import changed
 from ttsi.reports.record import Run, groups
 from ttsi.reports.words import MINUS
-from ttsi.runs.runner import settings_of
+from ttsi.runs.provenance import settings_of
 
 RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yaml"))
 
@@ -273,7 +273,7 @@ def test_no_run_stands_in_two_of_the_files() -> None:
 
 
 def test_the_commit_is_that_of_the_checkout() -> None:
-    from ttsi.runs.runner import _commit
+    from ttsi.runs.provenance import _commit
 
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
     done = subprocess.run(git, capture_output=True, text=True, check=False)

@@ -1,9 +1,9 @@
 """Runs that are killed on purpose, many a second: a process that has imported everything forks one child per run.
 
 `with Crashes() as crashes: crashes.run(arguments, ...)` runs `ttsi ARGUMENTS` in a child of that process, kills it with
-SIGKILL at the nth passage of a fault point (`ttsi.runs.faults`) or after so many seconds, and returns its status. In
-the child the clock of the loop stands still, since wall times are the one thing that no two runs share; so everything
-else can be compared byte by byte. Used by tests and by `dev/kills.py`.
+SIGKILL at the nth passage of a crash point (`ttsi.runs.crash_points`) or after so many seconds, and returns its status.
+In the child the clock of the loop stands still, because wall times are the one thing that no two runs share; everything
+else can be compared byte by byte. `dev/faults.py kills` uses it too.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _warm(main: Any) -> None:
 
 def _be_killed(main: Any, job: dict[str, Any]) -> None:
     import ttsi.loop as loop
-    from ttsi.runs import faults
+    from ttsi.runs import crash_points
 
     left = job["nth"]
 
@@ -109,7 +109,7 @@ def _be_killed(main: Any, job: dict[str, Any]) -> None:
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    faults.hook = dying
+    crash_points.hook = dying
     if job["frozen"]:
         loop.time = SimpleNamespace(perf_counter=lambda: 0.0)  # type: ignore[assignment]
     with open(os.devnull, "w") as nowhere:

@@ -16,9 +16,10 @@ from ttsi.benchmarks import load as load_benchmark
 from ttsi.errors import ConfigError, ModelError
 from ttsi.methods import preset
 from ttsi.models import load
-from ttsi.runs.cluster import Cluster, Worker
+from ttsi.runs.cluster import Cluster, RayWorker
+from ttsi.runs.executor import local_executor
+from ttsi.runs.plan import PlannedSample
 from ttsi.runs.store import read_json, read_rows
-from ttsi.runs.work import Place, here
 from ttsi.types import Episode, GoldExample, TrainingData, input_hash
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ def workers():
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if (entry / "cmdline").read_bytes().startswith(b"ray::Worker") and ours(int(entry.name)):
+                if (entry / "cmdline").read_bytes().startswith(b"ray::RayWorker") and ours(int(entry.name)):
                     yield int(entry.name)
             except OSError:
                 pass
@@ -101,36 +102,36 @@ def test_workers_that_die_and_a_stop_in_between_change_nothing(tmp_path: Path) -
 @needs_ray
 def test_an_address_without_a_cluster_is_one_line(tmp_path: Path) -> None:
     write(tmp_path / "mine.jsonl", rows(2))
-    said = ttsi(tmp_path, "out", "--ray", "auto")
-    assert said.returncode == 2
-    assert "no Ray cluster can be reached at auto" in said.stderr
-    assert "Traceback" not in said.stderr
+    result = ttsi(tmp_path, "out", "--ray", "auto")
+    assert result.returncode == 2
+    assert "no Ray cluster can be reached at auto" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_worker_with_another_model_refuses(tmp_path: Path) -> None:
     script = tmp_path / "says.json"
     script.write_text(json.dumps(["yes"]))
     description = load(f"scripted:{script}").describe()
-    assert Worker(Cluster(), description, None, preset("ttsi"))
+    assert RayWorker(Cluster(), description, None, preset("ttsi"))
     script.write_text(json.dumps(["no"]))
     with pytest.raises(ModelError, match="differs from the driver's in sha256"):
-        Worker(Cluster(), description, None, preset("ttsi"))
+        RayWorker(Cluster(), description, None, preset("ttsi"))
 
 
 def test_a_worker_learns_from_training_data_as_one_process_does(tmp_path: Path) -> None:
-    told: dict[str, Any] = {}
+    outcomes: dict[str, Any] = {}
     for method in ("sft", "icl"):
         loop, model = preset(method), load("scripted:demo")
         samples = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(9)))).samples
         data = TrainingData("rest", "0" * 64, tuple(GoldExample(s.input, s.gold) for s in samples[4:] if s.gold))
-        batch = [Place(sample, i, input_hash(sample.input), 0) for i, sample in enumerate(samples[:4])]
-        [(_, alone)] = here(model, data)(iter([batch]), loop)
+        batch = [PlannedSample(sample, i, input_hash(sample.input), 0) for i, sample in enumerate(samples[:4])]
+        [(_, alone)] = local_executor(model, data)(iter([batch]), loop)
         pairs = [(place.sample.input, 0) for place in batch]
-        told[method] = answers(Worker(Cluster(), model.describe(), data, loop).answer(pairs))
-        assert told[method] == answers(alone)
+        outcomes[method] = answers(RayWorker(Cluster(), model.describe(), data, loop).answer(pairs))
+        assert outcomes[method] == answers(alone)
         # Control: without the data it writes for itself, and learns something else.
-        assert answers(Worker(Cluster(), model.describe(), None, preset("ttsi")).answer(pairs)) != told[method]
-    assert told["sft"] != told["icl"]
+        assert answers(RayWorker(Cluster(), model.describe(), None, preset("ttsi")).answer(pairs)) != outcomes[method]
+    assert outcomes["sft"] != outcomes["icl"]
 
 
 def answers(episodes: list[Episode]) -> list[Any]:
@@ -148,7 +149,7 @@ def test_a_teacher_and_workers_exclude_each_other(
     command = ["run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--method", "ttd", "--output-dir", "out"]
     command += ["--teacher", "scripted:says.json", "--quiet"]
     assert main([*command, "--num-workers", "2"]) == 2
-    assert "a teacher is asked by one process" in capsys.readouterr().err
+    assert "a teacher works with one process only" in capsys.readouterr().err
     assert not (tmp_path / "out").exists(), "a refused command leaves nothing behind"
     assert main(command) == 0, "control: without workers it runs"
 

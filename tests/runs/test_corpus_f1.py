@@ -22,14 +22,14 @@ def metrics(benchmark: str, adapts: bool = True) -> dict[str, float | None]:
 
 
 def test_seal_tools_owners_count_beside_hammer() -> None:
-    found = metrics("sealtool")
+    result = metrics("sealtool")
     # Base: one right call, one wrong one, one answer that cannot be read, which Hammer counts as a call.
-    assert found["base.f1_tools"] == pytest.approx(200 * 1 / (3 + 3))
-    assert found["base.official_f1_tools"] == pytest.approx(200 * 1 / (2 + 3))
-    assert found["adapted.f1_tools"] == found["adapted.official_f1_tools"] == pytest.approx(200 * 2 / (2 + 3))
-    assert found["gain.official_f1_tools"] == pytest.approx(80 - 40)
+    assert result["base.f1_tools"] == pytest.approx(200 * 1 / (3 + 3))
+    assert result["base.official_f1_tools"] == pytest.approx(200 * 1 / (2 + 3))
+    assert result["adapted.f1_tools"] == result["adapted.official_f1_tools"] == pytest.approx(200 * 2 / (2 + 3))
+    assert result["gain.official_f1_tools"] == pytest.approx(80 - 40)
     # Neither text holds a call that Seal-Tools could read.
-    assert found["base.official_format"] == found["adapted.official_format"] == pytest.approx(200 / 3)
+    assert result["base.official_format"] == result["adapted.official_format"] == pytest.approx(200 / 3)
 
 
 def test_control_others_have_no_counting_of_their_own() -> None:

@@ -15,16 +15,17 @@ import pytest
 from tests.runs.crashes import Crashes
 from tests.runs.test_store import question, row
 from tests.worlds import rows, write
+from ttsi import codec
 from ttsi.errors import RunFolderError
 from ttsi.record import RunRow
-from ttsi.runs import codec, database
+from ttsi.runs import database
 from ttsi.runs.store import open_run, read_rows
 from ttsi.types import Answer, ToolCall
 
 TRIALS = 40
 
 
-def old_database(path: Path, n: int = 2, asked: bool = False) -> None:
+def old_database(path: Path, n: int = 2, questions: bool = False) -> None:
     """What the first version wrote; its last files had questions in a table of their own."""
     with closing(sqlite3.connect(path)) as db, db:
         database._m001_episodes(db)
@@ -34,7 +35,7 @@ def old_database(path: Path, n: int = 2, asked: bool = False) -> None:
             texts = (codec.dumps(one.episode), codec.canonical(one.grades), codec.canonical(dict(one.tags)))
             content = (*one.key, number, one.episode.input_id, *texts)
             db.execute("INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*content, database.checksum(content)))
-        if asked:
+        if questions:
             db.execute(
                 "CREATE TABLE asked (input_hash TEXT NOT NULL, repeat INTEGER NOT NULL, json TEXT NOT NULL, "
                 "checksum TEXT NOT NULL, PRIMARY KEY (input_hash, repeat))"
@@ -64,7 +65,7 @@ def test_a_writer_brings_the_first_version_up_to_date(tmp_path: Path) -> None:
 
 
 def test_questions_move_into_their_rows(tmp_path: Path) -> None:
-    old_database(tmp_path / "run.db", asked=True)
+    old_database(tmp_path / "run.db", questions=True)
     expected = [replace(row(0), question=question(0)), row(1)]
     assert read_rows(tmp_path) == expected
     with closing(sqlite3.connect(tmp_path / "run.db")) as db:
@@ -74,7 +75,7 @@ def test_questions_move_into_their_rows(tmp_path: Path) -> None:
 
 
 def test_control_a_question_that_was_changed_before_stays_changed(tmp_path: Path) -> None:
-    old_database(tmp_path / "run.db", asked=True)
+    old_database(tmp_path / "run.db", questions=True)
     with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
         assert db.execute("UPDATE asked SET json = replace(json, 'here', 'there')").rowcount == 1
     with pytest.raises(RunFolderError, match="input 'q0' does not match its checksum"):
@@ -97,8 +98,8 @@ def test_what_is_no_record_is_named(tmp_path: Path) -> None:
 
 
 def test_half_a_surrogate_pair_is_kept(tmp_path: Path) -> None:
-    said = Answer("", (ToolCall("f", {"x": "\ud800", "y": "é"}),))
-    odd = replace(row(0), episode=replace(row(0).episode, base=said, error=None))
+    answer = Answer("", (ToolCall("f", {"x": "\ud800", "y": "é"}),))
+    odd = replace(row(0), episode=replace(row(0).episode, base=answer, error=None))
     with open_run(tmp_path, {}) as store:
         store.record(odd)
     assert read_rows(tmp_path) == [odd]
@@ -130,11 +131,11 @@ def test_a_journal_cut_at_every_512_bytes_opens_to_a_prefix_of_the_commits(torn:
         (folder / "run.db-shm").unlink()
         with (folder / "run.db-wal").open("r+b") as file:
             file.truncate(cut)
-        found = read_rows(folder)
-        assert found == whole[: len(found)], cut
+        result = read_rows(folder)
+        assert result == whole[: len(result)], cut
         with database_of(folder) as db:
-            assert [r.key for r in database.each(db, folder)] == [r.key for r in found], cut
-        lengths.append(len(found))
+            assert [r.key for r in database.each(db, folder)] == [r.key for r in result], cut
+        lengths.append(len(result))
     assert lengths == sorted(lengths)
     assert (lengths[0], lengths[-1], set(lengths)) == (0, 6, set(range(7)))
 
@@ -176,19 +177,19 @@ def test_a_damaged_record_is_refused_or_a_subset_of_true_rows(torn: Path, tmp_pa
 def refusals(start: Path, name: str, truth: list[RunRow], folder: Path, trials: int) -> int:
     """Damage copies of a folder; how many were refused, when every row of the others was true."""
     rng, refused = random.Random(3), 0
-    known = {r.key: r for r in truth}
+    by_key = {r.key: r for r in truth}
     for trial in range(trials):
         copied(start, folder)
         kind = damage(folder / name, rng)
         for read in (read_rows, repaired):
             try:
-                found = read(folder)
+                result = read(folder)
             except RunFolderError as error:
                 refused += 1
                 assert "\n" not in str(error)
                 continue
-            assert all(known[r.key] == r for r in found), (trial, kind)
-            assert len({r.key for r in found}) == len(found), (trial, kind)
+            assert all(by_key[r.key] == r for r in result), (trial, kind)
+            assert len({r.key for r in result}) == len(result), (trial, kind)
     return refused
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.runs.test_resume import MINE, results
 from tests.worlds import rows, write
-from ttsi.runs import database, faults
+from ttsi.runs import crash_points, database
 from ttsi.runs.store import read_rows
 
 ROOT = Path(__file__).parents[2]
@@ -44,21 +44,21 @@ def test_a_full_disk_at_every_size(
         with monkeypatch.context() as patch:
             patch.setattr(database, "connect", small)
             acknowledged: list[str] = []
-            patch.setattr(faults, "hook", acknowledged.append)
-            said = ttsi(*MINE, "--clean", "--quiet")
+            patch.setattr(crash_points, "hook", acknowledged.append)
+            result = ttsi(*MINE, "--clean", "--quiet")
         kept = results(tmp_path / "out")
         assert len(kept) == acknowledged.count("row: committed")
-        if said.code == 0:
+        if result.code == 0:
             break
-        assert (said.code, said.err.count("\n")) == (2, 1)
-        assert "database or disk is full" in said.err
-        assert "go on with --resume" in said.err
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert "database or disk is full" in result.err
+        assert "go on with --resume" in result.err
         stopped.add(len(kept))
         assert kept == whole[: len(kept)]
         assert ttsi(*MINE, "--resume").code == 0
         assert results(tmp_path / "out") == whole
     assert len(stopped) > 2, "it stopped after different numbers of rows"
-    assert said.code == 0, "control: on a large disk it does not stop"
+    assert result.code == 0, "control: on a large disk it does not stop"
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json"])
@@ -67,13 +67,13 @@ def test_no_room_for_a_json_file(ttsi: Any, tmp_path: Path, whole: list[str], na
         if point == f"{name}: half written":
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    faults.hook = full
+    crash_points.hook = full
     try:
-        said = ttsi(*MINE)
+        result = ttsi(*MINE)
     finally:
-        faults.hook = None
-    assert (said.code, said.err.count("\n")) == (2, 1 + (name == "summary.json"))  # and the line of progress
-    assert "out cannot be written (No space left on device): make room" in said.err
+        crash_points.hook = None
+    assert (result.code, result.err.count("\n")) == (2, 1 + (name == "summary.json"))  # and the line of progress
+    assert "out cannot be written (No space left on device): make room" in result.err
     assert ttsi(*MINE, "--resume").code == 0
     assert results(tmp_path / "out") == whole
 
@@ -131,7 +131,7 @@ def test_a_read_only_folder_can_be_read_and_is_not_written(
     request.getfixturevalue("without_rights")
     assert len(read_rows(readable / "out")) == 8
     for more in (("--resume",), ("--clean",), ("--output-dir", "new")):
-        said = ttsi(*MINE, *more) if more[0] != "--output-dir" else ttsi(*MINE[:-2], *more)
-        assert (said.code, said.err.count("\n")) == (2, 1)
-        assert "Permission denied" in said.err
+        result = ttsi(*MINE, *more) if more[0] != "--output-dir" else ttsi(*MINE[:-2], *more)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert "Permission denied" in result.err
     assert {path.name: path.read_bytes() for path in (readable / "out").iterdir()} == before

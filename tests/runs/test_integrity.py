@@ -19,7 +19,8 @@ from ttsi.methods import preset
 from ttsi.models import load, local
 from ttsi.models.local import LocalModel
 from ttsi.runs.integrity import WeightsIntegrity
-from ttsi.runs.runner import resolve, run
+from ttsi.runs.provenance import resolve
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 from ttsi.types import Message, Prompt, TrainingExample
 
@@ -54,10 +55,10 @@ def test_a_thousand_adaptations_of_which_a_hundred_fail_leave_the_base_as_it_was
                 with model.adapted(jobs, replace(CONFIG, lr=lr), range(JOBS)) as outcomes:
                     if fault == "answer":
                         raise KeyboardInterrupt
-                    found = Counter(outcome.status for outcome in outcomes)
+                    statuses = Counter(outcome.status for outcome in outcomes)
                 trained, failed["divergence"] = (
-                    trained + found["trained"],
-                    failed["divergence"] + found["training-failed"],
+                    trained + statuses["trained"],
+                    failed["divergence"] + statuses["training-failed"],
                 )
             except (MemoryError, KeyboardInterrupt):
                 failed[fault] += JOBS
@@ -124,7 +125,7 @@ def test_a_batch_after_which_the_base_differs_is_not_recorded(tmp_path: Path, nt
         if nth == 99:  # control: without the fault the run goes through
             assert run(benchmark, model, model, config, store)["n"] == 6
             return
-        with pytest.raises(ModelError, match="go on with --resume"):
+        with pytest.raises(ModelError, match="Go on with --resume"):
             run(benchmark, model, model, config, store)
     assert len(read_rows(tmp_path / "run")) == 2 * (nth - 1)
     assert not (tmp_path / "run" / "summary.json").exists()

@@ -1,8 +1,8 @@
 """kill -9 at any moment loses nothing and counts nothing twice, also when the resumed run is killed again.
 
-Every fault point is the place of a kill once for each of its passages, then kills come at drawn moments. What is
-compared is bytes: summary.json and all rows, with the loop's clock stopped. `dev/kills.py` does the same hundreds of
-times at random instants.
+Every crash point is the place of a kill once for each of its passages, then kills come at random moments. The bytes of
+summary.json and of all rows are compared, with the loop's clock stopped. `dev/faults.py kills` does the same hundreds
+of times at random instants.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pytest
 
 from tests.runs.crashes import Crashes
 from tests.worlds import rows, write
-from ttsi.runs import codec, faults
-from ttsi.runs.folder import LOCK, begun
+from ttsi import codec
+from ttsi.runs import crash_points
+from ttsi.runs.folder import LOCK, was_started
 from ttsi.runs.store import read_json, read_rows
 
 KILLED = -signal.SIGKILL
@@ -35,7 +36,7 @@ def crashes() -> Iterator[Crashes]:
 def command(file: Path, folder: Path, *more: str) -> list[str]:
     fixed = ["--model", "scripted:demo", "--batch-size", str(BATCH), "--quiet", "--output-dir", str(folder)]
     # Where a kill came before there was anything to go on with, one begins.
-    words = [word for word in more if word != "--resume" or begun(folder)]
+    words = [word for word in more if word != "--resume" or was_started(folder)]
     return ["run", "--benchmark", str(file), *fixed, *words]
 
 
@@ -102,7 +103,7 @@ def test_a_kill_at_every_passage_of_every_point_is_survived(tmp_path: Path, cras
                 survive(start, point, nth, crashes)
         met += passages
     # Control: no point of the list was passed by without a kill.
-    assert set(met) == set(faults.POINTS)
+    assert set(met) == set(crash_points.POINTS)
     assert sum(met.values()) > 60
 
 
@@ -119,7 +120,7 @@ def test_kills_at_drawn_moments_even_in_resumed_runs(tmp_path: Path, crashes: Cr
     rng = random.Random(7)
     file, memo = write(tmp_path / "mine.jsonl", rows(9)), tmp_path / "memo"
     assert crashes.run(command(file, tmp_path / "whole")) == 0
-    points = sorted(faults.POINTS)
+    points = sorted(crash_points.POINTS)
     for attempt in range(4):
         torn, kills = tmp_path / f"torn{attempt}", 0
         memo.unlink(missing_ok=True)
@@ -128,8 +129,8 @@ def test_kills_at_drawn_moments_even_in_resumed_runs(tmp_path: Path, crashes: Cr
             kills += crashes.run(command(file, torn, "--resume"), point=point, nth=nth, memo=memo) == KILLED
         assert crashes.run(command(file, torn, "--resume"), memo=memo) == 0
         assert outcome(torn) == outcome(tmp_path / "whole")
-        asked = memo.read_text().splitlines().count("batch: begun")
-        assert asked <= 5 + kills, "at most one batch is done again per kill"
+        batches_begun = memo.read_text().splitlines().count("batch: begun")
+        assert batches_begun <= 5 + kills, "at most one batch is done again per kill"
 
 
 def test_control_the_comparison_sees_another_run_and_a_row_counted_twice(tmp_path: Path, crashes: Crashes) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tests.worlds import row, rows, write
-from ttsi import loop
+from ttsi import codec, loop
 from ttsi.errors import RunFolderError
-from ttsi.runs import codec
 from ttsi.runs.folder import check_same
 from ttsi.runs.store import read_json, read_rows
 from ttsi.types import Episode, input_hash
@@ -26,21 +25,21 @@ def results(folder: Path) -> list[str]:
 
 
 def test_reordered_and_grown_data_go_on(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    improved: list[str] = []
     real = loop.improve
 
     def improve(inputs: Any, *rest: Any) -> list[Episode]:
-        asked.extend(item.id for item in inputs)
+        improved.extend(item.id for item in inputs)
         return real(inputs, *rest)
 
     monkeypatch.setattr(loop, "improve", improve)
     old = rows(10)
     write(tmp_path / "mine.jsonl", old[:8])
     assert ttsi(*MINE).code == 0
-    asked.clear()
+    improved.clear()
     write(tmp_path / "mine.jsonl", [*old[8:], *reversed(old[:8])])
     assert ttsi(*MINE, "--resume").code == 0
-    assert asked == ["q8", "q9", "q7", "q6"], "only the batch with new inputs is done, whole"
+    assert improved == ["q8", "q9", "q7", "q6"], "only the batch with new inputs is done, whole"
     assert [r.episode.input_id for r in read_rows(tmp_path / "out")] == [f"q{i}" for i in (8, 9, *range(7, -1, -1))]
     grown = read_json(tmp_path / "out" / "summary.json")
     assert ttsi(*MINE[:-1], "fresh").code == 0
@@ -61,15 +60,15 @@ def test_gold_that_was_corrected_grades_again(ttsi: Any, tmp_path: Path, monkeyp
 
 
 def test_a_share_that_was_drawn_from_other_data_is_refused(ttsi: Any, tmp_path: Path) -> None:
-    drawn = ("--awareness.gate", "random", "--awareness.share", "0.5")
+    random_gate = ("--awareness.gate", "random", "--awareness.share", "0.5")
     write(tmp_path / "mine.jsonl", rows(6))
-    assert ttsi(*MINE, *drawn).code == 0
-    assert ttsi(*MINE, *drawn, "--resume").code == 0, "the same data go on"
+    assert ttsi(*MINE, *random_gate).code == 0
+    assert ttsi(*MINE, *random_gate, "--resume").code == 0, "the same data go on"
     before = (tmp_path / "out" / "summary.json").read_bytes()
     write(tmp_path / "mine.jsonl", rows(10))
-    said = ttsi(*MINE, *drawn, "--resume")
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "drew its share from other data" in said.err
+    result = ttsi(*MINE, *random_gate, "--resume")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "drew its share from other data" in result.err
     assert (tmp_path / "out" / "summary.json").read_bytes() == before
 
 
@@ -77,9 +76,9 @@ def test_data_without_a_recorded_input_are_refused(ttsi: Any, tmp_path: Path) ->
     assert ttsi(*MINE).code == 0
     before = (tmp_path / "out" / "summary.json").read_bytes()
     write(tmp_path / "mine.jsonl", rows(8)[1:])
-    said = ttsi(*MINE, "--resume")
-    assert said.code == 2
-    assert "1 inputs that are not in the data any more (the first: 'q0')" in said.err
+    result = ttsi(*MINE, "--resume")
+    assert result.code == 2
+    assert "1 inputs that are no longer in the data (the first: 'q0')" in result.err
     assert (tmp_path / "out" / "summary.json").read_bytes() == before, "a refused command changes nothing"
 
 
@@ -93,8 +92,8 @@ class Flaky:
         return [
             Episode(item.id, input_hash(item), None, None, None, error="teacher: timeout")
             if item.id in self.ids
-            else told
-            for item, told in zip(inputs, self.real(inputs, *rest), strict=True)
+            else episode
+            for item, episode in zip(inputs, self.real(inputs, *rest), strict=True)
         ]
 
 
@@ -131,11 +130,11 @@ def test_a_stop_while_failures_are_tried_again_keeps_them(
 def test_a_run_can_take_in_more_inputs_later(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ttsi(*MINE, "--limit", "3").code == 0
     first = results(tmp_path / "out")
-    asked: list[str] = []
+    improved: list[str] = []
     real = loop.improve
 
     def improve(inputs: Any, *rest: Any) -> Any:
-        asked.extend(item.id for item in inputs)
+        improved.extend(item.id for item in inputs)
         return real(inputs, *rest)
 
     monkeypatch.setattr(loop, "improve", improve)
@@ -145,15 +144,15 @@ def test_a_run_can_take_in_more_inputs_later(ttsi: Any, tmp_path: Path, monkeypa
     whole = results(tmp_path / "out")
     assert read_json(tmp_path / "out" / "config.json")["settings"]["limit"] is None
     assert read_json(tmp_path / "out" / "summary.json")["n"] == len(whole) == 8
-    assert set(asked) <= {f"q{i}" for i in range(8)}
+    assert set(improved) <= {f"q{i}" for i in range(8)}
     # The same as if it had never been cut short.
     assert ttsi(*MINE[:-1], "whole").code == 0
     assert whole == results(tmp_path / "whole")
     # Control: fewer are another run, and so is a larger limit with another seed.
     assert "limit: null -> 3" in ttsi(*MINE, "--limit", "3", "--resume").err
     assert ttsi(*MINE[:-1], "three", "--limit", "3").code == 0
-    said = ttsi(*MINE[:-1], "three", "--limit", "5", "--seed", "9", "--resume")
-    assert (said.code, "seed: 0 -> 9" in said.err) == (2, True)
+    result = ttsi(*MINE[:-1], "three", "--limit", "5", "--seed", "9", "--resume")
+    assert (result.code, "seed: 0 -> 9" in result.err) == (2, True)
 
 
 def test_a_run_of_an_older_version_goes_on(ttsi: Any, tmp_path: Path) -> None:
@@ -180,10 +179,10 @@ def test_a_run_with_the_earlier_name_of_the_embedded_format_goes_on(
 
 def test_every_difference_is_listed(ttsi: Any) -> None:
     assert ttsi(*MINE).code == 0
-    said = ttsi(*MINE, "--resume", "--k", "3", "--seed", "5")
-    assert said.code == 2
+    result = ttsi(*MINE, "--resume", "--k", "3", "--seed", "5")
+    assert result.code == 2
     for part in ("synthesis.k: 8 -> 3", "seed: 0 -> 5"):
-        assert part in said.err
+        assert part in result.err
 
 
 def test_every_event_is_one_line_with_ids(ttsi: Any, tmp_path: Path) -> None:
@@ -192,7 +191,7 @@ def test_every_event_is_one_line_with_ids(ttsi: Any, tmp_path: Path) -> None:
     recorded = [line for line in lines if "input recorded" in line]
     hashes = {r.episode.input_hash[:12] for r in read_rows(tmp_path / "out")}
     assert [line.split("input=")[1].split()[0] for line in recorded] == ["'q0'", "'q1'", "'again'"]
-    assert all(any(f"hash={known}" in line for known in hashes) for line in recorded)
+    assert all(any(f"hash={short}" in line for short in hashes) for line in recorded)
     assert "repeat=1" in recorded[2]
     name = json.loads((tmp_path / "out" / "config.json").read_text())["digest"][:8]
     assert all(f"run={name}" in line for line in recorded)

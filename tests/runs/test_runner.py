@@ -20,8 +20,11 @@ from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, load
 from ttsi.reports.stats import mean_stderr
-from ttsi.runs.runner import Progress, plan, resolve, run, settings_digest
+from ttsi.runs.plan import plan
+from ttsi.runs.provenance import resolve, settings_digest
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_json, read_rows
+from ttsi.runs.tally import RunProgress
 from ttsi.types import Episode, Input, ToolCall
 
 Call = tuple[list[str], int]
@@ -88,8 +91,8 @@ def test_a_half_done_batch_is_done_again_whole(
 
 
 def test_equal_inputs_are_repeats_of_one_another(tmp_path: Path, calls: list[Call]) -> None:
-    asked = row("Do I need an umbrella in Lima", "get_weather")
-    summary = start(tmp_path, [asked, row("Is the weather fine in Oslo", "get_weather"), asked, asked])
+    umbrella = row("Do I need an umbrella in Lima", "get_weather")
+    summary = start(tmp_path, [umbrella, row("Is the weather fine in Oslo", "get_weather"), umbrella, umbrella])
     assert calls == [(["1", "2"], 0), (["3"], 1), (["4"], 2)]
     assert summary["n"] == 4
     stored = read_rows(tmp_path / "run")
@@ -173,22 +176,22 @@ def test_progress_is_told_after_each_batch(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", rows(6))
     config = RunConfig(str(path), "scripted:demo", loop=preset("ttsi"), batch_size=4)
     benchmark, model = load_benchmark(config.benchmark), load(config.model)
-    told: list[Progress] = []
+    states: list[RunProgress] = []
     with open_run(tmp_path / "run", {}) as store:
-        run(benchmark, model, model, config, store, told.append)
-    assert [(state.done, state.total) for state in told] == [(0, 6), (4, 6), (6, 6)]
-    assert told[-1].adapted_right > told[-1].base_right
+        run(benchmark, model, model, config, store, states.append)
+    assert [(state.done, state.total) for state in states] == [(0, 6), (4, 6), (6, 6)]
+    assert states[-1].adapted_right > states[-1].base_right
 
 
 @pytest.fixture
-def heard() -> Iterator[None]:
+def sigint_default() -> Iterator[None]:
     """Ctrl-C as at a terminal; a shell starts jobs in the background with the signal ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("sigint_default")
 def test_ctrl_c_finishes_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = loop.improve
     before = signal.getsignal(signal.SIGINT)
@@ -221,7 +224,7 @@ def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, monkeypatch: py
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("sigint_default")
 def test_ctrl_c_twice_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: Any) -> list[Episode]:
         os.kill(os.getpid(), signal.SIGINT)

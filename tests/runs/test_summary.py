@@ -29,10 +29,10 @@ def config(method: str = "ttsi") -> dict[str, Any]:
 
 
 def row(number: int, base: bool | None, adapted: bool | None, sure: float = 0.5, **tags: str) -> RunRow:
-    said = Answer("", ())
-    known = Awareness((), "margin", sure, 0.95, sure < 0.95, {"margin": sure, "top1": -sure, "broken": math.nan})
+    answer = Answer("", ())
+    awareness = Awareness((), "margin", sure, 0.95, sure < 0.95, {"margin": sure, "top1": -sure, "broken": math.nan})
     episode = Episode(
-        f"q{number}", f"{number:064x}", said, said, known, (Example("", (), ""), Example("", (), "", "copy")),
+        f"q{number}", f"{number:064x}", answer, answer, awareness, (Example("", (), ""), Example("", (), "", "copy")),
         Adaptation("trained", 1, 2, (1.0, 0.5)), {"awareness": 1.0, "answer": 0.5},
     )  # fmt: skip
     grades = None if base is None or adapted is None else {"strict": {"base": base, "adapted": adapted}}

@@ -7,21 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.runs.test_codec import FULL
 from tests.runs.test_summary import config, row
+from tests.test_codec import FULL
 from ttsi.record import Question, RunRow
 from ttsi.runs.summary import summarise
-from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
+from ttsi.runs.tally import Fingerprint, RunProgress, Tally, strip_text
 from ttsi.types import Example, Input
 
 
-def drawn(n: int) -> list[RunRow]:
+def random_rows(n: int) -> list[RunRow]:
     rng = random.Random(0)
     return [row(i, rng.random() < 0.5, rng.random() < 0.7, rng.random(), kind=rng.choice("ab")) for i in range(n)]
 
 
 def test_the_tally_says_what_the_summary_says() -> None:
-    rows = [*drawn(50), row(50, None, None)]
+    rows = [*random_rows(50), row(50, None, None)]
     tally = Tally(60, "strict")
     for one in rows:
         tally.add(one)
@@ -34,7 +34,7 @@ def test_the_tally_says_what_the_summary_says() -> None:
 
 
 def test_the_interval_is_the_summarys() -> None:
-    rows = drawn(50)
+    rows = random_rows(50)
     settings = config()
     for seed in (0, 7):
         tally = Tally(50, "strict", seed)
@@ -47,7 +47,7 @@ def test_the_interval_is_the_summarys() -> None:
 
 
 def test_the_interval_is_paired() -> None:
-    _, interval = Progress(200, 200, 0, 0, 200, 100, 120, fixed=30, broken=10).gain() or pytest.fail()
+    _, interval = RunProgress(200, 200, 0, 0, 200, 100, 120, fixed=30, broken=10).gain() or pytest.fail()
     assert interval is not None
     # Control: as if base and adapted were other inputs' answers, it would be far wider.
     assert interval.high - interval.low < 0.7 * 2 * 1.96 * 100 * (2 * 0.25 / 200) ** 0.5
@@ -69,15 +69,15 @@ def test_inputs_that_changed_alike_make_no_interval(n: int, fixed: int, broken: 
 
 
 def test_without_gold_there_is_no_gain() -> None:
-    assert Progress(3, 3, 1, 0, 0, 0, 0).gain() is None
+    assert RunProgress(3, 3, 1, 0, 0, 0, 0).gain() is None
 
 
 def test_a_row_without_its_texts_counts_the_same() -> None:
     dear = Example("q", (), "raw", "schema: city is missing", tokens=7, dollars=0.5, attempt_errors=("429",))
     full = replace(FULL, examples=(*FULL.examples, dear))
-    rows = [replace(one, episode=replace(full, input_hash=one.episode.input_hash)) for one in drawn(9)]
+    rows = [replace(one, episode=replace(full, input_hash=one.episode.input_hash)) for one in random_rows(9)]
     rows = [replace(one, question=Question(Input("q", (), ()), ())) for one in rows]
-    light = [slim(one) for one in rows]
+    light = [strip_text(one) for one in rows]
     assert summarise(light, config()) == summarise(rows, config())
     metrics = summarise(light, config())["metrics"]
     assert (metrics["teacher.dollars"], metrics["teacher.fault.429"], metrics["examples.refused.schema"]) == (4.5, 9, 9)
@@ -93,7 +93,7 @@ def test_the_fingerprint_sees_everything_but_time() -> None:
             print_.add(one)
         return print_.hexdigest()
 
-    one, two = drawn(2)
+    one, two = random_rows(2)
     later = replace(one, episode=replace(one.episode, seconds={"answer": 9.0}))
     assert of(one, two) == of(later, two)
     assert of(one, two) == of(replace(one, question=Question(Input("q", (), ()), None)), two)

@@ -19,7 +19,8 @@ from ttsi.config import RunConfig, TeacherConfig
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.remote import RemoteModel
-from ttsi.runs.runner import resolve, run
+from ttsi.runs.provenance import resolve
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 
 N = 4
@@ -63,14 +64,14 @@ FAULTS: dict[str, tuple[Behaviour, str, str]] = {
 def test_the_run_ends_and_the_base_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     behaviour, fault, refused = FAULTS[name]
     summary = go(tmp_path, monkeypatch, behaviour)
-    found = read_rows(tmp_path / "run")
-    assert (summary["n"], summary["n_error"], len(found)) == (N, 0, N)
-    assert all(row.episode.adapted == row.episode.base is not None for row in found)
+    recorded = read_rows(tmp_path / "run")
+    assert (summary["n"], summary["n_error"], len(recorded)) == (N, 0, N)
+    assert all(row.episode.adapted == row.episode.base is not None for row in recorded)
     assert summary["base"]["score"] == summary["adapted"]["score"]
-    examples = [example for row in found for example in row.episode.examples]
+    examples = [example for row in recorded for example in row.episode.examples]
     counted = Counter(word for example in examples for word in example.attempt_errors)
-    told = {key.rpartition(".")[2]: n for key, n in summary["metrics"].items() if key.startswith("teacher.fault.")}
-    assert told == dict(counted)
+    reported = {key.rpartition(".")[2]: n for key, n in summary["metrics"].items() if key.startswith("teacher.fault.")}
+    assert reported == dict(counted)
     assert counted[fault] >= N if fault else not counted
     assert summary["metrics"][f"examples.refused.{refused}"] == len(examples) >= N
 

@@ -19,8 +19,9 @@ from ttsi.config import RunConfig, TeacherConfig
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.remote import RemoteModel
-from ttsi.runs import faults
-from ttsi.runs.runner import resolve, run
+from ttsi.runs import crash_points
+from ttsi.runs.provenance import resolve
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 
 N = 6
@@ -45,16 +46,16 @@ def start(folder: Path, cache: Path, point: str | None = None) -> dict[str, Any]
         if passed == point and passages[passed] == 2:
             raise Crash
 
-    faults.hook = crash
+    crash_points.hook = crash
     try:
         resolved = resolve(config, benchmark, model, teacher)
         with open_run(folder / "run", resolved, resume=(folder / "run").exists()) as store:
             return run(benchmark, model, teacher, config, store)
     finally:
-        faults.hook = None
+        crash_points.hook = None
 
 
-def asked(endpoint: Endpoint) -> Counter[str]:
+def requests(endpoint: Endpoint) -> Counter[str]:
     return Counter(json.dumps(request, sort_keys=True) for request in endpoint.asked)
 
 
@@ -65,15 +66,15 @@ def test_what_was_received_is_not_asked_for_again(tmp_path: Path, monkeypatch: p
         monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
         (tmp_path / "whole").mkdir()
         whole = start(tmp_path / "whole", tmp_path / "whole.db")
-        plain = asked(endpoint)
+        plain = requests(endpoint)
         assert set(plain.values()) == {1} and plain.total() >= 2 * N
         endpoint.asked.clear()
         with pytest.raises(Crash):
             start(tmp_path, tmp_path / "teacher.db", point)
         assert len(read_rows(tmp_path / "run")) < N
-        assert 0 < asked(endpoint).total() < plain.total()
+        assert 0 < requests(endpoint).total() < plain.total()
         again = start(tmp_path, tmp_path / "teacher.db")
-        assert asked(endpoint) == plain
+        assert requests(endpoint) == plain
     assert again["results_sha256"] == whole["results_sha256"]
 
 
@@ -86,4 +87,4 @@ def test_control_without_the_file_of_its_replies_a_batch_is_paid_for_again(
         with pytest.raises(Crash):
             start(tmp_path, tmp_path / "one.db", "batch: answered")
         start(tmp_path, tmp_path / "other.db")
-        assert max(asked(endpoint).values()) == 2
+        assert max(requests(endpoint).values()) == 2

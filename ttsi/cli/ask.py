@@ -68,10 +68,10 @@ def ask(
     item = Input("ask", (*messages, Message("user", request)), read_tools_file(resolved(tools)))
 
     # Only now: a wrong file should be named at once, not after a model was loaded.
+    from ttsi import codec
     from ttsi.loop import improve
     from ttsi.models import load, load_teacher
     from ttsi.reports.story import one_line, story
-    from ttsi.runs import codec
 
     with loading(model):
         speaker = load(model, device=device, dtype=dtype, format=format)

@@ -1,6 +1,6 @@
 """`ttsi export`: a run's rows as JSONL, CSV or Parquet, or its curves in an experiment tracker.
 
-Inputs: a run folder. Outputs: a file (`ttsi.runs.export`), a run of a tracker (`ttsi.interop.trackers`), or with
+Inputs: a run folder. Outputs: a file (`ttsi.runs.row_export`), a run of a tracker (`ttsi.interop.trackers`), or with
 --schema the JSON Schema of a JSONL line on stdout.
 """
 
@@ -33,11 +33,11 @@ def export(
             wandb hand over settings, curves and metrics, no texts.
         output: the file; by default RUN.FORMAT, beside the run folder.
         project: the tracker's project that the run goes into.
-        schema: print the JSON Schema of a JSONL line instead.
+        schema: print the JSON Schema of a JSONL line and stop.
     """
     from ttsi.interop.trackers import TRACKERS, track
-    from ttsi.runs.export import export as write
-    from ttsi.runs.schema import row_schema
+    from ttsi.row_schema import row_schema
+    from ttsi.runs.row_export import export_rows
 
     if schema:
         print(json.dumps(row_schema(), indent=2, ensure_ascii=False))
@@ -46,10 +46,10 @@ def export(
         raise ConfigError("which run? ttsi export RUN --format csv (`ttsi ls runs` lists them)")
     if format in TRACKERS:
         if output is not None:
-            raise ConfigError(f"{format} writes no file of ours: leave --output away, or choose --format csv")
+            raise ConfigError(f"{format} writes no file: leave --output out, or choose --format csv")
         count = track(run, format, project)
         print(f"ttsi: a run of {count} inputs handed to {format}, project {project}", file=sys.stderr)
         return
     target = output or run.with_name(f"{run.name}.{format}")
-    count = write(run, format, target)
+    count = export_rows(run, format, target)
     print(f"ttsi: {count} rows written to {target}", file=sys.stderr)

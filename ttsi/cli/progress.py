@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttsi.models import OWN_WEIGHTS
-from ttsi.runs.runner import Progress
+from ttsi.runs.tally import RunProgress
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -36,7 +36,7 @@ DOING = {
 }
 """What happens in a stage, said of its inputs."""
 
-Report = Callable[[Progress], None]
+Report = Callable[[RunProgress], None]
 
 
 def loading(spec: str, quiet: bool = False) -> AbstractContextManager[None]:
@@ -88,10 +88,10 @@ def progress(quiet: bool) -> Iterator[Report]:
                 yield lines
 
 
-def facts(state: Progress) -> list[tuple[str, str]]:
+def facts(state: RunProgress) -> list[tuple[str, str]]:
     """What is known so far, named.
 
-    >>> state = Progress(done=4, total=8, unsure=1, errors=0, graded=4, base_right=2, adapted_right=3, fixed=1)
+    >>> state = RunProgress(done=4, total=8, unsure=1, errors=0, graded=4, base_right=2, adapted_right=3, fixed=1)
     >>> for name, value in facts(state): print(name, value)
     unsure 25.0 %
     base 50.0 %
@@ -130,7 +130,7 @@ class _Speed:
         self._began = clock()
         self._before: int | None = None
 
-    def facts(self, state: Progress) -> list[tuple[str, str]]:
+    def facts(self, state: RunProgress) -> list[tuple[str, str]]:
         if self._before is None:
             self._before = state.done
         fresh, passed = state.done - self._before, self._clock() - self._began
@@ -187,9 +187,9 @@ class _Lines:
         self._clock, self._speed = clock, _Speed(clock)
         self._stages = stages or _Stages(clock)
         self._printed = self._counted = clock()
-        self._state: Progress | None = None
+        self._state: RunProgress | None = None
 
-    def __call__(self, state: Progress) -> None:
+    def __call__(self, state: RunProgress) -> None:
         """A batch is done, or the first one begins; lines about stages in between do not put its line off."""
         speed = self._speed.facts(state)
         first, self._state = self._state is None, state
@@ -234,10 +234,10 @@ class _Table:
 
     def __init__(self, stages: _Stages) -> None:
         self._stages, self._speed = stages, _Speed(time.monotonic)
-        self._state: Progress | None = None
+        self._state: RunProgress | None = None
         self._known: list[tuple[str, str]] = []
 
-    def __call__(self, state: Progress) -> None:
+    def __call__(self, state: RunProgress) -> None:
         self._known, self._state = self._speed.facts(state), state
         self._stages.clear()
 
@@ -256,14 +256,14 @@ def _live(stages: _Stages) -> Iterator[Report]:
     shown = _Table(stages)
     with Live(shown, console=Console(stderr=True), refresh_per_second=4) as live:
 
-        def report(state: Progress) -> None:
+        def report(state: RunProgress) -> None:
             shown(state)
             live.refresh()
 
         yield report
 
 
-def table(state: Progress, speed: list[tuple[str, str]]) -> Group:
+def table(state: RunProgress, speed: list[tuple[str, str]]) -> Group:
     """The live table: a bar, and under it one line per fact."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar

@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from ttsi import __version__
 from ttsi.errors import ConfigError, DataError, RunFolderError
 from ttsi.reports.record import Run
-from ttsi.runs.store import used
+from ttsi.runs.store import holds_run
 
 
 def report(
@@ -39,7 +39,7 @@ def report(
     """
     folders = distinct([folder for given in runs for folder in unfolded(given)])
     for folder in folders:
-        if not used(folder):
+        if not holds_run(folder):
             raise RunFolderError(f"{folder} holds no run: `ttsi ls runs` lists those in runs/")
     if output.suffix == ".md":
         from ttsi.reports import markdown

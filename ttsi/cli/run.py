@@ -27,12 +27,13 @@ from ttsi.config import RunConfig
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer, check_format, load_teacher
 from ttsi.models import load as load_model
-from ttsi.runs.bill import estimate
-from ttsi.runs.runner import plan, resolve, settings_digest, settings_of
+from ttsi.runs.cost_estimate import estimate_cost
+from ttsi.runs.executor import Executor, local_executor
+from ttsi.runs.plan import plan
+from ttsi.runs.provenance import resolve, settings_digest, settings_of
 from ttsi.runs.runner import run as run_benchmark
-from ttsi.runs.sources import check_sources, training_data
-from ttsi.runs.store import Store, begun, check_free, open_run, read_json, used
-from ttsi.runs.work import Solve, here
+from ttsi.runs.store import Store, check_free, holds_run, open_run, read_json, was_started
+from ttsi.runs.training_data import check_sources, load_training_data
 
 MAX_FAILED = 0.05
 """Share of failed inputs above which the exit code is 1."""
@@ -119,21 +120,21 @@ def run(
         print(f"ttsi: this was run before, shown from {folder}; run it again with --clean", file=sys.stderr)
         return _show(found, folder, json)
     check_free(folder, resume=resume, clean=clean)
-    if resume and not begun(folder):
+    if resume and not was_started(folder):
         hint = "`ttsi ls runs` lists the runs; without --resume a new one begins"
         raise RunFolderError(f"there is no run in {folder} to go on with: {hint}")
     with announced("reading the training data", quiet):
-        learned = training_data(config, questions)
+        learned = load_training_data(config, questions)
     if speaker is None:
         with loading(model, quiet):
             speaker = load_model(model, device=device, dtype=dtype, format=format)
         print_notes(speaker, quiet)
     writer = learned or load_teacher(config.writer, speaker, knobs.teaching(), settings_digest(config), device, dtype)
-    solve = here(speaker, writer)
+    solve = local_executor(speaker, writer)
     if ray is not None or num_workers not in (None, 1):
-        from ttsi.runs.cluster import Cluster, there
+        from ttsi.runs.cluster import Cluster, ray_executor
 
-        solve = there(Cluster(num_workers, ray, device, dtype, format), speaker, writer)
+        solve = ray_executor(Cluster(num_workers, ray, device, dtype, format), speaker, writer)
     resolved = resolve(config, questions, speaker, writer)
     with open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store:
         summary = _run(config, questions, speaker, writer, store, quiet, retry_failed, solve)
@@ -149,12 +150,12 @@ def _run(
     store: Store,
     quiet: bool,
     retry_failed: bool,
-    solve: Solve,
+    solve: Executor,
 ) -> dict[str, Any]:
     with progress(quiet) as report:
         try:
             return run_benchmark(
-                questions, model, writer, config, store, report, retry_failed=retry_failed, solve=solve
+                questions, model, writer, config, store, report, retry_failed=retry_failed, executor=solve
             )
         except KeyboardInterrupt:
             kept = len(store.done())
@@ -192,7 +193,7 @@ def plain_name(name: str) -> str:
 
 def _finished(folder: Path, config: RunConfig, checksum: str) -> dict[str, Any] | None:
     """The summary of the same run, when it is complete."""
-    if not used(folder) or not (folder / "summary.json").is_file():
+    if not holds_run(folder) or not (folder / "summary.json").is_file():
         return None
     old = read_json(folder / "config.json")
     if old.get("digest") != settings_digest(config) or old.get("data", {}).get("checksum") != checksum:
@@ -208,7 +209,9 @@ def _say_plan(
         model = load_model(config.model, device=device, dtype=dtype, format=config.format)
     inputs = [place.sample.input for place in plan(questions, config)]
     with announced("trying a few inputs", quiet):
-        bill = estimate(inputs, model, training_data(config, questions) or model, config.loop, config.batch_size)
+        bill = estimate_cost(
+            inputs, model, load_training_data(config, questions) or model, config.loop, config.batch_size
+        )
     if as_json:
         planned = {
             "inputs": len(inputs),

@@ -220,10 +220,10 @@ def _run(point: Point, folder: Path, speakers: _Speakers, quiet: bool, clean: bo
     """The summary of a point, from its folder or by `ttsi run`."""
     from ttsi.cli import build
     from ttsi.cli.run import run
-    from ttsi.runs.store import used
+    from ttsi.runs.store import holds_run
 
     flags = [*point.flags(), "--output-dir", str(folder), "--json"]
-    flags += (["--clean"] if clean else ["--resume"]) if used(folder) else []
+    flags += (["--clean"] if clean else ["--resume"]) if holds_run(folder) else []
     flags += ["--quiet"] if quiet else []
     _, bound, _ = build().parse_args(["run", *flags], exit_on_error=False, print_error=False)
     speaker = speakers.get(str(point.settings.get("model", "embedded")), point.settings.get("format"), quiet)

@@ -1,11 +1,11 @@
-"""How does a finished run get into an experiment tracker?
+"""Experiment trackers: a finished run in trackio or wandb.
 
 Inputs: a run folder, a tracker (trackio or wandb, which share one way of being called) and the name of a project.
 Outputs: one run of that tracker, with the settings as its config, the scores as they grew with the inputs as its
 curves, and the metrics of summary.json at its end. Off unless asked for, after the run, and from its record alone, so
-that no result depends on a tracker and a failed upload can be repeated. Not in the paper (arXiv:2510.07841).
+that no result depends on a tracker and a failed upload can be repeated.
 
-trackio writes below ~/.cache/huggingface/trackio unless told otherwise by its own variables; wandb uploads.
+trackio writes below ~/.cache/huggingface/trackio unless its own variables name another folder; wandb uploads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from ttsi.errors import ConfigError, TTSIError
 from ttsi.runs.folder import read_json
 from ttsi.runs.store import each_row
-from ttsi.runs.tally import Progress, Tally
+from ttsi.runs.tally import RunProgress, Tally
 
 TRACKERS = ("trackio", "wandb")
 POINTS = 200
@@ -26,7 +26,10 @@ POINTS = 200
 
 
 def track(folder: Path, tracker: str, project: str) -> int:
-    """Hand a run over, under the name of its folder, and say how many rows it has.
+    """Hand a run over, under the name of its folder.
+
+    Returns:
+        The number of rows.
 
     Raises:
         RunFolderError: there is no run, it is not finished, or it is damaged.
@@ -45,13 +48,13 @@ def track(folder: Path, tracker: str, project: str) -> int:
             module.log(point, step=step)
         module.log(final(summary), step=summary["n"])
         module.finish()
-    except Exception as error:  # whatever another program raises, its user gets one line
+    except Exception as error:  # a tracker may raise anything; its user gets one line
         raise TTSIError(f"{tracker} did not take the run: {' '.join(str(error).split()) or repr(error)}") from error
     return int(summary["n"])
 
 
 def curve(folder: Path, n: int, matcher: str) -> Iterator[tuple[int, dict[str, float]]]:
-    """(Inputs so far, what they say so far), in the benchmark's order; the last point is the whole run."""
+    """(Number of inputs, scores over them), in the benchmark's order; the last point is the whole run."""
     tally, points = Tally(n, matcher), min(POINTS, n)
     wanted = {(at + 1) * n // points for at in range(points)} if points else set()
     for step, row in enumerate(each_row(folder), 1):
@@ -60,10 +63,10 @@ def curve(folder: Path, n: int, matcher: str) -> Iterator[tuple[int, dict[str, f
             yield step, _point(tally.progress())
 
 
-def _point(state: Progress) -> dict[str, float]:
+def _point(state: RunProgress) -> dict[str, float]:
     point = {"unsure": 100 * state.unsure / state.done, "failed": float(state.errors)}
-    if found := state.gain():
-        gain, interval = found
+    if result := state.gain():
+        gain, interval = result
         point |= {
             "score/base": 100 * state.base_right / state.graded,
             "score/adapted": 100 * state.adapted_right / state.graded,

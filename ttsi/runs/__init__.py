@@ -1,5 +1,5 @@
-"""How are many inputs improved, once each, and nothing lost?
+"""Runs: many inputs through the loop, once each, with a record that survives interruptions.
 
-`runner` feeds the loop batch by batch, `store` is the run folder (SQLite, one transaction per episode), `codec` turns
-episodes into JSON and back, `summary` counts. An engineering part: the paper (arXiv:2510.07841) describes none.
+`plan` orders the inputs, `runner` feeds them to an executor batch by batch, `store` is the run folder (SQLite, one
+transaction per episode), `summary` counts, `evaluation` is all of it in one call.
 """

@@ -1,17 +1,17 @@
-"""How are the batches of a run done by many devices or machines at once?
+"""Ray executor: the batches of a run on many devices or machines.
 
-Inputs: batches as they are owed, the model's spec, a number of workers, the address of a Ray cluster or none. Outputs:
-each batch with its episodes, as they come in (a `ttsi.runs.work.Solve`). Ray (extra `ray`) places one model per worker.
-A worker that dies or is out of reach is replaced, on another node where need be, and its batch given out again; that is
-"at least once". The driver, which is the run's one writer, makes it "exactly once" by the key of the row. (Ray's own
-retries are not used: they are spent before it notices that a node is gone.)
+Inputs: batches of the plan, the model's spec, a number of workers, the address of a Ray cluster or none. Outputs: each
+batch with its episodes, as they come in (a `ttsi.runs.executor.Executor`). Ray (extra `ray`) places one model per
+worker. A worker that dies or is out of reach is replaced, on another node if necessary, and its batch is given to
+another worker ("at least once"). The driver, the run's only writer, makes it "exactly once" by the key of the row.
+(Ray's own retries are not used: they are spent before it notices that a node is gone.)
 
-* Batches follow from the plan and not from who is free, so the results do not depend on the number of workers.
-* Each worker has one batch and one more waiting: a slow worker holds nothing up, and the driver holds little in memory.
-* A worker whose model is not the driver's, bit for bit, refuses to start; after each batch it checks its base.
-* Test gold stays with the driver. Nothing is sent to anybody: Ray's usage reports are switched off.
+* Batches follow from the plan and not from the load, so the results do not depend on the number of workers.
+* Each worker has one batch and one more waiting: a slow worker delays nobody, and the driver holds little in memory.
+* A worker whose model differs from the driver's in one bit refuses to start; after each batch it checks its base.
+* Test gold stays with the driver. Ray's usage reports are switched off.
 
-Whoever can reach a Ray cluster can run code on it (`docs/cluster.md`). Not in the paper (arXiv:2510.07841).
+Anyone who can reach a Ray cluster can run code on it (`docs/cluster.md`).
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from typing import Any
 from ttsi.config import LoopConfig
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models import Model, Writer, load
+from ttsi.runs.executor import Executor, answer_batch, prepared
 from ttsi.runs.integrity import WeightsIntegrity
-from ttsi.runs.sources import ready
-from ttsi.runs.work import Batch, Solve, answer
+from ttsi.runs.plan import Batch
 from ttsi.types import Episode, Input, TrainingData
 
 log = logging.getLogger(__name__)
 
-RETRIES = 3
-"""How often a batch is given to another worker after the death of its own; then it is the batch that kills."""
-AHEAD = 2
-"""Batches per worker that are under way: one being done, one waiting."""
+MAX_RETRIES = 3
+"""Workers that a batch may still be given to after the loss of its first one; then the batch is at fault."""
+BATCHES_IN_FLIGHT = 2
+"""Per worker: one in progress, one waiting."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the workers are, and how many."""
+    """A number of workers, and the Ray cluster that they run on."""
 
     workers: int | None = None
     """None: one per GPU of the cluster, or per CPU core where it has no GPU."""
@@ -55,37 +55,38 @@ class Cluster:
     format: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be placed.
+        """Check the number of workers.
 
         Raises:
-            ConfigError: fewer than one worker.
+            ConfigError: it is below one.
         """
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"num-workers is {self.workers}: use 1 or more")
 
 
-class Worker:
+class RayWorker:
     """A model in a process of its own; Ray makes one per device."""
 
     def __init__(
         self, cluster: Cluster, description: dict[str, Any], data: TrainingData | None, config: LoopConfig
     ) -> None:
-        """Load the model and compare it with the driver's; it writes for itself, or learns from the data.
+        """Load the model and compare it with the driver's; without data it writes its own examples.
 
         Raises:
-            ModelError: it cannot be loaded, or is another.
+            ModelError: it cannot be loaded, or differs.
         """
         self._model = load(description["spec"], device=cluster.device, dtype=cluster.dtype, format=cluster.format)
-        found = self._model.describe()
-        if found != description:
-            differing = sorted(key for key in description if found.get(key) != description[key])
+        actual = self._model.describe()
+        if actual != description:
+            differing = sorted(key for key in description if actual.get(key) != description[key])
             raise ModelError(
                 f"a worker's model differs from the driver's in {', '.join(differing)}: use equal machines"
             )
         self._config, self._life = config, ExitStack()
-        self._seal = WeightsIntegrity(self._model)
+        self._integrity = WeightsIntegrity(self._model)
         # Where one adapter serves the whole run each worker trains it; the same seed trains the same one.
-        self._speaker, self._source = self._life.enter_context(ready(self._model, data or self._model, config))
+        source = data or self._model
+        self._learner, self._source = self._life.enter_context(prepared(self._model, source, config))
 
     def answer(self, batch: Sequence[tuple[Input, int]]) -> list[Episode]:
         """The episodes of one batch.
@@ -93,52 +94,52 @@ class Worker:
         Raises:
             ModelError: the base's weights have changed.
         """
-        told = answer(batch, self._speaker, self._source, self._config)
-        self._seal.check()
-        return told
+        episodes = answer_batch(batch, self._learner, self._source, self._config)
+        self._integrity.check()
+        return episodes
 
 
-def there(cluster: Cluster, model: Model, writer: Writer) -> Solve:
+def ray_executor(cluster: Cluster, model: Model, writer: Writer) -> Executor:
     """Batches done by the workers of a Ray cluster.
 
     Raises:
-        ConfigError: there is a teacher; or, when a batch is asked for, Ray is not installed, or there is no cluster at
+        ConfigError: there is a teacher; or, when a batch is taken, Ray is not installed, or there is no cluster at
             the address.
         ModelError: a worker cannot load the model, or a batch killed its worker again and again.
     """
     data = writer if isinstance(writer, TrainingData) else None
     if data is None and writer is not model:
-        raise ConfigError("a teacher is asked by one process: leave --num-workers and --ray out")
+        raise ConfigError("a teacher works with one process only: leave --num-workers and --ray out")
 
-    def solve(batches: Iterator[Batch], config: LoopConfig) -> Iterator[tuple[Batch, list[Episode]]]:
+    def execute(batches: Iterator[Batch], config: LoopConfig) -> Iterator[tuple[Batch, list[Episode]]]:
         with _connected(cluster) as ray:
-            yield from _Crew(ray, cluster, (model.describe(), data, config)).do(batches)
+            yield from _WorkerPool(ray, cluster, (model.describe(), data, config)).process(batches)
 
-    return solve
+    return execute
 
 
-class _Crew:
-    """The workers, and which batches they have."""
+class _WorkerPool:
+    """The workers, and the batches that each of them has."""
 
     def __init__(
-        self, ray: Any, cluster: Cluster, work: tuple[dict[str, Any], TrainingData | None, LoopConfig]
+        self, ray: Any, cluster: Cluster, task: tuple[dict[str, Any], TrainingData | None, LoopConfig]
     ) -> None:
         self._ray = ray
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if cluster.device != "cpu" else 0
         count = cluster.workers or gpus or int(resources.get("CPU", 1))
         # More workers than GPUs share them.
-        kind = ray.remote(num_cpus=1, num_gpus=min(1.0, gpus / count))(Worker)
-        self._new: Callable[[], Any] = lambda: kind.remote(cluster, *work)
+        kind = ray.remote(num_cpus=1, num_gpus=min(1.0, gpus / count))(RayWorker)
+        self._new: Callable[[], Any] = lambda: kind.remote(cluster, *task)
         self._workers = [self._new() for _ in range(count)]
         self._under_way: dict[Any, tuple[int, Any, Batch]] = {}
         self._lost: deque[Batch] = deque()
         self._losses: Counter[int] = Counter()
-        """Position of a batch's first input -> how often its worker died."""
+        """Position of a batch's first input -> number of workers lost with it."""
 
-    def do(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, list[Episode]]]:
-        """Hand out batches for as long as there are any, and yield what comes back."""
-        for _ in range(AHEAD):
+    def process(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, list[Episode]]]:
+        """Hand out all batches, and yield each one with its episodes as it comes back."""
+        for _ in range(BATCHES_IN_FLIGHT):
             for number in range(len(self._workers)):
                 self._hand_out(number, batches)
         while self._under_way:
@@ -147,7 +148,7 @@ class _Crew:
             try:
                 episodes = self._ray.get(done)
             except self._ray.exceptions.RayTaskError as error:
-                raise error.cause from None  # what the worker raised, as if it had been raised here
+                raise error.cause from None  # the worker's own exception
             except self._ray.exceptions.RayActorError as error:
                 self._replace(number, worker, batch, error)
             else:
@@ -158,17 +159,17 @@ class _Crew:
         batch = self._lost.popleft() if self._lost else next(batches, None)
         if batch is not None:
             worker = self._workers[number]
-            asked = [(place.sample.input, place.repeat) for place in batch]
-            self._under_way[worker.answer.remote(asked)] = (number, worker, batch)
+            pairs = [(item.sample.input, item.repeat) for item in batch]
+            self._under_way[worker.answer.remote(pairs)] = (number, worker, batch)
 
     def _replace(self, number: int, worker: Any, batch: Batch, error: Exception) -> None:
-        """A worker is dead or out of reach: its batch is owed again, and Ray finds a place for a new worker."""
+        """Give the batch of a worker that is dead or out of reach to others, and start a new worker."""
         first = batch[0]
         self._losses[first.position] += 1
         reason = str(error).strip().splitlines()[-1][:300]
-        if self._losses[first.position] > RETRIES:
+        if self._losses[first.position] > MAX_RETRIES:
             raise ModelError(
-                f"{RETRIES + 1} workers were lost with the batch of input {first.sample.input.id!r} ({reason}); "
+                f"{MAX_RETRIES + 1} workers were lost with the batch of input {first.sample.input.id!r} ({reason}); "
                 "what is recorded is kept, go on with --resume"
             ) from error
         log.warning("worker lost worker=%d batch_first=%r: its batch goes to another", number, first.sample.input.id)
@@ -180,7 +181,7 @@ class _Crew:
 
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[Any]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
     except ImportError:
@@ -193,7 +194,7 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
                 ray.init("local", num_cpus=cluster.workers, include_dashboard=False, **quiet)
             else:
                 ray.init(address, **quiet)
-        except Exception as error:  # Ray raises plain ones, too
+        except Exception as error:  # Ray raises plain exceptions, too
             reason = " ".join(str(error).split())[:200]
             where = "be started on this machine" if address is None else f"be reached at {address}"
             raise ConfigError(f"no Ray cluster can {where} ({reason}): see docs/cluster.md") from error
@@ -205,7 +206,7 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; it is the runner's, to finish the batches that are under way."""
+    """Keep the runner's SIGTERM handler, which finishes the batches under way; Ray installs its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,17 +1,18 @@
-"""How does a row reach `run.db` durably, and how is it known to be the same when it is read again?
+"""Rows in `run.db`: durable when written, checked when read.
 
 Inputs: rows (an episode with its place, grades, tags and question). Outputs: the same rows, in the benchmark's order,
-or an error that names the first thing which is not as it was written.
+or an error that names the first row that is not as it was written.
 
-* WAL mode with synchronous=FULL: what `put` returned from is on the disk. One row is one transaction.
+* WAL mode with synchronous=FULL: a row that `put` returned from is on the disk. One row is one transaction.
 * The key is (input_hash, repeat): a row written twice is the same row.
-* Every row carries the SHA-256 of its content, since SQLite's pages have no checksum. Rows are read through the table
+* Every row carries the SHA-256 of its content, because SQLite's pages have no checksum. Rows are read through the table
   and never through an index, so that the two cannot disagree, and a key that comes twice is damage.
-* `MIGRATIONS` brings older files up to date, in order, in one transaction each. A newer file is refused. A reader, who
-  must not write, migrates a copy in memory.
+* `MIGRATIONS` brings older files up to date, in order, in one transaction each. A newer file is refused. A reader must
+  not write and migrates a copy in memory.
+* Names inside the JSON texts stay as they were written; `ttsi.codec` reads old ones.
 
-Not in the paper (arXiv:2510.07841). Grades stand beside the episode. What was asked is kept with its gold, so that a
-report can be written where the benchmark's data are not; the loop never sees it.
+Grades stand beside the episode. The question is kept with its gold, so that a report can be written without the
+benchmark's data; the loop never sees it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ttsi import codec
 from ttsi.errors import RunFolderError
 from ttsi.record import Key, Question, RunRow
-from ttsi.runs import codec, faults
+from ttsi.runs import crash_points
 from ttsi.types import Episode
 
 COLUMNS = "input_hash, repeat, position, input_id, json, grades, tags, attempts, asked"
@@ -34,14 +36,13 @@ DISK_ERRORS = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM,
 })  # fmt: skip
-"""The disk or its owner says no; the file itself is not in doubt."""
+"""The disk or its permissions are at fault; the file itself is not in doubt."""
 
 
-class Damaged(RunFolderError):
-    """What is in the database is not what was written."""
+class DamagedRecord(RunFolderError):
+    """The database does not hold what was written."""
 
     def __init__(self, path: Path, what: str) -> None:
-        """Name the file, what is wrong, and the two ways on."""
         super().__init__(
             f"{path} is damaged ({what}): keep the rows that are whole and go on with --resume --repair, "
             "or start over with --clean"
@@ -57,15 +58,15 @@ def connect(path: Path) -> sqlite3.Connection:
     with named(path):
         db = sqlite3.connect(path, isolation_level=None, timeout=30)
         try:
-            faults.passing("database: opened")
+            crash_points.reach("database: opened")
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             migrate(db, path)
-            faults.passing("database: migrated")
-            # An index that disagrees with its table could swallow a row that is written, so writers look first.
-            [found] = db.execute("PRAGMA integrity_check(1)").fetchone()
-            if found != "ok":
-                raise Damaged(path, found)
+            crash_points.reach("database: migrated")
+            # An index that disagrees with its table could swallow a row that is written, so writers check first.
+            [verdict] = db.execute("PRAGMA integrity_check(1)").fetchone()
+            if verdict != "ok":
+                raise DamagedRecord(path, verdict)
         except BaseException:
             db.close()
             raise
@@ -74,7 +75,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def disconnect(db: sqlite3.Connection) -> None:
     """Close it, and leave one file that can be read anywhere, from a read-only folder too."""
-    # Where a reader is still there, or the disk is full, the journal stays beside it; it is as good, only two files.
+    # While a reader is connected, or on a full disk, the journal stays beside the file, which is as good.
     with suppress(sqlite3.Error):
         db.execute("PRAGMA journal_mode=DELETE")
     db.close()
@@ -99,14 +100,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def put(db: sqlite3.Connection, row: RunRow, *, replace: bool = False) -> None:
-    """Write one row; one that is there already is left as it is, or replaced.
+    """Write one row; a row that exists already is left as it is, or replaced.
 
     Raises:
         ValueError: the episode holds a number that JSON cannot.
     """
     text, grades, tags = codec.dumps(row.episode), codec.canonical(row.grades), codec.canonical(dict(row.tags))
-    asked = None if row.question is None else codec.dumps(row.question)
-    content = (*row.key, row.position, row.episode.input_id, text, grades, tags, row.attempts, asked)
+    question = None if row.question is None else codec.dumps(row.question)
+    content = (*row.key, row.position, row.episode.input_id, text, grades, tags, row.attempts, question)
     db.execute(
         f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO episodes ({COLUMNS}, checksum) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -118,39 +119,49 @@ def each(db: sqlite3.Connection, path: Path) -> Iterator[RunRow]:
     """Every row in the benchmark's order, one at a time.
 
     Raises:
-        Damaged: a row is not as it was written, or comes twice.
+        DamagedRecord: a row is not as it was written, or comes twice.
+        RunFolderError: a row was written by a ttsi that this one cannot read.
     """
     seen: set[Key] = set()
     with named(path):
         # Only the numbers are sorted; whole rows would be spilled to temporary files.
         ids = [i for i, *_ in db.execute("SELECT rowid, position, repeat FROM episodes ORDER BY position, repeat")]
         for i in ids:
-            found = db.execute(f"SELECT {COLUMNS}, checksum FROM episodes WHERE rowid = ?", (i,)).fetchone()
-            row = decoded(found)
+            columns = db.execute(f"SELECT {COLUMNS}, checksum FROM episodes WHERE rowid = ?", (i,)).fetchone()
+            owner = "a row" if columns is None else f"the row of input {columns[3]!r}"
+            try:
+                row = decode_row(columns)
+            except ValueError as error:
+                reason = " ".join(str(error).split())[:200]
+                raise RunFolderError(
+                    f"{path} has a row that this ttsi cannot read, {owner} ({reason}): use the ttsi that wrote it"
+                ) from None
             if row is None:
-                whose = "a row" if found is None else f"the row of input {found[3]!r}"
-                raise Damaged(path, f"{whose} does not match its checksum")
+                raise DamagedRecord(path, f"{owner} does not match its checksum")
             if row.key in seen:
-                raise Damaged(path, f"the row of input {row.episode.input_id!r} comes twice")
+                raise DamagedRecord(path, f"the row of input {row.episode.input_id!r} comes twice")
             seen.add(row.key)
             yield row
 
 
-def decoded(found: tuple[Any, ...] | None) -> RunRow | None:
-    """A row from its columns and checksum, or None where they do not belong together."""
-    if found is None:
+def decode_row(columns: tuple[Any, ...] | None) -> RunRow | None:
+    """A row from its columns and checksum, or None where they do not belong together.
+
+    Raises:
+        ValueError: they do, but the row is of another version.
+    """
+    if columns is None:
         return None
-    *content, expected = found
+    *content, expected = columns
     try:
         if checksum(tuple(content)) != expected:
             return None
     except TypeError:  # a damaged column may hold bytes
         return None
-    _, repeat, position, _, text, grades, tags, attempts, asked = content
-    question = None if asked is None else codec.loads(Question, asked)
-    return RunRow(
-        codec.loads(Episode, text), repeat, position, json.loads(grades), json.loads(tags), attempts, question
-    )
+    _, repeat, position, _, text, grades, tags, attempts, question_text = content
+    question = None if question_text is None else codec.loads(Question, question_text)
+    episode = codec.loads(Episode, text)
+    return RunRow(episode, repeat, position, json.loads(grades), json.loads(tags), attempts, question)
 
 
 def checksum(content: tuple[Any, ...]) -> str:
@@ -181,10 +192,10 @@ def named(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in DISK_ERRORS:
             raise RunFolderError(
-                f"{path} cannot be used ({error}): what was recorded is kept; make room or rights, "
+                f"{path} cannot be used ({error}): recorded inputs are kept; free space or fix permissions, "
                 "then go on with --resume"
             ) from error
-        raise Damaged(path, str(error)) from error
+        raise DamagedRecord(path, str(error)) from error
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
@@ -192,10 +203,10 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return 0  # made, but killed before the first commit
-    found = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() if "meta" in tables else None
-    if found is None or not str(found[0]).isdigit():
-        raise Damaged(path, "it is no record of a run")
-    version = int(found[0])
+    entry = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() if "meta" in tables else None
+    if entry is None or not str(entry[0]).isdigit():
+        raise DamagedRecord(path, "it is no record of a run")
+    version = int(entry[0])
     if version > len(MIGRATIONS):
         raise RunFolderError(
             f"{path} has schema {version} and this ttsi reads up to {len(MIGRATIONS)}: use the ttsi that wrote it"
@@ -225,28 +236,28 @@ def _m001_episodes(db: sqlite3.Connection) -> None:
 
 
 def _m002_attempts_and_questions(db: sqlite3.Connection) -> None:
-    """Count attempts, and keep what was asked, both inside the row's checksum."""
+    """Count attempts, and keep the question, both inside the row's checksum."""
     db.execute("ALTER TABLE episodes ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1")
     db.execute("ALTER TABLE episodes ADD COLUMN asked TEXT")
     old = "input_hash, repeat, position, input_id, json, grades, tags"
-    asked = _asked_apart(db)
+    questions = _separate_questions(db)
     for (i,) in db.execute("SELECT rowid FROM episodes").fetchall():
-        *content, found = db.execute(f"SELECT {old}, checksum FROM episodes WHERE rowid = ?", (i,)).fetchone()
-        question, expected = asked.get((content[0], content[1]), (None, None))
+        *content, stored = db.execute(f"SELECT {old}, checksum FROM episodes WHERE rowid = ?", (i,)).fetchone()
+        question, expected = questions.get((content[0], content[1]), (None, None))
         whole = question is None or checksum((content[0], content[1], question)) == expected
         # A row that was damaged before stays damaged.
-        if whole and checksum(tuple(content)) == found:
+        if whole and checksum(tuple(content)) == stored:
             new = checksum((*content, 1, question))
             db.execute("UPDATE episodes SET asked = ?, checksum = ? WHERE rowid = ?", (question, new, i))
     db.execute("DROP TABLE IF EXISTS asked")
 
 
-def _asked_apart(db: sqlite3.Connection) -> dict[Key, tuple[str, str]]:
+def _separate_questions(db: sqlite3.Connection) -> dict[Key, tuple[str, str]]:
     """Questions and their checksums; the last files of the first version had them in a table of their own."""
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone():
         return {}
-    found = db.execute("SELECT input_hash, repeat, json, checksum FROM asked")
-    return {(key, repeat): (text, expected) for key, repeat, text, expected in found}
+    rows = db.execute("SELECT input_hash, repeat, json, checksum FROM asked")
+    return {(key, repeat): (text, expected) for key, repeat, text, expected in rows}
 
 
 MIGRATIONS = (_m001_episodes, _m002_attempts_and_questions)

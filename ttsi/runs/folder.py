@@ -1,10 +1,10 @@
-"""What belongs to a run folder besides its database, and how is it written so that a crash tears nothing?
+"""Files of a run folder beside its database: config.json, summary.json and the writer's lock.
 
-Inputs: a folder, JSON values. Outputs: `config.json` and `summary.json`, replaced whole (temporary file, sync, rename,
-sync of the folder), the lock of the one writer, and the list of fields in which two configurations differ.
+Inputs: a folder, JSON values. Outputs: `config.json` and `summary.json`, replaced whole (`ttsi.atomic`) and read with
+the names of today, the lock of the one writer, and the list of fields in which two configurations differ.
 
-`run.lock` is locked by the operating system, so a killed writer leaves no stale lock behind; it holds the writer's
-process id for the message to the next one. Not in the paper (arXiv:2510.07841).
+The operating system holds the lock on `run.lock`, so a killed writer leaves no stale lock behind. The file holds the
+writer's process id for the message to the next one.
 """
 
 from __future__ import annotations
@@ -17,45 +17,46 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from ttsi.config import LoopConfig
+from ttsi import codec
+from ttsi.atomic import sync_folder, write_atomically
+from ttsi.config import LoopConfig, rename_settings
 from ttsi.errors import RunFolderError
-from ttsi.runs import faults
+from ttsi.runs import crash_points
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
 FILES = (*DATABASE, "config.json", "summary.json")
 PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-journal", "run.db.damaged")
-"""Files that a crash or a repair may leave; they mean nothing to a run."""
+"""Files that a crash or a repair may leave; a run ignores them."""
 LOCK = "run.lock"
 NOT_COMPARED = frozenset({
     "machine", "settings.data_dir", "data.checksum", "data.n",
     *(f"{part}.{key}" for part in ("model", "writer") for key in ("handshake", "notes", "unadapted_share")),
 })  # fmt: skip
-"""Fields that may differ when a run is resumed: where it runs does not change what it is, inputs are matched by their
-content, so that the data may have been reordered or have grown, and what a model is follows from its hashes and its
-format."""
+"""Fields that may differ when a run is resumed. The machine does not change the run. Inputs are matched by their
+content, so the data may be reordered or grow. A model is identified by its hashes and its format."""
 
 
-def used(folder: Path) -> bool:
+def holds_run(folder: Path) -> bool:
     """Is there a run in the folder, finished or not?"""
     return any((folder / name).exists() for name in FILES)
 
 
-def begun(folder: Path) -> bool:
-    """Was a run begun here? One that was killed at once leaves nothing but its lock."""
-    return used(folder) or (folder / LOCK).exists()
+def was_started(folder: Path) -> bool:
+    """Was a run started here? One that was killed at once leaves nothing but its lock."""
+    return holds_run(folder) or (folder / LOCK).exists()
 
 
 def check_free(folder: Path, *, resume: bool, clean: bool) -> None:
-    """May a run be written here?
+    """Refuse a folder that a run may not be written to.
 
     Raises:
-        RunFolderError: it may not; one line saying what to do.
+        RunFolderError: the folder holds a run or other files; one line with the way on.
     """
     if resume and clean:
         raise RunFolderError("--resume goes on and --clean starts over: choose one")
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is a file: choose another --output-dir")
-    if used(folder):
+    if holds_run(folder):
         if not resume and not clean:
             raise RunFolderError(f"{folder} already holds a run: go on with --resume, or start over with --clean")
     elif folder.exists() and any(entry.name not in (LOCK, *PARTS) for entry in folder.iterdir()):
@@ -68,7 +69,7 @@ def delete_run(folder: Path) -> None:
     for name in ("summary.json", *DATABASE, "config.json", *PARTS):
         (folder / name).unlink(missing_ok=True)
         if name in ("summary.json", "run.db"):
-            faults.passing(f"folder: deleted {name}")
+            crash_points.reach(f"folder: deleted {name}")
     sync_folder(folder)
 
 
@@ -80,7 +81,7 @@ def take_lock(folder: Path) -> IO[str]:
     """
     file = (folder / LOCK).open("a+", encoding="utf-8")
     try:
-        if os.name == "posix":  # elsewhere the file is written, but keeps nobody out
+        if os.name == "posix":  # elsewhere the file is written, but locks nothing
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +102,7 @@ def take_lock(folder: Path) -> IO[str]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """config.json or summary.json of a run folder.
+    """config.json or summary.json of a run folder; settings and metrics of older versions get their present names.
 
     Raises:
         RunFolderError: it is missing or damaged.
@@ -110,6 +111,11 @@ def read_json(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} cannot be read ({error}): start over with --clean") from None
+    settings, metrics = content.get("settings"), content.get("metrics")
+    if isinstance(settings, dict) and isinstance(settings.get("loop"), dict):
+        content["settings"] = {**rename_settings(settings), "loop": rename_settings(settings["loop"])}
+    if isinstance(metrics, dict):
+        content["metrics"] = {codec.RENAMED_METRICS.get(name, name): value for name, value in metrics.items()}
     return content
 
 
@@ -121,41 +127,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         OSError: the disk is full or read-only.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = path.with_name(f"{path.name}.part")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text[: len(text) // 2])
-        faults.passing(f"{path.name}: half written")
-        file.write(text[len(text) // 2 :])
-        file.flush()
-        os.fsync(file.fileno())
-    faults.passing(f"{path.name}: not yet renamed")
-    temporary.replace(path)
-    faults.passing(f"{path.name}: not yet synced")
-    sync_folder(path.parent)
-    faults.passing(f"{path.name}: synced")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and deletions in a folder durable."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_atomically(path, text, at=lambda step: crash_points.reach(f"{path.name}: {step}"))
 
 
 @contextmanager
 def disk_named(folder: Path) -> Iterator[None]:
-    """Turn what the disk says (full, read-only, not ours) into one line about the folder."""
+    """Turn an error of the disk (full, read-only, no permission) into one line about the folder."""
     try:
         yield
     except OSError as error:
-        what = error.strerror or str(error)
+        reason = error.strerror or str(error)
         raise RunFolderError(
-            f"{folder} cannot be written ({what}): make room or choose another --output-dir; "
-            "what was recorded is kept, go on with --resume"
+            f"{folder} cannot be written ({reason}): make room or choose another --output-dir. "
+            "Recorded inputs are kept; go on with --resume"
         ) from error
 
 
@@ -174,21 +158,21 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
-def _completed(old: Any, new: Any, defaults: Any) -> Any:
-    """An older record's settings with those that it does not know yet, at their defaults."""
+def _with_defaults(old: Any, new: Any, defaults: Any) -> Any:
+    """An older record's settings, completed with the settings that are newer than it, at their defaults."""
     if not all(isinstance(value, dict) for value in (old, new, defaults)):
         return old
     added = {key: defaults[key] for key in new.keys() & defaults.keys() - old.keys()}
-    return {key: _completed(value, new.get(key), defaults.get(key)) for key, value in old.items()} | added
+    return {key: _with_defaults(value, new.get(key), defaults.get(key)) for key, value in old.items()} | added
 
 
 def _grows(old: int | None, new: int | None) -> bool:
-    """Does a limit take in more than it did?"""
+    """Does the new limit include more inputs?"""
     return old is not None and (new is None or new > old)
 
 
 def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration that the folder holds, when it is the same run, or the same with more inputs to come.
+    """The configuration in the folder, if it is the same run, or the same with a larger limit.
 
     Raises:
         RunFolderError: it is another run; the line lists what differs.
@@ -200,11 +184,11 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     # Through JSON, so that tuples and lists compare as they are stored.
     new = json.loads(json.dumps(config))
     defaults = {"settings": {"loop": json.loads(json.dumps(asdict(LoopConfig())))}}
-    found = differences(_completed(old, new, defaults), new)
+    lines = differences(_with_defaults(old, new, defaults), new)
     if _grows(*(one.get("settings", {}).get("limit") for one in (old, config))):
-        found = [line for line in found if not line.startswith(("settings.limit:", "digest:"))]
-    # The digest follows from the settings; what it hides is named by them.
-    changed = [line.replace("settings.loop.", "").replace("settings.", "") for line in found if line[:7] != "digest:"]
+        lines = [line for line in lines if not line.startswith("settings.limit:")]
+    # The digest follows from the settings, which are compared themselves.
+    changed = [line.replace("settings.loop.", "").replace("settings.", "") for line in lines if line[:7] != "digest:"]
     if changed:
         raise RunFolderError(
             f"{folder} is another run, it differs in {'; '.join(changed)}: use the same settings, or --clean"

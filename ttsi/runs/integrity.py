@@ -1,8 +1,8 @@
-"""Are the base's weights still the bits they were when the run began?
+"""Integrity of the base weights: the same bits as at the start of the run.
 
 Inputs: a model. Outputs: nothing while its weights are unchanged, a `ModelError` as soon as they are not. After every
 batch, before its rows are recorded, a checksum weighted by position is compared (milliseconds; it sees a merged and
-unmerged adapter, which PyTorch's version counters do not); at the end of the run the full SHA-256.
+unmerged adapter, which PyTorch's version counters do not). At the end of the run the full SHA-256 is compared.
 
 The paper (arXiv:2510.07841) drops its adapters and does not check.
 """
@@ -14,10 +14,9 @@ from ttsi.models import HasLocalWeights, Model
 
 
 class WeightsIntegrity:
-    """What a model's weights were at the start; scripted and remote models have none to look at."""
+    """A model's checksums at the start of a run; a scripted or remote model has no weights to check."""
 
     def __init__(self, model: Model) -> None:
-        """Take the model's marks."""
         self._model = model if isinstance(model, HasLocalWeights) else None
         if self._model is not None:
             self._checksum, self._sha256 = self._model.weights_checksum(), self._model.weights_sha256()
@@ -42,6 +41,6 @@ class WeightsIntegrity:
 
 
 _CHANGED = (
-    "the base weights are not what they were at the start: this batch was not recorded; go on with --resume, and if "
-    "it happens again report it with the output of `ttsi env`"
+    "the base weights are not what they were at the start: this batch was not recorded. Go on with --resume; if it "
+    "happens again, report it with the output of `ttsi env`"
 )

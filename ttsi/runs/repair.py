@@ -1,10 +1,8 @@
-"""What can be saved from a damaged database?
+"""Repair of a damaged database.
 
 Inputs: a run folder. Outputs: a `run.db` that holds every row which can be read and whose checksum fits, and the number
-of those; the damaged file stays beside it as `run.db.damaged`. Inputs whose rows were lost are owed again; a
-teacher's replies lie in a file of their own (`ttsi.models.ledger`) and are not lost with them.
-
-Not in the paper (arXiv:2510.07841).
+of those; the damaged file stays beside it as `run.db.damaged`. Inputs whose rows were lost are owed again. A teacher's
+replies lie in a file of their own (`ttsi.models.ledger`) and are not lost with them.
 """
 
 from __future__ import annotations
@@ -15,12 +13,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from ttsi.runs import database, faults
-from ttsi.runs.folder import DATABASE, sync_folder
+from ttsi.atomic import sync_folder
+from ttsi.runs import crash_points, database
+from ttsi.runs.folder import DATABASE
 
 
 def repair(folder: Path) -> int:
-    """Replace run.db by a new one with its whole rows, and say how many there are.
+    """Replace run.db by a new one with its whole rows.
+
+    Returns:
+        The number of those rows.
 
     Raises:
         RunFolderError: the database is newer than this ttsi, or the disk refuses.
@@ -32,14 +34,14 @@ def repair(folder: Path) -> int:
     with database.named(new), closing(sqlite3.connect(new, isolation_level=None)) as target:
         database.migrate(target, new)
         kept = _copy(old, target)
-    faults.passing("repair: copied")
+    crash_points.reach("repair: copied")
     # A copy and not the file itself: until the rename below, run.db stays where it is.
     (folder / "run.db.damaged").write_bytes(old.read_bytes())
     for name in DATABASE[1:]:  # the old journal must not be replayed into the new file
         (folder / name).unlink(missing_ok=True)
     new.replace(old)
     sync_folder(folder)
-    faults.passing("repair: replaced")
+    crash_points.reach("repair: replaced")
     return kept
 
 
@@ -47,11 +49,11 @@ def _copy(old: Path, target: sqlite3.Connection) -> int:
     kept = 0
     # Plain sqlite3 and not `database.connect`, which would refuse.
     with closing(sqlite3.connect(old, isolation_level=None)) as source, database.transaction(target):
-        # An older record is brought up to date; where the damage forbids it, there is nothing to be read either.
-        with suppress(sqlite3.DatabaseError, UnicodeDecodeError, database.Damaged):
+        # An older record is brought up to date; where the damage forbids it, nothing can be read either.
+        with suppress(sqlite3.DatabaseError, UnicodeDecodeError, database.DamagedRecord):
             database.migrate(source, old)
-        for found in _readable(source):
-            row = database.decoded(found)
+        for columns in _readable(source):
+            row = database.decode_row(columns)
             if row is not None:
                 database.put(target, row)
                 kept += 1
@@ -64,5 +66,5 @@ def _readable(source: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
         try:
             yield from source.execute(f"SELECT {database.COLUMNS}, checksum FROM episodes ORDER BY rowid {order}")
         except (sqlite3.DatabaseError, UnicodeDecodeError):
-            continue  # what lies behind this page is lost in this direction
+            continue  # rows behind this page cannot be reached in this direction
         return

@@ -1,111 +1,45 @@
-"""How do many inputs go through the loop, once each?
+"""A run: many inputs through the loop, once each, every episode recorded.
 
 Inputs: a benchmark, a model, a writer, a `RunConfig` and an open run folder. Outputs: rows in the folder, and the run's
-summary. The batches follow from the plan (benchmark order after `limit`, cut every `batch_size`), never from what an
-interruption left: a batch that is half done is done again whole, so each input sees the same neighbours, and only the
-missing rows are written. Same settings, same results, whatever happened in between, and wherever batches are done.
+summary. The batches follow from the plan (`ttsi.runs.plan`), never from what an interruption left: a half-done batch is
+done again whole, so each input sees the same neighbours, and only the missing rows are written. The same settings give
+the same results, whatever happened in between and wherever the batches are done.
 
 Rows are matched by the content of their input, so the data may be reordered or grow between two sittings: rows move to
-their new places and are graded again by the gold of the day. Only `sample.input` goes into the loop; gold is used
+their new places and are graded again by the current gold. Only `sample.input` goes into the loop; gold is used
 afterwards. One log line per event, with ids, on the logger `ttsi.runs.runner`. The paper (arXiv:2510.07841) goes
-through its inputs one by one; batches are ours, and one of size 1 is the paper.
+through its inputs one by one; a batch of one is the paper.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import platform
 import signal
-import subprocess
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 from ttsi.benchmarks import Benchmark
-from ttsi.config import LoopConfig, RunConfig, digest
+from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer
 from ttsi.record import Key, Question, RunRow
-from ttsi.runs import codec, faults
+from ttsi.runs import crash_points
 from ttsi.runs.corpus_f1 import CorpusF1
-from ttsi.runs.database import Damaged
-from ttsi.runs.scoring import grades, headline
-from ttsi.runs.sources import check_sources, described, drawn_exactly
+from ttsi.runs.database import DamagedRecord
+from ttsi.runs.executor import Executor, local_executor
+from ttsi.runs.grading import grades, headline
+from ttsi.runs.plan import Batch, PlannedSample, batches, exact_share, plan
+from ttsi.runs.provenance import resolve
 from ttsi.runs.store import Store
 from ttsi.runs.summary import summarise
-from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
-from ttsi.runs.work import Batch, Place, Solve, here
-from ttsi.types import Episode, TrainingData, input_hash
-
-__all__ = ["Progress", "batches", "plan", "resolve", "run", "settings_digest", "settings_of"]
+from ttsi.runs.tally import Fingerprint, RunProgress, Tally, strip_text
+from ttsi.types import Episode
 
 log = logging.getLogger(__name__)
-
-PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
-"""Whose versions may change a result."""
-
-
-def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Writer) -> dict[str, Any]:
-    """Everything that the results depend on, as JSON values: what config.json holds."""
-    check_sources(config)
-    from ttsi.synthesis.prompts import writing_prompt
-
-    speaker = model if isinstance(writer, TrainingData) else writer
-    prompt = writing_prompt(speaker.format.name, config.loop.synthesis.order)
-    return {
-        "schema": 1,
-        "settings": settings_of(config),
-        "digest": settings_digest(config),
-        "data": {
-            "benchmark": benchmark.name,
-            "checksum": benchmark.checksum,
-            "matcher": headline(benchmark, config.loop),
-            "n": len(plan(benchmark, config)),
-        },
-        "model": model.describe(),
-        "writer": None if config.writer is None else speaker.describe(),
-        "train": described(writer) if isinstance(writer, TrainingData) else None,
-        "prompt": prompt.version(),
-        "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
-        "machine": {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-            "commit": _commit(),
-            "source": benchmark.source,
-        },
-    }
-
-
-def settings_of(config: RunConfig) -> dict[str, Any]:
-    """The settings as JSON values; a tau of infinity is the string "inf" (`ttsi.runs.codec`)."""
-    data_dir = None if config.data_dir is None else str(config.data_dir)
-    return {**asdict(config), "loop": json.loads(codec.dumps(config.loop)), "data_dir": data_dir}
-
-
-def settings_digest(config: RunConfig) -> str:
-    """16 hex digits: equal settings, equal digest; where the data lie does not matter."""
-    return digest(replace(config, data_dir=None))
-
-
-def plan(benchmark: Benchmark, config: RunConfig) -> list[Place]:
-    """Every input of the run at its place."""
-    seen: Counter[str] = Counter()
-    places = []
-    for position, sample in enumerate(benchmark.samples[: config.limit]):
-        content = input_hash(sample.input)
-        places.append(Place(sample, position, content, seen[content]))
-        seen[content] += 1
-    return places
 
 
 def run(
@@ -114,69 +48,64 @@ def run(
     writer: Writer,
     config: RunConfig,
     store: Store,
-    on_batch: Callable[[Progress], None] = lambda progress: None,
+    on_batch: Callable[[RunProgress], None] = lambda progress: None,
     *,
     retry_failed: bool = False,
-    solve: Solve | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Put every input that is not yet recorded through the loop, record it, and sum up.
 
     Args:
         benchmark: the questions.
-        model: who answers.
-        writer: who writes the examples; the model itself, a teacher, or the training data that a method learns from.
+        model: the model that answers.
+        writer: the writer of the examples: the model itself, a teacher, or the training data that a method learns from.
         config: the settings that the store was opened with.
         store: the open run folder.
         on_batch: called once before the first batch and after each.
-        retry_failed: inputs that failed in an earlier sitting are owed again.
-        solve: where batches are done; by default in this process, one after the other.
+        retry_failed: put inputs that failed in an earlier sitting through once more.
+        executor: where batches are done; by default in this process, one after the other.
 
     Returns:
-        What summary.json holds.
+        The content of summary.json.
 
     Raises:
-        KeyboardInterrupt: after the batch in which Ctrl-C was pressed; what is done is recorded.
+        KeyboardInterrupt: after the batch in which Ctrl-C was pressed; finished inputs are recorded.
         ModelError: the base's weights have changed.
-        RunFolderError: the disk is full, the record is damaged, or the data lack inputs that it holds.
+        RunFolderError: the disk is full, the record is damaged, or it holds inputs that the data lack.
     """
-    places = plan(benchmark, config)
+    planned = plan(benchmark, config)
     resolved = resolve(config, benchmark, model, writer)
-    loop = drawn_exactly(config.loop, places)
-    _settle(store, places, resolved, loop)
-    tally, done, failed = _read_back(store, Tally(len(places), headline(benchmark, loop), loop.seed), retry_failed)
-    owed = [batch for batch in batches(places, config.batch_size) if any(place.key not in done for place in batch)]
+    loop = exact_share(config.loop, planned)
+    _place_rows(store, planned, resolved, loop)
+    tally, done, failed = _read_back(store, Tally(len(planned), headline(benchmark, loop), loop.seed), retry_failed)
+    owed = [batch for batch in batches(planned, config.batch_size) if any(item.key not in done for item in batch)]
     name = resolved["digest"][:8]
-    log.info("run begun run=%s folder=%s inputs=%d batches_owed=%d", name, store.folder, len(places), len(owed))
+    log.info("run begun run=%s folder=%s inputs=%d batches_owed=%d", name, store.folder, len(planned), len(owed))
     if owed:
         store.reopen()
     on_batch(tally.progress())
     with _stop_after_batch() as stopped:
-        solve = solve or here(model, writer)
-        for batch, episodes in solve(_until(stopped, owed), loop) if owed else ():
-            faults.passing("batch: answered")
-            for place, episode in zip(batch, episodes, strict=True):
-                if place.key not in done:
-                    row = _row(place, episode, failed.get(place.key, 0) + 1, loop)
-                    store.record(row, replace=place.key in failed)
-                    done.add(place.key)
+        execute = executor or local_executor(model, writer)
+        for batch, episodes in execute(_batches_until(stopped, owed), loop) if owed else ():
+            crash_points.reach("batch: answered")
+            for item, episode in zip(batch, episodes, strict=True):
+                if item.key not in done:
+                    row = _row(item, episode, failed.get(item.key, 0) + 1, loop)
+                    store.record(row, replace=item.key in failed)
+                    done.add(item.key)
                     tally.add(row)
-                    log.info("input recorded run=%s %s", name, _told(row))
+                    log.info("input recorded run=%s %s", name, _log_line(row))
             on_batch(tally.progress())
-    if len(done) < len(places):
+    if len(done) < len(planned):
         raise KeyboardInterrupt
-    faults.passing("run: all rows written")
-    summary = _sum_up(store, places, resolved, CorpusF1(benchmark.name, loop.adapt))
+    crash_points.reach("run: all rows written")
+    summary = _sum_up(store, planned, resolved, CorpusF1(benchmark.name, loop.adapt))
     log.info("run finished run=%s inputs=%d errors=%d", name, summary["n"], summary["n_error"])
     return summary
 
 
-def batches(places: Sequence[Place], size: int) -> list[Batch]:
-    """The plan, cut every `size` inputs."""
-    return [places[start : start + size] for start in range(0, len(places), size)]
-
-
-def _settle(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], loop: LoopConfig) -> None:
-    """Where the data have changed since the last sitting: move every row to its new place and grade it again."""
+def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mapping[str, Any], loop: LoopConfig) -> None:
+    """If the data changed since the last sitting, move every row to its new place and grade it again."""
     if store.config().get("data") == resolved["data"]:
         return
     if loop.awareness.gate == "random" and store.done():
@@ -184,21 +113,21 @@ def _settle(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], 
             f"{store.folder} drew its share from other data: with --awareness.gate random use the data of the run, or "
             "start over with --clean"
         )
-    place_of = {place.key: place for place in places}
+    place_of = {item.key: item for item in planned}
     lost = [row.episode.input_id for row in store.each() if row.key not in place_of]
     if lost:
         raise RunFolderError(
-            f"{store.folder} holds {len(lost)} inputs that are not in the data any more (the first: {lost[0]!r}): "
+            f"{store.folder} holds {len(lost)} inputs that are no longer in the data (the first: {lost[0]!r}): "
             "use the data of the run, or start over with --clean"
         )
     store.reopen()
     store.rewrite(_row(place_of[row.key], row.episode, row.attempts, loop) for row in store.each())
-    faults.passing("resume: rows placed")
+    crash_points.reach("resume: rows placed")
     store.configure(resolved)
 
 
 def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, set[Key], dict[Key, int]]:
-    """What the record holds: counts, the keys that are done, and attempts of those that are owed again."""
+    """From the record: counts, the keys that are done, and the attempts of inputs that failed and are tried again."""
     done: set[Key] = set()
     failed: dict[Key, int] = {}
     for row in store.each():
@@ -210,23 +139,22 @@ def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, s
     return tally, done, failed
 
 
-def _until(stopped: threading.Event, owed: Sequence[Batch]) -> Iterator[Batch]:
+def _batches_until(stopped: threading.Event, owed: Sequence[Batch]) -> Iterator[Batch]:
     for batch in owed:
         if stopped.is_set():
             return
-        faults.passing("batch: begun")
+        crash_points.reach("batch: begun")
         log.info("batch begun first=%r inputs=%d", batch[0].sample.input.id, len(batch))
         yield batch
 
 
-def _row(place: Place, episode: Episode, attempts: int, loop: LoopConfig) -> RunRow:
-    sample, episode = place.sample, replace(episode, input_id=place.sample.input.id)
-    asked = Question(sample.input, sample.gold)
-    return RunRow(episode, place.repeat, place.position, grades(sample, episode, loop), sample.tags, attempts, asked)
+def _row(item: PlannedSample, episode: Episode, attempts: int, loop: LoopConfig) -> RunRow:
+    sample, episode = item.sample, replace(episode, input_id=item.sample.input.id)
+    question = Question(sample.input, sample.gold)
+    return RunRow(episode, item.repeat, item.position, grades(sample, episode, loop), sample.tags, attempts, question)
 
 
-def _told(row: RunRow) -> str:
-    """An episode's log line."""
+def _log_line(row: RunRow) -> str:
     episode = row.episode
     unsure = episode.awareness is not None and episode.awareness.unsure
     line = f"input={episode.input_id!r} hash={episode.input_hash[:12]} repeat={row.repeat} unsure={unsure}"
@@ -234,16 +162,18 @@ def _told(row: RunRow) -> str:
     return line if episode.error is None else f"{line} error={episode.error!r}"
 
 
-def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], f1: CorpusF1) -> dict[str, Any]:
-    # From the file, not from memory: what is summed up is what was kept.
-    gold = {place.key: place.sample.gold for place in places}
+def _sum_up(
+    store: Store, planned: Sequence[PlannedSample], resolved: Mapping[str, Any], f1: CorpusF1
+) -> dict[str, Any]:
+    # From the file, not from memory: the summary counts the rows that were kept.
+    gold = {item.key: item.sample.gold for item in planned}
     facts, fingerprint = [], Fingerprint()
     for row in store.each():
         fingerprint.add(row)
         f1.add(row, gold.get(row.key))
-        facts.append(slim(row))
+        facts.append(strip_text(row))
     if {row.key for row in facts} != gold.keys():
-        raise Damaged(store.folder / "run.db", f"{len(facts)} of {len(places)} rows are there")
+        raise DamagedRecord(store.folder / "run.db", f"{len(facts)} of {len(planned)} rows are there")
     summary = summarise(facts, resolved)
     summary["n_retried"] = sum(row.attempts > 1 for row in facts)
     summary["results_sha256"] = fingerprint.hexdigest()
@@ -256,51 +186,25 @@ def _sum_up(store: Store, places: Sequence[Place], resolved: Mapping[str, Any], 
 def _stop_after_batch() -> Iterator[threading.Event]:
     """The first Ctrl-C (or SIGTERM) asks for a stop after this batch; a second one stops at once.
 
-    A signal that whoever started us had us ignore (a shell's job in the background) stays ignored.
+    A signal that the process was started with ignored (a shell's background job) stays ignored.
     """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         stopped.set()
         restore()
-        log.warning("stopping after this batch; once more (Ctrl-C) stops at once, and this batch is owed again")
+        log.warning("stopping after this batch; press Ctrl-C again to stop at once and redo this batch on --resume")
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in heard}
+    handled = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, request_stop) for number in handled}
     try:
         yield stopped
     finally:
         restore()
-
-
-@cache
-def _commit() -> str | None:
-    """The commit of the code that runs, "-dirty" where files differ from it; None where this is no checkout of ours."""
-    here = Path(__file__)
-    try:
-        # An installed copy may lie inside somebody else's checkout, which does not track it.
-        _git(here.parent, "ls-files", "--error-unmatch", here.name)
-        return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *words: str) -> str:
-    command = ["git", "--no-optional-locks", "-C", str(folder), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        from ttsi import __version__
-
-        return __version__ if package == "ttsi" else None

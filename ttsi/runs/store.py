@@ -1,9 +1,8 @@
-"""Where is a run kept, so that killing it loses nothing?
+"""The run folder: rows that survive a kill at any moment.
 
-A run folder: `run.db` (SQLite, `ttsi.runs.database`), `config.json` (everything resolved) and, written last,
-`summary.json` (`ttsi.runs.folder`). Inputs: a folder, the run's configuration, and episodes one by one. Outputs: the
-same episodes again, after any crash. One writer at a time; readers need no lock. Totals are counted from rows, never
-kept. Not in the paper (arXiv:2510.07841).
+It holds `run.db` (SQLite, `ttsi.runs.database`), `config.json` (everything resolved) and, written last, `summary.json`
+(`ttsi.runs.folder`). Inputs: a folder, the run's configuration, and rows one by one. Outputs: the same rows again,
+after any crash. One writer at a time; readers need no lock. Totals are counted from rows, never stored.
 """
 
 from __future__ import annotations
@@ -14,25 +13,25 @@ from types import TracebackType
 from typing import IO, Any
 
 from ttsi.errors import RunFolderError
-from ttsi.record import Grades, Key, RunRow
-from ttsi.runs import database, faults
+from ttsi.record import Key, RunRow
+from ttsi.runs import crash_points, database
 from ttsi.runs.folder import (
-    begun,
     check_free,
     check_same,
     delete_run,
     differences,
     disk_named,
+    holds_run,
     read_json,
     take_lock,
-    used,
+    was_started,
     write_json,
 )
 from ttsi.runs.repair import repair as repair_database
 
 __all__ = [
-    "Grades", "RunRow", "Store", "begun", "check_free", "differences", "each_row", "open_run", "read_json", "read_rows",
-    "used", "write_json",
+    "RunRow", "Store", "check_free", "differences", "each_row", "holds_run", "open_run", "read_json", "read_rows",
+    "was_started", "write_json",
 ]  # fmt: skip
 
 
@@ -40,20 +39,17 @@ class Store:
     """An open run folder; the only writer of it. Use it in a `with` block."""
 
     def __init__(self, folder: Path, lock: IO[str]) -> None:
-        """Open the database, made when missing. Called by `open_run`, which holds the lock."""
         self.folder = folder
         self._lock = lock
         self._path = folder / "run.db"
         self._db = database.connect(self._path)
 
     def __enter__(self) -> Store:
-        """The store itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
         self.close()
 
     def close(self) -> None:
@@ -62,7 +58,7 @@ class Store:
         self._lock.close()
 
     def record(self, row: RunRow, *, replace: bool = False) -> None:
-        """Write one row durably; one that is there already is left as it is, unless it is to be replaced.
+        """Write one row durably; a row that exists already is left as it is, unless `replace` is set.
 
         Raises:
             ValueError: the episode holds a number that JSON cannot.
@@ -70,11 +66,11 @@ class Store:
         """
         with database.named(self._path), database.transaction(self._db):
             database.put(self._db, row, replace=replace)
-            faults.passing("row: not yet committed")
-        faults.passing("row: committed")
+            crash_points.reach("row: not yet committed")
+        crash_points.reach("row: committed")
 
     def rewrite(self, rows: Iterable[RunRow]) -> None:
-        """Replace rows that are there, all or none, durably.
+        """Replace existing rows, all or none, durably.
 
         Raises:
             RunFolderError: the disk is full or the database damaged.
@@ -104,13 +100,13 @@ class Store:
         return list(self.each())
 
     def reopen(self) -> None:
-        """Take summary.json back: there is something to do, so the run is not complete."""
+        """Delete summary.json: inputs are missing, so the run is not complete."""
         with disk_named(self.folder):
             (self.folder / "summary.json").unlink(missing_ok=True)
-        faults.passing("resume: summary deleted")
+        crash_points.reach("resume: summary deleted")
 
     def config(self) -> dict[str, Any]:
-        """What config.json holds."""
+        """The content of config.json."""
         return read_json(self.folder / "config.json")
 
     def configure(self, config: Mapping[str, Any]) -> None:
@@ -119,7 +115,7 @@ class Store:
             write_json(self.folder / "config.json", config)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, which says that the run is complete."""
+        """Write summary.json, which marks the run as complete."""
         with disk_named(self.folder):
             write_json(self.folder / "summary.json", summary)
 
@@ -131,20 +127,20 @@ def open_run(
 
     Args:
         folder: made when missing.
-        config: everything that the run's results depend on, as JSON values.
+        config: everything that the run's results depend on, as JSON values (`ttsi.runs.provenance.resolve`).
         resume: go on with a run of the same configuration.
-        clean: delete the run that is there first.
+        clean: first delete the run in the folder.
         repair: keep the whole rows of a damaged database and drop the others; goes with resume.
 
     Raises:
-        RunFolderError: the folder is used, damaged, locked, or of another run; one line saying what to do.
+        RunFolderError: the folder is used, damaged, locked, or of another run; one line with the way on.
     """
     with disk_named(folder):
         check_free(folder, resume=resume, clean=clean)
         folder.mkdir(parents=True, exist_ok=True)
         lock = take_lock(folder)
     try:
-        faults.passing("folder: locked")
+        crash_points.reach("folder: locked")
         with disk_named(folder):
             _prepare(folder, config, resume, clean)
         if repair and (folder / "run.db").exists():
@@ -161,7 +157,7 @@ def _prepare(folder: Path, config: Mapping[str, Any], resume: bool, clean: bool)
     check_free(folder, resume=resume, clean=clean)
     if clean:
         delete_run(folder)
-    if resume and used(folder):
+    if resume and holds_run(folder):
         check_same(folder, config)
     else:
         write_json(folder / "config.json", config)
@@ -192,4 +188,4 @@ def each_row(folder: Path) -> Iterator[RunRow]:
             yield row
     finished = folder / "summary.json"
     if finished.is_file() and (expected := read_json(finished).get("n")) != count:
-        raise database.Damaged(path, f"{count} of {expected} rows are there")
+        raise database.DamagedRecord(path, f"{count} of {expected} rows are there")

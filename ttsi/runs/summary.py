@@ -1,11 +1,11 @@
-"""What does a run say in numbers?
+"""Summary of a run: scores, gain, cost and strata.
 
-Inputs: the rows of a run and its configuration. Outputs: the dictionary of `summary.json`, scores in percent. Counted
-from the rows each time, so a resumed run says exactly what an uninterrupted one says.
+Inputs: the rows of a run and its configuration. Outputs: the dictionary of `summary.json`, scores in percent. It is
+counted from the rows each time, so a resumed run has exactly the summary of an uninterrupted one.
 
 An answer that is missing because its input failed counts as wrong: leaving it out would make failures look like gains.
 Where there is no gold there is no score (null). Beside the paper's accuracy (arXiv:2510.07841) stand its standard
-error, the paired interval and test of the gain, and how well awareness foretells a wrong answer of the base (AUROC).
+error, the paired interval and test of the gain, and how well awareness predicts a wrong answer of the base (AUROC).
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from ttsi.record import STAGES, RunRow, Side
 from ttsi.reports import stats
-from ttsi.runs.store import RunRow
 
 SCHEMA = 1
-STAGES = ("awareness", "synthesis", "adaptation", "answer")
-Side = Literal["base", "adapted"]
 
 
 def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything of summary.json.
+    """The content of summary.json.
 
     Args:
         rows: the run's rows.
-        config: what config.json holds: `settings` (a RunConfig as a dictionary) and `data`.
+        config: the content of config.json: `settings` (a RunConfig as a dictionary) and `data`.
     """
     settings = config["settings"]
     loop, matcher = settings["loop"], config["data"]["matcher"]
@@ -49,10 +47,10 @@ def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, An
         "adapted": _score(graded, "adapted", matcher) if adapts else None,
         "gain": _gain(graded, matcher, loop["seed"]) if adapts and graded else None,
         "awareness": {
-            "auroc": _foretells(graded, matcher, loop["awareness"]["measure"]),
+            "auroc": _error_auroc(graded, matcher, loop["awareness"]["measure"]),
             "tau": loop["awareness"]["tau"],
         },
-        # A shared adapter learned its samples once, whoever it answers.
+        # A shared adapter learned its samples once, however many inputs it answers.
         "samples_trained": sum(_samples(row, "trained") + _samples(row, "kept-base") for row in rows)
         + max((_samples(row, "shared") for row in rows), default=0),
         "seconds": _seconds(rows),
@@ -69,7 +67,7 @@ def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, An
 
 
 def _most_frequent(reasons: Iterable[str | None], most: int = 3) -> list[dict[str, Any]]:
-    """Why inputs failed or adaptations were given up: the most frequent reasons with their counts."""
+    """The most frequent reasons with their counts."""
     counted = Counter(reason for reason in reasons if reason)
     return [{"reason": reason, "n": n} for reason, n in counted.most_common(most)]
 
@@ -100,7 +98,7 @@ def _gain(rows: Sequence[RunRow], matcher: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _foretells(rows: Sequence[RunRow], matcher: str, measure: str) -> float | None:
+def _error_auroc(rows: Sequence[RunRow], matcher: str, measure: str) -> float | None:
     """AUROC of "this measure is low" for "the base is wrong"."""
     pairs = [
         (-value, not row.grades[matcher]["base"])
@@ -110,14 +108,14 @@ def _foretells(rows: Sequence[RunRow], matcher: str, measure: str) -> float | No
     return stats.auroc([score for score, _ in pairs], [wrong for _, wrong in pairs])
 
 
-def _caught(rows: Sequence[RunRow], matcher: str) -> tuple[float | None, float | None]:
-    """Share of the base's wrong answers, and of its right ones, that were found unsure."""
-    known = [
+def _rates_at_tau(rows: Sequence[RunRow], matcher: str) -> tuple[float | None, float | None]:
+    """Share of the base's wrong answers, and of its right ones, that awareness calls unsure."""
+    pairs = [
         (row.episode.awareness.unsure, not row.grades[matcher]["base"])
         for row in rows
         if row.grades is not None and row.episode.awareness is not None
     ]
-    return stats.rates_at([0.0 if unsure else 1.0 for unsure, _ in known], [wrong for _, wrong in known], 0.5)
+    return stats.rates_at([0.0 if unsure else 1.0 for unsure, _ in pairs], [wrong for _, wrong in pairs], 0.5)
 
 
 def _measured(row: RunRow, measure: str) -> float | None:
@@ -140,12 +138,12 @@ def _seconds(rows: Sequence[RunRow]) -> dict[str, float]:
 def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, adapts: bool) -> dict[str, float | None]:
     sides: tuple[Side, ...] = ("base", "adapted") if adapts else ("base",)
     rules = sorted({rule for row in graded for rule in row.grades or {}})
-    # A row whose right calls nobody knows has a verdict of its owners' rule only.
-    ruled = {rule: [row for row in graded if rule in (row.grades or {})] for rule in rules}
-    metrics = {f"{side}.{rule}": _score(ruled[rule], side, rule)["score"] for side in sides for rule in rules}
+    # A row without gold calls has a verdict of the benchmark's own rule only.
+    graded_by = {rule: [row for row in graded if rule in (row.grades or {})] for rule in rules}
+    metrics = {f"{side}.{rule}": _score(graded_by[rule], side, rule)["score"] for side in sides for rule in rules}
     measures = sorted({name for row in rows if row.episode.awareness for name in row.episode.awareness.measures})
-    metrics |= {f"auroc.{name}": _foretells(graded, matcher, name) for name in measures}
-    metrics["tpr_at_tau"], metrics["fpr_at_tau"] = _caught(graded, matcher)
+    metrics |= {f"auroc.{name}": _error_auroc(graded, matcher, name) for name in measures}
+    metrics["tpr_at_tau"], metrics["fpr_at_tau"] = _rates_at_tau(graded, matcher)
     examples = [example for row in rows for example in row.episode.examples]
     kept = sum(example.refused is None for example in examples)
     metrics["graded"] = len(graded)
@@ -162,13 +160,13 @@ def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, ada
 
 
 def _writing(rows: Sequence[RunRow]) -> dict[str, float]:
-    """What the writer took, what went wrong on the way to it, and why examples were refused."""
+    """The writer's tokens and dollars, the errors of its attempts, and the reasons why examples were refused."""
     examples = [example for row in rows for example in row.episode.examples]
-    faults = Counter(fault for example in examples for fault in example.attempt_errors)
+    errors = Counter(error for example in examples for error in example.attempt_errors)
     refused = Counter(example.refused.partition(":")[0] for example in examples if example.refused)
     counts = {"examples.tokens": sum(example.tokens for example in examples)}
     counts |= {f"examples.refused.{reason}": n for reason, n in sorted(refused.items())}
-    counts |= {f"teacher.fault.{fault}": n for fault, n in sorted(faults.items())}
+    counts |= {f"teacher.fault.{error}": n for error, n in sorted(errors.items())}
     return {**counts, "teacher.dollars": math.fsum(example.dollars for example in examples)}
 
 
@@ -178,7 +176,7 @@ def _unreadable(row: RunRow, side: Side) -> bool:
 
 
 def _strata(rows: Sequence[RunRow], matcher: str, adapts: bool) -> dict[str, Any]:
-    """Scores by "tag=value"; a tag with one value everywhere says nothing and is left out."""
+    """Scores by "tag=value"; a tag with one value everywhere is left out."""
     groups: dict[str, list[RunRow]] = {}
     for row in rows:
         for tag, value in row.tags.items():

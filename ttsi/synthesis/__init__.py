@@ -31,6 +31,11 @@ SILENT = "teacher: "
 """How the reason begins when the writer gave no text at all."""
 
 
+def prompt_version(format_name: str, config: SynthesisConfig) -> str:
+    """Hash of the prompt that asks for an example, as a run's record keeps it (12 hex digits)."""
+    return writing_prompt(format_name, config.order).version()
+
+
 @dataclass(frozen=True)
 class _Job:
     """One example to be written."""

@@ -13,12 +13,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.runs.test_codec import EMPTY, FULL
 from tests.runs.test_store import question
+from tests.test_codec import EMPTY, FULL
+from ttsi import codec
 from ttsi.errors import RunFolderError
-from ttsi.runs import codec
-from ttsi.runs.export import COLUMNS, export
-from ttsi.runs.schema import row_schema
+from ttsi.row_schema import row_schema
+from ttsi.runs.row_export import COLUMNS, export_rows
 from ttsi.runs.store import RunRow, open_run, read_rows
 from ttsi.types import Adaptation
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_jsonl_comes_back_equal_and_obeys_its_schema(folder: Path, tmp_path: Path) -> None:
-    assert export(folder, "jsonl", tmp_path / "rows.jsonl") == 3
+    assert export_rows(folder, "jsonl", tmp_path / "rows.jsonl") == 3
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     assert [codec.dumps(codec.loads(RunRow, line)) for line in lines] == [codec.dumps(row) for row in ROWS]
     validator = jsonschema.Draft202012Validator(row_schema())
@@ -81,7 +81,7 @@ def test_the_documented_schema_is_the_codes() -> None:
 
 
 def test_csv_tells_missing_from_not_a_number(folder: Path, tmp_path: Path) -> None:
-    assert export(folder, "csv", tmp_path / "rows.csv") == 3
+    assert export_rows(folder, "csv", tmp_path / "rows.csv") == 3
     with (tmp_path / "rows.csv").open(newline="") as file:
         full, failed, odd = csv.DictReader(file)
     assert list(full) == list(COLUMNS)
@@ -98,7 +98,7 @@ def test_csv_tells_missing_from_not_a_number(folder: Path, tmp_path: Path) -> No
 
 def test_parquet_has_types_and_everything(folder: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
-    assert export(folder, "parquet", tmp_path / "rows.parquet") == 3
+    assert export_rows(folder, "parquet", tmp_path / "rows.parquet") == 3
     table: list[dict[str, Any]] = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
     assert [codec.loads(RunRow, row["row"]).key for row in table] == [row.key for row in ROWS]
     assert (table[0]["base_right"], table[0]["steps"], table[0]["value"]) == (True, 2, 0.5)
@@ -107,17 +107,17 @@ def test_parquet_has_types_and_everything(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_says_where_and_damaged_runs_export_nothing(ttsi: Any, folder: Path, tmp_path: Path) -> None:
-    said = ttsi("export", str(folder), "--format", "csv")
-    assert (said.code, said.out) == (0, "")
-    assert f"3 rows written to {tmp_path / 'run.csv'}" in said.err
+    result = ttsi("export", str(folder), "--format", "csv")
+    assert (result.code, result.out) == (0, "")
+    assert f"3 rows written to {tmp_path / 'run.csv'}" in result.err
     assert json.loads(ttsi("export", "--schema").out) == row_schema()
     (folder / "run.db").write_bytes(b"nothing" * 900)
-    said = ttsi("export", str(folder))
-    assert (said.code, said.err.count("\n")) == (2, 1)
+    result = ttsi("export", str(folder))
+    assert (result.code, result.err.count("\n")) == (2, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.jsonl", "run", "run.csv"]
     assert "which run?" in ttsi("export").err
     with pytest.raises(RunFolderError, match="holds no run"):
-        export(tmp_path, "jsonl", tmp_path / "x.jsonl")
+        export_rows(tmp_path, "jsonl", tmp_path / "x.jsonl")
 
 
 def test_rows_are_exported_in_the_benchmarks_order(folder: Path) -> None:

@@ -1,33 +1,34 @@
-"""How do a run's rows get into other people's tools?
+"""Export of a run's rows as JSONL, CSV or Parquet.
 
 Inputs: a run folder. Outputs: a file of rows in the benchmark's order.
 
-* JSONL: everything, one row a line, as `ttsi.runs.schema` describes it. Numbers that JSON has no word for are the
+* JSONL: everything, one row a line, as `ttsi.row_schema` describes it. Numbers that JSON cannot write are the
   strings "nan", "inf" and "-inf".
 * CSV: one flat line per row, for spreadsheets. A value that is missing is empty, one that is not a number is `nan`.
 * Parquet: the same columns with types (extra `parquet`), and the whole row as JSON in the column `row`. What is missing
   is null, what is not a number is NaN.
 
-The file is replaced whole, as the run's own files are. Not in the paper (arXiv:2510.07841).
+The file is replaced whole, as the run's own files are.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from ttsi import codec
+from ttsi.atomic import replacement
 from ttsi.errors import ConfigError, RunFolderError
-from ttsi.record import RunRow
-from ttsi.runs import codec
-from ttsi.runs.folder import read_json, sync_folder
+from ttsi.record import STAGES, RunRow
+from ttsi.runs.folder import read_json
 from ttsi.runs.store import each_row
+from ttsi.types import Answer
 
 FORMATS = ("jsonl", "csv", "parquet")
-GROUP = 1000
+ROW_GROUP = 1000
 """Rows of a Parquet row group; so many are in memory at once."""
 
 COLUMNS: dict[str, type] = {
@@ -41,45 +42,38 @@ COLUMNS: dict[str, type] = {
 """The columns of CSV and Parquet; `right` is by the rule of the run's headline."""
 
 
-def export(folder: Path, kind: str, target: Path) -> int:
-    """Write a run's rows to a file, and say how many there are.
+def export_rows(folder: Path, kind: str, target: Path) -> int:
+    """Write a run's rows to a file.
+
+    Returns:
+        The number of rows.
 
     Raises:
         RunFolderError: there is no run, it is damaged, or the file cannot be written.
         ConfigError: Parquet is wanted and not installed.
     """
-    with _replaced(target) as temporary:
-        if kind == "parquet":
-            return _parquet(folder, temporary)
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            return _jsonl(folder, file) if kind == "jsonl" else _csv(folder, file)
-
-
-@contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    temporary = target.with_name(f"{target.name}.part")
     try:
-        yield temporary
-        temporary.replace(target)
-        sync_folder(target.parent)
+        with replacement(target) as part:
+            if kind == "parquet":
+                return _write_parquet(folder, part)
+            with part.open("w", encoding="utf-8", newline="") as file:
+                return _write_jsonl(folder, file) if kind == "jsonl" else _write_csv(folder, file)
     except OSError as error:
         raise RunFolderError(f"{target} cannot be written ({error.strerror}): choose another --output") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def _jsonl(folder: Path, file: IO[str]) -> int:
+def _write_jsonl(folder: Path, file: IO[str]) -> int:
     return sum(1 for row in each_row(folder) if file.write(codec.dumps(row) + "\n"))
 
 
-def _csv(folder: Path, file: IO[str]) -> int:
+def _write_csv(folder: Path, file: IO[str]) -> int:
     writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
     writer.writeheader()
     matcher = _matcher(folder)
     return sum(1 for row in each_row(folder) if writer.writerow(flat(row, matcher)))
 
 
-def _parquet(folder: Path, target: Path) -> int:
+def _write_parquet(folder: Path, target: Path) -> int:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -89,7 +83,7 @@ def _parquet(folder: Path, target: Path) -> int:
     schema = arrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()] + [("row", arrow.string())])
     rows, matcher, count = each_row(folder), _matcher(folder), 0
     with parquet.ParquetWriter(target, schema) as writer:
-        while group := list(islice(rows, GROUP)):
+        while group := list(islice(rows, ROW_GROUP)):
             values = [{**flat(row, matcher), "row": codec.dumps(row)} for row in group]
             writer.write_table(arrow.Table.from_pylist(values, schema=schema))
             count += len(group)
@@ -101,23 +95,24 @@ def _matcher(folder: Path) -> str:
 
 
 def flat(row: RunRow, matcher: str) -> dict[str, Any]:
-    """A row as the columns of COLUMNS; None where there is nothing."""
+    """A row as the columns of COLUMNS; None where there is no value."""
     episode = row.episode
-    aware, done, losses = episode.awareness, episode.adaptation, episode.adaptation.losses
+    aware, adaptation, losses = episode.awareness, episode.adaptation, episode.adaptation.losses
     grades = row.grades[matcher] if row.grades is not None else {}
     values: list[Any] = [
         row.position, episode.input_id, episode.input_hash, row.repeat, row.attempts, episode.error,
         aware and aware.unsure, aware and aware.measure, aware and aware.value, aware and aware.tau,
         len(episode.examples), sum(example.refused is None for example in episode.examples),
-        done.status, done.samples, done.steps, losses[0] if losses else None, losses[-1] if losses else None,
-        *_said(episode.base), grades.get("base"), *_said(episode.adapted), grades.get("adapted"),
+        adaptation.status, adaptation.samples, adaptation.steps,
+        losses[0] if losses else None, losses[-1] if losses else None,
+        *_text_and_calls(episode.base), grades.get("base"), *_text_and_calls(episode.adapted), grades.get("adapted"),
         codec.canonical(dict(row.tags)),
-        *(episode.seconds.get(stage) for stage in ("awareness", "synthesis", "adaptation", "answer")),
+        *(episode.seconds.get(stage) for stage in STAGES),
     ]  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _said(answer: Any) -> Sequence[str | None]:
+def _text_and_calls(answer: Answer | None) -> Sequence[str | None]:
     if answer is None:
         return None, None
     return answer.text, codec.canonical([{"name": call.name, "arguments": call.arguments} for call in answer.calls])

@@ -1,39 +1,29 @@
-"""What does a method learn from, and who has to be there before the first input?
+"""Training data of a run, and the check that a method has its teacher or its data.
 
-Inputs: a `RunConfig`. Outputs: its training data, drawn by its seed; a refusal where a method lacks its teacher or its
-data; the model and the writer as the loop wants them.
+Inputs: a `RunConfig`. Outputs: the rows that few-shot prompting and fine-tuning learn from, drawn by the seed; a
+refusal where a method lacks its teacher or its data, or has one that it would not use.
 
-A training file must not hold a test input: then a gain says nothing. Whoever adapts on a random share of the inputs
-adapts on exactly that share, so that it can be compared with the unsure ones. Both are ours; the paper
-(arXiv:2510.07841) has neither check.
+A training file must not hold a test input: a gain would mean nothing. The paper has no such check.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from ttsi.benchmarks import Benchmark, pools
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import LoopConfig, check
+from ttsi.config import RunConfig, check
 from ttsi.errors import ConfigError, DataError
 from ttsi.methods import WANTS_TEACHER, wants_training_data
-from ttsi.models import Model, Writer, check_speaker
+from ttsi.models import check_speaker
 from ttsi.types import GoldExample, TrainingData
 
-if TYPE_CHECKING:
-    from ttsi.config import RunConfig
-    from ttsi.runs.work import Place
-
 TWINS = {"ttsi": "ttd", "ttsi-icl": "ttd-icl"}
-"""What these are called when a teacher writes."""
+"""The same methods with a teacher as the writer."""
 
 
 def check_sources(config: RunConfig) -> None:
-    """Has the method what it learns from, and nothing that it would not use?
+    """Refuse a method without the teacher or the training data that it needs, or with one that it would not use.
 
     Raises:
         ConfigError: it lacks a teacher or training data, or has one too many; one line.
@@ -56,7 +46,7 @@ def check_sources(config: RunConfig) -> None:
     check(config.loop)
 
 
-def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | None:
+def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | None:
     """The rows that the method learns from, or None where it learns from none.
 
     Raises:
@@ -78,37 +68,8 @@ def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | Non
 
 
 def _source(name: str, config: RunConfig) -> Benchmark:
-    """A pool, a file, or a benchmark (NAME:SPLIT) of which other rows are asked."""
+    """A pool, a file, or another split of a benchmark (NAME:SPLIT)."""
     benchmark, colon, split = name.rpartition(":")
     if colon:
         return load_benchmark(benchmark, config.data_dir, split)
     return pools.load(name, config.data_dir) if name in pools.POOLS else load_benchmark(name, config.data_dir)
-
-
-def described(data: TrainingData) -> dict[str, Any]:
-    """What is needed to know the training data again."""
-    return {"name": data.name, "checksum": data.checksum, "n": len(data.pairs)}
-
-
-@contextmanager
-def ready(model: Model, writer: Writer, loop: LoopConfig) -> Iterator[tuple[Model, Writer]]:
-    """The model and the writer as the loop takes them; for SFT the model is one that learns the training data."""
-    if loop.adaptation.method == "shared" and isinstance(writer, TrainingData):
-        from ttsi.adaptation.shared import supervised
-
-        with supervised(model, writer, loop.adaptation, loop.seed) as taught:
-            yield taught, taught
-    else:
-        yield model, writer
-
-
-def drawn_exactly(loop: LoopConfig, places: Sequence[Place]) -> LoopConfig:
-    """With the gate "random": the settings under which exactly round(share * n) of these inputs are drawn."""
-    if loop.awareness.gate != "random":
-        return loop
-    from ttsi.loop import coin
-
-    coins = sorted(coin(loop.seed, place.input_hash, place.repeat) for place in places)
-    wanted = round(loop.awareness.share * len(coins))
-    cut = coins[wanted] if wanted < len(coins) else 1.0
-    return replace(loop, awareness=replace(loop.awareness, share=cut))

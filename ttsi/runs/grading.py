@@ -1,8 +1,8 @@
-"""When does an answer count as right?
+"""Grades of an episode: right or wrong, for base and adapted, under every rule.
 
-Inputs: an episode, its gold calls, the settings. Outputs: right or wrong for base and adapted, under every rule. With
-the strategy "pass@k" each rule has a second form, right when any of the k samples is (arXiv:2107.03374 with n = k); it
-is a rule like any other, so that intervals, tests and strata are those of any score, and it is the headline.
+Inputs: an episode, its gold calls, the settings. Outputs: rule -> verdicts. With the strategy "pass@k" each rule has a
+second form, right when any of the k samples is (arXiv:2107.03374 with n = k). It is a rule like any other, with the
+same intervals, tests and strata, and it is the headline.
 
 The paper (arXiv:2510.07841, Table 1) reports direct answers, a majority vote and pass@5.
 """
@@ -21,7 +21,7 @@ def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
 
 
 def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict[str, bool]] | None:
-    """Rule -> {"base": right?, "adapted": right?}; None where nobody knows."""
+    """Rule -> {"base": right?, "adapted": right?}; None where the row cannot be graded."""
     if sample.gold is None and sample.official is None:
         return None
     base, adapted = _verdicts(episode.base, sample, loop), _verdicts(episode.adapted, sample, loop)
@@ -29,13 +29,13 @@ def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict
 
 
 def _verdicts(answer: Answer | None, sample: Sample, loop: LoopConfig) -> dict[str, bool]:
-    found = grade(answer, sample.gold, sample.official)
+    verdicts = grade(answer, sample.gold, sample.official)
     suffix = _suffix(loop)
     if not suffix:
-        return found
-    draws = [] if answer is None else answer.samples
-    each = [grade(Answer(draw.text, draw.calls, draw.error), sample.gold, sample.official) for draw in draws]
-    return {**found, **{f"{rule}{suffix}": any(verdict[rule] for verdict in each) for rule in found}}
+        return verdicts
+    answers = [] if answer is None else [Answer(one.text, one.calls, one.error) for one in answer.samples]
+    each = [grade(one, sample.gold, sample.official) for one in answers]
+    return {**verdicts, **{f"{rule}{suffix}": any(one[rule] for one in each) for rule in verdicts}}
 
 
 def _suffix(loop: LoopConfig) -> str:

@@ -1,11 +1,8 @@
-"""Where may a run be killed, and how does a test do exactly that?
+"""Crash points: named moments between two steps, at which a test kills a run.
 
-Every moment between two steps that a crash could part is a named point of this list, after SQLite's own tests: a loop
-kills the run at the first, second, ... passage of each point until a run passes untouched, and each time resumes it.
-Inputs: a point's name. Outputs: nothing, unless a test has set `hook`; then it is called with the name and may raise,
-or kill the process. In production a passage costs one comparison.
-
-Not in the paper (arXiv:2510.07841).
+As in SQLite's own tests, a loop kills the run at the first, second, ... passage of each point until a run passes
+untouched, and resumes it each time. Inputs: a point's name. Outputs: nothing, unless a test has set `hook`, which may
+raise or kill the process. In production a passage costs one comparison.
 """
 
 from __future__ import annotations
@@ -42,7 +39,7 @@ hook: Callable[[str], None] | None = None
 """Set by tests only."""
 
 
-def passing(point: str) -> None:
-    """Say that the run is at this point."""
+def reach(point: str) -> None:
+    """Call the hook, where a test has set one."""
     if hook is not None:
         hook(point)

@@ -14,9 +14,11 @@ from ttsi.config import RunConfig
 from ttsi.loop import coin
 from ttsi.methods import preset
 from ttsi.models import load
-from ttsi.runs.runner import plan, resolve, run
-from ttsi.runs.sources import drawn_exactly, training_data
+from ttsi.runs.plan import exact_share, plan
+from ttsi.runs.provenance import resolve
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
+from ttsi.runs.training_data import load_training_data
 
 
 def config(path: Path, share: float, seed: int = 0, gate: str = "random", **changes: Any) -> RunConfig:
@@ -43,16 +45,16 @@ def test_exactly_the_share_is_adapted_in_whatever_batches(tmp_path: Path, share:
 def test_another_seed_draws_others_and_control_another_gate_draws_none(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", rows(10))
     benchmark = load_benchmark(str(path))
-    drawn = []
+    chosen = []
     for seed in range(4):
         settings = config(path, 0.5, seed)
         places = plan(benchmark, settings)
-        cut = drawn_exactly(settings.loop, places).awareness.share
-        drawn.append(tuple(coin(seed, place.input_hash, place.repeat) < cut for place in places))
-        assert sum(drawn[-1]) == 5
-    assert len(set(drawn)) > 1
+        cut = exact_share(settings.loop, places).awareness.share
+        chosen.append(tuple(coin(seed, place.input_hash, place.repeat) < cut for place in places))
+        assert sum(chosen[-1]) == 5
+    assert len(set(chosen)) > 1
     unsure = config(path, 0.5, gate="unsure")
-    assert drawn_exactly(unsure.loop, plan(benchmark, unsure)) is unsure.loop
+    assert exact_share(unsure.loop, plan(benchmark, unsure)) is unsure.loop
 
 
 def test_a_split_can_be_named_and_rows_without_gold_are_no_lesson(tmp_path: Path) -> None:
@@ -60,8 +62,8 @@ def test_a_split_can_be_named_and_rows_without_gold_are_no_lesson(tmp_path: Path
     del lines[1]["gold"]
     path, other = write(tmp_path / "train.jsonl", lines), write(tmp_path / "test.jsonl", rows(6)[4:])
     learns = RunConfig(str(other), "scripted:demo", "icl", loop=preset("icl"), train=str(path))
-    found = training_data(learns, load_benchmark(str(other)))
-    assert found is not None and sorted(pair.input.id for pair in found.pairs) == ["q0", "q2", "q3"]
+    data = load_training_data(learns, load_benchmark(str(other)))
+    assert data is not None and sorted(pair.input.id for pair in data.pairs) == ["q0", "q2", "q3"]
     named = replace(learns, train="toolworld-validation:test", train_limit=3)
-    drawn = training_data(named, load_benchmark(str(other)))
-    assert drawn is not None and (drawn.name, len(drawn.pairs)) == ("toolworld-validation", 3)
+    chosen = load_training_data(named, load_benchmark(str(other)))
+    assert chosen is not None and (chosen.name, len(chosen.pairs)) == ("toolworld-validation", 3)

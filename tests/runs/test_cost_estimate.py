@@ -1,4 +1,4 @@
-"""Is the bill what a few inputs cost, times the inputs?"""
+"""The cost estimate is the cost of a few inputs, times the inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ttsi.config import LoopConfig
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.scripted import DemoModel
-from ttsi.runs import bill
+from ttsi.runs import cost_estimate
 from ttsi.types import GoldExample, Input, Message, Tool, ToolCall, TrainingData
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -24,7 +24,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, price: float = 3.0) -> None:
         self.now, self.sizes = 0.0, list[int]()
-        plain = bill.importlib.import_module("ttsi.loop").improve
+        plain = cost_estimate.importlib.import_module("ttsi.loop").improve
 
         def improve(inputs: list[Input], model: object, writer: object, config: LoopConfig) -> object:
             self.sizes.append(len(inputs))
@@ -32,13 +32,13 @@ class Clock:
             return plain(inputs, model, writer, config)
 
         monkeypatch.setattr("ttsi.loop.improve", improve)
-        monkeypatch.setattr(bill.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(cost_estimate.time, "perf_counter", lambda: self.now)
 
 
-def estimate(config: LoopConfig, batch_size: int = 16, inputs: list[Input] = INPUTS) -> bill.Bill:
+def estimate(config: LoopConfig, batch_size: int = 16, inputs: list[Input] = INPUTS) -> cost_estimate.CostEstimate:
     """With the scripted model."""
     model = load("scripted:demo")
-    return bill.estimate(inputs, model, model, config, batch_size)
+    return cost_estimate.estimate_cost(inputs, model, model, config, batch_size)
 
 
 def gated(gate: str) -> LoopConfig:
@@ -49,15 +49,20 @@ def gated(gate: str) -> LoopConfig:
 
 def test_everything_adapted_costs_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    found = estimate(gated("all"))
-    assert (found.seconds, found.seconds_low, found.seconds_high) == (160.0, 160.0, 160.0)
-    assert (found.adapted_share, found.tried, clock.sizes) == (1.0, 8, [1, 8, 8])
+    estimated = estimate(gated("all"))
+    assert (estimated.seconds, estimated.seconds_low, estimated.seconds_high) == (160.0, 160.0, 160.0)
+    assert (estimated.adapted_share, estimated.tried, clock.sizes) == (1.0, 8, [1, 8, 8])
 
 
 def test_base_costs_only_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    found = estimate(preset("base"))
-    assert (found.seconds, found.seconds_low, found.seconds_high, found.adapted_share) == (40.0, 40.0, 40.0, 0.0)
+    estimated = estimate(preset("base"))
+    assert (estimated.seconds, estimated.seconds_low, estimated.seconds_high, estimated.adapted_share) == (
+        40.0,
+        40.0,
+        40.0,
+        0.0,
+    )
     assert clock.sizes == [1, 8]
 
 
@@ -75,27 +80,30 @@ def test_what_is_learned_for_the_whole_run_comes_once(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(DemoModel, "adapted", training)
     data = TrainingData("rest", "0" * 64, pairs)
-    found = bill.estimate(INPUTS, DemoModel(), data, config, 16)
-    assert learned == [bill.TRIED], "only a few rows are learned to find out"
-    assert found.seconds == 40 * (1.0 + 3.0) + 32 * 5.0
+    estimated = cost_estimate.estimate_cost(INPUTS, DemoModel(), data, config, 16)
+    assert learned == [cost_estimate.MAX_TRIED], "only a few rows are learned to find out"
+    assert estimated.seconds == 40 * (1.0 + 3.0) + 32 * 5.0
     assert clock.sizes == [1, 8, 8, 8]
     # Control: half the rows cost half as much, and the inputs what they cost.
-    assert bill.estimate(INPUTS, DemoModel(), replace(data, pairs=pairs[:16]), config, 16).seconds == 160.0 + 80.0
+    assert (
+        cost_estimate.estimate_cost(INPUTS, DemoModel(), replace(data, pairs=pairs[:16]), config, 16).seconds
+        == 160.0 + 80.0
+    )
 
 
 def test_the_range_is_that_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch)
     unsure, sure = estimate(gated("unsure")), estimate(gated("sure"))
     assert unsure.adapted_share + sure.adapted_share == 1.0
-    for found in (unsure, sure):
-        assert found.seconds == 40 * (1 + 3 * found.adapted_share)
-        assert 40 <= found.seconds_low < found.seconds_high <= 160
-        assert found.seconds_low <= found.seconds <= found.seconds_high
+    for estimated in (unsure, sure):
+        assert estimated.seconds == 40 * (1 + 3 * estimated.adapted_share)
+        assert 40 <= estimated.seconds_low < estimated.seconds_high <= 160
+        assert estimated.seconds_low <= estimated.seconds <= estimated.seconds_high
 
 
 def test_a_slow_input_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(bill, "PATIENCE", 0.5)
+    monkeypatch.setattr(cost_estimate, "SLOW_SECONDS", 0.5)
     assert estimate(gated("all")).tried == 1 and clock.sizes == [1, 1, 1]
 
 
@@ -107,10 +115,10 @@ def test_small_batches_and_short_runs_try_fewer(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_tried_inputs_come_from_all_over_the_run() -> None:
-    assert [item.id for item in bill._spread(INPUTS, 4)] == ["0", "10", "20", "30"]
-    assert bill._spread(INPUTS[:2], 8) == INPUTS[:2]
+    assert [item.id for item in cost_estimate._spread(INPUTS, 4)] == ["0", "10", "20", "30"]
+    assert cost_estimate._spread(INPUTS[:2], 8) == INPUTS[:2]
 
 
 def test_memory_is_that_of_a_process() -> None:
-    found = estimate(preset("base"))
-    assert found.memory_mb is None or 10 < found.memory_mb < 100_000
+    estimated = estimate(preset("base"))
+    assert estimated.memory_mb is None or 10 < estimated.memory_mb < 100_000

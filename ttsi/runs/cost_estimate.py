@@ -1,0 +1,119 @@
+"""Cost of a run, estimated from a few of its inputs before it starts.
+
+Inputs: the inputs of a run, its models and settings. Outputs: a `CostEstimate`: seconds with a range, the peak memory,
+and the number of inputs tried. A few inputs, evenly spread over the run, are done twice: only answered and measured
+(the cost of every input), and with all of them adapted (the extra cost of an adapted one):
+
+    seconds = inputs * (answered + share adapted * extra)
+
+A method with one adapter for the whole run learns it from a few rows of the training data; that time, scaled to all
+rows, is added once.
+
+The range covers the share of adapted inputs (Wilson, 95 %), which few inputs cannot fix. It does not cover later inputs
+that are longer, or a busier machine. Nothing is written, and the results are thrown away.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ttsi.config import LoopConfig
+from ttsi.models import Model, Writer
+from ttsi.reports.stats import wilson
+from ttsi.runs.executor import prepared
+from ttsi.types import Input, TrainingData
+
+MAX_TRIED = 8
+"""Inputs to try, at most."""
+SLOW_SECONDS = 10.0
+"""An input that alone takes longer than this is the only one tried."""
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """The cost of a run on this machine, estimated from a few inputs."""
+
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+    adapted_share: float
+    """Share of the tried inputs that the gate lets through."""
+    memory_mb: float | None
+    """Peak of this process, model included; None where the system does not report it. GPU memory is not included."""
+    tried: int
+    """Number of inputs tried; 0 when the run has none."""
+
+
+def estimate_cost(
+    inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig, batch_size: int
+) -> CostEstimate:
+    """Try a few inputs and extrapolate; takes about as long as that many inputs do."""
+    chosen = _spread(inputs, min(MAX_TRIED, batch_size))
+    if not chosen:
+        return CostEstimate(0.0, 0.0, 0.0, 0.0, _peak_mb(), 0)
+    few, rows = _few_rows(writer, config)
+    with prepared(model, few, config) as (learner, source):
+        alone, _ = _time_answers(chosen[:1], learner, source, config)  # also warms up
+        if alone > SLOW_SECONDS:
+            chosen = chosen[:1]
+        answered, passing = _time_answers(chosen, learner, source, config)
+        first = _time_adaptation(chosen, learner, source, config) if config.adapt else answered
+        again = _time_adaptation(chosen, learner, source, config) if rows else first
+    extra, once = max(again - answered, 0.0), rows * max(first - again, 0.0)
+    per_input, per_adapted = answered / len(chosen), extra / len(chosen)
+    interval = wilson(passing, len(chosen))
+    certain = not config.adapt or config.awareness.gate == "all"
+
+    def seconds(share: float) -> float:
+        return once + len(inputs) * (per_input + share * per_adapted)
+
+    share = passing / len(chosen)
+    low, high = (share, share) if certain else (interval.low, interval.high)
+    return CostEstimate(seconds(share), seconds(low), seconds(high), share, _peak_mb(), len(chosen))
+
+
+def _few_rows(writer: Writer, config: LoopConfig) -> tuple[Writer, float]:
+    """The writer with few rows of its data, and the factor to all of them; 0 where no adapter is shared."""
+    if config.adaptation.method != "shared" or not isinstance(writer, TrainingData):
+        return writer, 0.0
+    few = writer.pairs[:MAX_TRIED]
+    return replace(writer, pairs=few), len(writer.pairs) / len(few)
+
+
+def _spread(inputs: Sequence[Input], count: int) -> list[Input]:
+    """So many inputs, from all over the run."""
+    count = min(count, len(inputs))
+    return [inputs[at * len(inputs) // count] for at in range(count)]
+
+
+def _time_answers(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig) -> tuple[float, int]:
+    """(seconds to answer and measure, number of inputs that would be adapted)."""
+    from ttsi.loop import improve, passes  # not at the top: reading a run folder needs none of the stages
+
+    start = time.perf_counter()
+    episodes = improve(inputs, model, writer, replace(config, adapt=False))
+    seconds = time.perf_counter() - start
+    measured = [episode.awareness for episode in episodes if episode.awareness is not None]
+    passing = sum(passes(awareness, config.awareness.gate) for awareness in measured)
+    return seconds, passing if config.adapt else 0
+
+
+def _time_adaptation(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig) -> float:
+    """Seconds with every input adapted."""
+    from ttsi.loop import improve
+
+    start = time.perf_counter()
+    improve(inputs, model, writer, replace(config, awareness=replace(config.awareness, gate="all")))
+    return time.perf_counter() - start
+
+
+def _peak_mb() -> float | None:
+    if sys.platform == "win32":
+        return None
+    resource = importlib.import_module("resource")
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,143 @@
+"""Evaluation in one call: a benchmark, a model and a method in, the summary out.
+
+Inputs: a benchmark and a model, by name or as objects, the settings, and a folder for the record. Outputs: the content
+of `summary.json`. `ttsi run` is the same with flags: both end in `run_in_folder`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ttsi.benchmarks import Benchmark
+from ttsi.benchmarks import load as load_benchmark
+from ttsi.config import LoopConfig, RunConfig, TeacherConfig
+from ttsi.methods import PRESETS, preset
+from ttsi.models import Model, Writer, is_embedded, load_teacher
+from ttsi.models import load as load_model
+from ttsi.runs.executor import Executor
+from ttsi.runs.folder import was_started
+from ttsi.runs.provenance import resolve, settings_digest
+from ttsi.runs.runner import run
+from ttsi.runs.store import open_run
+from ttsi.runs.tally import RunProgress
+from ttsi.runs.training_data import check_sources, load_training_data
+
+OnBatch = Callable[[RunProgress], None]
+
+
+def evaluate(
+    benchmark: str | Path | Benchmark,
+    model: str | Model,
+    config: LoopConfig | str | None = None,
+    output_dir: str | Path | None = None,
+    *,
+    writer: str | Model | None = None,
+    train: str | None = None,
+    limit: int | None = None,
+    batch_size: int = 16,
+    data_dir: Path | None = None,
+    split: str = "test",
+    clean: bool = False,
+    retry_failed: bool = False,
+    on_batch: OnBatch = lambda progress: None,
+    executor: Executor | None = None,
+) -> dict[str, Any]:
+    """Answer every input of a benchmark, base and improved, and grade the answers.
+
+    Args:
+        benchmark: a name (`ttsi ls benchmarks`), a .jsonl file of your own, or a `Benchmark`.
+        model: a spec (`ttsi ls models`) or a loaded model.
+        config: a method's name (`ttsi ls methods`) or the settings; None is "ttsi" with the settings for this model
+            ("ttd" where a writer is given).
+        output_dir: the folder of the record, for reports, exports and `ttsi.runs.store.read_rows`. Called again with
+            the same folder and settings, it does the inputs that are still missing, as `ttsi run --resume` does.
+            None keeps nothing but the summary.
+        writer: a teacher that writes the examples: a spec or a model; None is the model itself.
+        train: the data that the methods icl and sft learn from: a benchmark's name or a .jsonl file with gold.
+        limit: only the first so many inputs.
+        batch_size: inputs that go through the model together.
+        data_dir: the folder with downloaded benchmarks.
+        split: the part of the benchmark.
+        clean: first delete the run in the folder.
+        retry_failed: put inputs that failed in an earlier call through once more.
+        on_batch: called with the progress before the first batch and after each.
+        executor: where batches are done; by default in this process (`ttsi.runs.cluster` has one for Ray).
+
+    Returns:
+        The content of summary.json: `base`, `adapted` and `gain` in percent, and much more.
+
+    >>> summary = evaluate("toolworld", "scripted:demo", limit=4)
+    >>> summary["n"], summary["method"]
+    (4, 'ttsi')
+
+    Raises:
+        ConfigError: a name is unknown, or the settings do not go together.
+        DataError: the benchmark or the training data cannot be read.
+        RunFolderError: the folder holds another run, or cannot be written.
+        ModelError: the model cannot be loaded, or its weights changed.
+        KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
+    """
+    questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data_dir, split)
+    spec = model if isinstance(model, str) else model.spec
+    method, loop = _method(config, spec, writer is not None)
+    settings = RunConfig(
+        benchmark=benchmark.name if isinstance(benchmark, Benchmark) else str(benchmark),
+        model=spec,
+        method=method,
+        writer=writer if writer is None or isinstance(writer, str) else writer.spec,
+        loop=loop,
+        limit=limit,
+        batch_size=batch_size,
+        data_dir=data_dir,
+        split=split,
+        train=train,
+    )
+    check_sources(settings)
+    data = load_training_data(settings, questions)
+    loaded = load_model(model) if isinstance(model, str) else model
+    if isinstance(writer, str):
+        writer = load_teacher(writer, loaded, TeacherConfig(), settings_digest(settings), "auto", "auto")
+    with tempfile.TemporaryDirectory(prefix="ttsi-") as temporary:
+        folder = Path(temporary if output_dir is None else output_dir)
+        return run_in_folder(
+            settings, questions, loaded, data or writer or loaded, folder, resume=not clean and was_started(folder),
+            clean=clean, retry_failed=retry_failed, on_batch=on_batch, executor=executor,
+        )  # fmt: skip
+
+
+def run_in_folder(
+    config: RunConfig,
+    benchmark: Benchmark,
+    model: Model,
+    writer: Writer,
+    folder: Path,
+    *,
+    resume: bool = False,
+    clean: bool = False,
+    repair: bool = False,
+    retry_failed: bool = False,
+    on_batch: OnBatch = lambda progress: None,
+    executor: Executor | None = None,
+) -> dict[str, Any]:
+    """Open the folder, do the missing inputs, close it; arguments and errors as in `open_run` and `run`."""
+    resolved = resolve(config, benchmark, model, writer)
+    with open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store:
+        return run(
+            benchmark, model, writer, config, store, on_batch, retry_failed=retry_failed, executor=executor
+        )  # fmt: skip
+
+
+def _method(config: LoopConfig | str | None, spec: str, has_teacher: bool) -> tuple[str, LoopConfig]:
+    """A method's name and settings; changed settings go by the name of the method that they change."""
+    embedded = is_embedded(spec)
+    if not isinstance(config, LoopConfig):
+        name = config or ("ttd" if has_teacher else "ttsi")
+        return name, preset(name, embedded)
+    for name in PRESETS:
+        if replace(preset(name, embedded), seed=config.seed) == config and name.startswith("ttd") == has_teacher:
+            return name, config
+    return ("ttd" if has_teacher else "ttsi") if config.adapt else "base", config
