@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ttsi.benchmarks import apibank, load
+from ttsi.benchmarks import load
+from ttsi.benchmarks.apibank_format import read_call
 from ttsi.benchmarks.matching import grade
 from ttsi.errors import ConfigError, DataError
 from ttsi.types import Answer, Message, ToolCall
@@ -195,7 +196,7 @@ def test_the_hammer_cut_is_read(tmp_path: Path) -> None:
 )
 def test_nothing_of_hammer_is_dropped_silently(tmp_path: Path, turns: list[tuple[str, str]]) -> None:
     folder = written(tmp_path, "hammer-eval/apibank_l1.json", [hammer_row(*turns)])
-    with pytest.raises(DataError, match=r"row 001: .*this is not Hammer's apibank_l1"):
+    with pytest.raises(DataError, match=r"row 1: .*this is not Hammer's apibank_l1"):
         load("apibank-l1", folder, split="hammer")
 
 
@@ -229,13 +230,13 @@ def test_nothing_of_toolrl_is_dropped_silently(tmp_path: Path, key: str, old: st
     made = toolrl_row({"name": "BookLane", "parameters": {"lane": "2"}})
     made[key] = made[key].replace(old, new)
     folder = written(tmp_path, "api-bank-toolrl/level-1-api_processed.json", [made])
-    with pytest.raises(DataError, match=r"row 001: .*this is not ToolRL's level-1"):
+    with pytest.raises(DataError, match=r"row 1: .*this is not ToolRL's level-1"):
         load("apibank-l1", folder, split="toolrl")
 
 
 def test_quotes_inside_a_value_do_not_end_it() -> None:
     text = """[Say(words='It's 5 o'clock, isn't it', to='Ann')]"""
-    assert apibank.read_call(text) == ToolCall("Say", {"words": "It's 5 o'clock, isn't it", "to": "Ann"})
+    assert read_call(text) == {"name": "Say", "arguments": {"words": "It's 5 o'clock, isn't it", "to": "Ann"}}
 
 
 def test_without_data_it_says_where_to_look(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_what_is_missing_or_of_another_form_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'parallel'"):
         load("bfcl", tmp_path, "paralel")
     data = folder_with(tmp_path, "simple_python", {"question": [[]], "function": [{}]}, [])
-    with pytest.raises(DataError, match=r"simple_python_0.*this is not BFCL V4"):
+    with pytest.raises(DataError, match=r"simple_python\.json, row 1: .*this is not BFCL V4"):
         load("bfcl", data, "simple_python")
     (data / "bfcl" / "BFCL_v4_simple_python.json").write_text("{oops")
     with pytest.raises(DataError, match="not the expected JSON"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.places import DATA, needs
-from ttsi.benchmarks import BENCHMARK_GLOSS, BENCHMARKS, Benchmark, load, sealtools
+from ttsi.benchmarks import BENCHMARKS, Benchmark, load, summaries
 from ttsi.benchmarks.matching import grade
 from ttsi.chat.calls import FORMATS
 from ttsi.errors import ConfigError, DataError
@@ -137,7 +137,7 @@ def test_sealtool_reads_a_row_and_refuses_another_form(tmp_path: Path) -> None:
     made = [{"query": "open?", "tools": [tool], "answers": [{"tool": "getPool", "parameters": {"day": "Sunday"}}]}]
     path = tmp_path / "sealtool.json.gz"
     path.write_bytes(gzip.compress(json.dumps(made).encode()))
-    [sample] = sealtools.load(tmp_path).samples
+    [sample] = load("sealtool", tmp_path).samples
     assert sample.input.tools[0].parameters == {
         "type": "object",
         "properties": {"day": {"type": "string", "description": "d"}, "lanes": {"type": "integer", "description": ""}},
@@ -145,10 +145,10 @@ def test_sealtool_reads_a_row_and_refuses_another_form(tmp_path: Path) -> None:
     }
     path.write_bytes(gzip.compress(json.dumps([{"question": "open?"}]).encode()))
     with pytest.raises(DataError, match="row 1"):
-        sealtools.load(tmp_path)
+        load("sealtool", tmp_path)
     path.write_bytes(gzip.compress(b"{oops"))
     with pytest.raises(DataError, match="not the expected JSON"):
-        sealtools.load(tmp_path)
+        load("sealtool", tmp_path)
 
 
 def test_toolworld_ships_complete() -> None:
@@ -166,4 +166,4 @@ def test_toolworld_ships_complete() -> None:
 def test_unknown_names_get_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'toolworld'"):
         load("tool-world")
-    assert set(BENCHMARKS) < set(BENCHMARK_GLOSS)
+    assert all(summaries("benchmark", BENCHMARKS).values())

@@ -1,4 +1,4 @@
-"""When are two lists of calls the same?
+"""Matching rules: when two lists of calls are the same.
 
 Inputs: the calls a model made (None when its text could not be read as calls) and the gold calls. Outputs: True or
 False by one of three rules. Calls are compared without order and one to one; arguments must agree key by key, and an
@@ -81,7 +81,7 @@ def grade(answer: Answer | None, gold: Calls | None, official: Official | None =
     """One answer under every rule; no answer, and one that could not be read, is wrong under all of `MATCHERS`.
 
     Args:
-        answer: what the model said; None when the input failed, which is wrong under every rule.
+        answer: the model's; None when the input failed, which is wrong under every rule.
         gold: the right calls; None when nobody knows them, and then `MATCHERS` have no verdict.
         official: the owners' rule for this row, which also judges what could not be read.
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ttsi.benchmarks import Benchmark, pools
+from ttsi.benchmarks import BENCHMARKS, Benchmark, training_pools
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LoopConfig, check
 from ttsi.errors import ConfigError, DataError
@@ -68,7 +68,7 @@ def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | Non
     pairs = [GoldExample(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
     if not pairs:
         raise DataError(f"{config.train} has no row with gold: nothing can be learned from it")
-    if leaked := pools.overlap(source, benchmark):
+    if leaked := training_pools.contaminated_ids(source, benchmark):
         raise DataError(
             f"{len(leaked)} rows of {config.train} ask what {benchmark.name} asks, the first is {leaked[0]!r}: "
             "a training file must not hold test inputs"
@@ -80,9 +80,10 @@ def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | Non
 def _source(name: str, config: RunConfig) -> Benchmark:
     """A pool, a file, or a benchmark (NAME:SPLIT) of which other rows are asked."""
     benchmark, colon, split = name.rpartition(":")
-    if colon:
+    if colon and benchmark in BENCHMARKS:  # else an object reference
         return load_benchmark(benchmark, config.data_dir, split)
-    return pools.load(name, config.data_dir) if name in pools.POOLS else load_benchmark(name, config.data_dir)
+    read = training_pools.load if name in training_pools.POOLS else load_benchmark
+    return read(name, config.data_dir)
 
 
 def described(data: TrainingData) -> dict[str, Any]:
