@@ -100,10 +100,10 @@ class PublicBenchmark:
         paths: list[Path] = []
         content = b""
         for conversion in part.conversions:
-            found = [find(data_dir, conversion.dataset, file) for file in conversion.files]
-            contents = [read_bytes(path) for path in found]
-            samples += conversion.samples(found, contents)
-            paths += found
+            located = [find(data_dir, conversion.dataset, file) for file in conversion.files]
+            contents = [read_bytes(path) for path in located]
+            samples += conversion.samples(located, contents)
+            paths += located
             content += b"".join(contents)
         kept = tuple(sample for sample in samples if part.only.items() <= sample.tags.items())
         return Benchmark(part.name, kept, sha256(content), commonpath(paths), part.matcher, self.notice)
