@@ -200,7 +200,7 @@ def test_what_is_counted_exists() -> None:
 
 
 def test_everybody_is_told_how_to_get_what_does_not_ship() -> None:
-    lines = summaries("benchmark", BENCHMARKS)
+    lines = summaries(BENCHMARKS)
     for name in {name.partition(":")[0] for one in datasets().values() for name in one.counts} - {"pool"}:
         verb, wanted = re.search(r"; ttsi data (get|import) ([\w-]+)", lines[name]).groups()  # type: ignore[union-attr]
         assert name in {counted.partition(":")[0] for counted in dataset(wanted).counts}

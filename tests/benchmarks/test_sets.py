@@ -166,4 +166,4 @@ def test_toolworld_ships_complete() -> None:
 def test_unknown_names_get_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'toolworld'"):
         load("tool-world")
-    assert all(summaries("benchmark", BENCHMARKS).values())
+    assert all(summaries(BENCHMARKS).values())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ class Sample:
 
     input: Input
     gold: tuple[ToolCall, ...] | None
-    """The right calls in any order; an empty tuple means "call nothing"; None means that nobody knows."""
+    """The right calls in any order; an empty tuple means "call nothing"; None means that they are not known."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Strata for the report, such as {"kind": "single"}."""
     official: Official | None = None
@@ -108,9 +109,12 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
         from ttsi.benchmarks import jsonl
 
         return jsonl.load(Path(name))
-    if name not in table and not is_reference(name):
+    if name in table:
+        value = _record(table[name])
+    elif is_reference(name):
+        value = load_object(kind, name)
+    else:
         raise ConfigError(f"{unknown_name(kind, name, table)} (or give the path of a .jsonl file)")
-    value = load_object(kind, table.get(name, name))
     if callable(value):
         parameters = inspect.signature(value).parameters
         value = value(**{key: option for key, option in options.items() if key in parameters})
@@ -120,9 +124,15 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
     return value
 
 
-def summaries(kind: str, table: Mapping[str, str]) -> dict[str, str]:
+def _record(reference: str) -> Any:
+    # Not `load_object`: only for objects of the user's own may modules of the current folder come first.
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+def summaries(table: Mapping[str, str]) -> dict[str, str]:
     """One line for each name: the record's summary, or the first line of a function's docstring."""
-    records = {name: load_object(kind, reference) for name, reference in table.items()}
+    records = {name: _record(reference) for name, reference in table.items()}
     return {
         name: getattr(record, "summary", None) or (record.__doc__ or "").partition("\n")[0]
         for name, record in records.items()

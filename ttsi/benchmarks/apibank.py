@@ -3,7 +3,7 @@ r"""API-Bank: the next API call of a dialogue, levels 1 to 3.
 Source: API-Bank, arXiv:2304.08244, github.com/AlibabaResearch/DAMO-ConvAI, folder api-bank, at 5d5a2d40 (Apache-2.0;
 MIT at the repository's root). Level 1: the APIs are given (399 turns). Level 2: they have to be searched for first
 (135). Level 3: a plan of several calls, each searched for first (245). `--split toolrl` is the cut of
-github.com/qiancheng0/ToolRL at 8cee13ec (Apache-2.0), in which nobody searches: 399, 67 and 131; `--split hammer` is
+github.com/qiancheng0/ToolRL at 8cee13ec (Apache-2.0), without searches: 399, 67 and 131; `--split hammer` is
 that of github.com/MadeAgents/Hammer: 399 and 127. The paper (arXiv:2510.07841) names API-Bank without saying which
 levels or which cut.
 
@@ -28,7 +28,7 @@ Official metric: the call is executed on a mock database and its result compared
 is not done here; in its place the headline is `lenient`. ToolRL's cut is graded by ToolRL's rule (`official`, in
 `ttsi.benchmarks.official`). Known defects: every gold value is a text, numbers and lists too, so a model that follows
 the schema is right leniently and wrong by ToolRL's rule; 8 golds of level 1 use an argument that the schema lacks, 14
-rows of level 2 a tool that nobody has shown (tag solvable=no); 10 rows of level 1 and 17 of level 2 are repeated.
+rows of level 2 a tool that is not on offer (tag solvable=no); 10 rows of level 1 and 17 of level 2 are repeated.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ form:
 The cue "Generate API Request:", which ends the last turn, becomes the user's, as in API-Bank's own rows. Official
 metric: micro F1 of names and of arguments over the file (`ttsi.benchmarks.micro_f1`, in every summary); the headline is
 `lenient`. Known defects besides those of API-Bank: the line about the year is gone; 6 rows of level 2 call a tool that
-is not shown (tag solvable=no), and 16 of its rows are repeated. Hammer's SealTool file has the size that the paper
+is not on offer (tag solvable=no), and 16 of its rows are repeated. Hammer's SealTool file has the size that the paper
 (arXiv:2510.07841) reports, so its API-Bank may be Hammer's, too.
 """
 

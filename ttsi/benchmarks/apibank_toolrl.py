@@ -11,10 +11,10 @@ sample, made up in the same form (level 3 has `1. BookLane: Books a lane.`; leve
      "answer": [{"name": "BookLane", "parameters": {"lane": "2"}}]}
 
 Tools, calls and results become those of the model's own template. The system text is left out: it teaches ToolRL's way
-to write calls and says nothing about the task. Known defects besides those of API-Bank: 5 golds of level 1 are damaged,
+to write calls and has nothing about the task. Known defects besides those of API-Bank: 5 golds of level 1 are damaged,
 values of BookHotel cut at the wrong quote (tag solvable=no, as for the 8 golds of level 1 whose argument the schema
-lacks and the 6 rows of level 2 whose tool is not shown), and the year is missing. Not in the paper
-(arXiv:2510.07841); two of its authors wrote ToolRL, so this may be the cut that it used.
+lacks and the 6 rows of level 2 whose tool is not on offer), and the year is missing. The paper (arXiv:2510.07841) does
+not name its cut; two of its authors wrote ToolRL, so it may be this one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _gold(answer: Any) -> Row:
 def _tools(system: str) -> list[Row]:
     text = system.partition("you can use the following tools:\n")[2].partition("\n\n**Steps for Each Turn**")[0]
     if not text or _TOOL.sub("", text + "\n").strip():
-        raise ValueError("the tools in its system text are in no known form")
+        raise ValueError("the tools in its system text are not in the documented form")
     return [
         api_row(name or short, description, ast.literal_eval(parameters))
         for name, short, description, parameters in _TOOL.findall(text + "\n")

@@ -12,12 +12,12 @@ and called so far, and the next call as gold. A row, made up in its form (line b
                Generate API Request: ",
      "output": "API-Request: [Pools(city='Oslo')]"}
 
-On offer are the search tool and what the searches so far have found. Argument values are texts, as in the tests. Types:
-see `ttsi.benchmarks.type_schemas`; no parameter says whether it must be given, so none is required.
+On offer are the search tool and what the searches so far returned. Argument values are texts, as in the tests. Types:
+see `ttsi.benchmarks.type_schemas`; no parameter is marked as required, so none is.
 
-Known defects: tools that a search found are Python text, 66 of them broken by apostrophes or bare type names, so they
-are read by pattern; calls without their brackets or quotation marks (2 golds) are read all the same; rows whose gold
-tool was never found are tagged `solvable=no`. Training data have no metric. The paper (arXiv:2510.07841) trains on
+Known defects: tools that a search returned are Python text, 66 of them broken by apostrophes or bare type names and so
+read by pattern; calls without their brackets or quotation marks (2 golds) are read all the same; rows whose gold
+tool was never returned are tagged `solvable=no`. Training data have no metric. The paper (arXiv:2510.07841) trains on
 Seal-Tools instead.
 """
 

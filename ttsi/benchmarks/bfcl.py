@@ -64,7 +64,7 @@ def convert(questions: list[Any], keys: Sequence[Any] = (), *, category: str) ->
         accepted = [] if "relevance" in category else accepted_of[row["id"]]
         gold = [_gold(answer, functions, language) for answer in accepted]
         rule = AstRule(category, tuple(row["function"]), tuple(accepted))
-        # In a relevance row some call is right, and nobody knows which.
+        # In a relevance row some call is right, and the data do not have it.
         unknown = category == "live_relevance"
         solvable = unknown or rule([ToolCall(call["name"], call["arguments"]) for call in gold])
         yield {
@@ -106,7 +106,7 @@ def _schema(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _literal_schema(spec: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """A Java or JavaScript parameter: a text, whose description says what to write."""
+    """A Java or JavaScript parameter: a text, with what to write in its description."""
     kind, syntax = spec["type"], SYNTAX[language]
     inner = f" of {spec['items']['type']}" if "items" in spec else ""
     entries = f" with the entries {json.dumps(spec['properties'])}" if "properties" in spec else ""

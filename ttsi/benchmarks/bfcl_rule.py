@@ -11,7 +11,7 @@ value of the type of the gold's values is taken for a variable and compared as i
 texts and are read as literals first (`ttsi.benchmarks.bfcl_literals`). In irrelevance rows it is right to call nothing,
 also when the text is a broken call; in relevance rows any call is right.
 
-Agreement with the official checker is shown by `dev/bfcl_agreement.py`, verdict by verdict. Two things differ on
+`dev/bfcl_agreement.py` compares it with the official checker, verdict by verdict. Two things differ on
 purpose: names keep their dots (the official runs replace them for some vendors' APIs, in question and answer alike),
 and where the official checker stops with an exception the answer is wrong.
 """
@@ -30,7 +30,7 @@ from ttsi.types import ToolCall
 
 PYTHON = "python"
 Accepted = Sequence[Any]
-"""The values that are right for one argument; "" says that it may be left out."""
+"""The values that are right for one argument; "" among them allows leaving it out."""
 
 _PYTHON_TYPES: dict[str, type] = {
     "string": str, "integer": int, "float": float, "boolean": bool, "array": list, "tuple": list, "dict": dict,

@@ -9,8 +9,8 @@ answered but not graded; an empty `gold` means that no tool should be called; `t
 `official` names a rule that judges the line beside the general ones (`ttsi.benchmarks.official`): "nexusraven",
 "toolrl", or an object with the rule's own keys, such as `{"rule": "keyless", "ignored": ["api_key"]}` and `{"rule":
 "bfcl", "category": "simple_python", "functions": [...], "accepted": [{NAME: {ARGUMENT: [VALUE, ...]}}]}`, which accepts
-several values. Where every line has one, it is the headline. Nothing is guessed: whatever cannot be read is refused
-with its line number and a way to mend it.
+several values. Where every line has one, it is the headline. Nothing is guessed: what cannot be read is refused with
+its line number and a way to mend it.
 """
 
 from __future__ import annotations

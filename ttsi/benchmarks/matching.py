@@ -6,7 +6,7 @@ argument that one side lacks is a difference.
 
 * `strict`: values equal as JSON. 1 and 1.0 are the same number, "1" is not 1, true is not 1.
 * `lenient`: values equal as JSON, or as trimmed text: 40 and "40", true and "True". This is how Hammer and Seal-Tools
-  compare values (github.com/MadeAgents/Hammer, github.com/fairyshine/Seal-Tools), and whatever is right strictly is
+  compare values (github.com/MadeAgents/Hammer, github.com/fairyshine/Seal-Tools), and what is right strictly is
   right leniently.
 * `tool_choice`: only the names count.
 
@@ -82,7 +82,7 @@ def grade(answer: Answer | None, gold: Calls | None, official: Official | None =
 
     Args:
         answer: the model's; None when the input failed, which is wrong under every rule.
-        gold: the right calls; None when nobody knows them, and then `MATCHERS` have no verdict.
+        gold: the right calls; None when they are not known, and then `MATCHERS` have no verdict.
         official: the owners' rule for this row, which also judges what could not be read.
 
     >>> grade(Answer("", (), error="not JSON"), ())

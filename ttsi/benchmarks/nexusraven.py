@@ -1,9 +1,8 @@
 """NexusRaven: one call of a Python function, its defaults filled in.
 
 Source: github.com/nexusflowai/NexusRaven at f3288276, and the hub's Nexusflow/NexusRaven_API_evaluation. Its data are
-CC-BY-NC-4.0, for non-commercial use only, which `Benchmark.notice` says before use. The 318 standard queries about 65
-functions: CVE and CPE search 78, EmailRep 38, VirusTotal 151, ToolAlpaca 51. The paper (arXiv:2510.07841) reports this
-set as NexusRaven.
+CC-BY-NC-4.0, for non-commercial use only (`Benchmark.notice`). The 318 standard queries about 65 functions: CVE and CPE
+search 78, EmailRep 38, VirusTotal 151, ToolAlpaca 51. The paper (arXiv:2510.07841) reports this set as NexusRaven.
 
 Inputs: a data folder with `nexusraven/derived_standardized_queries.json[.gz]` and `derived_standardized_api_list.json
 [.gz]` beside it, in the hub's schema. Outputs: a `Benchmark`. A sample and a function, made up in the same form:

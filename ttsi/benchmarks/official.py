@@ -6,11 +6,11 @@ Inputs: the calls of a model, None when its text could not be read as calls. Out
 * `NexusRaven`: the call is bound to the function's signature, defaults filled in, and compared by Python's `==`.
 * `ToolRL`: any of the calls equals the gold call by Python's `==` (API-Bank as ToolRL cuts and grades it).
 * `Keyless`: our stand-in for ToolAlpaca, whose own score needs a GPT-4 judge: the lenient rule of
-  `ttsi.benchmarks.matching` with the arguments left out that nobody could know, which are third-party API keys.
+  `ttsi.benchmarks.matching` with the arguments left out that no model can know, which are third-party API keys.
 * `AstRule`: lists of accepted values, as BFCL grades (`ttsi.benchmarks.bfcl_rule`).
 
-The paper (arXiv:2510.07841) does not say how it compares, so the general rules are reported beside these. The code here
-is written from what the scorers do; `docs/benchmarks.md` says on how many verdicts each was compared.
+The paper (arXiv:2510.07841) does not define its comparison, so the general rules are reported beside these. The code is
+written from what the scorers do; `docs/benchmarks.md` has the number of verdicts on which each was compared.
 """
 
 from __future__ import annotations

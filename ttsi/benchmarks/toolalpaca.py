@@ -16,10 +16,10 @@ Inputs: a data folder with `toolalpaca/eval_real.json[.gz]` or `toolalpaca/eval_
 
 Parameters are read from their one-line texts: `Required.` -> required, `integer`, `number`, `boolean` and `string` as
 they are, `Array[string]` -> array of strings, `Object` -> object, `Array[Object{...}]` -> array of objects, whose
-fields stay told in words. The pseudo function `components` is no tool. Calls count without order.
+fields stay described in words. The pseudo function `components` is no tool. Calls count without order.
 
 Official metric: a GPT-4 judge reads the whole trajectory, which is not done here. In its place `official` is the
-lenient rule without the arguments that hold a third-party key, which no question tells (`Keyless` in
+lenient rule without the arguments that hold a third-party key, which is in no question (`Keyless` in
 `ttsi.benchmarks.official`). Known defects: 45 golds of the real set need such a key (tag key=needed), 4 are malformed
 (`"symbols": "symbols": ...`) and mended, and 6 rows call a tool that is not offered (tag solvable=no). Of the simulated
 rows 34 cannot be met in one turn (solvable=no): they ask back (getDetails, 8 calls), do something "[Optional]" (1) or
@@ -77,7 +77,7 @@ def convert(apis: list[Any], prefix: str) -> Iterator[Row]:
 
 
 def _call(name: str, arguments: str) -> Row:
-    """A gold call; what is no JSON in it, a placeholder or a name said twice, is mended.
+    """A gold call; a placeholder or a doubled name, which are no JSON, are mended.
 
     >>> _call("f", '{"id": ${id from g}, "of": "of": ["a"]}')["arguments"]
     {'id': '${id from g}', 'of': ['a']}
@@ -104,7 +104,7 @@ def _tool(name: str, text: str) -> Row:
 
 def _schema(key: str, line: re.Match[str] | None) -> dict[str, Any]:
     if line is None:
-        raise ValueError(f"the type of {key} is in no known form")
+        raise ValueError(f"the type of {key} is not in the documented form")
     if line[2].startswith("Array[Object"):
         # Its fields are described in words only, so the words stay.
         return {"type": "array", "items": {"type": "object"}, "description": f"{line[2]}. {line[3]}"}

@@ -19,7 +19,7 @@ in its form (there, line breaks are \\n and quotes \\"):
 
 The protocol in the instruction and the thoughts, which another model wrote, are left out: each model is to answer in
 its own format. 54 rows answer in words only and have no calls. Types: see `ttsi.benchmarks.type_schemas`; no parameter
-says whether it must be given, so none is required.
+is marked as required, so none is.
 
 Known defects: one row calls names that are no tools (`solvable=no`); one lists a tool twice (the first is kept);
 numbers are often texts. Training data have no metric.

@@ -44,7 +44,7 @@ def load(name: str, data_dir: Path | None = None, test: Benchmark | None = None)
         name: a name of POOLS, the path of a .jsonl (or .jsonl.gz) file whose lines all have gold, or
             `package.module:object`.
         data_dir: the folder with the data; None is the cache (`ttsi data`).
-        test: the benchmark that is asked afterwards, which the pool must not share a request with.
+        test: the benchmark to be tested on, which the pool must not share a request with.
 
     Raises:
         ConfigError: there is no such pool.

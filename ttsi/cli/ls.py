@@ -52,11 +52,11 @@ def _known(kind: str) -> Mapping[str, str]:
     if kind == "benchmarks":
         from ttsi.benchmarks import BENCHMARKS, FILE_SUMMARY, summaries
 
-        return summaries("benchmark", BENCHMARKS) | {"FILE.jsonl": FILE_SUMMARY}
+        return summaries(BENCHMARKS) | {"FILE.jsonl": FILE_SUMMARY}
     if kind == "pools":
         from ttsi.benchmarks import summaries, training_pools
 
-        return summaries("training pool", training_pools.POOLS) | {"FILE.jsonl": training_pools.FILE_SUMMARY}
+        return summaries(training_pools.POOLS) | {"FILE.jsonl": training_pools.FILE_SUMMARY}
     if kind == "models":
         from ttsi.models import MODEL_GLOSS
 
