@@ -12,7 +12,7 @@ import pytest
 from tests.benchmarks.places import DATA, needs
 from tests.worlds import row, write
 from ttsi.benchmarks import BENCHMARKS, Benchmark, Sample, load
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark
 from ttsi.benchmarks.data_files import find, parse_json, read_bytes
 from ttsi.benchmarks.datasets import dataset
 from ttsi.benchmarks.jsonl import Row, read_converted
@@ -29,31 +29,31 @@ RECORDS = {
 SPLITS = [(name, split) for name, record in RECORDS.items() for split in record.splits]
 
 
-def rows_of(part: Split) -> Iterator[Row]:
-    """The rows of a split, as its converters make them."""
-    for conversion in part.conversions:
-        paths = [find(DATA, conversion.dataset, file) for file in conversion.files]
-        lines = [conversion.lines or file.endswith(".jsonl") for file in conversion.files]
-        values = [parse_json(read_bytes(path), path, many) for path, many in zip(paths, lines, strict=True)]
-        yield from conversion.convert(*values)
+def rows_of(conversion: Conversion) -> Iterator[Row]:
+    """The rows of a split, as its converter makes them."""
+    paths = [find(DATA, conversion.dataset, file) for file in conversion.files]
+    lines = [conversion.lines or file.endswith(".jsonl") for file in conversion.files]
+    values = [parse_json(read_bytes(path), path, many) for path, many in zip(paths, lines, strict=True)]
+    yield from conversion.convert(*values)
 
 
 @needs("bfcl")
 @pytest.mark.parametrize(("name", "split"), SPLITS)
 def test_rows_are_json_and_give_the_samples(name: str, split: str) -> None:
-    part = RECORDS[name].splits[split]
-    written = [json.loads(json.dumps(one)) for one in rows_of(part)]
-    samples = tuple(sample for sample in map(read_converted, written) if part.only.items() <= sample.tags.items())
-    assert samples == RECORDS[name](DATA, split).samples
-    assert all(sample.official for sample in samples) == (part.matcher == "official")
+    samples: list[Sample] = []
+    for conversion in RECORDS[name].splits[split]:
+        written = [json.loads(json.dumps(one)) for one in rows_of(conversion)]
+        samples += [one for one in map(read_converted, written) if conversion.only.items() <= one.tags.items()]
+    benchmark = RECORDS[name](DATA, split)
+    assert tuple(samples) == benchmark.samples
+    assert all(sample.official for sample in samples) == (benchmark.matcher == "official")
 
 
 @needs("bfcl")
 @pytest.mark.parametrize(("name", "split"), SPLITS)
 def test_the_checksum_is_that_of_the_pinned_files(name: str, split: str) -> None:
     """So a run folder can be resumed, whatever becomes of the converters."""
-    conversions = RECORDS[name].splits[split].conversions
-    files = [(one.dataset, file) for one in conversions for file in one.files]
+    files = [(one.dataset, file) for one in RECORDS[name].splits[split] for file in one.files]
     content = [read_bytes(find(DATA, folder, file)) for folder, file in files]
     for (folder, file), data in zip(files, content, strict=True):
         assert hashlib.sha256(data).hexdigest() in dataset(folder).files[file]
@@ -73,7 +73,7 @@ def letters(values: list[str]) -> Iterator[Row]:
 
 def test_an_error_names_file_and_row(tmp_path: Path) -> None:
     conversion = Conversion("alphabet", ("letters.jsonl",), letters, "an alphabet")
-    record = PublicBenchmark("alphabet", {"test": Split("alphabet", (conversion,))}, "")
+    record = PublicBenchmark("alphabet", "", {"test": (conversion,)})
     path = tmp_path / "letters.jsonl"
     path.write_text('"A"\n"B"\n')
     assert [sample.input.id for sample in record(tmp_path).samples] == ["a", "b"]

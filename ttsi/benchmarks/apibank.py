@@ -42,7 +42,7 @@ from typing import Any
 
 from ttsi.benchmarks import apibank_hammer, apibank_toolrl
 from ttsi.benchmarks.apibank_format import CUE, SEARCH, SPEAKERS, add_cue, api_row, read_call, turn_row
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split, message_row
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, message_row
 from ttsi.benchmarks.jsonl import Row
 
 _YEAR = re.compile(r"The current year is \d{4}\.")
@@ -102,26 +102,29 @@ def _search_results(result: str) -> list[Row]:
     return [_api(api) for api in (value if isinstance(value, list) else [value])]
 
 
-def _level(level: int, file: str, summary: str, *cuts: Split) -> PublicBenchmark:
-    name = f"apibank-l{level}"
-    conversion = Conversion("api-bank", (f"test-data/{file}",), partial(convert, level=level), f"API-Bank's {file}")
-    splits = {cut.name.removeprefix(f"{name}-"): cut for cut in cuts}
-    summary = f"API-Bank level {level}, {summary}; ttsi data get api-bank"
-    return PublicBenchmark(name, {"test": Split(name, (conversion,)), **splits}, summary)
+def _level(level: int, file: str, summary: str, **cuts: Conversion) -> PublicBenchmark:
+    own = Conversion("api-bank", (f"test-data/{file}",), partial(convert, level=level), f"API-Bank's {file}")
+    splits = {split: (conversion,) for split, conversion in {"test": own, **cuts}.items()}
+    return PublicBenchmark(f"apibank-l{level}", f"API-Bank level {level}, {summary}; ttsi data get api-bank", splits)
 
 
 LEVEL_1 = _level(
     1,
     "level-1-api.json",
     "399 turns of dialogues (--split toolrl, hammer)",
-    apibank_toolrl.split(1),
-    apibank_hammer.split(1),
+    toolrl=apibank_toolrl.conversion(1),
+    hammer=apibank_hammer.conversion(1),
 )
 LEVEL_2 = _level(
     2,
     "level-2-api.json",
     "135 turns that may search tools (--split toolrl, hammer)",
-    apibank_toolrl.split(2),
-    apibank_hammer.split(2),
+    toolrl=apibank_toolrl.conversion(2),
+    hammer=apibank_hammer.conversion(2),
 )
-LEVEL_3 = _level(3, "level-3-batch-inf.json", "245 steps of plans (--split toolrl: 131)", apibank_toolrl.split(3))
+LEVEL_3 = _level(
+    3,
+    "level-3-batch-inf.json",
+    "245 steps of plans (--split toolrl: 131)",
+    toolrl=apibank_toolrl.conversion(3),
+)

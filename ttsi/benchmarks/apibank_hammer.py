@@ -27,24 +27,24 @@ from functools import partial
 from typing import Any
 
 from ttsi.benchmarks.apibank_format import CUE, add_cue, api_row, turn_row
-from ttsi.benchmarks.conversion import Conversion, Split, call_row, message_row
+from ttsi.benchmarks.conversion import Conversion, call_row, message_row
 from ttsi.benchmarks.jsonl import Row
 
 ROLES = {"user": "user", "agent": "assistant", "tool": "tool"}
 
 
-def split(level: int) -> Split:
+def conversion(level: int) -> Conversion:
     """One level of Hammer's cut."""
-    name, file = f"apibank-l{level}-hammer", f"apibank_l{level}.json"
-    return Split(name, (Conversion("hammer-eval", (file,), partial(convert, prefix=name), f"Hammer's {file}"),))
+    file = f"apibank_l{level}.json"
+    return Conversion("hammer-eval", (file,), partial(convert, level=level), f"Hammer's {file}")
 
 
-def convert(rows: list[Any], *, prefix: str) -> Iterator[Row]:
-    """Rows of one level; ids start with `prefix`."""
+def convert(rows: list[Any], *, level: int) -> Iterator[Row]:
+    """Rows of one level."""
     for number, row in enumerate(rows, start=1):
         tools = [api_row(tool["name"], tool["description"], tool["parameters"]) for tool in row["tools"]]
         [gold] = [_call(answer) for answer in row["answers"]]
-        yield turn_row(f"{prefix}-{number:03d}", _messages(row["query"]), tools, gold)
+        yield turn_row(f"apibank-l{level}-hammer-{number:03d}", _messages(row["query"]), tools, gold)
 
 
 def _messages(turns: list[Mapping[str, str]]) -> list[Row]:

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any
 
 from ttsi.benchmarks.apibank_format import api_row, turn_row
-from ttsi.benchmarks.conversion import Conversion, Split, call_row, solvable_tag
+from ttsi.benchmarks.conversion import Conversion, call_row, solvable_tag
 from ttsi.benchmarks.jsonl import Row
 from ttsi.benchmarks.toolrl_train import TURN, read_dialogue
 
@@ -36,18 +36,17 @@ _CUT = re.compile(r"', \w+=|^$")
 """What a gold value holds that was cut at the wrong quote: the next argument, or nothing."""
 
 
-def split(level: int) -> Split:
+def conversion(level: int) -> Conversion:
     """One level of ToolRL's cut."""
-    name, file = f"apibank-l{level}-toolrl", f"level-{level}-api_processed.json"
-    conversion = Conversion("api-bank-toolrl", (file,), partial(convert, prefix=name), f"ToolRL's {file}")
-    return Split(name, (conversion,), "official")
+    file = f"level-{level}-api_processed.json"
+    return Conversion("api-bank-toolrl", (file,), partial(convert, level=level), f"ToolRL's {file}")
 
 
-def convert(rows: list[Any], *, prefix: str) -> Iterator[Row]:
-    """Rows of one level; ids start with `prefix`."""
+def convert(rows: list[Any], *, level: int) -> Iterator[Row]:
+    """Rows of one level."""
     for number, row in enumerate(rows, start=1):
         gold = _gold(row["answer"])
-        turn = turn_row(f"{prefix}-{number:03d}", _messages(row["user"]), _tools(row["system"]), gold)
+        turn = turn_row(f"apibank-l{level}-toolrl-{number:03d}", _messages(row["user"]), _tools(row["system"]), gold)
         damaged = any(_CUT.search(value) for value in gold["arguments"].values())
         yield {**turn, "official": "toolrl", "tags": {**turn["tags"], **(solvable_tag(False) if damaged else {})}}
 

@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ttsi.benchmarks.apibank_format import CUE, SEARCH, SPEAKERS
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split, call_row, message_row, solvable_tag, tool_row
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
 from ttsi.benchmarks.jsonl import Row
 from ttsi.benchmarks.type_schemas import schema_of
 
@@ -114,7 +114,8 @@ def _tool(name: str, description: str, parameters: Sequence[tuple[str, str, str]
 
 
 _FILE = "training-data/lv3-api-train.json"
-_STEPS = Conversion("api-bank", (_FILE,), convert, "API-Bank's lv3-api-train.json")
 LEVEL_3_TRAIN = PublicBenchmark(
-    "api-bank-l3", {"train": Split("api-bank-l3", (_STEPS,))}, "907 steps of API-Bank's level-3 training data"
+    "api-bank-l3",
+    "907 steps of API-Bank's level-3 training data",
+    {"train": (Conversion("api-bank", (_FILE,), convert, "API-Bank's lv3-api-train.json"),)},
 )

@@ -30,7 +30,7 @@ from typing import Any
 
 from ttsi.benchmarks import bfcl_literals
 from ttsi.benchmarks.bfcl_rule import PYTHON, AstRule, language_of
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split, call_row, solvable_tag, tool_row
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, solvable_tag, tool_row
 from ttsi.benchmarks.jsonl import Row
 from ttsi.benchmarks.type_schemas import JSON_TYPES
 from ttsi.types import ToolCall
@@ -158,10 +158,8 @@ def _conversion(category: str) -> Conversion:
     return Conversion("bfcl", files, partial(convert, category=category), "BFCL V4", lines=True)
 
 
-SPLITS = {
-    split: Split("bfcl" if split == "test" else f"bfcl-{split}", tuple(map(_conversion, categories)), "official")
-    for split, categories in GROUPS.items()
-}
 BFCL = PublicBenchmark(
-    "bfcl", SPLITS, "BFCL V4, 3,641 single-turn rows (--split live, parallel, ... for parts); ttsi data get bfcl"
+    "bfcl",
+    "BFCL V4, 3,641 single-turn rows (--split live, parallel, ... for parts); ttsi data get bfcl",
+    {split: tuple(map(_conversion, categories)) for split, categories in GROUPS.items()},
 )

@@ -20,6 +20,7 @@ from typing import Any
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.benchmarks.data_files import find, parse_json, read_bytes, sha256
 from ttsi.benchmarks.jsonl import Row, read_converted
+from ttsi.benchmarks.matching import OFFICIAL
 from ttsi.errors import ConfigError, DataError, unknown_name
 
 
@@ -36,8 +37,10 @@ class Conversion:
     """What the files should be, for the error: "BFCL V4"."""
     lines: bool = False
     """Whether files named .json hold one value a line, too, as those named .jsonl do."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Tags that a sample must have; others are left out."""
 
-    def samples(self, paths: Sequence[Path], contents: Sequence[bytes]) -> list[Sample]:
+    def read(self, paths: Sequence[Path], contents: Sequence[bytes]) -> list[Sample]:
         """The samples of the files with these contents.
 
         Raises:
@@ -54,30 +57,18 @@ class Conversion:
         except (LookupError, TypeError, ValueError, AttributeError, SyntaxError, DataError) as error:
             reason = str(error) if isinstance(error, DataError) else repr(error)
             raise DataError(f"{paths[0]}, row {len(samples) + 1}: {reason}; this is not {self.form}") from None
-        return samples
-
-
-@dataclass(frozen=True)
-class Split:
-    """One part of a public benchmark, as `--split` names it."""
-
-    name: str
-    """The name of the `Benchmark` that is read from it."""
-    conversions: tuple[Conversion, ...]
-    """In the order of their samples."""
-    matcher: str = "lenient"
-    only: Mapping[str, str] = field(default_factory=dict)
-    """Tags that a sample must have to belong to the split."""
+        return [sample for sample in samples if self.only.items() <= sample.tags.items()]
 
 
 @dataclass(frozen=True)
 class PublicBenchmark:
-    """A benchmark that is read from published files."""
+    """A benchmark that is read from published files; the official rule is its headline where every row has one."""
 
     name: str
-    splits: Mapping[str, Split]
     summary: str
     """One line for `ttsi ls`."""
+    splits: Mapping[str, tuple[Conversion, ...]]
+    """Conversions in the order of their samples."""
     notice: str = ""
     """See `Benchmark.notice`."""
 
@@ -92,20 +83,21 @@ class PublicBenchmark:
             ConfigError: there is no such split.
             DataError: the data are missing or not in the documented form.
         """
-        if split not in self.splits and (split != "test" or len(self.splits) > 1):
+        single = len(self.splits) == 1
+        if split not in self.splits and not (single and split == "test"):
             raise ConfigError(unknown_name(f"split of {self.name}", split, self.splits))
-        part = self.splits.get(split) or next(iter(self.splits.values()))
         samples: list[Sample] = []
         paths: list[Path] = []
         content = b""
-        for conversion in part.conversions:
+        for conversion in next(iter(self.splits.values())) if single else self.splits[split]:
             located = [find(data_dir, conversion.dataset, file) for file in conversion.files]
             contents = [read_bytes(path) for path in located]
-            samples += conversion.samples(located, contents)
+            samples += conversion.read(located, contents)
             paths += located
             content += b"".join(contents)
-        kept = tuple(sample for sample in samples if part.only.items() <= sample.tags.items())
-        return Benchmark(part.name, kept, sha256(content), commonpath(paths), part.matcher, self.notice)
+        name = self.name if single or split == "test" else f"{self.name}-{split}"
+        matcher = OFFICIAL if all(sample.official for sample in samples) else "lenient"
+        return Benchmark(name, tuple(samples), sha256(content), commonpath(paths), matcher, self.notice)
 
 
 def tool_row(name: str, description: str, properties: Mapping[str, Any], required: list[str] | None = None) -> Row:

@@ -35,7 +35,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split, call_row, message_row, solvable_tag, tool_row
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
 from ttsi.benchmarks.jsonl import Row
 from ttsi.benchmarks.type_schemas import JSON_TYPES
 
@@ -94,10 +94,9 @@ def _default(text: str) -> Any:
 
 
 _FILES = ("derived_standardized_queries.json", "derived_standardized_api_list.json")
-_QUERIES = Conversion("nexusraven", _FILES, convert, "NexusRaven's standardized queries")
 NEXUSRAVEN = PublicBenchmark(
     "nexusraven",
-    {"test": Split("nexusraven", (_QUERIES,), "official")},
     "NexusRaven, 318 calls of 65 functions; non-commercial; ttsi data import nexusraven DIR",
+    {"test": (Conversion("nexusraven", _FILES, convert, "NexusRaven's standardized queries"),)},
     NOTICE,
 )

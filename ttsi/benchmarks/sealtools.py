@@ -41,7 +41,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split, call_row, message_row, solvable_tag, tool_row
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
 from ttsi.benchmarks.jsonl import Row
 from ttsi.benchmarks.type_schemas import JSON_TYPES
 
@@ -115,37 +115,38 @@ def _schema(parameter: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _split(name: str, file: str, **only: str) -> Split:
-    files = (f"{file}.jsonl", f"dataset_for_finetune/{file}.json")
-    return Split(name, (Conversion("seal-tools", files, convert, "Seal-Tools"),), only=only)
+def _conversion(file: str, **only: str) -> Conversion:
+    return Conversion(
+        "seal-tools", (f"{file}.jsonl", f"dataset_for_finetune/{file}.json"), convert, "Seal-Tools", only=only
+    )
 
 
 _HAMMER = Conversion("hammer-eval", ("sealtool.json",), convert_hammer, "Hammer's sealtool.json")
-_DEV_SINGLE = _split("sealtool-dev", "dev", kind="single")
-_DEV = {"dev": _split("seal-tools-dev", "dev")}
+_DEV_SINGLE = _conversion("dev", kind="single")
+_DEV = {"dev": (_conversion("dev"),)}
 SEALTOOL = PublicBenchmark(
     "sealtool",
-    {"test": Split("sealtool", (_HAMMER,)), "dev": _DEV_SINGLE},
     "Seal-Tools, 294 single-call test rows (Hammer's cut); ttsi data get hammer-eval",
+    {"test": (_HAMMER,), "dev": (_DEV_SINGLE,)},
 )
 SEALTOOL_DEV = PublicBenchmark(
     "sealtool-dev",
-    {"dev": _DEV_SINGLE},
     "Seal-Tools, 200 single-call dev rows, for choosing settings; ttsi data get seal-tools",
+    {"dev": (_DEV_SINGLE,)},
 )
 IN_DOMAIN = PublicBenchmark(
     "seal-tools-in",
-    {"test": _split("seal-tools-in", "test_in_domain")},
     "Seal-Tools, 700 test rows of known domains, one to six calls; ttsi data get seal-tools",
+    {"test": (_conversion("test_in_domain"),)},
 )
 OUT_DOMAIN = PublicBenchmark(
     "seal-tools-out",
-    {"test": _split("seal-tools-out", "test_out_domain")},
     "Seal-Tools, 654 test rows of new domains; ttsi data get seal-tools",
+    {"test": (_conversion("test_out_domain"),)},
 )
 DEV = PublicBenchmark(
-    "seal-tools-dev", _DEV, "Seal-Tools, 700 dev rows, for choosing settings; ttsi data get seal-tools"
+    "seal-tools-dev", "Seal-Tools, 700 dev rows, for choosing settings; ttsi data get seal-tools", _DEV
 )
 DEV_POOL = PublicBenchmark(
-    "seal-tools-dev", _DEV, "Seal-Tools' 700 dev rows; only for tests other than seal-tools-dev and sealtool-dev"
+    "seal-tools-dev", "Seal-Tools' 700 dev rows; only for tests other than seal-tools-dev and sealtool-dev", _DEV
 )

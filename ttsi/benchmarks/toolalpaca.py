@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split, call_row, message_row, solvable_tag, tool_row
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
 from ttsi.benchmarks.jsonl import Row
 from ttsi.benchmarks.type_schemas import schema_of
 
@@ -111,19 +111,18 @@ def _schema(key: str, line: re.Match[str] | None) -> dict[str, Any]:
     return {**schema_of(line[2], strict=True), **({"description": line[3]} if line[3] else {})}
 
 
-def _split(name: str, file: str) -> Split:
-    conversion = Conversion("toolalpaca", (file,), partial(convert, prefix=name), f"ToolAlpaca's {file}")
-    return Split(name, (conversion,), "official")
+def _conversion(file: str, prefix: str) -> tuple[Conversion]:
+    return (Conversion("toolalpaca", (file,), partial(convert, prefix=prefix), f"ToolAlpaca's {file}"),)
 
 
-_SIMULATED = _split("toolalpaca-simulated", "eval_simulated.json")
+_SIMULATED = {"simulated": _conversion("eval_simulated.json", "toolalpaca-simulated")}
 REAL = PublicBenchmark(
     "toolalpaca",
-    {"test": _split("toolalpaca", "eval_real.json"), "simulated": _SIMULATED},
     "ToolAlpaca, 114 questions about 11 real APIs, keys ignored; ttsi data get toolalpaca",
+    {"test": _conversion("eval_real.json", "toolalpaca"), **_SIMULATED},
 )
 SIMULATED = PublicBenchmark(
     "toolalpaca-simulated",
-    {"simulated": _SIMULATED},
     "ToolAlpaca, 100 questions about 10 simulated APIs; ttsi data get toolalpaca",
+    _SIMULATED,
 )

@@ -32,7 +32,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, Split, call_row, message_row, solvable_tag, tool_row
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
 from ttsi.benchmarks.jsonl import Row
 from ttsi.benchmarks.type_schemas import schema_of
 
@@ -91,9 +91,8 @@ def read_calls(text: str) -> Iterator[Row]:
         yield call_row(call["name"], call["parameters"])
 
 
-_ROWS = Conversion("toolrl-sft400", ("rlla_sft.json",), convert, "ToolRL's rlla_sft.json")
 TOOLRL_400 = PublicBenchmark(
     "toolrl-400",
-    {"train": Split("toolrl-400", (_ROWS,))},
     "400 mixed rows that ToolRL fine-tunes on, out of every benchmark's domain",
+    {"train": (Conversion("toolrl-sft400", ("rlla_sft.json",), convert, "ToolRL's rlla_sft.json"),)},
 )
