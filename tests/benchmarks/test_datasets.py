@@ -38,7 +38,7 @@ class Server:
     """A host that serves CONTENT, with or without ranges, and remembers what was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.ranges = True
         self.served = {f"/owner/repository/{'0' * 40}/data/{file}": content for file, content in CONTENT.items()}
         outer = self
@@ -46,7 +46,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 wanted = self.headers.get("Range")
-                outer.asked.append((self.path.rpartition("/data/")[2], wanted))
+                outer.requests.append((self.path.rpartition("/data/")[2], wanted))
                 content = outer.served.get(self.path)
                 if content is None:
                     self.send_error(404)
@@ -90,9 +90,9 @@ def test_a_download_is_checked_and_its_manifest_comes_last(server: Server, tmp_p
     assert manifest["files"]["a.json"] == hashlib.sha256(CONTENT["a.json"]).hexdigest()
     assert not list(folder.rglob("*.part"))
     assert made_up().mismatches(tmp_path) == []
-    server.asked.clear()
+    server.requests.clear()
     download(made_up(), tmp_path)
-    assert server.asked == []  # what is here and right is not fetched again
+    assert server.requests == []  # what is here and right is not fetched again
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -102,7 +102,7 @@ def test_a_cut_download_goes_on(server: Server, tmp_path: Path, ranges: bool) ->
     part.parent.mkdir()
     part.write_bytes(CONTENT["a.json"][:4])
     download(made_up(), tmp_path)
-    assert ("a.json", "bytes=4-") in server.asked
+    assert ("a.json", "bytes=4-") in server.requests
     assert (tmp_path / "made-up" / "a.json").read_bytes() == CONTENT["a.json"]
 
 
@@ -181,7 +181,7 @@ def test_every_source_is_pinned() -> None:
     for one in datasets().values():
         assert len(one.commit) == 40
         assert one.licence
-        assert all(len(found) == 64 and int(found, 16) for sums in one.files.values() for found in sums)
+        assert all(len(checksum) == 64 and int(checksum, 16) for sums in one.files.values() for checksum in sums)
         if one.path is not None:
             assert one.url("x").startswith(f"https://raw.githubusercontent.com/{one.repository}/{one.commit}/")
     assert "NON-COMMERCIAL" in dataset("nexusraven").licence
@@ -217,10 +217,10 @@ def not_read() -> list[str]:
     """The patterns of the table in docs/benchmarks.md."""
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     lines = text.partition("## Files that are not read")[2].partition("\n## ")[0].splitlines()
-    found = [
+    patterns = [
         name for line in lines if line.startswith("|") for name in re.findall(r"`([^`]+/[^`]+)`", line.split("|")[1])
     ]
-    return [*found, "bfcl/possible_answer/BFCL_v4_m*", "bfcl/possible_answer/BFCL_v4_web_search.json"]
+    return [*patterns, "bfcl/possible_answer/BFCL_v4_m*", "bfcl/possible_answer/BFCL_v4_web_search.json"]
 
 
 def unexplained(folder: Path, patterns: list[str]) -> set[str]:

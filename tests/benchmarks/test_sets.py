@@ -88,12 +88,12 @@ def test_golds_of_seal_tools_can_be_said_in_every_format_and_mutated_ones_are_wr
 
 
 def test_a_row_of_a_whole_split_becomes_a_sample(tmp_path: Path) -> None:
-    shown = {
+    pool_tool = {
         "api_name": "getPool", "api_description": "Find a pool.", "field": "Sport/Pools", "required": ["city"],
         "parameters": {"city": {"type": "str", "description": "City", "example_values": ["Oslo"]}}, "responses": {},
     }  # fmt: skip
     hours = {
-        **shown,
+        **pool_tool,
         "api_name": "getHours",
         "parameters": {"pool": {"type": "str", "description": "Pool"}},
         "required": [],
@@ -104,7 +104,7 @@ def test_a_row_of_a_whole_split_becomes_a_sample(tmp_path: Path) -> None:
             {"api": "getHours", "parameters": {"pool": "API_call_0"}, "responses": ["API_call_1"]}]},
         {"id": "t-2", "query": "Who?", "calling": [{"api": "getOwner", "parameters": {}, "responses": ["API_call_0"]}]},
     ]  # fmt: skip
-    prompt = f"api_list = {[shown, hours]!r}\ntask_instruction = 'When?'\nOutput:"
+    prompt = f"api_list = {[pool_tool, hours]!r}\ntask_instruction = 'When?'\nOutput:"
     folder = tmp_path / "seal-tools" / "dataset_for_finetune"
     folder.mkdir(parents=True)
     prompts = [{"id": row["id"], "conversations": [{"from": "human", "value": prompt}]} for row in rows]

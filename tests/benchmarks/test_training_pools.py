@@ -34,18 +34,21 @@ def api_bank(tmp_path: Path, dialogue: list[str], output: str) -> Path:
 
 
 def test_a_step_of_api_bank_becomes_a_sample(tmp_path: Path) -> None:
-    found = (
+    searched = (
         "{'name': 'Pools', 'description': 'Shows a city's pools.', 'input_parameters': {'city': {'type': 'str', "
         "'description': 'The city.'}, 'n': {'type': int, 'description': \"How many of the city's.\"}}, "
         "'output_parameters': {'pool': {'type': 'str', 'description': 'The pool.'}}}"
     )
-    dialogue = ["User: Find a pool.TIME: 2030-01-01 10:00:00", f"API-Request: [ToolSearcher(keywords='pool')]->{found}"]
+    dialogue = [
+        "User: Find a pool.TIME: 2030-01-01 10:00:00",
+        f"API-Request: [ToolSearcher(keywords='pool')]->{searched}",
+    ]
     data = api_bank(tmp_path, dialogue, "API-Request: [Pools(city='St. John's', n='2')]")
     [sample] = training_pools.load("api-bank-l3", data).samples
     assert sample.input.messages == (
         Message("user", "Find a pool.TIME: 2030-01-01 10:00:00"),
         Message("assistant", "", (ToolCall("ToolSearcher", {"keywords": "pool"}),)),
-        Message("tool", found),
+        Message("tool", searched),
     )
     assert [tool.name for tool in sample.input.tools] == ["ToolSearcher", "Pools"]
     assert sample.input.tools[1].description == "Shows a city's pools."
