@@ -327,7 +327,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     official = official_checker(given.official)
-    samples = [sample for sample in bfcl.load(given.data).samples if sample.gold]
+    samples = [sample for sample in bfcl.BFCL(given.data).samples if sample.gold]
     tally = Tally()
     compare_mutants(samples, given.per_row, given.seed, tally, official)
     for folder in given.run:

@@ -32,8 +32,8 @@ from typing import Any
 from unittest.mock import MagicMock, patch
 
 from tests.benchmarks.mutations import Mutant, mutants
-from ttsi.benchmarks import Sample, load, micro_f1, places
-from ttsi.benchmarks.files import read_json
+from ttsi.benchmarks import Sample, load, micro_f1
+from ttsi.benchmarks.data_files import find, parse_json, read_bytes
 from ttsi.benchmarks.matching import readable
 from ttsi.benchmarks.toolalpaca import KEYS
 from ttsi.runs import store
@@ -94,7 +94,8 @@ def compare_nexusraven(data: Path, program: Path, answered: Answers) -> Iterator
     """One line per comparison, empty where both agree."""
     upstream = ModuleType("raven_utils")
     exec(compile(program.read_text(encoding="utf-8"), str(program), "exec"), upstream.__dict__)
-    [described], _ = read_json([places.find(data, "nexusraven", "derived_standardized_api_list.json")])
+    path = find(data, "nexusraven", "derived_standardized_api_list.json")
+    described = parse_json(read_bytes(path), path)
     domains = {domain: [f for f in described if f["dataset"] == domain] for domain in {f["dataset"] for f in described}}
     functions = {domain: upstream.build_functions(rows) for domain, rows in domains.items()}
     for sample, mutant in changed(data, "nexusraven", "test", answered):
@@ -183,8 +184,8 @@ def our_numbers(counts: micro_f1.Counts) -> dict[str, float]:
     """Our counts under upstream's names, which leaves out what has a zero among its three counts."""
     numbers = {}
     for what, right, said, gold in (
-        ("api", counts.right_tools, counts.said_tools, counts.gold_tools),
-        ("param", counts.right_arguments, counts.said_arguments, counts.gold_arguments),
+        ("api", counts.right_tools, counts.predicted_tools, counts.gold_tools),
+        ("param", counts.right_arguments, counts.predicted_arguments, counts.gold_arguments),
     ):
         if right * said * gold:
             score = micro_f1.f1(counts)["f1_tools" if what == "api" else "f1_arguments"]

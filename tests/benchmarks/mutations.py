@@ -86,16 +86,20 @@ def _arguments_changed(
     if omitted:
         key = random.choice(omitted)
         yield "default given", {**given, key: schema["properties"][key]["default"]}, frozenset({"nexusraven"})
-    if known := [key for key in given if key in keys]:
-        yield "key left out", {key: value for key, value in given.items() if key not in known}, frozenset({"keyless"})
-        yield "key invented", {**given, known[0]: "YOUR_API_KEY"}, frozenset({"keyless"})
-    told = [key for key in given if key not in keys]
-    if told:
-        dropped = random.choice(told)
+    if given_keys := [key for key in given if key in keys]:
+        yield (
+            "key left out",
+            {key: value for key, value in given.items() if key not in given_keys},
+            frozenset({"keyless"}),
+        )
+        yield "key invented", {**given, given_keys[0]: "YOUR_API_KEY"}, frozenset({"keyless"})
+    plain_keys = [key for key in given if key not in keys]
+    if plain_keys:
+        dropped = random.choice(plain_keys)
         yield "missing argument", {key: value for key, value in given.items() if key != dropped}, NONE
-        renamed = random.choice(told)
+        renamed = random.choice(plain_keys)
         yield "argument in other case", {key + "_" * (key == renamed): v for key, v in given.items()}, NONE
-    for key in told:
+    for key in plain_keys:
         for change, value, right_by in _value_changed(given[key]):
             yield change, {**given, key: value}, right_by
 

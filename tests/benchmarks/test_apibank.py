@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ttsi.benchmarks import apibank, load
+from ttsi.benchmarks import load
+from ttsi.benchmarks.apibank_format import read_call
 from ttsi.benchmarks.matching import grade
 from ttsi.errors import ConfigError, DataError
 from ttsi.types import Answer, Message, ToolCall
@@ -24,13 +25,13 @@ SEARCH = api("ToolSearcher", keywords="str")
 HEAD = "\nGenerate an API request ...\nThe current year is 2023.\nInput: \nUser: ...\n\nAPI descriptions:\n"
 
 
-def row(said: str, gold: str, apis: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+def row(dialogue: str, gold: str, apis: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     instruction = HEAD + "\n".join(json.dumps(described) for described in apis)
     return {
         "file": "Pool-level-1-1.jsonl",
         "id": 0,
         "instruction": instruction,
-        "input": f"{said}\nGenerate API Request:\n",
+        "input": f"{dialogue}\nGenerate API Request:\n",
         "expected_output": f"API-Request: {gold}",
         **more,
     }
@@ -44,10 +45,10 @@ def written(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
 
 
 def test_a_dialogue_becomes_messages(tmp_path: Path) -> None:
-    said = "User: Lane 2, please.\nAI: For whom?\nUser: Ann: me.\nAI: Hm.\n"
-    said += "API-Request: [Hours(day='Sunday')]->8 to 8\nAI: Open."
+    dialogue = "User: Lane 2, please.\nAI: For whom?\nUser: Ann: me.\nAI: Hm.\n"
+    dialogue += "API-Request: [Hours(day='Sunday')]->8 to 8\nAI: Open."
     rows = [
-        row(said, "[BookLane(lane='2', names='['Ann', 'Bo']')]", [BOOK]),
+        row(dialogue, "[BookLane(lane='2', names='['Ann', 'Bo']')]", [BOOK]),
         row("User: Again.", "[BookLane(bath='2')]", [BOOK]),
         row("User: Again.", "[Swim()]", [BOOK]),
     ]
@@ -81,7 +82,7 @@ def test_what_a_search_found_is_on_offer(tmp_path: Path) -> None:
     alone, several = str(BOOK), str([BOOK, api("Hours", day="str")])
     inside = str({"api_name": "ToolSearcher", "input": {}, "output": BOOK, "exception": None})
     search = "User: Lane 2.\nAPI-Request: [ToolSearcher(keywords='lane')]->"
-    rows = [row(search + found, "[BookLane(lane='2')]", [SEARCH]) for found in (alone, several, inside)]
+    rows = [row(search + searched, "[BookLane(lane='2')]", [SEARCH]) for searched in (alone, several, inside)]
     rows.append(row("User: Lane 2.", "[ToolSearcher(keywords='lane')]", [SEARCH]))
     samples = load("apibank-l2", written(tmp_path, "api-bank/test-data/level-2-api.json", rows)).samples
     assert [[tool.name for tool in sample.input.tools] for sample in samples] == [
@@ -119,7 +120,7 @@ LANE = "Parameters: {'lane': {'type': 'int', 'description': 'L'}}"
 
 
 def toolrl_row(answer: Any, form: str = "long") -> dict[str, Any]:
-    said = (
+    dialogue = (
         "**Dialogue Records History**\n<user>Lane 2,\nplease.</user>\n<response> Hm. </response>\n<tool_call>\n"
         '{"name": "Hours", "parameters": {"day": "Sunday"}}\n</tool_call>\n<obs> 8 to 8 </obs>\n\n'
         "<user> Please only make one tool call.</user>\n"
@@ -127,7 +128,7 @@ def toolrl_row(answer: Any, form: str = "long") -> dict[str, Any]:
     system = (
         f"You ...\nyou can use the following tools:\n{TOOLS[form]}{LANE}\n\n**Steps for Each Turn**\n1. **Think:** ..."
     )
-    return {"system": system, "user": said, "answer": answer, "other": {}}
+    return {"system": system, "user": dialogue, "answer": answer, "other": {}}
 
 
 @pytest.mark.parametrize("form", ["long", "short"])
@@ -166,9 +167,9 @@ def hammer_row(*turns: tuple[str, str]) -> dict[str, Any]:
 
 def test_the_hammer_cut_is_read(tmp_path: Path) -> None:
     call = '```[{"name": "Hours", "arguments": {"day": "Sunday"}}]```'
-    said = [("user", "Lane 2."), ("agent", "Hm."), ("assistant", call), ("tool", "8 to 8")]
+    dialogue = [("user", "Lane 2."), ("agent", "Hm."), ("assistant", call), ("tool", "8 to 8")]
     rows = [
-        hammer_row(*said, ("agent", "Open.\nGenerate API Request:")),
+        hammer_row(*dialogue, ("agent", "Open.\nGenerate API Request:")),
         hammer_row(("user", "Lane 2.\nGenerate API Request:")),
     ]
     benchmark = load("apibank-l2", written(tmp_path, "hammer-eval/apibank_l2.json", rows), split="hammer")
@@ -195,12 +196,12 @@ def test_the_hammer_cut_is_read(tmp_path: Path) -> None:
 )
 def test_nothing_of_hammer_is_dropped_silently(tmp_path: Path, turns: list[tuple[str, str]]) -> None:
     folder = written(tmp_path, "hammer-eval/apibank_l1.json", [hammer_row(*turns)])
-    with pytest.raises(DataError, match=r"row 001: .*this is not Hammer's apibank_l1"):
+    with pytest.raises(DataError, match=r"row 1: .*this is not Hammer's apibank_l1"):
         load("apibank-l1", folder, split="hammer")
 
 
 @pytest.mark.parametrize(
-    ("said", "gold"),
+    ("dialogue", "gold"),
     [
         ("User: Hi\nSomebody: Ho", "[BookLane(lane='2')]"),  # who speaks?
         ("User: Hi\nand on", "[BookLane(lane='2')]"),
@@ -210,8 +211,8 @@ def test_nothing_of_hammer_is_dropped_silently(tmp_path: Path, turns: list[tuple
         ("User: Hi", "[BookLane(lane='2', oops)]"),
     ],
 )
-def test_nothing_is_dropped_silently(tmp_path: Path, said: str, gold: str) -> None:
-    folder = written(tmp_path, "api-bank/test-data/level-1-api.json", [row(said, gold, [BOOK])])
+def test_nothing_is_dropped_silently(tmp_path: Path, dialogue: str, gold: str) -> None:
+    folder = written(tmp_path, "api-bank/test-data/level-1-api.json", [row(dialogue, gold, [BOOK])])
     with pytest.raises(DataError, match=r"row 1: .*this is not API-Bank's level-1-api"):
         load("apibank-l1", folder)
 
@@ -229,13 +230,13 @@ def test_nothing_of_toolrl_is_dropped_silently(tmp_path: Path, key: str, old: st
     made = toolrl_row({"name": "BookLane", "parameters": {"lane": "2"}})
     made[key] = made[key].replace(old, new)
     folder = written(tmp_path, "api-bank-toolrl/level-1-api_processed.json", [made])
-    with pytest.raises(DataError, match=r"row 001: .*this is not ToolRL's level-1"):
+    with pytest.raises(DataError, match=r"row 1: .*this is not ToolRL's level-1"):
         load("apibank-l1", folder, split="toolrl")
 
 
 def test_quotes_inside_a_value_do_not_end_it() -> None:
     text = """[Say(words='It's 5 o'clock, isn't it', to='Ann')]"""
-    assert apibank.read_call(text) == ToolCall("Say", {"words": "It's 5 o'clock, isn't it", "to": "Ann"})
+    assert read_call(text) == {"name": "Say", "arguments": {"words": "It's 5 o'clock, isn't it", "to": "Ann"}}
 
 
 def test_without_data_it_says_where_to_look(tmp_path: Path) -> None:

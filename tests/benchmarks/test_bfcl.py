@@ -52,15 +52,15 @@ POOL = {
 }
 
 
-def verdict(accepted: dict[str, list[Any]], category: str = "simple_python", **said: Any) -> bool:
+def verdict(accepted: dict[str, list[Any]], category: str = "simple_python", **given: Any) -> bool:
     """The rule on one call of pool.hours, whose day is Sunday on both sides unless told otherwise."""
     function = copy.deepcopy(POOL)
     rule = AstRule(category, (function,), ({"pool.hours": {"day": ["Sunday"], **accepted}},))
-    return rule([ToolCall("pool.hours", {"day": "Sunday", **said})])
+    return rule([ToolCall("pool.hours", {"day": "Sunday", **given})])
 
 
 @pytest.mark.parametrize(
-    ("accepted", "said", "right"),
+    ("accepted", "given", "right"),
     [
         ({}, {}, True),
         ({}, {"day": "sun-day."}, True),
@@ -98,8 +98,8 @@ def verdict(accepted: dict[str, list[Any]], category: str = "simple_python", **s
         ({"water": [1.0]}, {"water": 10**400}, False),
     ],
 )
-def test_a_call_is_right_by_the_documented_rule(accepted: dict[str, Any], said: dict[str, Any], right: bool) -> None:
-    assert verdict(accepted, **said) is right
+def test_a_call_is_right_by_the_documented_rule(accepted: dict[str, Any], given: dict[str, Any], right: bool) -> None:
+    assert verdict(accepted, **given) is right
 
 
 def test_a_required_argument_must_be_given_whatever_the_gold_says() -> None:
@@ -184,7 +184,7 @@ def folder_with(tmp_path: Path, category: str, row: dict[str, Any], truth: list[
     return tmp_path
 
 
-def asked(function: dict[str, Any], text: str = "Is it open?") -> dict[str, Any]:
+def question_row(function: dict[str, Any], text: str = "Is it open?") -> dict[str, Any]:
     return {"question": [[{"role": "user", "content": text}]], "function": [function]}
 
 
@@ -192,7 +192,7 @@ def test_a_python_row_becomes_a_sample(tmp_path: Path) -> None:
     truth = [
         {"pool.hours": {"day": ["Sunday"], "lane": ["", None], "water": ["", 20.0], "guest": [{"name": ["", "A"]}]}}
     ]
-    [sample] = load("bfcl", folder_with(tmp_path, "simple_python", asked(POOL), truth), "simple_python").samples
+    [sample] = load("bfcl", folder_with(tmp_path, "simple_python", question_row(POOL), truth), "simple_python").samples
     assert sample.input.messages == (Message("user", "Is it open?"),)
     assert sample.input.tools[0].parameters == {
         "type": "object",
@@ -229,7 +229,7 @@ def test_java_and_javascript_arguments_are_texts(
 ) -> None:
     parameters = {"type": "dict", "required": ["n"], "properties": {"n": {"type": kind, "description": "How many."}}}
     function = {"name": "count", "description": "Count.", "parameters": parameters}
-    data = folder_with(tmp_path, category, asked(function), [{"count": {"n": [value]}}])
+    data = folder_with(tmp_path, category, question_row(function), [{"count": {"n": [value]}}])
     [sample] = load("bfcl", data, category).samples
     schema = sample.input.tools[0].parameters["properties"]["n"]
     assert schema["type"] == "string"
@@ -241,8 +241,8 @@ def test_java_and_javascript_arguments_are_texts(
 
 
 def test_rows_without_a_right_call_are_graded_by_the_official_rule(tmp_path: Path) -> None:
-    [none] = load("bfcl", folder_with(tmp_path / "a", "irrelevance", asked(POOL)), "irrelevance").samples
-    [some] = load("bfcl", folder_with(tmp_path / "b", "live_relevance", asked(POOL)), "live_relevance").samples
+    [none] = load("bfcl", folder_with(tmp_path / "a", "irrelevance", question_row(POOL)), "irrelevance").samples
+    [some] = load("bfcl", folder_with(tmp_path / "b", "live_relevance", question_row(POOL)), "live_relevance").samples
     call, silence = Answer("", (ToolCall("pool.hours", {}),)), Answer("no", ())
     assert none.gold == ()
     assert some.gold is None
@@ -260,7 +260,7 @@ def test_what_is_missing_or_of_another_form_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'parallel'"):
         load("bfcl", tmp_path, "paralel")
     data = folder_with(tmp_path, "simple_python", {"question": [[]], "function": [{}]}, [])
-    with pytest.raises(DataError, match=r"simple_python_0.*this is not BFCL V4"):
+    with pytest.raises(DataError, match=r"simple_python\.json, row 1: .*this is not BFCL V4"):
         load("bfcl", data, "simple_python")
     (data / "bfcl" / "BFCL_v4_simple_python.json").write_text("{oops")
     with pytest.raises(DataError, match="not the expected JSON"):
@@ -274,8 +274,8 @@ def whole() -> Benchmark:
 
 @needs("bfcl")
 def test_every_row_becomes_one_sample(whole: Benchmark) -> None:
-    found = Counter(sample.tags["category"] for sample in whole.samples)
-    assert found == {
+    row_counts = Counter(sample.tags["category"] for sample in whole.samples)
+    assert row_counts == {
         "simple_python": 400, "simple_java": 100, "simple_javascript": 50, "multiple": 200, "parallel": 200,
         "parallel_multiple": 200, "live_simple": 258, "live_multiple": 1053, "live_parallel": 16,
         "live_parallel_multiple": 24, "irrelevance": 240, "live_irrelevance": 884, "live_relevance": 16,
@@ -284,7 +284,7 @@ def test_every_row_becomes_one_sample(whole: Benchmark) -> None:
     assert sum(sample.tags["solvable"] == "no" for sample in whole.samples) == len(UNSOLVABLE)
     assert {sample.input.id for sample in whole.samples if sample.tags["solvable"] == "no"} == UNSOLVABLE
     assert sum(not sample.input.tools for sample in whole.samples) == 4
-    calls = Counter(dict.fromkeys(found, 0))
+    calls = Counter(dict.fromkeys(row_counts, 0))
     for sample in whole.samples:
         calls[sample.tags["category"]] += len(sample.gold or ())
     assert (calls["parallel"], calls["parallel_multiple"]) == (540, 607)

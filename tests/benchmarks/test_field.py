@@ -82,8 +82,8 @@ def test_every_row_is_there_and_every_defect_is_counted(place: tuple[str, str]) 
         assert sample.input.messages[-1].role in ("user", "tool")
         assert len({tool.name for tool in tools}) == len(tools) > 0
         assert all(tool_from_openai(to_openai(tool)).name == tool.name for tool in tools)
-        shown = {tool.name for tool in tools} >= {call.name for call in gold_of(sample)}
-        assert shown or sample.tags["solvable"] == "no"
+        offered = {tool.name for tool in tools} >= {call.name for call in gold_of(sample)}
+        assert offered or sample.tags["solvable"] == "no"
         assert (sample.official is None) is (name.startswith("apibank") and split != "toolrl")
 
 
@@ -118,7 +118,7 @@ def test_control_a_changed_gold_is_wrong_in_every_format(place: tuple[str, str])
 def test_every_change_of_every_gold_is_judged_as_the_table_says(place: tuple[str, str]) -> None:
     benchmark = load(place[0], DATA, place[1])
     rule = RULE[place[0].split("-")[0]]
-    random, said = Random(0), Counter[tuple[str, bool]]()
+    random, counted = Random(0), Counter[tuple[str, bool]]()
     for sample in benchmark.samples:
         gold = gold_of(sample)
         for mutant in mutants(gold, sample.input.tools, random, KEYS):
@@ -127,12 +127,12 @@ def test_every_change_of_every_gold_is_judged_as_the_table_says(place: tuple[str
                 verdicts[rule] = sample.official(mutant.calls)
             for name, verdict in verdicts.items():
                 assert verdict is (name in mutant.right_by), (sample.input.id, name, mutant)
-                said[name, verdict] += 1
+                counted[name, verdict] += 1
             if rule == "nexusraven":
                 assert by_signature(gold[0], sample.input.tools, mutant.calls) is (rule in mutant.right_by), mutant
-    for name in {name for name, _ in said}:
-        assert said[name, True] + said[name, False] >= 500
-        assert min(said[name, True], said[name, False]) > 50
+    for name in {name for name, _ in counted}:
+        assert counted[name, True] + counted[name, False] >= 500
+        assert min(counted[name, True], counted[name, False]) > 50
 
 
 def raw(path: str) -> Any:
@@ -166,8 +166,8 @@ def test_hammers_cuts_are_the_same_questions() -> None:
         rows, samples = raw(f"hammer-eval/{cut}.json.gz"), load(name, DATA).samples
         for row, sample in zip(rows, samples, strict=True):
             assert [ToolCall(a["name"], a["arguments"]) for a in row["answers"]] == list(gold_of(sample))
-            shown = {t["name"]: set(t["parameters"]) for t in row["tools"] if t["name"] != "components"}
-            assert {t.name: set(t.parameters["properties"]) for t in sample.input.tools} == shown
+            offered = {t["name"]: set(t["parameters"]) for t in row["tools"] if t["name"] != "components"}
+            assert {t.name: set(t.parameters["properties"]) for t in sample.input.tools} == offered
 
 
 def test_toolalpaca_needs_a_key_in_34_rows() -> None:

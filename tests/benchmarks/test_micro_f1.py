@@ -16,7 +16,7 @@ def call(name: str = "f", **arguments: Any) -> ToolCall:
 
 
 @pytest.mark.parametrize(
-    ("said", "gold", "counts"),
+    ("calls", "gold", "counts"),
     [
         # gold and said tools and right ones, then gold and said arguments and right ones
         ([call(a=1)], [call(a=1)], (1, 1, 1, 1, 1, 1)),
@@ -39,12 +39,12 @@ def call(name: str = "f", **arguments: Any) -> ToolCall:
         ([call(a=9)], [], (0, 1, 0, 0, 1, 0)),
     ],
 )
-def test_a_row_is_counted_as_hammer_counts(said: Any, gold: Any, counts: tuple[int, ...]) -> None:
-    assert count(said, gold) == Counts(*counts)
+def test_a_row_is_counted_as_hammer_counts(calls: Any, gold: Any, counts: tuple[int, ...]) -> None:
+    assert count(calls, gold) == Counts(*counts)
 
 
 @pytest.mark.parametrize(
-    ("said", "gold", "counts"),
+    ("calls", "gold", "counts"),
     [
         ([call(a="1")], [call(a=1)], (1, 1, 1, 1, 1, 1)),  # equal as text
         ([call(a=True)], [call(a="true")], (1, 1, 1, 1, 1, 0)),  # as Python's text
@@ -58,8 +58,8 @@ def test_a_row_is_counted_as_hammer_counts(said: Any, gold: Any, counts: tuple[i
         ([call(a=2, b=3)], [call(a=1), call(a=2), call(a=2, b=3)], (3, 1, 1, 4, 2, 0)),  # the first of its name
     ],
 )
-def test_a_row_is_counted_as_seal_tools_counts(said: Any, gold: Any, counts: tuple[int, ...]) -> None:
-    assert count_seal_tools(said, gold) == Counts(*counts)
+def test_a_row_is_counted_as_seal_tools_counts(calls: Any, gold: Any, counts: tuple[int, ...]) -> None:
+    assert count_seal_tools(calls, gold) == Counts(*counts)
 
 
 def test_every_benchmark_with_a_counting_of_its_own_exists() -> None:
@@ -84,5 +84,5 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
 
 def test_control_f1_falls_when_an_answer_gets_worse() -> None:
     gold = [call(a=1, b=2)]
-    scores = [f1(count(said, gold))["f1_arguments"] for said in ([call(a=1, b=2)], [call(a=1, b=3)], [call(c=1)])]
+    scores = [f1(count(calls, gold))["f1_arguments"] for calls in ([call(a=1, b=2)], [call(a=1, b=3)], [call(c=1)])]
     assert scores == [100.0, 50.0, 0.0]

@@ -77,8 +77,8 @@ def test_a_row_and_its_functions_are_read(tmp_path: Path) -> None:
 
 def test_the_owners_rule_fills_in_defaults(tmp_path: Path) -> None:
     first, _ = load("nexusraven", write(tmp_path)).samples
-    said = Answer("", (ToolCall("book_lanes", {"day": None, "lanes": 2}),))
-    assert grade(said, first.gold, first.official) == {
+    answer = Answer("", (ToolCall("book_lanes", {"day": None, "lanes": 2}),))
+    assert grade(answer, first.gold, first.official) == {
         "strict": False, "lenient": False, "tool_choice": True, "official": True,
     }  # fmt: skip
 

@@ -69,16 +69,16 @@ def arguments(schema: Any, call: ToolCall) -> dict[str, Any]:
         )
         for name in names
     )
-    found = signature.bind(**call.arguments)
-    found.apply_defaults()
-    return dict(found.arguments)
+    bound_values = signature.bind(**call.arguments)
+    bound_values.apply_defaults()
+    return dict(bound_values.arguments)
 
 
 def verdicts(gold: tuple[ToolCall, ...], tools: tuple[Tool, ...], calls: Calls | None) -> dict[str, bool]:
-    said = {"strict": strict(calls, gold), "lenient": lenient(calls, gold), "keyless": Keyless(gold, KEYS)(calls)}
+    by_rule = {"strict": strict(calls, gold), "lenient": lenient(calls, gold), "keyless": Keyless(gold, KEYS)(calls)}
     if len(gold) == 1:
-        said |= {"nexusraven": NexusRaven(gold[0], tools)(calls), "toolrl": ToolRL(gold[0])(calls)}
-    return said
+        by_rule |= {"nexusraven": NexusRaven(gold[0], tools)(calls), "toolrl": ToolRL(gold[0])(calls)}
+    return by_rule
 
 
 def test_every_change_is_judged_as_the_table_says() -> None:
@@ -86,8 +86,8 @@ def test_every_change_is_judged_as_the_table_says() -> None:
     random = Random(0)
     for gold in GOLDS:
         for mutant in mutants(gold, TOOLS, random, KEYS):
-            for rule, said in verdicts(gold, TOOLS, mutant.calls).items():
-                assert said is (rule in mutant.right_by), (rule, mutant)
+            for rule, by_rule in verdicts(gold, TOOLS, mutant.calls).items():
+                assert by_rule is (rule in mutant.right_by), (rule, mutant)
             if len(gold) == 1:
                 assert by_signature(gold[0], TOOLS, mutant.calls) is ("nexusraven" in mutant.right_by), mutant
             seen[mutant.change] += 1

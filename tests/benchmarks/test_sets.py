@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.places import DATA, needs
-from ttsi.benchmarks import BENCHMARK_GLOSS, BENCHMARKS, Benchmark, load, sealtools
+from ttsi.benchmarks import BENCHMARKS, Benchmark, load, summaries
 from ttsi.benchmarks.matching import grade
 from ttsi.chat.calls import FORMATS
 from ttsi.errors import ConfigError, DataError
@@ -88,12 +88,12 @@ def test_golds_of_seal_tools_can_be_said_in_every_format_and_mutated_ones_are_wr
 
 
 def test_a_row_of_a_whole_split_becomes_a_sample(tmp_path: Path) -> None:
-    shown = {
+    pool_tool = {
         "api_name": "getPool", "api_description": "Find a pool.", "field": "Sport/Pools", "required": ["city"],
         "parameters": {"city": {"type": "str", "description": "City", "example_values": ["Oslo"]}}, "responses": {},
     }  # fmt: skip
     hours = {
-        **shown,
+        **pool_tool,
         "api_name": "getHours",
         "parameters": {"pool": {"type": "str", "description": "Pool"}},
         "required": [],
@@ -104,7 +104,7 @@ def test_a_row_of_a_whole_split_becomes_a_sample(tmp_path: Path) -> None:
             {"api": "getHours", "parameters": {"pool": "API_call_0"}, "responses": ["API_call_1"]}]},
         {"id": "t-2", "query": "Who?", "calling": [{"api": "getOwner", "parameters": {}, "responses": ["API_call_0"]}]},
     ]  # fmt: skip
-    prompt = f"api_list = {[shown, hours]!r}\ntask_instruction = 'When?'\nOutput:"
+    prompt = f"api_list = {[pool_tool, hours]!r}\ntask_instruction = 'When?'\nOutput:"
     folder = tmp_path / "seal-tools" / "dataset_for_finetune"
     folder.mkdir(parents=True)
     prompts = [{"id": row["id"], "conversations": [{"from": "human", "value": prompt}]} for row in rows]
@@ -137,7 +137,7 @@ def test_sealtool_reads_a_row_and_refuses_another_form(tmp_path: Path) -> None:
     made = [{"query": "open?", "tools": [tool], "answers": [{"tool": "getPool", "parameters": {"day": "Sunday"}}]}]
     path = tmp_path / "sealtool.json.gz"
     path.write_bytes(gzip.compress(json.dumps(made).encode()))
-    [sample] = sealtools.load(tmp_path).samples
+    [sample] = load("sealtool", tmp_path).samples
     assert sample.input.tools[0].parameters == {
         "type": "object",
         "properties": {"day": {"type": "string", "description": "d"}, "lanes": {"type": "integer", "description": ""}},
@@ -145,10 +145,10 @@ def test_sealtool_reads_a_row_and_refuses_another_form(tmp_path: Path) -> None:
     }
     path.write_bytes(gzip.compress(json.dumps([{"question": "open?"}]).encode()))
     with pytest.raises(DataError, match="row 1"):
-        sealtools.load(tmp_path)
+        load("sealtool", tmp_path)
     path.write_bytes(gzip.compress(b"{oops"))
     with pytest.raises(DataError, match="not the expected JSON"):
-        sealtools.load(tmp_path)
+        load("sealtool", tmp_path)
 
 
 def test_toolworld_ships_complete() -> None:
@@ -166,4 +166,4 @@ def test_toolworld_ships_complete() -> None:
 def test_unknown_names_get_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'toolworld'"):
         load("tool-world")
-    assert set(BENCHMARKS) < set(BENCHMARK_GLOSS)
+    assert all(summaries(BENCHMARKS).values())

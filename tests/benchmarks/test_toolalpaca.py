@@ -76,9 +76,9 @@ def test_keys_do_not_count_and_all_else_does(tmp_path: Path) -> None:
         ({"appid": "REDACTED"}, False),
         ({"lane": 2, "quiet": True}, False),
     ]:
-        said = grade(Answer("", (ToolCall("bookLane", arguments),)), sample.gold or (), sample.official)
-        assert said["official"] is right
-        assert said["lenient"] is False
+        verdicts = grade(Answer("", (ToolCall("bookLane", arguments),)), sample.gold or (), sample.official)
+        assert verdicts["official"] is right
+        assert verdicts["lenient"] is False
 
 
 def test_placeholders_and_doubled_names_are_mended_and_tagged(tmp_path: Path) -> None:

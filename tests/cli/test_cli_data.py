@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.places import DATA, needs
-from ttsi.benchmarks.sources import sources
+from ttsi.benchmarks.datasets import datasets
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def home(tmp_path: Path, ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_ls_names_every_source_with_its_licence(ttsi: Any) -> None:
     said = ttsi("data", "ls")
     assert said.code == 0
-    assert [line.split()[0] for line in said.out.splitlines()] == list(sources())
+    assert [line.split()[0] for line in said.out.splitlines()] == list(datasets())
     assert "NON-COMMERCIAL" in next(line for line in said.out.splitlines() if line.startswith("nexusraven"))
     assert "0/23 files here" in said.out
 

@@ -1,22 +1,24 @@
-"""Which questions with known answers are there?
+"""Benchmarks: questions with known right answers, from public data or from the user's own.
 
-Inputs: a benchmark's name or the path of a `.jsonl` file, and the folder that holds downloaded data. Outputs: a
-`Benchmark`, whose samples pair an `Input` with its gold calls.
+Inputs: a benchmark's name, the path of a `.jsonl` file or an object reference `package.module:object`, and the folder
+that holds downloaded data. Outputs: a `Benchmark`, whose samples pair an `Input` with its gold calls.
 
 Gold lives here and nowhere below: the loop receives `sample.input` only, so it cannot see an answer. The paper
-(arXiv:2510.07841) reports accuracy per row on four public sets; each module here names its source, licence, rule
+(arXiv:2510.07841) reports accuracy per row on four public sets; each converter here names its source, licence, rule
 and known defects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ttsi.errors import ConfigError, unknown_name
+from ttsi.object_reference import is_reference, load_object
 from ttsi.types import Input, ToolCall
 
 
@@ -24,7 +26,7 @@ class Official(Protocol):
     """The verdict of a benchmark's own scorer on one row."""
 
     def __call__(self, calls: Sequence[ToolCall] | None) -> bool:
-        """Are these calls right? None when the answer could not be read as calls."""
+        """Whether these calls are right; None when the answer could not be read as calls."""
         ...
 
 
@@ -34,7 +36,7 @@ class Sample:
 
     input: Input
     gold: tuple[ToolCall, ...] | None
-    """The right calls in any order; an empty tuple means "call nothing"; None means that nobody knows."""
+    """The right calls in any order; an empty tuple means "call nothing"; None means that they are not known."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Strata for the report, such as {"kind": "single"}."""
     official: Official | None = None
@@ -61,46 +63,31 @@ class Benchmark:
 BENCHMARKS: dict[str, str] = {
     "toolworld": "ttsi.benchmarks.toolworld:load",
     "toolworld-validation": "ttsi.benchmarks.toolworld:load_validation",
-    "sealtool": "ttsi.benchmarks.sealtools:load",
-    "sealtool-dev": "ttsi.benchmarks.sealtools:load_dev",
-    "seal-tools-in": "ttsi.benchmarks.sealtools:load_in",
-    "seal-tools-out": "ttsi.benchmarks.sealtools:load_out",
-    "seal-tools-dev": "ttsi.benchmarks.sealtools:load_all_dev",
-    "bfcl": "ttsi.benchmarks.bfcl:load",
-    "nexusraven": "ttsi.benchmarks.nexusraven:load",
-    "apibank-l1": "ttsi.benchmarks.apibank:load_l1",
-    "apibank-l2": "ttsi.benchmarks.apibank:load_l2",
-    "apibank-l3": "ttsi.benchmarks.apibank:load_l3",
-    "toolalpaca": "ttsi.benchmarks.toolalpaca:load",
-    "toolalpaca-simulated": "ttsi.benchmarks.toolalpaca:load_simulated",
+    "sealtool": "ttsi.benchmarks.sealtools:SEALTOOL",
+    "sealtool-dev": "ttsi.benchmarks.sealtools:SEALTOOL_DEV",
+    "seal-tools-in": "ttsi.benchmarks.sealtools:IN_DOMAIN",
+    "seal-tools-out": "ttsi.benchmarks.sealtools:OUT_DOMAIN",
+    "seal-tools-dev": "ttsi.benchmarks.sealtools:DEV",
+    "bfcl": "ttsi.benchmarks.bfcl:BFCL",
+    "nexusraven": "ttsi.benchmarks.nexusraven:NEXUSRAVEN",
+    "apibank-l1": "ttsi.benchmarks.apibank:LEVEL_1",
+    "apibank-l2": "ttsi.benchmarks.apibank:LEVEL_2",
+    "apibank-l3": "ttsi.benchmarks.apibank:LEVEL_3",
+    "toolalpaca": "ttsi.benchmarks.toolalpaca:REAL",
+    "toolalpaca-simulated": "ttsi.benchmarks.toolalpaca:SIMULATED",
 }
-"""Name -> "module:function"; the function takes (data_dir, split) and returns a Benchmark."""
-
-BENCHMARK_GLOSS = {
-    "toolworld": "640 frozen inputs with tools the embedded model was never trained on; ships with the package",
-    "toolworld-validation": "400 inputs made the same way, for choosing settings; ships with the package",
-    "sealtool": "Seal-Tools, 294 single-call test rows (Hammer's cut); ttsi data get hammer-eval",
-    "sealtool-dev": "Seal-Tools, 200 single-call dev rows, for choosing settings; ttsi data get seal-tools",
-    "seal-tools-in": "Seal-Tools, 700 test rows of known domains, one to six calls; ttsi data get seal-tools",
-    "seal-tools-out": "Seal-Tools, 654 test rows of new domains; ttsi data get seal-tools",
-    "seal-tools-dev": "Seal-Tools, 700 dev rows, for choosing settings; ttsi data get seal-tools",
-    "bfcl": "BFCL V4, 3,641 single-turn rows (--split live, parallel, ... for parts); ttsi data get bfcl",
-    "nexusraven": "NexusRaven, 318 calls of 65 functions; non-commercial; ttsi data import nexusraven DIR",
-    "apibank-l1": "API-Bank level 1, 399 turns of dialogues (--split toolrl, hammer); ttsi data get api-bank",
-    "apibank-l2": "API-Bank level 2, 135 turns that may search tools (--split toolrl, hammer); ttsi data get api-bank",
-    "apibank-l3": "API-Bank level 3, 245 steps of plans (--split toolrl: 131); ttsi data get api-bank",
-    "toolalpaca": "ToolAlpaca, 114 questions about 11 real APIs, keys ignored; ttsi data get toolalpaca",
-    "toolalpaca-simulated": "ToolAlpaca, 100 questions about 10 simulated APIs; ttsi data get toolalpaca",
-    "FILE.jsonl": "your own inputs, graded where a line has gold",
-}
-"""One line per benchmark, for `ttsi ls benchmarks`."""
+"""Name -> the reference of its record; `summaries` has a line about each."""
+FILE_SUMMARY = "your own inputs, graded where a line has gold"
+"""The line about a file FILE.jsonl."""
 
 
-def load(name_or_path: str, data_dir: Path | None = None, split: str = "test") -> Benchmark:
+def load(name: str, data_dir: Path | None = None, split: str = "test") -> Benchmark:
     """Find a benchmark and read it.
 
     Args:
-        name_or_path: a name of BENCHMARKS, or the path of a .jsonl (or .jsonl.gz) file.
+        name: a name of BENCHMARKS, the path of a .jsonl (or .jsonl.gz) file, or `package.module:object`, the reference
+            of a `Benchmark` or of a function that returns one. The function gets `data_dir` and `split` where it has
+            parameters of these names.
         data_dir: the folder with downloaded data, for benchmarks that do not ship; None is the cache (`ttsi data`).
         split: "test", or another split that the benchmark has.
 
@@ -108,23 +95,45 @@ def load(name_or_path: str, data_dir: Path | None = None, split: str = "test") -
         ConfigError: there is no such benchmark.
         DataError: its data are missing or cannot be read.
     """
-    if name_or_path.endswith((".jsonl", ".jsonl.gz")):
+    return read_named("benchmark", name, BENCHMARKS, data_dir=data_dir, split=split)
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is the path of a file in the JSONL form."""
+    return name.endswith((".jsonl", ".jsonl.gz"))
+
+
+def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -> Benchmark:
+    """The benchmark or training pool (`kind`) of a name, a file or an object reference; otherwise as `load`."""
+    if is_file(name):
         from ttsi.benchmarks import jsonl
 
-        return jsonl.load(Path(name_or_path))
-    from ttsi.benchmarks import places
+        return jsonl.load(Path(name))
+    if name in table:
+        value = _record(table[name])
+    elif is_reference(name):
+        value = load_object(kind, name)
+    else:
+        raise ConfigError(f"{unknown_name(kind, name, table)} (or give the path of a .jsonl file)")
+    if callable(value):
+        parameters = inspect.signature(value).parameters
+        value = value(**{key: option for key, option in options.items() if key in parameters})
+    if not isinstance(value, Benchmark):
+        what = type(value).__name__
+        raise ConfigError(f"{kind} {name!r} is a {what}; give a Benchmark or a function that returns one")
+    return value
 
-    return loader("benchmark", name_or_path, BENCHMARKS)(places.cache() if data_dir is None else data_dir, split)
+
+def _record(reference: str) -> Any:
+    # Not `load_object`: only for objects of the user's own may modules of the current folder come first.
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
 
 
-def loader(what: str, name: str, table: Mapping[str, str]) -> Callable[..., Benchmark]:
-    """The function that a table of "module:function" has under a name.
-
-    Raises:
-        ConfigError: the table has no such name.
-    """
-    if name not in table:
-        raise ConfigError(f"{unknown_name(what, name, table)} (or give the path of a .jsonl file)")
-    module, _, function = table[name].partition(":")
-    found: Callable[..., Benchmark] = getattr(import_module(module), function)
-    return found
+def summaries(table: Mapping[str, str]) -> dict[str, str]:
+    """One line for each name: the record's summary, or the first line of a function's docstring."""
+    records = {name: _record(reference) for name, reference in table.items()}
+    return {
+        name: getattr(record, "summary", None) or (record.__doc__ or "").partition("\n")[0]
+        for name, record in records.items()
+    }

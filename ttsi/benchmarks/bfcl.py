@@ -1,9 +1,9 @@
-"""How often are the calls right on the Berkeley Function-Calling Leaderboard? (BFCL V4, the single-turn categories)
+"""BFCL V4, the Berkeley Function-Calling Leaderboard: its single-turn categories.
 
 Source: github.com/ShishirPatil/gorilla, `berkeley-function-call-leaderboard/bfcl_eval/data` at commit 6ea57973
 (Apache-2.0). Inputs: a data folder with `bfcl/BFCL_v4_*.json[.gz]` and `bfcl/possible_answer/`. Outputs: a `Benchmark`
 of 3,641 samples, tagged by category: 2,501 graded by their calls, 1,124 where no tool fits, 16 where one does. A split
-is a category or a group of them (`SPLITS`). The multi-turn, memory and web categories need simulators and are not here.
+is a category or a group of them (`GROUPS`). The multi-turn, memory and web categories need simulators and are not here.
 A question, and its answer from the other file, both made up in their form:
 
     {"id": "simple_python_0", "question": [[{"role": "user", "content": "Is the pool open on Sunday?"}]],
@@ -24,21 +24,22 @@ are tagged `solvable=no`; four irrelevance rows have no tool at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from ttsi.benchmarks import Benchmark, Sample, bfcl_literals, jsonl, places
+from ttsi.benchmarks import bfcl_literals
 from ttsi.benchmarks.bfcl_rule import PYTHON, AstRule, language_of
-from ttsi.chat.conversation import read_messages
-from ttsi.errors import ConfigError, DataError, unknown_name
-from ttsi.types import Input, Tool, ToolCall
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, solvable_tag, tool_row
+from ttsi.benchmarks.jsonl import Row
+from ttsi.benchmarks.type_schemas import JSON_TYPES
+from ttsi.types import ToolCall
 
 NON_LIVE = ("simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple")
 LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
 NO_CALL = ("irrelevance", "live_irrelevance")
 CATEGORIES = (*NON_LIVE, *LIVE, *NO_CALL, "live_relevance")
-SPLITS: dict[str, tuple[str, ...]] = {
+GROUPS: dict[str, tuple[str, ...]] = {
     "test": CATEGORIES,
     "non_live": NON_LIVE,
     "live": LIVE,
@@ -46,90 +47,44 @@ SPLITS: dict[str, tuple[str, ...]] = {
 } | {category: (category,) for category in CATEGORIES}
 """Split -> the categories in it."""
 
-TYPES = {
-    "string": "string",
-    "integer": "integer",
-    "float": "number",
-    "boolean": "boolean",
-    "dict": "object",
-    "array": "array",
-    "tuple": "array",
-    "any": "string",
-}
+TYPES = {**JSON_TYPES, "any": "string"}
 KEPT = ("description", "default", "enum", "format", "maximum", "minItems", "maxItems")
 """Keywords that mean the same in BFCL and in JSON Schema."""
 SYNTAX = {bfcl_literals.JAVA: "Java", bfcl_literals.JAVASCRIPT: "JavaScript"}
 
 
-def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
-    """The rows of a split.
-
-    Args:
-        data_dir: the folder with the data.
-        split: "test" for all, or a key of SPLITS.
-
-    Raises:
-        ConfigError: there is no such split.
-        DataError: the data are missing or not in the known form.
-    """
-    if split not in SPLITS:
-        raise ConfigError(unknown_name("split of bfcl", split, SPLITS))
-    samples: list[Sample] = []
-    content = b""
-    for category in SPLITS[split]:
-        path = places.find(data_dir, "bfcl", f"BFCL_v4_{category}.json")
-        rows, data = _rows(path)
-        answers: dict[str, Any] = {}
-        if "relevance" not in category:
-            key_path = places.find(data_dir, "bfcl", f"possible_answer/BFCL_v4_{category}.json")
-            keys, more = _rows(key_path)
-            answers = {key["id"]: key["ground_truth"] for key in keys}
-            data += more
-        samples += [_sample(row, category, answers, path) for row in rows]
-        content += data
-    name = "bfcl" if split == "test" else f"bfcl-{split}"
-    source = str(places.find(data_dir, "bfcl", f"BFCL_v4_{SPLITS[split][0]}.json").parent)
-    return Benchmark(name, tuple(samples), jsonl.sha256(content), source, matcher="official")
-
-
-def _rows(path: Path) -> tuple[list[Any], bytes]:
-    data = jsonl.read_bytes(path)
-    try:
-        return [json.loads(line) for line in data.splitlines() if line.strip()], data
-    except ValueError as error:
-        raise DataError(f"{path} is not the expected JSON ({error}); fetch it again") from None
-
-
-def _sample(row: Mapping[str, Any], category: str, answers: Mapping[str, Any], path: Path) -> Sample:
-    try:
-        language = language_of(category)
-        [turn] = row["question"]
-        functions = tuple(row["function"])
-        accepted = () if "relevance" in category else tuple(answers[row["id"]])
-        item = Input(row["id"], read_messages(turn), tuple(_tool(f, language) for f in functions))
-        by_name = {function["name"]: function for function in functions}
-        gold = tuple(_gold(answer, by_name, language) for answer in accepted)
-    except (KeyError, TypeError, ValueError, DataError) as error:
-        raise DataError(f"{path}, row {row.get('id')}: {error!r}; this is not BFCL V4") from None
-    rule = AstRule(category, functions, accepted)
+def convert(questions: list[Any], keys: Sequence[Any] = (), *, category: str) -> Iterator[Row]:
+    """Rows of a category; relevance and irrelevance rows have no file of keys."""
+    language = language_of(category)
+    accepted_of = {key["id"]: key["ground_truth"] for key in keys}
     group = "live" if category.startswith("live_") else "non-live"
-    tags = {"category": category, "group": group}
-    if category == "live_relevance":  # some call is right, and nobody says which
-        return Sample(item, None, {**tags, "solvable": "yes"}, rule)
-    return Sample(item, gold, {**tags, "solvable": "yes" if rule(gold) else "no"}, rule)
+    for row in questions:
+        [messages] = row["question"]
+        functions = {function["name"]: function for function in row["function"]}
+        accepted = [] if "relevance" in category else accepted_of[row["id"]]
+        gold = [_gold(answer, functions, language) for answer in accepted]
+        rule = AstRule(category, tuple(row["function"]), tuple(accepted))
+        # In a relevance row some call is right, and the data do not have it.
+        unknown = category == "live_relevance"
+        solvable = unknown or rule([ToolCall(call["name"], call["arguments"]) for call in gold])
+        yield {
+            "id": row["id"],
+            "messages": messages,
+            "tools": [_tool(function, language) for function in row["function"]],
+            "gold": None if unknown else gold,
+            "tags": {"category": category, "group": group, **solvable_tag(solvable)},
+            "official": {
+                "rule": "bfcl", "category": category, "functions": row["function"], "accepted": accepted,
+            },
+        }  # fmt: skip
 
 
-def _tool(function: Mapping[str, Any], language: str) -> Tool:
+def _tool(function: Mapping[str, Any], language: str) -> Row:
     parameters = function["parameters"]
-    listed = parameters["properties"]
     make = _schema if language == PYTHON else lambda spec: _literal_schema(spec, language)
     note = "" if language == PYTHON else f" ({SYNTAX[language]})"
-    schema = {
-        "type": "object",
-        "properties": {name: make(spec) for name, spec in listed.items()},
-        "required": list(parameters.get("required", ())),
-    }
-    return Tool(function["name"], function["description"] + note, schema)
+    properties = {name: make(spec) for name, spec in parameters["properties"].items()}
+    return tool_row(function["name"], function["description"] + note, properties, list(parameters.get("required", ())))
 
 
 def _schema(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +106,7 @@ def _schema(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _literal_schema(spec: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """A Java or JavaScript parameter: a text, whose description says what to write."""
+    """A Java or JavaScript parameter: a text, with what to write in its description."""
     kind, syntax = spec["type"], SYNTAX[language]
     inner = f" of {spec['items']['type']}" if "items" in spec else ""
     entries = f" with the entries {json.dumps(spec['properties'])}" if "properties" in spec else ""
@@ -161,7 +116,7 @@ def _literal_schema(spec: Mapping[str, Any], language: str) -> dict[str, Any]:
     return {"type": "string", "description": f"{spec.get('description', '')} {note}".strip(), **schema}
 
 
-def _gold(answer: Mapping[str, Any], functions: Mapping[str, Any], language: str) -> ToolCall:
+def _gold(answer: Mapping[str, Any], functions: Mapping[str, Any], language: str) -> Row:
     """The call that takes the first accepted value of each argument."""
     [(name, accepted)] = answer.items()
     parameters = functions[name]["parameters"]
@@ -173,11 +128,11 @@ def _gold(answer: Mapping[str, Any], functions: Mapping[str, Any], language: str
     }
     if language != PYTHON:
         arguments = {key: _literal(value, listed[key], language) for key, value in arguments.items()}
-    return ToolCall(name, arguments)
+    return call_row(name, arguments)
 
 
 def _left_out(values: Sequence[Any], unlisted: bool) -> bool:
-    """Is leaving the argument out the best way: no other value is told, or the schema does not know it?"""
+    """Whether to leave the argument out: no other value is accepted, or the schema does not list it."""
     return not values or ("" in values and (unlisted or all(value in ("", None) for value in values)))
 
 
@@ -195,3 +150,16 @@ def _first_entries(accepted: Mapping[str, Any]) -> dict[str, Any]:
 
 def _literal(value: Any, spec: Mapping[str, Any], language: str) -> str:
     return bfcl_literals.write(value, spec["type"], language, spec.get("items", {}).get("type"))
+
+
+def _conversion(category: str) -> Conversion:
+    file = f"BFCL_v4_{category}.json"
+    files = (file,) if "relevance" in category else (file, f"possible_answer/{file}")
+    return Conversion("bfcl", files, partial(convert, category=category), "BFCL V4", lines=True)
+
+
+BFCL = PublicBenchmark(
+    "bfcl",
+    "BFCL V4, 3,641 single-turn rows (--split live, parallel, ... for parts); ttsi data get bfcl",
+    {split: tuple(map(_conversion, categories)) for split, categories in GROUPS.items()},
+)

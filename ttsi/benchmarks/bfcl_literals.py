@@ -1,4 +1,4 @@
-"""Which value does a Java or JavaScript literal stand for, as BFCL reads it?
+"""Java and JavaScript literals as BFCL reads them.
 
 Inputs: the text that a model gave for an argument, the declared type ("long", "ArrayList", "Boolean", ...) and the type
 of its elements. Outputs: a JSON value; text that is no literal of the type stays text, since BFCL then takes it for
@@ -7,7 +7,7 @@ them.
 
 The reading is that of BFCL V4 (bfcl-eval 2026.3.23), peculiarities included: a Java float needs its `f` and a long its
 `L`, an array ends at the first closing bracket, the elements of a map are guessed one by one. `dev/bfcl_agreement.py`
-compares both on thousands of texts. Not in the paper (arXiv:2510.07841), which does not use BFCL.
+compares both on thousands of texts.
 """
 
 from __future__ import annotations
@@ -144,9 +144,9 @@ def _js_guess(text: str) -> Any:
 def _js_list(text: str, inner: str | None) -> Any:
     text = text.strip()
     if rows := _JS_ROWS.match(text):
-        found = [row.strip() for row in _JS_ROW.findall(rows.group())]
-        found[0] = found[0].removeprefix("[")
-        return [[_js_guess(item) for item in row.split(",")] for row in found]
+        texts = [row.strip() for row in _JS_ROW.findall(rows.group())]
+        texts[0] = texts[0].removeprefix("[")
+        return [[_js_guess(item) for item in row.split(",")] for row in texts]
     if not (match := _JS_LIST.match(text)):
         return text
     items = (match[1] if match[1] is not None else match[2]).strip()

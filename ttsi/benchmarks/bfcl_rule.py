@@ -1,7 +1,7 @@
-"""When does the Berkeley Function-Calling Leaderboard call an answer right?
+"""The AST rule of the Berkeley Function-Calling Leaderboard (BFCL V4).
 
 Inputs: the category of a row, its functions and their lists of accepted values as BFCL writes them, and the calls of a
-model (None when its text could not be read as calls). Outputs: right or wrong, by the AST check of BFCL V4.
+model (None when its text could not be read as calls). Outputs: right or wrong.
 
 All calls must be right, in any order, and no more and no fewer than the gold ones. A call is right when its name is,
 every required argument is given, none is given that the schema or the gold lacks, each value has the declared type and
@@ -11,7 +11,7 @@ value of the type of the gold's values is taken for a variable and compared as i
 texts and are read as literals first (`ttsi.benchmarks.bfcl_literals`). In irrelevance rows it is right to call nothing,
 also when the text is a broken call; in relevance rows any call is right.
 
-Agreement with the official checker is shown by `dev/bfcl_agreement.py`, verdict by verdict. Two things differ on
+`dev/bfcl_agreement.py` compares it with the official checker, verdict by verdict. Two things differ on
 purpose: names keep their dots (the official runs replace them for some vendors' APIs, in question and answer alike),
 and where the official checker stops with an exception the answer is wrong.
 """
@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttsi.benchmarks import bfcl_literals
+from ttsi.chat.conversation import expect
+from ttsi.errors import DataError
 from ttsi.types import ToolCall
 
 PYTHON = "python"
 Accepted = Sequence[Any]
-"""The values that are right for one argument; "" says that it may be left out."""
+"""The values that are right for one argument; "" among them allows leaving it out."""
 
 _PYTHON_TYPES: dict[str, type] = {
     "string": str, "integer": int, "float": float, "boolean": bool, "array": list, "tuple": list, "dict": dict,
@@ -53,6 +55,36 @@ def language_of(category: str) -> str:
     return next((name for name in (bfcl_literals.JAVASCRIPT, bfcl_literals.JAVA) if name in category), PYTHON)
 
 
+def read_rule(category: Any, functions: Any, accepted: Any) -> AstRule:
+    """The rule of a row in BFCL's form.
+
+    Raises:
+        DataError: it is not in that form.
+    """
+    category = expect(category, str, "category", "a string such as simple_python")
+    rule = AstRule(
+        category,
+        tuple(expect(functions, list, "functions", "a list of functions as BFCL writes them")),
+        tuple(expect(accepted, list, "accepted", "a list of {NAME: {ARGUMENT: [VALUE, ...]}}")),
+    )
+    for answer in rule.answers:
+        try:
+            _check_answer(answer, rule.functions, language_of(category))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"functions and accepted are not in BFCL's form ({error!r})") from None
+    return rule
+
+
+def _check_answer(answer: Any, functions: Sequence[Any], language: str) -> None:
+    [(name, accepted)] = answer.items()
+    listed = {one["name"]: one for one in functions}[name]["parameters"]["properties"]
+    for key, values in accepted.items():
+        expect(values, list, "an argument's accepted values", "a list")
+        if key in listed:
+            kind, inner = _kinds(listed[key], language)
+            _ = TYPES[language][kind], TYPES[language][inner] if inner else None
+
+
 @dataclass(frozen=True)
 class AstRule:
     """The official verdict on one row; a `ttsi.benchmarks.Official`."""
@@ -63,7 +95,7 @@ class AstRule:
     """Per gold call {name: {argument: accepted values}}; empty in relevance and irrelevance rows."""
 
     def __call__(self, calls: Sequence[ToolCall] | None) -> bool:
-        """Are these calls right?"""
+        """Whether these calls are right."""
         if "relevance" in self.category:
             return bool(calls) != ("irrelevance" in self.category)
         if calls is None or len(calls) != len(self.answers):
@@ -84,7 +116,7 @@ class AstRule:
             return False
         try:
             return _arguments_right(call.arguments, function["parameters"], accepted, language_of(self.category))
-        except (ValueError, OverflowError):  # numbers with thousands of digits
+        except (ValueError, OverflowError, TypeError, LookupError, AttributeError):  # such as a number of 1000 digits
             return False
 
 
@@ -101,9 +133,7 @@ def _arguments_right(
 
 
 def _value_right(value: Any, spec: Mapping[str, Any], accepted: Accepted, language: str) -> bool:
-    kind = spec["type"]
-    nests = kind in (("array", "tuple") if language == PYTHON else bfcl_literals.COLLECTIONS)
-    inner = spec["items"]["type"] if nests else None
+    kind, inner = _kinds(spec, language)
     types = TYPES[language]
     if language != PYTHON:
         if not isinstance(value, str):
@@ -119,12 +149,18 @@ def _value_right(value: Any, spec: Mapping[str, Any], accepted: Accepted, langua
     return _accepted(value, accepted, types[kind], inner == "dict")
 
 
+def _kinds(spec: Mapping[str, Any], language: str) -> tuple[str, str | None]:
+    """A parameter's declared type, and that of its elements where it has any."""
+    nests = spec["type"] in (("array", "tuple") if language == PYTHON else bfcl_literals.COLLECTIONS)
+    return spec["type"], spec["items"]["type"] if nests else None
+
+
 def _typed(value: Any, accepted: Accepted, expected: type, inner: type | None) -> tuple[bool, bool]:
     """Does the value have a legal type, and must it be taken for a variable?"""
-    told = _told_type(accepted)
+    gold_type = _type_of_first(accepted)
     if type(value) is not expected:
-        return (told is not None and type(value) is told), True
-    variable = told is not None and told is not expected
+        return (gold_type is not None and type(value) is gold_type), True
+    variable = gold_type is not None and gold_type is not expected
     if inner is None:
         return True, variable
     # One accepted value whose elements agree is enough, and one that is no list forbids nothing.
@@ -132,12 +168,12 @@ def _typed(value: Any, accepted: Accepted, expected: type, inner: type | None) -
 
 
 def _elements_typed(values: Any, accepted: Accepted, expected: type) -> bool:
-    told = _told_type(accepted)
-    return all(type(value) is expected or (told is not None and type(value) is told) for value in values)
+    gold_type = _type_of_first(accepted)
+    return all(type(value) is expected or (gold_type is not None and type(value) is gold_type) for value in values)
 
 
-def _told_type(accepted: Accepted) -> type | None:
-    """The type of the first accepted value that is one."""
+def _type_of_first(accepted: Accepted) -> type | None:
+    """The type of the first accepted value other than ""."""
     return next((type(one) for one in accepted if one != ""), None)
 
 

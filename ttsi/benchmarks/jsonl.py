@@ -1,30 +1,38 @@
-"""How does somebody bring their own questions?
+"""The JSONL form of a benchmark, and its one reader: for files of the user's own and for every public benchmark.
 
 One JSON object a line: `{"id"?, "messages": [...], "tools": [OpenAI function schema...], "gold"?: [{"name",
-"arguments"}], "tags"?: {...}}`. Inputs: the path of such a file, plain or `.gz`. Outputs: a `Benchmark`.
+"arguments"}], "tags"?: {...}, "official"?: RULE}`. Inputs: the path of such a file, plain or `.gz`, or one object, as
+the converters of public data make them (`ttsi.benchmarks.conversion`). Outputs: a `Benchmark`, or one `Sample`.
 
 `messages` and `tools` are those of OpenAI's chat API (`ttsi.chat.conversation` reads them). Without `gold` a line is
-answered but not graded; an empty `gold` says that no tool should be called; `tags` are strata for the report. Nothing
-is guessed: whatever cannot be read is refused with its line number and a way to mend it.
+answered but not graded; an empty `gold` means that no tool should be called; `tags` are strata for the report.
+`official` names a rule that judges the line beside the general ones (`ttsi.benchmarks.official`): "nexusraven",
+"toolrl", or an object with the rule's own keys, such as `{"rule": "keyless", "ignored": ["api_key"]}` and `{"rule":
+"bfcl", "category": "simple_python", "functions": [...], "accepted": [{NAME: {ARGUMENT: [VALUE, ...]}}]}`, which accepts
+several values. Where every line has one, it is the headline. Nothing is guessed: what cannot be read is refused with
+its line number and a way to mend it.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ttsi.benchmarks import Benchmark, Sample
+from ttsi.benchmarks.data_files import read_bytes, sha256
+from ttsi.benchmarks.matching import OFFICIAL
+from ttsi.benchmarks.official import read_rule
 from ttsi.chat.conversation import check_text, each, expect, read_call, read_messages, read_tool, read_tools
 from ttsi.errors import DataError, unknown_name
 from ttsi.types import Input, Tool
 
-KEYS = ("id", "messages", "tools", "gold", "tags")
+KEYS = ("id", "messages", "tools", "gold", "tags", "official")
+
+Row = Mapping[str, Any]
+"""One line as a JSON object."""
 
 
 def load(path: Path, name: str | None = None) -> Benchmark:
@@ -47,44 +55,48 @@ def load(path: Path, name: str | None = None) -> Benchmark:
         samples.append(sample)
     if not samples:
         raise DataError(f"{path.name} is empty: write one JSON object a line with messages and tools")
-    notice = _never_right(samples, lines_of, path.name)
-    return Benchmark(name or path.name.split(".")[0], tuple(samples), sha256(data), str(path), notice=notice)
+    notice = _unsolvable_notice(samples, lines_of, path.name)
+    matcher = OFFICIAL if all(sample.official for sample in samples) else "strict"
+    return Benchmark(name or path.name.split(".")[0], tuple(samples), sha256(data), str(path), matcher, notice)
 
 
-def _never_right(samples: Sequence[Sample], lines_of: Mapping[str, int], file: str) -> str:
+def read_row(row: Any, number: int = 0) -> Sample:
+    """One object as a sample.
+
+    Args:
+        row: the object.
+        number: its id where it has none.
+
+    Raises:
+        DataError: something in it cannot be read.
+    """
+    return _sample(_checked_keys(row), number, read_tools(row.get("tools"), read=_read_tool))
+
+
+def read_converted(row: Row) -> Sample:
+    """As `read_row` for a row that a converter made: its tools are taken as they are, and there may be none.
+
+    Reading a tool brings its schema into one form; the schemas of public benchmarks keep the form that their converter
+    gave them, which is what models are shown.
+    """
+    tools = tuple(Tool(tool["name"], tool["description"], tool["parameters"]) for tool in row["tools"])
+    return _sample(_checked_keys(row), 0, tools)
+
+
+def _unsolvable_notice(samples: Sequence[Sample], lines_of: Mapping[str, int], file: str) -> str:
     """A warning where gold calls a tool that is not on offer: most likely a slip in the file."""
-    found = [
+    slips = [
         (sample.input.id, call.name)
         for sample in samples
         for call in sample.gold or ()
         if call.name not in {tool.name for tool in sample.input.tools}
     ]
-    if not found:
+    if not slips:
         return ""
-    (name, tool), rows = found[0], len({name for name, _ in found})
+    (name, tool), rows = slips[0], len({name for name, _ in slips})
     first = f"line {lines_of[name]} calls {tool!r}"
     where = f"in {rows} of {len(samples)} inputs gold calls a tool that is not on offer"
     return f"{file}: {where}, so that no answer can be right ({first})"
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file's content, decompressed where its name ends in .gz.
-
-    Raises:
-        DataError: it is missing or damaged.
-    """
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: check the path") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-
-
-def sha256(data: bytes) -> str:
-    """SHA-256 in hex."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _lines(data: bytes, path: Path) -> list[str]:
@@ -98,14 +110,14 @@ def _lines(data: bytes, path: Path) -> list[str]:
 
 def _read_line(line: str, number: int, file: str) -> Sample:
     try:
-        return _sample(_parse(line), number)
+        return read_row(_parse(line), number)
     except DataError as error:
         raise DataError(f"{file}:{number}: {error}") from None
 
 
 def _parse(text: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
         check_text(value)
         return value
     except json.JSONDecodeError as error:
@@ -114,27 +126,31 @@ def _parse(text: str) -> Any:
         raise DataError("nested too deeply to be read; flatten it") from None
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise DataError(f"{name} is not JSON; write null or a finite number")
 
 
-def _sample(row: Any, number: int) -> Sample:
-    row = expect(row, dict, "the line", 'an object like {"messages": [...], "tools": [...]}')
-    for key in row:
+def _checked_keys(row: Any) -> Row:
+    checked: Row = expect(row, dict, "the line", 'an object like {"messages": [...], "tools": [...]}')
+    for key in checked:
         if key not in KEYS:
             raise DataError(f"{unknown_name('key', key, KEYS)} (facts of your own go under tags)")
-    messages = read_messages(row.get("messages"))
-    item = Input(str(row.get("id", number)), messages, read_tools(row.get("tools"), read=_tool))
+    return checked
+
+
+def _sample(row: Row, number: int, tools: tuple[Tool, ...]) -> Sample:
+    item = Input(str(row.get("id", number)), read_messages(row.get("messages")), tools)
     gold = None if row.get("gold") is None else tuple(each(row["gold"], "gold", read_call))
     tags = expect(row.get("tags", {}), dict, "tags", 'an object like {"kind": "easy"}')
-    return Sample(item, gold, {key: str(value) for key, value in tags.items()})
+    official = None if row.get("official") is None else read_rule(row["official"], gold, tools)
+    return Sample(item, gold, {key: str(value) for key, value in tags.items()}, official)
 
 
-def _tool(row: Any) -> Tool:
+def _read_tool(row: Any) -> Tool:
     return _tool_from_text(json.dumps(row))
 
 
 @lru_cache(maxsize=4096)
 def _tool_from_text(text: str) -> Tool:
-    # Remembered, since checking a schema takes milliseconds and the lines of a file mostly repeat the same tools.
+    # Cached, since checking a schema takes milliseconds and the lines of a file mostly repeat the same tools.
     return read_tool(json.loads(text))

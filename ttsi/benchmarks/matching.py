@@ -1,4 +1,4 @@
-"""When are two lists of calls the same?
+"""Matching rules: when two lists of calls are the same.
 
 Inputs: the calls a model made (None when its text could not be read as calls) and the gold calls. Outputs: True or
 False by one of three rules. Calls are compared without order and one to one; arguments must agree key by key, and an
@@ -6,7 +6,7 @@ argument that one side lacks is a difference.
 
 * `strict`: values equal as JSON. 1 and 1.0 are the same number, "1" is not 1, true is not 1.
 * `lenient`: values equal as JSON, or as trimmed text: 40 and "40", true and "True". This is how Hammer and Seal-Tools
-  compare values (github.com/MadeAgents/Hammer, github.com/fairyshine/Seal-Tools), and whatever is right strictly is
+  compare values (github.com/MadeAgents/Hammer, github.com/fairyshine/Seal-Tools), and what is right strictly is
   right leniently.
 * `tool_choice`: only the names count.
 
@@ -81,8 +81,8 @@ def grade(answer: Answer | None, gold: Calls | None, official: Official | None =
     """One answer under every rule; no answer, and one that could not be read, is wrong under all of `MATCHERS`.
 
     Args:
-        answer: what the model said; None when the input failed, which is wrong under every rule.
-        gold: the right calls; None when nobody knows them, and then `MATCHERS` have no verdict.
+        answer: the model's; None when the input failed, which is wrong under every rule.
+        gold: the right calls; None when they are not known, and then `MATCHERS` have no verdict.
         official: the owners' rule for this row, which also judges what could not be read.
 
     >>> grade(Answer("", (), error="not JSON"), ())

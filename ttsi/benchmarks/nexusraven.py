@@ -1,9 +1,8 @@
-"""How often is one call of a Python function right, its defaults filled in? (NexusRaven)
+"""NexusRaven: one call of a Python function, its defaults filled in.
 
 Source: github.com/nexusflowai/NexusRaven at f3288276, and the hub's Nexusflow/NexusRaven_API_evaluation. Its data are
-CC-BY-NC-4.0, for non-commercial use only, which `Benchmark.notice` says before use. The 318 standard queries about 65
-functions: CVE and CPE search 78, EmailRep 38, VirusTotal 151, ToolAlpaca 51. The paper (arXiv:2510.07841) reports this
-set as NexusRaven.
+CC-BY-NC-4.0, for non-commercial use only (`Benchmark.notice`). The 318 standard queries about 65 functions: CVE and CPE
+search 78, EmailRep 38, VirusTotal 151, ToolAlpaca 51. The paper (arXiv:2510.07841) reports this set as NexusRaven.
 
 Inputs: a data folder with `nexusraven/derived_standardized_queries.json[.gz]` and `derived_standardized_api_list.json
 [.gz]` beside it, in the hub's schema. Outputs: a `Benchmark`. A sample and a function, made up in the same form:
@@ -33,64 +32,40 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi.benchmarks import Benchmark, Sample, places
-from ttsi.benchmarks.files import read_json
-from ttsi.benchmarks.official import NexusRaven
-from ttsi.errors import ConfigError, DataError, unknown_name
-from ttsi.types import Input, Message, Tool, ToolCall
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
+from ttsi.benchmarks.jsonl import Row
+from ttsi.benchmarks.type_schemas import JSON_TYPES
 
 NOTICE = "NexusRaven's data are licensed CC-BY-NC-4.0: for non-commercial use only"
-TYPES = {"str": "string", "int": "integer", "bool": "boolean", "list": "array", "dict": "object"}
 PLACEHOLDER = "${"
 _DOCUMENTED = re.compile(r"^\s*(\w+) \((\w+)", re.MULTILINE)
 
 
-def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
-    """The 318 queries.
-
-    Args:
-        data_dir: the folder with the data.
-        split: "test"; there is no other.
-
-    Raises:
-        ConfigError: there is no such split.
-        DataError: the data are missing or not in the known form.
-    """
-    if split != "test":
-        raise ConfigError(unknown_name("split of nexusraven", split, ("test",)))
-    names = ("derived_standardized_queries.json", "derived_standardized_api_list.json")
-    paths = [places.find(data_dir, "nexusraven", name) for name in names]
-    (queries, functions), checksum = read_json(paths)
-    try:
-        tools = {function["name"]: _tool(function) for function in functions}
-        samples = tuple(_sample(number, row, tools) for number, row in enumerate(queries, start=1))
-    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
-        raise DataError(f"{paths[0]}: {error!r}; these are not NexusRaven's standardized queries") from None
-    return Benchmark("nexusraven", samples, checksum, str(paths[0]), matcher="official", notice=NOTICE)
+def convert(queries: list[Any], functions: list[Any]) -> Iterator[Row]:
+    """Rows from the queries and the functions that they name."""
+    tools = {function["name"]: _tool(function) for function in functions}
+    for number, row in enumerate(queries, start=1):
+        arguments = row["python_args_dict"]
+        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+        yield {
+            "id": f"nexusraven-{number:03d}",
+            "messages": [message_row("user", row["prompt"])],
+            "tools": [tools[name] for name in row["context_functions"]],
+            "gold": [call_row(row["python_function_name"], arguments)],
+            "tags": {"domain": row["dataset"], **solvable_tag(PLACEHOLDER not in json.dumps(arguments))},
+            "official": "nexusraven",
+        }
 
 
-def _sample(number: int, row: Mapping[str, Any], tools: Mapping[str, Tool]) -> Sample:
-    arguments = row["python_args_dict"]
-    arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-    gold = ToolCall(row["python_function_name"], dict(arguments))
-    shown = tuple(tools[name] for name in row["context_functions"])
-    item = Input(f"nexusraven-{number:03d}", (Message("user", row["prompt"]),), shown)
-    meetable = PLACEHOLDER not in json.dumps(gold.arguments)
-    tags = {"domain": row["dataset"], "solvable": "yes" if meetable else "no"}
-    return Sample(item, (gold,), tags, NexusRaven(gold, shown))
-
-
-def _tool(function: Mapping[str, Any]) -> Tool:
+def _tool(function: Mapping[str, Any]) -> Row:
     documented = dict(_DOCUMENTED.findall(function["description"]))
     parameters = function["args_dicts"]
     properties = {p["name"]: _schema(p, documented.get(p["name"], "")) for p in parameters}
     required = [p["name"] for p in parameters if p["required"]]
-    schema = {"type": "object", "properties": properties, "required": required}
-    return Tool(function["name"], function["description"].strip(), schema)
+    return tool_row(function["name"], function["description"].strip(), properties, required)
 
 
 def _schema(parameter: Mapping[str, Any], documented: str) -> dict[str, Any]:
@@ -100,7 +75,7 @@ def _schema(parameter: Mapping[str, Any], documented: str) -> dict[str, Any]:
     {'type': 'integer', 'description': 'How many.', 'default': None}
     """
     kind = parameter["type"] if parameter["type"] != "None" else documented
-    schema: dict[str, Any] = {"type": TYPES[kind]}
+    schema: dict[str, Any] = {"type": JSON_TYPES[kind]}
     if text := parameter["description"].lstrip(": "):
         schema["description"] = text
     if not parameter["required"]:
@@ -116,3 +91,12 @@ def _default(text: str) -> Any:
     """
     marked, _, value = text.partition("JSON:")
     return ast.literal_eval(text) if marked else json.loads(value)
+
+
+_FILES = ("derived_standardized_queries.json", "derived_standardized_api_list.json")
+NEXUSRAVEN = PublicBenchmark(
+    "nexusraven",
+    "NexusRaven, 318 calls of 65 functions; non-commercial; ttsi data import nexusraven DIR",
+    {"test": (Conversion("nexusraven", _FILES, convert, "NexusRaven's standardized queries"),)},
+    NOTICE,
+)

@@ -1,4 +1,4 @@
-"""How often are the calls to one of five tools right? (Seal-Tools)
+"""Seal-Tools: one to six calls to five tools on offer.
 
 Source: Seal-Tools, arXiv:2405.08355, github.com/fairyshine/Seal-Tools at commit ce753ecd (Apache-2.0; its texts were
 written by ChatGPT). `seal-tools-in` and `seal-tools-out` are its whole test splits: 700 rows of domains that its
@@ -38,133 +38,63 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi.benchmarks import Benchmark, Sample, jsonl, places
-from ttsi.errors import ConfigError, DataError, unknown_name
-from ttsi.types import Input, Message, Tool, ToolCall
+from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
+from ttsi.benchmarks.jsonl import Row
+from ttsi.benchmarks.type_schemas import JSON_TYPES
 
-TYPES = {
-    "str": "string",
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "list": "array",
-    "dict": "object",
-}
 EXAMPLES = ("example", "examples", "example_values")
 """What upstream calls the examples of a parameter."""
 SEEN_DOMAINS = 200
 """So many rows of the test file come first and are of domains that Seal-Tools' training split has."""
 
 
-def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
-    """The 294 test rows.
-
-    Args:
-        data_dir: the folder with the data.
-        split: "test" or "dev".
-
-    Raises:
-        ConfigError: there is no such split.
-        DataError: the data are missing or not in the known form.
-    """
-    if split == "dev":
-        return load_dev(data_dir)
-    if split != "test":
-        raise ConfigError(unknown_name("split of sealtool", split, ("test", "dev")))
-    path = places.find(data_dir, "hammer-eval", "sealtool.json")
-    data = jsonl.read_bytes(path)
-    samples = tuple(_test_sample(i, row, path) for i, row in enumerate(_json(data, path), start=1))
-    return Benchmark("sealtool", samples, jsonl.sha256(data), str(path), matcher="lenient")
+def convert_hammer(rows: list[Any]) -> Iterator[Row]:
+    """Rows of Hammer's cut."""
+    for number, row in enumerate(rows, start=1):
+        yield {
+            "id": f"sealtool-{number:03d}",
+            "messages": [message_row("user", row["query"])],
+            "tools": [_tool(tool["name"], tool["description"], tool) for tool in row["tools"]],
+            "gold": [call_row(answer["tool"], answer["parameters"]) for answer in row["answers"]],
+            "tags": {"kind": "single", "domain_seen": "yes" if number <= SEEN_DOMAINS else "no"},
+        }
 
 
-def load_dev(data_dir: Path | None = None, split: str = "dev") -> Benchmark:
-    """The 200 single-call dev rows, whatever the split asked for: tuning data.
-
-    Raises:
-        DataError: the data are missing or not in the known form.
-    """
-    whole = load_all_dev(data_dir)
-    single = tuple(sample for sample in whole.samples if sample.tags["kind"] == "single")
-    return replace(whole, name="sealtool-dev", samples=single)
-
-
-def load_in(data_dir: Path | None = None, split: str = "test") -> Benchmark:
-    """The 700 test rows of domains that the training split has."""
-    return _whole("seal-tools-in", "test_in_domain", data_dir)
-
-
-def load_out(data_dir: Path | None = None, split: str = "test") -> Benchmark:
-    """The 654 test rows of other domains."""
-    return _whole("seal-tools-out", "test_out_domain", data_dir)
-
-
-def load_all_dev(data_dir: Path | None = None, split: str = "dev") -> Benchmark:
-    """The 700 dev rows, whatever the split asked for: tuning data."""
-    return _whole("seal-tools-dev", "dev", data_dir)
+def convert(rows: list[Any], prompts: list[Any]) -> Iterator[Row]:
+    """Rows of a whole split; the five tools on offer stand in the prompts for fine-tuning."""
+    prompt_of = {row["id"]: row["conversations"][0]["value"] for row in prompts}
+    for row in rows:
+        offered = _offered_tools(prompt_of[row["id"]])
+        names = {tool["api_name"] for tool in offered}
+        gold = [call_row(call["api"], call["parameters"]) for call in row["calling"]]
+        yield {
+            "id": row["id"],
+            "messages": [message_row("user", row["query"])],
+            "tools": [_tool(tool["api_name"], tool["api_description"], tool) for tool in offered],
+            "gold": gold,
+            "tags": {
+                "kind": "single" if len(gold) == 1 else "multi",
+                "nested": "yes" if any("API_call_" in json.dumps(call["arguments"]) for call in gold) else "no",
+                **solvable_tag(all(call["name"] in names for call in gold)),
+            },
+        }
 
 
-def _whole(name: str, split: str, data_dir: Path | None) -> Benchmark:
-    path = places.find(data_dir, "seal-tools", f"{split}.jsonl")
-    shown_path = places.find(data_dir, "seal-tools", f"dataset_for_finetune/{split}.json")
-    data, shown_data = jsonl.read_bytes(path), jsonl.read_bytes(shown_path)
-    rows = [_json(line, path) for line in data.splitlines()]
-    try:
-        prompts = {row["id"]: row["conversations"][0]["value"] for row in _json(shown_data, shown_path)}
-        samples = tuple(_whole_sample(row, prompts[row["id"]], shown_path) for row in rows)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} or {shown_path}: {error!r}; this is not Seal-Tools") from None
-    return Benchmark(name, samples, jsonl.sha256(data + shown_data), str(path), matcher="lenient")
-
-
-def _json(data: bytes, path: Path) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise DataError(f"{path} is not the expected JSON ({error}); fetch it again") from None
-
-
-def _test_sample(number: int, row: Mapping[str, Any], path: Path) -> Sample:
-    try:
-        tools = tuple(_tool(t["name"], t["description"], t) for t in row["tools"])
-        gold = tuple(ToolCall(a["tool"], a["parameters"]) for a in row["answers"])
-        item = Input(f"sealtool-{number:03d}", (Message("user", row["query"]),), tools)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}, row {number}: {error!r}; this is not Hammer's sealtool.json") from None
-    return Sample(item, gold, {"kind": "single", "domain_seen": "yes" if number <= SEEN_DOMAINS else "no"})
-
-
-def _whole_sample(row: Mapping[str, Any], prompt: str, path: Path) -> Sample:
-    tools = tuple(_tool(t["api_name"], t["api_description"], t) for t in _shown_tools(prompt, path))
-    gold = tuple(ToolCall(call["api"], call["parameters"]) for call in row["calling"])
-    shown = {tool.name for tool in tools}
-    tags = {
-        "kind": "single" if len(gold) == 1 else "multi",
-        "nested": "yes" if any("API_call_" in json.dumps(call.arguments) for call in gold) else "no",
-        "solvable": "yes" if all(call.name in shown for call in gold) else "no",
-    }
-    return Sample(Input(row["id"], (Message("user", row["query"]),), tools), gold, tags)
-
-
-def _shown_tools(prompt: str, path: Path) -> list[Mapping[str, Any]]:
+def _offered_tools(prompt: str) -> list[Mapping[str, Any]]:
     """The five candidates, which the file quotes in its prompt as a Python literal."""
-    text = prompt.partition("api_list = ")[2].partition("\ntask_instruction = ")[0]
-    try:
-        shown: list[Mapping[str, Any]] = ast.literal_eval(text)
-    except (SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: a candidate list cannot be read ({error}); fetch the file again") from None
-    return shown
+    tools: list[Mapping[str, Any]] = ast.literal_eval(
+        prompt.partition("api_list = ")[2].partition("\ntask_instruction = ")[0]
+    )
+    return tools
 
 
-def _tool(name: str, description: str, row: Mapping[str, Any]) -> Tool:
+def _tool(name: str, description: str, row: Mapping[str, Any]) -> Row:
     parameters = row["parameters"]
     required = [key for key in parameters if key in row.get("required", ()) or parameters[key].get("required")]
-    properties = {key: _schema(value) for key, value in parameters.items()}
-    return Tool(name, description, {"type": "object", "properties": properties, "required": required})
+    return tool_row(name, description, {key: _schema(value) for key, value in parameters.items()}, required)
 
 
 def _schema(parameter: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +104,7 @@ def _schema(parameter: Mapping[str, Any]) -> dict[str, Any]:
     {'type': 'number', 'description': 'Weight (kg)', 'examples': ['2.5']}
     """
     unit = f" ({parameter['unit']})" if "unit" in parameter else ""
-    schema = {"type": TYPES[parameter["type"]], "description": parameter.get("description", "") + unit}
+    schema = {"type": JSON_TYPES[parameter["type"]], "description": parameter.get("description", "") + unit}
     examples = next((parameter[key] for key in EXAMPLES if key in parameter), None)
     if examples is not None:
         schema["examples"] = examples if isinstance(examples, list) else [examples]
@@ -183,3 +113,40 @@ def _schema(parameter: Mapping[str, Any]) -> dict[str, Any]:
     if "choices" in parameter:
         schema["enum"] = list(parameter["choices"])
     return schema
+
+
+def _conversion(file: str, **only: str) -> Conversion:
+    return Conversion(
+        "seal-tools", (f"{file}.jsonl", f"dataset_for_finetune/{file}.json"), convert, "Seal-Tools", only=only
+    )
+
+
+_HAMMER = Conversion("hammer-eval", ("sealtool.json",), convert_hammer, "Hammer's sealtool.json")
+_DEV_SINGLE = _conversion("dev", kind="single")
+_DEV = {"dev": (_conversion("dev"),)}
+SEALTOOL = PublicBenchmark(
+    "sealtool",
+    "Seal-Tools, 294 single-call test rows (Hammer's cut); ttsi data get hammer-eval",
+    {"test": (_HAMMER,), "dev": (_DEV_SINGLE,)},
+)
+SEALTOOL_DEV = PublicBenchmark(
+    "sealtool-dev",
+    "Seal-Tools, 200 single-call dev rows, for choosing settings; ttsi data get seal-tools",
+    {"dev": (_DEV_SINGLE,)},
+)
+IN_DOMAIN = PublicBenchmark(
+    "seal-tools-in",
+    "Seal-Tools, 700 test rows of known domains, one to six calls; ttsi data get seal-tools",
+    {"test": (_conversion("test_in_domain"),)},
+)
+OUT_DOMAIN = PublicBenchmark(
+    "seal-tools-out",
+    "Seal-Tools, 654 test rows of new domains; ttsi data get seal-tools",
+    {"test": (_conversion("test_out_domain"),)},
+)
+DEV = PublicBenchmark(
+    "seal-tools-dev", "Seal-Tools, 700 dev rows, for choosing settings; ttsi data get seal-tools", _DEV
+)
+DEV_POOL = PublicBenchmark(
+    "seal-tools-dev", "Seal-Tools' 700 dev rows; only for tests other than seal-tools-dev and sealtool-dev", _DEV
+)

@@ -1,6 +1,6 @@
-"""How good is a model on tools that it was never trained on?
+"""toolworld: tools that the embedded model was never trained on.
 
-toolworld is this package's own benchmark: invented offices, shops and machines with two to eight tools each, made by
+This package's own benchmark: invented offices, shops and machines with two to eight tools each, made by
 `ttsi.embedded.world` from domains, tools and ways of asking that were held out of the embedded model's training.
 Inputs: nothing; the frozen files ship with the package. Outputs: a `Benchmark` of 640 test or 400 validation inputs,
 tagged by whether the domain and the way of asking were seen and whether the request shares its words with the tool.
@@ -10,7 +10,7 @@ Licence: the package's own. A sample, made up in the same way: "is there a slot 
 Known defects: the texts come from templates, so they are less varied than people; results say how the *method* behaves
 on a tiny model, not how good a model is in the world.
 
-Not in the paper (arXiv:2510.07841), which used public benchmarks with 1.5B and 7B models.
+The paper (arXiv:2510.07841) used public benchmarks with 1.5B and 7B models.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DATA = Path(ttsi.__file__).parent / "embedded" / "data"
 
 
 def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
-    """The frozen inputs of a split.
+    """640 frozen inputs with tools the embedded model was never trained on; ships with the package
 
     Args:
         data_dir: ignored; the files ship with the package.
@@ -45,5 +45,5 @@ def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
 
 
 def load_validation(data_dir: Path | None = None, split: str = "validation") -> Benchmark:
-    """The inputs that settings may be chosen on, whatever the split asked for."""
+    """400 inputs made the same way, for choosing settings; ships with the package"""
     return load(data_dir, "validation")

@@ -1,8 +1,8 @@
-"""`ttsi data`: the public benchmark data, fetched, brought from a copy, and checked.
+"""`ttsi data`: list, download, import and check the public benchmark data.
 
-`ls` says what there is and what is here, `get NAME` downloads at a pinned commit, `import NAME DIR` takes a local copy,
-`check` counts and compares with the pinned checksums. The data go to TTSI_HOME/data (~/.cache/ttsi/data), or to
-`--data DIR`, and `ttsi run` finds them there.
+`ls` lists the data sets and how much of each is here, `get NAME` downloads at a pinned commit, `import NAME DIR` takes
+a local copy, `check` counts rows and compares with the pinned checksums. The data go to TTSI_HOME/data
+(~/.cache/ttsi/data), or to `--data DIR`, and `ttsi run` finds them there.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ttsi.benchmarks import fetch, load, places
-from ttsi.benchmarks.names import is_file, odd_names
-from ttsi.benchmarks.sources import Source, counts, faults, present, source, sources
+from ttsi.benchmarks import data_files, is_file, load
+from ttsi.benchmarks.datasets import PublicDataset, dataset, datasets
+from ttsi.benchmarks.download import download, import_copy
+from ttsi.benchmarks.names import names_notice
 from ttsi.errors import DataError
 
-Name = Annotated[str, Parameter(help="A source, as `ttsi data ls` names it.")]
+Name = Annotated[str, Parameter(help="A data set, as `ttsi data ls` names it.")]
 Folder = Annotated[Path | None, Parameter(name="--data", help="Where the data lie; TTSI_HOME/data by default.")]
 
 app = App(name="data", help="List, fetch, import and check the public benchmark data.")
@@ -26,90 +27,90 @@ app = App(name="data", help="List, fetch, import and check the public benchmark 
 
 @app.command(name="ls")
 def ls(*, data: Folder = None) -> None:
-    """List the sources: how much of each is here, its licence and what to know about it."""
-    folder = data or places.cache()
-    width = max(map(len, sources()))
-    for name, one in sources().items():
-        here = f"{present(folder, one)}/{len(one.files)}"
-        print(f"{name:<{width}}  {here:>5} files here  {_terms(one)}")
+    """List the data sets: how many files of each are here, its licence and what to know about it."""
+    folder = data or data_files.cache()
+    width = max(map(len, datasets()))
+    for name, one in datasets().items():
+        files = f"{one.present(folder)}/{len(one.files)}"
+        print(f"{name:<{width}}  {files:>5} files here  {_terms(one)}")
 
 
 @app.command(name="get")
 def get(name: Name, /, *, data: Folder = None) -> None:
-    """Download a source at its pinned commit; go on where an interrupted download stopped."""
-    wanted = source(name)
-    _say(f"{name}: {_terms(wanted)}")
-    print(fetch.get(wanted, data or places.cache(), _say))
+    """Download a data set at its pinned commit; go on where an interrupted download stopped."""
+    wanted = dataset(name)
+    _log(f"{name}: {_terms(wanted)}")
+    print(download(wanted, data or data_files.cache(), _log))
 
 
 @app.command(name="import")
-def bring(name: Name, copy: Path, /, *, data: Folder = None) -> None:
-    """Take a source from a folder with a copy of its files, plain or .gz.
+def import_(name: Name, copy: Path, /, *, data: Folder = None) -> None:
+    """Take a data set from a folder with a copy of its files, plain or .gz.
 
     Args:
         copy: the folder.
     """
-    wanted = source(name)
-    _say(f"{name}: {_terms(wanted)}")
-    print(fetch.bring(wanted, copy, data or places.cache(), _say))
+    wanted = dataset(name)
+    _log(f"{name}: {_terms(wanted)}")
+    print(import_copy(wanted, copy, data or data_files.cache(), _log))
 
 
 @app.command(name="check")
 def check(
-    name: Annotated[str | None, Parameter(help="Only this source, or a FILE.jsonl of your own.")] = None,
+    name: Annotated[str | None, Parameter(help="Only this data set, or a FILE.jsonl of your own.")] = None,
     /,
     *,
     data: Folder = None,
 ) -> int:
-    """Compare what is here with the pinned checksums and the known counts; exit code 1 where they differ.
+    """Compare what is here with the pinned checksums and the expected counts; exit code 1 where they differ.
 
     A file of your own is read as `ttsi run` reads it; exit code 1 where something in it is most likely a slip.
     """
     if name is not None and is_file(name):
-        return _checked_file(name)
-    folder = data or places.cache()
-    wanted = sources().values() if name is None else [source(name)]
-    here = [one for one in wanted if present(folder, one)]
-    if not here:
+        return _check_file(name)
+    folder = data or data_files.cache()
+    wanted = datasets().values() if name is None else [dataset(name)]
+    present = [one for one in wanted if one.present(folder)]
+    if not present:
         raise DataError(f"{folder} holds none of the data: run `ttsi data get {name or 'NAME'}`, or pass --data DIR")
     problems = 0
-    for one in here:
-        lines, bad = _checked(folder, one)
-        problems += bad
+    for one in present:
+        lines, differences = _check_dataset(folder, one)
+        problems += differences
         print("\n".join(lines))
     return 1 if problems else 0
 
 
-def _checked(folder: Path, wanted: Source) -> tuple[list[str], int]:
-    """What is to be said about one source, and how much of it is a problem."""
-    wrong = faults(folder, wanted)
-    lines = [f"{wanted.name}: {len(wanted.files) - len(wrong)} of {len(wanted.files)} files are the pinned ones"]
+def _check_dataset(folder: Path, one: PublicDataset) -> tuple[list[str], int]:
+    """Report lines, and the number of problems."""
+    wrong = one.mismatches(folder)
+    lines = [f"{one.name}: {len(one.files) - len(wrong)} of {len(one.files)} files are the pinned ones"]
     lines += [f"  {line}" for line in wrong]
     if wrong:
         return lines, len(wrong)
     differences = 0
-    for name, (found, expected) in counts(folder, wanted).items():
-        lines.append(f"  {name}: {found.rows} rows, {found.unsolvable} that no answer can solve")
-        if found != expected:
+    for name, (counted, expected) in one.count_rows(folder).items():
+        lines.append(f"  {name}: {counted.rows} rows, {counted.unsolvable} that no answer can solve")
+        if counted != expected:
             differences += 1
             lines.append(f"  {name}: {expected.rows} and {expected.unsolvable} were expected")
     return lines, differences
 
 
-def _checked_file(name: str) -> int:
+def _check_file(name: str) -> int:
     """Count a file's inputs and name its slips."""
-    found = load(name)
-    graded = sum(sample.gold is not None for sample in found.samples)
-    print(f"{name}: {len(found.samples)} inputs, {graded} with gold")
-    warnings = [line for line in (found.notice, odd_names(found)) if line]
+    benchmark = load(name)
+    graded = sum(sample.gold is not None for sample in benchmark.samples)
+    print(f"{name}: {len(benchmark.samples)} inputs, {graded} with gold")
+    warnings = [line for line in (benchmark.notice, names_notice(benchmark)) if line]
     for line in warnings:
-        _say(line)
+        _log(line)
     return 1 if warnings else 0
 
 
-def _terms(wanted: Source) -> str:
+def _terms(wanted: PublicDataset) -> str:
     return wanted.licence + (f"; {wanted.note}" if wanted.note else "")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(f"ttsi: {line}", file=sys.stderr)

@@ -50,13 +50,13 @@ def ls(
 
 def _known(kind: str) -> Mapping[str, str]:
     if kind == "benchmarks":
-        from ttsi.benchmarks import BENCHMARK_GLOSS
+        from ttsi.benchmarks import BENCHMARKS, FILE_SUMMARY, summaries
 
-        return BENCHMARK_GLOSS
+        return summaries(BENCHMARKS) | {"FILE.jsonl": FILE_SUMMARY}
     if kind == "pools":
-        from ttsi.benchmarks.pools import POOL_GLOSS
+        from ttsi.benchmarks import summaries, training_pools
 
-        return POOL_GLOSS
+        return summaries(training_pools.POOLS) | {"FILE.jsonl": training_pools.FILE_SUMMARY}
     if kind == "models":
         from ttsi.models import MODEL_GLOSS
 

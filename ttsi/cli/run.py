@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ttsi.benchmarks import Benchmark
-from ttsi.benchmarks.names import is_file, odd_names
+from ttsi.benchmarks import Benchmark, is_file
+from ttsi.benchmarks.names import names_notice
 from ttsi.cli.again import resume_command
 from ttsi.cli.help import BASIC, FOLDER, MACHINE, OUTPUT
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
@@ -92,7 +92,7 @@ def run(
     check_format(format)
     with announced(f"reading {benchmark}", quiet):
         questions = load_benchmark(benchmark, data, split)
-    for warning in (questions.notice, odd_names(questions) if is_file(benchmark) else ""):
+    for warning in (questions.notice, names_notice(questions) if is_file(benchmark) else ""):
         if warning:
             print(f"ttsi: {warning}", file=sys.stderr)
     loop = knobs.loop(min(len(questions.samples), limit or len(questions.samples)), model)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from ttsi.benchmarks import micro_f1
 from ttsi.benchmarks.matching import Calls, readable
-from ttsi.benchmarks.micro_f1 import KINDS, Count
+from ttsi.benchmarks.micro_f1 import KINDS, CountingRule
 from ttsi.record import RunRow
 from ttsi.reports.stats import RatiosOfSums
 
@@ -23,7 +23,7 @@ class CorpusF1:
 
     def __init__(self, benchmark: str, adapts: bool) -> None:
         official = micro_f1.OFFICIAL.get(benchmark)
-        self._ways: dict[str, Count] = {"": micro_f1.count} | ({"official_": official} if official else {})
+        self._ways: dict[str, CountingRule] = {"": micro_f1.count} | ({"official_": official} if official else {})
         self._sides = ("base", "adapted") if adapts else ("base",)
         self._sums = {(way, kind): RatiosOfSums(len(self._sides)) for way in self._ways for kind in KINDS}
         self._readable = dict.fromkeys(self._sides, 0)

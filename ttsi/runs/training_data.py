@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 
-from ttsi.benchmarks import Benchmark, pools
+from ttsi.benchmarks import BENCHMARKS, Benchmark, training_pools
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig, check
 from ttsi.errors import ConfigError, DataError
@@ -58,7 +58,7 @@ def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData 
     pairs = [GoldExample(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
     if not pairs:
         raise DataError(f"{config.train} has no row with gold: nothing can be learned from it")
-    if leaked := pools.overlap(source, benchmark):
+    if leaked := training_pools.contaminated_ids(source, benchmark):
         raise DataError(
             f"{len(leaked)} rows of {config.train} ask what {benchmark.name} asks, the first is {leaked[0]!r}: "
             "a training file must not hold test inputs"
@@ -70,6 +70,7 @@ def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData 
 def _source(name: str, config: RunConfig) -> Benchmark:
     """A pool, a file, or another split of a benchmark (NAME:SPLIT)."""
     benchmark, colon, split = name.rpartition(":")
-    if colon:
+    if colon and benchmark in BENCHMARKS:  # else an object reference
         return load_benchmark(benchmark, config.data_dir, split)
-    return pools.load(name, config.data_dir) if name in pools.POOLS else load_benchmark(name, config.data_dir)
+    read = training_pools.load if name in training_pools.POOLS else load_benchmark
+    return read(name, config.data_dir)

@@ -11,7 +11,7 @@ import pytest
 from tests.benchmarks.places import DATA, needs
 from tests.worlds import row, write
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.benchmarks import pools
+from ttsi.benchmarks import training_pools
 from ttsi.chat.tool_schema import normalise
 from ttsi.errors import ConfigError, DataError
 from ttsi.types import Message, ToolCall
@@ -34,18 +34,21 @@ def api_bank(tmp_path: Path, dialogue: list[str], output: str) -> Path:
 
 
 def test_a_step_of_api_bank_becomes_a_sample(tmp_path: Path) -> None:
-    found = (
+    searched = (
         "{'name': 'Pools', 'description': 'Shows a city's pools.', 'input_parameters': {'city': {'type': 'str', "
         "'description': 'The city.'}, 'n': {'type': int, 'description': \"How many of the city's.\"}}, "
         "'output_parameters': {'pool': {'type': 'str', 'description': 'The pool.'}}}"
     )
-    dialogue = ["User: Find a pool.TIME: 2030-01-01 10:00:00", f"API-Request: [ToolSearcher(keywords='pool')]->{found}"]
+    dialogue = [
+        "User: Find a pool.TIME: 2030-01-01 10:00:00",
+        f"API-Request: [ToolSearcher(keywords='pool')]->{searched}",
+    ]
     data = api_bank(tmp_path, dialogue, "API-Request: [Pools(city='St. John's', n='2')]")
-    [sample] = pools.load("api-bank-l3", data).samples
+    [sample] = training_pools.load("api-bank-l3", data).samples
     assert sample.input.messages == (
         Message("user", "Find a pool.TIME: 2030-01-01 10:00:00"),
         Message("assistant", "", (ToolCall("ToolSearcher", {"keywords": "pool"}),)),
-        Message("tool", found),
+        Message("tool", searched),
     )
     assert [tool.name for tool in sample.input.tools] == ["ToolSearcher", "Pools"]
     assert sample.input.tools[1].description == "Shows a city's pools."
@@ -59,14 +62,14 @@ def test_a_step_of_api_bank_becomes_a_sample(tmp_path: Path) -> None:
 
 def test_a_call_without_brackets_is_read_and_an_unknown_line_is_not(tmp_path: Path) -> None:
     data = api_bank(tmp_path, ["User: Where?", "AI: Here."], "API-Request: Pools(city=New York)")
-    [sample] = pools.load("api-bank-l3", data).samples
+    [sample] = training_pools.load("api-bank-l3", data).samples
     assert sample.gold == (ToolCall("Pools", {"city": "New York"}),)
     assert sample.input.messages[-1] == Message("user", "Generate API Request:")
     assert sample.tags["solvable"] == "no"
-    with pytest.raises(DataError, match="row 1 has a line of an unknown kind"):
-        pools.load("api-bank-l3", api_bank(tmp_path, ["Somebody: hello"], "API-Request: [Pools()]"))
-    with pytest.raises(DataError, match="row 1 has a call that cannot be read"):
-        pools.load("api-bank-l3", api_bank(tmp_path, ["User: hello"], "I do not know"))
+    with pytest.raises(DataError, match=r"row 1: .*a line of an unknown kind"):
+        training_pools.load("api-bank-l3", api_bank(tmp_path, ["Somebody: hello"], "API-Request: [Pools()]"))
+    with pytest.raises(DataError, match=r"row 1: .*a call that cannot be read"):
+        training_pools.load("api-bank-l3", api_bank(tmp_path, ["User: hello"], "I do not know"))
 
 
 def test_a_row_of_toolrl_becomes_a_sample(tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_a_row_of_toolrl_becomes_a_sample(tmp_path: Path) -> None:
     path = tmp_path / "toolrl-sft400" / "rlla_sft.json"
     path.parent.mkdir()
     path.write_text(json.dumps([made]))
-    [sample] = pools.load("toolrl-400", tmp_path).samples
+    [sample] = training_pools.load("toolrl-400", tmp_path).samples
     assert [message.role for message in sample.input.messages] == ["user", "assistant", "tool", "assistant", "user"]
     assert sample.input.messages[2].content == "yes"
     assert [(tool.name, tool.description) for tool in sample.input.tools] == [
@@ -99,22 +102,22 @@ def test_a_row_of_toolrl_becomes_a_sample(tmp_path: Path) -> None:
     }  # fmt: skip
     assert sample.gold == (ToolCall("near", {"at": [1.5]}), ToolCall("pool hours", {}))
     path.write_text(json.dumps([{**made, "instruction": "no tools"}]))
-    with pytest.raises(DataError, match="row 1 has no tools"):
-        pools.load("toolrl-400", tmp_path)
+    with pytest.raises(DataError, match=r"row 1: .*no tools or no dialogue"):
+        training_pools.load("toolrl-400", tmp_path)
 
 
 def test_a_pool_of_ones_own_needs_gold(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = [row("Is the weather fine in Oslo", "get_weather")]
     path = write(tmp_path / "mine.jsonl", lines)
-    assert len(pools.load(str(path)).samples) == 1
+    assert len(training_pools.load(str(path)).samples) == 1
     del lines[0]["gold"]
     write(path, lines)
     with pytest.raises(DataError, match="without gold"):
-        pools.load(str(path))
+        training_pools.load(str(path))
     with pytest.raises(ConfigError, match="did you mean 'seal-tools-dev'"):
-        pools.load("sealtools-dev", tmp_path)
+        training_pools.load("sealtools-dev", tmp_path)
     with pytest.raises(DataError, match="ttsi data get toolrl-sft400"):
-        pools.load("toolrl-400", tmp_path)
+        training_pools.load("toolrl-400", tmp_path)
 
 
 def test_control_a_shared_request_is_seen_whatever_its_marks(tmp_path: Path) -> None:
@@ -123,9 +126,9 @@ def test_control_a_shared_request_is_seen_whatever_its_marks(tmp_path: Path) -> 
     same = write(
         tmp_path / "same.jsonl", [row("is the weather  fine: in OSLO.TIME: 2030-01-01", "get_weather", id="x")]
     )
-    assert pools.load(str(other), test=test).samples
+    assert training_pools.load(str(other), test=test).samples
     with pytest.raises(DataError, match=r"1 rows of .*same\.jsonl ask what test asks \(x, \.\.\.\)"):
-        pools.load(str(same), test=test)
+        training_pools.load(str(same), test=test)
 
 
 @needs("seal-tools")
@@ -133,7 +136,7 @@ def test_control_a_shared_request_is_seen_whatever_its_marks(tmp_path: Path) -> 
     ("name", "rows", "calls"), [("seal-tools-dev", 700, 1804), ("api-bank-l3", 907, 907), ("toolrl-400", 400, 576)]
 )
 def test_every_row_becomes_a_sample_and_none_is_in_a_test(name: str, rows: int, calls: int) -> None:
-    pool = pools.load(name, DATA)
+    pool = training_pools.load(name, DATA)
     assert len({sample.input.id for sample in pool.samples}) == len(pool.samples) == rows
     assert sum(len(sample.gold or ()) for sample in pool.samples) == calls
     for sample in pool.samples:
@@ -141,7 +144,7 @@ def test_every_row_becomes_a_sample_and_none_is_in_a_test(name: str, rows: int, 
         for tool in sample.input.tools:
             normalise(tool.parameters)
     for test in TESTS:
-        assert pools.overlap(pool, load_benchmark(test, DATA)) == (), test
+        assert training_pools.contaminated_ids(pool, load_benchmark(test, DATA)) == (), test
     # Control: the tuning data of Seal-Tools are seen to be in its own pool.
     if name == "seal-tools-dev":
-        assert len(pools.overlap(pool, load_benchmark("sealtool-dev", DATA))) >= 199
+        assert len(training_pools.contaminated_ids(pool, load_benchmark("sealtool-dev", DATA))) >= 199
