@@ -1,12 +1,13 @@
 """Names that are either built in or an object reference `package.module:object` of the user's own.
 
 Inputs: what kind of thing a name is for, the name, the table of those that are built in. Outputs: the object. The form
-is that of Python's entry points; the current folder is searched first, as `python -m` does.
+is that of Python's entry points; the current folder is searched last.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -39,8 +40,8 @@ def load_object(kind: str, reference: str) -> Any:
         ConfigError: the module cannot be imported, or has no such object; one line.
     """
     module_name, _, path = reference.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.append(folder)  # last: a file of the current folder must not stand in for an installed package
     try:
         value: Any = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises on import
