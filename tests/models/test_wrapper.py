@@ -35,21 +35,21 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    monkeypatch.setattr(prefix, "WORTH", 1)
+    monkeypatch.setattr(prefix, "MIN_CACHED_TOKENS", 1)
     return Counting()
 
 
 def tokens_read(tiny: Counting, model: Model, monkeypatch: pytest.MonkeyPatch) -> int:
     """Tokens that the weights see while two inputs are answered and measured."""
     counts: list[int] = []
-    body = tiny._model.base_model.forward
+    body = tiny.model.base_model.forward
 
     def counting(**arguments: Any) -> Any:
         counts.append(arguments["input_ids"].numel())
         return body(**arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tiny._model.base_model, "forward", counting)
+        patch.setattr(tiny.model.base_model, "forward", counting)
         told(model, "base")
     return sum(counts)
 
@@ -58,7 +58,7 @@ def test_nothing_is_read_twice_through_it(tiny: Counting, front: Front, monkeypa
     alone = tokens_read(tiny, tiny, monkeypatch)
     assert tokens_read(tiny, front(tiny), monkeypatch) == alone
     # Control: one that does not pass the block on reads more.
-    monkeypatch.setattr(ModelWrapper, "remembering", lambda self: nullcontext())
+    monkeypatch.setattr(ModelWrapper, "prefix_cache", lambda self: nullcontext())
     assert tokens_read(tiny, front(tiny), monkeypatch) > alone
 
 
@@ -71,7 +71,7 @@ def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, mon
     with monkeypatch.context() as patch:
         patch.setattr(ModelWrapper, "weights_checksum", lambda self: 0)
         blind = WeightsIntegrity(model)
-    weight = tiny._model.get_input_embeddings().weight
+    weight = tiny.model.get_input_embeddings().weight
     update = torch.full(weight.shape, 1e-3)  # once merged and taken back
     weight.data.add_(update).sub_(update)
     for check in (seal.check, seal.check_fully):

@@ -83,7 +83,7 @@ def test_control_a_merged_adapter_is_caught(model: LocalModel) -> None:
     import torch
 
     seal = WeightsIntegrity(model)
-    weight = model._model.get_submodule("model.layers.0.self_attn.q_proj").weight
+    weight = model.model.get_submodule("model.layers.0.self_attn.q_proj").weight
     update = torch.full(weight.shape, 1e-3)  # once merged and taken back
     weight.data.add_(update).sub_(update)
     for check in (seal.check, seal.check_fully):

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, Model, Request
+from ttsi.models import Generation, Model, ModelWrapper, Request
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 
@@ -75,23 +74,15 @@ class Progress:
         self.stage = max(self.stage, stage, key=STAGES.index)
 
 
-class InterruptibleModel:
+class InterruptibleModel(ModelWrapper):
     """A model as one request sees it."""
 
     def __init__(self, model: Model, interrupts: Interrupts, progress: Progress) -> None:
         """Nothing was asked yet."""
-        self.spec, self.format = model.spec, model.format
-        self._model, self._interrupts, self._progress = model, interrupts, progress
+        super().__init__(model)
+        self._interrupts, self._progress = interrupts, progress
         self._adapting = False
         self._said: list[tuple[list[Request], list[Generation]]] = []
-
-    def describe(self) -> dict[str, Any]:
-        """As the model."""
-        return self._model.describe()
-
-    def fits(self, prompt: Prompt, room: int) -> str | None:
-        """As the model."""
-        return self._model.fits(prompt, room)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """As the model; the base's first answer is remembered."""
