@@ -83,8 +83,12 @@ def decode(
         token_budget: cached tokens per batch: rows times the longest prompt plus `max_tokens`.
 
     Raises:
-        ModelError: a grammar does not compile, there is no such slot, or one row alone does not fit the memory.
+        ModelError: a grammar does not compile, there is no such slot, a row is longer than the engine is exact, or one
+            row alone does not fit the memory.
     """
+    limit = stack.max_tokens if stack is not None else None
+    if limit is not None and any(_length(row) > limit for row in rows):
+        raise ModelError(f"with this model the engine is exact up to {limit} tokens: shorten the prompt or the answer")
     # Rows with the same prompt stand next to each other, so that they land in the same batch.
     order = sorted(range(len(rows)), key=lambda at: (-_length(rows[at]), rows[at].slot, rows[at].ids))
     ordered = [rows[at] for at in order]
