@@ -123,6 +123,26 @@ def test_rows_per_adapter_and_single_vectors_give_the_same_adapters() -> None:
         assert distance(adapters.values_SP, together) < 1e-5
 
 
+def test_sequences_and_what_is_pooled_of_them_in_one_module() -> None:
+    class Pooling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = build_net()[0], build_net()[2]
+
+        def forward(self, x_BTD: Tensor) -> Tensor:
+            pooled_BD: Tensor = self.second(self.first(x_BTD).tanh().mean(1))
+            return pooled_BD
+
+    net = Pooling()
+    with attach(net, SLOTS, EngineConfig(rank=2)) as adapters:
+        adapters.values_SP.normal_(generator=torch.Generator().manual_seed(3))
+        with adapters.bind([0, 1, 2]), torch.no_grad():
+            together = net(X)
+        for slot in range(SLOTS):
+            with adapters.bind([slot]), torch.no_grad():
+                torch.testing.assert_close(net(X[slot : slot + 1])[0], together[slot])
+
+
 def test_an_optimizer_of_ones_own() -> None:
     config = replace(CONFIG, max_grad_norm=0.0, schedule="constant", warmup_ratio=0.0)
     _, expected = trained(squared, config)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.conftest import ARCHITECTURES, build_model, build_tokenizer
 from ttsi.chat.grammar import tool_grammar
@@ -223,9 +224,13 @@ def test_nesting_and_wrong_adapters_are_refused(local: LocalModel) -> None:
         pass
 
 
-def test_export(local: LocalModel) -> None:
+def test_export(local: LocalModel, tmp_path: Path) -> None:
     with local.adapted(JOBS, CONFIG, SEEDS):
         state, settings = local.export_adapter(2)
+        folder = local.save_adapter(2, tmp_path / "adapter")
+        assert json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) == settings
+        saved = load_file(folder / "adapter_model.safetensors")
+        assert saved.keys() == state.keys() and all(torch.equal(saved[name], state[name]) for name in state)
         assert settings["r"] == 4 and len(state) == 28 and any(value.any() for value in state.values())
         with pytest.raises(ModelError, match="no adapter"):
             local.export_adapter(1)

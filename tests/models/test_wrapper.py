@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from typing import Any
@@ -89,3 +90,36 @@ def test_where_there_are_no_weights_nothing_changes() -> None:
     seal.check()
     seal.check_fully()
     assert (model.weights_checksum(), model.weights_sha256()) == (0, "")
+
+
+def test_everything_passes_through_by_default() -> None:
+    calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    class Recording:
+        """Notes what it is called with."""
+
+        spec, format = "recording", DemoModel().format
+
+        def __getattr__(self, name: str) -> Callable[..., str]:
+            return lambda *arguments: calls.append((name, arguments)) or name  # type: ignore[func-returns-value]
+
+    members = [name for name in vars(Model) if not name.startswith("_") and callable(getattr(Model, name))]
+    assert {"describe", "fits", "generate", "score", "adapted"} <= set(members)
+    wrapper = ModelWrapper(Recording())  # type: ignore[arg-type]
+    assert (wrapper.spec, wrapper.format) == ("recording", Recording.format)
+    for name in members:
+        arguments = tuple(range(len(inspect.signature(getattr(Model, name)).parameters) - 1))
+        assert getattr(wrapper, name)(*arguments) == name
+        assert calls[-1] == (name, arguments)
+
+
+def test_a_wrapper_keeps_what_it_changes(tiny: Counting) -> None:
+    class Silent(ModelWrapper):
+        """Never writes."""
+
+        def generate(self, requests: Any) -> Any:
+            return []
+
+    silent = Silent(tiny)
+    assert silent.generate([1]) == [] and silent.weights_sha256() == tiny.weights_sha256() != ""
+    assert silent.describe() == tiny.describe()

@@ -76,8 +76,7 @@ class AdaptedLinear(nn.Module):
         if x_BTD.dim() > 3 and x_BTD.shape[0] == bound.rows:  # several vectors per token (DeepSeek's latent attention)
             flat_BTD = self._stack.add(out_BTD.flatten(1, -2), x_BTD.flatten(1, -2), bound, self._layer)
             return flat_BTD.view_as(out_BTD)
-        if x_BTD.dim() == 2 and x_BTD.shape[0] == bound.rows * (self._stack.length or 1):
-            # One vector per row, or all tokens of all rows, one behind the other (OPT, the shared expert of Qwen2 MoE).
+        if x_BTD.dim() == 2 and x_BTD.shape[0] in self._stack.flat_sizes(bound.rows):
             apart_BTD, x_BTD = (tensor.unflatten(0, (bound.rows, -1)) for tensor in (out_BTD, x_BTD))
             return self._stack.add(apart_BTD, x_BTD, bound, self._layer).flatten(0, 1)
         raise ModelError(
@@ -107,6 +106,7 @@ class LoraStack:
         self.model, self.slots, self.rank, self.alpha = model, slots, rank, alpha
         self.names = target_names(model, targets)
         self._linears = [linear_at(model, name) for name in self.names]
+        self._language = is_language_model(model)
         sizes_A = [rank * linear.in_features for linear in self._linears]
         sizes_B = [linear.out_features * rank for linear in self._linears]
         self.sizes, self.size_A = sizes_A + sizes_B, sum(sizes_A)
@@ -127,6 +127,15 @@ class LoraStack:
     def attached(self) -> bool:
         """Whether the layers are wrapped at the moment."""
         return bool(self._frozen_flags)
+
+    def flat_sizes(self, rows: int) -> tuple[int, ...]:
+        """The first dimensions that a layer's input of two dimensions may have.
+
+        All tokens of all rows, one behind the other (OPT, the shared expert of Qwen2 MoE); in a module that is no
+        language model also one vector per row.
+        """
+        tokens = (rows * self.length,) if self.length else ()
+        return tokens if self._language else (*tokens, rows)
 
     def attach(self) -> None:
         """Wrap the target layers and freeze the base. Without bound rows the model computes the base's bits.
@@ -320,7 +329,7 @@ class LoraStack:
         """What PEFT's adapter_config.json says of these adapters."""
         return {
             "peft_type": "LORA",
-            "task_type": "CAUSAL_LM" if is_language_model(self.model) else None,
+            "task_type": "CAUSAL_LM" if self._language else None,
             "base_model_name_or_path": getattr(getattr(self.model, "config", None), "name_or_path", None) or None,
             "r": self.rank,
             "lora_alpha": self.alpha,

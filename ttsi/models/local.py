@@ -30,6 +30,7 @@ from ttsi.engine.checksum import weights_checksum, weights_sha256
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.loglikelihood import continuation_logprobs
+from ttsi.engine.lora import write_peft_folder
 from ttsi.engine.packing import EncodedExample
 from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.targets import unadapted_share
@@ -53,10 +54,10 @@ class LocalModel:
         """Tie a model to its tokenizer.
 
         Args:
-            form: the tool-call format to speak; None takes the template's own, until the model is asked.
+            form: the tool-call format; None takes the template's own, until the model itself is asked.
 
         Raises:
-            ModelError: there is no chat template or no end token, or the engine does not know the architecture.
+            ModelError: there is no chat template or no end token, or the engine does not support the architecture.
         """
         if not tokenizer.chat_template:
             raise ModelError(f"{spec} has no chat template: choose an instruction-tuned model")
@@ -254,6 +255,14 @@ class LocalModel:
             )
         return self.adapters.export(index)
 
+    def save_adapter(self, index: int, folder: Path) -> Path:
+        """Write a job's adapter into a folder that `peft.PeftModel.from_pretrained` loads; the folder.
+
+        Raises:
+            ModelError: as `export_adapter`.
+        """
+        return write_peft_folder(folder, *self.export_adapter(index))
+
     def encode_examples(self, training_examples: Sequence[TrainingExample]) -> list[EncodedExample]:
         """The training examples that fit the context and the vocabulary, as token ids."""
         encoded = [self.encoder.encode_training_example(example) for example in training_examples]
@@ -271,14 +280,14 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
         dtype: "auto" is float32 on the CPU, else bfloat16.
-        format: the tool-call format to speak (`ttsi ls formats`), whatever the handshake finds.
+        format: the tool-call format (`ttsi ls formats`), instead of what the handshake chooses.
 
     Raises:
         ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
         ConfigError: there is no such format.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    model = _made(spec, read_model(spec, rest, device, dtype), format)
+    model = _build(spec, read_model(spec, rest, device, dtype), format)
     model.use(ask(model, model.handshake, templates.renderer(model.tokenizer)))
     return model
 
@@ -286,7 +295,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
 def load_embedded(
     rest: str = "", *, device: str = "auto", dtype: str = "auto", format: str | None = None
 ) -> LocalModel:
-    """The small model that ships with the package; it was trained on one format and is not asked.
+    """The small model that ships with the package. It was trained on one format and is not asked for another.
 
     Raises:
         ModelError: its weights are not installed.
@@ -298,10 +307,10 @@ def load_embedded(
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return _made("embedded", read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+    return _build("embedded", read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
 
 
-def _made(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:
+def _build(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:
     model = LocalModel(spec, loaded.model, loaded.tokenizer, form)
     model.origin = loaded.origin
     end, words = templates.end_of_turn(loaded.tokenizer), vocabulary_size(loaded.model)

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from ttsi.chat import templates
 from ttsi.chat.handshake import Handshake
 from ttsi.errors import ModelError
 from ttsi.types import Prompt, TrainingExample
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
 
 class PromptEncoder:
     """The encoding of one model."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, vocabulary_size: int, handshake: Handshake) -> None:
+    def __init__(self, tokenizer: templates.Tokenizer, vocabulary_size: int, handshake: Handshake) -> None:
         """Encode for a model.
 
         Args:
