@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from tests.serve.test_worker import job, names
 from ttsi.models import load
-from ttsi.models import local as local_models
+from ttsi.models import temporary_adapters
 from ttsi.serve.pipe import Job
 from ttsi.serve.watched import Interrupts, Late, Left
 from ttsi.serve.worker import Served, _is_base, answer_job
@@ -45,13 +45,13 @@ def test_the_embedded_model_is_adapted_twice_alike_and_is_the_same_after(model: 
 def test_training_that_is_stopped_leaves_the_base(
     model: Served, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, interrupts, train = model.weights_sha256(), Interrupts(), local_models.train
+    before, interrupts, train = model.weights_sha256(), Interrupts(), temporary_adapters.train
 
     def stopped(*given: Any, **named: Any) -> Any:
         interrupts.come(kind)
         return train(*given, **named)
 
-    monkeypatch.setattr(local_models, "train", stopped)
+    monkeypatch.setattr(temporary_adapters, "train", stopped)
     outcome = answer_job(model, film(), interrupts)
     assert _is_base(model, before)
     if kind is Left:

@@ -1,6 +1,6 @@
 """The engine's settings: adapters, optimizer, schedule, objective.
 
-Nothing here knows of a method or of text; `ttsi.models.local` makes an `EngineConfig` of `AdaptationConfig`.
+Nothing here knows of a method or of text; `ttsi.models.temporary_adapters` makes an `EngineConfig` of `AdaptationConfig`.
 """
 
 from __future__ import annotations
