@@ -11,8 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.serve.test_worker import job, names
-from ttsi.models import load
-from ttsi.models import temporary_adapters
+from ttsi.models import load, temporary_adapters
 from ttsi.serve.pipe import Job
 from ttsi.serve.watched import Interrupts, Late, Left
 from ttsi.serve.worker import Served, _is_base, answer_job

@@ -1,6 +1,7 @@
 """The engine's settings: adapters, optimizer, schedule, objective.
 
-Nothing here knows of a method or of text; `ttsi.models.temporary_adapters` makes an `EngineConfig` of `AdaptationConfig`.
+Nothing here knows of a method or of text; `ttsi.models.temporary_adapters` makes an `EngineConfig` of an
+`AdaptationConfig`.
 """
 
 from __future__ import annotations
