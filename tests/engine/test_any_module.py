@@ -240,8 +240,12 @@ def test_faults_are_named() -> None:
             net(X)
         with pytest.raises(ValueError, match="one loss per slot is wanted, 2 in all"):
             train_with_loss(adapters, [0, 1], lambda step: net(X[:2]).mean(), CONFIG, steps=1)
+        with pytest.raises(ModelError, match="slot 1 stands twice"):
+            train_with_loss(adapters, [1, 1], squared(net), CONFIG, steps=1)
     with pytest.raises(ModelError, match="not attached"), adapters.bind([0]):
         pass
+    with pytest.raises(ModelError, match="not attached"):
+        train_with_loss(adapters, [0], squared(net), CONFIG, steps=1)
 
 
 def test_slots_of_a_language_model_are_checked_too(model: PreTrainedModel) -> None:

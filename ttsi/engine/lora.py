@@ -210,8 +210,7 @@ class LoraStack:
         Raises:
             ModelError: there is no such slot, or the adapters are not attached.
         """
-        if not self.attached:
-            raise ModelError("these adapters are not attached: use them within `with ttsi.engine.attach(...)`")
+        self.check_attached()
         with self.using(self.gather(slots_B)):
             yield
 
@@ -257,6 +256,27 @@ class LoraStack:
             sampled_P = (torch.rand(self.size_A, generator=generator) * 2 - 1) * bounds_P
             self.values_SP[slot, : self.size_A].copy_(sampled_P)
             self.values_SP[slot, self.size_A :].zero_()
+
+    def check_attached(self) -> None:
+        """Refuse to go on without adapters on the model.
+
+        Raises:
+            ModelError: they are not attached.
+        """
+        if not self.attached:
+            raise ModelError("these adapters are not attached: use them within `with ttsi.engine.attach(...)`")
+
+    def check_trainable(self, slots: Sequence[int]) -> None:
+        """Refuse slots that cannot be trained together.
+
+        Raises:
+            ModelError: the adapters are not attached, there is no such slot, or a slot stands twice.
+        """
+        self.check_attached()
+        self.check_slots(slots)
+        twice = next((slot for slot in slots if slots.count(slot) > 1), None)
+        if twice is not None:
+            raise ModelError(f"slot {twice} stands twice: give each adapter its examples in one job")
 
     def check_slots(self, slots: Sequence[int], lowest: int = 0) -> None:
         """Refuse slots that do not exist.

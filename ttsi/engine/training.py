@@ -73,10 +73,10 @@ def train(
             rounding.
 
     Raises:
-        ModelError: the model is no causal language model, or there is no such slot.
+        ModelError: the model is no causal language model, the adapters are not attached, or there is no such slot.
     """
     model = _language_model(stack.model)
-    stack.check_slots([job.slot for job in jobs])
+    stack.check_trainable([job.slot for job in jobs])
     runs = [_start(job, config, stack.max_tokens) for job in jobs]
     ready = [run for run in runs if not run.reason]
     lengths = [max(len(row.ids_T) for row in run.rows) for run in ready]
@@ -106,10 +106,10 @@ def train_with_loss(
         rows_per_adapter: rows of the batch that each adapter has.
 
     Raises:
-        ModelError: there is no such slot.
+        ModelError: the adapters are not attached, or there is no such slot.
         ValueError: `losses` does not return one loss per slot.
     """
-    stack.check_slots(slots)
+    stack.check_trainable(slots)
     rates = learning_rates(config, steps)
     runs = [AdapterRun(slot, rates) for slot in slots]
     state = OptimizerState.of(stack.values_of(slots))
