@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from benchmarks.measure import Case, Work
 from benchmarks.peers import generate
 from benchmarks.shapes import cost_of, model_of, tokens
-from ttsi.engine.decoding import Row, decode
+from ttsi.engine.decoding import DecodingRow, decode
 from ttsi.engine.lora import LoraStack
 
 SHAPE = "smollm2-135m"
@@ -41,7 +41,7 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
     def ours() -> Tokens:
         stack.attach()
         try:
-            wanted = [Row(ids, length, slot=slot) for slot, ids in enumerate(prompts)]
+            wanted = [DecodingRow(ids, length, slot=slot) for slot, ids in enumerate(prompts)]
             return [found.ids for found in decode(model, wanted, stack=stack)]
         finally:
             stack.detach()

@@ -26,11 +26,14 @@ from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import AdaptationConfig, LoopConfig
 from ttsi.engine import decoding
 from ttsi.engine.constraint import Grammars
-from ttsi.engine.training import Job, TrainReport
+from ttsi.engine.loss_guard import loss_guard
+from ttsi.engine.optimizer import TrainReport
+from ttsi.engine.training import TrainingJob
 from ttsi.loop import improve
 from ttsi.methods import preset
 from ttsi.models import Generation, Model, Request
-from ttsi.models.local import LocalModel, _outcome, _without_training
+from ttsi.models.local import LocalModel
+from ttsi.models.temporary_adapters import engine_config, with_training, without_training
 from ttsi.types import Adaptation, Input, Prompt, TrainingExample
 
 SHAPE = "embedded"
@@ -48,9 +51,9 @@ Answers = list[tuple[str, str]]
 class OurRule(LogitsProcessor):
     """Lets `generate` take the token that our rule takes: the best or the row's own draw, under its grammar."""
 
-    def __init__(self, row: decoding.Row, grammars: Grammars | None) -> None:
+    def __init__(self, row: decoding.DecodingRow, grammars: Grammars | None) -> None:
         """For one row."""
-        self.writer, self._grammars = decoding._writer(row, grammars), grammars
+        self.writer, self._grammars = decoding._begin(row, grammars), grammars
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Only the taken token is left."""
@@ -83,7 +86,7 @@ class OneByOne(LocalModel):
         """Tier N0, N1 or N2 (benchmarks/peers.py)."""
         super().__init__("embedded", model, tokenizer())
         _ = self._grammars  # compiled before the model is wrapped
-        self._loop = peers.PeftLoop(model, config, "transformers" if tier == "N0" else None)
+        self._loop = peers.PeftLoop(model, engine_config(config), "transformers" if tier == "N0" else None)
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 
     @contextmanager
@@ -99,11 +102,11 @@ class OneByOne(LocalModel):
         """`generate` for each."""
         return [self._write(self._row(request)) for request in requests]
 
-    def _write(self, row: decoding.Row) -> Generation:
+    def _write(self, row: decoding.DecodingRow) -> Generation:
         rule = OurRule(row, self._grammars if row.grammar is not None else None)
         with self._base() if row.slot < 0 else nullcontext():
             peers.generate(
-                self._model, row.ids, row.max_tokens, self._model.device, min_new_tokens=1,
+                self.model, row.ids, row.max_tokens, self.model.device, min_new_tokens=1,
                 logits_processor=LogitsProcessorList([rule]), stopping_criteria=StoppingCriteriaList([Done(rule)]),
             )  # fmt: skip
         return self._generation(row, rule.writer.result())
@@ -111,7 +114,7 @@ class OneByOne(LocalModel):
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """A forward pass per candidate, or one per prompt and one for its candidates (N2)."""
         items = [
-            (self._encode_prompt(prompt), [self._encode(text) for text in texts])
+            (self.encoder.encode_prompt(prompt), [self.encoder.encode_text(text) for text in texts])
             for prompt, texts in zip(prompts, continuations, strict=True)
         ]
         with self._base():
@@ -122,20 +125,20 @@ class OneByOne(LocalModel):
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """At most one job: the loop brings one input at a time."""
-        outcomes = [_without_training(training_examples) for training_examples in jobs]
-        self._slots = {}
+        outcomes = [without_training(len(training_examples)) for training_examples in jobs]
+        self.adapters.slots = {}
         try:
             for index, (training_examples, seed) in enumerate(zip(jobs, seeds, strict=True)):
-                if examples := self._examples(training_examples):
+                if examples := self.encode_examples(training_examples):
                     losses, _ = self._loop.train(examples, seed)
-                    report = TrainReport(0, tuple(losses), (), True)
-                    outcomes[index] = _outcome(
-                        Job(0, tuple(examples)), report, config, len(training_examples) - len(examples)
-                    )
-                    self._slots = {index: 0} if outcomes[index].status == "trained" else {}
+                    reason = loss_guard(losses, config.max_loss_rise) or ""
+                    report = TrainReport(0, tuple(losses), (), not reason, reason)
+                    job, left_out = TrainingJob(0, tuple(examples)), len(training_examples) - len(examples)
+                    outcomes[index] = with_training(job, report, left_out)
+                    self.adapters.slots = {index: 0} if outcomes[index].status == "trained" else {}
             yield outcomes
         finally:
-            self._slots = None
+            self.adapters.slots = None
             self._loop.drop()
 
 

@@ -30,8 +30,8 @@ from benchmarks.train import CONFIG, job
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig
+from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.scoring import continuation_logprobs
 from ttsi.engine.training import train
 from ttsi.loop import improve
 from ttsi.methods import preset
@@ -81,7 +81,7 @@ def training(axis: str, shape: str, device: torch.device, quick: bool) -> Iterat
         def work(stack: LoraStack = stack, jobs: list = jobs, config: object = config) -> None:  # type: ignore[type-arg]
             stack.reset(range(4), range(4))
             stack.attach()
-            train(model, stack, jobs, config)  # type: ignore[arg-type]
+            train(stack, jobs, config)  # type: ignore[arg-type]
             stack.detach()
 
         yield x, work, 4

@@ -21,11 +21,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, Trainer, TrainingArguments, default_data_collator
 
 from benchmarks.shapes import tokenizer
-from ttsi.config import AdaptationConfig
+from ttsi.engine.engine_config import EngineConfig
+from ttsi.engine.loglikelihood import ScoringItem
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import EncodedExample
 from ttsi.engine.schedule import learning_rates
-from ttsi.engine.scoring import ScoringItem
 
 Scorer = Callable[[Sequence[ScoringItem]], list[list[float]]]
 
@@ -122,7 +122,7 @@ def padded(examples: Sequence[EncodedExample], device: torch.device) -> dict[str
 class PeftLoop:
     """One adapter after another with PEFT; every adapter starts where ours does."""
 
-    def __init__(self, model: PreTrainedModel, config: AdaptationConfig, trainer: str | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, config: EngineConfig, trainer: str | None = None) -> None:
         """Tier N1, or N0 with `trainer` "transformers" or "trl"."""
         self.model, self.config, self.trainer = model, config, trainer
         self._starts = LoraStack(model, 1, config.rank, config.alpha)
@@ -131,7 +131,7 @@ class PeftLoop:
     def _wrapped(self) -> Any:
         from peft import LoraConfig, get_peft_model
 
-        return get_peft_model(self.model, LoraConfig(**{**self._starts._peft_config(), "inference_mode": False}))
+        return get_peft_model(self.model, LoraConfig(**{**self._starts.peft_config(), "inference_mode": False}))
 
     def train(self, examples: Sequence[EncodedExample], seed: int) -> tuple[list[float], dict[str, Tensor]]:
         """(loss before each step, the trained adapter); it stays on the model until the next one or `drop`."""

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from benchmarks import peers
 from benchmarks.measure import Case, largest
 from benchmarks.shapes import cost_of, model_of, tokens
-from ttsi.engine.scoring import ScoringItem, continuation_logprobs
+from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 
 SHAPE = "qwen2.5-0.5b"
 TOLERANCE = 1e-3

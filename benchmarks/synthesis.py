@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from benchmarks.measure import Case
 from benchmarks.peers import generate
 from benchmarks.shapes import cost_of, model_of, tokens
-from ttsi.engine.decoding import Row, decode
+from ttsi.engine.decoding import DecodingRow, decode
 
 SHAPE = "smollm2-135m"
 KEYS = ("synthesis_vs_generate", "synthesis_vs_generate_batch")
@@ -37,8 +37,10 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
 
     # The greedy continuations are for the comparison of results and cost both sides next to nothing.
     def ours() -> Written:
-        rows = [Row(ids, length, 1.0, seed=97 * at + k) for at, ids in enumerate(prompts) for k in range(samples)]
-        greedy = [Row(ids, GREEDY) for ids in prompts[:1]]
+        rows = [
+            DecodingRow(ids, length, 1.0, seed=97 * at + k) for at, ids in enumerate(prompts) for k in range(samples)
+        ]
+        greedy = [DecodingRow(ids, GREEDY) for ids in prompts[:1]]
         found = decode(model, [*rows, *greedy])
         return [len(one.ids) for one in found[: len(rows)]], [one.ids for one in found[len(rows) :]]
 

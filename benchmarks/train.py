@@ -16,15 +16,15 @@ from transformers import PreTrainedModel
 from benchmarks.measure import Case, Work
 from benchmarks.peers import PeftLoop
 from benchmarks.shapes import cost_of, model_of, tokens
-from ttsi.config import AdaptationConfig
+from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import EncodedExample
-from ttsi.engine.training import Job, train
+from ttsi.engine.training import TrainingJob, train
 
 SHAPE = "embedded"
 TOLERANCE = 1e-3
 KEYS = ("train_short_vs_peft_loop", "train_vs_trainer", "train_vs_sft_trainer", "train_long_vs_peft_loop")
-CONFIG = AdaptationConfig(rank=8, alpha=16.0, lr=1e-3, epochs=3, schedule="constant", warmup_ratio=0.0)
+CONFIG = EngineConfig(rank=8, alpha=16.0, lr=1e-3, epochs=3, schedule="constant", warmup_ratio=0.0)
 Adapters = Sequence[Mapping[str, Tensor]]
 
 
@@ -53,21 +53,21 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
             )  # fmt: skip
 
 
-def job(model: PreTrainedModel, slot: int, examples: int, prefix: int, own: int, labels: int) -> Job:
+def job(model: PreTrainedModel, slot: int, examples: int, prefix: int, own: int, labels: int) -> TrainingJob:
     """Random examples of one adapter."""
     shared = tokens(prefix, 10_000 + slot, model)
     found: list[EncodedExample] = [
         ((*shared, *tokens(own + labels, 100 * slot + at, model)), prefix + own) for at in range(examples)
     ]
-    return Job(slot, tuple(found))
+    return TrainingJob(slot, tuple(found))
 
 
-def together(model: PreTrainedModel, stack: LoraStack, jobs: Sequence[Job]) -> Adapters:
+def together(model: PreTrainedModel, stack: LoraStack, jobs: Sequence[TrainingJob]) -> Adapters:
     """Our way, with everything that an input costs: reset, train, hand over."""
     stack.attach()
     try:
         stack.reset([found.slot for found in jobs], [found.slot for found in jobs])
-        reports = train(model, stack, jobs, CONFIG)
+        reports = train(stack, jobs, CONFIG)
         assert all(report.ok for report in reports)
         return [stack.export(found.slot)[0] for found in jobs]
     finally:
@@ -84,7 +84,7 @@ def distance(ours: Adapters, theirs: Adapters) -> float:
     return max(float((one - other).norm() / other.norm()) for one, other in pairs)
 
 
-def least(model: PreTrainedModel, jobs: Sequence[Job], prefix: int, stack: LoraStack) -> Work:
+def least(model: PreTrainedModel, jobs: Sequence[TrainingJob], prefix: int, stack: LoraStack) -> Work:
     """Each shared prefix once, the head at labels only, 28 bytes of optimizer traffic per adapter weight and step."""
     cost, adapter = cost_of(model), sum(stack.sizes)
     flops = traffic = 0.0

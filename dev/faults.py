@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.models.test_files import damaged
+from tests.models.test_weight_files import damaged
 from tests.runs.crashes import Crashes
 from tests.runs.test_database import copied, refusals
 from tests.runs.test_kill import KILLED, outcome
@@ -39,7 +39,7 @@ from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import ModelError
 from ttsi.methods import preset
 from ttsi.models import load
-from ttsi.models.files import MANIFEST, verify
+from ttsi.models.weight_files import MANIFEST, verify
 from ttsi.runs.executor import local_executor
 from ttsi.runs.folder import was_started
 from ttsi.runs.plan import Batch, plan

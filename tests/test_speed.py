@@ -18,7 +18,7 @@ from benchmarks import growth, measure, peers, shapes
 from benchmarks.measure import Case, Limits, Work
 from tests.conftest import build_model
 from ttsi.benchmarks import Benchmark, Sample
-from ttsi.engine.scoring import ScoringItem, continuation_logprobs
+from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.types import Input, Message
 
 LIMITS = Limits(flops=100.0, bytes=10.0)

@@ -49,3 +49,12 @@ def first_line(error: BaseException) -> str:
     ('no such file', 'KeyError')
     """
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def on_one_line(error: BaseException, limit: int = 200) -> str:
+    """An error's whole message on one line, cut at `limit` characters; its type where the message is empty.
+
+    >>> on_one_line(ValueError("cannot load:\\n  wrong shape")), on_one_line(KeyError())
+    ('cannot load: wrong shape', 'KeyError')
+    """
+    return " ".join(str(error).split())[:limit] or type(error).__name__

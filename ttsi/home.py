@@ -1,6 +1,6 @@
 """The folder on this machine for what is kept between runs: downloaded data and converted models.
 
-Inputs: the environment variable TTSI_HOME, or nothing. Outputs: a path. Not in the paper (arXiv:2510.07841).
+Inputs: the environment variable TTSI_HOME, or nothing. Outputs: a path.
 """
 
 from __future__ import annotations

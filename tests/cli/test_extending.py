@@ -15,7 +15,7 @@ from ttsi.benchmarks import BENCHMARKS
 from ttsi.chat.calls import FORMATS, Parsed, detect
 from ttsi.chat.grammar import answer_grammar
 from ttsi.errors import DataError
-from ttsi.models import MODELS
+from ttsi.models import MODELS, ModelKind
 from ttsi.runs.store import read_json, read_rows
 from ttsi.types import Tool, ToolCall
 
@@ -50,7 +50,7 @@ def test_the_model(ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     counted = example("A model", "counted_example", monkeypatch)
     real = counted.load
     monkeypatch.setattr(counted, "load", lambda rest, **where: made.append(real(rest, **where)) or made[-1])
-    monkeypatch.setitem(MODELS, "counted", "counted_example:load")
+    monkeypatch.setitem(MODELS, "counted", ModelKind("counted_example:load", {}))
     arguments = ("--limit", "2", "--output-dir", "out", "--quiet")
     assert ttsi("run", "--model", "counted:scripted:demo", *arguments).code == 0
     assert ttsi("run", "--model", "scripted:demo", "--limit", "2", "--output-dir", "plain", "--quiet").code == 0

@@ -36,8 +36,8 @@ def test_the_package_ships_at_most_12_megabytes_of_weights() -> None:
 
 def test_the_tokenizer_cuts_as_in_training(model: LocalModel) -> None:
     """transformers replaces the tokenizer of some model types by another; numbers show it."""
-    ids = model._tokenizer.encode(" 4312", add_special_tokens=False)
-    assert model._tokenizer.convert_ids_to_tokens(ids) == ["Ġ4", "3", "1", "2"]
+    ids = model.tokenizer.encode(" 4312", add_special_tokens=False)
+    assert model.tokenizer.convert_ids_to_tokens(ids) == ["Ġ4", "3", "1", "2"]
     assert model.format.name == "marked"
 
 
@@ -56,7 +56,7 @@ def test_it_improves_itself_and_stays_the_same_bits(model: LocalModel) -> None:
     assert {e.adaptation.status for e in episodes} >= {"trained"}
     assert model.weights_sha256() == before
     with torch.no_grad():  # control: the hash sees a change of one weight in one bit
-        weight = next(iter(model._model.parameters()))
+        weight = next(iter(model.model.parameters()))
         kept = weight[0, 0].clone()
         weight[0, 0] = torch.nextafter(kept, kept + 1)
         assert model.weights_sha256() != before

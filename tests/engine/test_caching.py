@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from transformers import DynamicCache, LlamaModel
 
-from ttsi.engine.caching import reading_on
+from ttsi.engine.caching import cache_argument
 
 
 class Before(nn.Module):
@@ -20,14 +20,14 @@ class Since524(nn.Module):
 
 def test_the_name_is_the_models() -> None:
     read = DynamicCache()
-    assert reading_on(Before(), read) == {"past_key_values": read}
-    assert reading_on(Since524(), read) == {"cache": read}
-    assert reading_on(Since524(), None) == {"cache": None}
+    assert cache_argument(Before(), read) == {"past_key_values": read}
+    assert cache_argument(Since524(), read) == {"cache": read}
+    assert cache_argument(Since524(), None) == {"cache": None}
 
 
 def test_the_name_is_an_argument_of_this_transformers() -> None:
     import inspect
 
     decoder = LlamaModel.__new__(LlamaModel)
-    [name] = reading_on(decoder, None)
+    [name] = cache_argument(decoder, None)
     assert name in inspect.signature(LlamaModel.forward).parameters

@@ -11,9 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ttsi.engine import decoding
 from ttsi.engine.constraint import Grammars
-from ttsi.engine.decoding import Decoded, Row, decode
+from ttsi.engine.decoding import Decoded, DecodingRow, decode
+from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.scoring import continuation_logprobs
 from ttsi.errors import ModelError
 
 STOP = frozenset({258})
@@ -22,7 +22,7 @@ DATE = 'start: "on " /[0-9]{4}-[0-9]{2}/ ("!" | "?")'
 
 
 @torch.no_grad()
-def naive(model: PreTrainedModel, row: Row) -> Decoded:
+def naive(model: PreTrainedModel, row: DecodingRow) -> Decoded:
     """Greedy, without cache: the whole sequence again for every token."""
     ids: list[int] = []
     logprobs: list[float] = []
@@ -58,15 +58,15 @@ def grammars(tokenizer: PreTrainedTokenizerFast) -> Grammars:
 
 
 def test_greedy_equals_the_naive_way(any_model: PreTrainedModel) -> None:
-    rows = [Row(ids, 12 + 3 * at) for at, ids in enumerate(PROMPTS)]
+    rows = [DecodingRow(ids, 12 + 3 * at) for at, ids in enumerate(PROMPTS)]
     for row, found in zip(rows, decode(any_model, rows), strict=True):
         same(found, naive(any_model, row))
 
 
 def test_stops_at_stop_ids_and_counts_the_stop(model: PreTrainedModel) -> None:
-    free = naive(model, Row(PROMPTS[1], 12))
+    free = naive(model, DecodingRow(PROMPTS[1], 12))
     stop = free.ids[5]
-    row = Row(PROMPTS[1], 12, stop_ids=frozenset({stop}))
+    row = DecodingRow(PROMPTS[1], 12, stop_ids=frozenset({stop}))
     (found,) = decode(model, [row])
     same(found, naive(model, row))
     assert found.finished and stop not in found.ids
@@ -74,16 +74,16 @@ def test_stops_at_stop_ids_and_counts_the_stop(model: PreTrainedModel) -> None:
 
 
 def test_logprob_is_the_models_own(model: PreTrainedModel) -> None:
-    row = Row(PROMPTS[0], 10, temperature=1.5, seed=4)
+    row = DecodingRow(PROMPTS[0], 10, temperature=1.5, seed=4)
     (found,) = decode(model, [row])
     assert found.logprob == pytest.approx(continuation_logprobs(model, [(row.ids, [found.ids])])[0][0], abs=1e-4)
 
 
-def mixed_rows() -> list[Row]:
+def mixed_rows() -> list[DecodingRow]:
     """Long and short prompts, early and late ends, greedy and sampled, base and adapters."""
-    rows = [Row(ids, 3 + 9 * at, slot=at % 3 - 1, stop_ids=STOP) for at, ids in enumerate(PROMPTS)]
-    rows += [Row(PROMPTS[0], 14, temperature=1.0, seed=seed, slot=seed % 3 - 1) for seed in range(6)]
-    return [*rows, Row(PROMPTS[1], 20, grammar=DATE, stop_ids=STOP), Row((9, 9), 0)]
+    rows = [DecodingRow(ids, 3 + 9 * at, slot=at % 3 - 1, stop_ids=STOP) for at, ids in enumerate(PROMPTS)]
+    rows += [DecodingRow(PROMPTS[0], 14, temperature=1.0, seed=seed, slot=seed % 3 - 1) for seed in range(6)]
+    return [*rows, DecodingRow(PROMPTS[1], 20, grammar=DATE, stop_ids=STOP), DecodingRow((9, 9), 0)]
 
 
 @pytest.mark.parametrize("budget", [1, 90, 100_000])
@@ -103,18 +103,18 @@ def test_order_does_not_matter(model: PreTrainedModel, grammars: Grammars) -> No
 
 
 def test_rows_name_their_adapter(model: PreTrainedModel) -> None:
-    base = decode(model, [Row(PROMPTS[1], 12)])[0]
+    base = decode(model, [DecodingRow(PROMPTS[1], 12)])[0]
     stack = stack_of(model)
-    found = decode(model, [Row(PROMPTS[1], 12, slot=slot) for slot in (1, -1, 0)], stack=stack)
+    found = decode(model, [DecodingRow(PROMPTS[1], 12, slot=slot) for slot in (1, -1, 0)], stack=stack)
     same(found[1], base)
     assert len({decoded.ids for decoded in found}) == 3
-    with stack.rows([1]):
-        same(found[0], naive(model, Row(PROMPTS[1], 12)))
+    with stack.bind([1]):
+        same(found[0], naive(model, DecodingRow(PROMPTS[1], 12)))
 
 
 def test_control_an_adapter_without_a_stack_is_refused(model: PreTrainedModel) -> None:
     with pytest.raises(ModelError, match="adapter"):
-        decode(model, [Row((1, 2), 3, slot=0)])
+        decode(model, [DecodingRow((1, 2), 3, slot=0)])
 
 
 def test_equal_prompts_are_read_once(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,12 +126,12 @@ def test_equal_prompts_are_read_once(model: PreTrainedModel, monkeypatch: pytest
         return body(**arguments)
 
     monkeypatch.setattr(model.base_model, "forward", counting)
-    decode(model, [Row(PROMPTS[1], 2, temperature=1.0, seed=seed) for seed in range(5)])
+    decode(model, [DecodingRow(PROMPTS[1], 2, temperature=1.0, seed=seed) for seed in range(5)])
     assert read == [30, 5]
 
 
 def test_seed_decides_and_temperature_matters(model: PreTrainedModel) -> None:
-    rows = [Row((1, 2, 3), 10, temperature=1.0, seed=seed) for seed in (1, 2, 1)]
+    rows = [DecodingRow((1, 2, 3), 10, temperature=1.0, seed=seed) for seed in (1, 2, 1)]
     first, second, third = decode(model, rows)
     same(third, first)
     assert first.ids != second.ids
@@ -141,14 +141,14 @@ def test_seed_decides_and_temperature_matters(model: PreTrainedModel) -> None:
 
 def test_sampling_does_not_touch_the_global_generator(model: PreTrainedModel) -> None:
     state = torch.random.get_rng_state()
-    decode(model, [Row((1, 2, 3), 5, temperature=1.0)])
+    decode(model, [DecodingRow((1, 2, 3), 5, temperature=1.0)])
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_sampling_frequencies_follow_the_probabilities() -> None:
     logits_V = torch.tensor([0.0, 1.0, -torch.inf, 2.0])
     count = 4000
-    writers = [decoding._writer(Row((1,), 1, temperature=0.7, seed=seed), None) for seed in range(count)]
+    writers = [decoding._begin(DecodingRow((1,), 1, temperature=0.7, seed=seed), None) for seed in range(count)]
     drawn = decoding._pick(logits_V.log_softmax(-1).expand(count, 4), writers)
     shares_V = torch.bincount(drawn, minlength=4) / count
     torch.testing.assert_close(shares_V, (logits_V / 0.7).softmax(-1), atol=0.03, rtol=0)
@@ -159,7 +159,7 @@ def test_sampling_frequencies_follow_the_probabilities() -> None:
 def test_grammar_is_respected(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, grammars: Grammars, temperature: float
 ) -> None:
-    rows = [Row(PROMPTS[0], 20, temperature, seed, DATE, stop_ids=STOP) for seed in range(4)]
+    rows = [DecodingRow(PROMPTS[0], 20, temperature, seed, DATE, stop_ids=STOP) for seed in range(4)]
     free = [replace(row, grammar=None) for row in rows]
     for found in decode(model, rows, grammars=grammars):
         assert found.finished and re.fullmatch(r"on \d{4}-\d\d[!?]", str(tokenizer.decode(list(found.ids))))
@@ -170,13 +170,13 @@ def test_grammar_is_respected(
 
 
 def test_grammar_cut_by_max_tokens_is_unfinished(model: PreTrainedModel, grammars: Grammars) -> None:
-    (found,) = decode(model, [Row((1,), 4, grammar=DATE, stop_ids=STOP)], grammars=grammars)
+    (found,) = decode(model, [DecodingRow((1,), 4, grammar=DATE, stop_ids=STOP)], grammars=grammars)
     assert len(found.ids) == 4 and not found.finished
 
 
 def test_broken_grammar_is_named(model: PreTrainedModel, grammars: Grammars) -> None:
     with pytest.raises(ModelError, match="does not compile") as error:
-        decode(model, [Row((1,), 4, grammar="start: nothing_such")], grammars=grammars)
+        decode(model, [DecodingRow((1,), 4, grammar="start: nothing_such")], grammars=grammars)
     assert "nothing_such" in str(error.value)
 
 
@@ -208,7 +208,11 @@ def test_matcher_that_gives_up_ends_only_its_row(model: PreTrainedModel, grammar
             return Refusing() if grammar == "refuse" else super().matcher(grammar)
 
     grammars.__class__ = Mixed
-    rows = [Row((1, 2), 9, grammar="refuse"), Row((1, 2), 9), Row((1, 2), 20, grammar=DATE, stop_ids=STOP)]
+    rows = [
+        DecodingRow((1, 2), 9, grammar="refuse"),
+        DecodingRow((1, 2), 9),
+        DecodingRow((1, 2), 20, grammar=DATE, stop_ids=STOP),
+    ]
     refused, free, dated = decode(model, rows, grammars=grammars)
     assert len(refused.ids) == 1 and not refused.finished
     assert len(free.ids) == 9 and dated.finished
@@ -216,7 +220,7 @@ def test_matcher_that_gives_up_ends_only_its_row(model: PreTrainedModel, grammar
 
 def test_nothing_to_write(model: PreTrainedModel) -> None:
     assert decode(model, []) == []
-    assert decode(model, [Row((1,), 0)]) == [Decoded((), 0.0, 0.0, False)]
+    assert decode(model, [DecodingRow((1,), 0)]) == [Decoded((), 0.0, 0.0, False)]
 
 
 def test_compaction_happens(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,11 +228,11 @@ def test_compaction_happens(model: PreTrainedModel, monkeypatch: pytest.MonkeyPa
     plain = decoding._advance
 
     def watching(*arguments: object) -> None:
-        sizes.append(len(arguments[1].writers))  # type: ignore[attr-defined]
+        sizes.append(len(arguments[1].sequences))  # type: ignore[attr-defined]
         plain(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decoding, "_advance", watching)
-    rows = [Row((1, 2, 3 + at), 2 + 5 * at) for at in range(4)]
+    rows = [DecodingRow((1, 2, 3 + at), 2 + 5 * at) for at in range(4)]
     found = decode(model, rows)
     assert sizes[0] == 4 and sizes[-1] == 1
     for row, decoded in zip(rows, found, strict=True):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from ttsi.engine.lora import AdaptedLinear, LoraStack, weights_sha256
+from ttsi.engine.checksum import weights_sha256
+from ttsi.engine.lora import AdaptedLinear, LoraStack
 from ttsi.errors import ModelError
 
 IDS_BT = torch.arange(1, 19).reshape(3, 6)
@@ -33,16 +34,16 @@ def test_no_rows_no_slots_is_bitwise_the_base(any_model: PreTrainedModel) -> Non
     before = logits(any_model)
     stack = filled(any_model)
     assert torch.equal(logits(any_model), before)
-    with stack.rows([-1, -1, -1]):
+    with stack.bind([-1, -1, -1]):
         assert torch.equal(logits(any_model), before)
-    with stack.rows([0, 1, 2]):
+    with stack.bind([0, 1, 2]):
         assert not torch.allclose(logits(any_model), before)
 
 
 def test_row_without_slot_equals_the_base_beside_others(any_model: PreTrainedModel) -> None:
     before = logits(any_model)
     stack = filled(any_model)
-    with stack.rows([2, -1, 0]):
+    with stack.bind([2, -1, 0]):
         mixed = logits(any_model)
     assert torch.equal(mixed[1], before[1])
     assert not torch.allclose(mixed[0], before[0]) and not torch.allclose(mixed[2], before[2])
@@ -52,7 +53,7 @@ def test_broken_neighbour_does_not_leak(model: PreTrainedModel) -> None:
     before = logits(model)
     stack = filled(model)
     stack.values_SP[2] = torch.nan
-    with stack.rows([2, -1, 0]):
+    with stack.bind([2, -1, 0]):
         mixed = logits(model)
     assert torch.isnan(mixed[0]).all()
     assert torch.equal(mixed[1], before[1]) and torch.isfinite(mixed[2]).all()
@@ -61,10 +62,10 @@ def test_broken_neighbour_does_not_leak(model: PreTrainedModel) -> None:
 @pytest.mark.parametrize("slots", [[0, 1, 2], [2, 0, 1], [1, 1, 1], [-1, 2, 2]])
 def test_each_row_equals_its_adapter_alone(model: PreTrainedModel, slots: list[int]) -> None:
     stack = filled(model)
-    with stack.rows(slots):
+    with stack.bind(slots):
         together = logits(model)
     for row, slot in enumerate(slots):
-        with stack.rows([slot]):
+        with stack.bind([slot]):
             torch.testing.assert_close(logits(model, IDS_BT[row : row + 1])[0], together[row], rtol=1e-5, atol=1e-5)
 
 
@@ -76,7 +77,7 @@ def test_layer_formula(model: PreTrainedModel) -> None:
     module = model.get_submodule(name)
     assert isinstance(module, AdaptedLinear)
     x_BTD = torch.randn(3, 5, 48, generator=torch.Generator().manual_seed(3))
-    with stack.rows([0, 1, 2]), torch.no_grad():
+    with stack.bind([0, 1, 2]), torch.no_grad():
         found = module(x_BTD)
         expected = torch.stack([
             x @ (module.weight + 8.0 / 4 * b_BDR[row] @ a_BRD[row]).T for row, x in enumerate(x_BTD)
@@ -143,7 +144,7 @@ def test_export_is_what_peft_loads(model: PreTrainedModel) -> None:
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     stack = filled(model)
-    with stack.rows([1, 1, 1]):
+    with stack.bind([1, 1, 1]):
         ours = logits(model)
     state, settings = stack.export(1)
     stack.detach()

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from tests.conftest import build_model
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.packing import EncodedExample, collate, label_logprobs, pack
-from ttsi.engine.prefix import Opening, Prefixes, cache_of, read
+from ttsi.engine.prefix import CachedPrompt, PrefixCache, cache_of, prefill
 from ttsi.errors import ModelError
 
 DEVICE = torch.device("cpu")
@@ -119,11 +119,11 @@ def test_a_token_that_sequences_share_stands_there_once() -> None:
 
 
 def test_a_cached_beginning_equals_one_in_the_row(any_model: PreTrainedModel) -> None:
-    known = Prefixes()
-    known._keep(read(any_model, [Opening((1, 2, 3))])[0])
-    known._keep(read(any_model, [Opening((8, 7, 6, 5, 4))])[0])
+    known = PrefixCache()
+    known.insert(prefill(any_model, [CachedPrompt((1, 2, 3))])[0])
+    known.insert(prefill(any_model, [CachedPrompt((8, 7, 6, 5, 4))])[0])
     rows: list[list[EncodedExample]] = [SEQUENCES[:3], [((8, 7, 6, 5, 4, 3, 2), 5), ((8, 7, 6, 5, 4, 3, 1, 1), 5)]]
-    openings = [known.opening((1, 2, 3)), known.opening((8, 7, 6, 5, 4))]
+    openings = [known.lookup((1, 2, 3)), known.lookup((8, 7, 6, 5, 4))]
     cache, length = cache_of(openings)
     packs = [pack(row, opening.cached) for row, opening in zip(rows, openings, strict=True)]
     with torch.no_grad():

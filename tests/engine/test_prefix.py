@@ -13,11 +13,11 @@ from transformers import PreTrainedModel
 from tests.conftest import build_model
 from tests.engine.test_decoding import same
 from ttsi.engine import prefix
-from ttsi.engine.batching import ENOUGH, pass_tokens
-from ttsi.engine.decoding import Row, decode
+from ttsi.engine.batching import SATURATING_TOKENS, pass_tokens
+from ttsi.engine.decoding import DecodingRow, decode
+from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.prefix import Opening, Prefixes, Read, read, slabs
-from ttsi.engine.scoring import continuation_logprobs
+from ttsi.engine.prefix import CachedPrompt, PrefixCache, PrefixEntry, preallocated_cache, prefill
 
 LONG = tuple(range(1, 101))
 PROMPTS = [LONG, (*LONG, 200, 201), (*LONG[:80], *range(120, 170)), (7, 8, 9), LONG[:90]]
@@ -26,16 +26,16 @@ PROMPTS = [LONG, (*LONG, 200, 201), (*LONG[:80], *range(120, 170)), (7, 8, 9), L
 @pytest.fixture(autouse=True)
 def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """In these tests two tokens are worth keeping."""
-    monkeypatch.setattr(prefix, "WORTH", 1)
+    monkeypatch.setattr(prefix, "MIN_CACHED_TOKENS", 1)
 
 
-def plainly(model: PreTrainedModel, ids: tuple[int, ...]) -> Read:
+def plainly(model: PreTrainedModel, ids: tuple[int, ...]) -> PrefixEntry:
     """The prompt from its first token, alone."""
-    (found,) = read(model, [Opening(ids)])
+    (found,) = prefill(model, [CachedPrompt(ids)])
     return found
 
 
-def close(found: Read, expected: Read) -> None:
+def close(found: PrefixEntry, expected: PrefixEntry) -> None:
     """Equal up to rounding, layer by layer."""
     assert found.ids == expected.ids
     torch.testing.assert_close(found.pairs_L, expected.pairs_L, rtol=1e-4, atol=1e-5)
@@ -56,17 +56,17 @@ def tokens_read(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 def test_read_from_where_it_departs_equals_read_whole(any_model: PreTrainedModel) -> None:
-    known = Prefixes()
-    known.learn(any_model, PROMPTS[:2])
-    openings = [known.opening(ids) for ids in PROMPTS]
+    known = PrefixCache()
+    known.add(any_model, PROMPTS[:2])
+    openings = [known.lookup(ids) for ids in PROMPTS]
     assert [opening.cached for opening in openings] == [99, 101, 80, 0, 89]
-    for found, ids in zip(read(any_model, openings), PROMPTS, strict=True):
+    for found, ids in zip(prefill(any_model, openings), PROMPTS, strict=True):
         close(found, plainly(any_model, ids))
 
 
 def test_control_a_wrong_beginning_is_seen(model: PreTrainedModel) -> None:
     other = plainly(model, (9, *LONG[1:]))
-    (wrong,) = read(model, [Opening(LONG, before=other, cached=60)])
+    (wrong,) = prefill(model, [CachedPrompt(LONG, before=other, cached=60)])
     assert float((wrong.last_D - plainly(model, LONG).last_D).abs().max()) > 1e-3
 
 
@@ -74,17 +74,17 @@ def test_control_an_adapters_beginning_is_another(model: PreTrainedModel) -> Non
     stack = LoraStack(model, 1, 4, 8.0)
     stack.values_SP.normal_(std=0.2, generator=torch.Generator().manual_seed(2))
     stack.attach()
-    tuned, base = read(model, [Opening(LONG, slot=0), Opening(LONG)], stack)
+    tuned, base = prefill(model, [CachedPrompt(LONG, slot=0), CachedPrompt(LONG)], stack)
     assert float((tuned.pairs_L[1][0] - base.pairs_L[1][0]).abs().max()) > 1e-3
     close(base, plainly(model, LONG))
 
 
 def test_common_beginnings_are_read_once(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = tokens_read(model, monkeypatch)
-    known = Prefixes()
-    known.learn(model, [(*LONG, 150 + at, 7) for at in range(5)])
+    known = PrefixCache()
+    known.add(model, [(*LONG, 150 + at, 7) for at in range(5)])
     assert counts == [100, 10]
-    known.learn(model, [(*LONG, 150 + at, 7) for at in range(5)])
+    known.add(model, [(*LONG, 150 + at, 7) for at in range(5)])
     assert counts == [100, 10]
 
 
@@ -92,37 +92,37 @@ def test_nested_common_beginnings_are_read_from_the_root(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = tokens_read(model, monkeypatch)
-    known = Prefixes()
-    known.learn(model, [(*LONG, branch, 201, leaf, 9) for branch in (150, 151) for leaf in (5, 6)])
+    known = PrefixCache()
+    known.add(model, [(*LONG, branch, 201, leaf, 9) for branch in (150, 151) for leaf in (5, 6)])
     assert counts == [100, 4, 8]
 
 
 def test_short_prompts_are_not_worth_keeping(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefix, "WORTH", 32)
+    monkeypatch.setattr(prefix, "MIN_CACHED_TOKENS", 32)
     counts = tokens_read(model, monkeypatch)
-    known = Prefixes()
-    known.learn(model, [LONG[:32]])
-    assert counts == [] and known.opening(LONG).cached == 0
-    known.learn(model, [LONG[:33]])
-    assert counts == [33] and known.opening(LONG).cached == 33
+    known = PrefixCache()
+    known.add(model, [LONG[:32]])
+    assert counts == [] and known.lookup(LONG).cached == 0
+    known.add(model, [LONG[:33]])
+    assert counts == [33] and known.lookup(LONG).cached == 33
 
 
 def test_without_room_nothing_is_kept_and_nothing_changes(model: PreTrainedModel) -> None:
-    known = Prefixes(room=0)
-    rows = [Row(ids, 6) for ids in PROMPTS]
+    known = PrefixCache(max_bytes=0)
+    rows = [DecodingRow(ids, 6) for ids in PROMPTS]
     for found, expected in zip(decode(model, rows, prefixes=known), decode(model, rows), strict=True):
         same(found, expected)
-    assert known.opening(LONG).cached == 0
+    assert known.lookup(LONG).cached == 0
 
 
 def test_scores_and_answers_go_on_from_what_was_read(
     any_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [Row(ids, 8) for ids in PROMPTS]
+    rows = [DecodingRow(ids, 8) for ids in PROMPTS]
     items = [(ids, [(5, 6, 7), (5, 6), (9,)]) for ids in PROMPTS]
     alone = [decode(any_model, [row])[0] for row in rows]
     scored = [continuation_logprobs(any_model, [item])[0] for item in items]
-    known = Prefixes()
+    known = PrefixCache()
     for found, expected in zip(decode(any_model, rows, prefixes=known), alone, strict=True):
         same(found, expected)
     counts = tokens_read(any_model, monkeypatch)
@@ -137,9 +137,9 @@ def test_rows_with_adapters_take_nothing_from_the_base(model: PreTrainedModel) -
     stack = LoraStack(model, 2, 4, 8.0)
     stack.values_SP.normal_(std=0.2, generator=torch.Generator().manual_seed(2))
     stack.attach()
-    rows = [Row(ids, 8, slot=slot) for ids in PROMPTS for slot in (-1, 0, 1)]
-    known = Prefixes()
-    known.learn(model, PROMPTS)
+    rows = [DecodingRow(ids, 8, slot=slot) for ids in PROMPTS for slot in (-1, 0, 1)]
+    known = PrefixCache()
+    known.add(model, PROMPTS)
     for row, found in zip(rows, decode(model, rows, stack=stack, prefixes=known), strict=True):
         same(found, decode(model, [row], stack=stack)[0])
     assert len({found.ids for found in decode(model, [replace(row, ids=LONG) for row in rows[:3]], stack=stack)}) == 3
@@ -147,9 +147,9 @@ def test_rows_with_adapters_take_nothing_from_the_base(model: PreTrainedModel) -
 
 def test_a_slab_writes_in_place_and_rows_move_up(model: PreTrainedModel) -> None:
     reads = [plainly(model, ids) for ids in PROMPTS[2:]]
-    cache = slabs(reads, room=2)
+    cache = preallocated_cache(reads, max_new_tokens=2)
     layer = cache.layers[0]
-    assert isinstance(layer, prefix.Slab) and layer.keys is not None
+    assert isinstance(layer, prefix.PreallocatedCacheLayer) and layer.keys is not None
     place, longest = layer.keys.data_ptr(), 130
     new = torch.randn(3, 2, 1, 8, generator=torch.Generator().manual_seed(0))
     keys, _ = layer.update(new, new)
@@ -169,10 +169,10 @@ prompts = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(prompts, prompts)
 def test_any_prompts(first: list[tuple[int, ...]], second: list[tuple[int, ...]]) -> None:
-    known = Prefixes()
-    known.learn(MODEL, first)
-    known.learn(MODEL, second)
-    for found in read(MODEL, [known.opening(ids) for ids in [*second, *first]]):
+    known = PrefixCache()
+    known.add(MODEL, first)
+    known.add(MODEL, second)
+    for found in prefill(MODEL, [known.lookup(ids) for ids in [*second, *first]]):
         close(found, plainly(MODEL, found.ids))
 
 
@@ -183,9 +183,9 @@ def test_one_pass_takes_no_more_than_suits_the_device(
     """The second value is the control: with more allowed, the same prompts are read in fewer and larger passes."""
     monkeypatch.setattr(prefix, "pass_tokens", lambda device: tokens)
     counts = tokens_read(any_model, monkeypatch)
-    read(any_model, [Opening(tuple(range(at, at + 64))) for at in range(1, 9)])
+    prefill(any_model, [CachedPrompt(tuple(range(at, at + 64))) for at in range(1, 9)])
     assert counts == [tokens] * (512 // tokens)
 
 
 def test_a_cpu_gets_no_more_than_keeps_it_busy() -> None:
-    assert pass_tokens(torch.device("cpu")) == ENOUGH < pass_tokens(torch.device("cuda"))
+    assert pass_tokens(torch.device("cpu")) == SATURATING_TOKENS < pass_tokens(torch.device("cuda"))

@@ -6,13 +6,13 @@ from typing import Literal
 
 import pytest
 
-from ttsi.config import AdaptationConfig
+from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.schedule import learning_rates
 
 
 def rates(steps: int, **settings: object) -> tuple[float, ...]:
     """Learning rates with peak 1."""
-    return learning_rates(AdaptationConfig(lr=1.0, **settings), steps)  # type: ignore[arg-type]
+    return learning_rates(EngineConfig(lr=1.0, **settings), steps)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 40, 101])

@@ -14,35 +14,37 @@ import torch
 from transformers import PreTrainedModel
 
 from tests.conftest import build_model
-from ttsi.config import AdaptationConfig
-from ttsi.engine import training
-from ttsi.engine.lora import BoundRows, LoraStack, weights_sha256
-from ttsi.engine.packing import EncodedExample, PackedBatch, label_logprobs
+from ttsi.engine import optimizer
+from ttsi.engine.checksum import weights_sha256
+from ttsi.engine.engine_config import EngineConfig
+from ttsi.engine.lora import LoraStack
+from ttsi.engine.optimizer import TrainReport
+from ttsi.engine.packing import EncodedExample
 from ttsi.engine.schedule import learning_rates
-from ttsi.engine.training import Job, TrainReport, train
+from ttsi.engine.training import TrainingJob, train
 
-CONFIG = AdaptationConfig(rank=4, alpha=8.0, lr=5e-3, epochs=4, max_grad_norm=1.0, weight_decay=0.01)
+CONFIG = EngineConfig(rank=4, alpha=8.0, lr=5e-3, epochs=4, max_grad_norm=1.0, weight_decay=0.01)
 JOBS = [
-    Job(0, (((1, 2, 3, 4, 5, 6), 4), ((1, 2, 3, 9, 8), 3), ((1, 2, 7, 7, 7, 7, 7), 2))),
-    Job(1, (((11, 12, 13, 14), 2),)),
-    Job(2, (((1, 2, 3, *range(100, 130)), 5), ((1, 2, 50, 51), 3))),
+    TrainingJob(0, (((1, 2, 3, 4, 5, 6), 4), ((1, 2, 3, 9, 8), 3), ((1, 2, 7, 7, 7, 7, 7), 2))),
+    TrainingJob(1, (((11, 12, 13, 14), 2),)),
+    TrainingJob(2, (((1, 2, 3, *range(100, 130)), 5), ((1, 2, 50, 51), 3))),
 ]
 
 
 def run(
-    model: PreTrainedModel, jobs: list[Job], config: AdaptationConfig = CONFIG, **settings: int
+    model: PreTrainedModel, jobs: list[TrainingJob], config: EngineConfig = CONFIG, **settings: int
 ) -> tuple[list[TrainReport], LoraStack]:
     """Train from fresh adapters, slot s from seed 100 + s."""
     stack = LoraStack(model, 3, config.rank, config.alpha)
     stack.reset([0, 1, 2], [100, 101, 102])
     stack.attach()
     try:
-        return train(model, stack, jobs, config, **settings), stack
+        return train(stack, jobs, config, **settings), stack
     finally:
         stack.detach()
 
 
-def with_peft(model: PreTrainedModel, job: Job, config: AdaptationConfig) -> tuple[list[float], torch.Tensor]:
+def with_peft(model: PreTrainedModel, job: TrainingJob, config: EngineConfig) -> tuple[list[float], torch.Tensor]:
     """The same job the usual way; (losses, adapter as a flat row of the stack)."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -96,7 +98,7 @@ def distance(found_P: torch.Tensor, expected_P: torch.Tensor) -> float:
     ],
     ids=["all-at-once", "paper", "pairs-unclipped"],
 )
-def test_together_equals_separate_peft_runs(any_model: PreTrainedModel, config: AdaptationConfig) -> None:
+def test_together_equals_separate_peft_runs(any_model: PreTrainedModel, config: EngineConfig) -> None:
     reports, stack = run(any_model, JOBS, config)
     for job, report in zip(JOBS, reports, strict=True):
         losses, expected_P = with_peft(any_model, job, config)
@@ -112,18 +114,11 @@ def test_clipping_was_active_in_the_comparison(model: PreTrainedModel) -> None:
     assert distance(free.values_SP, clipped.values_SP) > 1e-4
 
 
-def test_control_a_global_mean_couples_adapters(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def coupled(
-        model: PreTrainedModel, stack: LoraStack, values_BP: torch.Tensor, batch: PackedBatch
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        leaf_BP = values_BP.detach().requires_grad_()
-        with stack.using(BoundRows(len(leaf_BP), None, stack.pairs_of(leaf_BP))):
-            loss = -label_logprobs(model, batch).mean()
-        (grads_BP,) = torch.autograd.grad(loss, leaf_BP)
-        return loss.detach().expand(len(leaf_BP)), grads_BP
+def test_control_a_global_mean_couples_adapters(model: PreTrainedModel) -> None:
+    def coupled(logprobs_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        return (-logprobs_BT[mask_BT].mean() / len(logprobs_BT)).expand(len(logprobs_BT))
 
-    monkeypatch.setattr(training, "_gradients", coupled)
-    _, together = run(model, JOBS)
+    _, together = run(model, JOBS, replace(CONFIG, objective=coupled))
     _, alone = run(model, [JOBS[1]])
     assert distance(together.values_SP[1], alone.values_SP[1]) > 1e-4
 
@@ -162,7 +157,7 @@ def test_broken_adapter_is_rejected_alone(model: PreTrainedModel) -> None:
     stack.reset([0, 1, 2], [100, 101, 102])
     stack.values_SP[2].fill_(1e30)
     stack.attach()
-    reports = train(model, stack, JOBS, CONFIG)
+    reports = train(stack, JOBS, CONFIG)
     assert [report.ok for report in reports] == [True, True, False]
     assert reports[2].reason == "non-finite loss at step 1" and reports[2].losses == ()
     assert distance(stack.values_SP[0], alone.values_SP[0]) < 1e-5
@@ -177,7 +172,7 @@ def test_absurd_learning_rate_is_caught_and_the_base_is_untouched(model: PreTrai
 
 
 def test_job_without_labels_is_reported(model: PreTrainedModel) -> None:
-    reports, _ = run(model, [JOBS[0], Job(1, ()), Job(2, (((1, 2, 3), 3),))])
+    reports, _ = run(model, [JOBS[0], TrainingJob(1, ()), TrainingJob(2, (((1, 2, 3), 3),))])
     assert [report.ok for report in reports] == [True, False, False]
     assert "no label tokens" in reports[1].reason and "no label tokens" in reports[2].reason
 
@@ -191,16 +186,16 @@ def test_losses_fall(any_model: PreTrainedModel) -> None:
 def test_out_of_memory_halves_the_chunk(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     model = build_model("qwen2")
     expected, right = run(model, JOBS)
-    plain, calls = training._gradients, 0
+    plain, calls = optimizer.gradients, 0
 
     def cramped(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal calls
         calls += 1
-        if len(arguments[2]) > room and calls > 1:  # type: ignore[arg-type]
+        if len(arguments[1]) > room and calls > 1:  # type: ignore[arg-type]
             raise torch.OutOfMemoryError("no room")
         return plain(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training, "_gradients", cramped)
+    monkeypatch.setattr(optimizer, "gradients", cramped)
     reports, stack = run(model, JOBS)
     if room == 0:
         assert {report.reason for report in reports} == {"out of memory"}

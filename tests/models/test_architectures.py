@@ -13,7 +13,7 @@ from tests.conftest import build_tokenizer
 from tests.models.architectures import SETTINGS, WINDOW, build
 from ttsi.chat import templates
 from ttsi.config import AdaptationConfig
-from ttsi.engine import architecture, decoding, prefix, scoring, training
+from ttsi.engine import architecture, decoding, loglikelihood, prefix, training
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.windows import Span, Spans, spans_of
 from ttsi.errors import ModelError
@@ -79,18 +79,18 @@ def own_greedy(model: PreTrainedModel, prompt: list[int], count: int) -> list[in
 
 def scores_are_its_own(model: LocalModel) -> bool:
     """Does `score` give what the model's own forward pass gives?"""
-    ids = model._encode_prompt(PROMPT)
-    expected = [float(own_logprobs(model._model, ids, model._encode(answer)).sum()) for answer in ANSWERS]
+    ids = model.encoder.encode_prompt(PROMPT)
+    expected = [float(own_logprobs(model.model, ids, model.encoder.encode_text(answer)).sum()) for answer in ANSWERS]
     return model.score([PROMPT], [ANSWERS])[0] == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
 def answers_are_its_own(model: LocalModel) -> bool:
     """Does decoding, in a batch of prompts of different length, write what the model itself would write?"""
-    prompts = [tuple(model._encode_prompt(prompt)) for prompt in (PROMPT, SHORTER)]
-    rows = decoding.decode(model._model, [decoding.Row(ids, 6) for ids in prompts])
-    greedy = [own_greedy(model._model, list(ids), 6) for ids in prompts]
+    prompts = [tuple(model.encoder.encode_prompt(prompt)) for prompt in (PROMPT, SHORTER)]
+    rows = decoding.decode(model.model, [decoding.DecodingRow(ids, 6) for ids in prompts])
+    greedy = [own_greedy(model.model, list(ids), 6) for ids in prompts]
     logprobs = [
-        float(own_logprobs(model._model, list(ids), ending).sum()) for ids, ending in zip(prompts, greedy, strict=True)
+        float(own_logprobs(model.model, list(ids), ending).sum()) for ids, ending in zip(prompts, greedy, strict=True)
     ]
     same = [list(row.ids) for row in rows] == greedy
     return same and [row.logprob for row in rows] == pytest.approx(logprobs, rel=1e-3, abs=1e-3)
@@ -98,8 +98,10 @@ def answers_are_its_own(model: LocalModel) -> bool:
 
 def first_loss_is_its_own(model: LocalModel) -> bool:
     """Is the loss before the first step the mean over the answers' tokens, end of turn included?"""
-    ids, end = model._encode_prompt(PROMPT), templates.end_of_turn(model._tokenizer)
-    expected = torch.cat([own_logprobs(model._model, ids, [*model._encode(answer), end]) for answer in ANSWERS])
+    ids, end = model.encoder.encode_prompt(PROMPT), templates.end_of_turn(model.tokenizer)
+    expected = torch.cat(
+        [own_logprobs(model.model, ids, [*model.encoder.encode_text(answer), end]) for answer in ANSWERS]
+    )
     with model.adapted([[TrainingExample(PROMPT, answer) for answer in ANSWERS]], SLOW, [0]) as [outcome]:
         assert outcome.status == "trained"
     return outcome.losses[0] == pytest.approx(-float(expected.mean()), rel=1e-3, abs=1e-3)
@@ -108,7 +110,7 @@ def first_loss_is_its_own(model: LocalModel) -> bool:
 @pytest.mark.parametrize("name", WORKING)
 def test_it_computes_what_it_would_compute_alone(name: str) -> None:
     model = made(name)
-    assert model.context == 2048 and len(model._encode_prompt(PROMPT)) > 5 * WINDOW
+    assert model.context == 2048 and len(model.encoder.encode_prompt(PROMPT)) > 5 * WINDOW
     assert scores_are_its_own(model) and answers_are_its_own(model) and first_loss_is_its_own(model)
 
 
@@ -155,18 +157,20 @@ def test_windows_of_every_kind_are_among_them() -> None:
 def test_what_was_read_before_is_kept_whole(name: str) -> None:
     """A later prompt goes on within what a window has left behind."""
     model = made(name)
-    long = tuple(model._encode_prompt(PROMPT))
+    long = tuple(model.encoder.encode_prompt(PROMPT))
     prompts = [long, long[:-40], (*long[:-50], 5, 6, 7)]
-    memory = prefix.Prefixes()
-    memory.learn(model._model, prompts[:1])
-    assert all(memory.opening(ids).cached > 2 * WINDOW for ids in prompts)
+    memory = prefix.PrefixCache()
+    memory.add(model.model, prompts[:1])
+    assert all(memory.lookup(ids).cached > 2 * WINDOW for ids in prompts)
     for ids, row in zip(
-        prompts, decoding.decode(model._model, [decoding.Row(p, 4) for p in prompts], prefixes=memory), strict=True
+        prompts,
+        decoding.decode(model.model, [decoding.DecodingRow(p, 4) for p in prompts], prefixes=memory),
+        strict=True,
     ):
-        assert list(row.ids) == own_greedy(model._model, list(ids), 4)
+        assert list(row.ids) == own_greedy(model.model, list(ids), 4)
     for ids in prompts:
-        (scores,) = scoring.continuation_logprobs(model._model, [(ids, [(65, 66, 67), (65, 70)])], prefixes=memory)
-        expected = [float(own_logprobs(model._model, list(ids), ending).sum()) for ending in ([65, 66, 67], [65, 70])]
+        (scores,) = loglikelihood.continuation_logprobs(model.model, [(ids, [(65, 66, 67), (65, 70)])], prefixes=memory)
+        expected = [float(own_logprobs(model.model, list(ids), ending).sum()) for ending in ([65, 66, 67], [65, 70])]
         assert scores == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
@@ -178,14 +182,14 @@ def blind(_: PreTrainedModel) -> Spans:
 @pytest.mark.parametrize("name", WINDOWED)
 def test_control_without_its_windows_nothing_is_right(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(name)
-    for module in (decoding, prefix, scoring, training):
+    for module in (decoding, prefix, loglikelihood, training):
         monkeypatch.setattr(module, "spans_of", blind)
     assert not scores_are_its_own(model) and not first_loss_is_its_own(model) and not answers_are_its_own(model)
 
 
 @pytest.mark.parametrize("name", WINDOWED)
 def test_where_windows_cannot_be_honoured_the_context_ends_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (architecture, decoding, prefix, scoring, training):
+    for module in (architecture, decoding, prefix, loglikelihood, training):
         plain = module.spans_of
         monkeypatch.setattr(module, "spans_of", lambda model, plain=plain: _blinder(plain(model)))
     model = made(name)
@@ -212,9 +216,9 @@ class _Blind(Span):
 )
 def test_answers_are_those_of_its_own_generate(name: str) -> None:
     model = made(name)
-    ids = model._encode_prompt(PROMPT)
-    (row,) = decoding.decode(model._model, [decoding.Row(tuple(ids), 20)])
-    writer: Any = model._model
+    ids = model.encoder.encode_prompt(PROMPT)
+    (row,) = decoding.decode(model.model, [decoding.DecodingRow(tuple(ids), 20)])
+    writer: Any = model.model
     whole_T = writer.generate(
         torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), do_sample=False,
         min_new_tokens=20, max_new_tokens=20, eos_token_id=None, pad_token_id=256,
@@ -227,12 +231,12 @@ def test_adapters_are_on_the_language_model_only(name: str) -> None:
     model = made(name)
     with model.adapted([[TrainingExample(PROMPT, "rain")]], SLOW, [0]):
         _, settings = model.export_adapter(0)
-    assert model._stack is not None
-    assert all("language_model" in layer for layer in model._stack.names)
-    linear = [layer for layer, module in model._model.named_modules() if isinstance(module, torch.nn.Linear)]
+    assert model.adapters.stack is not None
+    assert all("language_model" in layer for layer in model.adapters.stack.names)
+    linear = [layer for layer, module in model.model.named_modules() if isinstance(module, torch.nn.Linear)]
     ends = tuple(f".{target}" for target in settings["target_modules"])
-    assert [layer for layer in linear if f".{layer}".endswith(ends)] == model._stack.names, "as PEFT reads it"
-    assert len(linear) > 1 + len(model._stack.names), "the tower has such layers, too"
+    assert [layer for layer in linear if f".{layer}".endswith(ends)] == model.adapters.stack.names, "as PEFT reads it"
+    assert len(linear) > 1 + len(model.adapters.stack.names), "the tower has such layers, too"
 
 
 def test_the_head_may_scale_cap_and_shift() -> None:

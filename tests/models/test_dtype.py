@@ -15,7 +15,7 @@ def test_auto_asks_the_processor_and_the_size(
     monkeypatch: pytest.MonkeyPatch, fast: bool, small: int, expected: str
 ) -> None:
     monkeypatch.setattr(cpu, "is_fast_with_bfloat16", lambda: fast)
-    monkeypatch.setattr(loading, "SMALL", small)
+    monkeypatch.setattr(loading, "BFLOAT16_MIN_PARAMETERS", small)
     assert load("embedded").describe()["dtype"] == expected
 
 

@@ -98,14 +98,14 @@ def test_tokens_that_the_model_has_not_are_never_written(tmp_path: Path) -> None
     requests = [Request(PROMPT, 12, temperature=2.0, seed=at, grammar=grammars[at % 2]) for at in range(8)]
     assert [row.text for row in model.generate(requests)] == [row.text for row in plain.generate(requests)]
     prompt = Prompt((Message("user", "a <picture_11>"),), ())
-    assert max(model._encode_prompt(prompt)) < 272  # a control token that is spelled out is broken
+    assert max(model.encoder.encode_prompt(prompt)) < 272  # a control token that is spelled out is broken
 
 
 def test_a_prompt_with_such_a_token_is_refused_by_its_name() -> None:
     model = LocalModel("tiny", build_model("qwen2"), with_surplus())
     prompt = Prompt((Message("user", "hail?"),), ())
     assert "holds the token 'hail', number 276" in str(model.fits(prompt, 1))
-    with pytest.raises(ModelError, match="'hail', number 276, but tiny knows only 272"):
+    with pytest.raises(ModelError, match="'hail', number 276, but the model has only 272"):
         model.generate([Request(prompt, 2)])
     with pytest.raises(ModelError, match="'hail'"):
         model.score([PROMPT], [["hail"]])

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import build_model, build_tokenizer
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError
-from ttsi.models import Request, files
+from ttsi.models import Request
 from ttsi.models.local import load
+from ttsi.models.weight_files import write_manifest
 from ttsi.types import Message, Prompt, TrainingExample
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers
@@ -71,7 +72,7 @@ def test_it_is_the_base_with_the_adapter_in_its_weights(base: Path, adapter: Pat
     texts = [["yes", "no", "rain"]]
     assert model.score([PROMPT], texts)[0] == pytest.approx(expected.score([PROMPT], texts)[0], abs=1e-5)
     assert model.score([PROMPT], texts)[0] != pytest.approx(plain.score([PROMPT], texts)[0], abs=1e-2)
-    assert not any("lora" in name for name, _ in model._model.named_modules())
+    assert not any("lora" in name for name, _ in model.model.named_modules())
     about = model.describe()
     assert (about["base"], about["adapter"]) == (str(base), str(adapter))
     assert set(about["adapter_sha256"]) == {"adapter_config.json", "adapter_model.safetensors"}
@@ -83,8 +84,8 @@ def test_it_learns_and_what_it_learnt_is_not_exported(adapter: Path) -> None:
     before = model.generate([Request(PROMPT, 4)])
     with model.adapted([[TrainingExample(PROMPT, "rain")]], AdaptationConfig(lr=1e-2), [0]) as [outcome]:
         assert outcome.status == "trained"
-        assert model._stack is not None and not any(
-            "lora" in name or "base_layer" in name for name in model._stack.names
+        assert model.adapters.stack is not None and not any(
+            "lora" in name or "base_layer" in name for name in model.adapters.stack.names
         )
         assert model.generate([Request(PROMPT, 4, adapter=0)])[0].logprob != before[0].logprob
         with pytest.raises(ModelError, match="with an adapter merged in memory: save that sum to a folder"):
@@ -99,14 +100,14 @@ def test_its_own_tokenizer_counts(base: Path, adapter: Path) -> None:
     tokenizer = build_tokenizer()
     tokenizer.chat_template = "another: " + str(tokenizer.chat_template)
     tokenizer.save_pretrained(adapter)
-    assert "another: " in str(load(str(adapter), device="cpu")._tokenizer.chat_template)
+    assert "another: " in str(load(str(adapter), device="cpu").tokenizer.chat_template)
 
 
 def test_base_and_adapter_are_checked_like_any_model(base: Path, adapter: Path) -> None:
     (base / "modeling.py").write_text("", encoding="utf-8")
     refused(adapter, r"brings code of its own \(modeling.py\)")
     (base / "modeling.py").unlink()
-    files.write_manifest(base)
+    write_manifest(base)
     load(str(adapter), device="cpu")
     (base / "config.json").write_text((base / "config.json").read_text(encoding="utf-8") + " ", encoding="utf-8")
     refused(adapter, "config.json is not the file")

@@ -16,7 +16,7 @@ from tests.models.endpoint import EXAMPLE, Behaviour, Endpoint, breaks, completi
 from ttsi.config import SynthesisConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models import Generation, Request, load, load_teacher
-from ttsi.models.remote import DOWN_AFTER, DOWN_FOR, LARGEST, RemoteModel, _retry_after
+from ttsi.models.remote import DOWN_AFTER_FAILURES, DOWN_SECONDS, MAX_REPLY_BYTES, RemoteModel, _retry_after
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import synthesise
 from ttsi.types import Awareness, Input, Message, Prompt, Tool
@@ -237,18 +237,18 @@ def test_an_attempt_that_a_crash_left_open_counts(desk: Desk) -> None:
 def test_after_five_failures_there_is_a_minute_of_silence(desk: Desk) -> None:
     desk.endpoint.behaviours = [sends(b"{}", 500)]
     teacher = desk.teacher(attempts=1)
-    words = [desk.ask(seed, teacher).error for seed in range(DOWN_AFTER + 2)]
-    assert words == ["500"] * DOWN_AFTER + ["down"] * 2
-    assert len(desk.endpoint.asked) == DOWN_AFTER
-    desk.clock.time += DOWN_FOR
+    words = [desk.ask(seed, teacher).error for seed in range(DOWN_AFTER_FAILURES + 2)]
+    assert words == ["500"] * DOWN_AFTER_FAILURES + ["down"] * 2
+    assert len(desk.endpoint.asked) == DOWN_AFTER_FAILURES
+    desk.clock.time += DOWN_SECONDS
     desk.endpoint.behaviours = [says(EXAMPLE)]
     assert desk.ask(99, teacher).error is None
 
 
 def test_control_successes_in_between_keep_it_up(desk: Desk) -> None:
-    desk.endpoint.behaviours = [sends(b"{}", 500), says(EXAMPLE)] * DOWN_AFTER + [says(EXAMPLE)]
+    desk.endpoint.behaviours = [sends(b"{}", 500), says(EXAMPLE)] * DOWN_AFTER_FAILURES + [says(EXAMPLE)]
     teacher = desk.teacher(attempts=1)
-    assert "down" not in [desk.ask(seed, teacher).error for seed in range(2 * DOWN_AFTER)]
+    assert "down" not in [desk.ask(seed, teacher).error for seed in range(2 * DOWN_AFTER_FAILURES)]
 
 
 def test_many_requests_come_back_in_order(desk: Desk) -> None:
@@ -299,4 +299,4 @@ def test_a_teacher_writes_examples_and_a_silent_one_is_not_asked_again(desk: Des
 
 
 def test_the_largest_reply_is_a_bound_that_a_usual_one_is_far_from() -> None:
-    assert len(completion()) * 1000 < LARGEST
+    assert len(completion()) * 1000 < MAX_REPLY_BYTES

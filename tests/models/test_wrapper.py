@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from typing import Any
@@ -35,21 +36,21 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    monkeypatch.setattr(prefix, "WORTH", 1)
+    monkeypatch.setattr(prefix, "MIN_CACHED_TOKENS", 1)
     return Counting()
 
 
 def tokens_read(tiny: Counting, model: Model, monkeypatch: pytest.MonkeyPatch) -> int:
     """Tokens that the weights see while two inputs are answered and measured."""
     counts: list[int] = []
-    body = tiny._model.base_model.forward
+    body = tiny.model.base_model.forward
 
     def counting(**arguments: Any) -> Any:
         counts.append(arguments["input_ids"].numel())
         return body(**arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tiny._model.base_model, "forward", counting)
+        patch.setattr(tiny.model.base_model, "forward", counting)
         told(model, "base")
     return sum(counts)
 
@@ -58,7 +59,7 @@ def test_nothing_is_read_twice_through_it(tiny: Counting, front: Front, monkeypa
     alone = tokens_read(tiny, tiny, monkeypatch)
     assert tokens_read(tiny, front(tiny), monkeypatch) == alone
     # Control: one that does not pass the block on reads more.
-    monkeypatch.setattr(ModelWrapper, "remembering", lambda self: nullcontext())
+    monkeypatch.setattr(ModelWrapper, "prefix_cache", lambda self: nullcontext())
     assert tokens_read(tiny, front(tiny), monkeypatch) > alone
 
 
@@ -71,7 +72,7 @@ def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, mon
     with monkeypatch.context() as patch:
         patch.setattr(ModelWrapper, "weights_checksum", lambda self: 0)
         blind = WeightsIntegrity(model)
-    weight = tiny._model.get_input_embeddings().weight
+    weight = tiny.model.get_input_embeddings().weight
     update = torch.full(weight.shape, 1e-3)  # once merged and taken back
     weight.data.add_(update).sub_(update)
     for check in (seal.check, seal.check_fully):
@@ -89,3 +90,36 @@ def test_where_there_are_no_weights_nothing_changes() -> None:
     seal.check()
     seal.check_fully()
     assert (model.weights_checksum(), model.weights_sha256()) == (0, "")
+
+
+def test_everything_passes_through_by_default() -> None:
+    calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    class Recording:
+        """Notes what it is called with."""
+
+        spec, format = "recording", DemoModel().format
+
+        def __getattr__(self, name: str) -> Callable[..., str]:
+            return lambda *arguments: calls.append((name, arguments)) or name  # type: ignore[func-returns-value]
+
+    members = [name for name in vars(Model) if not name.startswith("_") and callable(getattr(Model, name))]
+    assert {"describe", "fits", "generate", "score", "adapted"} <= set(members)
+    wrapper = ModelWrapper(Recording())  # type: ignore[arg-type]
+    assert (wrapper.spec, wrapper.format) == ("recording", Recording.format)
+    for name in members:
+        arguments = tuple(range(len(inspect.signature(getattr(Model, name)).parameters) - 1))
+        assert getattr(wrapper, name)(*arguments) == name
+        assert calls[-1] == (name, arguments)
+
+
+def test_a_wrapper_keeps_what_it_changes(tiny: Counting) -> None:
+    class Silent(ModelWrapper):
+        """Never writes."""
+
+        def generate(self, requests: Any) -> Any:
+            return []
+
+    silent = Silent(tiny)
+    assert silent.generate([1]) == [] and silent.weights_sha256() == tiny.weights_sha256() != ""
+    assert silent.describe() == tiny.describe()

@@ -16,7 +16,7 @@ from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import AdaptationConfig, RunConfig
 from ttsi.errors import ModelError
 from ttsi.methods import preset
-from ttsi.models import load, local
+from ttsi.models import load, temporary_adapters
 from ttsi.models.local import LocalModel
 from ttsi.runs.integrity import WeightsIntegrity
 from ttsi.runs.provenance import resolve
@@ -49,7 +49,7 @@ def test_a_thousand_adaptations_of_which_a_hundred_fail_leave_the_base_as_it_was
         fault = FAULTS.get(number, "")
         with monkeypatch.context() as patch:
             if fault == "training":
-                patch.setattr(local, "train", out_of_memory_after(local.train))
+                patch.setattr(temporary_adapters, "train", out_of_memory_after(temporary_adapters.train))
             lr = 1e30 if fault == "divergence" else 1e-2
             try:
                 with model.adapted(jobs, replace(CONFIG, lr=lr), range(JOBS)) as outcomes:
@@ -84,7 +84,7 @@ def test_control_a_merged_adapter_is_caught(model: LocalModel) -> None:
     import torch
 
     seal = WeightsIntegrity(model)
-    weight = model._model.get_submodule("model.layers.0.self_attn.q_proj").weight
+    weight = model.model.get_submodule("model.layers.0.self_attn.q_proj").weight
     update = torch.full(weight.shape, 1e-3)  # once merged and taken back
     weight.data.add_(update).sub_(update)
     for check in (seal.check, seal.check_fully):

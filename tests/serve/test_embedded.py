@@ -11,8 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.serve.test_worker import job, names
-from ttsi.models import load
-from ttsi.models import local as local_models
+from ttsi.models import load, temporary_adapters
 from ttsi.serve.interruptible import ClientDisconnected, DeadlineExceeded, Interrupts
 from ttsi.serve.pipe import AnswerJob
 from ttsi.serve.worker import ServableModel, _is_base, answer_job
@@ -45,13 +44,13 @@ def test_the_embedded_model_is_adapted_twice_alike_and_is_the_same_after(model: 
 def test_training_that_is_stopped_leaves_the_base(
     model: ServableModel, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, interrupts, train = model.weights_sha256(), Interrupts(), local_models.train
+    before, interrupts, train = model.weights_sha256(), Interrupts(), temporary_adapters.train
 
     def interrupted_train(*arguments: Any, **options: Any) -> Any:
         interrupts.interrupt(kind)
         return train(*arguments, **options)
 
-    monkeypatch.setattr(local_models, "train", interrupted_train)
+    monkeypatch.setattr(temporary_adapters, "train", interrupted_train)
     outcome = answer_job(model, film(), interrupts)
     assert _is_base(model, before)
     if kind is ClientDisconnected:

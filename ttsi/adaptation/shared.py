@@ -14,13 +14,12 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 
 from ttsi.adaptation.examples import gold_training_examples
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, DataError
 from ttsi.models import Generation, Model, ModelWrapper, Request
-from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
+from ttsi.types import Adaptation, TrainingData, TrainingExample
 
 
 @contextmanager
@@ -44,25 +43,13 @@ class FineTunedModel(ModelWrapper):
     def __init__(
         self, model: Model, learned: Sequence[TrainingExample], config: AdaptationConfig, seed: int, life: ExitStack
     ) -> None:
-        self._model, self._learned, self._config, self._seed, self._life = model, learned, config, seed, life
+        super().__init__(model)
+        self._learned, self._config, self._seed, self._life = learned, config, seed, life
         self._state: Adaptation | None = None
-        self.spec, self.format = model.spec, model.format
-
-    def describe(self) -> dict[str, Any]:
-        """The base's description."""
-        return self._model.describe()
-
-    def fits(self, prompt: Prompt, room: int) -> str | None:
-        """As the base."""
-        return self._model.fits(prompt, room)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """Whoever names an adapter means the shared one."""
         return self._model.generate([r if r.adapter is None else replace(r, adapter=0) for r in requests])
-
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """As the base."""
-        return self._model.score(prompts, continuations)
 
     @contextmanager
     def adapted(

@@ -58,9 +58,9 @@ def _known(kind: str) -> Mapping[str, str]:
 
         return summaries(training_pools.POOLS) | {"FILE.jsonl": training_pools.FILE_SUMMARY}
     if kind == "models":
-        from ttsi.models import MODEL_GLOSS
+        from ttsi.models import model_specs
 
-        return MODEL_GLOSS
+        return model_specs()
     if kind == "formats":
         from ttsi.chat.calls import FORMATS
 

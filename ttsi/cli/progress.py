@@ -13,10 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttsi.models import OWN_WEIGHTS
+from ttsi.models import computes_here
 from ttsi.runs.tally import RunProgress
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ Report = Callable[[RunProgress], None]
 
 def loading(spec: str, quiet: bool = False) -> AbstractContextManager[None]:
     """Say at once that a model is loaded: torch alone takes seconds to import. A scripted model is there already."""
-    weights = spec.partition(":")[0] in OWN_WEIGHTS or spec.endswith(".gguf") or Path(spec).is_dir()
+    weights = computes_here(spec)
     return announced(f"loading {spec}", quiet, at_once=weights)
 
 

@@ -1,11 +1,11 @@
-"""Which parts of a causal language model does the engine work with?
+"""The parts of a causal language model that the engine works with.
 
     decoder_of    the language model itself: token ids -> hidden states; no vision or audio tower
     head_of       the vocabulary head
     head_logits   hidden states -> logits, with the scale and the cap that some families put behind the head
 
-Inputs: a model as transformers loads it. Outputs: its parts. Whether they make up the model's own forward pass is
-measured on each model by `ttsi.engine.architecture`. Not in the paper (arXiv:2510.07841).
+Inputs: a model as transformers loads it. Outputs: its parts. `ttsi.engine.architecture` measures on each model whether
+they make up the model's own forward pass.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """The part that turns token ids into hidden states.
 
     Raises:
-        ModelError: the model does not say which part that is.
+        ModelError: the model has no such part.
     """
     decoder = model.get_decoder()
-    if decoder is model:  # Llama 4 names its text model otherwise than its class says
+    if decoder is model:  # Llama 4: the name is another than its class declares
         decoder = getattr(model, "model", None)
     if not isinstance(decoder, PreTrainedModel):
         raise ModelError(f"{type(model).__name__} is not supported: it has no language model apart from its head")
@@ -42,8 +42,8 @@ def head_of(model: PreTrainedModel) -> nn.Linear:
     return head
 
 
-def words_of(model: PreTrainedModel) -> int:
-    """How many tokens the model can both read and write; its tokenizer may have more."""
+def vocabulary_size(model: PreTrainedModel) -> int:
+    """Number of tokens that the model can both read and write; its tokenizer may have more."""
     embeddings = decoder_of(model).get_input_embeddings()
     rows = head_of(model).out_features
     return min(rows, embeddings.num_embeddings) if isinstance(embeddings, nn.Embedding) else rows

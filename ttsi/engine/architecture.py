@@ -1,6 +1,6 @@
-"""Does the engine compute what a model itself would compute?
+"""Architecture check: the engine's results beside the model's own forward pass.
 
-The engine asks a model for hidden states of trees of tokens, with masks and positions of its own, goes on from kept
+The engine asks a model for hidden states of trees of tokens, with masks and positions of its own, continues from cached
 keys and values, applies the head apart, and binds an adapter to each row. Whether that adds up to the model's own
 forward pass depends on its architecture, so it is measured on every model that is loaded, on a few tokens:
 
@@ -9,8 +9,8 @@ forward pass depends on its architecture, so it is measured on every model that 
     some tokens written behind it                            (decoding)
     an adapter on one of two rows                            (adaptation)
 
-Windows are made so short meanwhile that these few tokens are longer. Inputs: a model. Outputs: how far the engine's
-attention is exact, or a refusal that names the architecture. Not in the paper (arXiv:2510.07841).
+Windows are made so short meanwhile that these few tokens are longer. Inputs: a model. Outputs: the longest sequence on
+which the engine's attention is exact, or a refusal that names the architecture.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from transformers import PreTrainedModel
 
 from ttsi.engine.anatomy import decoder_of, head_of
 from ttsi.engine.batching import is_out_of_memory
-from ttsi.engine.decoding import Row, decode
+from ttsi.engine.decoding import DecodingRow, decode
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import collate, label_logprobs, pack
-from ttsi.engine.prefix import Opening, cache_of, read
+from ttsi.engine.prefix import CachedPrompt, cache_of, prefill
 from ttsi.engine.windows import spans_of
 from ttsi.errors import ModelError
 
@@ -39,8 +39,8 @@ SHORT = 3
 """The window meanwhile: less than the sequences' length, so that it matters."""
 
 LAYER_TYPES = frozenset({"full_attention", "attention", "sliding_attention", "chunked_attention"})
-"""Types of layers whose sight is known (`ttsi.engine.windows`)."""
-SIGHTS = (
+"""Types of layers whose attention windows the engine computes (`ttsi.engine.windows`)."""
+WINDOW_SETTINGS = (
     "window_size",
     "attention_window",
     "attention_window_size",
@@ -49,7 +49,7 @@ SIGHTS = (
     "index_topk",
     "keep_window_size",
 )
-"""Settings of models that look back in other ways, which a few tokens would not show."""
+"""Settings of models with other windows, which a few tokens would not show."""
 
 _WINDOWS = ("sliding_window", "attention_chunk_size")
 """Settings of a language model that say how far back its layers look."""
@@ -59,10 +59,10 @@ def check_architecture(model: PreTrainedModel) -> int | None:
     """Compare the engine with the model's own forward pass.
 
     Returns:
-        How many tokens a sequence may have at most so that the engine is exact; None where it always is.
+        The longest sequence on which the engine is exact; None where it always is.
 
     Raises:
-        ModelError: they differ, so this architecture computes something the engine does not know.
+        ModelError: they differ: this architecture computes something that the engine does not.
     """
     limits = [span.limit for span in spans_of(model) if span.limit]
     with _shortened(model, _WINDOWS):
@@ -85,33 +85,33 @@ def _longest_frequencies(model: PreTrainedModel) -> int | None:
 
 @torch.no_grad()
 def _fault(model: PreTrainedModel) -> str:
-    """What the engine does not do as the model itself does it, or nothing."""
+    """Where the engine differs from the model itself; empty where it does not."""
     try:
         head_of(model)
-        if unknown := _unknown_sight(model):
+        if unknown := _unknown_window(model):
             return f"its layers look back in a way that ttsi does not know ({unknown})"
         own = _own(model)
         if not _close(model, _tree(model), own):
             return "a tree of sequences is not computed as each of them alone; use a Llama, Qwen, Mistral or Gemma"
         if not _close(model, _behind_a_cache(model), own[:, SHARED - 1 :]):
             return "it does not go on exactly from kept keys and values"
-        if not _writes_likewise(model):
+        if not _decodes_alike(model):
             return "it does not write exactly from kept keys and values"
         if not _keeps_rows_apart(model, own):
             return "an adapter on one row changes another"
     except ModelError as error:
         return str(error).removeprefix(f"{type(model).__name__} is not supported: ")
-    except Exception as error:  # a model's own code may raise anything when it is called as it does not know
+    except Exception as error:  # a model's own code may raise anything when it is called in a new way
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         return f"its forward pass ends in {type(error).__name__}: {' '.join(str(error).split())[:120]}"
     return ""
 
 
-def _unknown_sight(model: PreTrainedModel) -> str:
+def _unknown_window(model: PreTrainedModel) -> str:
     config = decoder_of(model).config
     types = set(getattr(config, "layer_types", None) or ()) - LAYER_TYPES
-    names = [name for name in SIGHTS if isinstance(getattr(config, name, None), int)]
+    names = [name for name in WINDOW_SETTINGS if isinstance(getattr(config, name, None), int)]
     return ", ".join([*sorted(map(str, types)), *names])
 
 
@@ -133,16 +133,16 @@ def _tree(model: PreTrainedModel) -> Tensor:
 
 
 def _behind_a_cache(model: PreTrainedModel) -> Tensor:
-    (before,) = read(model, [Opening(SEQUENCES[0][: SHARED - 1])])
-    cache, length = cache_of([Opening(SEQUENCES[0], before=before, cached=SHARED - 1)])
+    (before,) = prefill(model, [CachedPrompt(SEQUENCES[0][: SHARED - 1])])
+    cache, length = cache_of([CachedPrompt(SEQUENCES[0], before=before, cached=SHARED - 1)])
     rows = [pack([(ids, SHARED) for ids in SEQUENCES], cached=length)]
     return label_logprobs(model, collate(rows, model.device, model.dtype, length, spans_of(model)), cache)
 
 
-def _writes_likewise(model: PreTrainedModel) -> bool:
+def _decodes_alike(model: PreTrainedModel) -> bool:
     """Two prompts of different length in one batch; what is written has the model's own log-probability."""
     prompts = (SEQUENCES[0][:SHARED], SEQUENCES[1])
-    for prompt, row in zip(prompts, decode(model, [Row(ids, 2) for ids in prompts]), strict=True):
+    for prompt, row in zip(prompts, decode(model, [DecodingRow(ids, 2) for ids in prompts]), strict=True):
         own = _own(model, ((*prompt, *row.ids),))[0, -len(row.ids) :].sum()
         if not _close(model, torch.tensor(row.logprob), own.cpu()):
             return False
@@ -157,7 +157,7 @@ def _keeps_rows_apart(model: PreTrainedModel, own: Tensor) -> bool:
     batch = collate([pack([(SEQUENCES[0], 1)])] * 2, model.device, model.dtype, spans=spans_of(model))
     stack.attach()
     try:
-        with stack.rows([-1, 0]):
+        with stack.bind([-1, 0]):
             plain, adapted = label_logprobs(model, batch).chunk(2)
     finally:
         stack.detach()

@@ -1,8 +1,8 @@
-"""Which rows share a forward pass, and what happens when memory runs out?
+"""Batches of rows under a token budget, with back-off when memory runs out.
 
-Inputs: row lengths and a budget of tokens. Outputs: groups of row numbers, and the results of a function over
-them. Rows of similar length go together so that little is padding; the budget counts padding too. When a group
-does not fit the memory it is halved until it does. Not in the paper, which works through its inputs one by one.
+Inputs: row lengths and a budget of tokens. Outputs: groups of row numbers, and a function's results over them in the
+order of the rows. Rows of similar length share a group, so that little is padding; the budget counts padding too. A
+group that does not fit the memory is halved until it does.
 """
 
 from __future__ import annotations
@@ -17,49 +17,48 @@ from ttsi.errors import ModelError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SATURATING_TOKENS = 2048
+"""Tokens per forward pass that keep a processor busy: more of them do not make it faster."""
+
+GPU_TOKENS_PER_PASS = 8192
+"""Most tokens per forward pass on anything but a CPU."""
+
 _CPU_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
-
-
-ENOUGH = 2048
-"""Tokens of a forward pass that keep a processor busy: more of them do not make it faster."""
-
-ACCELERATOR = 8192
-"""Tokens of a forward pass on anything but a CPU."""
 
 
 def pass_tokens(device: torch.device) -> int:
     """The most tokens of a forward pass, padding included.
 
-    A CPU gets what is enough: larger activations are handed back to the system after each use and cleared by it before
-    the next, which took an eighth of the time of reading 16 prompts of 512 tokens with a model of 135M (dev/log.md).
+    A CPU gets no more than saturates it. Larger activations return to the system after each use, and the system clears
+    them before the next: an eighth of the time of reading 16 prompts of 512 tokens with a model of 135M (dev/log.md).
     """
-    return ENOUGH if device.type == "cpu" else ACCELERATOR
+    return SATURATING_TOKENS if device.type == "cpu" else GPU_TOKENS_PER_PASS
 
 
-def groups(lengths_B: Sequence[int], budget: int, enough: int | None = None) -> list[list[int]]:
+def groups(lengths_B: Sequence[int], budget: int, saturating: int | None = None) -> list[list[int]]:
     """Row numbers in groups, longest rows first; (rows in a group) * (its longest row) <= budget.
 
-    A row longer than the budget is a group of its own. A group of `enough` tokens takes no row that would be padded by
-    more than a sixth. The grouping depends on the lengths and on nothing else.
+    A row longer than the budget is a group of its own. A group of `saturating` tokens takes no row that would be padded
+    by more than a sixth. The grouping depends on the lengths and on nothing else.
     """
     order = sorted(range(len(lengths_B)), key=lambda row: -lengths_B[row])
-    found: list[list[int]] = []
+    grouped: list[list[int]] = []
     for row in order:
-        longest, rows = (lengths_B[found[-1][0]], len(found[-1])) if found else (0, 0)
-        wasteful = enough is not None and longest * rows >= enough and 6 * lengths_B[row] < 5 * longest
-        if found and longest * (rows + 1) <= budget and not wasteful:
-            found[-1].append(row)
+        longest, rows = (lengths_B[grouped[-1][0]], len(grouped[-1])) if grouped else (0, 0)
+        wasteful = saturating is not None and longest * rows >= saturating and 6 * lengths_B[row] < 5 * longest
+        if grouped and longest * (rows + 1) <= budget and not wasteful:
+            grouped[-1].append(row)
         else:
-            found.append([row])
-    return found
+            grouped.append([row])
+    return grouped
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether this is the accelerator or the allocator of the CPU saying that memory ran out."""
+    """Whether the accelerator or the CPU's allocator ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error).lower() for text in _CPU_MESSAGES)
 
 
-def halving(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+def with_oom_backoff(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
     """`work(items)`, in halves of halves where the whole does not fit the memory.
 
     Raises:
@@ -78,7 +77,7 @@ def halving(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(items) // 2
-    return halving(work, items[:middle]) + halving(work, items[middle:])
+    return with_oom_backoff(work, items[:middle]) + with_oom_backoff(work, items[middle:])
 
 
 def in_groups(
@@ -86,11 +85,10 @@ def in_groups(
     items: Sequence[Item],
     lengths_B: Sequence[int],
     budget: int,
-    enough: int | None = None,
+    saturating: int | None = None,
 ) -> list[Result]:
     """`work` over groups of the items, results in the order of the items."""
     results: dict[int, Result] = {}
-    for group in groups(lengths_B, budget, enough):
-        found = halving(work, [items[row] for row in group])
-        results.update(zip(group, found, strict=True))
+    for group in groups(lengths_B, budget, saturating):
+        results.update(zip(group, with_oom_backoff(work, [items[row] for row in group]), strict=True))
     return [results[row] for row in range(len(items))]

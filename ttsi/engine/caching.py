@@ -1,7 +1,7 @@
-"""The name under which a model takes what it has read so far.
+"""The keyword argument by which a transformers model takes a key-value cache.
 
-Inputs: a decoder of transformers, a cache. Outputs: the keyword argument that this version takes: `cache`, or as before
-5.24 `past_key_values`, which from 5.40 on is no argument any more. Not in the paper (arXiv:2510.07841).
+Inputs: a decoder, a cache. Outputs: the keyword argument that this version of transformers takes: `cache`, or before
+5.24 `past_key_values`, which 5.40 no longer accepts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import nn
 from transformers import Cache
 
 
-def reading_on(decoder: nn.Module, read: Cache | None) -> dict[str, Any]:
-    """The keyword argument with which a decoder goes on behind what is read."""
-    return {_name(type(decoder).forward): read}
+def cache_argument(decoder: nn.Module, held: Cache | None) -> dict[str, Any]:
+    """The keyword argument with which a decoder continues behind the cache."""
+    return {_name(type(decoder).forward): held}
 
 
 @cache

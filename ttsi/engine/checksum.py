@@ -1,44 +1,62 @@
-"""Have the base's weights changed, asked after every batch?
+"""Checksums of a model's weights: a fast one after every batch, and SHA-256.
 
-Inputs: a model. Outputs: one 64-bit number over all parameters and buffers, computed where they lie. Per tensor it is
-the sum of its bits, read as whole numbers, times their position (1, 2, 3, ...), so that two changes cannot cancel by
-swapping; the tensor's name seeds its part. It sees a merge and unmerge of an adapter, which `tensor._version` does not
-see. For an answer that stands up to intent, use SHA-256 (`ttsi.engine.lora.weights_sha256`).
-
-Not in the paper (arXiv:2510.07841).
+Inputs: a model. Outputs: `weights_checksum`, one 64-bit number over all parameters and buffers, computed where they
+lie: per tensor the sum of its bits, read as integers, times their positions (1, 2, 3, ...), so that two changes cannot
+cancel by swapping; the tensor's name seeds its part. It sees an adapter that was merged and unmerged, which
+`tensor._version` does not. `weights_sha256` stands up to intent, too. Attached adapters change neither.
 """
 
 from __future__ import annotations
 
+import hashlib
 import zlib
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 CHUNK = 1 << 22
 """Elements widened to 64 bits at a time: 64 MiB beside the model, whatever its size."""
-_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+WRAPPED = ".frozen."
+"""An attached adapter wraps its layer (`ttsi.engine.lora.AdaptedLinear`), which shows in the tensors' names only."""
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _ODD = 0x9E3779B97F4A7C15
 
 
 @torch.no_grad()
-def weights_checksum(model: PreTrainedModel) -> int:
+def weights_checksum(model: nn.Module) -> int:
     """A 64-bit checksum of all parameters and buffers; the same whether adapters are attached or not."""
     total = 0
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        # An attached adapter wraps its layer (`ttsi.engine.lora.AdaptedLinear`), which shows in the name only.
-        seed = zlib.crc32(name.replace(".frozen.", ".").encode())
+    for name, tensor in _tensors(model):
+        seed = zlib.crc32(name.encode())
         total += (_weighted_sum(tensor) + seed) * (2 * seed + 1) * _ODD
     return total % 2**64
 
 
 def _weighted_sum(tensor: Tensor) -> int:
     flat_N = tensor.detach().contiguous().reshape(-1)
-    bits_N = flat_N.view(_WHOLE[flat_N.element_size()])
+    bits_N = flat_N.view(_INTEGERS[flat_N.element_size()])
     total = torch.zeros((), dtype=torch.int64, device=tensor.device)
     for start in range(0, len(bits_N), CHUNK):
         part_N = bits_N[start : start + CHUNK].to(torch.int64)
         position_N = torch.arange(start + 1, start + 1 + len(part_N), device=tensor.device)
         total += (part_N * position_N).sum()  # wraps round at 2**64, as a checksum may
     return int(total)
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 (hex) over names, types, shapes and bytes of all parameters and buffers, in the order of their names.
+
+    The same whether adapters are attached or not.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(_tensors(model), key=lambda pair: pair[0]):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        yield name.replace(WRAPPED, "."), tensor

@@ -1,8 +1,8 @@
-"""Which tokens does a grammar allow next?
+"""Grammar masks: the tokens that a grammar allows next.
 
 Inputs: a grammar as llguidance Lark text and the tokens written so far. Outputs: one mask over the vocabulary per
-row, end-of-turn tokens included where the text may end. Not in the paper (arXiv:2510.07841), whose models write
-freely (`AnswerConfig.decoding`).
+row, end-of-turn tokens included where the text may end. The paper's models (arXiv:2510.07841) write freely
+(`AnswerConfig.decoding`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ttsi.errors import ModelError
 
-_KEPT = 256
+MAX_COMPILED = 256
+"""Compiled grammars that are kept."""
 
 
 class Grammars:
@@ -53,14 +54,14 @@ class Grammars:
         if grammar not in self._compiled:
             matcher = LLMatcher(self._tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=0)
             if matcher.is_error():
-                raise ModelError(f"the grammar does not compile: {_first_line(matcher.get_error())}")
-            if len(self._compiled) >= _KEPT:
+                raise ModelError(f"the grammar does not compile: {_one_line(matcher.get_error())}")
+            if len(self._compiled) >= MAX_COMPILED:
                 self._compiled.pop(next(iter(self._compiled)))
             self._compiled[grammar] = matcher
         return self._compiled[grammar].deep_copy()
 
     def clear(self) -> None:
-        """Forget what was compiled, so that nobody can tell from the time it takes what others asked."""
+        """Drop the compiled grammars: the time that a request takes must not reveal what others requested."""
         self._compiled.clear()
 
     def allowed(self, matchers_B: Sequence[LLMatcher | None]) -> Tensor | None:
@@ -82,6 +83,6 @@ class Grammars:
         return torch.from_numpy(flags_BV).bool()
 
 
-def _first_line(text: str) -> str:
+def _one_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)[:300]

@@ -1,4 +1,4 @@
-"""How are many answers written at once, each as if it were alone?
+"""Batched decoding: many answers written at once, each with its own adapter and as if it were alone.
 
 Prompts are read first (`ttsi.engine.prefix`), rows with the same prompt and the same adapter once for all of them;
 then one token per row and step, from a shared key-value cache. Padding stands behind the prompt and stays masked. A
@@ -25,17 +25,17 @@ from transformers import Cache, PreTrainedModel
 
 from ttsi.engine.anatomy import decoder_of, head_logits
 from ttsi.engine.batching import in_groups
-from ttsi.engine.caching import reading_on
+from ttsi.engine.caching import cache_argument
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.lora import BoundRows, LoraStack
-from ttsi.engine.prefix import Opening, Prefixes, read, slabs, using
-from ttsi.engine.windows import Masks, bind, masks, spans_of
+from ttsi.engine.prefix import CachedPrompt, PrefixCache, preallocated_cache, prefill, using
+from ttsi.engine.windows import Masks, any_window_binds, masks, spans_of
 from ttsi.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Row:
-    """One continuation wanted."""
+class DecodingRow:
+    """One continuation to write."""
 
     ids: tuple[int, ...]
     """The prompt, at least one token."""
@@ -65,40 +65,44 @@ class Decoded:
 
 def decode(
     model: PreTrainedModel,
-    rows: Sequence[Row],
+    rows: Sequence[DecodingRow],
     *,
     stack: LoraStack | None = None,
     grammars: Grammars | None = None,
-    prefixes: Prefixes | None = None,
+    prefixes: PrefixCache | None = None,
     token_budget: int = 32768,
 ) -> list[Decoded]:
     """Write one continuation per row, in order.
 
     Args:
         model: a causal language model.
-        rows: what is wanted; no row's result depends on another row beyond rounding.
+        rows: the continuations to write; no row's result depends on another row beyond rounding.
         stack: attached to `model`; needed by rows with a slot.
         grammars: needed by rows with a grammar.
-        prefixes: what the base has read so far; it grows by these rows' prompts.
-        token_budget: cached tokens per batch: rows times the longest prompt plus its room.
+        prefixes: keys and values of prompts that the base has read; these rows' prompts are added.
+        token_budget: cached tokens per batch: rows times the longest prompt plus `max_tokens`.
 
     Raises:
-        ModelError: a grammar does not compile, or one row alone does not fit the memory.
+        ModelError: a grammar does not compile, there is no such slot, a row is longer than the engine is exact, or one
+            row alone does not fit the memory.
     """
+    limit = stack.max_tokens if stack is not None else None
+    if limit is not None and any(_length(row) > limit for row in rows):
+        raise ModelError(f"with this model the engine is exact up to {limit} tokens: shorten the prompt or the answer")
     # Rows with the same prompt stand next to each other, so that they land in the same batch.
-    order = sorted(range(len(rows)), key=lambda at: (-_room(rows[at]), rows[at].slot, rows[at].ids))
+    order = sorted(range(len(rows)), key=lambda at: (-_length(rows[at]), rows[at].slot, rows[at].ids))
     ordered = [rows[at] for at in order]
-    known = prefixes if prefixes is not None else Prefixes()
+    cache = prefixes if prefixes is not None else PrefixCache()
 
-    def work(part: Sequence[Row]) -> list[Decoded]:
-        return _decode_batch(model, part, stack, grammars, known)
+    def work(part: Sequence[DecodingRow]) -> list[Decoded]:
+        return _decode_batch(model, part, stack, grammars, cache)
 
-    found = in_groups(work, ordered, [_room(row) for row in ordered], token_budget)
-    by_row = dict(zip(order, found, strict=True))
+    decoded = in_groups(work, ordered, [_length(row) for row in ordered], token_budget)
+    by_row = dict(zip(order, decoded, strict=True))
     return [by_row[at] for at in range(len(rows))]
 
 
-def _room(row: Row) -> int:
+def _length(row: DecodingRow) -> int:
     return len(row.ids) + row.max_tokens
 
 
@@ -106,7 +110,7 @@ def _room(row: Row) -> int:
 class _Sequence:
     """One row under way."""
 
-    row: Row
+    row: DecodingRow
     matcher: LLMatcher | None
     generator: random.Random
     ids: list[int] = field(default_factory=list)
@@ -137,7 +141,7 @@ class _Sequence:
 class _Batch:
     """Rows that share a cache."""
 
-    writers: list[_Sequence]
+    sequences: list[_Sequence]
     cache: Cache
     next_position_B: Tensor
     """Position of the token to write."""
@@ -151,27 +155,27 @@ class _Batch:
 @torch.no_grad()
 def _decode_batch(
     model: PreTrainedModel,
-    rows_B: Sequence[Row],
+    rows_B: Sequence[DecodingRow],
     stack: LoraStack | None,
     grammars: Grammars | None,
-    prefixes: Prefixes,
+    prefixes: PrefixCache,
 ) -> list[Decoded]:
-    writers = [_writer(row, grammars) for row in rows_B]
-    alive = [writer for writer in writers if not writer.done]
+    sequences = [_begin(row, grammars) for row in rows_B]
+    alive = [sequence for sequence in sequences if not sequence.done]
     if alive:
         batch = _prefill(model, alive, stack, prefixes)
         while True:
             tokens = _choose(batch, grammars)
-            dead = sum(writer.done for writer in batch.writers)
-            if dead == len(batch.writers):
+            dead = sum(sequence.done for sequence in batch.sequences)
+            if dead == len(batch.sequences):
                 break
-            if 4 * dead >= len(batch.writers):
+            if 4 * dead >= len(batch.sequences):
                 tokens = _compact(batch, tokens, stack)
             _advance(model, batch, tokens, stack)
-    return [writer.result() for writer in writers]
+    return [sequence.result() for sequence in sequences]
 
 
-def _writer(row: Row, grammars: Grammars | None) -> _Sequence:
+def _begin(row: DecodingRow, grammars: Grammars | None) -> _Sequence:
     if row.grammar is not None and grammars is None:
         raise ModelError("a grammar needs a fast tokenizer")
     matcher = grammars.matcher(row.grammar) if grammars is not None and row.grammar is not None else None
@@ -180,78 +184,81 @@ def _writer(row: Row, grammars: Grammars | None) -> _Sequence:
 
 def _gather(stack: LoraStack | None, slots_B: Sequence[int]) -> BoundRows | None:
     if stack is None and max(slots_B) >= 0:
-        raise ModelError("a row names an adapter, but there are none")
+        raise ModelError("a row names an adapter, but no adapters were given: pass stack=")
     return stack.gather(slots_B) if stack is not None else None
 
 
-def _prefill(model: PreTrainedModel, writers: list[_Sequence], stack: LoraStack | None, prefixes: Prefixes) -> _Batch:
+def _prefill(
+    model: PreTrainedModel, sequences: list[_Sequence], stack: LoraStack | None, prefixes: PrefixCache
+) -> _Batch:
     """Read every different (prompt, slot) once and give every row a copy."""
-    adapters = _gather(stack, [writer.row.slot for writer in writers])
+    adapters = _gather(stack, [sequence.row.slot for sequence in sequences])
     unique: dict[tuple[int, tuple[int, ...]], int] = {}
-    index = [unique.setdefault((w.row.slot, w.row.ids), len(unique)) for w in writers]
-    prefixes.learn(model, [ids for slot, ids in unique if slot < 0])
-    reads_U = read(model, [prefixes.opening(ids) if slot < 0 else Opening(ids, slot) for slot, ids in unique], stack)
-    logits_UV = head_logits(model, torch.stack([found.last_D for found in reads_U]))
-    reads_B = [reads_U[at] for at in index]
-    lengths_B = torch.tensor([len(found.ids) for found in reads_B], device=model.device)
+    index = [unique.setdefault((w.row.slot, w.row.ids), len(unique)) for w in sequences]
+    prefixes.add(model, [ids for slot, ids in unique if slot < 0])
+    prompts_U = [prefixes.lookup(ids) if slot < 0 else CachedPrompt(ids, slot) for slot, ids in unique]
+    entries_U = prefill(model, prompts_U, stack)
+    logits_UV = head_logits(model, torch.stack([entry.last_D for entry in entries_U]))
+    entries_B = [entries_U[at] for at in index]
+    lengths_B = torch.tensor([len(entry.ids) for entry in entries_B], device=model.device)
     holes_BT = torch.arange(int(lengths_B.max()), device=model.device)[None, :] >= lengths_B[:, None]
     if not holes_BT.any():
         holes_BT = holes_BT[:, :0]
-    cache = slabs(reads_B, max(writer.row.max_tokens for writer in writers))
+    cache = preallocated_cache(entries_B, max(sequence.row.max_tokens for sequence in sequences))
     index_B = torch.tensor(index, device=model.device)
-    return _Batch(writers, cache, lengths_B, holes_BT, logits_UV[index_B], adapters)
+    return _Batch(sequences, cache, lengths_B, holes_BT, logits_UV[index_B], adapters)
 
 
 def _choose(batch: _Batch, grammars: Grammars | None) -> list[int]:
-    """The next token of each row, written down in its writer; rows that are done get one that nobody reads."""
+    """The next token of each row, written down in its sequence; rows that are done get one that nobody reads."""
     logprobs_BV = batch.logits_BV.log_softmax(dim=-1)
     scores_BV = logprobs_BV
-    matchers = [None if writer.done else writer.matcher for writer in batch.writers]
+    matchers = [None if sequence.done else sequence.matcher for sequence in batch.sequences]
     allowed_BV = grammars.allowed(matchers) if grammars is not None else None
     if allowed_BV is not None:
         scores_BV = logprobs_BV.masked_fill(~allowed_BV.to(logprobs_BV.device), -torch.inf)
-    tokens_B = _pick(scores_BV, batch.writers)
+    tokens_B = _pick(scores_BV, batch.sequences)
     chosen_B = logprobs_BV.gather(1, tokens_B[:, None])[:, 0]
     blocked_B = scores_BV.gather(1, tokens_B[:, None])[:, 0] == -torch.inf
     tokens = tokens_B.tolist()
-    for writer, token, logprob, blocked in zip(
-        batch.writers, tokens, chosen_B.tolist(), blocked_B.tolist(), strict=True
+    for sequence, token, logprob, blocked in zip(
+        batch.sequences, tokens, chosen_B.tolist(), blocked_B.tolist(), strict=True
     ):
-        if writer.done:
+        if sequence.done:
             continue
         if blocked:
-            writer.done = True  # the grammar allows nothing any more, not even the end
+            sequence.done = True  # the grammar allows nothing any more, not even the end
         else:
-            writer.take(token, logprob)
+            sequence.take(token, logprob)
     return tokens
 
 
-def _pick(scores_BV: Tensor, writers: Sequence[_Sequence]) -> Tensor:
+def _pick(scores_BV: Tensor, sequences: Sequence[_Sequence]) -> Tensor:
     """Token ids [B]: the best score where the row is greedy, else a draw from its own generator."""
     tokens_B = scores_BV.argmax(dim=-1)
-    drawing = [at for at, writer in enumerate(writers) if writer.row.temperature > 0 and not writer.done]
-    if not drawing:
+    sampling = [at for at, sequence in enumerate(sequences) if sequence.row.temperature > 0 and not sequence.done]
+    if not sampling:
         return tokens_B
-    index_B = torch.tensor(drawing, device=scores_BV.device)
-    temperature_B = torch.tensor([writers[at].row.temperature for at in drawing], device=scores_BV.device)
+    index_B = torch.tensor(sampling, device=scores_BV.device)
+    temperature_B = torch.tensor([sequences[at].row.temperature for at in sampling], device=scores_BV.device)
     precise = torch.float32 if scores_BV.device.type == "mps" else torch.float64  # mps has no float64
-    u_B = torch.tensor([writers[at].generator.random() for at in drawing], dtype=precise)
+    u_B = torch.tensor([sequences[at].generator.random() for at in sampling], dtype=precise)
     cumulative_BV = (scores_BV[index_B] / temperature_B[:, None]).softmax(dim=-1).to(precise).cumsum(dim=-1)
     # Times the total, so that rounding in the sum cannot push u past the last allowed token.
     wanted_B1 = u_B.to(scores_BV.device)[:, None] * cumulative_BV[:, -1:]
-    drawn_B = torch.searchsorted(cumulative_BV, wanted_B1, right=True)[:, 0].clamp(max=scores_BV.shape[1] - 1)
-    return tokens_B.index_copy(0, index_B, drawn_B)
+    sampled_B = torch.searchsorted(cumulative_BV, wanted_B1, right=True)[:, 0].clamp(max=scores_BV.shape[1] - 1)
+    return tokens_B.index_copy(0, index_B, sampled_B)
 
 
 def _compact(batch: _Batch, tokens: list[int], stack: LoraStack | None) -> list[int]:
     """Drop rows that are done; the tokens of those that stay."""
-    keep = [at for at, writer in enumerate(batch.writers) if not writer.done]
+    keep = [at for at, sequence in enumerate(batch.sequences) if not sequence.done]
     keep_B = torch.tensor(keep, device=batch.next_position_B.device)
-    batch.writers = [batch.writers[at] for at in keep]
+    batch.sequences = [batch.sequences[at] for at in keep]
     batch.cache.batch_select_indices(keep_B)
     batch.next_position_B = batch.next_position_B[keep_B]
     batch.holes_BT = batch.holes_BT[keep_B]
-    batch.adapters = _gather(stack, [writer.row.slot for writer in batch.writers])
+    batch.adapters = _gather(stack, [sequence.row.slot for sequence in batch.sequences])
     return [tokens[at] for at in keep]
 
 
@@ -265,7 +272,7 @@ def _advance(model: PreTrainedModel, batch: _Batch, tokens: list[int], stack: Lo
             attention_mask=_mask(model, batch),
             position_ids=batch.next_position_B[:, None],
             use_cache=True,
-            **reading_on(decoder, batch.cache),
+            **cache_argument(decoder, batch.cache),
         ).last_hidden_state
     batch.next_position_B = batch.next_position_B + 1
     batch.logits_BV = head_logits(model, hidden_B1D[:, 0])
@@ -275,8 +282,8 @@ def _mask(model: PreTrainedModel, batch: _Batch) -> Masks:
     """Additive mask [B, 1, 1, T] over the cache and the new token, or None where nothing is hidden."""
     rows, longest = batch.holes_BT.shape
     total, spans = batch.cache.get_seq_length() + 1, spans_of(model)
-    furthest = int(batch.next_position_B.max()) + 1 if bind(spans, total) else 0
-    if not longest and not bind(spans, furthest):
+    furthest = int(batch.next_position_B.max()) + 1 if any_window_binds(spans, total) else 0
+    if not longest and not any_window_binds(spans, furthest):
         return None
     visible_BT = torch.ones(rows, total, dtype=torch.bool, device=batch.holes_BT.device)
     visible_BT[:, :longest] = ~batch.holes_BT

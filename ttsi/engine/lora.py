@@ -1,4 +1,4 @@
-"""How do many temporary adapters live in one model without touching it?
+"""Many LoRA adapters in one model, without touching its weights.
 
 Every target layer computes, for each row b of a batch with its own slot s(b),
 
@@ -9,31 +9,28 @@ rank] of all layers are views of one fp32 tensor `values_SP` [slots, parameters 
 optimizer and export are one operation each. A row without a slot gets no addition at all. The base is never
 written: layers are wrapped and unwrapped.
 
-Inputs: a causal language model, slots, seeds. Outputs: the same model with adapters on it, adapters as PEFT
-tensors. The adapter is the paper's (arXiv:2510.07841: LoRA, all linear layers, B starts at zero); the paper
-trains one at a time.
+Inputs: a module with linear layers, slots, seeds. Outputs: the same module with adapters on it, adapters as PEFT
+tensors or folders. The adapter is the paper's (arXiv:2510.07841: LoRA, all linear layers, B starts at zero); the
+paper trains one at a time.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from ttsi.engine.anatomy import decoder_of, head_of
+from ttsi.engine.engine_config import ALL_LINEAR
+from ttsi.engine.targets import is_language_model, linear_at, peft_targets, replace_layer, target_names
 from ttsi.errors import ModelError
 
-ALL_LINEAR = "all-linear"
-"""Target of every linear layer except the vocabulary head, as PEFT calls it."""
-
-_WRAPPED = ".frozen."
 _PEFT_PREFIX = "base_model.model."
 
 
@@ -53,7 +50,6 @@ class AdaptedLinear(nn.Module):
     """A frozen linear layer and the adapters of the rows that are bound at the moment."""
 
     def __init__(self, frozen: nn.Linear, stack: LoraStack, layer: int) -> None:
-        """Wrap the `layer`-th target of the stack."""
         super().__init__()
         self.frozen = frozen
         self._stack, self._layer = stack, layer
@@ -80,18 +76,20 @@ class AdaptedLinear(nn.Module):
         if x_BTD.dim() > 3 and x_BTD.shape[0] == bound.rows:  # several vectors per token (DeepSeek's latent attention)
             flat_BTD = self._stack.add(out_BTD.flatten(1, -2), x_BTD.flatten(1, -2), bound, self._layer)
             return flat_BTD.view_as(out_BTD)
-        if x_BTD.dim() == 2 and self._stack.length and x_BTD.shape[0] == bound.rows * self._stack.length:
-            # All tokens of all rows, one behind the other (OPT, the shared expert of Qwen2 MoE).
+        if x_BTD.dim() == 2 and x_BTD.shape[0] in self._stack.flat_sizes(bound.rows):
             apart_BTD, x_BTD = (tensor.unflatten(0, (bound.rows, -1)) for tensor in (out_BTD, x_BTD))
             return self._stack.add(apart_BTD, x_BTD, bound, self._layer).flatten(0, 1)
-        raise ModelError("adapters need layers that keep batch rows apart; this architecture does not")
+        raise ModelError(
+            "adapters need layers that keep batch rows apart: "
+            f"{bound.rows} rows are bound, and a layer's input has the shape {tuple(x_BTD.shape)}"
+        )
 
 
 class LoraStack:
     """Stacked adapters for the target layers of one model."""
 
     def __init__(
-        self, model: PreTrainedModel, slots: int, rank: int, alpha: float, targets: str | Sequence[str] = ALL_LINEAR
+        self, model: nn.Module, slots: int, rank: int, alpha: float, targets: str | Sequence[str] = ALL_LINEAR
     ) -> None:
         """Allocate `slots` adapters, all zero, not attached yet.
 
@@ -100,19 +98,22 @@ class LoraStack:
             slots: how many adapters live at once.
             rank: LoRA rank.
             alpha: the update is scaled by alpha / rank.
-            targets: "all-linear", or the last parts of the names of the layers meant.
+            targets: "all-linear", or the last parts of the layers' names.
 
         Raises:
-            ModelError: no linear layer has such a name.
+            ModelError: there is no linear layer, or none has such a name.
         """
         self.model, self.slots, self.rank, self.alpha = model, slots, rank, alpha
-        self.names = _target_names(model, targets)
-        self._linears = [_linear(model, name) for name in self.names]
+        self.names = target_names(model, targets)
+        self._linears = [linear_at(model, name) for name in self.names]
+        self._language = is_language_model(model)
         sizes_A = [rank * linear.in_features for linear in self._linears]
         sizes_B = [linear.out_features * rank for linear in self._linears]
         self.sizes, self.size_A = sizes_A + sizes_B, sum(sizes_A)
-        self.values_SP = torch.zeros(slots, sum(self.sizes), dtype=torch.float32, device=model.device)
+        self.values_SP = torch.zeros(slots, sum(self.sizes), dtype=torch.float32, device=self._linears[0].weight.device)
         self.bound: BoundRows | None = None
+        self.max_tokens: int | None = None
+        """Longest sequence on which the engine is exact with this model; None is no limit."""
         self.length: int | None = None
         """Tokens per row of the pass under way, once a layer has seen them row by row."""
         self._frozen_flags: list[tuple[nn.Parameter, bool]] = []
@@ -127,21 +128,33 @@ class LoraStack:
         """Whether the layers are wrapped at the moment."""
         return bool(self._frozen_flags)
 
+    def flat_sizes(self, rows: int) -> tuple[int, ...]:
+        """The first dimensions that a layer's input of two dimensions may have.
+
+        All tokens of all rows, one behind the other (OPT, the shared expert of Qwen2 MoE); in a module that is no
+        language model also one vector per row.
+        """
+        tokens = (rows * self.length,) if self.length else ()
+        return tokens if self._language else (*tokens, rows)
+
     def attach(self) -> None:
-        """Wrap the target layers and freeze the base. Without bound rows the model computes the base's bits."""
-        if self.attached or any(isinstance(module, AdaptedLinear) for module in self.model.modules()):
-            raise ModelError("this model carries adapters already: detach them first")
+        """Wrap the target layers and freeze the base. Without bound rows the model computes the base's bits.
+
+        Raises:
+            ModelError: the model carries adapters already.
+        """
+        refuse_in_use(self.model)
         self._frozen_flags = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
         self.model.requires_grad_(False)
         for layer, (name, linear) in enumerate(zip(self.names, self._linears, strict=True)):
-            _replace(self.model, name, AdaptedLinear(linear, self, layer))
+            replace_layer(self.model, name, AdaptedLinear(linear, self, layer))
 
     def detach(self) -> None:
         """Put the very same layers and their flags back; does nothing when not attached."""
         if not self.attached:
             return
         for name, linear in zip(self.names, self._linears, strict=True):
-            _replace(self.model, name, linear)
+            replace_layer(self.model, name, linear)
         for parameter, flag in self._frozen_flags:
             parameter.requires_grad_(flag)
         self._frozen_flags = []
@@ -152,7 +165,11 @@ class LoraStack:
 
         Neighbouring or equal slots are a view, any other choice is a copy, so that rows gathered before a change may
         show the old values.
+
+        Raises:
+            ModelError: there is no such slot.
         """
+        self.check_slots(slots_B, lowest=-1)
         adapted = [row for row, slot in enumerate(slots_B) if slot >= 0]
         if not adapted:
             return None
@@ -187,10 +204,22 @@ class LoraStack:
             self.bound = before
 
     @contextmanager
-    def rows(self, slots_B: Sequence[int]) -> Iterator[None]:
-        """Within the block row b of every forward pass has the adapter in slot `slots_B[b]`, or none where it is -1."""
+    def bind(self, slots_B: Sequence[int]) -> Iterator[None]:
+        """Within the block row b of every forward pass has the adapter in slot `slots_B[b]`, or none where it is -1.
+
+        Raises:
+            ModelError: there is no such slot, or the adapters are not attached.
+        """
+        self.check_attached()
         with self.using(self.gather(slots_B)):
             yield
+
+    def parameters(self) -> list[Tensor]:
+        """All adapters as one tensor [slots, parameters of one adapter] with gradients on, for a torch optimizer.
+
+        Elementwise optimizers (SGD, Adam, AdamW) then update every adapter as if it were alone.
+        """
+        return [self.values_SP.requires_grad_()]
 
     def add(self, out_BTD: Tensor, x_BTD: Tensor, bound: BoundRows, layer: int) -> Tensor:
         """The layer's output with the bound adapters added; rows without one keep their bits."""
@@ -213,16 +242,62 @@ class LoraStack:
         """Fresh adapters in place: B zero, A uniform in +-1/sqrt(in) (PEFT's default), each slot from its own seed.
 
         The draw happens on the CPU with one generator per slot: the same on every device, whoever the neighbours are.
+
+        Raises:
+            ModelError: there is no such slot.
         """
+        self.check_slots(slots)
         bounds_P = torch.cat([
             torch.full((self.rank * linear.in_features,), 1.0 / math.sqrt(linear.in_features))
             for linear in self._linears
         ])  # fmt: skip
         for slot, seed in zip(slots, seeds, strict=True):
             generator = torch.Generator().manual_seed(seed)
-            drawn_P = (torch.rand(self.size_A, generator=generator) * 2 - 1) * bounds_P
-            self.values_SP[slot, : self.size_A].copy_(drawn_P)
+            sampled_P = (torch.rand(self.size_A, generator=generator) * 2 - 1) * bounds_P
+            self.values_SP[slot, : self.size_A].copy_(sampled_P)
             self.values_SP[slot, self.size_A :].zero_()
+
+    def check_attached(self) -> None:
+        """Refuse to go on without adapters on the model.
+
+        Raises:
+            ModelError: they are not attached.
+        """
+        if not self.attached:
+            raise ModelError("these adapters are not attached: use them within `with ttsi.engine.attach(...)`")
+
+    def check_trainable(self, slots: Sequence[int]) -> None:
+        """Refuse slots that cannot be trained together.
+
+        Raises:
+            ModelError: the adapters are not attached, there is no such slot, or a slot stands twice.
+        """
+        self.check_attached()
+        self.check_slots(slots)
+        twice = next((slot for slot in slots if slots.count(slot) > 1), None)
+        if twice is not None:
+            raise ModelError(f"slot {twice} stands twice: give each adapter its examples in one job")
+
+    def check_slots(self, slots: Sequence[int], lowest: int = 0) -> None:
+        """Refuse slots that do not exist.
+
+        Raises:
+            ModelError: the first of them.
+        """
+        wrong = next((slot for slot in slots if not lowest <= slot < self.slots), None)
+        if wrong is not None:
+            raise ModelError(f"there is no slot {wrong}: there are {self.slots}, 0 to {self.slots - 1}")
+
+    @torch.no_grad()
+    def values_of(self, slots: Sequence[int]) -> Tensor:
+        """A copy of some adapters, flat [B, parameters of one adapter]."""
+        return self.values_SP[torch.tensor(slots, dtype=torch.long, device=self.values_SP.device)]
+
+    @torch.no_grad()
+    def write(self, slots: Sequence[int], values_BP: Tensor) -> None:
+        """Fill slots with flat adapters [B, parameters of one adapter]."""
+        for slot, values_P in zip(slots, values_BP, strict=True):
+            self.values_SP[slot].copy_(values_P)
 
     @torch.no_grad()
     def clear(self) -> None:
@@ -231,20 +306,34 @@ class LoraStack:
 
     @torch.no_grad()
     def export(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors under PEFT's names, PEFT's adapter_config) of one adapter, as copies on the CPU."""
+        """(tensors under PEFT's names, PEFT's adapter_config) of one adapter, as copies on the CPU.
+
+        Raises:
+            ModelError: there is no such slot.
+        """
+        self.check_slots([slot])
         state: dict[str, Tensor] = {}
         for name, (a_RD, b_DR) in self._named_pairs(slot):
             state[f"{_PEFT_PREFIX}{name}.lora_A.weight"] = a_RD.cpu().clone()
             state[f"{_PEFT_PREFIX}{name}.lora_B.weight"] = b_DR.cpu().clone()
-        return state, self._peft_config()
+        return state, self.peft_config()
+
+    def save(self, slot: int, folder: Path | str) -> Path:
+        """Write one adapter into a folder that `peft.PeftModel.from_pretrained` loads; the folder.
+
+        Raises:
+            ModelError: there is no such slot.
+        """
+        return write_peft_folder(Path(folder), *self.export(slot))
 
     @torch.no_grad()
     def load(self, slot: int, state: Mapping[str, Tensor]) -> None:
         """Fill one slot with what `export` or PEFT wrote.
 
         Raises:
-            ModelError: a tensor is missing or has another shape.
+            ModelError: there is no such slot, or a tensor is missing or has another shape.
         """
+        self.check_slots([slot])
         for name, (a_RD, b_DR) in self._named_pairs(slot):
             for key, target in (("A", a_RD), ("B", b_DR)):
                 tensor = state.get(f"{_PEFT_PREFIX}{name}.lora_{key}.weight")
@@ -256,85 +345,39 @@ class LoraStack:
         for name, (a_BRD, b_BDR) in zip(self.names, self.pairs_of(self.values_SP[slot : slot + 1]), strict=True):
             yield name, (a_BRD[0], b_BDR[0])
 
-    def _peft_config(self) -> dict[str, Any]:
+    def peft_config(self) -> dict[str, Any]:
+        """What PEFT's adapter_config.json says of these adapters."""
         return {
             "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": self.model.config.name_or_path or None,
+            "task_type": "CAUSAL_LM" if self._language else None,
+            "base_model_name_or_path": getattr(getattr(self.model, "config", None), "name_or_path", None) or None,
             "r": self.rank,
             "lora_alpha": self.alpha,
             "lora_dropout": 0.0,
             "bias": "none",
-            "target_modules": _peft_targets(self.model, self.names),
+            "target_modules": peft_targets(self.model, self.names),
             "inference_mode": True,
         }
 
 
-def weights_sha256(model: PreTrainedModel) -> str:
-    """SHA-256 (hex) over names, types, shapes and bytes of all parameters and buffers, in the order of their names.
+def refuse_in_use(model: nn.Module) -> None:
+    """Refuse a model that carries adapters.
 
-    The same whether adapters are attached or not: they are no parameters of the model.
+    Raises:
+        ModelError: it does.
     """
-    tensors = {name.replace(_WRAPPED, "."): tensor for name, tensor in _tensors(model)}
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    if any(isinstance(module, AdaptedLinear) for module in model.modules()):
+        raise ModelError(f"this {type(model).__name__} carries adapters already: detach them first")
 
 
-def _tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+def write_peft_folder(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Path:
+    """Write tensors and adapter_config, as `LoraStack.export` gives them, into a folder; the folder.
 
-
-def unadapted_share(model: PreTrainedModel) -> float:
-    """Share of the weights in the language model's layers that no adapter reaches, embeddings and head left out.
-
-    Experts that are one tensor of three dimensions get no adapter: one for each of them would be as large as the model.
+    The folder is made where it does not exist.
     """
-    reached = {id(_linear(model, name).weight) for name in _target_names(model, ALL_LINEAR)}
-    left_out = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    left_out.add(id(head_of(model).weight))
-    weights = [tensor for tensor in decoder_of(model).parameters() if tensor.dim() > 1 and id(tensor) not in left_out]
-    total = sum(tensor.numel() for tensor in weights)
-    return sum(tensor.numel() for tensor in weights if id(tensor) not in reached) / max(total, 1)
+    from safetensors.torch import save_file
 
-
-def _target_names(model: PreTrainedModel, targets: str | Sequence[str]) -> list[str]:
-    """Linear layers of the language model, but for the head, and for experts, which see some rows' tokens only."""
-    head = head_of(model)
-    inside = set(decoder_of(model).modules())
-    linears = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and "Router" not in type(module).__name__  # Llama 4's gives out more than a linear layer does
-        and module is not head
-        and module in inside
-        and "experts" not in name.split(".")
-    ]
-    if targets != ALL_LINEAR:
-        linears = [name for name in linears if name.rpartition(".")[2] in targets]
-    if not linears:
-        raise ModelError(f"{type(model).__name__} is not supported: it has no linear layer to adapt among {targets}")
-    return linears
-
-
-def _linear(model: PreTrainedModel, name: str) -> nn.Linear:
-    module = model.get_submodule(name)
-    assert isinstance(module, nn.Linear)
-    return module
-
-
-def _peft_targets(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
-    """The layers for PEFT, by the last parts of their names, or whole where these would mean other layers too."""
-    short = {name.rpartition(".")[2] for name in names}
-    hit = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in short}
-    return sorted(short if hit == set(names) else names)
-
-
-def _replace(model: PreTrainedModel, name: str, module: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(model.get_submodule(parent), attribute, module)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(tensors), folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps(dict(settings), indent=2) + "\n", encoding="utf-8")
+    return folder

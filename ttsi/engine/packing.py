@@ -1,7 +1,7 @@
-"""How are sequences that begin alike computed without computing the beginning twice?
+"""Packing: sequences that begin alike as one row, so that the beginning is computed once.
 
 All sequences of a row (the examples of one training step, or the candidates of one prompt) are the branches of one
-tree, laid out behind each other: whatever several of them begin with stands there once. Positions count from the
+tree, laid out one after the other: whatever several of them begin with stands there once. Positions count from the
 root, and a token sees its ancestors and itself, nothing else, so that hidden states and gradients are those of the
 sequence alone:
 
@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Cache, PreTrainedModel
 
 from ttsi.engine.anatomy import decoder_of, head_logits
-from ttsi.engine.caching import reading_on
+from ttsi.engine.caching import cache_argument
 from ttsi.engine.windows import Masks, Spans, masks
 
 EncodedExample = tuple[Sequence[int], int]
@@ -48,7 +48,7 @@ class PackedRow:
     counts_K: tuple[int, ...]
     """Labels per sequence; they follow each other in `sources_N` and `targets_N`."""
     cached: int = 0
-    """How many tokens every sequence begins with that are not in the row, but in a cache."""
+    """Tokens at the beginning of every sequence that are in a cache and not in the row."""
 
     @property
     def plain(self) -> bool:
@@ -202,7 +202,7 @@ def label_logprobs(model: PreTrainedModel, batch: PackedBatch, cache: Cache | No
         attention_mask=batch.mask_B1TT,
         position_ids=batch.positions_BT,
         use_cache=cache is not None,
-        **reading_on(decoder, cache),
+        **cache_argument(decoder, cache),
     ).last_hidden_state
     hidden_UD = hidden_BTD[batch.rows_U, batch.sources_U]
     parts = zip(torch.split(hidden_UD, HEAD_ROWS), torch.split(batch.targets_U, HEAD_ROWS), strict=True)

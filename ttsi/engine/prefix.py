@@ -1,14 +1,14 @@
-"""Which beginnings of prompts has the model read already, and how does it go on from them?
+"""Prefix cache: keys and values of prompts that the base has read, and prefilling from where a prompt departs.
 
 What a causal model computes of a prompt's beginning does not depend on what follows. So the keys and values of every
 prompt that the base reads are kept for a while, and a later prompt that begins alike is read from where it departs:
-scoring goes on from the prompt that was answered, the writer's prompts from the tools they share, and inputs with
-equal system text and tools from that. Prompts that are read together and begin alike have their common beginning
-read first, once.
+scoring goes on from the prompt that was answered, synthesis from the tools its prompts share, and inputs with equal
+system text and tools from those. Prompts that are read together and begin alike have their common beginning read
+first, once.
 
-    Prefixes     what was read, found by token ids; adapters change keys and values, so only the base's are kept
-    read         many prompts, each from where it departs
-    Slab         keys and values of a batch in memory taken at once, so that a written token costs no copy
+    PrefixCache               entries by token ids; only the base's, because adapters change keys and values
+    prefill                   read many prompts, each from where it departs
+    PreallocatedCacheLayer    keys and values of a batch in memory taken at once, so that a written token costs no copy
 
 Inputs: token ids. Outputs: keys, values and the last hidden state. The paper (arXiv:2510.07841) reads every prompt
 from its first token; the numbers are the same up to rounding.
@@ -27,22 +27,22 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from ttsi.engine.anatomy import decoder_of
-from ttsi.engine.batching import ENOUGH, in_groups, pass_tokens
-from ttsi.engine.caching import reading_on
+from ttsi.engine.batching import SATURATING_TOKENS, in_groups, pass_tokens
+from ttsi.engine.caching import cache_argument
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import common_prefix, key_positions, tree_visible
 from ttsi.engine.windows import masks, spans_of
 
-WORTH = 32
-"""Tokens that are worth keeping: to read fewer again is cheaper than to look after them."""
+MIN_CACHED_TOKENS = 32
+"""A prompt is kept when it adds more tokens than this: to read fewer again is cheaper than to look after them."""
 
-ROOM = 2**30
-"""Bytes that kept beginnings may take; when they are used up, what is new is read and not kept."""
+MAX_CACHE_BYTES = 2**30
+"""Bytes that the cache may take; when they are used up, new prompts are read and not kept."""
 
 
 @dataclass(frozen=True)
-class Read:
-    """A prompt that was read."""
+class PrefixEntry:
+    """A prompt that the model has read."""
 
     ids: tuple[int, ...]
     pairs_L: tuple[tuple[Tensor, Tensor], ...]
@@ -57,36 +57,35 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Opening:
-    """A prompt, and what was read of it before."""
+class CachedPrompt:
+    """A prompt to read, and the cached entry that begins like it."""
 
     ids: tuple[int, ...]
     slot: int = -1
     """The adapter it is read with; -1 is the base."""
-    before: Read | None = None
+    before: PrefixEntry | None = None
     cached: int = 0
     """How many tokens it has in common with `before`; at least one remains to be read."""
 
     @property
     def rest(self) -> tuple[int, ...]:
-        """What remains to be read."""
+        """The tokens that remain to be read."""
         return self.ids[self.cached :]
 
 
 class _Node(dict[int, "_Node"]):
-    """A place in the tree of all token sequences kept; `read` is one that passes through it."""
+    """A node in the tree of all token sequences kept; `entry` is one that passes through it."""
 
-    read: Read
+    entry: PrefixEntry
 
 
-class Prefixes:
-    """What the base has read so far. It lives as long as the weights are the same and the caller wants."""
+class PrefixCache:
+    """Prompts that the base has read, in at most `max_bytes`; valid as long as the weights are the same."""
 
-    def __init__(self, room: int = ROOM) -> None:
-        """Nothing was read yet; at most `room` bytes will be kept."""
-        self._root, self._left = _Node(), room
+    def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        self._root, self._bytes_left = _Node(), max_bytes
 
-    def opening(self, ids: tuple[int, ...]) -> Opening:
+    def lookup(self, ids: tuple[int, ...]) -> CachedPrompt:
         """The prompt with the longest beginning of it that is kept."""
         node, cached = self._root, 0
         for token in ids[:-1]:
@@ -94,10 +93,10 @@ class Prefixes:
             if following is None:
                 break
             node, cached = following, cached + 1
-        return Opening(ids, before=node.read if cached else None, cached=cached)
+        return CachedPrompt(ids, before=node.entry if cached else None, cached=cached)
 
-    def learn(self, model: PreTrainedModel, prompts: Iterable[tuple[int, ...]]) -> None:
-        """Read and keep what of these prompts is new and worth it, common beginnings first.
+    def add(self, model: PreTrainedModel, prompts: Iterable[tuple[int, ...]]) -> None:
+        """Read and keep the prompts that add enough new tokens, common beginnings first.
 
         Raises:
             ModelError: one prompt alone does not fit the memory.
@@ -106,52 +105,57 @@ class Prefixes:
         if not new:
             return
         # Neighbours in sorted order share the longest beginnings; n prompts have at most n - 1 of them.
-        self.learn(model, [one[: common_prefix((one, other))] for one, other in pairwise(new)])
-        for found in read(model, [self.opening(ids) for ids in new if self._is_worth(ids)]):
-            self._keep(found)
+        self.add(model, [one[: common_prefix((one, other))] for one, other in pairwise(new)])
+        for entry in prefill(model, [self.lookup(ids) for ids in new if self._is_worth(ids)]):
+            self.insert(entry)
 
     def _is_worth(self, ids: tuple[int, ...]) -> bool:
-        return len(ids) - self.opening(ids).cached > WORTH
+        return len(ids) - self.lookup(ids).cached > MIN_CACHED_TOKENS
 
-    def _keep(self, found: Read) -> None:
-        if found.bytes > self._left:
+    def insert(self, entry: PrefixEntry) -> None:
+        """Keep an entry, where there is room for it."""
+        if entry.bytes > self._bytes_left:
             return
-        self._left -= found.bytes
+        self._bytes_left -= entry.bytes
         node = self._root
-        for token in found.ids:
+        for token in entry.ids:
             node = node.setdefault(token, _Node())
-            node.read = found
+            node.entry = entry
 
 
 @torch.no_grad()
-def read(model: PreTrainedModel, openings: Sequence[Opening], stack: LoraStack | None = None) -> list[Read]:
+def prefill(
+    model: PreTrainedModel, prompts: Sequence[CachedPrompt], stack: LoraStack | None = None
+) -> list[PrefixEntry]:
     """Read what remains of each prompt, in order.
 
     Raises:
         ModelError: one prompt alone does not fit the memory.
     """
-    lengths = [len(opening.rest) for opening in openings]
+    lengths = [len(prompt.rest) for prompt in prompts]
     budget = pass_tokens(model.device)
-    return in_groups(lambda part: _read_together(model, part, stack), openings, lengths, budget, ENOUGH)
+    return in_groups(lambda part: _prefill_together(model, part, stack), prompts, lengths, budget, SATURATING_TOKENS)
 
 
-def _read_together(model: PreTrainedModel, openings_B: Sequence[Opening], stack: LoraStack | None) -> list[Read]:
-    cache, cache_length = cache_of(openings_B)
-    longest = max(len(opening.rest) for opening in openings_B)
+def _prefill_together(
+    model: PreTrainedModel, prompts_B: Sequence[CachedPrompt], stack: LoraStack | None
+) -> list[PrefixEntry]:
+    cache, cache_length = cache_of(prompts_B)
+    longest = max(len(prompt.rest) for prompt in prompts_B)
     ids_BT = torch.tensor(
-        [[*opening.rest, *[0] * (longest - len(opening.rest))] for opening in openings_B], device=model.device
+        [[*prompt.rest, *[0] * (longest - len(prompt.rest))] for prompt in prompts_B], device=model.device
     )
     positions_BT = mask_B1TT = None
     if cache_length:
-        cached_B = torch.tensor([opening.cached for opening in openings_B], device=model.device)
+        cached_B = torch.tensor([prompt.cached for prompt in prompts_B], device=model.device)
         positions_BT = cached_B[:, None] + torch.arange(longest, device=model.device)
         # Padding may see the text before it: nobody reads what it sees.
         ends_BT = torch.full_like(ids_BT, longest)
         visible_BTK = tree_visible(ends_BT, cached_B, cache_length)
         keys_BK = key_positions(positions_BT, cache_length)
-        furthest = max(len(opening.ids) for opening in openings_B)
+        furthest = max(len(prompt.ids) for prompt in prompts_B)
         mask_B1TT = masks(visible_BTK, positions_BT, keys_BK, model.dtype, spans_of(model), furthest)
-    bound = stack.gather([opening.slot for opening in openings_B]) if stack is not None else None
+    bound = stack.gather([prompt.slot for prompt in prompts_B]) if stack is not None else None
     with using(stack, bound):
         decoder = decoder_of(model)
         hidden_BTD = decoder(
@@ -159,18 +163,18 @@ def _read_together(model: PreTrainedModel, openings_B: Sequence[Opening], stack:
             attention_mask=mask_B1TT,
             position_ids=positions_BT,
             use_cache=True,
-            **reading_on(decoder, cache),
+            **cache_argument(decoder, cache),
         ).last_hidden_state
     return [
-        Read(
-            opening.ids,
+        PrefixEntry(
+            prompt.ids,
             tuple(
-                (_joined(opening, layer, 0, keys_BHTD[row]), _joined(opening, layer, 1, values_BHTD[row]))
+                (_joined(prompt, layer, 0, keys_BHTD[row]), _joined(prompt, layer, 1, values_BHTD[row]))
                 for layer, (keys_BHTD, values_BHTD) in enumerate(_pairs(cache, cache_length))
             ),
-            hidden_BTD[row, len(opening.rest) - 1].clone(),
+            hidden_BTD[row, len(prompt.rest) - 1].clone(),
         )
-        for row, opening in enumerate(openings_B)
+        for row, prompt in enumerate(prompts_B)
     ]
 
 
@@ -183,29 +187,29 @@ def _pairs(cache: Cache, start: int) -> list[tuple[Tensor, Tensor]]:
     return pairs
 
 
-def _joined(opening: Opening, layer: int, which: int, new_HTD: Tensor) -> Tensor:
+def _joined(prompt: CachedPrompt, layer: int, which: int, new_HTD: Tensor) -> Tensor:
     """The kept beginning and the new tokens, without padding, as a tensor of its own."""
-    own_HTD = new_HTD[:, : len(opening.rest)]
-    if opening.before is None:
+    own_HTD = new_HTD[:, : len(prompt.rest)]
+    if prompt.before is None:
         return own_HTD.clone()
-    return torch.cat([opening.before.pairs_L[layer][which][:, : opening.cached], own_HTD], dim=1)
+    return torch.cat([prompt.before.pairs_L[layer][which][:, : prompt.cached], own_HTD], dim=1)
 
 
-def cache_of(openings_B: Sequence[Opening]) -> tuple[Cache, int]:
-    """The kept beginnings as one cache, zeros behind the shorter ones, and its length."""
-    longest = max(opening.cached for opening in openings_B)
-    first = next((opening.before for opening in openings_B if opening.before is not None), None)
+def cache_of(prompts_B: Sequence[CachedPrompt]) -> tuple[Cache, int]:
+    """The cached beginnings as one cache, zeros behind the shorter ones, and its length."""
+    longest = max(prompt.cached for prompt in prompts_B)
+    first = next((prompt.before for prompt in prompts_B if prompt.before is not None), None)
     cache = DynamicCache()
     if first is None:
         return cache, 0
     for layer, pair in enumerate(first.pairs_L):
         keys, values = (
-            like.new_zeros(len(openings_B), like.shape[0], longest, like.shape[2]) for like in pair
+            like.new_zeros(len(prompts_B), like.shape[0], longest, like.shape[2]) for like in pair
         )  # fmt: skip
-        for row, opening in enumerate(openings_B):
-            if opening.before is not None:
-                keys[row, :, : opening.cached] = opening.before.pairs_L[layer][0][:, : opening.cached]
-                values[row, :, : opening.cached] = opening.before.pairs_L[layer][1][:, : opening.cached]
+        for row, prompt in enumerate(prompts_B):
+            if prompt.before is not None:
+                keys[row, :, : prompt.cached] = prompt.before.pairs_L[layer][0][:, : prompt.cached]
+                values[row, :, : prompt.cached] = prompt.before.pairs_L[layer][1][:, : prompt.cached]
         cache.update(keys, values, layer)
     return cache, longest
 
@@ -215,15 +219,18 @@ def using(stack: LoraStack | None, bound: BoundRows | None) -> AbstractContextMa
     return stack.using(bound) if stack is not None else nullcontext()
 
 
-class Slab(DynamicLayer):
-    """One layer's keys and values of a batch, in memory that was taken for all tokens to come."""
+class PreallocatedCacheLayer(DynamicLayer):
+    """One layer's keys and values of a batch, in memory that is taken for all tokens to come.
 
-    def __init__(self, reads_B: Sequence[Read], layer: int, room: int) -> None:
-        """Begin with these prompts, zeros behind the shorter ones, and room for so many tokens more."""
+    It begins with the prompts, zeros behind the shorter ones, and has room for `max_new_tokens` more.
+    """
+
+    def __init__(self, entries_B: Sequence[PrefixEntry], layer: int, max_new_tokens: int) -> None:
         DynamicLayer.__init__(self)
-        self.length = max(len(found.ids) for found in reads_B)
+        self.length = max(len(entry.ids) for entry in entries_B)
         self.keys, self.values = (
-            _stacked([found.pairs_L[layer][which] for found in reads_B], self.length, room) for which in (0, 1)
+            _stacked([entry.pairs_L[layer][which] for entry in entries_B], self.length, max_new_tokens)
+            for which in (0, 1)
         )
         self.is_initialized = True
 
@@ -249,14 +256,15 @@ class Slab(DynamicLayer):
         self.values = _moved_up(self.values, indices, self.length)
 
 
-def slabs(reads_B: Sequence[Read], room: int) -> Cache:
+def preallocated_cache(entries_B: Sequence[PrefixEntry], max_new_tokens: int) -> Cache:
     """A cache that begins with these prompts and has room for so many tokens more."""
-    return Cache(layers=[Slab(reads_B, layer, room) for layer in range(len(reads_B[0].pairs_L))])
+    layers = range(len(entries_B[0].pairs_L))
+    return Cache(layers=[PreallocatedCacheLayer(entries_B, layer, max_new_tokens) for layer in layers])
 
 
-def _stacked(parts_B: Sequence[Tensor], longest: int, room: int) -> Tensor:
+def _stacked(parts_B: Sequence[Tensor], longest: int, max_new_tokens: int) -> Tensor:
     like = parts_B[0]
-    whole = like.new_empty(len(parts_B), like.shape[0], longest + room, like.shape[2])
+    whole = like.new_empty(len(parts_B), like.shape[0], longest + max_new_tokens, like.shape[2])
     for row, part_HTD in enumerate(parts_B):
         whole[row, :, : part_HTD.shape[1]] = part_HTD
         whole[row, :, part_HTD.shape[1] : longest] = 0  # masked, but 0 * NaN would be NaN

@@ -1,19 +1,19 @@
-"""Which learning rate has each step?
+"""The learning rate of each step.
 
-Inputs: the settings and the number of steps. Outputs: one learning rate per step. The paper (arXiv:2510.07841)
-says cosine with a warm-up ratio of 0.03, which at five steps is one warm-up step; Hugging Face schedules give
-that step the learning rate 0, so that one pass of five teaches nothing. `warmup_from_zero` keeps that habit for
-comparison; the default wastes no step.
+Inputs: the settings and the number of steps. Outputs: one learning rate per step. The paper (arXiv:2510.07841) uses
+cosine with a warm-up ratio of 0.03, which at five steps is one warm-up step. Hugging Face schedules give that step the
+learning rate 0, so a pass of five steps learns nothing in the first. `warmup_from_zero` keeps that for comparison; the
+default wastes no step.
 """
 
 from __future__ import annotations
 
 import math
 
-from ttsi.config import AdaptationConfig
+from ttsi.engine.engine_config import EngineConfig
 
 
-def learning_rates(config: AdaptationConfig, steps: int) -> tuple[float, ...]:
+def learning_rates(config: EngineConfig, steps: int) -> tuple[float, ...]:
     """The learning rate of each step s = 0 .. steps - 1.
 
     With W = ceil(warmup_ratio * steps) and progress q = (s - W) / max(1, steps - W):

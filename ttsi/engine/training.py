@@ -1,126 +1,154 @@
-"""How are many small adapters trained at once, each as if it were alone?
+"""Training of many small adapters at once, each as if it were alone.
 
-For adapter b with the labels of this step's examples,
+    train             a causal language model, jobs of (prompt, labels) examples
+    train_with_loss   any module, with the caller's own loss per adapter
 
-    loss_b = mean over its label tokens of -log p(token),     total = sum_b loss_b,
-
-so that the gradient of adapter b is the gradient of loss_b and of nothing else. Clipping, step counts and the
-rejection of a broken adapter are per adapter, AdamW is elementwise: B adapters here equal B separate runs up to
-rounding. One optimizer step's examples of one adapter share a row (`ttsi.engine.packing`).
-
-Inputs: a model with an attached stack, jobs (slot and examples). Outputs: trained slots and one report per job.
-The paper (arXiv:2510.07841) trains one adapter per input and after another, batch size 1 (`batch_size=1` here).
+Inputs: attached adapters and what each one learns. Outputs: trained slots and one report per adapter. The optimizer
+keeps adapters apart (`ttsi.engine.optimizer`). One optimizer step's examples of one adapter share a row
+(`ttsi.engine.packing`). The paper (arXiv:2510.07841) trains one adapter per input and after another, batch size 1
+(`batch_size=1` here).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from ttsi.config import AdaptationConfig
-from ttsi.engine.batching import ENOUGH, groups, is_out_of_memory, pass_tokens
-from ttsi.engine.lora import BoundRows, LoraStack
+from ttsi.engine import optimizer
+from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pass_tokens
+from ttsi.engine.engine_config import EngineConfig
+from ttsi.engine.lora import LoraStack
+from ttsi.engine.objective import Objective
+from ttsi.engine.optimizer import AdapterRun, OptimizerState, TrainReport
 from ttsi.engine.packing import EncodedExample, PackedBatch, PackedRow, collate, label_logprobs, pack
 from ttsi.engine.schedule import learning_rates
+from ttsi.engine.targets import is_language_model
 from ttsi.engine.windows import spans_of
-
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+from ttsi.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What one adapter learns."""
 
     slot: int
     examples: tuple[EncodedExample, ...]
 
 
-@dataclass(frozen=True)
-class TrainReport:
-    """What happened to one adapter."""
-
-    slot: int
-    losses: tuple[float, ...]
-    """Loss before each step, in nats per label token; finite."""
-    grad_norms: tuple[float, ...]
-    """Norm of the adapter's gradient at each step, before clipping."""
-    ok: bool
-    reason: str = ""
-    """Why the adapter is not usable, e.g. "non-finite loss at step 3"."""
-
-
 @dataclass
-class _Run:
+class _JobRun(AdapterRun):
     """One job under way."""
 
-    slot: int
-    rows: list[PackedRow]
+    rows: tuple[PackedRow, ...] = ()
     """One per optimizer step of an epoch."""
-    rates: tuple[float, ...]
-    losses: list[float] = field(default_factory=list)
-    grad_norms: list[float] = field(default_factory=list)
-    reason: str = ""
-
-    def report(self) -> TrainReport:
-        return TrainReport(self.slot, tuple(self.losses), tuple(self.grad_norms), not self.reason, self.reason)
 
 
 @dataclass
 class _Chunk:
-    """Adapters that share forward passes, with the state of their optimizer."""
+    """Jobs that share forward passes, with the state of their optimizer."""
 
-    runs: list[_Run]
-    values_BP: Tensor
-    first_BP: Tensor
-    second_BP: Tensor
+    runs: list[_JobRun]
+    state: OptimizerState
 
-    def keep(self, index: list[int]) -> _Chunk:
-        index_B = torch.tensor(index, dtype=torch.long, device=self.values_BP.device)
-        tensors = (self.values_BP[index_B], self.first_BP[index_B], self.second_BP[index_B])
-        return _Chunk([self.runs[at] for at in index], *tensors)
+    def select(self, rows: list[int]) -> _Chunk:
+        return _Chunk([self.runs[row] for row in rows], self.state.select(rows))
 
 
 def train(
-    model: PreTrainedModel,
-    stack: LoraStack,
-    jobs: Sequence[Job],
-    config: AdaptationConfig,
-    *,
-    token_budget: int | None = None,
+    stack: LoraStack, jobs: Sequence[TrainingJob], config: EngineConfig, *, token_budget: int | None = None
 ) -> list[TrainReport]:
     """Train the adapters in the jobs' slots from what the slots hold now; reports in the order of the jobs.
 
     Args:
-        model: the base, frozen.
-        stack: attached to `model`; slots are reset by the caller. A rejected adapter's slot is left in any state.
+        stack: attached to a causal language model; the caller resets its slots. The slot of a rejected adapter is left
+            in any state.
         jobs: no slot twice.
-        config: learning rate, epochs, batch size, clipping and weight decay.
+        config: learning rate, epochs, batch size, clipping, weight decay, objective.
         token_budget: packed tokens per forward pass, by default what suits the device; changes results by no more than
             rounding.
+
+    Raises:
+        ModelError: the model is no causal language model, the adapters are not attached, or there is no such slot.
     """
-    runs = [_run(job, config) for job in jobs]
+    model = _language_model(stack.model)
+    stack.check_trainable([job.slot for job in jobs])
+    runs = [_start(job, config, stack.max_tokens) for job in jobs]
     ready = [run for run in runs if not run.reason]
     lengths = [max(len(row.ids_T) for row in run.rows) for run in ready]
-    for group in groups(lengths, token_budget or pass_tokens(model.device), ENOUGH):
-        _train_or_halve(model, stack, [ready[at] for at in group], config)
-    return [run.report() for run in runs]
+    for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
+        _train_with_oom_backoff(model, stack, [ready[at] for at in group], config)
+    return [run.report(config.max_loss_rise) for run in runs]
 
 
-def _run(job: Job, config: AdaptationConfig) -> _Run:
+def train_with_loss(
+    stack: LoraStack,
+    slots: Sequence[int],
+    losses: Callable[[int], Tensor],
+    config: EngineConfig,
+    *,
+    steps: int,
+    rows_per_adapter: int = 1,
+) -> list[TrainReport]:
+    """Train adapters on any module with a loss of one's own; reports in the order of the slots.
+
+    Args:
+        stack: attached to a module that keeps the rows of a batch apart; the caller resets its slots.
+        slots: the adapters to train, none twice.
+        losses: runs the module and returns one loss per slot [B], in the order of `slots`; it is given the step, from
+            0. The n-th adapter has the n-th `rows_per_adapter` rows of the module's batch.
+        config: learning rate, schedule, clipping, weight decay; `epochs`, `batch_size` and `objective` are not used.
+        steps: optimizer steps.
+        rows_per_adapter: rows of the batch that each adapter has.
+
+    Raises:
+        ModelError: the adapters are not attached, or there is no such slot.
+        ValueError: `losses` does not return one loss per slot.
+    """
+    stack.check_trainable(slots)
+    rates = learning_rates(config, steps)
+    runs = [AdapterRun(slot, rates) for slot in slots]
+    state = OptimizerState.of(stack.values_of(slots))
+    for step in range(steps):
+
+        def checked(step: int = step) -> Tensor:
+            losses_B = losses(step)
+            if losses_B.shape != (len(runs),):
+                raise ValueError(f"one loss per slot is wanted, {len(runs)} in all, not {tuple(losses_B.shape)}")
+            return losses_B
+
+        optimizer.optimizer_step(
+            state, runs, step, *optimizer.gradients(stack, state.values_BP, checked, rows_per_adapter), config
+        )
+    kept = [at for at, run in enumerate(runs) if not run.reason]
+    stack.write([runs[at].slot for at in kept], state.values_BP[kept])
+    return [run.report(config.max_loss_rise) for run in runs]
+
+
+def _language_model(model: nn.Module) -> PreTrainedModel:
+    if not is_language_model(model):
+        raise ModelError(f"{type(model).__name__} is no causal language model: train it with `train_with_loss`")
+    return model
+
+
+def _start(job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _JobRun:
     size = config.batch_size or len(job.examples)
     starts = range(0, len(job.examples), size) if job.examples else ()
-    rows = [pack(job.examples[start : start + size]) for start in starts]
+    rows = tuple(pack(job.examples[start : start + size]) for start in starts)
     rates = learning_rates(config, config.epochs * len(rows))
-    labelled = rows and all(row.targets_N for row in rows)
-    return _Run(job.slot, rows, rates, reason="" if labelled else "no label tokens to learn from")
+    reason = "" if rows and all(row.targets_N for row in rows) else "no label tokens to learn from"
+    if max_tokens and any(len(ids) > max_tokens for ids, _ in job.examples):
+        reason = f"an example is longer than the {max_tokens} tokens on which the engine is exact with this model"
+    return _JobRun(job.slot, rates, rows=rows, reason=reason)
 
 
-def _train_or_halve(model: PreTrainedModel, stack: LoraStack, runs: list[_Run], config: AdaptationConfig) -> None:
+def _train_with_oom_backoff(
+    model: PreTrainedModel, stack: LoraStack, runs: list[_JobRun], config: EngineConfig
+) -> None:
     """Train a chunk; when memory runs out, its halves one after the other. The stack is written only on success."""
     try:
         return _train_chunk(model, stack, runs, config)
@@ -135,95 +163,45 @@ def _train_or_halve(model: PreTrainedModel, stack: LoraStack, runs: list[_Run], 
         runs[0].reason = "out of memory"
         return None
     middle = len(runs) // 2
-    _train_or_halve(model, stack, runs[:middle], config)
-    _train_or_halve(model, stack, runs[middle:], config)
+    _train_with_oom_backoff(model, stack, runs[:middle], config)
+    _train_with_oom_backoff(model, stack, runs[middle:], config)
 
 
-def _train_chunk(model: PreTrainedModel, stack: LoraStack, runs: list[_Run], config: AdaptationConfig) -> None:
-    slots = torch.tensor([run.slot for run in runs], device=stack.values_SP.device)
-    values_BP = stack.values_SP[slots]
-    done: list[_Chunk] = []
-    chunk = _Chunk(runs, values_BP, torch.zeros_like(values_BP), torch.zeros_like(values_BP))
+def _train_chunk(model: PreTrainedModel, stack: LoraStack, runs: list[_JobRun], config: EngineConfig) -> None:
+    finished: list[_Chunk] = []
+    chunk = _Chunk(runs, OptimizerState.of(stack.values_of([run.slot for run in runs])))
     rows_B: list[PackedRow] = []
     spans = spans_of(model)
     for step in range(max(len(run.rates) for run in runs)):
-        chunk = _without_finished(chunk, step, done)
+        chunk = _without_finished(chunk, step, finished)
         if not chunk.runs:
             break
         wanted = [run.rows[step % len(run.rows)] for run in chunk.runs]
         if len(wanted) != len(rows_B) or any(a is not b for a, b in zip(wanted, rows_B, strict=True)):
             rows_B, batch = wanted, collate(wanted, model.device, model.dtype, spans=spans)
-        _step(model, stack, chunk, batch, step, config)
-    for part in [*done, chunk]:
-        _write(stack, part)
+
+        def losses(batch: PackedBatch = batch) -> Tensor:
+            return _losses(model, batch, config.objective)
+
+        losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses)
+        optimizer.optimizer_step(chunk.state, [*chunk.runs], step, losses_B, grads_BP, config)
+    for part in [*finished, chunk]:
+        kept = [at for at, run in enumerate(part.runs) if not run.reason]
+        stack.write([part.runs[at].slot for at in kept], part.state.values_BP[kept])
 
 
-def _without_finished(chunk: _Chunk, step: int, done: list[_Chunk]) -> _Chunk:
-    """The chunk without adapters that have had all their steps or were rejected; the former are kept in `done`."""
+def _losses(model: PreTrainedModel, batch: PackedBatch, objective: Objective) -> Tensor:
+    """One loss per row."""
+    rows = torch.split(label_logprobs(model, batch), list(batch.counts_B))
+    counts_B1 = torch.tensor(batch.counts_B, device=rows[0].device)[:, None]
+    logprobs_BT = pad_sequence(list(rows), batch_first=True)
+    return objective(logprobs_BT, torch.arange(logprobs_BT.shape[1], device=counts_B1.device) < counts_B1)
+
+
+def _without_finished(chunk: _Chunk, step: int, finished: list[_Chunk]) -> _Chunk:
+    """The chunk without adapters that have had all their steps or were rejected; the former go to `finished`."""
     going = [at for at, run in enumerate(chunk.runs) if not run.reason and step < len(run.rates)]
     if len(going) == len(chunk.runs):
         return chunk
-    done.append(chunk.keep([at for at, run in enumerate(chunk.runs) if not run.reason and at not in going]))
-    return chunk.keep(going)
-
-
-def _write(stack: LoraStack, chunk: _Chunk) -> None:
-    for run, values_P in zip(chunk.runs, chunk.values_BP, strict=True):
-        if not run.reason:
-            stack.values_SP[run.slot].copy_(values_P)
-
-
-def _step(
-    model: PreTrainedModel,
-    stack: LoraStack,
-    chunk: _Chunk,
-    batch: PackedBatch,
-    step: int,
-    config: AdaptationConfig,
-) -> None:
-    losses_B, grads_BP = _gradients(model, stack, chunk.values_BP, batch)
-    norms_B = torch.linalg.vector_norm(grads_BP, dim=1)
-    if config.max_grad_norm > 0:
-        grads_BP *= (config.max_grad_norm / (norms_B + 1e-6)).clamp(max=1.0)[:, None]
-    _adamw(chunk, grads_BP, step, config.weight_decay)
-    finite_B = torch.isfinite(chunk.values_BP).all(dim=1)
-    _record(chunk.runs, step + 1, losses_B.tolist(), norms_B.tolist(), finite_B.tolist())
-
-
-def _gradients(
-    model: PreTrainedModel, stack: LoraStack, values_BP: Tensor, batch: PackedBatch
-) -> tuple[Tensor, Tensor]:
-    """Loss per adapter [B], and its gradient [B, parameters]."""
-    with torch.enable_grad():
-        leaf_BP = values_BP.detach().requires_grad_()
-        with stack.using(BoundRows(len(leaf_BP), None, stack.pairs_of(leaf_BP))):
-            logprobs_N = label_logprobs(model, batch)
-            losses_B = torch.stack([-part.mean() for part in torch.split(logprobs_N, list(batch.counts_B))])
-            (grads_BP,) = torch.autograd.grad(losses_B.sum(), leaf_BP)
-    return losses_B.detach(), grads_BP
-
-
-@torch.no_grad()
-def _adamw(chunk: _Chunk, grads_BP: Tensor, step: int, weight_decay: float) -> None:
-    """One AdamW update in place, torch's formula; all adapters of a chunk have had the same number of steps."""
-    rates_B1 = torch.tensor([run.rates[step] for run in chunk.runs], device=grads_BP.device)[:, None]
-    chunk.first_BP.lerp_(grads_BP, 1 - BETA1)
-    chunk.second_BP.mul_(BETA2).addcmul_(grads_BP, grads_BP, value=1 - BETA2)
-    denominator_BP = (chunk.second_BP.sqrt() / math.sqrt(1 - BETA2 ** (step + 1))).add_(EPS)
-    if weight_decay:
-        chunk.values_BP.mul_(1 - rates_B1 * weight_decay)
-    chunk.values_BP.sub_(rates_B1 / (1 - BETA1 ** (step + 1)) * chunk.first_BP / denominator_BP)
-
-
-def _record(runs: list[_Run], step: int, losses: list[float], norms: list[float], finite: list[bool]) -> None:
-    for run, loss, norm, weights_finite in zip(runs, losses, norms, finite, strict=True):
-        if not math.isfinite(loss):
-            run.reason = f"non-finite loss at step {step}"
-            continue
-        run.losses.append(loss)
-        if not math.isfinite(norm):
-            run.reason = f"non-finite gradient at step {step}"
-            continue
-        run.grad_norms.append(norm)
-        if not weights_finite:
-            run.reason = f"non-finite weights after step {step}"
+    finished.append(chunk.select([at for at, run in enumerate(chunk.runs) if not run.reason and at not in going]))
+    return chunk.select(going)

@@ -1,4 +1,4 @@
-"""How far back may a token look, layer by layer?
+"""Attention windows: how far back a token may look, layer by layer.
 
 Some models look at all earlier tokens in some layers, and in the others at a window of the last ones (Gemma, Mistral)
 or at their own chunk (Llama 4):
@@ -8,7 +8,7 @@ or at their own chunk (Llama 4):
 
 Inputs: what each token may see at all (a tree of tokens behind a cache), and positions. Outputs: one additive mask, or
 one per type of layer where they differ. Keys and values are kept whole, however short the window is: another branch of
-the tree, or a later prompt, may need them. Not in the paper (arXiv:2510.07841).
+the tree, or a later prompt, may need them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Span:
 
     @property
     def limit(self) -> int | None:
-        """So many positions such a layer sees whole."""
+        """The most positions that such a layer sees in full."""
         return self.window or self.chunk
 
     def near(self, positions_BT: Tensor, keys_BK: Tensor) -> Tensor:
@@ -68,8 +68,8 @@ def spans_of(model: PreTrainedModel) -> Spans:
     )
 
 
-def bind(spans: Spans, furthest: int) -> bool:
-    """Does a window hide anything from a sequence of `furthest` tokens?"""
+def any_window_binds(spans: Spans, furthest: int) -> bool:
+    """Whether a window hides anything from a sequence of `furthest` tokens."""
     return any(span.limit is not None and furthest > span.limit for span in spans)
 
 
@@ -86,7 +86,7 @@ def masks(
         spans: how far back the layers look.
         furthest: the largest position plus one; where no window hides anything, one mask is all.
     """
-    if not bind(spans, furthest):
+    if not any_window_binds(spans, furthest):
         return _additive(visible_BTK, dtype)
     by_type = {span.layer_type: _additive(visible_BTK & span.near(positions_BT, keys_BK), dtype) for span in spans}
     return by_type if len(by_type) > 1 else next(iter(by_type.values()))

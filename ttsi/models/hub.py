@@ -1,8 +1,7 @@
-"""Whether the Hugging Face hub can be asked at all.
+"""Reachability of the Hugging Face hub.
 
-Inputs: a model's name. Outputs: whether its files must come from this machine. The hub's client tries a request again
-for a minute; where the hub's address does not even open, that minute tells nobody anything. Not in the paper
-(arXiv:2510.07841).
+Inputs: a model's name. Outputs: whether its files must come from this machine. The hub's client retries a request for a
+minute; where no connection to the hub can be opened, that minute is wasted.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-PATIENCE = 3.0
-"""Seconds for one connection."""
+CONNECT_TIMEOUT_SECONDS = 3.0
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -24,12 +22,12 @@ def endpoint() -> str:
 
 
 def is_local(name: str) -> bool:
-    """Must a model come from this machine: from a folder or, where the hub is out of reach, from the cache?"""
+    """Whether a model must come from this machine: a folder or, where the hub is out of reach, the cache."""
     return Path(name).is_dir() or not _reachable(endpoint())
 
 
 def advice(name: str) -> str:
-    """What to say of a model that is neither here nor to be had; empty where the hub answers."""
+    """One line for a model that cannot be loaded because the hub is out of reach; empty where the hub answers."""
     if Path(name).is_dir() or _reachable(endpoint()):
         return ""
     host = urlsplit(endpoint()).hostname
@@ -39,10 +37,10 @@ def advice(name: str) -> str:
 @cache
 def _reachable(address: str) -> bool:
     if any(os.environ.get(name) for name in PROXIES):
-        return True  # only the client knows the way
+        return True  # only the client can use a proxy
     place = urlsplit(address)
     try:
-        socket.create_connection((place.hostname or "", place.port or 443), PATIENCE).close()
+        socket.create_connection((place.hostname or "", place.port or 443), CONNECT_TIMEOUT_SECONDS).close()
     except OSError:
         return False
     return True

@@ -2,7 +2,7 @@
 
 Inputs: a model, the handshake with its template, the template. Outputs: the handshake after the model has answered one
 plain request with one tool, freely and greedily. Some models write another format than their template: Qwen2.5-Coder
-fences its JSON. Not in the paper (arXiv:2510.07841).
+fences its JSON.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from ttsi.chat.template_source import Render
 from ttsi.models import Model, Request
 from ttsi.types import Message, Prompt
 
-_LONGEST_ANSWER = 96
-"""In tokens."""
+MAX_ANSWER_TOKENS = 96
 
 
-def question(model: Model, handshake: Handshake, render: Render) -> Handshake:
-    """Ask the model, and settle on the format in which it answers.
+def ask(model: Model, handshake: Handshake, render: Render) -> Handshake:
+    """Ask the model, and choose the format in which it answers.
 
     Raises:
-        ModelError: neither its template nor the model itself writes calls that anybody reads.
+        ModelError: neither its template nor the model itself writes calls in a known format.
     """
     if handshake.template_format == "marked":  # trained like the embedded model, on one format
         return handshake
     prompt = Prompt((Message("user", QUESTION),), (TOOL,))
-    [answer] = model.generate([Request(prompt, _LONGEST_ANSWER)])
+    [answer] = model.generate([Request(prompt, MAX_ANSWER_TOKENS)])
 
     def likelier(one: str, other: str) -> bool:
         [[first, second]] = model.score([prompt], [[one, other]])

@@ -1,14 +1,12 @@
-"""Which replies of a teacher have been paid for, and what may still be spent?
+"""Ledger of a teacher's replies and of what a run has spent on them, in one SQLite file.
 
-One SQLite file. Inputs: requests by their hash, attempts, replies. Outputs: the kept reply, or leave to try.
+Inputs: requests by their hash, attempts, replies. Outputs: the kept reply, or permission to try.
 
-* `attempts` gets its row before a request goes out (the intent) and is closed when a reply or a fault comes back. An
-  attempt that a crash left open may have been billed: it counts at what was set aside for it.
-* `replies` is written before a reply is used, so whatever was received is never asked for again, also by another run.
+* `attempts` gets its row before a request goes out (the intent); it is closed when a reply or a fault comes back. An
+  attempt that a crash left open may have been billed: it counts at what was reserved for it.
+* `replies` is written before a reply is used, so that no reply is requested twice, also by another run.
 * The budget is a run's (`run` is its name): the sum over its attempts, read from the file each time, so that a resumed
   run goes on counting. Replies from the file cost nothing.
-
-Not in the paper (arXiv:2510.07841), whose teacher is a hosted model.
 """
 
 from __future__ import annotations
@@ -23,49 +21,48 @@ from ttsi.errors import ConfigError, ModelError
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What came back."""
+class LedgerReply:
+    """A teacher's reply, as it is kept."""
 
     text: str
     finished: bool
-    read: int
-    """Tokens of the prompt."""
-    written: int
+    prompt_tokens: int
+    completion_tokens: int
     dollars: float
     fault: str = ""
     """"garbage", "truncated", "empty", or "" for a reply that can be used."""
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What a run may take; None is no limit."""
+class TeacherBudget:
+    """The most that a run may spend on a teacher; None is no limit."""
 
     tokens: int | None = None
     dollars: float | None = None
 
 
-def read_budget(text: str | None) -> Budget:
+def read_budget(text: str | None) -> TeacherBudget:
     """ "200000tokens", "2.50usd" or both with a comma.
 
     >>> read_budget("200000tokens,2.50usd")
-    Budget(tokens=200000, dollars=2.5)
+    TeacherBudget(tokens=200000, dollars=2.5)
 
     Raises:
         ConfigError: it is neither.
     """
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for part in (text or "").replace(" ", "").lower().split(","):
         unit = next((unit for unit in ("tokens", "usd") if part.endswith(unit)), "")
         number = _number(part.removesuffix(unit)) if unit else None
-        if part and (number is None or unit in found):
+        if part and (number is None or unit in limits):
             raise ConfigError(f"teacher budget {text!r} is not understood: write 200000tokens, 2.50usd, or both")
         if number is not None:
-            found[unit] = number
-    return Budget(int(found["tokens"]) if "tokens" in found else None, found.get("usd"))
+            limits[unit] = number
+    return TeacherBudget(int(limits["tokens"]) if "tokens" in limits else None, limits.get("usd"))
 
 
 def read_price(text: str | None) -> tuple[float, float]:
-    """Dollars per million tokens (read, written); nothing given is nothing paid.
+    """Dollars per million tokens (prompt, completion); without a price, nothing.
 
     >>> read_price("0.25,2")
     (0.25, 2.0)
@@ -92,7 +89,7 @@ def _number(text: str) -> float | None:
 class Ledger:
     """An open file of attempts and replies; use it in a `with` block, from any thread."""
 
-    def __init__(self, path: Path, run: str, budget: Budget) -> None:
+    def __init__(self, path: Path, run: str, budget: TeacherBudget) -> None:
         """Open the file, made when missing.
 
         Raises:
@@ -107,24 +104,22 @@ class Ledger:
             raise ModelError(f"the teacher's cache {path} cannot be opened: {error}") from None
 
     def __enter__(self) -> Ledger:
-        """The ledger itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
         self._db.close()
 
-    def find(self, key: str) -> Reply | None:
-        """The reply to this request, if it was ever received."""
+    def find(self, key: str) -> LedgerReply | None:
+        """The kept reply to this request, or None."""
         with self._lock:
             columns = "text, finished, read, written, dollars, fault"
             row = self._db.execute(f"SELECT {columns} FROM replies WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Reply(row[0], bool(row[1]), *row[2:])
+        return None if row is None else LedgerReply(row[0], bool(row[1]), *row[2:])
 
     def begin(self, key: str, tokens: int, dollars: float) -> int | None:
-        """Set the most that an attempt can cost aside and return its number; None when the budget has no room."""
+        """Reserve the most that an attempt can cost and return its number; None when the budget has no room."""
         with self._lock, self._db:
             spent_tokens, spent_dollars = self._spent()
             over_tokens = self._budget.tokens is not None and spent_tokens + tokens > self._budget.tokens
@@ -132,20 +127,21 @@ class Ledger:
             if over_tokens or over_dollars:
                 return None
             values = (self._run, key, "begun", tokens, dollars)
-            done = self._db.execute(
+            inserted = self._db.execute(
                 "INSERT INTO attempts (run, key, state, tokens, dollars) VALUES (?, ?, ?, ?, ?)", values
             )
-            return done.lastrowid
+            return inserted.lastrowid
 
-    def keep(self, number: int, key: str, reply: Reply) -> None:
-        """An attempt brought a reply: close the one and keep the other, in one transaction."""
-        row = (key, reply.text, reply.finished, reply.read, reply.written, reply.dollars, reply.fault)
+    def keep(self, number: int, key: str, reply: LedgerReply) -> None:
+        """Close an attempt and keep its reply, in one transaction."""
+        tokens = reply.prompt_tokens, reply.completion_tokens
+        row = (key, reply.text, reply.finished, *tokens, reply.dollars, reply.fault)
         with self._lock, self._db:
             self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            self._close(number, "replied", reply.read + reply.written, reply.dollars)
+            self._close(number, "replied", sum(tokens), reply.dollars)
 
     def fail(self, number: int, fault: str, billed: bool) -> None:
-        """An attempt brought nothing; where it may have been billed, what was set aside stays spent."""
+        """Close an attempt without a reply; where it may have been billed, its reservation stays spent."""
         with self._lock, self._db:
             if billed:
                 self._db.execute("UPDATE attempts SET state = ? WHERE id = ?", (f"failed: {fault}", number))

@@ -1,11 +1,10 @@
-"""How do a model's files become a model and its tokenizer in this process?
+"""Loading a model and its tokenizer from files.
 
-Inputs: a folder or the name of a Hugging Face model, a device, a number format. Outputs: the model, whole and ready to
-answer, with its tokenizer; or a refusal in one line that names what is wrong. A folder that holds a PEFT adapter gives
-the base that it names, with the adapter merged into the weights (`ttsi.models.merging`). Not in the paper
-(arXiv:2510.07841).
+Inputs: a folder or the name of a Hugging Face model, a device, a number format. Outputs: the model, complete and ready
+to answer, with its tokenizer; or a refusal in one line that names the fault. A folder that holds a PEFT adapter gives
+the base that it names, with the adapter merged into the weights (`ttsi.models.merging`).
 
-Only safetensors weights are read, and no code that comes with a model is run (`ttsi.models.files`).
+Only safetensors weights are read, and no code that comes with a model is run (`ttsi.models.weight_files`).
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from transformers import (
 )
 
 from ttsi import cpu
-from ttsi.errors import ModelError
-from ttsi.models import files, hub, merging
+from ttsi.errors import ModelError, on_one_line
+from ttsi.models import hub, merging, weight_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SMALL = 50_000_000
+BFLOAT16_MIN_PARAMETERS = 50_000_000
 """Parameters below which a model stays in float32 on a CPU; one of 135 million writes 1.8 times as fast in bfloat16."""
 PROBE = "The quick brown fox, 123."
-"""A text that every tokenizer can write down."""
+"""A text that every tokenizer can encode."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,14 @@ class Loaded:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     origin: dict[str, Any] = field(default_factory=dict)
-    """What else it was made of, for the record: the base and the adapter merged into it."""
+    """For the record: the base and the adapter merged into it, where there is one."""
 
 
 def read_model(spec: str, rest: str, device: str, dtype: str) -> Loaded:
     """Model and tokenizer from a folder or from the Hugging Face hub.
 
     Args:
-        spec: what the user wrote, for messages; "embedded" needs a manifest.
+        spec: the name that the user gave, for messages; "embedded" needs a manifest.
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
         dtype: "auto" is bfloat16, but on a CPU float32 where it has no instructions for it or the model is small.
@@ -61,17 +60,17 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> Loaded:
         ModelError: not found, not readable, or it brings code of its own; one line.
     """
     place = _device(device)
-    kind = _Kind(dtype, place)
+    numbers = _Dtype(dtype, place)
     name, revision = _place_of(rest)
     adapter = merging.adapter_folder(spec, name, revision)
     if adapter is None:
-        model = _read_weights(spec, name, revision, kind)
+        model = _read_weights(spec, name, revision, numbers)
         return Loaded(_placed(model, place), _read_tokenizer(spec, name, revision))
     base, base_revision = _place_of(adapter.base)
     if merging.adapter_folder(spec, base, base_revision) is not None:
         raise ModelError(f"cannot load {spec}: its base {base} is an adapter itself; merge that one first")
-    model = merging.merged(
-        spec, _read_weights(f"{adapter.base}, the base of {spec},", base, base_revision, kind), adapter
+    model = merging.merge(
+        spec, _read_weights(f"{adapter.base}, the base of {spec},", base, base_revision, numbers), adapter
     )
     own = any((adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
     tokenizer = _read_tokenizer(spec, *((str(adapter.folder), "") if own else (base, base_revision)))
@@ -87,39 +86,39 @@ def _place_of(rest: str) -> tuple[str, str]:
 
 
 def _settings(spec: str, name: str, revision: str) -> dict[str, Any]:
-    """How transformers shall read these files, once they have been checked."""
-    trusted = files.check(Path(name), manifest_required=spec == "embedded") if Path(name).is_dir() else False
+    """Options for transformers' readers, after the files have been checked."""
+    trusted = weight_files.check(Path(name), manifest_required=spec == "embedded") if Path(name).is_dir() else False
     return {"trust_remote_code": trusted, "revision": revision or "main", "local_files_only": hub.is_local(name)}
 
 
-def _read_weights(spec: str, name: str, revision: str, number: _Kind) -> PreTrainedModel:
+def _read_weights(spec: str, name: str, revision: str, numbers: _Dtype) -> PreTrainedModel:
     settings = _settings(spec, name, revision)
-    with _named(spec, name):
+    with _errors_on_one_line(spec, name):
         config = AutoConfig.from_pretrained(name, **settings)
-        method = quantised(config)
+        method = quantisation_of(config)
         if method:
             raise ModelError(f"cannot load {spec}: its weights are quantised ({method}); take the unquantised model")
         kind = class_of(config)
         if kind is None:
             raise ModelError(f"cannot load {spec}: {config.model_type!r} is no language model that writes")
         # Attention is left to transformers: sdpa, or eager for the few whose arithmetic sdpa does not know (Gemma 2).
-        dtype = number.of(config, kind)
+        dtype = numbers.of(config, kind)
         model, about = kind.from_pretrained(
             name, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
         )
     missing = sorted(about["missing_keys"])  # transformers would make them up
     if missing:
         raise ModelError(f"cannot load {spec}: its weights lack {missing[0]}")
-    whole: PreTrainedModel = model
-    return whole
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def _read_tokenizer(spec: str, name: str, revision: str) -> PreTrainedTokenizerFast:
     local = hub.is_local(name)
     settings: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main", "local_files_only": local}
     if Path(name).is_dir():
-        settings["trust_remote_code"] = files.is_trusted(Path(name))
-    with _named(spec, name):
+        settings["trust_remote_code"] = weight_files.is_trusted(Path(name))
+    with _errors_on_one_line(spec, name):
         tokenizer = AutoTokenizer.from_pretrained(name, **settings)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"cannot load {spec}: its tokenizer has no fast version (tokenizer.json)")
@@ -136,8 +135,8 @@ def class_of(config: Any) -> Any:
     return AutoModelForImageTextToText if type(config) in AutoModelForImageTextToText._model_mapping else None
 
 
-def quantised(config: Any) -> str:
-    """By which method a model's weights are quantised, or nothing."""
+def quantisation_of(config: Any) -> str:
+    """The method by which a model's weights are quantised; empty where they are not."""
     parts = [config, config.get_text_config()]
     settings = next((value for part in parts if (value := getattr(part, "quantization_config", None))), None)
     if not settings:
@@ -147,15 +146,15 @@ def quantised(config: Any) -> str:
 
 
 @contextmanager
-def _named(spec: str, name: str) -> Iterator[None]:
-    """Within the block whatever goes wrong becomes one line; nothing is printed meanwhile."""
+def _errors_on_one_line(spec: str, name: str) -> Iterator[None]:
+    """Within the block every error becomes one line, and nothing is printed."""
     with _without_progress_bars():
         try:
             yield
         except ModelError:
             raise
         except Exception as error:  # the hub client, the tokenizer and the weight reader each raise their own kinds
-            raise ModelError(f"cannot load {spec}: {hub.advice(name) or _one_line(error)}") from error
+            raise ModelError(f"cannot load {spec}: {hub.advice(name) or on_one_line(error)}") from error
 
 
 def _placed(model: Any, device: torch.device) -> PreTrainedModel:
@@ -169,12 +168,12 @@ def _device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=place).device
     except (RuntimeError, AssertionError) as error:
-        why = "choose auto, cpu, cuda, cuda:1 or mps" if "Expected one of" in str(error) else _one_line(error)
+        why = "choose auto, cpu, cuda, cuda:1 or mps" if "Expected one of" in str(error) else on_one_line(error)
         raise ModelError(f"device {name!r} is not available: {why}") from error
 
 
-class _Kind:
-    """Which numbers a model is computed in."""
+class _Dtype:
+    """The number format that a model is computed in."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         if name != "auto" and name not in DTYPES:
@@ -182,7 +181,7 @@ class _Kind:
         self._name, self._device = name, device
 
     def of(self, config: Any, kind: Any) -> torch.dtype:
-        """The numbers for a model of this configuration and class."""
+        """The number format for a model of this configuration and class."""
         if self._name != "auto":
             return DTYPES[self._name]
         if self._device.type != "cpu":
@@ -192,20 +191,16 @@ class _Kind:
         with torch.device("meta"):  # counted without weights
             model = kind.from_config(config)
         # A small model gains nothing; its figures would change for nothing, the embedded model's too.
-        return torch.float32 if int(model.num_parameters()) < SMALL else torch.bfloat16
+        return torch.float32 if int(model.num_parameters()) < BFLOAT16_MIN_PARAMETERS else torch.bfloat16
 
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
     logging: Any = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

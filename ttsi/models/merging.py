@@ -1,8 +1,8 @@
-"""How is a model read that is an adapter on another?
+"""Merging a PEFT adapter into its base, when a model is loaded that is an adapter.
 
 Inputs: a folder (or a repository of the hub) with PEFT's adapter_config.json. Outputs: the base that it names with the
-adapter added to its weights, once, in memory: what is adapted afterwards is that sum, as if it had been saved. Files of
-base and adapter are checked like those of any model (`ttsi.models.files`). Not in the paper (arXiv:2510.07841).
+adapter added to its weights, once, in memory: later adapters act on that sum, as if it had been saved. Files of base
+and adapter are checked like those of any model (`ttsi.models.weight_files`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
-from ttsi.errors import ModelError
-from ttsi.models import files, hub
+from ttsi.errors import ModelError, on_one_line
+from ttsi.models import hub, weight_files
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -50,7 +50,7 @@ def adapter_folder(spec: str, name: str, revision: str) -> Adapter | None:
     place = Path(name) if Path(name).is_dir() else _downloaded(name, revision)
     if place is None or not (place / SETTINGS).is_file():
         return None
-    files.check(place)
+    weight_files.check(place)
     if any(path.name != WEIGHTS for path in place.glob("*.safetensors")):
         raise ModelError(
             f"cannot load {spec}: it holds an adapter ({SETTINGS}) and other weights; take one of them out"
@@ -74,7 +74,7 @@ def adapter_folder(spec: str, name: str, revision: str) -> Adapter | None:
     return Adapter(place, name, f"{base}@{pinned}" if pinned and not Path(base).is_dir() else base)
 
 
-def merged(spec: str, model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
+def merge(spec: str, model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     """The model with the adapter added to its weights.
 
     Raises:
@@ -92,21 +92,22 @@ def merged(spec: str, model: PreTrainedModel, adapter: Adapter) -> PreTrainedMod
         with safe_open(adapter.folder / WEIGHTS, "pt") as file:
             given = set(file.keys())
         wanted = get_peft_model_state_dict(tuned, save_embedding_layers=False).keys()  # "auto" would ask the hub
-        odd = sorted((wanted - given) | (given - wanted - tuned.state_dict().keys()))
-        if odd:  # peft leaves out in silence what has no place
-            raise ValueError(f"{odd[0]} has no counterpart")
-        whole: Any = tuned.merge_and_unload(safe_merge=True)
+        unmatched = sorted((wanted - given) | (given - wanted - tuned.state_dict().keys()))
+        if unmatched:  # peft ignores tensors without a place
+            raise ValueError(f"{unmatched[0]} has no counterpart")
+        merged_model: Any = tuned.merge_and_unload(safe_merge=True)
     except Exception as error:  # peft and torch raise many kinds
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"cannot load {spec}: the adapter does not fit {adapter.base}: {reason}") from error
-    if {name: tensor.shape for name, tensor in whole.state_dict().items()} != names:
+        raise ModelError(
+            f"cannot load {spec}: the adapter does not fit {adapter.base}: {on_one_line(error)}"
+        ) from error
+    if {name: tensor.shape for name, tensor in merged_model.state_dict().items()} != names:
         raise ModelError(f"cannot load {spec}: the adapter adds more than LoRA to {adapter.base}; merge it first")
-    total: PreTrainedModel = whole
-    return total
+    result: PreTrainedModel = merged_model
+    return result
 
 
 def _downloaded(name: str, revision: str) -> Path | None:
-    """Where the hub's files of an adapter lie, or None for a model."""
+    """The folder with the hub's files of an adapter, or None for a model."""
     wanted: dict[str, Any] = {
         "revision": revision or "main",
         "local_files_only": hub.is_local(name),

@@ -1,17 +1,17 @@
-"""How is a teacher asked that lives behind an OpenAI-compatible endpoint? (TT-D; the paper's is gpt-5-mini.)
+"""A teacher behind an OpenAI-compatible endpoint (TT-D; the paper's is gpt-5-mini).
 
 Inputs: "openai:NAME", OPENAI_BASE_URL and OPENAI_API_KEY, and `TeacherConfig`. Outputs: a `Model` that writes and does
 nothing else: log-probabilities and adapters need weights, so it can be a run's teacher and never its model.
 
-Tools and format go into the system message, and a begun answer becomes the request to begin like that; a grammar cannot
-be sent and every example is checked on arrival anyway. Replies are kept (`ttsi.models.ledger`), attempts are few, wait
-their turn (Retry-After, else 1, 2, 4 ... seconds) and end on time; nothing follows a redirect; a body has a largest
-size. Whatever goes wrong is one word in `Generation.attempt_errors`, and an input without examples is answered by the base:
+Tools and format go into the system message, and a begun answer becomes the request to begin like that. A grammar cannot
+be sent; every example is checked on arrival anyway. Replies are kept (`ttsi.models.ledger`). Attempts are few, wait
+(Retry-After, else 1, 2, 4 ... seconds) and end on time; no redirect is followed; a body has a largest size. Whatever
+goes wrong is one word in `Generation.attempt_errors`, and the base answers an input without examples:
 
     refused timeout broken     no connection; no whole reply in time; cut off on the way            tried again
-    408 409 429 500 502 ...    the server's own words; tried again, others (400 401 404 302) not
-    truncated empty garbage large wrong-start    a reply that nobody can use; paid for, kept, not asked for again
-    budget down                not even asked: the budget is used up; five failures in a row, one minute of silence
+    408 409 429 500 502 ...    the server's status; tried again, others (400 401 404 302) not
+    truncated empty garbage large wrong-start    a reply that cannot be used; paid for, kept, not requested again
+    budget down                not sent at all: the budget is used up; five failures in a row, one minute of silence
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from ttsi.chat.templates import worded_turns
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models import Generation, Request
-from ttsi.models.ledger import Ledger, Reply, read_budget, read_price
-from ttsi.models.wire import behind, read_completion
+from ttsi.models.completion_parsing import read_completion, without_prefix
+from ttsi.models.ledger import Ledger, LedgerReply, read_budget, read_price
 from ttsi.types import Adaptation, Prompt, TrainingExample, to_openai
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-AGAIN = frozenset({"refused", "timeout", "broken", "408", "409", "429", "500", "502", "503", "504", "529"})
+RETRIED = frozenset({"refused", "timeout", "broken", "408", "409", "429", "500", "502", "503", "504", "529"})
 """Faults after which the same request may succeed."""
 PERHAPS_BILLED = frozenset({"timeout", "broken", "large"})
-LARGEST = 4 * 2**20
-"""Bytes of a reply."""
-LONGEST_WAIT = 60.0
-"""Seconds; who asks for more patience gets none."""
-DOWN_AFTER, DOWN_FOR = 5, 60.0
+MAX_REPLY_BYTES = 4 * 2**20
+MAX_WAIT_SECONDS = 60.0
+"""A server that asks for a longer wait is not tried again."""
+DOWN_AFTER_FAILURES, DOWN_SECONDS = 5, 60.0
+"""After so many failures in a row nothing is sent for so long."""
 
 
 class _Fault(Exception):
@@ -70,7 +70,7 @@ class RemoteModel:
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Nothing is asked yet.
+        """Connect to nothing yet.
 
         Raises:
             ConfigError: the budget or the price is not understood, or a budget in usd has no price.
@@ -84,14 +84,14 @@ class RemoteModel:
             raise ConfigError("a teacher budget in usd needs --teacher-price, dollars per million tokens: 0.25,2.00")
         self._lock, self._failures, self._down_until = threading.Lock(), 0, -1.0
         with self._client() as client:
-            self._endpoint = _public(str(client.base_url))
+            self._endpoint = _public_address(str(client.base_url))
 
     def describe(self) -> dict[str, Any]:
-        """The name and the address stand for the weights, which nobody can see."""
+        """Name and address, in place of weights that cannot be seen."""
         return {"spec": self.spec, "kind": "remote", "format": self.format.name, "endpoint": self._endpoint}
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
-        """Nobody knows; the endpoint will say."""
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        """Always None: only the endpoint can tell."""
         return None
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NoReturn:
@@ -100,7 +100,7 @@ class RemoteModel:
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"{self.spec} can only write, it gives no probabilities of ours: use it as --teacher")
+        raise ConfigError(f"{self.spec} can only write, it gives no log-probabilities of a text: use it as --teacher")
 
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
@@ -113,7 +113,7 @@ class RemoteModel:
         raise ConfigError(f"{self.spec} can only write, it has no weights to adapt: use it as --teacher")
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """One continuation per request, in order; without one, `error` says why.
+        """One continuation per request, in order; where there is none, `error` names the reason.
 
         Raises:
             ConfigError: a request names an adapter.
@@ -131,26 +131,26 @@ class RemoteModel:
             return list(pool.map(lambda request: self._write(client, ledger, request), requests))
 
     def _write(self, client: OpenAI, ledger: Ledger, request: Request) -> Generation:
-        asked = _payload(self._name, self.format.name, request, self._endpoint)
-        key = hashlib.sha256(json.dumps([self._endpoint, asked], sort_keys=True).encode()).hexdigest()
+        payload = _payload(self._name, self.format.name, request, self._endpoint)
+        key = hashlib.sha256(json.dumps([self._endpoint, payload], sort_keys=True).encode()).hexdigest()
         kept = ledger.find(key)
         if kept is not None:
             return _generation(request, kept, [])
         faults: list[str] = []
         for attempt in range(self._config.attempts):
             if self._is_down():
-                return _silent("down", [*faults, "down"])
-            tokens, dollars = self._most(asked, request)
+                return _no_reply("down", [*faults, "down"])
+            tokens, dollars = self._most(payload, request)
             number = ledger.begin(key, tokens, dollars)
             if number is None:
-                return _silent("budget", [*faults, "budget"])
+                return _no_reply("budget", [*faults, "budget"])
             try:
-                reply = self._reply(self._body(client, asked), asked)
+                reply = self._reply(self._body(client, payload), payload)
             except _Fault as fault:
                 ledger.fail(number, fault.word, fault.word in PERHAPS_BILLED)
                 faults.append(fault.word)
-                wait = fault.wait if fault.wait is not None else _patience(key, attempt)
-                if fault.word not in AGAIN or attempt + 1 == self._config.attempts or wait > LONGEST_WAIT:
+                wait = fault.wait if fault.wait is not None else _backoff_seconds(key, attempt)
+                if fault.word not in RETRIED or attempt + 1 == self._config.attempts or wait > MAX_WAIT_SECONDS:
                     break
                 self._sleep(wait)
                 continue
@@ -158,9 +158,9 @@ class RemoteModel:
             self._count(failed=False)
             return _generation(request, reply, faults)
         self._count(failed=True)
-        return _silent(faults[-1], faults)
+        return _no_reply(faults[-1], faults)
 
-    def _body(self, client: OpenAI, asked: dict[str, Any]) -> bytes:
+    def _body(self, client: OpenAI, payload: dict[str, Any]) -> bytes:
         """The body of one reply.
 
         Raises:
@@ -170,10 +170,10 @@ class RemoteModel:
 
         body, deadline = bytearray(), self._now() + self._config.timeout
         try:
-            with client.chat.completions.with_streaming_response.create(**asked) as response:
+            with client.chat.completions.with_streaming_response.create(**payload) as response:
                 for chunk in response.iter_bytes():
                     body += chunk
-                    if len(body) > LARGEST:
+                    if len(body) > MAX_REPLY_BYTES:
                         raise _Fault("large")
                     if self._now() > deadline:
                         raise _Fault("timeout")
@@ -190,19 +190,19 @@ class RemoteModel:
             raise _Fault("timeout" if "Timeout" in type(error).__name__ else "broken") from None
         return bytes(body)
 
-    def _reply(self, body: bytes, asked: dict[str, Any]) -> Reply:
-        said = read_completion(body)
-        read = said.read if said.read is not None else _guessed_tokens(asked)
-        written = said.written if said.written is not None else len(said.text.encode()) // 3
-        return Reply(said.text, said.finished, read, written, self._cost(read, written), said.fault)
+    def _reply(self, body: bytes, payload: dict[str, Any]) -> LedgerReply:
+        reply = read_completion(body)
+        prompt = reply.prompt_tokens if reply.prompt_tokens is not None else _estimated_tokens(payload)
+        written = reply.completion_tokens if reply.completion_tokens is not None else len(reply.text.encode()) // 3
+        return LedgerReply(reply.text, reply.finished, prompt, written, self._cost(prompt, written), reply.fault)
 
-    def _most(self, asked: dict[str, Any], request: Request) -> tuple[int, float]:
+    def _most(self, payload: dict[str, Any], request: Request) -> tuple[int, float]:
         """The most tokens and dollars that an attempt should take."""
-        read = _guessed_tokens(asked)
-        return read + request.max_tokens, self._cost(read, request.max_tokens)
+        prompt = _estimated_tokens(payload)
+        return prompt + request.max_tokens, self._cost(prompt, request.max_tokens)
 
-    def _cost(self, read: int, written: int) -> float:
-        return (read * self._price[0] + written * self._price[1]) / 1e6
+    def _cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        return (prompt_tokens * self._price[0] + completion_tokens * self._price[1]) / 1e6
 
     def _is_down(self) -> bool:
         with self._lock:
@@ -211,8 +211,8 @@ class RemoteModel:
     def _count(self, *, failed: bool) -> None:
         with self._lock:
             self._failures = self._failures + 1 if failed else 0
-            if self._failures >= DOWN_AFTER:
-                self._failures, self._down_until = 0, self._now() + DOWN_FOR
+            if self._failures >= DOWN_AFTER_FAILURES:
+                self._failures, self._down_until = 0, self._now() + DOWN_SECONDS
 
     def _client(self) -> OpenAI:
         try:
@@ -241,13 +241,13 @@ class RemoteModel:
 
 
 def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> RemoteModel:
-    """A teacher without budget, e.g. from Python; the command gives a `TeacherConfig`.
+    """A teacher without a budget, for Python; the command gives a `TeacherConfig`.
 
     Raises:
         ModelError: no name, no key, or the openai package is missing.
     """
     if not rest:
-        raise ModelError("which model of the endpoint? write openai:NAME")
+        raise ModelError("the endpoint's model has no name: write openai:NAME")
     return RemoteModel(rest, TeacherConfig())
 
 
@@ -263,11 +263,11 @@ def _payload(name: str, format_name: str, request: Request, endpoint: str) -> di
     return {"model": name, "messages": turns, limit: request.max_tokens, **sampling}
 
 
-def _generation(request: Request, reply: Reply, faults: list[str]) -> Generation:
-    tokens, faults = reply.read + reply.written, [*faults, *([reply.fault] if reply.fault else [])]
+def _generation(request: Request, reply: LedgerReply, faults: list[str]) -> Generation:
+    tokens, faults = reply.prompt_tokens + reply.completion_tokens, [*faults, *([reply.fault] if reply.fault else [])]
     if reply.fault in ("garbage", "empty"):
         return Generation("", tokens, 0.0, 0.0, False, reply.fault, reply.dollars, tuple(faults))
-    text = behind(request.prompt.prefix, reply.text)
+    text = without_prefix(request.prompt.prefix, reply.text)
     if text is None:
         faults = [*faults, "wrong-start"]
         return Generation("", tokens, 0.0, 0.0, False, "wrong-start", reply.dollars, tuple(faults))
@@ -275,7 +275,7 @@ def _generation(request: Request, reply: Reply, faults: list[str]) -> Generation
 
 
 def _refuse_status(response: Any) -> None:
-    """Whatever is no success ends here, before its body is read: that may be endless, too.
+    """Refuse whatever is no success before its body is read, which may be endless, too.
 
     Raises:
         _Fault: the status.
@@ -284,17 +284,17 @@ def _refuse_status(response: Any) -> None:
         raise _Fault(str(response.status_code), _retry_after(response.headers.get("retry-after")))
 
 
-def _silent(error: str, faults: list[str]) -> Generation:
+def _no_reply(error: str, faults: list[str]) -> Generation:
     return Generation("", 0, 0.0, 0.0, False, error, attempt_errors=tuple(faults))
 
 
-def _patience(key: str, attempt: int) -> float:
-    """1, 2, 4 ... seconds, up to half less so that parallel requests do not come back together; the same every time."""
+def _backoff_seconds(key: str, attempt: int) -> float:
+    """1, 2, 4 ... seconds, up to half less so that parallel requests do not retry together; the same every time."""
     return float(2**attempt * random.Random(f"{key}{attempt}").uniform(0.5, 1.0))
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header, a number or a date; None when it says neither."""
+    """Seconds from a Retry-After header, a number or a date; None when it is neither."""
     if value is None:
         return None
     try:
@@ -307,15 +307,15 @@ def _retry_after(value: str | None) -> float | None:
     return max(seconds, 0.0) if seconds == seconds else None
 
 
-def _guessed_tokens(asked: dict[str, Any]) -> int:
-    """Tokens of a prompt that nobody has counted: three bytes each, which is on the safe side."""
-    return len(json.dumps(asked["messages"], ensure_ascii=False).encode()) // 3
+def _estimated_tokens(payload: dict[str, Any]) -> int:
+    """Tokens of a prompt, estimated on the high side: one for every three bytes."""
+    return len(json.dumps(payload["messages"], ensure_ascii=False).encode()) // 3
 
 
-def _public(url: str) -> str:
-    """An address without whatever might be secret in it.
+def _public_address(url: str) -> str:
+    """An address without user, password and query, which may be secret.
 
-    >>> _public("https://me:secret@example.org/v1/?key=secret")
+    >>> _public_address("https://me:secret@example.org/v1/?key=secret")
     'https://example.org/v1'
     """
     parts = urlsplit(url)

@@ -1,17 +1,17 @@
-"""Who speaks when nobody should have to wait?
+"""Scripted models for tests and examples: no weights, instant.
 
-Two models without weights, for tests, examples and a first look. Inputs: "demo", or a JSON file. Outputs: a `Model`.
+Inputs: "demo", or a JSON file. Outputs: a `Model`.
 
 `scripted:demo` acts the method out. It chooses the tool whose line shares most words with the request, so it fails on
-"will I need an umbrella" beside a weather tool. As a writer it does know such words, writes examples with them, and
-inside `adapted` it follows the examples it was given: what it could write but not use, it now uses. That is the effect
-the paper (arXiv:2510.07841) reports of language models; here it is arranged, and proves nothing.
+"will I need an umbrella" beside a weather tool. When it writes examples it does use such words, and inside `adapted` it
+follows the examples it was given: what it could write but not use, it now uses. That is the effect the paper
+(arXiv:2510.07841) reports of language models; here it is arranged, and proves nothing.
 
-`scripted:FILE.json` says what the file says: a list of replies, given in order, or an object from the user's last
-message to a reply; a reply is a text, or `{"base": text, "adapted": text}`. With more to say: `{"replies": ...,
-"scores": {text that a scored continuation contains: log-probability}, "context": most characters of a prompt,
-"format": "hermes"}`. Where the grammar admits calls of one tool only, as when candidates are compared, an empty call of
-it is said without using up a reply.
+`scripted:FILE.json` gives the replies of its file: a list, in order, or an object from the user's last message to a
+reply; a reply is a text, or `{"base": text, "adapted": text}`. The long form is `{"replies": ..., "scores": {text that
+a scored continuation contains: log-probability}, "context": most characters of a prompt, "format": "hermes"}`. Where
+the grammar admits calls of one tool only, as when candidates are compared, the reply is an empty call of it and the
+list does not advance.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ttsi.models import Generation, Model, Request
 from ttsi.types import Adaptation, Message, Prompt, Tool, ToolCall, TrainingExample
 
 NAMED = re.compile(r'"name": "([^"]*)"')
-LIKE_WORDS = {
+SYNONYMS = {
     "weather": ("umbrella", "rain", "sunny", "cold", "jacket"),
     "flight": ("fly", "plane", "airline"),
     "hotel": ("sleep", "stay", "night"),
@@ -44,12 +44,12 @@ LIKE_WORDS = {
     "music": ("song", "hear", "band"),
     "taxi": ("ride", "drive", "pickup"),
 }
-"""What the demo knows as a writer only: other words for what a tool's line says."""
+"""Synonyms for the words of a tool's line, which the demo uses only when it writes examples."""
 PLACES = ("Oslo", "Lima", "Rome", "Cairo", "Kyoto", "Quito", "Paris", "Delhi")
 _WRITING = '"Request:"'
 """Every general writing prompt asks for this mark; a conversation does not."""
-_STRENGTH = 1.5
-"""Nats that one shared word is worth."""
+_NATS_PER_WORD = 1.5
+"""Log-probability that one shared word adds."""
 
 
 def load(rest: str, **_: str) -> Model:
@@ -70,7 +70,7 @@ def load(rest: str, **_: str) -> Model:
 
 
 class _Scripted:
-    """What both models have in common: a format, and lessons that last as long as a `with` block."""
+    """What both models share: a format, and training examples that last as long as a `with` block."""
 
     def __init__(self, spec: str, form: Format) -> None:
         self.spec = spec
@@ -78,11 +78,11 @@ class _Scripted:
         self._jobs: list[Sequence[TrainingExample]] = []
 
     def describe(self) -> dict[str, Any]:
-        """Nothing but the script identifies a scripted model."""
+        """A scripted model has no weights to hash."""
         return {"spec": self.spec, "kind": "scripted", "format": self.format.name, "parameters": 0}
 
     def weights_sha256(self) -> str:
-        """What identifies the script stands for the weights."""
+        """A hash of the description, in place of weights."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def prompt_tokens(self, prompt: Prompt) -> int:
@@ -90,17 +90,17 @@ class _Scripted:
         return sum(len(message.content.split()) for message in prompt.messages)
 
     def forget(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no compiled grammars."""
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
-        """Everything fits."""
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        """Always None."""
         return None
 
     @contextmanager
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
-        """Remember each job's lessons until the block is left."""
+        """Keep each job's training examples until the block is left."""
         if self._jobs:
             raise ModelError("adapters are in use already: leave one `with adapted` block before the next")
         self._jobs = list(jobs)
@@ -119,7 +119,7 @@ class _Scripted:
         named = set(NAMED.findall(request.grammar.replace('\\"', '"')))
         return next((tool for tool in prompt.tools if named == {tool.name}), None)
 
-    def _lessons(self, request: Request) -> Sequence[TrainingExample]:
+    def _training_examples(self, request: Request) -> Sequence[TrainingExample]:
         return () if request.adapter is None else self._jobs[request.adapter]
 
 
@@ -145,18 +145,17 @@ def _last_user(messages: Sequence[Message]) -> str:
 
 
 class DemoModel(_Scripted):
-    """Chooses by shared words, writes with other words, and follows its lessons; see the module's header."""
+    """Chooses by shared words, writes with synonyms, and follows its training examples; see the module's header."""
 
     def __init__(self) -> None:
-        """A fresh demo."""
         super().__init__("scripted:demo", FORMATS["hermes"])
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """An example where the prompt asks for one, else a call; as likely as `score` finds the tool it calls, and
-        likelier where lessons taught it."""
+        """An example where the prompt asks for one, else a call. Its log-probability is the score of the tool that it
+        calls, higher where training examples call that tool."""
         texts = [self._text(request) for request in requests]
         return [
-            _generation(text, request, self._score(request.prompt, text, self._lessons(request)))
+            _generation(text, request, self._score(request.prompt, text, self._training_examples(request)))
             for text, request in zip(texts, requests, strict=True)
         ]
 
@@ -171,20 +170,20 @@ class DemoModel(_Scripted):
         if tool is None:
             return -3.0
         plain = _attraction(tool, prompt, ())
-        score = -6.0 + _STRENGTH * plain
+        score = -6.0 + _NATS_PER_WORD * plain
         return max(score, score / (1 + _attraction(tool, prompt, training_examples) - plain))
 
     def _text(self, request: Request) -> str:
         prompt = request.prompt
-        asked = _last_user(prompt.messages)
+        request_text = _last_user(prompt.messages)
         if not prompt.tools:
             return "I have no tools for that."
-        if _WRITING in asked:
+        if _WRITING in request_text:
             return self._example(request, query_first=request.prompt.prefix.startswith("Request:"))
         chosen = self._forced(request) or max(
-            prompt.tools, key=lambda tool: _attraction(tool, prompt, self._lessons(request))
+            prompt.tools, key=lambda tool: _attraction(tool, prompt, self._training_examples(request))
         )
-        return self.format.render([ToolCall(chosen.name, _arguments(chosen, asked))])
+        return self.format.render([ToolCall(chosen.name, _arguments(chosen, request_text))])
 
     def _example(self, request: Request, query_first: bool) -> str:
         rng = random.Random(request.seed)
@@ -195,10 +194,12 @@ class DemoModel(_Scripted):
             if key in tool.parameters.get("required", ())
         }
         subject = words(f"{tool.name.replace('_', ' ')} {tool.description}")
-        known = [other for word in dict.fromkeys(subject) for other in LIKE_WORDS.get(word, ())]
-        known = known or subject or [tool.name]
+        synonyms = [other for word in dict.fromkeys(subject) for other in SYNONYMS.get(word, ())]
+        synonyms = synonyms or subject or [tool.name]
         values = [str(value[0] if isinstance(value, list) else value) for value in arguments.values()]
-        query = " ".join([rng.choice(("Please:", "Tell me,", "Quick one:")), *rng.sample(known, min(3, len(known)))])
+        query = " ".join(
+            [rng.choice(("Please:", "Tell me,", "Quick one:")), *rng.sample(synonyms, min(3, len(synonyms)))]
+        )
         query += f" for {', '.join(values)}" if values else ""
         call = self.format.render([ToolCall(tool.name, arguments)])
         return f"Request: {query}\n{call}" if query_first else f"{call}\nRequest: {query}"
@@ -211,16 +212,16 @@ def _named(text: str, tools: Sequence[Tool]) -> Tool | None:
 
 
 def _attraction(tool: Tool, prompt: Prompt, training_examples: Sequence[TrainingExample]) -> float:
-    """Words that the request shares with the tool's line, and with what was shown to call it."""
-    asked = set(words(_last_user(prompt.messages)))
+    """Words that the request shares with the tool's line, and with the requests of examples that call it."""
+    request_words = set(words(_last_user(prompt.messages)))
     line = set(words(f"{tool.name.replace('_', ' ')} {tool.description}"))
-    shown = [_last_user(lesson.prompt.messages) for lesson in training_examples if _calls(lesson.target, tool)]
+    requests = [_last_user(one.prompt.messages) for one in training_examples if _calls(one.target, tool)]
     for before, after in zip(prompt.messages, prompt.messages[1:], strict=False):
-        # Examples in the prompt teach as well as examples in an adapter.
+        # Examples in the prompt count as much as examples in an adapter.
         if after.role == "assistant" and (_calls(after.content, tool) or _makes(after, tool)):
-            shown.append(before.content)
-    taught = {word for request in shown for word in words(request)}
-    return len(asked & line) + 2.0 * len(asked & taught)
+            requests.append(before.content)
+    example_words = {word for request in requests for word in words(request)}
+    return len(request_words & line) + 2.0 * len(request_words & example_words)
 
 
 def _calls(text: str, tool: Tool) -> bool:
@@ -235,11 +236,11 @@ def _makes(message: Message, tool: Tool) -> bool:
 def _arguments(tool: Tool, request: str) -> dict[str, Any]:
     properties: Mapping[str, Any] = tool.parameters.get("properties", {})
     required = tool.parameters.get("required", ())
-    return {key: _found(schema, request) for key, schema in properties.items() if key in required}
+    return {key: _value_in(schema, request) for key, schema in properties.items() if key in required}
 
 
-def _found(schema: Mapping[str, Any], request: str) -> Any:
-    """A value of the request that fits the schema, as far as a rule of thumb can tell."""
+def _value_in(schema: Mapping[str, Any], request: str) -> Any:
+    """A value from the request that fits the schema, by a rule of thumb."""
     kind = schema.get("type")
     if schema.get("enum"):
         return next((v for v in schema["enum"] if str(v).lower() in request.lower()), schema["enum"][0])
@@ -267,7 +268,7 @@ def _invented(schema: Mapping[str, Any], rng: random.Random) -> Any:
 
 
 class FileModel(_Scripted):
-    """Says what its file says; see the module's header."""
+    """Gives the replies of its file; see the module's header."""
 
     def __init__(self, path: Path) -> None:
         """Read the script.
@@ -297,7 +298,7 @@ class FileModel(_Scripted):
         """The script's checksum stands for the weights."""
         return {**super().describe(), "sha256": self._checksum}
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
         """By the script's "context", in characters of all messages; without one everything fits."""
         size = sum(len(message.content) for message in prompt.messages)
         if self._context is None or size <= self._context:
@@ -331,14 +332,14 @@ class FileModel(_Scripted):
         return self._reply(request) if tool is None else self.format.render([ToolCall(tool.name, {})])
 
     def _reply(self, request: Request) -> str:
-        asked = _last_user(request.prompt.messages)
+        request_text = _last_user(request.prompt.messages)
         if isinstance(self._replies, list):
             reply = self._replies[self._next] if self._next < len(self._replies) else None
             self._next += 1
         else:
-            reply = self._replies.get(asked)
+            reply = self._replies.get(request_text)
         if isinstance(reply, dict):
-            reply = reply.get("adapted" if self._lessons(request) else "base")
+            reply = reply.get("adapted" if self._training_examples(request) else "base")
         if not isinstance(reply, str):
-            raise ModelError(f"{self.spec} has no reply for {asked[:60]!r}: add one to the script")
+            raise ModelError(f"{self.spec} has no reply for {request_text[:60]!r}: add one to the script")
         return reply

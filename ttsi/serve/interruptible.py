@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, Model, Request
+from ttsi.models import Generation, Model, ModelWrapper, Request
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 
@@ -73,22 +72,14 @@ class StageProgress:
         self.stage = max(self.stage, stage, key=SERVE_STAGES.index)
 
 
-class InterruptibleModel:
+class InterruptibleModel(ModelWrapper):
     """A model for one request, whose calls can be interrupted."""
 
     def __init__(self, model: Model, interrupts: Interrupts, progress: StageProgress) -> None:
-        self.spec, self.format = model.spec, model.format
-        self._model, self._interrupts, self._progress = model, interrupts, progress
+        super().__init__(model)
+        self._interrupts, self._progress = interrupts, progress
         self._adapting = False
         self._base_answer: tuple[list[Request], list[Generation]] | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """As the model."""
-        return self._model.describe()
-
-    def fits(self, prompt: Prompt, room: int) -> str | None:
-        """As the model."""
-        return self._model.fits(prompt, room)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """As the model; the first answer, which is the base's, is remembered."""

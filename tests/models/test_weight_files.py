@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ttsi.errors import ModelError
-from ttsi.models.files import MANIFEST, TRUST, check, verify, write_manifest
+from ttsi.models.weight_files import MANIFEST, TRUST, check, verify, write_manifest
 
 TRIALS = 60
 
@@ -115,5 +115,5 @@ def test_other_weights_than_safetensors_are_refused(folder: Path) -> None:
 
 
 def test_the_model_that_ships_is_what_its_manifest_lists() -> None:
-    """After new weights: python -m ttsi.models.files ttsi/embedded/weights."""
+    """After new weights: python -m ttsi.models.weight_files ttsi/embedded/weights."""
     verify(Path(__file__).parents[2] / "ttsi" / "embedded" / "weights")

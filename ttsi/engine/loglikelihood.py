@@ -1,10 +1,10 @@
-"""How likely does the model find each of many continuations of a prompt?
+"""Log-likelihood of many continuations of a prompt.
 
     score(c | x) = sum_t log p(c_t | x, c_<t)
 
-Inputs: (prompt ids, continuations' ids) per item. Outputs: one sum in nats per continuation. This is what the
-paper's H (arXiv:2510.07841) needs of a model; the usual way reads the prompt again for every candidate, here a
-prompt is read once (`ttsi.engine.prefix`), and its candidates are a tree of tokens behind it (`ttsi.engine.packing`).
+Inputs: (prompt ids, continuations' ids) per item. Outputs: one sum in nats per continuation. The paper's H
+(arXiv:2510.07841) needs these; the usual way reads the prompt again for every candidate, here a prompt is read once
+(`ttsi.engine.prefix`), and its candidates are a tree of tokens behind it (`ttsi.engine.packing`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from ttsi.engine.batching import ENOUGH, in_groups, pass_tokens
+from ttsi.engine.batching import SATURATING_TOKENS, in_groups, pass_tokens
 from ttsi.engine.packing import PackedRow, collate, label_logprobs, pack
-from ttsi.engine.prefix import Prefixes, cache_of
+from ttsi.engine.prefix import PrefixCache, cache_of
 from ttsi.engine.windows import spans_of
 
 ScoringItem = tuple[Sequence[int], Sequence[Sequence[int]]]
@@ -27,7 +27,7 @@ def continuation_logprobs(
     model: PreTrainedModel,
     items: Sequence[ScoringItem],
     *,
-    prefixes: Prefixes | None = None,
+    prefixes: PrefixCache | None = None,
     token_budget: int | None = None,
 ) -> list[list[float]]:
     """Summed fp32 log-probability (nats) of every continuation of every item; 0.0 for an empty continuation.
@@ -35,22 +35,22 @@ def continuation_logprobs(
     Args:
         model: a causal language model; adapters that are bound to no rows do not act.
         items: prompts with their continuations; an item may have none.
-        prefixes: what the base has read so far; it grows by these prompts.
+        prefixes: keys and values of prompts that the base has read; these prompts are added.
         token_budget: tokens per forward pass, cache and padding included; by default what suits the device.
 
     Raises:
         ModelError: one item alone does not fit the memory.
     """
-    wanted = [index for index, (_, continuations) in enumerate(items) if any(continuations)]
-    found_B = [items[index] for index in wanted]
-    lengths = [len(prompt) + len(_row((prompt, found), len(prompt) - 1).ids_T) for prompt, found in found_B]
+    indices = [index for index, (_, continuations) in enumerate(items) if any(continuations)]
+    items_B = [items[index] for index in indices]
+    lengths = [len(prompt) + len(_row((prompt, endings), len(prompt) - 1).ids_T) for prompt, endings in items_B]
 
     def work(part: Sequence[ScoringItem]) -> list[list[float]]:
-        return _sums(model, part, prefixes if prefixes is not None else Prefixes())
+        return _sums(model, part, prefixes if prefixes is not None else PrefixCache())
 
     budget = token_budget or pass_tokens(model.device)
-    found = dict(zip(wanted, in_groups(work, found_B, lengths, budget, ENOUGH), strict=True))
-    return [found.get(index, [0.0] * len(continuations)) for index, (_, continuations) in enumerate(items)]
+    sums = dict(zip(indices, in_groups(work, items_B, lengths, budget, SATURATING_TOKENS), strict=True))
+    return [sums.get(index, [0.0] * len(continuations)) for index, (_, continuations) in enumerate(items)]
 
 
 def _row(item: ScoringItem, cached: int) -> PackedRow:
@@ -59,12 +59,12 @@ def _row(item: ScoringItem, cached: int) -> PackedRow:
 
 
 @torch.no_grad()
-def _sums(model: PreTrainedModel, items_B: Sequence[ScoringItem], prefixes: Prefixes) -> list[list[float]]:
+def _sums(model: PreTrainedModel, items_B: Sequence[ScoringItem], prefixes: PrefixCache) -> list[list[float]]:
     prompts_B = [tuple(prompt) for prompt, _ in items_B]
-    prefixes.learn(model, prompts_B)
-    openings_B = [prefixes.opening(ids) for ids in prompts_B]
-    cache, cache_length = cache_of(openings_B)
-    rows_B = [_row(item, opening.cached) for item, opening in zip(items_B, openings_B, strict=True)]
+    prefixes.add(model, prompts_B)
+    cached_B = [prefixes.lookup(ids) for ids in prompts_B]
+    cache, cache_length = cache_of(cached_B)
+    rows_B = [_row(item, prompt.cached) for item, prompt in zip(items_B, cached_B, strict=True)]
     batch = collate(rows_B, model.device, model.dtype, cache_length, spans_of(model))
     logprobs_N = label_logprobs(model, batch, cache if cache_length else None).cpu().double()
     counts = [count for row in rows_B for count in row.counts_K]

@@ -7,8 +7,8 @@ import torch
 from transformers import PreTrainedModel
 
 from ttsi.engine import batching
+from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.scoring import ScoringItem, continuation_logprobs
 from ttsi.errors import ModelError
 
 ITEMS: list[ScoringItem] = [
@@ -70,8 +70,8 @@ def test_groups_fill_the_budget_and_cover_every_row() -> None:
 def test_groups_that_are_full_enough_take_no_padding() -> None:
     lengths = [100, 99, 90, 50, 40]
     assert batching.groups(lengths, 1000) == [[0, 1, 2, 3, 4]]
-    assert batching.groups(lengths, 1000, enough=200) == [[0, 1, 2], [3, 4]]
-    assert batching.groups(lengths, 1000, enough=1000) == [[0, 1, 2, 3, 4]]
+    assert batching.groups(lengths, 1000, saturating=200) == [[0, 1, 2], [3, 4]]
+    assert batching.groups(lengths, 1000, saturating=1000) == [[0, 1, 2, 3, 4]]
 
 
 def test_out_of_memory_halves_until_it_fits() -> None:
@@ -84,7 +84,7 @@ def test_out_of_memory_halves_until_it_fits() -> None:
             raise torch.OutOfMemoryError("no room")
         return [2 * item for item in items]
 
-    assert batching.halving(work, [1, 2, 3, 4, 5]) == [2, 4, 6, 8, 10]
+    assert batching.with_oom_backoff(work, [1, 2, 3, 4, 5]) == [2, 4, 6, 8, 10]
     assert sizes == [5, 2, 3, 1, 2]
 
 
@@ -96,6 +96,6 @@ def test_out_of_memory_alone_is_an_error_and_other_errors_pass() -> None:
         raise RuntimeError("shapes differ")
 
     with pytest.raises(ModelError, match="out of memory"):
-        batching.halving(full, [1, 2])
+        batching.with_oom_backoff(full, [1, 2])
     with pytest.raises(RuntimeError, match="shapes"):
-        batching.halving(broken, [1, 2])
+        batching.with_oom_backoff(broken, [1, 2])

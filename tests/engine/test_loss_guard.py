@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ttsi.engine.guard import loss_guard
+from ttsi.engine.loss_guard import loss_guard
 
 
 @pytest.mark.parametrize("losses", [(), (2.0,), (2.0, 1.0), (2.0, 5.0, 1.9), (2.0, 2.4), (0.0, 0.0)])

@@ -1,15 +1,13 @@
-"""Are a model's files what they claim to be, and do they bring only data?
+"""Checks of a model folder's files: complete, unchanged, and data only.
 
 Inputs: a model folder. Outputs: nothing, or a `ModelError` that names the file.
 
 * A folder with a `MANIFEST.json` is checked against it: SHA-256 and size of every file. safetensors has no checksum of
-  its own, and a flipped bit loads in silence. The embedded model ships with one; `python -m ttsi.models.files FOLDER`
-  writes one for any folder.
+  its own, and a flipped bit loads silently. The embedded model ships with one;
+  `python -m ttsi.models.weight_files FOLDER` writes one for any folder.
 * Weights are read from safetensors only.
 * A folder that brings Python files or asks for code (`auto_map`) is refused, unless the operator names exactly that
-  folder in TTSI_TRUST_MODEL_CODE. The check is ours, since such flags of loaders have been bypassed.
-
-Not in the paper (arXiv:2510.07841).
+  folder in TTSI_TRUST_MODEL_CODE. The check is ours, because such flags of loaders have been bypassed.
 """
 
 from __future__ import annotations
@@ -22,21 +20,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ttsi.errors import ModelError
+from ttsi.errors import ModelError, on_one_line
 
 MANIFEST = "MANIFEST.json"
 TRUST = "TTSI_TRUST_MODEL_CODE"
 """Environment variable: folders whose code may run, separated as in PATH."""
 REMEDY = "install the model again"
-"""What to do about files that are not those of the manifest."""
+"""The advice in errors about files that differ from the manifest."""
 SETTINGS = ("config.json", "tokenizer_config.json", "generation_config.json", "processor_config.json")
 
 
 def check(folder: Path, *, manifest_required: bool = False) -> bool:
-    """May a model be loaded from this folder? Returns whether its own code may run.
+    """Refuse a folder that no model may be loaded from; returns whether its own code may run.
 
     Raises:
-        ModelError: it may not; one line that names the file.
+        ModelError: one line that names the file.
     """
     if manifest_required or (folder / MANIFEST).exists():
         verify(folder)
@@ -65,13 +63,13 @@ def verify(folder: Path) -> None:
         listed = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in expected.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read ({type(error).__name__}): {REMEDY}") from None
-    found = dict(_files(folder))
-    for name in sorted(listed.keys() - found.keys()):
+    present = dict(_files(folder))
+    for name in sorted(listed.keys() - present.keys()):
         raise ModelError(f"{folder / name} is missing: {REMEDY}")
-    for name in sorted(found.keys() - listed.keys()):
+    for name in sorted(present.keys() - listed.keys()):
         raise ModelError(f"{folder / name} is not in {MANIFEST}: remove it, or {REMEDY}")
     for name, (size, sha256) in listed.items():
-        if found[name].stat().st_size != size or _sha256(found[name]) != sha256:
+        if present[name].stat().st_size != size or _sha256(present[name]) != sha256:
             raise ModelError(f"{folder / name} is not the file that {MANIFEST} lists: {REMEDY}")
 
 
@@ -84,7 +82,7 @@ def write_manifest(folder: Path) -> Path:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file that a loader may read; prose and Python's caches are none of them."""
+    """Every file that a loader may read, so neither prose nor Python's caches."""
     for path in folder.rglob("*"):
         if path.is_file() and path.name != MANIFEST and path.suffix not in (".md", ".pyc"):
             yield path.relative_to(folder).as_posix(), path
@@ -96,7 +94,7 @@ def _sha256(path: Path) -> str:
 
 
 def is_trusted(folder: Path) -> bool:
-    """Has the operator named exactly this folder in TTSI_TRUST_MODEL_CODE?"""
+    """Whether the operator has named exactly this folder in TTSI_TRUST_MODEL_CODE."""
     return folder.resolve() in {Path(name).resolve() for name in os.environ.get(TRUST, "").split(os.pathsep) if name}
 
 
@@ -110,7 +108,7 @@ def _refuse_code(folder: Path) -> None:
         try:
             settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except ValueError as error:
-            raise ModelError(f"cannot read {path}: {' '.join(str(error).split())[:200]}") from error
+            raise ModelError(f"cannot read {path}: {on_one_line(error)}") from error
         if isinstance(settings, dict) and "auto_map" in settings:
             raise ModelError(f"{path} asks for code of its own (auto_map); {hint}")
 

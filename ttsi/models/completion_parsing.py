@@ -1,8 +1,8 @@
-"""What does a stranger's reply say? Bytes from a chat endpoint, read as hostile.
+"""Defensive parsing of chat completions from an endpoint that is not trusted.
 
-Inputs: the body of a reply to a chat completion, and the text that the answer was to begin with. Outputs: text, whether
-it was finished, token counts; or the one word that says what is wrong with it. Nothing is executed, repaired or
-trusted: no NaN, no lone surrogates, no deep nesting, no numbers where text should be.
+Inputs: the body of a reply, and the text that the answer was to begin with. Outputs: text, whether it is finished,
+token counts; or one word that names the fault. Nothing is executed, repaired or trusted: no NaN, no lone surrogates, no
+deep nesting, no numbers where text should be.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any, NoReturn
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a body says."""
+class CompletionReply:
+    """A chat completion."""
 
     text: str
     finished: bool
-    read: int | None
-    """Tokens of the prompt, where the server counted them."""
-    written: int | None
+    prompt_tokens: int | None
+    """Where the server counted them."""
+    completion_tokens: int | None
     fault: str = ""
     """"garbage", "empty" or "truncated"; "" when the text can be used."""
 
 
-GARBAGE = Said("", False, None, None, "garbage")
+GARBAGE = CompletionReply("", False, None, None, "garbage")
 
 
-def read_completion(body: bytes) -> Said:
+def read_completion(body: bytes) -> CompletionReply:
     """The text of a chat completion; never raises.
 
     >>> read_completion(b'{"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}').text
@@ -41,22 +41,22 @@ def read_completion(body: bytes) -> Said:
         choice = content["choices"][0]
         text, reason = choice["message"].get("content"), choice.get("finish_reason")
         usage = content.get("usage") or {}
-        read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        counts = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
         text = "" if text is None else text
         text.encode("utf-8")  # a lone surrogate is legal JSON and no text
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return GARBAGE
     if reason == "length":
-        return Said(text, False, read, written, "truncated")
-    return Said(text, True, read, written, "" if text.strip() else "empty")
+        return CompletionReply(text, False, *counts, "truncated")
+    return CompletionReply(text, True, *counts, "" if text.strip() else "empty")
 
 
-def behind(prefix: str, text: str) -> str | None:
-    r"""What follows the prefix, whatever white space the writer put into it; None when the text begins otherwise.
+def without_prefix(prefix: str, text: str) -> str | None:
+    r"""The text behind the prefix, whose white space may differ; None when the text begins otherwise.
 
-    >>> behind('{"name": "f"', '{ "name":"f", "arguments": {}}')
+    >>> without_prefix('{"name": "f"', '{ "name":"f", "arguments": {}}')
     ', "arguments": {}}'
-    >>> behind('{"name": "f"', '{"name": "g"}') is None
+    >>> without_prefix('{"name": "f"', '{"name": "g"}') is None
     True
     """
     rest = text
@@ -75,4 +75,4 @@ def _count(value: Any) -> int | None:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

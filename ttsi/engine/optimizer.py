@@ -1,0 +1,134 @@
+"""AdamW for many adapters at once, each as if it were alone.
+
+With loss_b the loss of adapter b, the gradient of sum_b loss_b with respect to adapter b is that of loss_b and of
+nothing else. AdamW is elementwise, and clipping, step counts and the rejection of a broken adapter are per adapter: B
+adapters here equal B separate runs up to rounding.
+
+Inputs: flat adapters, their learning rates, a function that computes one loss per adapter. Outputs: the adapters after
+the step; losses, gradient norms and the reason of a rejection in each adapter's `AdapterRun`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ttsi.engine.engine_config import EngineConfig
+from ttsi.engine.lora import BoundRows, LoraStack
+from ttsi.engine.loss_guard import loss_guard
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """The training of one adapter."""
+
+    slot: int
+    losses: tuple[float, ...]
+    """Loss before each step, in nats per label token with the default objective; finite."""
+    grad_norms: tuple[float, ...]
+    """Norm of the adapter's gradient at each step, before clipping."""
+    ok: bool
+    reason: str = ""
+    """Why the adapter is not usable, e.g. "non-finite loss at step 3"."""
+
+
+@dataclass
+class AdapterRun:
+    """The training of one adapter, under way."""
+
+    slot: int
+    rates: tuple[float, ...]
+    """Learning rate of each step."""
+    losses: list[float] = field(default_factory=list)
+    grad_norms: list[float] = field(default_factory=list)
+    reason: str = ""
+
+    def report(self, max_loss_rise: float) -> TrainReport:
+        """The report, after the loss guard has looked at the losses."""
+        reason = self.reason or loss_guard(self.losses, max_loss_rise) or ""
+        return TrainReport(self.slot, tuple(self.losses), tuple(self.grad_norms), not reason, reason)
+
+
+@dataclass
+class OptimizerState:
+    """Adapters that share forward passes, with AdamW's moments."""
+
+    values_BP: Tensor
+    first_BP: Tensor
+    second_BP: Tensor
+
+    @classmethod
+    def of(cls, values_BP: Tensor) -> OptimizerState:
+        """The state before the first step."""
+        return cls(values_BP, torch.zeros_like(values_BP), torch.zeros_like(values_BP))
+
+    def select(self, rows: list[int]) -> OptimizerState:
+        """A copy of some adapters' state."""
+        index_B = torch.tensor(rows, dtype=torch.long, device=self.values_BP.device)
+        return OptimizerState(self.values_BP[index_B], self.first_BP[index_B], self.second_BP[index_B])
+
+
+def gradients(
+    stack: LoraStack, values_BP: Tensor, losses: Callable[[], Tensor], rows_per_adapter: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Loss per adapter [B], and its gradient [B, parameters].
+
+    Args:
+        stack: attached.
+        values_BP: flat adapters; the n-th has the n-th `rows_per_adapter` rows of the batch.
+        losses: computes one loss per adapter [B], with the adapters bound.
+        rows_per_adapter: rows of the batch that each adapter has.
+    """
+    with torch.enable_grad():
+        leaf_BP = values_BP.detach().requires_grad_()
+        rows_NP = leaf_BP if rows_per_adapter == 1 else leaf_BP.repeat_interleave(rows_per_adapter, dim=0)
+        with stack.using(BoundRows(len(rows_NP), None, stack.pairs_of(rows_NP))):
+            losses_B = losses()
+            (grads_BP,) = torch.autograd.grad(losses_B.sum(), leaf_BP)
+    return losses_B.detach(), grads_BP
+
+
+@torch.no_grad()
+def optimizer_step(
+    state: OptimizerState, runs: list[AdapterRun], step: int, losses_B: Tensor, grads_BP: Tensor, config: EngineConfig
+) -> None:
+    """Clip, update in place and record; all adapters of a state have had the same number of steps."""
+    norms_B = torch.linalg.vector_norm(grads_BP, dim=1)
+    if config.max_grad_norm > 0:
+        grads_BP *= (config.max_grad_norm / (norms_B + 1e-6)).clamp(max=1.0)[:, None]
+    _adamw(state, [run.rates[step] for run in runs], grads_BP, step, config.weight_decay)
+    finite_B = torch.isfinite(state.values_BP).all(dim=1)
+    _record(runs, step + 1, losses_B.tolist(), norms_B.tolist(), finite_B.tolist())
+
+
+def _adamw(state: OptimizerState, rates: list[float], grads_BP: Tensor, step: int, weight_decay: float) -> None:
+    """torch's formula."""
+    rates_B1 = torch.tensor(rates, device=grads_BP.device)[:, None]
+    state.first_BP.lerp_(grads_BP, 1 - BETA1)
+    state.second_BP.mul_(BETA2).addcmul_(grads_BP, grads_BP, value=1 - BETA2)
+    denominator_BP = (state.second_BP.sqrt() / math.sqrt(1 - BETA2 ** (step + 1))).add_(EPS)
+    if weight_decay:
+        state.values_BP.mul_(1 - rates_B1 * weight_decay)
+    state.values_BP.sub_(rates_B1 / (1 - BETA1 ** (step + 1)) * state.first_BP / denominator_BP)
+
+
+def _record(runs: list[AdapterRun], step: int, losses: list[float], norms: list[float], finite: list[bool]) -> None:
+    for run, loss, norm, weights_finite in zip(runs, losses, norms, finite, strict=True):
+        if run.reason:
+            continue
+        if not math.isfinite(loss):
+            run.reason = f"non-finite loss at step {step}"
+            continue
+        run.losses.append(loss)
+        if not math.isfinite(norm):
+            run.reason = f"non-finite gradient at step {step}"
+            continue
+        run.grad_norms.append(norm)
+        if not weights_finite:
+            run.reason = f"non-finite weights after step {step}"

@@ -1,0 +1,92 @@
+"""Prompts, training examples and texts as the tokens of one model, and its tokens as text.
+
+Inputs: a tokenizer, the handshake with its chat template, the size of the model's vocabulary. Outputs: token ids; or a
+refusal that names the token which the model does not have. Text is data: control tokens in it are never encoded as
+such (`ttsi.chat.templates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ttsi.chat import templates
+from ttsi.chat.handshake import Handshake
+from ttsi.errors import ModelError
+from ttsi.types import Prompt, TrainingExample
+
+
+class PromptEncoder:
+    """The encoding of one model."""
+
+    def __init__(self, tokenizer: templates.Tokenizer, vocabulary_size: int, handshake: Handshake) -> None:
+        """Encode for a model.
+
+        Args:
+            tokenizer: a fast tokenizer with a chat template.
+            vocabulary_size: number of tokens that the model has; the tokenizer may have more.
+            handshake: what the template carries, and the tool-call format.
+        """
+        self.tokenizer, self.vocabulary_size = tokenizer, vocabulary_size
+        self.use(handshake)
+        self._marks = templates.special_strings(tokenizer)
+        self._cache: dict[str, list[int]] | None = None  # None outside `prompt_cache`
+
+    def use(self, handshake: Handshake) -> None:
+        """Encode from here on as the handshake says."""
+        self.handshake, self.format = handshake, handshake.spoken()
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """A prompt, up to where the answer begins, with the prompt's own prefix of the answer.
+
+        Raises:
+            ModelError: it holds a token that the model does not have.
+        """
+        key = repr(prompt)  # tools hold dictionaries, so a prompt cannot be hashed
+        ids = (self._cache or {}).get(key) or templates.encode_prompt(
+            self.tokenizer, self.format, prompt, self._marks, self.handshake
+        )
+        self._check(ids)
+        if self._cache is not None:
+            self._cache[key] = ids
+        return ids
+
+    def encode_text(self, text: str) -> list[int]:
+        """A text that stands by itself, as the beginning of an answer does.
+
+        Raises:
+            ModelError: it holds a token that the model does not have.
+        """
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        self._check(ids)
+        return ids
+
+    def encode_training_example(self, example: TrainingExample) -> tuple[Sequence[int], int]:
+        """(token ids, how many of them are prompt); the model need not have all of the tokens."""
+        return templates.encode_training_example(self.tokenizer, self.format, example, self._marks, self.handshake)
+
+    def decode_answer(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> str:
+        """The text of an answer behind a prompt."""
+        return templates.decode_answer(self.tokenizer, prompt_ids, ids)
+
+    @contextmanager
+    def prompt_cache(self) -> Iterator[None]:
+        """Within the block no prompt is encoded twice; leaving it drops all of them."""
+        self._cache = {}
+        try:
+            yield
+        finally:
+            self._cache = None
+
+    @property
+    def cached_prompts(self) -> int:
+        """Number of prompts kept at the moment."""
+        return len(self._cache or {})
+
+    def _check(self, ids: Sequence[int]) -> None:
+        largest = max(ids, default=0)
+        if largest >= self.vocabulary_size:
+            token = self.tokenizer.convert_ids_to_tokens(largest)
+            raise ModelError(
+                f"a text holds the token {token!r}, number {largest}, but the model has only {self.vocabulary_size}"
+            )
