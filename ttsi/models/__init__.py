@@ -268,7 +268,7 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     kind, rest = split_spec(spec)
     if computes_here(spec):
         cpu.sleep_while_waiting()
-    options = {"device": device, "dtype": dtype} | ({} if format is None else {"format": format})
+    options = {"device": device, "dtype": dtype} | ({} if format is None else {"format": format_name(format)})
     if kind not in MODELS and is_reference(spec):
         return _load_reference(spec, options)
     if kind not in MODELS or (kind == "hf" and not rest):
@@ -314,8 +314,7 @@ def check_format(name: str | None) -> None:
     Raises:
         ConfigError: there is no such format; the line names those that exist.
     """
-    name = None if name is None else format_name(name)
-    if name is None or name in FORMATS:
+    if name is None or format_name(name) in FORMATS:
         return
     if not is_reference(name):
         raise ConfigError(unknown_name("format", name, FORMATS))

@@ -34,7 +34,7 @@ class PromptEncoder:
 
     def use(self, handshake: Handshake) -> None:
         """Encode from here on as the handshake says."""
-        self.handshake, self.format = handshake, handshake.spoken()
+        self.handshake, self.format = handshake, handshake.chosen_format()
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """A prompt, up to where the answer begins, with the prompt's own prefix of the answer.
