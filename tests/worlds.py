@@ -59,6 +59,6 @@ def write(path: Path, lines: list[Any]) -> Path:
 
 def few_everywhere() -> LoopConfig:
     """The default method on every input, with few examples so that a test is quick."""
-    config = preset("ttsi")
+    config = preset("ttsi", "embedded")
     awareness, synthesis = replace(config.awareness, gate="all"), replace(config.synthesis, k=3)
     return replace(config, awareness=awareness, synthesis=synthesis)

@@ -8,14 +8,15 @@ from tests.adaptation.test_examples import ALSO, BAD, GOOD, ITEM, SYSTEM, TOOLS,
 from ttsi.adaptation import adapters
 from ttsi.adaptation.irrelevance import DECLINED, distractor_tools, no_tool_examples
 from ttsi.chat.calls import FORMATS
-from ttsi.config import AdaptationConfig
+from ttsi.config import AdaptationConfig, LoopConfig
 from ttsi.methods import preset
 from ttsi.types import Example, Input, Message, Tool, TrainingExample
 
 
 def learned(count: int) -> list[TrainingExample]:
     fake = Fake()
-    with adapters(as_model(fake), [ITEM], [(BAD, GOOD, ALSO)], AdaptationConfig(irrelevance=count), [1]):
+    config = LoopConfig(adaptation=AdaptationConfig(irrelevance=count))
+    with adapters(as_model(fake), [ITEM], [(BAD, GOOD, ALSO)], (), config, [1]):
         return list(fake.jobs[0])
 
 
@@ -40,8 +41,8 @@ def test_so_many_of_the_kept_examples_are_learned_that_way_behind_the_calls() ->
 def test_control_without_it_every_lesson_is_a_call() -> None:
     calls = [FORMATS["hermes"].parse(lesson.target, TOOLS).calls for lesson in learned(0)]
     assert calls == [GOOD.calls, ALSO.calls]
-    assert preset("ttsi").adaptation.irrelevance > 0
-    assert preset("ttsi-paper").adaptation.irrelevance == 0, "the paper learns calls only"
+    assert preset("ttsi", "embedded").adaptation.irrelevance > 0
+    assert preset("ttsi-paper", "embedded").adaptation.irrelevance == 0, "the paper learns calls only"
 
 
 def test_of_two_called_tools_neither_is_left_and_an_examples_own_tools_count() -> None:

@@ -78,16 +78,16 @@ def test_a_vote_asks_for_samples_only_and_gives_the_winner() -> None:
     assert len({request.seed for request in speaker.asked}) == 8
 
 
-@pytest.mark.parametrize(("strategy", "drawn", "n"), [("pass@k", False, 4), ("greedy", True, 4), ("greedy", False, 0)])
-def test_samples_stand_beside_a_greedy_answer(strategy: str, drawn: bool, n: int) -> None:
+@pytest.mark.parametrize(("strategy", "sample", "n"), [("pass@k", False, 4), ("greedy", True, 4), ("greedy", False, 0)])
+def test_samples_stand_beside_a_greedy_answer(strategy: str, sample: bool, n: int) -> None:
     speaker = Speaker()
     config = AnswerConfig(strategy=strategy, samples=4)  # type: ignore[arg-type]
-    answers = generate_answers(speaker, ITEMS, config, None, [0, 100], drawn=drawn)  # type: ignore[arg-type]
+    answers = generate_answers(speaker, ITEMS, config, None, [0, 100], sample=sample)  # type: ignore[arg-type]
     assert [(answer.text, len(answer.samples)) for answer in answers] == [("words", n)] * 2
     assert len(speaker.asked) == 2 + 2 * n
 
 
 def test_control_the_method_vote_votes_whatever_the_strategy_is() -> None:
     [plain, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4))  # type: ignore[arg-type]
-    [voted, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], voted=True)  # type: ignore[arg-type]
+    [voted, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], vote=True)  # type: ignore[arg-type]
     assert (plain.calls, [call.name for call in voted.calls]) == ((), ["a"])

@@ -10,11 +10,11 @@ import pytest
 
 from ttsi.awareness import estimate
 from ttsi.awareness.candidates import score_candidates
+from ttsi.awareness.selection import is_selected
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.ours import suffixes
 from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
-from ttsi.loop import passes
 from ttsi.models import Generation, Model, Request
 from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Prompt, Tool
 
@@ -147,8 +147,8 @@ def test_the_gate_is_the_deciding_measure_below_tau(tau: float, unsure: bool) ->
 )
 def test_who_passes_the_gate(gate: str, unsure_passes: bool, sure_passes: bool) -> None:
     unsure = Awareness((), "margin", 0.1, 0.95, unsure=True)
-    assert passes(unsure, gate) is unsure_passes
-    assert passes(replace(unsure, unsure=False), gate) is sure_passes
+    assert is_selected(unsure, gate) is unsure_passes
+    assert is_selected(replace(unsure, unsure=False), gate) is sure_passes
 
 
 def test_an_unknown_measure_is_named_before_anything_is_scored() -> None:

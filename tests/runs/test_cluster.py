@@ -19,7 +19,7 @@ from ttsi.models import load
 from ttsi.runs.cluster import Cluster, Worker
 from ttsi.runs.store import read_json, read_rows
 from ttsi.runs.work import Place, here
-from ttsi.types import Episode, GoldExample, TrainingData, input_hash
+from ttsi.types import Episode, GoldExample, TrainingData
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the extra `ray` is not installed")
@@ -111,25 +111,27 @@ def test_a_worker_with_another_model_refuses(tmp_path: Path) -> None:
     script = tmp_path / "says.json"
     script.write_text(json.dumps(["yes"]))
     description = load(f"scripted:{script}").describe()
-    assert Worker(Cluster(), description, None, preset("ttsi"))
+    assert Worker(Cluster(), description, None, preset("ttsi", "embedded"))
     script.write_text(json.dumps(["no"]))
     with pytest.raises(ModelError, match="differs from the driver's in sha256"):
-        Worker(Cluster(), description, None, preset("ttsi"))
+        Worker(Cluster(), description, None, preset("ttsi", "embedded"))
 
 
 def test_a_worker_learns_from_training_data_as_one_process_does(tmp_path: Path) -> None:
     told: dict[str, Any] = {}
     for method in ("sft", "icl"):
-        loop, model = preset(method), load("scripted:demo")
+        loop, model = preset(method, "embedded"), load("scripted:demo")
         samples = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(9)))).samples
         data = TrainingData("rest", "0" * 64, tuple(GoldExample(s.input, s.gold) for s in samples[4:] if s.gold))
-        batch = [Place(sample, i, input_hash(sample.input), 0) for i, sample in enumerate(samples[:4])]
+        batch = [Place(sample, i, sample.input.content_hash, 0) for i, sample in enumerate(samples[:4])]
         [(_, alone)] = here(model, data)(iter([batch]), loop)
         pairs = [(place.sample.input, 0) for place in batch]
         told[method] = answers(Worker(Cluster(), model.describe(), data, loop).answer(pairs))
         assert told[method] == answers(alone)
         # Control: without the data it writes for itself, and learns something else.
-        assert answers(Worker(Cluster(), model.describe(), None, preset("ttsi")).answer(pairs)) != told[method]
+        assert (
+            answers(Worker(Cluster(), model.describe(), None, preset("ttsi", "embedded")).answer(pairs)) != told[method]
+        )
     assert told["sft"] != told["icl"]
 
 

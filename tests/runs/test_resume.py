@@ -12,7 +12,7 @@ from tests.worlds import row, rows, write
 from ttsi import loop
 from ttsi.runs import codec
 from ttsi.runs.store import read_json, read_rows
-from ttsi.types import Episode, input_hash
+from ttsi.types import Episode
 
 MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--batch-size", "4", "--output-dir", "out")
 
@@ -88,7 +88,7 @@ class Flaky:
 
     def __call__(self, inputs: Any, *rest: Any) -> list[Episode]:
         return [
-            Episode(item.id, input_hash(item), None, None, None, error="teacher: timeout")
+            Episode(item.id, item.content_hash, None, None, None, error="teacher: timeout")
             if item.id in self.ids
             else told
             for item, told in zip(inputs, self.real(inputs, *rest), strict=True)

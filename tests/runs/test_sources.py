@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.worlds import rows, write
+from ttsi.awareness.selection import gate_uniform
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig
-from ttsi.loop import coin
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.runs.runner import plan, resolve, run
@@ -20,7 +20,7 @@ from ttsi.runs.store import open_run, read_rows
 
 
 def config(path: Path, share: float, seed: int = 0, gate: str = "random", **changes: Any) -> RunConfig:
-    loop = preset("ttsi")
+    loop = preset("ttsi", "embedded")
     loop = replace(loop, seed=seed, awareness=replace(loop.awareness, gate=gate, share=share))  # type: ignore[arg-type]
     return RunConfig(str(path), "scripted:demo", loop=loop, **changes)
 
@@ -48,7 +48,7 @@ def test_another_seed_draws_others_and_control_another_gate_draws_none(tmp_path:
         settings = config(path, 0.5, seed)
         places = plan(benchmark, settings)
         cut = drawn_exactly(settings.loop, places).awareness.share
-        drawn.append(tuple(coin(seed, place.input_hash, place.repeat) < cut for place in places))
+        drawn.append(tuple(gate_uniform(seed, place.input_hash, place.repeat) < cut for place in places))
         assert sum(drawn[-1]) == 5
     assert len(set(drawn)) > 1
     unsure = config(path, 0.5, gate="unsure")
@@ -59,7 +59,7 @@ def test_a_split_can_be_named_and_rows_without_gold_are_no_lesson(tmp_path: Path
     lines = rows(4)
     del lines[1]["gold"]
     path, other = write(tmp_path / "train.jsonl", lines), write(tmp_path / "test.jsonl", rows(6)[4:])
-    learns = RunConfig(str(other), "scripted:demo", "icl", loop=preset("icl"), train=str(path))
+    learns = RunConfig(str(other), "scripted:demo", "icl", loop=preset("icl", "embedded"), train=str(path))
     found = training_data(learns, load_benchmark(str(other)))
     assert found is not None and sorted(pair.input.id for pair in found.pairs) == ["q0", "q2", "q3"]
     named = replace(learns, train="toolworld-validation:test", train_limit=3)

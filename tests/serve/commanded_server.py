@@ -23,7 +23,7 @@ def settings(given: dict[str, str]) -> Settings:
     return Settings(
         start=Start(model=given.pop("model", "commanded"), device="auto", dtype="auto"),
         name="scripted:demo",
-        config=preset("ttsi"),
+        config=preset("ttsi", "embedded"),
         limits=Limits(**{name: float(value) for name, value in given.items()}),  # type: ignore[arg-type]
         keys=read_keys(Path(keys)) if keys else {},
         hosts=hosts_for("127.0.0.1", (), with_keys=False),

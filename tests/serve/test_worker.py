@@ -31,7 +31,7 @@ def job(text: str = UNSURE, method: str = "ttsi", **more: Any) -> Job:
     return Job(
         id="1",
         item=asked.item,
-        config=preset(method),
+        config=preset(method, "embedded"),
         choices=asked.choices,
         call_required=asked.call_required,
         forced=asked.forced,
@@ -134,7 +134,7 @@ def test_control_an_adapter_that_stayed_and_other_bits_are_seen() -> None:
     model = DemoModel()
     assert _is_base(model, model.weights_sha256())
     assert not _is_base(model, "0" * 64)
-    open_block = model.adapted([()], preset("ttsi").adaptation, [0])
+    open_block = model.adapted([()], preset("ttsi", "embedded").adaptation, [0])
     with open_block:
         model._jobs = [[]]
         assert not _is_base(model, model.weights_sha256())

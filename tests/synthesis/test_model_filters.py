@@ -10,8 +10,8 @@ import pytest
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.config import SynthesisConfig
 from ttsi.models import Generation, Request
+from ttsi.synthesis.example_filters import refusal
 from ttsi.synthesis.model_filters import apply_model_filters, worst
-from ttsi.synthesis.selection import refusal
 from ttsi.types import Example, Input, Message, Prompt, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -87,7 +87,7 @@ def test_rows_as_lessons_are_whole_conversations_and_what_cannot_be_written_is_l
 
 
 def test_data_and_source_must_agree() -> None:
-    with pytest.raises(ConfigError, match="nobody reads them"):
+    with pytest.raises(ConfigError, match="this method uses none"):
         synthesise(DATA, [item("x")], [KNOWN], SynthesisConfig(), [1])
     with pytest.raises(ConfigError, match="--train-data"):
         synthesise(DemoModel(), [item("x")], [KNOWN], SynthesisConfig(source="nearest"), [1])

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from ttsi.awareness.measures import softmax
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.config import SynthesisConfig
+from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
-from ttsi.synthesis import synthesise
+from ttsi.synthesis import check_synthesis, synthesise
+from ttsi.synthesis.example_filters import grounded, leaves, normal, refusal
 from ttsi.synthesis.prompts import LEAD, writing_prompt
-from ttsi.synthesis.selection import leaves, normal, refusal, ungrounded
 from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Input, Message, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -181,7 +183,7 @@ def test_the_writer_sees_the_system_message_the_last_request_and_nothing_else() 
     for request in writer.rounds[0]:
         system, asked = request.prompt.messages
         assert system == RAIN.messages[0]
-        assert asked.content == writing_prompt("hermes", "call-first").text.replace("{seed}", "and in Rome?")
+        assert asked.content == writing_prompt("hermes", "call-first").fill("and in Rome?")
         assert "secret" not in asked.content
         assert request.adapter is None
         assert (request.temperature, request.max_tokens) == (TWO.temperature, TWO.max_tokens)
@@ -234,14 +236,18 @@ def test_prompts_are_known_by_their_hash(order: str) -> None:
         assert len(prompt.version()) == 12
 
 
+def grounding(example: Example) -> str | None:
+    return grounded(example, RAIN, [], TWO)
+
+
 def test_every_value_must_be_stated_but_booleans() -> None:
     arguments = {"a": "New York", "b": [3, {"c": 2.5}], "d": True, "e": None}
     assert list(leaves(arguments)) == [("a", "New York"), ("b", 3), ("c", 2.5)]
     example = Example("to NEW-YORK, 3 of 2.5", (ToolCall("f", arguments),), "")
-    assert ungrounded(example) is None
-    assert ungrounded(replace(example, query="to York, 3 of 2.5")) == "grounded: the value of a is not in the request"
+    assert grounding(example) is None
+    assert grounding(replace(example, query="to York, 3 of 2.5")) == "grounded: the value of a is not in the request"
     assert (
-        ungrounded(replace(example, query="to New York, 13 of 2.5")) == "grounded: the value of b is not in the request"
+        grounding(replace(example, query="to New York, 13 of 2.5")) == "grounded: the value of b is not in the request"
     )
 
 
@@ -266,7 +272,7 @@ def test_every_value_must_be_stated_but_booleans() -> None:
     ],
 )
 def test_numbers_are_stated_as_numbers(value: float, query: str, stated: bool) -> None:
-    found = ungrounded(Example(query, (ToolCall("f", {"a": value}),), ""))
+    found = grounding(Example(query, (ToolCall("f", {"a": value}),), ""))
     assert found == (None if stated else "grounded: the value of a is not in the request")
 
 
@@ -284,3 +290,19 @@ def test_a_request_that_sounds_like_another_tool_is_refused() -> None:
     assert refusal(replace(wrong, query="get the weather of Oslo"), RAIN, [], TWO) is None
     assert refusal(replace(wrong, query="umbrella, Oslo?"), RAIN, [], TWO) is None  # another way of saying it is kept
     assert refusal(wrong, RAIN, [], replace(TWO, unambiguous=False)) is None  # control
+
+
+def test_a_filter_of_your_own_refuses_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_filter.py").write_text(
+        "def first_only(example, item, kept, config):\n    return 'enough: one is kept' if kept else None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = SynthesisConfig(k=2, max_rounds=1, filter=("own_filter:first_only",))
+    [examples] = write(Writer(), [RAIN], config)
+    assert reasons(examples) == [None, "enough: one is kept"]
+    [plain] = write(Writer(), [RAIN], replace(config, filter=()))
+    assert reasons(plain) == [None, None], "control"
+    with pytest.raises(ConfigError, match="own_filter has no 'second'"):
+        check_synthesis(replace(config, filter=("own_filter:second",)))
+    with pytest.raises(ConfigError, match="unknown example filter 'groundet'; did you mean 'grounded'"):
+        check_synthesis(replace(config, filter=("groundet",)))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ttsi.methods import PRESETS, preset
+from ttsi.methods import METHODS, preset
 from ttsi.reports import pairing
 from ttsi.reports.record import Group, calls, flat
 from ttsi.reports.words import between, count, listing, percent, score
@@ -23,8 +23,8 @@ def changed(config: Mapping[str, Any]) -> dict[str, Any]:
     """The loop's settings, by dotted name, in which a run differs from its method's preset; the seed is not one."""
     settings = config["settings"]
     usual: dict[str, Any] = {}
-    if settings["method"] in PRESETS:
-        usual = dict(flat(asdict(preset(settings["method"], _embedded(config)))))
+    if settings["method"] in METHODS:
+        usual = dict(flat(asdict(preset(settings["method"], "embedded" if _embedded(config) else None))))
     mine = dict(flat(settings["loop"]))
     return {
         name: value

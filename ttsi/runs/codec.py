@@ -17,6 +17,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
@@ -86,7 +87,7 @@ def _encode(kind: Any, value: Any) -> Any:
         return {key: _encode(inner, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encode(inner, item) for item in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _decode(kind: Any, value: Any) -> Any:

@@ -44,7 +44,7 @@ from ttsi.runs.store import Store
 from ttsi.runs.summary import summarise
 from ttsi.runs.tally import Fingerprint, Progress, Tally, slim
 from ttsi.runs.work import Batch, Place, Solve, here
-from ttsi.types import Episode, TrainingData, input_hash
+from ttsi.types import Episode, TrainingData
 
 __all__ = ["Progress", "batches", "plan", "resolve", "run", "settings_digest", "settings_of"]
 
@@ -57,10 +57,9 @@ PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
 def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Writer) -> dict[str, Any]:
     """Everything that the results depend on, as JSON values: what config.json holds."""
     check_sources(config)
-    from ttsi.synthesis.prompts import writing_prompt
+    from ttsi.synthesis import prompt_hash
 
     speaker = model if isinstance(writer, TrainingData) else writer
-    prompt = writing_prompt(speaker.format.name, config.loop.synthesis.order)
     return {
         "schema": 1,
         "settings": settings_of(config),
@@ -74,7 +73,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
         "model": model.describe(),
         "writer": None if config.writer is None else speaker.describe(),
         "train": described(writer) if isinstance(writer, TrainingData) else None,
-        "prompt": prompt.version(),
+        "prompt": prompt_hash(config.loop.synthesis, speaker.format.name),
         "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
         "machine": {
             "python": platform.python_version(),
@@ -102,7 +101,7 @@ def plan(benchmark: Benchmark, config: RunConfig) -> list[Place]:
     seen: Counter[str] = Counter()
     places = []
     for position, sample in enumerate(benchmark.samples[: config.limit]):
-        content = input_hash(sample.input)
+        content = sample.input.content_hash
         places.append(Place(sample, position, content, seen[content]))
         seen[content] += 1
     return places

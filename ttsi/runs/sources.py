@@ -20,16 +20,13 @@ from ttsi.benchmarks import Benchmark, pools
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LoopConfig, check
 from ttsi.errors import ConfigError, DataError
-from ttsi.methods import WANTS_TEACHER, wants_training_data
+from ttsi.methods import adaptation_method, check_method, find_method, wants_training_data
 from ttsi.models import Model, Writer, check_speaker
 from ttsi.types import GoldExample, TrainingData
 
 if TYPE_CHECKING:
     from ttsi.config import RunConfig
     from ttsi.runs.work import Place
-
-TWINS = {"ttsi": "ttd", "ttsi-icl": "ttd-icl"}
-"""What these are called when a teacher writes."""
 
 
 def check_sources(config: RunConfig) -> None:
@@ -40,11 +37,12 @@ def check_sources(config: RunConfig) -> None:
     """
     check_speaker(config.model)
     method, learns = config.method, wants_training_data(config.loop)
+    needs_teacher, with_teacher = find_method(method).needs_teacher, find_method(method).with_teacher
     writes = config.loop.adapt and not learns and config.loop.synthesis.k > 0
-    if method in WANTS_TEACHER and config.writer is None:
+    if needs_teacher and config.writer is None:
         raise ConfigError(f"--method {method} needs --teacher SPEC, e.g. openai:gpt-5-mini, or any model of yours")
-    if config.writer is not None and method in TWINS:
-        raise ConfigError(f"with a teacher this is --method {TWINS[method]}: say so, or leave --teacher out")
+    if config.writer is not None and with_teacher is not None:
+        raise ConfigError(f"with a teacher this is --method {with_teacher}: say so, or leave --teacher out")
     if config.writer is not None and not writes:
         raise ConfigError(f"--method {method} writes no examples: leave --teacher out")
     if learns and config.train is None:
@@ -54,6 +52,7 @@ def check_sources(config: RunConfig) -> None:
     if config.train_limit is not None and config.train_limit < 1:
         raise ConfigError(f"train-limit is {config.train_limit}: use 1 or more, or leave it out for all rows")
     check(config.loop)
+    check_method(config.loop)
 
 
 def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | None:
@@ -93,7 +92,7 @@ def described(data: TrainingData) -> dict[str, Any]:
 @contextmanager
 def ready(model: Model, writer: Writer, loop: LoopConfig) -> Iterator[tuple[Model, Writer]]:
     """The model and the writer as the loop takes them; for SFT the model is one that learns the training data."""
-    if loop.adaptation.method == "shared" and isinstance(writer, TrainingData):
+    if adaptation_method(loop.adaptation.method).shared and isinstance(writer, TrainingData):
         from ttsi.adaptation.shared import supervised
 
         with supervised(model, writer, loop.adaptation, loop.seed) as taught:
@@ -106,9 +105,9 @@ def drawn_exactly(loop: LoopConfig, places: Sequence[Place]) -> LoopConfig:
     """With the gate "random": the settings under which exactly round(share * n) of these inputs are drawn."""
     if loop.awareness.gate != "random":
         return loop
-    from ttsi.loop import coin
+    from ttsi.awareness.selection import gate_uniform
 
-    coins = sorted(coin(loop.seed, place.input_hash, place.repeat) for place in places)
+    coins = sorted(gate_uniform(loop.seed, place.input_hash, place.repeat) for place in places)
     wanted = round(loop.awareness.share * len(coins))
     cut = coins[wanted] if wanted < len(coins) else 1.0
     return replace(loop, awareness=replace(loop.awareness, share=cut))

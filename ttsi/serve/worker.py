@@ -35,7 +35,7 @@ from ttsi.loop import improve
 from ttsi.models import Model, load
 from ttsi.serve.pipe import LENGTH, LONGEST, Job, Outcome, Ready, Said, Start, Stop, Unusable, frame
 from ttsi.serve.watched import InterruptibleModel, InterruptibleWriter, Interrupts, Late, Left, Progress
-from ttsi.types import Adaptation, Answer, Episode, Input, Prompt, input_hash
+from ttsi.types import Adaptation, Answer, Episode, Input, Prompt
 
 BASE_CHANGED = 70
 """Exit code of a worker that found other bits in its base."""
@@ -128,7 +128,7 @@ def _told(
     """An episode per choice, and the stage at which adaptation failed."""
     if not job.item.tools:  # nothing in it is a call, whatever it looks like
         base = replace(base, calls=(), error=None)
-    plain = Episode(job.item.id, input_hash(job.item), base, base, None)
+    plain = Episode(job.item.id, job.item.content_hash, base, base, None)
     if not config.adapt or not job.item.tools:  # without tools there is nothing to be unsure about
         return [plain] * job.choices, None
     told: list[Episode] = []
