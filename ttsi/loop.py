@@ -37,23 +37,29 @@ def improve(
         repeat: how many inputs with the same content came before; every repeat has its own random numbers.
         answers: the base's answers, where you have them already; with samples where the settings count samples.
 
+    >>> import ttsi
+    >>> city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    >>> tools = (ttsi.Tool("get_weather", "get the weather of a city", city),)
+    >>> question = ttsi.Input("1", (ttsi.Message("user", "Will it rain in Oslo"),), tools)
+    >>> [episode] = ttsi.improve([question], ttsi.load_model("scripted:demo"))
+    >>> episode.adapted.calls[0].name
+    'get_weather'
+
     Raises:
         ConfigError: a setting is wrong. Any other failure is an episode with `error`, or with the base's answer.
     """
     writer, config = writer or model, config or preset("ttsi", model)
     stages = Stages(inputs, config.seed, repeat)
-    seeds = stages.begin("answer")
-    before = answers or generate_answers(
-        model, inputs, config.answer, seeds=seeds, sample=needs_samples(config.awareness)
-    )
+    seeds, sample = stages.begin("answer"), needs_samples(config.awareness)
+    before = answers or generate_answers(model, inputs, config.answer, seeds=seeds, sample=sample)
     stages.begin("awareness")
     awareness = estimate(model, inputs, before, config.awareness)  # H
     chosen = select(inputs, awareness, config, repeat)
-    unsure, doubts, first = [inputs[i] for i in chosen], [awareness[i] for i in chosen], [before[i] for i in chosen]
+    unsure, confidence, first = [inputs[i] for i in chosen], [awareness[i] for i in chosen], [before[i] for i in chosen]
     episodes = stages.episodes(before, awareness)
     with fall_back_to(episodes):
         seeds = stages.begin("synthesis", chosen)
-        examples = synthesise(writer, unsure, doubts, config.synthesis, seeds, model)  # G
+        examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model)  # G
         seeds = stages.begin("adaptation")
         with adapters(model, unsure, examples, first, config, seeds) as tuned:  # T
             seeds = stages.begin("answer")

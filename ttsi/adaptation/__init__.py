@@ -93,8 +93,8 @@ def lora(task: AdaptationTask) -> Iterator[Tuned]:
 def in_context(task: AdaptationTask) -> Iterator[Tuned]:
     """The kept examples in the prompt, as earlier turns; nothing is trained."""
     fitting = [_fitting(task, item, kept) for item, kept in zip(task.inputs, task.kept, strict=True)]
-    inputs = tuple(with_demonstrations(item, shown) for item, shown in zip(task.inputs, fitting, strict=True))
-    adaptations = tuple(_in_context_record(kept, shown) for kept, shown in zip(task.kept, fitting, strict=True))
+    inputs = tuple(map(with_demonstrations, task.inputs, fitting))
+    adaptations = tuple(map(_in_context_record, task.kept, fitting))
     yield Tuned(inputs, (None,) * len(inputs), adaptations)
 
 

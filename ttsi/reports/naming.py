@@ -7,6 +7,7 @@ nothing but the usual tell them apart. The paper (arXiv:2510.07841) names its ro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +25,8 @@ def changed(config: Mapping[str, Any]) -> dict[str, Any]:
     settings = config["settings"]
     usual: dict[str, Any] = {}
     if settings["method"] in METHODS:
-        usual = dict(flat(asdict(preset(settings["method"], "embedded" if _embedded(config) else None))))
+        loop = preset(settings["method"], "embedded" if _embedded(config) else None)
+        usual = dict(flat(json.loads(json.dumps(asdict(loop)))))  # as config.json has it, where a tuple is a list
     mine = dict(flat(settings["loop"]))
     return {
         name: value
