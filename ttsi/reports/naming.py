@@ -26,14 +26,19 @@ def changed(config: Mapping[str, Any]) -> dict[str, Any]:
     usual: dict[str, Any] = {}
     if settings["method"] in METHODS:
         loop = preset(settings["method"], "embedded" if _embedded(config) else None)
-        usual = dict(flat(json.loads(json.dumps(asdict(loop)))))  # as config.json has it, where a tuple is a list
-    mine = dict(flat(settings["loop"]))
+        usual = dict(flat(_as_json(asdict(loop))))
+    mine = dict(flat(_as_json(settings["loop"])))
     return {
         name: value
         for name, value in mine.items()
         # A tau of infinity is a word in config.json and a number in the preset.
         if name not in ("seed", "adapt") and (name not in usual or usual[name] != value != str(usual[name]))
     }
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as config.json has them, where a tuple is a list."""
+    return dict(json.loads(json.dumps(settings)))
 
 
 def _embedded(config: Mapping[str, Any]) -> bool:

@@ -172,7 +172,7 @@ def _learned(group: Group) -> str:
     kept = count(sum(example.refused is None for example in examples) / runs)
     made = f"{count(len(examples) / runs)} similar examples"
     got = f"took the {made} nearest" if loop["synthesis"]["source"] == "nearest" else f"wrote {made}"
-    return f"{known}; {whom} it {got}, kept {kept}, and {USES[method]}."
+    return f"{known}; {whom} it {got}, kept {kept}, and {USES.get(method, f'adapted with {method}')}."
 
 
 def judged(difference: Difference | None, fixed: int, broken: int, runs: int) -> str:
