@@ -185,14 +185,14 @@ class Wavering(Spy):
     """Samples the right call once in four times, and so is not sure of the other."""
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        said = super().generate(requests)
+        generations = super().generate(requests)
         swap = [
             r.temperature > 0 and "Request:" not in s.text and r.seed % 4 == 0
-            for r, s in zip(requests, said, strict=True)
+            for r, s in zip(requests, generations, strict=True)
         ]
         return [
             replace(one, text=one.text.replace("find_hotel", "get_weather"), logprob=-9.0) if wavers else one
-            for one, wavers in zip(said, swap, strict=True)
+            for one, wavers in zip(generations, swap, strict=True)
         ]
 
 

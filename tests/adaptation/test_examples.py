@@ -53,8 +53,8 @@ def test_each_call_of_an_example_has_its_own_reason() -> None:
 
 
 def test_demonstrations_stand_behind_the_system_and_before_the_talk() -> None:
-    shown = with_demonstrations(ITEM, [GOOD, ALSO])
-    assert shown.messages == (
+    prompted = with_demonstrations(ITEM, [GOOD, ALSO])
+    assert prompted.messages == (
         SYSTEM,
         Message("user", GOOD.query),
         Message("assistant", "", GOOD.calls),
@@ -62,8 +62,8 @@ def test_demonstrations_stand_behind_the_system_and_before_the_talk() -> None:
         Message("assistant", "", ALSO.calls),
         *TALK[1:],
     )
-    assert shown.messages[-1] == ITEM.messages[-1]
-    assert (shown.id, shown.tools) == (ITEM.id, ITEM.tools)
+    assert prompted.messages[-1] == ITEM.messages[-1]
+    assert (prompted.id, prompted.tools) == (ITEM.id, ITEM.tools)
 
 
 def test_no_demonstration_changes_nothing() -> None:
@@ -149,8 +149,8 @@ class Small(Fake):
     """Has room for one demonstration."""
 
     def fits(self, prompt: Prompt, room: int) -> str | None:
-        asked = [message for message in prompt.messages if message.role == "user"]
-        return None if len(asked) <= 1 + len([m for m in ITEM.messages if m.role == "user"]) else "too long"
+        turns = [message for message in prompt.messages if message.role == "user"]
+        return None if len(turns) <= 1 + len([m for m in ITEM.messages if m.role == "user"]) else "too long"
 
 
 @pytest.mark.parametrize(("source", "left"), [("writer", GOOD), ("nearest", ALSO)])

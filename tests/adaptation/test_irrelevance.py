@@ -27,14 +27,14 @@ def test_the_request_is_asked_again_without_its_tool_and_nothing_is_called(famil
     assert first.prompt.messages == (SYSTEM, Message("user", GOOD.query))
     assert (first.prompt.tools, second.prompt.tools) == (TOOLS[1:], TOOLS[:1])
     for lesson in (first, second):
-        said = form.parse(lesson.target, lesson.prompt.tools)
-        assert (said.calls, said.error) == ((), None)
+        parsed = form.parse(lesson.target, lesson.prompt.tools)
+        assert (parsed.calls, parsed.error) == ((), None)
         assert lesson.target == (form.no_tool or DECLINED)
 
 
 def test_so_many_of_the_kept_examples_are_learned_that_way_behind_the_calls() -> None:
-    asked = [(lesson.prompt.messages[-1].content, len(lesson.prompt.tools)) for lesson in learned(1)]
-    assert asked == [(GOOD.query, 2), (ALSO.query, 2), (GOOD.query, 1)]
+    lessons = [(lesson.prompt.messages[-1].content, len(lesson.prompt.tools)) for lesson in learned(1)]
+    assert lessons == [(GOOD.query, 2), (ALSO.query, 2), (GOOD.query, 1)]
     assert len(learned(2)) == len(learned(9)) == 4, "never more than there are examples; refused ones teach nothing"
 
 

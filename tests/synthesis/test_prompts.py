@@ -24,8 +24,8 @@ def test_the_file_takes_the_place_of_the_built_in_prompt(file: Path, order: str)
     writer = Writer()
     config = SynthesisConfig(k=2, order=order, prompt=file)  # type: ignore[arg-type]
     write(writer, [RAIN], config)
-    asked = [request.prompt.messages[-1].content for request in writer.rounds[0]]
-    assert asked == [
+    prompts = [request.prompt.messages[-1].content for request in writer.rounds[0]]
+    assert prompts == [
         'Like "rain in Oslo?", for find_hotel. {"not": "a slot"}',
         'Like "rain in Oslo?", for get_weather. {"not": "a slot"}',
     ]
