@@ -196,6 +196,8 @@ def test_every_way_of_adapting_that_a_method_names_is_a_function_of_one_task() -
     assert used == set(ADAPTATION_METHODS)
     for name in used:
         check_references(LoopConfig(adaptation=AdaptationConfig(method=name)))
+        sentence = ADAPTATION_METHODS[name].summary.format(whom="for these", wrote="wrote 8", samples=5, attempted=3)
+        assert "{" not in sentence
     assert {name for name in METHODS if wants_training_data(preset(name))} == {"icl", "sft"}
     twins = {method.with_teacher for method in METHODS.values()} - {None}
     assert twins == {name for name, method in METHODS.items() if method.needs_teacher}

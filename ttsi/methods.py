@@ -27,6 +27,9 @@ class AdaptationMethod:
     function: str
     """package.module:function, a context manager that takes an `AdaptationTask` and yields `Tuned` (`ttsi.adaptation`).
     A reference, so that this table imports no stage."""
+    summary: str = "{whom} it {wrote}, and adapted in a way of its own"
+    """A report's sentence about a run, with the slots {whom} (which inputs), {wrote} (the examples), {samples} (of a
+    vote) and {attempted} (how many inputs)."""
     uses_examples: bool = False
     """It learns from the examples of each input; without examples it does nothing."""
     trains: bool = False
@@ -36,14 +39,30 @@ class AdaptationMethod:
 
 
 ADAPTATION_METHODS: Mapping[str, AdaptationMethod] = {
-    "lora": AdaptationMethod("ttsi.adaptation:lora", uses_examples=True, trains=True),
-    "in-context": AdaptationMethod("ttsi.adaptation:in_context", uses_examples=True),
-    "both": AdaptationMethod("ttsi.adaptation:lora_in_context", uses_examples=True, trains=True),
-    "shared": AdaptationMethod("ttsi.adaptation:lora", shared=True),
-    "vote": AdaptationMethod("ttsi.adaptation:vote"),
-    "ask-again": AdaptationMethod("ttsi.adaptation:ask_again"),
+    "lora": AdaptationMethod(
+        "ttsi.adaptation:lora",
+        "{whom} it {wrote}, and learned them in a temporary adapter per input",
+        uses_examples=True,
+        trains=True,
+    ),
+    "in-context": AdaptationMethod(
+        "ttsi.adaptation:in_context", "{whom} it {wrote}, and put them into the prompt", uses_examples=True
+    ),
+    "both": AdaptationMethod(
+        "ttsi.adaptation:lora_in_context",
+        "{whom} it {wrote}, and learned them in a temporary adapter per input and put them into the prompt as well",
+        uses_examples=True,
+        trains=True,
+    ),
+    "shared": AdaptationMethod(
+        "ttsi.adaptation:lora",
+        "one adapter had learned the training data beforehand and answered {attempted}",
+        shared=True,
+    ),
+    "vote": AdaptationMethod("ttsi.adaptation:vote", "{whom} the majority of {samples} samples was taken"),
+    "ask-again": AdaptationMethod("ttsi.adaptation:ask_again", "{whom} it was shown its first answer and asked again"),
 }
-"""Ways of adapting by name."""
+"""Ways of adapting by name. A report looks one up with `.get(name, AdaptationMethod(name))`, which imports no code."""
 
 
 def adaptation_method(name: str) -> AdaptationMethod:
