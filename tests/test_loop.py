@@ -83,7 +83,7 @@ class Raising(Spy):
 class Narrow(Spy):
     """In whose context little fits."""
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
         size = len(prompt.messages[-1].content)
         return f"{size} letters do not fit" if size > 100 else None
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_asked_is_recorded_and_never_asked() -> None:
 
 def test_a_prompt_that_cannot_even_be_measured_is_recorded() -> None:
     class Unmeasurable(Spy):
-        def fits(self, prompt: Prompt, room: int) -> str | None:
+        def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
             raise ValueError("the template refuses this talk")
 
     [episode] = run([SURE], Unmeasurable())

@@ -80,7 +80,7 @@ class Fake:
     seeds: Sequence[int] = ()
     alive: bool = False
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
         return None
 
     @contextmanager
@@ -148,7 +148,7 @@ def test_in_context_asks_with_demonstrations_and_trains_nothing() -> None:
 class Small(Fake):
     """Has room for one demonstration."""
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
         turns = [message for message in prompt.messages if message.role == "user"]
         return None if len(turns) <= 1 + len([m for m in ITEM.messages if m.role == "user"]) else "too long"
 

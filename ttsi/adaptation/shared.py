@@ -53,9 +53,9 @@ class FineTunedModel(ModelWrapper):
         """The base's description."""
         return self._model.describe()
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
         """As the base."""
-        return self._model.fits(prompt, room)
+        return self._model.fits(prompt, max_new_tokens)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """A request with any adapter goes to the shared one."""
