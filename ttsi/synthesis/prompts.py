@@ -95,7 +95,7 @@ def chosen_prompt(config: SynthesisConfig, format_name: str) -> WritingPrompt:
     """
     if config.prompt is None:
         return writing_prompt(format_name, config.order)
-    prompt = _read_prompt(config.prompt)
+    prompt = _read_prompt(Path(config.prompt))
     slots = prompt.slots()
     if unknown := sorted(slots.difference(SLOTS)):
         names = ", ".join(f"{{{slot}}}" for slot in SLOTS)
