@@ -144,7 +144,7 @@ class OneByOne(LocalModel):
 
 def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
     """One per tier, and the price of an unsure input."""
-    config = preset("ttsi")
+    config = preset("ttsi", "embedded")
     inputs = [sample.input for sample in load_benchmark("toolworld", None, "test").samples[: 4 if quick else 128]]
     model = LocalModel("embedded", model_of(shape, device), tokenizer())
     task = f"{shape}, toolworld, {len(inputs)} inputs, preset ttsi, batches of {BATCH}"

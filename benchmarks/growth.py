@@ -99,7 +99,7 @@ def long_run(device: torch.device, quick: bool, longest: int) -> list[Row]:
     """A run of so many inputs, told after every 1,000."""
     part, size, distinct = (2, 1, 2) if quick else (1000, BATCH, ROUND)
     inputs = 2 * part if quick else longest
-    method = preset("ttsi")
+    method = preset("ttsi", "embedded")
     loop = replace(
         method, synthesis=replace(method.synthesis, k=2), adaptation=replace(method.adaptation, epochs=2, irrelevance=0)
     )
@@ -135,7 +135,7 @@ def again_and_again(benchmark: Benchmark, distinct: int, inputs: int) -> Benchma
 def run(model: LocalModel, inputs: list[Input], batch: int) -> None:
     """TT-SI on these inputs, so many at a time."""
     for start in range(0, len(inputs), batch):
-        improve(inputs[start : start + batch], model, model, preset("ttsi"))
+        improve(inputs[start : start + batch], model, model, preset("ttsi", "embedded"))
 
 
 def _ignore(_: object) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from ttsi.config import LoopConfig, digest
 from ttsi.errors import ConfigError
-from ttsi.methods import METHOD_GLOSS, PRESETS, preset
+from ttsi.methods import METHODS, preset
 
 
 def test_the_papers_values() -> None:
-    paper = preset("ttsi-paper")
+    paper = preset("ttsi-paper", "embedded")
     assert (paper.awareness.measure, paper.awareness.tau, paper.awareness.gate) == ("margin", 0.95, "unsure")
     assert paper.synthesis.k == 1
     learned = paper.adaptation
@@ -21,15 +21,15 @@ def test_the_papers_values() -> None:
 
 
 def test_only_base_does_not_adapt() -> None:
-    assert {name for name in PRESETS if not preset(name).adapt} == {"base"}
+    assert {name for name in METHODS if not preset(name, "embedded").adapt} == {"base"}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", METHODS)
 def test_another_model_begins_with_the_papers_gate_and_learning_rate(name: str) -> None:
     """Both were chosen with the embedded model, and are the only things that are not carried over."""
-    chosen, elsewhere, paper = preset(name), preset(name, embedded=False), preset("ttsi-paper")
+    chosen, elsewhere, paper = preset(name, "embedded"), preset(name), preset("ttsi-paper", "embedded")
     assert (elsewhere.awareness.measure, elsewhere.awareness.tau) == ("margin", 0.95)
-    if "lr" in PRESETS[name].get("adaptation", {}):
+    if "lr" in METHODS[name].overrides.get("adaptation", {}):
         assert elsewhere.adaptation.lr == paper.adaptation.lr
     gate = replace(elsewhere.awareness, measure=chosen.awareness.measure, tau=chosen.awareness.tau)
     learned = replace(elsewhere.adaptation, lr=chosen.adaptation.lr)
@@ -37,37 +37,41 @@ def test_another_model_begins_with_the_papers_gate_and_learning_rate(name: str) 
 
 
 def test_control_the_embedded_model_has_its_own() -> None:
-    assert preset("ttsi").adaptation.lr > 10 * preset("ttsi", embedded=False).adaptation.lr
-    assert preset("ttsi").awareness.measure != preset("ttsi", embedded=False).awareness.measure
-    assert preset("ttsi-paper") == preset("ttsi-paper", embedded=False), "the paper's are the paper's everywhere"
+    assert preset("ttsi", "embedded").adaptation.lr > 10 * preset("ttsi").adaptation.lr
+    assert preset("ttsi", "embedded").awareness.measure != preset("ttsi").awareness.measure
+    assert preset("ttsi-paper", "embedded") == preset("ttsi-paper"), "the paper's are the paper's everywhere"
 
 
 def test_in_context_changes_the_adaptation_alone() -> None:
-    ours, shown = preset("ttsi"), preset("ttsi-icl")
-    assert shown.adaptation.method == "in-context"
-    assert replace(shown, adaptation=ours.adaptation) == ours
+    ours, in_context = preset("ttsi", "embedded"), preset("ttsi-icl", "embedded")
+    assert in_context.adaptation.method == "in-context"
+    assert replace(in_context, adaptation=ours.adaptation) == ours
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", METHODS)
 def test_no_method_changes_how_answers_are_decoded(name: str) -> None:
     """Methods are compared with each other, and free decoding is never compared with constrained."""
-    assert preset(name).answer == LoopConfig().answer
+    assert preset(name, "embedded").answer == LoopConfig().answer
 
 
-def test_every_method_has_a_gloss_and_every_gloss_a_method() -> None:
-    assert set(METHOD_GLOSS) == set(PRESETS)
+def test_every_method_has_a_gloss() -> None:
+    assert all(method.gloss for method in METHODS.values())
 
 
 def test_a_wrong_method_gets_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'ttsi-icl'"):
-        preset("ttsi-ilc")
+        preset("ttsi-ilc", "embedded")
     with pytest.raises(ConfigError, match="choose one of: ask-again, base, icl"):
-        preset("#", embedded=False)
+        preset("#")
 
 
 def test_equal_settings_have_equal_digests() -> None:
-    assert digest(preset("ttsi")) == digest(preset("ttsi")) != digest(preset("base"))
-    assert digest(replace(preset("ttsi-icl"), adaptation=preset("ttsi").adaptation)) == digest(preset("ttsi"))
+    assert (
+        digest(preset("ttsi", "embedded")) == digest(preset("ttsi", "embedded")) != digest(preset("base", "embedded"))
+    )
+    assert digest(replace(preset("ttsi-icl", "embedded"), adaptation=preset("ttsi", "embedded").adaptation)) == digest(
+        preset("ttsi", "embedded")
+    )
     assert len(digest(LoopConfig())) == 16
 
 

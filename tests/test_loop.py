@@ -1,4 +1,4 @@
-"""Does the method do what its page says, and does one input's failure stay its own?
+"""Does the method do what its page describes, and does one input's failure stay its own?
 
 A world in miniature: the scripted demo with two tools. "find a hotel in Lima" shares words with its tool, so it is sure
 and right; "will I need an umbrella in Oslo" shares none, so it is unsure and wrong until it has learned.
@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ttsi import improve
+from ttsi.batch import check_references
 from ttsi.config import AdaptationConfig, AwarenessConfig, LoopConfig, SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Generation, Request
 from ttsi.models.scripted import DemoModel
-from ttsi.types import Adaptation, Episode, Input, Message, Prompt, Tool, TrainingExample, input_hash
+from ttsi.types import Adaptation, Episode, Input, Message, Prompt, Tool, TrainingExample
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (
@@ -81,17 +83,16 @@ class Raising(Spy):
 class Narrow(Spy):
     """In whose context little fits."""
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
         size = len(prompt.messages[-1].content)
         return f"{size} letters do not fit" if size > 100 else None
 
 
-def told(
+def run(
     inputs: Sequence[Input], model: Spy | None = None, config: LoopConfig = CONFIG, repeat: int = 0
 ) -> list[Episode]:
     """The episodes of a model that is its own writer."""
-    speaker = model or Spy()
-    return improve(inputs, speaker, speaker, config, repeat)
+    return improve(inputs, model or Spy(), config=config, repeat=repeat)
 
 
 def timeless(episodes: Sequence[Episode]) -> list[Episode]:
@@ -103,7 +104,7 @@ def called(episode: Episode, which: str) -> str:
 
 
 def test_the_method_mends_what_it_was_unsure_about_and_leaves_the_rest() -> None:
-    sure, unsure = told([SURE, UNSURE])
+    sure, unsure = run([SURE, UNSURE])
     assert (called(sure, "base"), called(sure, "adapted")) == ("find_hotel", "find_hotel")
     assert (called(unsure, "base"), called(unsure, "adapted")) == ("find_hotel", "get_weather")
     assert (sure.examples, sure.adaptation.status) == ((), "none")
@@ -113,24 +114,24 @@ def test_the_method_mends_what_it_was_unsure_about_and_leaves_the_rest() -> None
 
 def test_one_episode_per_input_in_order() -> None:
     inputs = [UNSURE, SURE, replace(UNSURE, id="again"), SURE]
-    episodes = told(inputs)
+    episodes = run(inputs)
     assert [episode.input_id for episode in episodes] == ["unsure", "sure", "again", "sure"]
-    assert [episode.input_hash for episode in episodes] == [input_hash(item) for item in inputs]
-    assert told([]) == []
+    assert [episode.input_hash for episode in episodes] == [item.content_hash for item in inputs]
+    assert run([]) == []
 
 
 def test_the_batch_does_not_matter() -> None:
-    alone = [*told([SURE]), *told([UNSURE])]
-    assert timeless(told([SURE, UNSURE])) == timeless(alone)
-    assert timeless(told([UNSURE, SURE])) == timeless(list(reversed(alone)))
+    alone = [*run([SURE]), *run([UNSURE])]
+    assert timeless(run([SURE, UNSURE])) == timeless(alone)
+    assert timeless(run([UNSURE, SURE])) == timeless(list(reversed(alone)))
 
 
 def test_the_same_seed_is_the_same_story_and_control_another_is_not() -> None:
-    assert timeless(told([UNSURE])) == timeless(told([UNSURE]))
-    [first], [other] = told([UNSURE]), told([UNSURE], config=replace(CONFIG, seed=1))
+    assert timeless(run([UNSURE])) == timeless(run([UNSURE]))
+    [first], [other] = run([UNSURE]), run([UNSURE], config=replace(CONFIG, seed=1))
     assert first.base == other.base
     assert first.examples != other.examples
-    [again] = told([UNSURE], repeat=1)
+    [again] = run([UNSURE], repeat=1)
     assert first.examples != again.examples
 
 
@@ -139,7 +140,7 @@ def test_the_same_seed_is_the_same_story_and_control_another_is_not() -> None:
 )
 def test_the_gate_says_who_is_adapted(gate: str, adapted: list[bool]) -> None:
     config = replace(CONFIG, awareness=replace(BY_NAME, gate=gate))  # type: ignore[arg-type]
-    episodes = told([SURE, UNSURE], config=config)
+    episodes = run([SURE, UNSURE], config=config)
     assert [bool(episode.examples) for episode in episodes] == adapted
     assert [episode.adaptation.status == "trained" for episode in episodes] == adapted
     assert [episode.awareness.unsure for episode in episodes if episode.awareness] == [False, True]
@@ -147,7 +148,7 @@ def test_the_gate_says_who_is_adapted(gate: str, adapted: list[bool]) -> None:
 
 def test_the_method_base_only_measures_and_answers() -> None:
     spy = Spy()
-    [episode] = told([UNSURE], spy, replace(preset("base"), awareness=BY_NAME))
+    [episode] = run([UNSURE], spy, replace(preset("base", "embedded"), awareness=BY_NAME))
     assert episode.adapted == episode.base is not None
     assert episode.awareness is not None
     assert (episode.examples, episode.adaptation) == ((), Adaptation("none"))
@@ -156,7 +157,7 @@ def test_the_method_base_only_measures_and_answers() -> None:
 
 def test_in_context_the_examples_are_read_instead_of_learned() -> None:
     spy = Spy()
-    [episode] = told([UNSURE], spy, replace(CONFIG, adaptation=AdaptationConfig(method="in-context")))
+    [episode] = run([UNSURE], spy, replace(CONFIG, adaptation=AdaptationConfig(method="in-context")))
     assert (episode.adaptation.status, called(episode, "adapted")) == ("in-context", "get_weather")
     assert [r.adapter for r in spy.requests if r.prompt.messages[-1] == UNSURE.messages[-1]] == [None, None]
 
@@ -173,7 +174,7 @@ def test_a_teacher_writes_and_the_model_learns() -> None:
 @pytest.mark.parametrize("decoding", ["free", "constrained"])
 def test_base_and_adapted_are_decoded_alike(decoding: str) -> None:
     spy = Spy()
-    told([UNSURE], spy, replace(CONFIG, answer=replace(CONFIG.answer, decoding=decoding)))  # type: ignore[arg-type]
+    run([UNSURE], spy, replace(CONFIG, answer=replace(CONFIG.answer, decoding=decoding)))  # type: ignore[arg-type]
     base, adapted = spy.answers_to(UNSURE)
     assert (base.adapter, adapted.adapter) == (None, 0)
     assert replace(adapted, adapter=None) == base
@@ -184,14 +185,14 @@ class Wavering(Spy):
     """Samples the right call once in four times, and so is not sure of the other."""
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        said = super().generate(requests)
+        generations = super().generate(requests)
         swap = [
             r.temperature > 0 and "Request:" not in s.text and r.seed % 4 == 0
-            for r, s in zip(requests, said, strict=True)
+            for r, s in zip(requests, generations, strict=True)
         ]
         return [
             replace(one, text=one.text.replace("find_hotel", "get_weather"), logprob=-9.0) if wavers else one
-            for one, wavers in zip(said, swap, strict=True)
+            for one, wavers in zip(generations, swap, strict=True)
         ]
 
 
@@ -202,13 +203,13 @@ def test_votes_of_samples_are_a_measure_and_sampled_calls_are_candidates() -> No
         awareness=AwarenessConfig(candidates="samples", measure="vote_share", tau=0.99),
         answer=replace(CONFIG.answer, samples=8),
     )
-    [episode] = told([SURE], spy, config)
+    [episode] = run([SURE], spy, config)
     assert episode.base is not None and episode.awareness is not None
     assert len(episode.base.samples) == 8
     assert [candidate.action for candidate in episode.awareness.candidates] == ["find_hotel", "get_weather"]
     assert episode.awareness.value == episode.awareness.measures["vote_share"] == 6 / 8
     assert episode.awareness.unsure and episode.adaptation.status == "trained"
-    [plain] = told([SURE], Wavering())
+    [plain] = run([SURE], Wavering())
     assert plain.base is not None and plain.base.samples == (), "control: nobody samples unless somebody counts"
     assert plain.awareness is not None and "vote_share" not in plain.awareness.measures
 
@@ -217,11 +218,11 @@ def test_votes_of_samples_are_a_measure_and_sampled_calls_are_candidates() -> No
 def test_an_input_that_raises_is_one_failed_episode(place: int) -> None:
     inputs = [SURE, UNSURE]
     inputs.insert(place, BOOM)
-    episodes = told(inputs)
+    episodes = run(inputs)
     failed = episodes.pop(place)
     assert failed.error == "RuntimeError: out of cheese"
     assert (failed.input_id, failed.base, failed.adapted) == ("boom", None, None)
-    assert timeless(episodes) == timeless(told([SURE, UNSURE]))
+    assert timeless(episodes) == timeless(run([SURE, UNSURE]))
 
 
 @pytest.mark.parametrize(
@@ -229,17 +230,17 @@ def test_an_input_that_raises_is_one_failed_episode(place: int) -> None:
     [(Rejecting, "non-finite loss at step 2"), (Raising, "MemoryError: no room for the adapter")],
 )
 def test_a_failed_adaptation_leaves_the_bases_answer_and_says_why(model: type[Spy], reason: str) -> None:
-    sure, unsure = told([SURE, UNSURE], model())
+    sure, unsure = run([SURE, UNSURE], model())
     assert unsure.error is None
     assert unsure.adaptation.status == "training-failed"
     assert unsure.adaptation.reason == reason
     assert unsure.adapted == unsure.base is not None
-    assert timeless([sure]) == timeless(told([SURE]))
+    assert timeless([sure]) == timeless(run([SURE]))
 
 
 def test_an_answer_that_the_model_is_not_surer_of_is_not_taken() -> None:
     guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=100.0))
-    sure, unsure = told([SURE, UNSURE], config=guarded)
+    sure, unsure = run([SURE, UNSURE], config=guarded)
     assert unsure.adaptation.status == "kept-base"
     assert unsure.adaptation.reason.startswith("the model is not surer of it")
     assert unsure.adaptation.samples == 6, "it learned, and that was paid for"
@@ -249,12 +250,12 @@ def test_an_answer_that_the_model_is_not_surer_of_is_not_taken() -> None:
 
 def test_control_a_surer_answer_is_taken() -> None:
     guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=-100.0))
-    [unsure] = told([UNSURE], config=guarded)
+    [unsure] = run([UNSURE], config=guarded)
     assert (unsure.adaptation.status, called(unsure, "adapted")) == ("trained", "get_weather")
 
 
 def test_control_a_good_adaptation_does_change_the_answer() -> None:
-    [unsure] = told([UNSURE])
+    [unsure] = run([UNSURE])
     assert unsure.adapted != unsure.base
 
 
@@ -271,7 +272,7 @@ def test_a_writer_that_raises_costs_the_adaptation_not_the_answer() -> None:
 def test_what_cannot_be_asked_is_recorded_and_never_asked() -> None:
     long, empty = ask("long", "rain " * 50), Input("empty", (), TOOLS)
     spy = Narrow()
-    episodes = told([long, SURE, empty], spy)
+    episodes = run([long, SURE, empty], spy)
     assert [episode.error for episode in episodes] == [
         "prompt: 250 letters do not fit",
         None,
@@ -279,25 +280,25 @@ def test_what_cannot_be_asked_is_recorded_and_never_asked() -> None:
     ]
     assert episodes[0].base is None
     assert not spy.answers_to(long)
-    assert timeless([episodes[1]]) == timeless(told([SURE]))
+    assert timeless([episodes[1]]) == timeless(run([SURE]))
 
 
 def test_a_prompt_that_cannot_even_be_measured_is_recorded() -> None:
     class Unmeasurable(Spy):
-        def fits(self, prompt: Prompt, room: int) -> str | None:
+        def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
             raise ValueError("the template refuses this talk")
 
-    [episode] = told([SURE], Unmeasurable())
+    [episode] = run([SURE], Unmeasurable())
     assert episode.error == "prompt: the template refuses this talk"
 
 
 def test_a_wrong_setting_is_an_error_not_an_episode() -> None:
     with pytest.raises(ConfigError, match="did you mean 'margin'"):
-        told([SURE], config=replace(CONFIG, awareness=replace(BY_NAME, measure="margni")))
+        run([SURE], config=replace(CONFIG, awareness=replace(BY_NAME, measure="margni")))
 
 
 def test_seconds_are_booked_and_only_the_chosen_pay_for_learning() -> None:
-    sure, unsure = told([SURE, UNSURE])
+    sure, unsure = run([SURE, UNSURE])
     assert set(sure.seconds) == {"awareness", "answer"}
     assert set(unsure.seconds) == {"awareness", "answer", "synthesis", "adaptation"}
     for episode in (sure, unsure):
@@ -329,9 +330,9 @@ class Remembering(Spy):
 
 def test_a_batch_is_read_in_one_block_that_is_closed_whatever_happens() -> None:
     model = Remembering()
-    improve([SURE, UNSURE], model, model, CONFIG)
+    improve([SURE, UNSURE], model, config=CONFIG)
     assert model.notes == ["open", "closed"]
-    improve([BOOM], model, model, replace(CONFIG, adapt=False))
+    improve([BOOM], model, config=replace(CONFIG, adapt=False))
     assert model.notes == ["open", "closed"] * 2
     model.generate([])  # the control: what is asked outside is seen
     assert model.notes[-1] == "asked outside"
@@ -339,14 +340,80 @@ def test_a_batch_is_read_in_one_block_that_is_closed_whatever_happens() -> None:
 
 def test_nothing_learned_survives() -> None:
     spy = Spy()
-    told([UNSURE], spy)
+    run([UNSURE], spy)
     with pytest.raises(IndexError):
         spy.generate([Request(Prompt(UNSURE.messages, TOOLS), 50, adapter=0)])
-    assert timeless(told([UNSURE], spy)) == timeless(told([UNSURE]))
+    assert timeless(run([UNSURE], spy)) == timeless(run([UNSURE]))
 
 
 @pytest.mark.parametrize("method", ["ttsi", "ttsi-paper", "ttsi-icl", "base"])
 def test_every_method_runs(method: str) -> None:
-    episodes = told([SURE, UNSURE], config=preset(method))
+    episodes = run([SURE, UNSURE], config=preset(method, "embedded"))
     assert [episode.error for episode in episodes] == [None, None]
     assert all(episode.adaptation.status != "training-failed" for episode in episodes), episodes
+
+
+def test_without_settings_the_model_writes_for_itself_with_the_preset_that_fits_it() -> None:
+    assert timeless(improve([UNSURE], Spy())) == timeless(run([UNSURE], config=preset("ttsi", "scripted:demo")))
+    stranger = Spy()
+    stranger.spec = "somebody-elses"
+    [episode] = improve([UNSURE], stranger)
+    assert episode.awareness is not None
+    assert (episode.awareness.measure, episode.awareness.tau) == ("margin", 0.95), "the paper's, not the tuned ones"
+
+
+def test_an_answer_that_is_handed_in_is_not_asked_again() -> None:
+    plain = run([SURE, UNSURE])
+    spy = Spy()
+    episodes = improve([SURE, UNSURE], spy, config=CONFIG, answers=[e.base for e in plain if e.base])
+    assert timeless(episodes) == timeless(plain)
+    assert [request.adapter for request in spy.answers_to(UNSURE)] == [0], "adapted only"
+    assert spy.answers_to(SURE) == []
+    control = Spy()
+    improve([SURE], control, config=CONFIG)
+    assert len(control.answers_to(SURE)) == 1
+
+
+def test_an_answer_without_the_samples_that_the_settings_count_is_asked_again() -> None:
+    config = replace(CONFIG, awareness=AwarenessConfig(measure="vote_share", tau=0.99), adapt=False)
+    [sampled], [greedy] = run([SURE], config=config), run([SURE])
+    assert greedy.base is not None and sampled.base is not None
+    for given, requests in ((greedy.base, 1 + config.answer.samples), (sampled.base, 0)):
+        spy = Spy()
+        [episode] = improve([SURE], spy, config=config, answers=[given])
+        assert len(spy.answers_to(SURE)) == requests
+        assert timeless([episode]) == timeless([sampled])
+
+
+@pytest.mark.parametrize("inputs", [[UNSURE], [SURE, UNSURE]])
+def test_a_failed_adaptation_does_not_ask_the_base_again(inputs: list[Input]) -> None:
+    spy = Raising()
+    *_, unsure = run(inputs, spy)
+    assert unsure.adaptation == Adaptation("training-failed", reason="MemoryError: no room for the adapter")
+    assert unsure.awareness is not None and unsure.adapted == unsure.base is not None
+    assert [len(spy.answers_to(item)) for item in inputs] == [1] * len(inputs)
+
+
+def test_a_measure_of_your_own_decides_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_measure.py").write_text("def length(evidence):\n    return -evidence.answer_tokens\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = replace(CONFIG, awareness=replace(BY_NAME, measure="own_measure:length", tau=-1000.0))
+    [episode] = run([UNSURE], config=config)
+    assert episode.awareness is not None and episode.base is not None
+    assert episode.awareness.value == episode.awareness.measures["own_measure:length"] == -episode.base.tokens
+    assert not episode.awareness.unsure
+    assert run([UNSURE])[0].awareness != episode.awareness, "control"
+
+
+def test_names_and_files_are_checked_before_a_model_is_there() -> None:
+    check_references(CONFIG)
+    for wrong, line in (
+        (replace(CONFIG, awareness=replace(BY_NAME, measure="margni")), "unknown measure 'margni'"),
+        (replace(CONFIG, adaptation=AdaptationConfig(method="loar")), "did you mean 'lora'"),
+        (replace(CONFIG, adaptation=AdaptationConfig(objective="nowhere:loss")), "cannot import nowhere"),
+        (replace(CONFIG, synthesis=SynthesisConfig(filter=("nowhere:short",))), "cannot import nowhere"),
+        (replace(CONFIG, synthesis=SynthesisConfig(prompt=Path("no.txt"))), "no.txt cannot be read"),
+        (replace(CONFIG, synthesis=SynthesisConfig(k=0)), "nothing would be learned"),
+    ):
+        with pytest.raises(ConfigError, match=line):
+            check_references(wrong)

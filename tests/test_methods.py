@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import build_model, build_tokenizer
 from ttsi.adaptation.shared import supervised
-from ttsi.config import AdaptationConfig
-from ttsi.errors import DataError
+from ttsi.batch import check_references
+from ttsi.config import AdaptationConfig, LoopConfig
+from ttsi.errors import ConfigError, DataError
 from ttsi.loop import improve
-from ttsi.methods import preset
+from ttsi.methods import ADAPTATION_METHODS, METHODS, find_method, preset, wants_training_data
 from ttsi.models import Model, Writer
 from ttsi.models.local import LocalModel
 from ttsi.models.scripted import DemoModel
@@ -32,9 +34,9 @@ PAIRS = tuple(
 DATA = TrainingData("train", "0" * 64, PAIRS)
 
 
-def told(model: Model, method: str, writer: Writer | None = None) -> list[Episode]:
+def run(model: Model, method: str, writer: Writer | None = None) -> list[Episode]:
     """The method on a model, adapting everywhere, with short texts."""
-    config = preset(method)
+    config = preset(method, "embedded")
     config = replace(
         config,
         awareness=replace(config.awareness, gate="all"),
@@ -77,7 +79,7 @@ def tiny() -> Counting:
 )
 def test_real_weights_come_back_from_every_method(tiny: Counting, method: str, adapted_by: str, status: str) -> None:
     before = tiny.weights_sha256()
-    config = preset(method)
+    config = preset(method, "embedded")
     config = replace(
         config,
         adaptation=replace(config.adaptation, method=adapted_by, rank=2, epochs=2, lr=1e-2),  # type: ignore[arg-type]
@@ -95,12 +97,12 @@ def test_real_weights_come_back_from_every_method(tiny: Counting, method: str, a
 
 
 def test_sft_trains_one_adapter_once_and_drops_it(tiny: Counting) -> None:
-    before, [plain, _] = tiny.weights_sha256(), told(tiny, "base")
+    before, [plain, _] = tiny.weights_sha256(), run(tiny, "base")
     config = AdaptationConfig(rank=2, epochs=4, lr=2e-2, batch_size=2)
-    with supervised(tiny, DATA, config, seed=3) as taught:
-        first, second = told(taught, "sft"), told(taught, "sft")
-    with supervised(tiny, DATA, config, seed=3) as taught:
-        again = told(taught, "sft")
+    with supervised(tiny, DATA, config, seed=3) as fine_tuned:
+        first, second = run(fine_tuned, "sft"), run(fine_tuned, "sft")
+    with supervised(tiny, DATA, config, seed=3) as fine_tuned:
+        again = run(fine_tuned, "sft")
     assert tiny.trained == [1, 1], "one adapter, once for each `with`"
     assert [(e.adaptation.status, e.adaptation.samples, e.adaptation.steps) for e in first] == [("shared", 3, 8)] * 2
     assert [e.adapted for e in first] == [e.adapted for e in second] == [e.adapted for e in again]
@@ -108,16 +110,17 @@ def test_sft_trains_one_adapter_once_and_drops_it(tiny: Counting) -> None:
     assert first[0].adapted is not None and first[0].base is not None
     assert first[0].adapted.logprob != first[0].base.logprob
     assert tiny.weights_sha256() == before
-    assert told(tiny, "base")[0].base == plain.base
+    assert run(tiny, "base")[0].base == plain.base
 
 
 def test_control_another_seed_trains_another_adapter(tiny: Counting) -> None:
     config = AdaptationConfig(rank=2, epochs=4, lr=2e-2, batch_size=2)
-    said = []
+    answers = []
     for seed in (3, 4):
-        with supervised(tiny, DATA, config, seed) as taught:
-            said.append(told(taught, "sft")[0].adapted)
-    assert said[0] is not None and said[1] is not None and said[0].logprob != said[1].logprob
+        with supervised(tiny, DATA, config, seed) as fine_tuned:
+            answers.append(run(fine_tuned, "sft")[0].adapted)
+    one, other = answers
+    assert one is not None and other is not None and one.logprob != other.logprob
 
 
 def test_data_that_a_model_cannot_learn_are_refused(tiny: Counting) -> None:
@@ -138,8 +141,71 @@ class Broken(DemoModel):
 
 
 def test_sft_that_cannot_be_trained_leaves_every_input_to_the_base_and_tries_once() -> None:
-    with supervised(Broken(), DATA, AdaptationConfig(), seed=0) as taught:
-        episodes = improve(CASES, taught, taught, preset("sft"))
+    with supervised(Broken(), DATA, AdaptationConfig(), seed=0) as fine_tuned:
+        episodes = improve(CASES, fine_tuned, fine_tuned, preset("sft", "embedded"))
     assert [e.adaptation.reason for e in episodes] == ["MemoryError: no room"] * 2
     assert all(e.adapted == e.base is not None and e.error is None for e in episodes)
     assert Broken.attempts == 1
+
+
+OWN = """
+from contextlib import contextmanager
+from ttsi.adaptation import Tuned
+from ttsi.methods import Method
+from ttsi.types import Adaptation, Input, Message
+
+@contextmanager
+def briefly(task):
+    inputs = tuple(Input(i.id, (Message("system", "be brief"), *i.messages), i.tools) for i in task.inputs)
+    n = len(inputs)
+    yield Tuned(inputs, (None,) * n, (Adaptation("resampled", reason="briefly"),) * n)
+
+METHOD = Method("told to be brief", {"adaptation": {"method": "own_method:briefly", "lr": 0.5}, "synthesis": {"k": 0}})
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_method.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "own_method:METHOD"
+
+
+def test_a_method_of_your_own_is_one_function_and_one_record(own: str) -> None:
+    config = preset(own, "hf:some/model")
+    assert config.adaptation.lr == 0.5, "its own settings are nobody else's"
+    check_references(config)
+    everywhere = replace(config, awareness=replace(config.awareness, gate="all"))
+    episodes = improve(CASES, DemoModel(), config=everywhere)
+    assert [(e.error, e.adaptation.status, e.adaptation.reason) for e in episodes] == [
+        (None, "resampled", "briefly")
+    ] * 2
+
+
+def test_what_is_no_method_is_refused_by_name(own: str) -> None:
+    with pytest.raises(ConfigError, match=r"is a function: make it a ttsi\.methods\.Method"):
+        find_method(own.replace("METHOD", "briefly"))
+    with pytest.raises(ConfigError, match="own_method has no 'OTHER'"):
+        find_method(own.replace("METHOD", "OTHER"))
+    with pytest.raises(ConfigError, match="did you mean 'ttsi'"):
+        find_method("tssi")
+
+
+def test_every_way_of_adapting_that_a_method_names_is_a_function_of_one_task() -> None:
+    used = {preset(name).adaptation.method for name in METHODS}
+    assert used == set(ADAPTATION_METHODS)
+    for name in used:
+        check_references(LoopConfig(adaptation=AdaptationConfig(method=name)))
+        sentence = ADAPTATION_METHODS[name].summary.format(whom="for these", wrote="wrote 8", samples=5, attempted=3)
+        assert "{" not in sentence
+    assert {name for name in METHODS if wants_training_data(preset(name))} == {"icl", "sft"}
+    twins = {method.with_teacher for method in METHODS.values()} - {None}
+    assert twins == {name for name, method in METHODS.items() if method.needs_teacher}
+
+
+def test_whose_learning_rate_a_preset_has() -> None:
+    model = DemoModel()
+    assert preset("ttsi", "embedded") == preset("ttsi", model) == preset("ttsi", model.spec)
+    model.spec = "somebody-elses"
+    assert preset("ttsi") == preset("ttsi", model) == preset("ttsi", "hf:some/model")
+    assert preset("ttsi").adaptation.lr == 1e-4 < preset("ttsi", "embedded").adaptation.lr

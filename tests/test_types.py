@@ -15,7 +15,6 @@ from ttsi.types import (
     Tool,
     ToolCall,
     answered_calls,
-    input_hash,
     last_request,
     stage_seed,
     to_openai,
@@ -52,8 +51,8 @@ def test_control_a_frozen_noun_cannot_be_changed() -> None:
 
 
 def test_the_same_question_is_the_same_hash_whatever_its_id() -> None:
-    assert input_hash(replace(ITEM, id="b")) == input_hash(ITEM)
-    assert len(input_hash(ITEM)) == 64
+    assert replace(ITEM, id="b").content_hash == ITEM.content_hash
+    assert len(ITEM.content_hash) == 64
 
 
 @pytest.mark.parametrize(
@@ -68,12 +67,12 @@ def test_the_same_question_is_the_same_hash_whatever_its_id() -> None:
     ],
 )
 def test_control_another_question_is_another_hash(other: Input) -> None:
-    assert input_hash(other) != input_hash(ITEM)
+    assert other.content_hash != ITEM.content_hash
 
 
 def test_the_order_of_schema_keys_does_not_matter() -> None:
     turned = replace(TOOL, parameters=dict(reversed(list(TOOL.parameters.items()))))
-    assert input_hash(replace(ITEM, tools=(turned,))) == input_hash(ITEM)
+    assert replace(ITEM, tools=(turned,)).content_hash == ITEM.content_hash
 
 
 @given(st.integers(0, 2**31), st.text(min_size=1), st.integers(0, 9), st.sampled_from(["synthesis", "adaptation"]))
@@ -113,17 +112,17 @@ def talk(*results: tuple[str, str], ids: tuple[str, str] = ("c1", "c2")) -> Inpu
 def test_ids_that_say_what_the_order_says_change_nothing() -> None:
     plain = talk(("", "12:00"), ("", "rain"), ids=("", ""))
     before_ids = "bd2795b24ed912e055b29fdf39ebba639d50d0509305b5e7c5e980cceeba14ed"  # of 0.1.0
-    assert input_hash(plain) == before_ids
-    assert input_hash(talk(("c1", "12:00"), ("c2", "rain"))) == before_ids
-    assert input_hash(talk(("x", "12:00"), ("y", "rain"), ids=("x", "y"))) == before_ids
+    assert plain.content_hash == before_ids
+    assert talk(("c1", "12:00"), ("c2", "rain")).content_hash == before_ids
+    assert talk(("x", "12:00"), ("y", "rain"), ids=("x", "y")).content_hash == before_ids
     assert talk(("c1", "12:00"), ("c2", "rain")) == plain
 
 
 def test_which_call_a_result_answers_is_part_of_the_question() -> None:
     second = talk(("c2", "rain"))
-    assert input_hash(second) == input_hash(talk(("y", "rain"), ids=("x", "y")))
-    assert input_hash(second) != input_hash(talk(("c1", "rain")))
-    assert input_hash(talk(("c1", "rain"))) == input_hash(talk(("", "rain"), ids=("", "")))
+    assert second.content_hash == talk(("y", "rain"), ids=("x", "y")).content_hash
+    assert second.content_hash != talk(("c1", "rain")).content_hash
+    assert talk(("c1", "rain")).content_hash == talk(("", "rain"), ids=("", "")).content_hash
 
 
 @pytest.mark.parametrize(

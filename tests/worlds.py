@@ -47,8 +47,8 @@ def rows(n: int) -> list[dict[str, Any]]:
     made = []
     for i in range(n):
         request, name = pairs[i % len(pairs)]
-        asked = request if i < len(pairs) else f"Again, number {i}: {request}"
-        made.append(row(asked, name, id=f"q{i}", tags={"kind": "weather" if "weather" in name else "other"}))
+        text = request if i < len(pairs) else f"Again, number {i}: {request}"
+        made.append(row(text, name, id=f"q{i}", tags={"kind": "weather" if "weather" in name else "other"}))
     return made
 
 
@@ -59,6 +59,6 @@ def write(path: Path, lines: list[Any]) -> Path:
 
 def few_everywhere() -> LoopConfig:
     """The default method on every input, with few examples so that a test is quick."""
-    config = preset("ttsi")
+    config = preset("ttsi", "embedded")
     awareness, synthesis = replace(config.awareness, gate="all"), replace(config.synthesis, k=3)
     return replace(config, awareness=awareness, synthesis=synthesis)

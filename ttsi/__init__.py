@@ -2,9 +2,9 @@
 
     import ttsi
     model = ttsi.load_model("embedded")
-    [episode] = ttsi.improve([ttsi.Input("1", messages, tools)], model, model, ttsi.preset("ttsi"))
+    [episode] = ttsi.improve([ttsi.Input("1", messages, tools)], model)
 
-Public names are found when they are first asked for, so that `import ttsi` costs nothing: no torch, no transformers.
+Public names are imported at first use, so that `import ttsi` costs nothing: no torch, no transformers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttsi.benchmarks import Benchmark as Benchmark
+    from ttsi.benchmarks import Sample as Sample
     from ttsi.config import LoopConfig as LoopConfig
+    from ttsi.config import RunConfig as RunConfig
     from ttsi.loop import improve as improve
     from ttsi.methods import preset as preset
     from ttsi.models import load as load_model
+    from ttsi.runs.evaluation import evaluate as evaluate
+    from ttsi.runs.reading import load_run as load_run
     from ttsi.types import Episode as Episode
     from ttsi.types import Input as Input
     from ttsi.types import Message as Message
@@ -25,25 +30,45 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_WHERE = {
+_PUBLIC = {
     "improve": "ttsi.loop:improve",
     "load_model": "ttsi.models:load",
     "preset": "ttsi.methods:preset",
+    "evaluate": "ttsi.runs.evaluation:evaluate",
+    "load_run": "ttsi.runs.reading:load_run",
     "LoopConfig": "ttsi.config:LoopConfig",
+    "RunConfig": "ttsi.config:RunConfig",
     "Input": "ttsi.types:Input",
     "Tool": "ttsi.types:Tool",
     "Message": "ttsi.types:Message",
     "ToolCall": "ttsi.types:ToolCall",
     "Episode": "ttsi.types:Episode",
+    "Benchmark": "ttsi.benchmarks:Benchmark",
+    "Sample": "ttsi.benchmarks:Sample",
 }
 
-__all__ = ["Episode", "Input", "LoopConfig", "Message", "Tool", "ToolCall", "improve", "load_model", "preset"]
+__all__ = [
+    "Benchmark",
+    "Episode",
+    "Input",
+    "LoopConfig",
+    "Message",
+    "RunConfig",
+    "Sample",
+    "Tool",
+    "ToolCall",
+    "evaluate",
+    "improve",
+    "load_model",
+    "load_run",
+    "preset",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'ttsi' has no attribute {name!r}")
-    module, _, attribute = _WHERE[name].partition(":")
+    module, _, attribute = _PUBLIC[name].partition(":")
     return getattr(import_module(module), attribute)
 
 

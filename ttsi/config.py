@@ -30,7 +30,8 @@ class AwarenessConfig:
     no_tool: bool = True
     """Let "no tool" compete where the model's format says how it is written."""
     measure: str = "margin"
-    """The number that decides; `ttsi ls measures` lists them. Larger is surer."""
+    """The number that decides (`ttsi ls measures`), or a package.module:function of your own. Larger is more
+    confident."""
     tau: float = 0.95
     """Unsure when the measure is below this: the paper's 0.95 for the margin; set it on validation data of yours."""
     gate: Literal["unsure", "sure", "all", "random"] = "unsure"
@@ -71,16 +72,24 @@ class SynthesisConfig:
     """Refuse an example when the model that will learn it answers its query with another call."""
     drop_worst: float = 0.0
     """Refuse this share of an input's examples, those that the model finds least likely per character; 0 is off."""
+    filter: tuple[str, ...] = ()
+    """Example filters of your own, each a package.module:function (docs/extending.md)."""
+    prompt: Path | None = None
+    """A text file with the prompt for writing an example, in place of the built-in one. Slots: {seed} is the input's
+    request (needed), {tool} the tool to call, {tools} all tools as JSON."""
 
 
 @dataclass(frozen=True)
 class AdaptationConfig:
     """T: learn the examples, briefly."""
 
-    method: Literal["lora", "in-context", "both", "shared", "vote", "ask-again"] = "lora"
-    """Train a temporary adapter, put the examples in the prompt, or both. Or learn nothing from examples: use one
-    adapter that learned the training data before the run (shared), answer by majority vote, or show the model its first
-    answer and ask again."""
+    method: str = "lora"
+    """lora trains a temporary adapter on the examples, in-context puts them in the prompt, both does both. The others
+    use no examples: shared is one adapter that learned the training data before the run, vote is a majority vote,
+    ask-again shows the model its first answer and asks again. Or a package.module:function of your own."""
+    objective: str = "cross-entropy"
+    """The training loss: cross-entropy, or a package.module:function of your own that maps the label tokens'
+    log-probabilities and their mask, both [batch, tokens], to one loss per row."""
     rank: int = 8
     """LoRA rank."""
     alpha: float = 16.0
@@ -260,9 +269,10 @@ def check(config: LoopConfig) -> None:
         raise ConfigError(unknown_name("value of answer.calls", config.answer.calls, CALLS))
     if config.seed < 0:
         raise ConfigError(f"seed is {config.seed}: use a number from 0")
-    learns = config.adaptation.method in ("lora", "in-context", "both")
-    if config.adapt and learns and config.synthesis.k == 0:
-        raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")
+
+
+ADDED: dict[str, object] = {"synthesis.filter": (), "synthesis.prompt": None, "adaptation.objective": "cross-entropy"}
+"""Settings that the first run folders lack -> the default with which they mean the same."""
 
 
 RENAMED = {
@@ -298,10 +308,17 @@ def rename_settings(settings: Mapping[str, Any], names: Mapping[str, str] = RENA
 def digest(settings: object) -> str:
     """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest.
 
-    Every setting counts under its first name, so that a new name is not another run.
+    Every setting counts under its first name, so that a new name is not another run; an added setting counts only where
+    it is not at its default. So the runs of older versions can be resumed.
     """
+    values: dict[str, Any] = asdict(settings)  # type: ignore[call-overload]
     first_names = {new: old for old, new in RENAMED.items()}
-    values = rename_settings(asdict(settings), first_names)  # type: ignore[call-overload]
+    loop = values.get("loop", values)
+    for name, default in ADDED.items():
+        stage, _, setting = name.partition(".")
+        if stage in loop and loop[stage][setting] == default:
+            del loop[stage][setting]
+    values = rename_settings(values, first_names)
     if isinstance(values.get("loop"), dict):
         values["loop"] = rename_settings(values["loop"], first_names)
     canonical = json.dumps(values, sort_keys=True, default=str)

@@ -1,119 +1,235 @@
-"""The methods by name: what each changes in the default settings.
+"""The methods as data: one record per method, one per way of adapting, and the settings that fit a model.
 
-The paper's values (arXiv:2510.07841; `docs/method.md` lists what it leaves open) are the preset `ttsi-paper`; the
-preset `ttsi` is what the validation data of toolworld chose for the embedded model. Its gate and its learning rate were
-tried with no other: there they are the paper's (`overrides`). A preset is a set of overrides, nothing else.
+A method is a name for a set of settings. A method of your own is a `Method` that you name by an object reference:
+`--method my.module:METHOD`. The preset `ttsi-paper` has the paper's values (arXiv:2510.07841; `docs/method.md` lists
+what the paper leaves open). The preset `ttsi` has those that the validation data of toolworld chose for the embedded
+model; its measure, threshold and learning rate were chosen for that model alone, so any other begins with the paper's.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from ttsi.config import LoopConfig
-from ttsi.errors import ConfigError, unknown_name
+from ttsi.errors import ConfigError
+from ttsi.object_reference import resolve
 
-_CHOSEN: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
-"""The gate that toolworld-validation chose for the embedded model (dev/log.md)."""
+if TYPE_CHECKING:
+    from ttsi.models import Model
 
-_LEARNED: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_confidence_gain": 0.0}
-"""And how it learns: also when not to call, and an answer that it is less sure of than of its first is not given."""
+
+@dataclass(frozen=True)
+class AdaptationMethod:
+    """One way of adapting to an input: a value of `adaptation.method`."""
+
+    function: str
+    """package.module:function, a context manager that takes an `AdaptationTask` and yields `Tuned` (`ttsi.adaptation`).
+    A reference, so that this table imports no stage."""
+    summary: str = "{whom} it {wrote}, and adapted in a way of its own"
+    """A report's sentence about a run, with the slots {whom} (which inputs), {wrote} (the examples), {samples} (of a
+    vote) and {attempted} (how many inputs)."""
+    uses_examples: bool = False
+    """It learns from the examples of each input; without examples it does nothing."""
+    trains: bool = False
+    """It trains a temporary adapter per input."""
+    shared: bool = False
+    """It answers with one adapter that learned the training data before the run (`ttsi.adaptation.shared`)."""
+
+
+ADAPTATION_METHODS: Mapping[str, AdaptationMethod] = {
+    "lora": AdaptationMethod(
+        "ttsi.adaptation:lora",
+        "{whom} it {wrote}, and learned them in a temporary adapter per input",
+        uses_examples=True,
+        trains=True,
+    ),
+    "in-context": AdaptationMethod(
+        "ttsi.adaptation:in_context", "{whom} it {wrote}, and put them into the prompt", uses_examples=True
+    ),
+    "both": AdaptationMethod(
+        "ttsi.adaptation:lora_in_context",
+        "{whom} it {wrote}, and learned them in a temporary adapter per input and put them into the prompt as well",
+        uses_examples=True,
+        trains=True,
+    ),
+    "shared": AdaptationMethod(
+        "ttsi.adaptation:lora",
+        "one adapter had learned the training data beforehand and answered {attempted}",
+        shared=True,
+    ),
+    "vote": AdaptationMethod("ttsi.adaptation:vote", "{whom} the majority of {samples} samples was taken"),
+    "ask-again": AdaptationMethod("ttsi.adaptation:ask_again", "{whom} it was shown its first answer and asked again"),
+}
+"""Ways of adapting by name. A report looks one up with `.get(name, AdaptationMethod(name))`, which imports no code."""
+
+
+def adaptation_method(name: str) -> AdaptationMethod:
+    """The record of a value of `adaptation.method`: a name of the table, or a reference to a function of your own.
+
+    Raises:
+        ConfigError: there is no such way of adapting.
+    """
+    value: Any = resolve("adaptation.method", name, ADAPTATION_METHODS)
+    return value if isinstance(value, AdaptationMethod) else AdaptationMethod(name)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name for a set of settings."""
+
+    gloss: str
+    """One line for `ttsi ls methods`."""
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Stage -> setting -> value: where it differs from the defaults."""
+    adapts: bool = True
+    """False: measure and answer only."""
+    needs_teacher: bool = False
+    with_teacher: str | None = None
+    """The name of the same method where a teacher writes the examples."""
+
+
+_TUNED_GATE: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
+"""Measure and threshold that toolworld-validation chose for the embedded model (dev/log.md)."""
+
+_TUNED_TRAINING: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_confidence_gain": 0.0}
+"""Its learning rate; examples of when not to call; and the guard that keeps the more confident answer."""
 
 _UNTUNED: dict[str, dict[str, Any]] = {"awareness": {"measure": "margin", "tau": 0.95}, "adaptation": {"lr": 1e-4}}
-"""What stands in their place for a model with which nobody has chosen: the paper's values."""
+"""The paper's values, in place of the tuned ones, for every other model."""
 
-_EVERY: dict[str, Any] = {**_CHOSEN, "gate": "all"}
-"""The same measurements, but every input is answered a second time."""
+_EVERY_INPUT: dict[str, Any] = {**_TUNED_GATE, "gate": "all"}
 
-_BY_TEACHER: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
-"""What hosted models accept: some take no other temperature, and what they think counts as written."""
+_TEACHER_WRITES: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
+"""Hosted models: some accept no other temperature, and the tokens they think with count as written."""
 
-# With batches of a training file one batch's loss says nothing of another's: the guard of `sft` sees only a blow-up.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "base": {"awareness": _CHOSEN},
-    "ttsi": {"awareness": _CHOSEN, "adaptation": _LEARNED},
-    "ttsi-paper": {
-        "awareness": {"candidates": "names", "measure": "margin", "tau": 0.95},
-        "synthesis": {"k": 1, "temperature": 0.7, "unambiguous": False},
-        "adaptation": {
-            "rank": 8, "alpha": 16.0, "lr": 1e-4, "epochs": 5, "batch_size": 1,
-            "warmup_ratio": 0.03, "schedule": "cosine", "warmup_from_zero": True,
+METHODS: Mapping[str, Method] = {
+    "base": Method(
+        "the model as it is: measured and answered, never adapted",
+        {"awareness": _TUNED_GATE},
+        adapts=False,
+    ),
+    "ttsi": Method(
+        "TT-SI with the settings that validation chose",
+        {"awareness": _TUNED_GATE, "adaptation": _TUNED_TRAINING},
+        with_teacher="ttd",
+    ),
+    "ttsi-paper": Method(
+        "TT-SI with the paper's settings (K = 1, lr 1e-4, 5 epochs, tau 0.95)",
+        {
+            "awareness": {"candidates": "names", "measure": "margin", "tau": 0.95},
+            "synthesis": {"k": 1, "temperature": 0.7, "unambiguous": False},
+            "adaptation": {
+                "rank": 8, "alpha": 16.0, "lr": 1e-4, "epochs": 5, "batch_size": 1,
+                "warmup_ratio": 0.03, "schedule": "cosine", "warmup_from_zero": True,
+            },
         },
-    },
-    "ttsi-icl": {"awareness": _CHOSEN, "adaptation": {"method": "in-context"}},
-    "ttsi-both": {"awareness": _CHOSEN, "adaptation": {**_LEARNED, "method": "both"}},
-    "ttd": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER, "adaptation": _LEARNED},
-    "ttd-icl": {"awareness": _CHOSEN, "synthesis": _BY_TEACHER, "adaptation": {"method": "in-context"}},
-    "icl": {
-        "awareness": _EVERY,
-        "synthesis": {"source": "nearest", "k": 4},
-        "adaptation": {"method": "in-context"},
-    },
-    "sft": {
-        "awareness": _EVERY,
-        "synthesis": {"k": 0},
-        "adaptation": {
-            "method": "shared", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6,
+    ),
+    "ttsi-icl": Method(
+        "TT-SI in context: the examples go into the prompt, no training",
+        {"awareness": _TUNED_GATE, "adaptation": {"method": "in-context"}},
+        with_teacher="ttd-icl",
+    ),
+    "ttsi-both": Method(
+        "TT-SI in weights and context: the examples are learned and go into the prompt",
+        {"awareness": _TUNED_GATE, "adaptation": {**_TUNED_TRAINING, "method": "both"}},
+    ),
+    "ttd": Method(
+        "TT-D: a teacher writes the examples (--teacher openai:NAME, or any model)",
+        {"awareness": _TUNED_GATE, "synthesis": _TEACHER_WRITES, "adaptation": _TUNED_TRAINING},
+        needs_teacher=True,
+    ),
+    "ttd-icl": Method(
+        "TT-D in context: the teacher's examples go into the prompt",
+        {"awareness": _TUNED_GATE, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context"}},
+        needs_teacher=True,
+    ),
+    "icl": Method(
+        "few-shot: the nearest rows of --train-data go into the prompt, for every input",
+        {
+            "awareness": _EVERY_INPUT,
+            "synthesis": {"source": "nearest", "k": 4},
+            "adaptation": {"method": "in-context"},
         },
-    },
-    "vote": {"awareness": _EVERY, "synthesis": {"k": 0}, "adaptation": {"method": "vote"}},
-    "ask-again": {"awareness": _CHOSEN, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
+    ),
+    # One batch's loss says nothing about another's, so the guard on the loss only sees a blow-up.
+    "sft": Method(
+        "fine-tuning: one adapter learns --train-data before the run and answers every input",
+        {
+            "awareness": _EVERY_INPUT,
+            "synthesis": {"k": 0},
+            "adaptation": {"method": "shared", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6},
+        },
+    ),
+    "vote": Method(
+        "majority vote over samples (--answer.samples); nothing is learned",
+        {"awareness": _EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "vote"}},
+    ),
+    "ask-again": Method(
+        "where unsure, the model reads its first answer and answers once more",
+        {"awareness": _TUNED_GATE, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
+    ),
 }  # fmt: skip
-"""Methods by name: what each changes in the defaults (`ttsi ls methods`)."""
-
-METHOD_GLOSS = {
-    "base": "the model as it is: measured and answered, never adapted",
-    "ttsi": "TT-SI with the settings that validation chose",
-    "ttsi-paper": "TT-SI with the paper's settings (K = 1, lr 1e-4, 5 epochs, tau 0.95)",
-    "ttsi-icl": "TT-SI in context: the examples go into the prompt, no training",
-    "ttsi-both": "TT-SI in weights and context: learned and shown",
-    "ttd": "TT-D: a teacher writes the examples (--teacher openai:NAME, or any model)",
-    "ttd-icl": "TT-D in context: the teacher's examples go into the prompt",
-    "icl": "few-shot: the nearest rows of --train-data go into the prompt, for every input",
-    "sft": "fine-tuning: one adapter learns --train-data before the run and answers every input",
-    "vote": "majority vote of samples (--answer.samples), nothing is learned",
-    "ask-again": "where unsure, the model is shown its first answer and asked once more",
-}
-"""One line per method, for `ttsi ls methods`."""
+"""Methods by name (`ttsi ls methods`)."""
 
 
-WANTS_TEACHER = ("ttd", "ttd-icl")
-"""Methods that cannot be run without `--teacher`."""
+def find_method(name: str) -> Method:
+    """The method of a name, or of an object reference of your own.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    value: Any = resolve("method", name, METHODS)
+    if not isinstance(value, Method):
+        raise ConfigError(f"method {name!r} is a {type(value).__name__}: make it a ttsi.methods.Method")
+    return value
 
 
-def wants_training_data(loop: LoopConfig) -> bool:
-    """Does this learn from a training file?"""
-    return loop.synthesis.source != "writer" or loop.adaptation.method == "shared"
-
-
-def overrides(name: str, embedded: bool = True) -> dict[str, dict[str, Any]]:
-    """What a method changes in the defaults, by stage.
+def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str, Any]]:
+    """The settings of a method that differ from the defaults, by stage.
 
     Args:
         name: of the method.
-        embedded: for the embedded model, which validation chose with. Its learning rate is sixty times the paper's,
-            and how likely right answers are differs from model to model: for any other the gate and the learning rate
-            are the paper's, until validation data of its own say more (docs/own-model.md).
+        model: the model that answers, or its spec; None is any model that nobody has tuned. The tuned measure,
+            threshold and learning rate (sixty times the paper's) apply to the embedded model alone; any other begins
+            with the paper's (docs/own-model.md shows how to tune yours).
 
     Raises:
         ConfigError: there is no such method.
     """
-    if name not in PRESETS:
-        raise ConfigError(unknown_name("method", name, PRESETS))
-    elsewhere = {} if embedded else _UNTUNED
+    untuned = _UNTUNED if name in METHODS and not _has_tuned_settings(model) else {}
     return {
-        stage: {knob: elsewhere.get(stage, {}).get(knob, value) for knob, value in values.items()}
-        for stage, values in PRESETS[name].items()
+        stage: {setting: untuned.get(stage, {}).get(setting, value) for setting, value in values.items()}
+        for stage, values in find_method(name).overrides.items()
     }
 
 
-def preset(name: str, embedded: bool = True) -> LoopConfig:
-    """The settings of a method by name; `embedded` as in `overrides`.
-
-    Raises:
-        ConfigError: there is no such method.
-    """
-    config = LoopConfig(adapt=name != "base")
-    for stage, values in overrides(name, embedded).items():
+def preset(name: str, model: Model | str | None = None) -> LoopConfig:
+    """The settings of a method for a model; arguments and errors as for `overrides`."""
+    config = LoopConfig(adapt=find_method(name).adapts)
+    for stage, values in overrides(name, model).items():
         config = replace(config, **{stage: replace(getattr(config, stage), **values)})
     return config
+
+
+def _has_tuned_settings(model: Model | str | None) -> bool:
+    from ttsi.models import is_embedded  # not at the top: a report needs the table and no model
+
+    return model is not None and is_embedded(model if isinstance(model, str) else model.spec)
+
+
+def wants_training_data(config: LoopConfig) -> bool:
+    """Whether these settings learn from a training file."""
+    return config.synthesis.source != "writer" or adaptation_method(config.adaptation.method).shared
+
+
+def check_method(config: LoopConfig) -> None:
+    """Refuse a way of adapting that does not exist, or that would have nothing to learn from.
+
+    Raises:
+        ConfigError: one line.
+    """
+    adaptation = adaptation_method(config.adaptation.method)
+    if config.adapt and adaptation.uses_examples and config.synthesis.k == 0:
+        raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")

@@ -1,8 +1,7 @@
-"""What are the things that the method talks about?
+"""The nouns of the paper (arXiv:2510.07841) as frozen dataclasses.
 
-The nouns of the paper (arXiv:2510.07841) as frozen dataclasses without behaviour: an `Input` is x_i, its
-`Awareness` is what H measured, an `Example` is one pair (x', y') written by G, an `Adaptation` says what T did,
-an `Answer` is y_hat, and an `Episode` is the whole story of one input.
+An `Input` is x_i, its `Awareness` is what H measured, an `Example` is one pair (x', y') written by G, an `Adaptation`
+records what T did, an `Answer` is y_hat, and an `Episode` is the record of one input.
 
 How it differs from the paper: an `Input` has no field for a gold answer, so that no stage can see one. Graders
 receive gold separately (`ttsi.benchmarks`).
@@ -16,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -63,6 +63,22 @@ class Input:
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...]
 
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of the content: the same question has the same hash.
+
+        Neither the input's id counts nor the ids of calls, unless the ids assign a result to another call than the
+        order of the messages does.
+        """
+        by_order = answered_calls(self.messages, by_id=False)
+        messages = [_content(message) for message in self.messages]
+        for message, answer, usual in zip(messages, answered_calls(self.messages), by_order, strict=True):
+            if answer != usual:
+                message["answers"] = answer
+        content = {"messages": messages, "tools": [to_openai(tool) for tool in self.tools]}
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class GoldExample:
@@ -74,7 +90,7 @@ class GoldExample:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What few-shot prompting and supervised fine-tuning learn from."""
+    """A training file's rows, for few-shot prompting and supervised fine-tuning."""
 
     name: str
     checksum: str
@@ -89,7 +105,7 @@ class Candidate:
     action: str
     """A tool's name, or NO_TOOL."""
     text: str
-    """What was scored, as the model would write it."""
+    """The text that was scored, as the model would write it."""
     logprob: float
     """Summed log-probability of `text` in nats."""
     probability: float
@@ -98,13 +114,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Awareness:
-    """How sure the model is about one input (the paper's H)."""
+    """The model's confidence about one input (the paper's H)."""
 
     candidates: tuple[Candidate, ...]
     measure: str
     """Name of the measure that decided (`ttsi ls measures`)."""
     value: float
-    """The deciding measure's value; larger is surer."""
+    """Value of the deciding measure; larger is more confident."""
     tau: float
     unsure: bool
     """value < tau."""
@@ -123,30 +139,31 @@ class Example:
     refused: str | None = None
     """None when kept, else the reason, e.g. "schema: city is missing"."""
     tools: tuple[Tool, ...] = ()
-    """The tools it was made for, where they are not the input's (demonstrations from a training file)."""
+    """The tools that it calls, where they are not the input's (demonstrations from a training file)."""
     tokens: int = 0
-    """Tokens that writing it took; a remote writer's prompt counts, too."""
+    """Tokens written for it; a remote writer's prompt counts, too."""
     dollars: float = 0.0
-    """What a remote writer took for it, also when the reply came from the cache."""
+    """Price of a remote writer's reply, also when it came from the cache."""
     attempt_errors: tuple[str, ...] = ()
-    """What went wrong on the way to a remote writer, one word per attempt: "429", "timeout", ..."""
+    """Errors of the attempts to reach a remote writer, one word each: "429", "timeout", ..."""
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What training did for one input (the paper's T)."""
+    """The result of adapting to one input (the paper's T)."""
 
     status: Literal["none", "trained", "in-context", "shared", "resampled", "training-failed", "kept-base"]
-    """none: nothing to learn from; shared: one adapter of the whole run (SFT); again: answered a second time without
-    learning (a vote, or asked again); rejected: the guard threw the adapter away and the base answers;
-    declined: the model learned, but is not surer of its new answer, and the base answers."""
+    """none: there was nothing to learn from. trained: a temporary adapter answers. in-context: the examples are in the
+    prompt. shared: one adapter for the whole run answers (SFT). resampled: answered a second time without learning (a
+    vote, or asked again). training-failed: training failed or a guard rejected the adapter, and the base answers.
+    kept-base: the model is not more confident of its new answer, and the base answers."""
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()
     """Loss before each optimizer step, in nats per label token."""
     reason: str = ""
     left_out: int = 0
-    """Lessons (or demonstrations) that were kept and did not fit the model's context."""
+    """Kept examples (or demonstrations) that did not fit the model's context."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +179,7 @@ class SampledAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said."""
+    """One answer of the model."""
 
     text: str
     calls: tuple[ToolCall, ...]
@@ -180,13 +197,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Episode:
-    """The whole story of one input."""
+    """The record of one input, from its awareness to its answer."""
 
     input_id: str
     input_hash: str
     base: Answer | None
     adapted: Answer | None
-    """The answer given in the end: with the adapter where there was one, else the same as `base`."""
+    """The final answer: with the adapter where there was one, else the same as `base`."""
     awareness: Awareness | None
     examples: tuple[Example, ...] = ()
     adaptation: Adaptation = Adaptation("none")
@@ -198,7 +215,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model reads before it writes: a conversation, the tools, and the begun answer."""
+    """A conversation, the tools, and the beginning of the answer."""
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...]
@@ -208,7 +225,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class TrainingExample:
-    """One training pair: a prompt and what the assistant should have said."""
+    """A prompt and the answer to learn."""
 
     prompt: Prompt
     target: str
@@ -264,22 +281,6 @@ def _take_call(turns: list[list[tuple[int, str]]], tool_call_id: str) -> int | N
     return None
 
 
-def input_hash(item: Input) -> str:
-    """SHA-256 (hex) of the input's content: the same question is the same hash.
-
-    Its own id does not count, nor do the ids of calls, but for which call a result answers where the order alone would
-    say something else.
-    """
-    by_order = answered_calls(item.messages, by_id=False)
-    messages = [_content(message) for message in item.messages]
-    for message, answer, usual in zip(messages, answered_calls(item.messages), by_order, strict=True):
-        if answer != usual:
-            message["answers"] = answer
-    content = {"messages": messages, "tools": [to_openai(tool) for tool in item.tools]}
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
 def _content(message: Message) -> dict[str, Any]:
     calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
     return {"role": message.role, "content": message.content, "tool_calls": calls}
@@ -292,7 +293,7 @@ def stage_seed(run_seed: int, item_hash: str, repeat: int, stage: str) -> int:
 
 
 def last_request(item: Input) -> str:
-    """What the user said last; empty when the user never spoke."""
+    """The user's last message; empty where there is none."""
     return next((message.content for message in reversed(item.messages) if message.role == "user"), "")
 
 
@@ -308,8 +309,8 @@ def canonical_calls(calls: Sequence[ToolCall]) -> str:
     >>> canonical_calls([ToolCall("f", {"b": 1, "a": 2})]) == canonical_calls([ToolCall("f", {"a": 2.0, "b": 1})])
     True
     """
-    told = [json.dumps([call.name, whole_numbers(call.arguments)], sort_keys=True, default=str) for call in calls]
-    return json.dumps(sorted(told))
+    texts = [json.dumps([call.name, whole_numbers(call.arguments)], sort_keys=True, default=str) for call in calls]
+    return json.dumps(sorted(texts))
 
 
 def whole_numbers(value: object) -> object:

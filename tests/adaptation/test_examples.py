@@ -12,7 +12,7 @@ from ttsi.adaptation import adapters
 from ttsi.adaptation.examples import training_examples, with_demonstrations
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.marked import quote
-from ttsi.config import AdaptationConfig
+from ttsi.config import AdaptationConfig, LoopConfig, SynthesisConfig
 from ttsi.models import Model
 from ttsi.types import Adaptation, Example, Input, Message, Prompt, Tool, ToolCall, TrainingExample
 
@@ -24,7 +24,7 @@ ITEM = Input("rain", TALK, TOOLS)
 GOOD = Example("the weather of Rome", (ToolCall("get_weather", {"city": "Rome"}),), "...")
 ALSO = Example("a bed in Lima", (ToolCall("find_hotel", {"city": "Lima"}),), "...")
 BAD = Example("rain", (ToolCall("get_weather", {"city": "Paris"}),), "...", "grounded: ...")
-IN_CONTEXT = AdaptationConfig(method="in-context")
+IN_CONTEXT = LoopConfig(adaptation=AdaptationConfig(method="in-context"))
 
 
 @pytest.mark.parametrize("family", FORMATS)
@@ -53,8 +53,8 @@ def test_each_call_of_an_example_has_its_own_reason() -> None:
 
 
 def test_demonstrations_stand_behind_the_system_and_before_the_talk() -> None:
-    shown = with_demonstrations(ITEM, [GOOD, ALSO])
-    assert shown.messages == (
+    prompted = with_demonstrations(ITEM, [GOOD, ALSO])
+    assert prompted.messages == (
         SYSTEM,
         Message("user", GOOD.query),
         Message("assistant", "", GOOD.calls),
@@ -62,8 +62,8 @@ def test_demonstrations_stand_behind_the_system_and_before_the_talk() -> None:
         Message("assistant", "", ALSO.calls),
         *TALK[1:],
     )
-    assert shown.messages[-1] == ITEM.messages[-1]
-    assert (shown.id, shown.tools) == (ITEM.id, ITEM.tools)
+    assert prompted.messages[-1] == ITEM.messages[-1]
+    assert (prompted.id, prompted.tools) == (ITEM.id, ITEM.tools)
 
 
 def test_no_demonstration_changes_nothing() -> None:
@@ -80,7 +80,7 @@ class Fake:
     seeds: Sequence[int] = ()
     alive: bool = False
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
         return None
 
     @contextmanager
@@ -102,7 +102,7 @@ def as_model(fake: Fake) -> Model:
 def test_one_job_per_input_in_order_and_only_kept_examples_are_learned() -> None:
     fake = Fake()
     with adapters(
-        as_model(fake), [ITEM] * 3, [(BAD, GOOD), (BAD,), (ALSO, GOOD)], AdaptationConfig(), [5, 6, 7]
+        as_model(fake), [ITEM] * 3, [(BAD, GOOD), (BAD,), (ALSO, GOOD)], (), LoopConfig(), [5, 6, 7]
     ) as tuned:
         assert fake.alive
         assert [[lesson.prompt.messages[-1].content for lesson in job] for job in fake.jobs] == [
@@ -121,7 +121,7 @@ def test_the_adapters_are_gone_after_a_failure_too() -> None:
     fake = Fake()
     with (
         pytest.raises(RuntimeError, match="in the middle"),
-        adapters(as_model(fake), [ITEM], [(GOOD,)], AdaptationConfig(), [1]),
+        adapters(as_model(fake), [ITEM], [(GOOD,)], (), LoopConfig(), [1]),
     ):
         raise RuntimeError("in the middle")
     assert not fake.alive
@@ -130,14 +130,14 @@ def test_the_adapters_are_gone_after_a_failure_too() -> None:
 @pytest.mark.parametrize("status", ["training-failed", "none"])
 def test_whoever_was_not_trained_is_answered_by_the_base(status: str) -> None:
     fake = Fake(outcome=Adaptation(status, reason="the loss rose"))  # type: ignore[arg-type]
-    with adapters(as_model(fake), [ITEM], [(GOOD,)], AdaptationConfig(), [1]) as tuned:
+    with adapters(as_model(fake), [ITEM], [(GOOD,)], (), LoopConfig(), [1]) as tuned:
         assert tuned.adapters == (None,)
         assert tuned.adaptations[0].reason == "the loss rose"
 
 
 def test_in_context_asks_with_demonstrations_and_trains_nothing() -> None:
     fake = Fake()
-    with adapters(as_model(fake), [ITEM, ITEM], [(GOOD, BAD), (BAD,)], IN_CONTEXT, [1, 2]) as tuned:
+    with adapters(as_model(fake), [ITEM, ITEM], [(GOOD, BAD), (BAD,)], (), IN_CONTEXT, [1, 2]) as tuned:
         assert tuned.inputs == (with_demonstrations(ITEM, [GOOD]), ITEM)
         assert tuned.adapters == (None, None)
         assert [(a.status, a.samples) for a in tuned.adaptations] == [("in-context", 1), ("none", 0)]
@@ -148,14 +148,15 @@ def test_in_context_asks_with_demonstrations_and_trains_nothing() -> None:
 class Small(Fake):
     """Has room for one demonstration."""
 
-    def fits(self, prompt: Prompt, room: int) -> str | None:
-        asked = [message for message in prompt.messages if message.role == "user"]
-        return None if len(asked) <= 1 + len([m for m in ITEM.messages if m.role == "user"]) else "too long"
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        turns = [message for message in prompt.messages if message.role == "user"]
+        return None if len(turns) <= 1 + len([m for m in ITEM.messages if m.role == "user"]) else "too long"
 
 
-@pytest.mark.parametrize(("best_last", "left"), [(False, GOOD), (True, ALSO)])
-def test_the_best_demonstrations_stay_when_room_is_short(best_last: bool, left: Example) -> None:
-    with adapters(as_model(Small()), [ITEM], [(GOOD, ALSO)], IN_CONTEXT, [1], best_last=best_last) as tuned:
+@pytest.mark.parametrize(("source", "left"), [("writer", GOOD), ("nearest", ALSO)])
+def test_the_best_demonstrations_stay_when_room_is_short(source: str, left: Example) -> None:
+    config = replace(IN_CONTEXT, synthesis=SynthesisConfig(source=source))  # type: ignore[arg-type]
+    with adapters(as_model(Small()), [ITEM], [(GOOD, ALSO)], (), config, [1]) as tuned:
         assert tuned.inputs == (with_demonstrations(ITEM, [left]),)
         assert tuned.adaptations[0].left_out == 1
 

@@ -8,14 +8,15 @@ from tests.adaptation.test_examples import ALSO, BAD, GOOD, ITEM, SYSTEM, TOOLS,
 from ttsi.adaptation import adapters
 from ttsi.adaptation.irrelevance import DECLINED, distractor_tools, no_tool_examples
 from ttsi.chat.calls import FORMATS
-from ttsi.config import AdaptationConfig
+from ttsi.config import AdaptationConfig, LoopConfig
 from ttsi.methods import preset
 from ttsi.types import Example, Input, Message, Tool, TrainingExample
 
 
 def learned(count: int) -> list[TrainingExample]:
     fake = Fake()
-    with adapters(as_model(fake), [ITEM], [(BAD, GOOD, ALSO)], AdaptationConfig(irrelevance=count), [1]):
+    config = LoopConfig(adaptation=AdaptationConfig(irrelevance=count))
+    with adapters(as_model(fake), [ITEM], [(BAD, GOOD, ALSO)], (), config, [1]):
         return list(fake.jobs[0])
 
 
@@ -26,22 +27,22 @@ def test_the_request_is_asked_again_without_its_tool_and_nothing_is_called(famil
     assert first.prompt.messages == (SYSTEM, Message("user", GOOD.query))
     assert (first.prompt.tools, second.prompt.tools) == (TOOLS[1:], TOOLS[:1])
     for lesson in (first, second):
-        said = form.parse(lesson.target, lesson.prompt.tools)
-        assert (said.calls, said.error) == ((), None)
+        parsed = form.parse(lesson.target, lesson.prompt.tools)
+        assert (parsed.calls, parsed.error) == ((), None)
         assert lesson.target == (form.no_tool or DECLINED)
 
 
 def test_so_many_of_the_kept_examples_are_learned_that_way_behind_the_calls() -> None:
-    asked = [(lesson.prompt.messages[-1].content, len(lesson.prompt.tools)) for lesson in learned(1)]
-    assert asked == [(GOOD.query, 2), (ALSO.query, 2), (GOOD.query, 1)]
+    lessons = [(lesson.prompt.messages[-1].content, len(lesson.prompt.tools)) for lesson in learned(1)]
+    assert lessons == [(GOOD.query, 2), (ALSO.query, 2), (GOOD.query, 1)]
     assert len(learned(2)) == len(learned(9)) == 4, "never more than there are examples; refused ones teach nothing"
 
 
 def test_control_without_it_every_lesson_is_a_call() -> None:
     calls = [FORMATS["hermes"].parse(lesson.target, TOOLS).calls for lesson in learned(0)]
     assert calls == [GOOD.calls, ALSO.calls]
-    assert preset("ttsi").adaptation.irrelevance > 0
-    assert preset("ttsi-paper").adaptation.irrelevance == 0, "the paper learns calls only"
+    assert preset("ttsi", "embedded").adaptation.irrelevance > 0
+    assert preset("ttsi-paper", "embedded").adaptation.irrelevance == 0, "the paper learns calls only"
 
 
 def test_of_two_called_tools_neither_is_left_and_an_examples_own_tools_count() -> None:

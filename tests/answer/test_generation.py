@@ -24,13 +24,13 @@ BED = Input("bed", (Message("user", "a bed in Lima"),), (TOOL,))
 class Fake:
     """Says the same to everybody and remembers what it was asked."""
 
-    said: Generation
+    generation: Generation
     format: Format = FORMATS["hermes"]
     requests: list[Request] = field(default_factory=list)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         self.requests += requests
-        return [replace(self.said, tokens=len(r.prompt.messages[-1].content)) for r in requests]
+        return [replace(self.generation, tokens=len(r.prompt.messages[-1].content)) for r in requests]
 
 
 GOOD = Generation(FORMATS["hermes"].render([CALL]), 9, -1.25, -0.75, True)

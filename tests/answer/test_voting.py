@@ -43,8 +43,8 @@ def test_what_cannot_be_read_has_no_vote() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([(A,), (B,), ()]), st.floats(-9, 0)), min_size=1, max_size=7), st.randoms())
-def test_the_order_of_the_samples_does_not_matter(drawn: list[tuple[tuple[ToolCall, ...], float]], rng: object) -> None:
-    samples = [draw(*calls, logprob=logprob - i) for i, (calls, logprob) in enumerate(drawn)]
+def test_the_order_of_the_samples_does_not_matter(cases: list[tuple[tuple[ToolCall, ...], float]], rng: object) -> None:
+    samples = [draw(*calls, logprob=logprob - i) for i, (calls, logprob) in enumerate(cases)]
     mixed = list(samples)
     rng.shuffle(mixed)  # type: ignore[attr-defined]
     chosen, again = samples[winner(samples)], mixed[winner(mixed)]
@@ -60,10 +60,10 @@ class Speaker:
     """Says call a to three of four seeds, words else; greedy is words."""
 
     format: Format = FORMATS["hermes"]
-    asked: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        self.asked += requests
+        self.requests += requests
         call = self.format.render([ToolCall("a", {})])
         texts = [call if request.temperature and request.seed % 4 else "words" for request in requests]
         return [Generation(text, 3, -1.0 - i, -0.5, True) for i, text in enumerate(texts)]
@@ -72,22 +72,22 @@ class Speaker:
 def test_a_vote_asks_for_samples_only_and_gives_the_winner() -> None:
     speaker = Speaker()
     answers = generate_answers(speaker, ITEMS, AnswerConfig(strategy="vote", samples=4), None, [0, 100])  # type: ignore[arg-type]
-    assert len(speaker.asked) == 8 and all(request.temperature == 0.7 for request in speaker.asked)
+    assert len(speaker.requests) == 8 and all(request.temperature == 0.7 for request in speaker.requests)
     assert [[call.name for call in answer.calls] for answer in answers] == [["a"], ["a"]]
     assert [len(answer.samples) for answer in answers] == [4, 4]
-    assert len({request.seed for request in speaker.asked}) == 8
+    assert len({request.seed for request in speaker.requests}) == 8
 
 
-@pytest.mark.parametrize(("strategy", "drawn", "n"), [("pass@k", False, 4), ("greedy", True, 4), ("greedy", False, 0)])
-def test_samples_stand_beside_a_greedy_answer(strategy: str, drawn: bool, n: int) -> None:
+@pytest.mark.parametrize(("strategy", "sample", "n"), [("pass@k", False, 4), ("greedy", True, 4), ("greedy", False, 0)])
+def test_samples_stand_beside_a_greedy_answer(strategy: str, sample: bool, n: int) -> None:
     speaker = Speaker()
     config = AnswerConfig(strategy=strategy, samples=4)  # type: ignore[arg-type]
-    answers = generate_answers(speaker, ITEMS, config, None, [0, 100], drawn=drawn)  # type: ignore[arg-type]
+    answers = generate_answers(speaker, ITEMS, config, None, [0, 100], sample=sample)  # type: ignore[arg-type]
     assert [(answer.text, len(answer.samples)) for answer in answers] == [("words", n)] * 2
-    assert len(speaker.asked) == 2 + 2 * n
+    assert len(speaker.requests) == 2 + 2 * n
 
 
 def test_control_the_method_vote_votes_whatever_the_strategy_is() -> None:
     [plain, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4))  # type: ignore[arg-type]
-    [voted, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], voted=True)  # type: ignore[arg-type]
+    [voted, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], vote=True)  # type: ignore[arg-type]
     assert (plain.calls, [call.name for call in voted.calls]) == ((), ["a"])

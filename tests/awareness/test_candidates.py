@@ -10,11 +10,11 @@ import pytest
 
 from ttsi.awareness import estimate
 from ttsi.awareness.candidates import score_candidates
+from ttsi.awareness.selection import is_selected
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.marked import suffixes
 from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
-from ttsi.loop import passes
 from ttsi.models import Generation, Model, Request
 from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Prompt, Tool
 
@@ -60,13 +60,13 @@ def judge(model: Fake, inputs: Sequence[Input], config: AwarenessConfig) -> list
 def test_one_awareness_per_input_in_order(kind: str) -> None:
     config = replace(NAMES, candidates=kind)  # type: ignore[arg-type]
     model = Fake(hotel_is_better)
-    known = judge(model, [RAIN, BED, RAIN], config)
-    assert [{c.action for c in k.candidates} for k in known] == [
+    awareness = judge(model, [RAIN, BED, RAIN], config)
+    assert [{c.action for c in k.candidates} for k in awareness] == [
         {"get_weather", "find_hotel"},
         {"find_hotel"},
         {"get_weather", "find_hotel"},
     ]
-    assert known[0] == known[2] or kind == "calls"
+    assert awareness[0] == awareness[2] or kind == "calls"
     assert judge(model, [], config) == []
 
 
@@ -79,14 +79,14 @@ def test_names_are_scored_up_to_the_closing_quote() -> None:
 
 def test_whole_calls_are_written_under_a_grammar_of_one_tool_each() -> None:
     model = Fake(hotel_is_better)
-    [known] = judge(model, [RAIN], CALLS)
+    [awareness] = judge(model, [RAIN], CALLS)
     assert [r.prompt for r in model.requests] == [Prompt(RAIN.messages, RAIN.tools)] * 2
     for request, mine, other in zip(model.requests, TOOLS, reversed(TOOLS), strict=True):
         assert request.grammar is not None
         assert mine.name in request.grammar
         assert other.name not in request.grammar
         assert (request.temperature, request.adapter) == (0.0, None)
-    assert [(c.action, c.text, c.logprob) for c in known.candidates] == [
+    assert [(c.action, c.text, c.logprob) for c in awareness.candidates] == [
         ("find_hotel", "call 1", -0.5),
         ("get_weather", "call 0", -1.5),
     ]
@@ -104,11 +104,11 @@ def test_a_reasoning_family_may_use_any_reason_it_knows() -> None:
 
 def test_the_name_of_a_reasoning_family_is_summed_over_its_reasons() -> None:
     model = Fake(hotel_is_better, FORMATS["marked"])
-    [known] = judge(model, [BED], replace(NAMES, no_tool=False))
+    [awareness] = judge(model, [BED], replace(NAMES, no_tool=False))
     [texts] = model.texts
     assert texts == [f"{reason}<|call|> find_hotel<|args|>" for reason in suffixes(TOOLS[1].description)]
     single = hotel_is_better(texts[0])
-    [candidate] = known.candidates
+    [candidate] = awareness.candidates
     assert candidate.logprob == pytest.approx(single + math.log(len(texts)))
     assert candidate.logprob > single  # control: one reason alone is less likely than any of several
 
@@ -125,21 +125,21 @@ def test_no_tool_competes_last_where_the_family_writes_it(kind: str, family: str
 
 
 def test_candidates_are_ranked_with_their_shares() -> None:
-    [known] = judge(Fake(hotel_is_better), [RAIN], NAMES)
-    first, second = known.candidates
+    [awareness] = judge(Fake(hotel_is_better), [RAIN], NAMES)
+    first, second = awareness.candidates
     assert (first.action, second.action) == ("find_hotel", "get_weather")
     assert first.probability == pytest.approx(1 / (1 + math.exp(-1.0)))
     assert first.probability + second.probability == pytest.approx(1.0)
-    assert known.value == pytest.approx(math.tanh(0.5))
+    assert awareness.value == pytest.approx(math.tanh(0.5))
 
 
 @pytest.mark.parametrize(("tau", "unsure"), [(0.95, True), (0.2, False)])
 def test_the_gate_is_the_deciding_measure_below_tau(tau: float, unsure: bool) -> None:
-    [known] = judge(Fake(hotel_is_better), [RAIN], replace(NAMES, tau=tau))
-    assert (known.tau, known.measure, known.unsure) == (tau, "margin", unsure)
+    [awareness] = judge(Fake(hotel_is_better), [RAIN], replace(NAMES, tau=tau))
+    assert (awareness.tau, awareness.measure, awareness.unsure) == (tau, "margin", unsure)
     [by_answer] = judge(Fake(hotel_is_better), [RAIN], replace(NAMES, measure="answer_min", tau=-1.0))
     assert (by_answer.value, by_answer.unsure) == (-1.5, True)
-    assert by_answer.measures == known.measures
+    assert by_answer.measures == awareness.measures
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_the_gate_is_the_deciding_measure_below_tau(tau: float, unsure: bool) ->
 )
 def test_who_passes_the_gate(gate: str, unsure_passes: bool, sure_passes: bool) -> None:
     unsure = Awareness((), "margin", 0.1, 0.95, unsure=True)
-    assert passes(unsure, gate) is unsure_passes
-    assert passes(replace(unsure, unsure=False), gate) is sure_passes
+    assert is_selected(unsure, gate) is unsure_passes
+    assert is_selected(replace(unsure, unsure=False), gate) is sure_passes
 
 
 def test_an_unknown_measure_is_named_before_anything_is_scored() -> None:

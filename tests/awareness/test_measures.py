@@ -13,13 +13,18 @@ from ttsi.awareness.measures import (
     MEASURES,
     Evidence,
     answer_mean,
+    counts_samples,
     entropy,
+    find_measure,
     margin,
+    measure,
     perplexity,
     softmax,
     top1,
+    upper_bound,
     vote_share,
 )
+from ttsi.errors import ConfigError
 
 LOGPROBS = st.lists(st.floats(-200.0, 0.0), min_size=1, max_size=8)
 
@@ -41,8 +46,8 @@ def test_shares_are_a_distribution_in_the_order_of_the_logprobs(logprobs: list[f
 def test_a_shift_changes_nothing(logprobs: list[float], shift: float) -> None:
     moved = [value + shift for value in logprobs]
     assert softmax(moved) == pytest.approx(softmax(logprobs), abs=1e-9)
-    for measure in (margin, top1, entropy):
-        assert measure(of(*moved)) == pytest.approx(measure(of(*logprobs)), abs=1e-9)
+    for one in (margin, top1, entropy):
+        assert one(of(*moved)) == pytest.approx(one(of(*logprobs)), abs=1e-9)
 
 
 @given(st.floats(-50.0, 0.0), st.floats(0.5, 5.0))
@@ -53,8 +58,8 @@ def test_control_a_scale_does_change_the_shares(logprob: float, gap: float) -> N
 
 @given(LOGPROBS)
 def test_measures_of_candidates_lie_between_zero_and_one(logprobs: list[float]) -> None:
-    for measure in (margin, top1, entropy):
-        assert -1e-9 <= measure(of(*logprobs)) <= 1.0 + 1e-9
+    for one in (margin, top1, entropy):
+        assert -1e-9 <= one(of(*logprobs)) <= 1.0 + 1e-9
 
 
 @given(st.floats(-50.0, 0.0), st.floats(-50.0, 0.0))
@@ -123,3 +128,28 @@ def test_an_empty_answer_has_a_mean() -> None:
 def test_every_measure_says_what_it_is_in_one_line(name: str) -> None:
     header = (MEASURES[name].__doc__ or "").splitlines()
     assert len(header[0]) > 20
+
+
+def test_every_measure_keeps_below_its_declared_bound() -> None:
+    assert {name for name, one in MEASURES.items() if upper_bound(one) == 0.0} == {
+        "answer_logprob", "answer_mean", "answer_min", "perplexity",
+    }  # fmt: skip
+    assert [name for name, one in MEASURES.items() if counts_samples(one)] == ["vote_share"]
+    certain = Evidence((0.0,), 0.0, 0.0, 1, votes=(3,))
+    assert {name: one(certain) for name, one in MEASURES.items() if one(certain) > upper_bound(one)} == {}
+
+
+def test_a_measure_of_your_own_needs_no_declaration_and_may_have_one() -> None:
+    def gap(evidence: Evidence) -> float:
+        return 1.0
+
+    assert (upper_bound(gap), counts_samples(gap)) == (math.inf, False)
+    declared = measure(upper=2.0, needs_samples=True)(gap)
+    assert declared is gap and (upper_bound(gap), counts_samples(gap)) == (2.0, True)
+    assert "gap" not in MEASURES, "to declare is not to register"
+
+
+def test_a_measure_is_found_by_name_or_reference() -> None:
+    assert find_measure("margin") is margin is find_measure("ttsi.awareness.measures:margin")
+    with pytest.raises(ConfigError, match="unknown measure 'margni'; did you mean 'margin'"):
+        find_measure("margni")

@@ -19,7 +19,7 @@ from ttsi.benchmarks.matching import Calls, grade, lenient, strict
 from ttsi.benchmarks.toolalpaca import KEYS
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.tool_schema import problem, tool_from_openai
-from ttsi.types import Answer, ToolCall, input_hash, to_openai
+from ttsi.types import Answer, ToolCall, to_openai
 
 pytestmark = needs("api-bank")
 
@@ -72,7 +72,7 @@ def test_every_row_is_there_and_every_defect_is_counted(place: tuple[str, str]) 
     name, split = place
     benchmark = load(name, DATA, split)
     rows = benchmark.samples
-    hashes = {input_hash(sample.input) for sample in rows}
+    hashes = {sample.input.content_hash for sample in rows}
     assert (
         len(rows), len(solvable(benchmark)), sum(not legal(sample) for sample in rows), len(rows) - len(hashes),
     ) == SETS[place]  # fmt: skip

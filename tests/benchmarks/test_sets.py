@@ -14,7 +14,7 @@ from ttsi.benchmarks import BENCHMARKS, Benchmark, load, summaries
 from ttsi.benchmarks.matching import grade
 from ttsi.chat.calls import FORMATS
 from ttsi.errors import ConfigError, DataError
-from ttsi.types import Answer, ToolCall, input_hash
+from ttsi.types import Answer, ToolCall
 
 needs_data = needs("hammer-eval")
 
@@ -47,7 +47,7 @@ def test_sealtool_dev_has_200_other_questions() -> None:
     dev, test = load("sealtool-dev", DATA), load("sealtool", DATA)
     check(dev, 200)
     assert load("sealtool", DATA, split="dev") == dev
-    shared = {input_hash(s.input) for s in dev.samples} & {input_hash(s.input) for s in test.samples}
+    shared = {s.input.content_hash for s in dev.samples} & {s.input.content_hash for s in test.samples}
     assert not shared
 
 
@@ -156,7 +156,7 @@ def test_toolworld_ships_complete() -> None:
     check(test, 640)
     check(validation, 400)
     assert (test.name, validation.name) == ("toolworld", "toolworld-validation")
-    shared = {input_hash(s.input) for s in test.samples} & {input_hash(s.input) for s in validation.samples}
+    shared = {s.input.content_hash for s in test.samples} & {s.input.content_hash for s in validation.samples}
     assert not shared
     assert load("toolworld", split="validation") == validation
     with pytest.raises(ConfigError, match="did you mean 'validation'"):

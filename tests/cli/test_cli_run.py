@@ -13,7 +13,7 @@ from tests.worlds import row, write
 from ttsi import loop
 from ttsi.benchmarks.nexusraven import NOTICE
 from ttsi.methods import preset
-from ttsi.types import Episode, input_hash
+from ttsi.types import Episode
 
 MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo")
 
@@ -28,7 +28,7 @@ def test_a_run_is_kept_and_shown(ttsi: Any, tmp_path: Path) -> None:
         assert part in said.out
     assert "8 of 8 inputs" in said.err
     config = json.loads((folder / "config.json").read_text())
-    assert config["settings"]["loop"]["awareness"]["tau"] == preset("ttsi").awareness.tau
+    assert config["settings"]["loop"]["awareness"]["tau"] == preset("ttsi", "embedded").awareness.tau
     assert set(config) >= {"data", "model", "prompt", "versions", "digest", "machine"}
 
 
@@ -73,7 +73,7 @@ def test_a_used_folder_needs_resume_or_clean(ttsi: Any, tmp_path: Path) -> None:
     assert "holds other files" in ttsi(*MINE, "--output-dir", "other", "--clean").err
     changed = ttsi(*out, "--resume", "--tau", "0.5")
     assert changed.code == 2
-    assert f"differs in awareness.tau: {preset('ttsi').awareness.tau} -> 0.5" in changed.err
+    assert f"differs in awareness.tau: {preset('ttsi', 'embedded').awareness.tau} -> 0.5" in changed.err
 
 
 def test_data_that_changed_are_not_taken_for_the_same_run(ttsi: Any, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_too_many_failures_are_exit_code_1(ttsi: Any, monkeypatch: pytest.Monkey
     def failing(inputs: Any, *rest: Any) -> list[Episode]:
         told = real(inputs, *rest)
         bad = inputs[0]
-        return [Episode(bad.id, input_hash(bad), None, None, None, error="prompt: too long"), *told[1:]]
+        return [Episode(bad.id, bad.content_hash, None, None, None, error="prompt: too long"), *told[1:]]
 
     monkeypatch.setattr(loop, "improve", failing)
     said = ttsi(*MINE)

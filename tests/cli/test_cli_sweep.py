@@ -59,8 +59,8 @@ def test_a_sweep_of_your_own_model_and_questions(ttsi: Command) -> None:
         rates.append(settings.adaptation.lr)
         assert bound.arguments["benchmark"] == "validation.jsonl"
         assert settings.awareness.gate == "all", "so that every tau can be read off"
-    assert preset("ttsi", embedded=False).adaptation.lr in rates
-    assert max(rates) < preset("ttsi").adaptation.lr
+    assert preset("ttsi").adaptation.lr in rates
+    assert max(rates) < preset("ttsi", "embedded").adaptation.lr
 
 
 def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: Path) -> None:
@@ -200,12 +200,12 @@ def test_every_file_of_the_paper_takes_another_model(path: Path) -> None:
 def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
     for point in read_sweep(PAPER[0].parent / "table1-teacher.yaml")[0]:
         _, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
-        loop, paper = bound.arguments["knobs"].loop(), preset("ttsi-paper")
+        loop, paper = bound.arguments["knobs"].loop(), preset("ttsi-paper", "embedded")
         assert loop.adaptation == paper.adaptation
         assert loop.awareness == paper.awareness
         assert replace(loop.synthesis, temperature=0.7, max_tokens=160) == paper.synthesis
         # Control: the preset ttd learns in another way.
-        assert preset("ttd").adaptation != paper.adaptation
+        assert preset("ttd", "embedded").adaptation != paper.adaptation
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ import pytest
 
 from ttsi.cli import HELP
 from ttsi.cli.help import settings
-from ttsi.methods import PRESETS
+from ttsi.methods import METHODS
 
 VERBS = {
     "run": ("Basic", "Awareness", "Synthesis", "Adaptation", "Answer", "Teacher", "Training data", "Run folder"),
@@ -54,7 +54,7 @@ def test_the_environment_names_the_method_too(ttsi: Any, monkeypatch: pytest.Mon
 
 
 def test_control_methods_have_different_values() -> None:
-    assert len({str(settings(method, "embedded")) for method in PRESETS}) > 5
+    assert len({str(settings(method, "embedded")) for method in METHODS}) > 5
     assert settings("no such method", "embedded") == {}
 
 

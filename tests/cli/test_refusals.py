@@ -45,10 +45,11 @@ def test_settings_without_meaning_are_refused_before_anything_is_done(
 
 
 def test_control_every_method_has_settings_with_a_meaning() -> None:
-    from ttsi.methods import PRESETS
+    from ttsi.methods import METHODS, check_method
 
-    for name in PRESETS:
-        check(preset(name))
+    for name in METHODS:
+        check(preset(name, "embedded"))
+        check_method(preset(name, "embedded"))
     with pytest.raises(ConfigError):
         check(LoopConfig(seed=-1))
 

@@ -42,7 +42,7 @@ def test_the_tokenizer_cuts_as_in_training(model: LocalModel) -> None:
 
 
 def test_it_answers_tools_it_never_saw(model: LocalModel) -> None:
-    episodes = improve([s.input for s in SAMPLES[:24]], model, model, preset("base"))
+    episodes = improve([s.input for s in SAMPLES[:24]], model, model, preset("base", "embedded"))
     right = [strict(e.base.calls, s.gold or ()) for e, s in zip(episodes, SAMPLES, strict=False) if e.base]
     assert sum(right) >= 5
     # Control: another input's gold is not what it says.

@@ -15,13 +15,13 @@ from ttsi.interop.peft_files import export
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.scripted import DemoModel
-from ttsi.types import Adaptation, Episode, Example, Input, Message, ToolCall, input_hash
+from ttsi.types import Adaptation, Episode, Example, Input, Message, ToolCall
 
 ITEM = Input("1", (Message("user", "an umbrella in Lima"),), tuple(map(tool_from_openai, TOOLS)))
 EXAMPLES = tuple(
     Example(f"rain in {city}", (ToolCall("get_weather", {"city": city}),), "") for city in ("Oslo", "Rome")
 )
-EPISODE = Episode("1", input_hash(ITEM), None, None, None, EXAMPLES, Adaptation("trained", 2, 2, (1.0, 0.5)))
+EPISODE = Episode("1", ITEM.content_hash, None, None, None, EXAMPLES, Adaptation("trained", 2, 2, (1.0, 0.5)))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # PEFT asks transformers for something that was renamed
@@ -31,7 +31,7 @@ def test_peft_loads_the_adapter_and_says_the_same(saved_model: Callable[[str], P
     from transformers import AutoModelForCausalLM
 
     folder = saved_model("qwen2")
-    config = preset("ttsi")
+    config = preset("ttsi", "embedded")
     config = replace(config, adaptation=replace(config.adaptation, epochs=2, lr=0.05))
     written = export(load(str(folder), device="cpu"), ITEM, EPISODE, config, tmp_path / "adapter")
     again = export(load(str(folder), device="cpu"), ITEM, EPISODE, config, tmp_path / "again")
@@ -47,11 +47,11 @@ def test_peft_loads_the_adapter_and_says_the_same(saved_model: Callable[[str], P
 
 def test_there_is_nothing_to_export_without_an_adapter(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no adapters"):
-        export(DemoModel(), ITEM, EPISODE, preset("ttsi"), tmp_path)
+        export(DemoModel(), ITEM, EPISODE, preset("ttsi", "embedded"), tmp_path)
 
 
 def test_an_untrained_episode_has_no_adapter(saved_model: Callable[[str], Path], tmp_path: Path) -> None:
     pytest.importorskip("torch")
     model = load(str(saved_model("qwen2")), device="cpu")
     with pytest.raises(ModelError, match="'none'"):
-        export(model, ITEM, replace(EPISODE, adaptation=Adaptation("none")), preset("ttsi"), tmp_path)
+        export(model, ITEM, replace(EPISODE, adaptation=Adaptation("none")), preset("ttsi", "embedded"), tmp_path)

@@ -64,7 +64,7 @@ def test_the_demo_obeys_a_grammar_for_one_tool() -> None:
 def test_the_demo_tells_the_whole_story() -> None:
     model = load("scripted:demo")
     item = Input("1", UMBRELLA.messages, OFFER)
-    [episode] = improve([item], model, model, preset("ttsi"))
+    [episode] = improve([item], model, model, preset("ttsi", "embedded"))
     assert episode.error is None
     assert episode.awareness is not None
     assert episode.awareness.unsure
@@ -74,7 +74,7 @@ def test_the_demo_tells_the_whole_story() -> None:
     assert episode.base.calls[0].name == "book_flight"
     assert episode.adapted.calls[0].name == "get_weather"
     # Control: without examples nothing is learned.
-    [plain] = improve([item], model, model, preset("base"))
+    [plain] = improve([item], model, model, preset("base", "embedded"))
     assert plain.adapted is not None
     assert plain.adapted.calls == episode.base.calls
 

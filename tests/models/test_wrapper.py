@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.test_methods import DATA, Counting, told
+from tests.test_methods import DATA, Counting, run
 from ttsi.adaptation.shared import supervised
 from ttsi.config import AdaptationConfig
 from ttsi.engine import prefix
@@ -51,7 +51,7 @@ def tokens_read(tiny: Counting, model: Model, monkeypatch: pytest.MonkeyPatch) -
 
     with monkeypatch.context() as patch:
         patch.setattr(tiny.model.base_model, "forward", counting)
-        told(model, "base")
+        run(model, "base")
     return sum(counts)
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_read_twice_through_it(tiny: Counting, front: Front, monkeypa
 def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     model = front(tiny)
     seal = WeightsIntegrity(model)
-    told(model, "sft")  # the shared adapter is attached from here on
+    run(model, "sft")  # the shared adapter is attached from here on
     seal.check()
     seal.check_fully()
     with monkeypatch.context() as patch:
@@ -86,7 +86,7 @@ def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, mon
 def test_where_there_are_no_weights_nothing_changes() -> None:
     model = CachedModel(DemoModel())
     seal = WeightsIntegrity(model)
-    told(model, "ttsi")
+    run(model, "ttsi")
     seal.check()
     seal.check_fully()
     assert (model.weights_checksum(), model.weights_sha256()) == (0, "")

@@ -66,7 +66,7 @@ def _answer(right: bool | None) -> Answer:
 
 def config(method: str = "ttsi", seed: int = 0, n: int = 4, **data: Any) -> dict[str, Any]:
     """A configuration as config.json holds it."""
-    loop = asdict(preset(method))
+    loop = asdict(preset(method, "embedded"))
     loop["seed"] = seed
     loop["awareness"] |= {"measure": "margin", "tau": 0.95}
     return {

@@ -15,7 +15,7 @@ from ttsi.cli import build
 from ttsi.cli.sweep import read_sweep
 from ttsi.config import RunConfig
 from ttsi.errors import ConfigError
-from ttsi.methods import PRESETS, preset
+from ttsi.methods import METHODS, preset
 from ttsi.reports import choices, experiments, stats
 from ttsi.reports.command import command
 from ttsi.reports.experiments import Finding
@@ -31,7 +31,7 @@ RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yam
 def settings(method: str = "ttsi", seed: int = 0, train: int | None = None, **knobs: Any) -> dict[str, Any]:
     """As `config`, with the method's own settings and `stage__knob` changed."""
     made = config(method, seed)
-    loop = asdict(preset(method)) | {"seed": seed}
+    loop = asdict(preset(method, "embedded")) | {"seed": seed}
     for name, value in knobs.items():
         stage, _, knob = name.partition("__")
         loop[stage] |= {knob: value}
@@ -235,7 +235,7 @@ def read(*words: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "words", [*KNOBS, *(("--method", name) for name in PRESETS if name not in ("icl", "sft"))], ids=" ".join
+    "words", [*KNOBS, *(("--method", name) for name in METHODS if name not in ("icl", "sft"))], ids=" ".join
 )
 def test_the_command_of_a_run_means_that_run(words: tuple[str, ...]) -> None:
     if words in (("--method", "ttd"), ("--method", "ttd-icl")):
@@ -246,7 +246,7 @@ def test_the_command_of_a_run_means_that_run(words: tuple[str, ...]) -> None:
 
 
 def test_what_is_usual_depends_on_the_model() -> None:
-    settings = {"model": "hf:some/model", "method": "ttsi", "loop": asdict(preset("ttsi", embedded=False))}
+    settings = {"model": "hf:some/model", "method": "ttsi", "loop": asdict(preset("ttsi"))}
     assert changed({"settings": settings, "model": {"format": "hermes"}}) == {}
     assert "adaptation.lr" in changed({"settings": settings, "model": {"format": "ours"}}), "control: a folder of ours"
 

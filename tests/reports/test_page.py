@@ -14,7 +14,7 @@ import pytest
 
 from tests.reports.records import config, four, row, run
 from tests.reports.test_stories import HOSTILE
-from ttsi.methods import PRESETS
+from ttsi.methods import METHODS
 from ttsi.reports import sections
 from ttsi.reports.page import page
 from ttsi.reports.record import Run, groups
@@ -117,7 +117,7 @@ def test_the_outline_of_several_runs() -> None:
     assert {"index-0", "index-1", "index-2", "index-3", "stories-3-0", "run-A", "run-C"} <= set(ids)
 
 
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("gate", WHOM)
 def test_every_method_and_gate_has_a_page(method: str, gate: str) -> None:
     settings = config(method)

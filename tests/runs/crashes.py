@@ -94,7 +94,7 @@ def _warm(main: Any) -> None:
 
 
 def _be_killed(main: Any, job: dict[str, Any]) -> None:
-    import ttsi.loop as loop
+    import ttsi.batch as batch
     from ttsi.runs import crash_points
 
     left = job["nth"]
@@ -111,7 +111,7 @@ def _be_killed(main: Any, job: dict[str, Any]) -> None:
 
     crash_points.hook = dying
     if job["frozen"]:
-        loop.time = SimpleNamespace(perf_counter=lambda: 0.0)  # type: ignore[assignment]
+        batch.time = SimpleNamespace(perf_counter=lambda: 0.0)  # type: ignore[assignment]
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         code = main(job["arguments"])

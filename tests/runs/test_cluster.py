@@ -20,7 +20,7 @@ from ttsi.runs.cluster import Cluster, RayWorker
 from ttsi.runs.executor import local_executor
 from ttsi.runs.plan import PlannedSample
 from ttsi.runs.store import read_json, read_rows
-from ttsi.types import Episode, GoldExample, TrainingData, input_hash
+from ttsi.types import Episode, GoldExample, TrainingData
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the extra `ray` is not installed")
@@ -112,25 +112,25 @@ def test_a_worker_with_another_model_refuses(tmp_path: Path) -> None:
     script = tmp_path / "says.json"
     script.write_text(json.dumps(["yes"]))
     description = load(f"scripted:{script}").describe()
-    assert RayWorker(Cluster(), description, None, preset("ttsi"))
+    assert RayWorker(Cluster(), description, None, preset("ttsi", "embedded"))
     script.write_text(json.dumps(["no"]))
     with pytest.raises(ModelError, match="differs from the driver's in sha256"):
-        RayWorker(Cluster(), description, None, preset("ttsi"))
+        RayWorker(Cluster(), description, None, preset("ttsi", "embedded"))
 
 
 def test_a_worker_learns_from_training_data_as_one_process_does(tmp_path: Path) -> None:
     outcomes: dict[str, Any] = {}
     for method in ("sft", "icl"):
-        loop, model = preset(method), load("scripted:demo")
+        loop, model = preset(method, "embedded"), load("scripted:demo")
         samples = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(9)))).samples
         data = TrainingData("rest", "0" * 64, tuple(GoldExample(s.input, s.gold) for s in samples[4:] if s.gold))
-        batch = [PlannedSample(sample, i, input_hash(sample.input), 0) for i, sample in enumerate(samples[:4])]
+        batch = [PlannedSample(sample, i, sample.input.content_hash, 0) for i, sample in enumerate(samples[:4])]
         [(_, alone)] = local_executor(model, data)(iter([batch]), loop)
         pairs = [(place.sample.input, 0) for place in batch]
         outcomes[method] = answers(RayWorker(Cluster(), model.describe(), data, loop).answer(pairs))
         assert outcomes[method] == answers(alone)
         # Control: without the data it writes for itself, and learns something else.
-        assert answers(RayWorker(Cluster(), model.describe(), None, preset("ttsi")).answer(pairs)) != outcomes[method]
+        assert answers(RayWorker(Cluster(), model.describe(), None, preset("ttsi", "embedded")).answer(pairs)) != outcomes[method]
     assert outcomes["sft"] != outcomes["icl"]
 
 

@@ -43,7 +43,7 @@ def estimate(config: LoopConfig, batch_size: int = 16, inputs: list[Input] = INP
 
 def gated(gate: str) -> LoopConfig:
     """The preset with another gate."""
-    config = preset("ttsi")
+    config = preset("ttsi", "embedded")
     return replace(config, awareness=replace(config.awareness, gate=gate))
 
 
@@ -56,7 +56,7 @@ def test_everything_adapted_costs_all_of_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_base_costs_only_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    estimated = estimate(preset("base"))
+    estimated = estimate(preset("base", "embedded"))
     assert (estimated.seconds, estimated.seconds_low, estimated.seconds_high, estimated.adapted_share) == (
         40.0,
         40.0,
@@ -67,7 +67,7 @@ def test_base_costs_only_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_learned_for_the_whole_run_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, config = Clock(monkeypatch), preset("sft")
+    clock, config = Clock(monkeypatch), preset("sft", "embedded")
     pairs = tuple(GoldExample(item, (ToolCall("get_weather", {"city": "Oslo"}),)) for item in INPUTS[:32])
     learned: list[int] = []
     real = DemoModel.adapted
@@ -120,5 +120,5 @@ def test_tried_inputs_come_from_all_over_the_run() -> None:
 
 
 def test_memory_is_that_of_a_process() -> None:
-    estimated = estimate(preset("base"))
+    estimated = estimate(preset("base", "embedded"))
     assert estimated.memory_mb is None or 10 < estimated.memory_mb < 100_000

@@ -119,7 +119,7 @@ class Merging:
 @pytest.mark.parametrize("nth", [1, 2, 99])
 def test_a_batch_after_which_the_base_differs_is_not_recorded(tmp_path: Path, nth: int) -> None:
     file = write(tmp_path / "mine.jsonl", rows(6))
-    config = RunConfig(str(file), "scripted:demo", loop=preset("ttsi"), batch_size=2)
+    config = RunConfig(str(file), "scripted:demo", loop=preset("ttsi", "embedded"), batch_size=2)
     benchmark, model = load_benchmark(config.benchmark), Merging(load("scripted:demo"), nth)
     with open_run(tmp_path / "run", resolve(config, benchmark, model, model)) as store:
         if nth == 99:  # control: without the fault the run goes through

@@ -46,7 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
 def start(folder: Path, lines: list[Any], **changes: Any) -> dict[str, Any]:
     path = write(folder / "mine.jsonl", lines)
-    config = replace(RunConfig(str(path), "scripted:demo", loop=preset("ttsi"), batch_size=4), **changes)
+    config = replace(RunConfig(str(path), "scripted:demo", loop=preset("ttsi", "embedded"), batch_size=4), **changes)
     benchmark, model = load_benchmark(config.benchmark), load(config.model)
     resolved = resolve(config, benchmark, model, model)
     with open_run(folder / "run", resolved, resume=(folder / "run").exists()) as store:
@@ -119,7 +119,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a", "b", "c")]
     for folder, seed in zip(folders, (0, 0, 1), strict=True):
         folder.mkdir()
-        start(folder, rows(6), loop=replace(preset("ttsi"), seed=seed))
+        start(folder, rows(6), loop=replace(preset("ttsi", "embedded"), seed=seed))
     one, same, other = ([r.episode.examples for r in read_rows(folder / "run")] for folder in folders)
     assert one == same
     assert one != other
@@ -164,7 +164,7 @@ def test_a_samples_own_rule_is_a_verdict_beside_the_others(tmp_path: Path) -> No
     mine = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(4))))
     ruled = tuple(replace(sample, official=lambda calls: calls is not None) for sample in mine.samples)
     benchmark = replace(mine, samples=ruled, matcher="official")
-    config, model = RunConfig("mine", "scripted:demo", loop=preset("base")), load("scripted:demo")
+    config, model = RunConfig("mine", "scripted:demo", loop=preset("base", "embedded")), load("scripted:demo")
     with open_run(tmp_path / "run", resolve(config, benchmark, model, model)) as store:
         summary = run(benchmark, model, model, config, store)
     assert summary["matcher"] == "official"
@@ -174,7 +174,7 @@ def test_a_samples_own_rule_is_a_verdict_beside_the_others(tmp_path: Path) -> No
 
 def test_progress_is_told_after_each_batch(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", rows(6))
-    config = RunConfig(str(path), "scripted:demo", loop=preset("ttsi"), batch_size=4)
+    config = RunConfig(str(path), "scripted:demo", loop=preset("ttsi", "embedded"), batch_size=4)
     benchmark, model = load_benchmark(config.benchmark), load(config.model)
     states: list[RunProgress] = []
     with open_run(tmp_path / "run", {}) as store:

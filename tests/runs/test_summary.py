@@ -24,7 +24,11 @@ KEYS = [
 def config(method: str = "ttsi") -> dict[str, Any]:
     from dataclasses import asdict
 
-    settings = {"model": "m", "method": method, "loop": asdict(replace(preset(method), awareness=AwarenessConfig()))}
+    settings = {
+        "model": "m",
+        "method": method,
+        "loop": asdict(replace(preset(method, "embedded"), awareness=AwarenessConfig())),
+    }
     return {"settings": settings, "data": {"benchmark": "b", "matcher": "strict"}}
 
 

@@ -29,7 +29,7 @@ N = 4
 def go(folder: Path, monkeypatch: pytest.MonkeyPatch, *behaviours: Behaviour, gone: bool = False) -> dict[str, Any]:
     """A run of TT-D on four inputs, adapting everywhere, one example each; its summary."""
     path = write(folder / "mine.jsonl", rows(N))
-    loop = preset("ttd")
+    loop = preset("ttd", "embedded")
     loop = replace(
         loop,
         awareness=replace(loop.awareness, gate="all"),

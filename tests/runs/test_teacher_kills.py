@@ -33,7 +33,7 @@ class Crash(BaseException):
 
 def start(folder: Path, cache: Path, point: str | None = None) -> dict[str, Any]:
     """A run of TT-D, adapting everywhere; dies at the second passage of a point, or goes on with what is there."""
-    path, loop = write(folder / "mine.jsonl", rows(N)), preset("ttd")
+    path, loop = write(folder / "mine.jsonl", rows(N)), preset("ttd", "embedded")
     synthesis = replace(loop.synthesis, k=2, tools="free", unambiguous=False)
     loop = replace(loop, awareness=replace(loop.awareness, gate="all"), synthesis=synthesis)
     config = RunConfig(str(path), "scripted:demo", "ttd", "openai:small", loop, batch_size=2)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.worlds import rows, write
+from ttsi.awareness.selection import gate_uniform
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig
-from ttsi.loop import coin
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.runs.plan import exact_share, plan
@@ -22,7 +22,7 @@ from ttsi.runs.training_data import load_training_data
 
 
 def config(path: Path, share: float, seed: int = 0, gate: str = "random", **changes: Any) -> RunConfig:
-    loop = preset("ttsi")
+    loop = preset("ttsi", "embedded")
     loop = replace(loop, seed=seed, awareness=replace(loop.awareness, gate=gate, share=share))  # type: ignore[arg-type]
     return RunConfig(str(path), "scripted:demo", loop=loop, **changes)
 
@@ -50,7 +50,7 @@ def test_another_seed_draws_others_and_control_another_gate_draws_none(tmp_path:
         settings = config(path, 0.5, seed)
         places = plan(benchmark, settings)
         cut = exact_share(settings.loop, places).awareness.share
-        chosen.append(tuple(coin(seed, place.input_hash, place.repeat) < cut for place in places))
+        chosen.append(tuple(gate_uniform(seed, place.input_hash, place.repeat) < cut for place in places))
         assert sum(chosen[-1]) == 5
     assert len(set(chosen)) > 1
     unsure = config(path, 0.5, gate="unsure")
@@ -61,7 +61,7 @@ def test_a_split_can_be_named_and_rows_without_gold_are_no_lesson(tmp_path: Path
     lines = rows(4)
     del lines[1]["gold"]
     path, other = write(tmp_path / "train.jsonl", lines), write(tmp_path / "test.jsonl", rows(6)[4:])
-    learns = RunConfig(str(other), "scripted:demo", "icl", loop=preset("icl"), train=str(path))
+    learns = RunConfig(str(other), "scripted:demo", "icl", loop=preset("icl", "embedded"), train=str(path))
     data = load_training_data(learns, load_benchmark(str(other)))
     assert data is not None and sorted(pair.input.id for pair in data.pairs) == ["q0", "q2", "q3"]
     named = replace(learns, train="toolworld-validation:test", train_limit=3)

@@ -23,7 +23,7 @@ def settings(options: dict[str, str]) -> ServerSettings:
     return ServerSettings(
         start=Start(model=options.pop("model", "commanded"), device="auto", dtype="auto"),
         name="scripted:demo",
-        config=preset("ttsi"),
+        config=preset("ttsi", "embedded"),
         limits=Limits(**{name: float(value) for name, value in options.items()}),  # type: ignore[arg-type]
         keys=read_keys(Path(keys)) if keys else {},
         hosts=allowed_hosts("127.0.0.1", (), with_keys=False),

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 def job(text: str = UNSURE, method: str = "ttsi", **more: Any) -> AnswerJob:
     options = read_request(body(text, **more), Limits(), "id")
-    return AnswerJob(id="1", options=options, config=preset(method), adapt_seconds=30)
+    return AnswerJob(id="1", options=options, config=preset(method, "embedded"), adapt_seconds=30)
 
 
 def names(outcome: Outcome) -> list[str]:
@@ -135,7 +135,7 @@ def test_control_an_adapter_that_stayed_and_other_bits_are_seen() -> None:
     model = DemoModel()
     assert _is_base(model, model.weights_sha256())
     assert not _is_base(model, "0" * 64)
-    open_block = model.adapted([()], preset("ttsi").adaptation, [0])
+    open_block = model.adapted([()], preset("ttsi", "embedded").adaptation, [0])
     with open_block:
         model._jobs = [[]]
         assert not _is_base(model, model.weights_sha256())

@@ -10,8 +10,8 @@ import pytest
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.config import SynthesisConfig
 from ttsi.models import Generation, Request
+from ttsi.synthesis.example_filters import refusal
 from ttsi.synthesis.model_filters import apply_model_filters, worst
-from ttsi.synthesis.selection import refusal
 from ttsi.types import Example, Input, Message, Prompt, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -30,11 +30,11 @@ class Learner:
 
     says: str = ""
     format: Format = HERMES
-    asked: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     scored: int = 0
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        self.asked += requests
+        self.requests += requests
         return [Generation(self.says, 3, -1.0, -0.5, True) for _ in requests]
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
@@ -46,9 +46,9 @@ class Learner:
 
 
 def reasons(learner: Learner, *examples: Example, **settings: float) -> list[str | None]:
-    [found] = apply_model_filters(learner, [ITEM], [list(examples)], SynthesisConfig(**settings))  # type: ignore[arg-type]
-    assert [one.query for one in found] == [one.query for one in examples], "nothing is lost, it is refused"
-    return [one.refused for one in found]
+    [filtered] = apply_model_filters(learner, [ITEM], [list(examples)], SynthesisConfig(**settings))  # type: ignore[arg-type]
+    assert [one.query for one in filtered] == [one.query for one in examples], "nothing is lost, it is refused"
+    return [one.refused for one in filtered]
 
 
 def call(tool: str, city: str) -> str:
@@ -69,15 +69,17 @@ def test_the_round_trip_keeps_what_the_model_answers_alike(says: str, reason: st
     learner = Learner(says)
     refused = example("b", refused="schema: no")
     assert reasons(learner, example("a"), refused, round_trip=True) == [reason, "schema: no"]
-    [asked] = learner.asked
-    assert [message.content for message in asked.prompt.messages] == ["be brief", "a"]
-    assert asked.temperature == 0 and asked.adapter is None
+    [request] = learner.requests
+    assert [message.content for message in request.prompt.messages] == ["be brief", "a"]
+    assert request.temperature == 0 and request.adapter is None
 
 
 def test_trimming_refuses_the_least_likely_of_each_input() -> None:
     learner = Learner()
-    found = reasons(learner, example("aaaa"), example("a"), example("aaa", refused="x"), example("aa"), drop_worst=0.4)
-    assert found == ["loss: among the 40% that the model finds least likely", None, "x", None]
+    filtered = reasons(
+        learner, example("aaaa"), example("a"), example("aaa", refused="x"), example("aa"), drop_worst=0.4
+    )
+    assert filtered == ["loss: among the 40% that the model finds least likely", None, "x", None]
     assert learner.scored == 3
     assert reasons(learner, example("aaaa"), drop_worst=0.9) == [None], "a single example is not trimmed below one"
 
@@ -89,7 +91,7 @@ def test_worst_takes_whole_examples() -> None:
 def test_off_is_off() -> None:
     learner = Learner("whatever")
     assert reasons(learner, example("a"), example("b")) == [None, None]
-    assert (learner.asked, learner.scored) == ([], 0)
+    assert (learner.requests, learner.scored) == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ttsi.types import Awareness, GoldExample, Input, Message, Tool, ToolCall, T
 EMPTY = {"type": "object", "properties": {}}
 WEATHER, HOTEL, FLIGHT = (Tool(name, f"about {name}", EMPTY) for name in ("weather", "hotel", "flight"))
 OFFERED = (WEATHER, HOTEL)
-KNOWN = Awareness((), "margin", 0.1, 0.95, True)
+UNSURE = Awareness((), "margin", 0.1, 0.95, True)
 
 
 def item(request: str, *tools: Tool) -> Input:
@@ -30,40 +30,40 @@ ROWS = {
     "fly me to Rome": FLIGHT,
     "will the sun shine in Lima": WEATHER,
 }
-PAIRS = tuple(GoldExample(item(said, tool, FLIGHT), (ToolCall(tool.name, {}),)) for said, tool in ROWS.items())
+PAIRS = tuple(GoldExample(item(request, tool, FLIGHT), (ToolCall(tool.name, {}),)) for request, tool in ROWS.items())
 DATA = TrainingData("train", "0" * 64, PAIRS)
 
 
-def shown(request: str, source: str = "nearest", k: int = 2, seed: int = 1) -> list[str]:
+def retrieved(request: str, source: str = "nearest", k: int = 2, seed: int = 1) -> list[str]:
     config = SynthesisConfig(source=source, k=k)  # type: ignore[arg-type]
-    [examples] = synthesise(DATA, [item(request)], [KNOWN], config, [seed])
+    [examples] = synthesise(DATA, [item(request)], [UNSURE], config, [seed])
     return [example.query for example in examples]
 
 
 def test_the_nearest_comes_last_next_to_the_question() -> None:
-    assert shown("will it rain tomorrow", k=1) == ["will it rain in Oslo"]
-    assert shown("will it rain tomorrow") == ["will the sun shine in Lima", "will it rain in Oslo"]
+    assert retrieved("will it rain tomorrow", k=1) == ["will it rain in Oslo"]
+    assert retrieved("will it rain tomorrow") == ["will the sun shine in Lima", "will it rain in Oslo"]
     # "in" is in three of four rows and says little; "bed" is in one.
-    assert shown("a bed, and will it", k=1) == ["a bed in Oslo"]
+    assert retrieved("a bed, and will it", k=1) == ["a bed in Oslo"]
 
 
 def test_equal_rows_and_random_ones_are_drawn_by_the_seed() -> None:
     for source in ("nearest", "random"):
-        drawn = {tuple(shown("xyzzy", source, seed=seed)) for seed in range(8)}
-        assert len(drawn) > 1, "another seed draws others"
-        assert shown("xyzzy", source, seed=5) == shown("xyzzy", source, seed=5)
-    assert sorted(shown("xyzzy", "random", k=9)) == sorted(ROWS)
+        draws = {tuple(retrieved("xyzzy", source, seed=seed)) for seed in range(8)}
+        assert len(draws) > 1, "another seed draws others"
+        assert retrieved("xyzzy", source, seed=5) == retrieved("xyzzy", source, seed=5)
+    assert sorted(retrieved("xyzzy", "random", k=9)) == sorted(ROWS)
 
 
 def test_tools_of_its_own_are_told_before_the_request() -> None:
     here, there = item("rain?", WEATHER, FLIGHT), item("rain?", HOTEL)
     config = SynthesisConfig(source="nearest", k=1)
-    [[same], [foreign]] = synthesise(DATA, [here, there], [KNOWN] * 2, config, [1, 1])
+    [[same], [foreign]] = synthesise(DATA, [here, there], [UNSURE] * 2, config, [1, 1])
     same, foreign = replace(same, query="q", calls=PAIRS[0].calls), replace(foreign, query="q")
     assert same.tools == () and foreign.tools
     assert with_demonstrations(here, [same]).messages[0].content == "q"
-    told = with_demonstrations(there, [foreign]).messages[0].content
-    assert told.endswith("\nq") and f'"{foreign.calls[0].name}"' in told
+    turn = with_demonstrations(there, [foreign]).messages[0].content
+    assert turn.endswith("\nq") and f'"{foreign.calls[0].name}"' in turn
     [lesson] = training_examples(FORMATS["hermes"], there, [foreign])
     assert lesson.prompt.tools == foreign.tools, "in weights it is learned with the tools that it was made for"
 
@@ -87,7 +87,7 @@ def test_rows_as_lessons_are_whole_conversations_and_what_cannot_be_written_is_l
 
 
 def test_data_and_source_must_agree() -> None:
-    with pytest.raises(ConfigError, match="nobody reads them"):
-        synthesise(DATA, [item("x")], [KNOWN], SynthesisConfig(), [1])
+    with pytest.raises(ConfigError, match="this method uses none"):
+        synthesise(DATA, [item("x")], [UNSURE], SynthesisConfig(), [1])
     with pytest.raises(ConfigError, match="--train-data"):
-        synthesise(DemoModel(), [item("x")], [KNOWN], SynthesisConfig(source="nearest"), [1])
+        synthesise(DemoModel(), [item("x")], [UNSURE], SynthesisConfig(source="nearest"), [1])

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from ttsi.awareness.measures import softmax
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.config import SynthesisConfig
+from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
-from ttsi.synthesis import synthesise
+from ttsi.synthesis import check_synthesis, synthesise
+from ttsi.synthesis.example_filters import grounded, leaves, normal, refusal
 from ttsi.synthesis.prompts import LEAD, writing_prompt
-from ttsi.synthesis.selection import leaves, normal, refusal, ungrounded
 from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Input, Message, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -26,14 +28,14 @@ HERMES = FORMATS["hermes"]
 TWO = SynthesisConfig(k=2)
 
 
-def known(*actions: str) -> Awareness:
+def awareness_of(*actions: str) -> Awareness:
     """Candidates in this order, likeliest first."""
     shares = softmax([-float(i) for i in range(len(actions))])
     ranked = tuple(Candidate(a, a, 0.0, share) for a, share in zip(actions, shares, strict=True))
     return Awareness(ranked, "margin", 0.1, 0.95, True)
 
 
-KNOWN = known("find_hotel", NO_TOOL, "get_weather")
+UNSURE = awareness_of("find_hotel", NO_TOOL, "get_weather")
 CITIES = ("Rome", "Kyoto", "Cairo", "Quito", "Delhi", "Paris", "Porto", "Leeds", "Turin", "Perth", "Ghent", "Lyon")
 
 
@@ -61,7 +63,7 @@ class Writer:
 
 
 def write(
-    writer: Writer | DemoModel, inputs: Sequence[Input], config: SynthesisConfig, ranked: Awareness = KNOWN
+    writer: Writer | DemoModel, inputs: Sequence[Input], config: SynthesisConfig, ranked: Awareness = UNSURE
 ) -> list[tuple[Example, ...]]:
     """`synthesise`, for a writer that has only what synthesis may use."""
     spoken: Model = writer  # type: ignore[assignment]
@@ -95,12 +97,12 @@ def test_which_tool_an_example_calls(tools: str, called: list[str]) -> None:
 
 
 def test_without_a_ranking_the_tools_take_turns_as_listed() -> None:
-    [examples] = write(Writer(), [RAIN], TWO, known(NO_TOOL))
+    [examples] = write(Writer(), [RAIN], TWO, awareness_of(NO_TOOL))
     assert [example.calls[0].name for example in examples] == ["get_weather", "find_hotel"]
 
 
-def after_the_name(arguments: str, asked: str) -> Callable[[Request, int], str]:
-    return lambda request, number: f', "arguments": {arguments}}}\n</tool_call>{LEAD}{asked}'
+def after_the_name(arguments: str, text: str) -> Callable[[Request, int], str]:
+    return lambda request, number: f', "arguments": {arguments}}}\n</tool_call>{LEAD}{text}'
 
 
 BAD: list[tuple[str, Callable[[Request, int], str], bool]] = [
@@ -179,10 +181,10 @@ def test_the_writer_sees_the_system_message_the_last_request_and_nothing_else() 
     writer = Writer()
     write(writer, [replace(RAIN, messages=talk)], TWO)
     for request in writer.rounds[0]:
-        system, asked = request.prompt.messages
+        system, turn = request.prompt.messages
         assert system == RAIN.messages[0]
-        assert asked.content == writing_prompt("hermes", "call-first").text.replace("{seed}", "and in Rome?")
-        assert "secret" not in asked.content
+        assert turn.content == writing_prompt("hermes", "call-first").fill("and in Rome?")
+        assert "secret" not in turn.content
         assert request.adapter is None
         assert (request.temperature, request.max_tokens) == (TWO.temperature, TWO.max_tokens)
 
@@ -202,8 +204,8 @@ def test_query_first_asks_for_the_request_and_then_for_the_call() -> None:
 
     writer = Writer(rule)
     [examples] = write(writer, [RAIN], replace(TWO, order="query-first"))
-    asked, answered = writer.rounds
-    assert [request.prompt.prefix for request in asked] == ["Request: "] * 2
+    written, answered = writer.rounds
+    assert [request.prompt.prefix for request in written] == ["Request: "] * 2
     assert [request.prompt.messages[-1].content for request in answered] == ["weather in Rome", "weather in Kyoto"]
     assert [request.temperature for request in answered] == [0.0, 0.0]
     assert [(e.query, e.calls, e.refused) for e in examples] == [
@@ -234,14 +236,18 @@ def test_prompts_are_known_by_their_hash(order: str) -> None:
         assert len(prompt.version()) == 12
 
 
+def grounding(example: Example) -> str | None:
+    return grounded(example, RAIN, [], TWO)
+
+
 def test_every_value_must_be_stated_but_booleans() -> None:
     arguments = {"a": "New York", "b": [3, {"c": 2.5}], "d": True, "e": None}
     assert list(leaves(arguments)) == [("a", "New York"), ("b", 3), ("c", 2.5)]
     example = Example("to NEW-YORK, 3 of 2.5", (ToolCall("f", arguments),), "")
-    assert ungrounded(example) is None
-    assert ungrounded(replace(example, query="to York, 3 of 2.5")) == "grounded: the value of a is not in the request"
+    assert grounding(example) is None
+    assert grounding(replace(example, query="to York, 3 of 2.5")) == "grounded: the value of a is not in the request"
     assert (
-        ungrounded(replace(example, query="to New York, 13 of 2.5")) == "grounded: the value of b is not in the request"
+        grounding(replace(example, query="to New York, 13 of 2.5")) == "grounded: the value of b is not in the request"
     )
 
 
@@ -266,8 +272,8 @@ def test_every_value_must_be_stated_but_booleans() -> None:
     ],
 )
 def test_numbers_are_stated_as_numbers(value: float, query: str, stated: bool) -> None:
-    found = ungrounded(Example(query, (ToolCall("f", {"a": value}),), ""))
-    assert found == (None if stated else "grounded: the value of a is not in the request")
+    reason = grounding(Example(query, (ToolCall("f", {"a": value}),), ""))
+    assert reason == (None if stated else "grounded: the value of a is not in the request")
 
 
 def test_texts_are_compared_without_case_and_marks() -> None:
@@ -284,3 +290,19 @@ def test_a_request_that_sounds_like_another_tool_is_refused() -> None:
     assert refusal(replace(wrong, query="get the weather of Oslo"), RAIN, [], TWO) is None
     assert refusal(replace(wrong, query="umbrella, Oslo?"), RAIN, [], TWO) is None  # another way of saying it is kept
     assert refusal(wrong, RAIN, [], replace(TWO, unambiguous=False)) is None  # control
+
+
+def test_a_filter_of_your_own_refuses_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_filter.py").write_text(
+        "def first_only(example, item, kept, config):\n    return 'enough: one is kept' if kept else None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = SynthesisConfig(k=2, max_rounds=1, filter=("own_filter:first_only",))
+    [examples] = write(Writer(), [RAIN], config)
+    assert reasons(examples) == [None, "enough: one is kept"]
+    [plain] = write(Writer(), [RAIN], replace(config, filter=()))
+    assert reasons(plain) == [None, None], "control"
+    with pytest.raises(ConfigError, match="own_filter has no 'second'"):
+        check_synthesis(replace(config, filter=("own_filter:second",)))
+    with pytest.raises(ConfigError, match="unknown example filter 'groundet'; did you mean 'grounded'"):
+        check_synthesis(replace(config, filter=("groundet",)))

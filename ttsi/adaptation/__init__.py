@@ -1,97 +1,142 @@
-"""Learn the examples, briefly, and forget them. (The paper's T.)
+"""Temporary adaptation to each input's examples. (The paper's T.)
 
 Inputs: unsure inputs with their examples. Outputs: a `with` block in which the model answers each input with its own
-temporary adapter, with its examples in the prompt, or with both. Leaving the block is the reset.
+temporary adapter, with its examples in the prompt, or with both. Leaving the block drops what was learned.
 
 The paper trains one adapter after another and merges it before answering; ours trains many side by side and never
-merges, since merging and unmerging changes weights for good. What the paper compares with goes through the same block:
-`shared` answers with the one adapter that `ttsi.adaptation.shared` trained before the run (SFT), `vote` and `ask-again`
-learn nothing and only answer a second time, in another way.
+merges, because merging and unmerging changes the weights for good. Each way of adapting is one function here, and its
+record in `ttsi.methods`; a function of your own is named by an object reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 
 from ttsi.adaptation.examples import training_examples, with_demonstrations, with_self_doubt_turn
 from ttsi.adaptation.irrelevance import no_tool_examples
-from ttsi.config import AdaptationConfig
+from ttsi.config import LoopConfig
+from ttsi.methods import adaptation_method
 from ttsi.models import Model
+from ttsi.object_reference import load_object
 from ttsi.types import Adaptation, Answer, Example, Input, Prompt
 
 
 @dataclass(frozen=True)
+class AdaptationTask:
+    """Unsure inputs, and all that a way of adapting may use; sequences have one entry per input."""
+
+    model: Model
+    inputs: Sequence[Input]
+    examples: Sequence[Sequence[Example]]
+    """Written examples, kept and refused."""
+    answers: Sequence[Answer]
+    """The base's answers."""
+    config: LoopConfig
+    seeds: Sequence[int]
+
+    @property
+    def kept(self) -> list[list[Example]]:
+        """The examples that were not refused."""
+        return [[example for example in written if example.refused is None] for written in self.examples]
+
+
+@dataclass(frozen=True)
 class Tuned:
-    """How the adapted model is to be asked."""
+    """How the adapted model answers; every tuple has one entry per input."""
 
     inputs: tuple[Input, ...]
-    """The inputs as they are now asked: with demonstrations, or with the first answer and a doubt."""
+    """The inputs to answer, e.g. with demonstrations in front."""
     adapters: tuple[int | None, ...]
-    """Which adapter answers each input; None is the base."""
+    """Which adapter answers; None is the base."""
     adaptations: tuple[Adaptation, ...]
-    voted: bool = False
+    """The record of what was done."""
+    vote: bool = False
     """Answer by majority vote."""
 
 
-@contextmanager
+AdaptationFunction = Callable[[AdaptationTask], AbstractContextManager[Tuned]]
+
+
 def adapters(
     model: Model,
     inputs: Sequence[Input],
     examples: Sequence[Sequence[Example]],
-    config: AdaptationConfig,
+    answers: Sequence[Answer],
+    config: LoopConfig,
     seeds: Sequence[int],
-    first: Sequence[Answer] = (),
-    room: int = 0,
-    best_last: bool = False,
-) -> Iterator[Tuned]:
-    """Adapt the model to each input's kept examples for as long as the block lasts.
+) -> AbstractContextManager[Tuned]:
+    """Adapt the model to each input for as long as the block lasts, in the way that `config.adaptation.method` names.
 
-    Args:
-        first: the base's answers, which "ask-again" shows to the model.
-        room: tokens that an answer needs; demonstrations that would leave less are dropped.
-        best_last: drop the first ones first, since the nearest demonstration stands last, by the question.
+    Raises:
+        ConfigError: there is no such way of adapting.
     """
-    if config.method in ("vote", "ask-again"):
-        yield _again(inputs, config, first)
-        return
-    kept = [[example for example in written if example.refused is None] for written in examples]
-    shown = kept if config.method in ("in-context", "both") else [[] for _ in kept]
-    shown = [_fitting(model, item, good, room, best_last) for item, good in zip(inputs, shown, strict=True)]
-    asked = tuple(with_demonstrations(item, good) for item, good in zip(inputs, shown, strict=True))
-    if config.method == "in-context":
-        states = tuple(_shown(len(good), len(fitting)) for good, fitting in zip(kept, shown, strict=True))
-        yield Tuned(asked, (None,) * len(asked), states)
-        return
+    adapt: AdaptationFunction = load_object("adaptation.method", adaptation_method(config.adaptation.method).function)
+    return adapt(AdaptationTask(model, inputs, examples, answers, config, seeds))
+
+
+@contextmanager
+def lora(task: AdaptationTask) -> Iterator[Tuned]:
+    """One temporary adapter per input, trained on its kept examples."""
+    form, count = task.model.format, task.config.adaptation.irrelevance
     jobs = [
-        training_examples(model.format, item, good) + no_tool_examples(model.format, item, good, config.irrelevance)
-        for item, good in zip(inputs, kept, strict=True)
+        training_examples(form, item, kept) + no_tool_examples(form, item, kept, count)
+        for item, kept in zip(task.inputs, task.kept, strict=True)
     ]
-    with model.adapted(jobs, config, seeds) as done:
-        adapters = tuple(i if state.status in ("trained", "shared") else None for i, state in enumerate(done))
-        yield Tuned(asked, adapters, tuple(done))
+    with task.model.adapted(jobs, task.config.adaptation, task.seeds) as adaptations:
+        indices = tuple(i if one.status in ("trained", "shared") else None for i, one in enumerate(adaptations))
+        yield Tuned(tuple(task.inputs), indices, tuple(adaptations))
 
 
-def _again(inputs: Sequence[Input], config: AdaptationConfig, first: Sequence[Answer]) -> Tuned:
-    vote = config.method == "vote"
-    asked = tuple(inputs) if vote else tuple(with_self_doubt_turn(*pair) for pair in zip(inputs, first, strict=True))
-    state = Adaptation("resampled", reason="majority vote" if vote else "asked again")
-    return Tuned(asked, (None,) * len(asked), (state,) * len(asked), voted=vote)
+@contextmanager
+def in_context(task: AdaptationTask) -> Iterator[Tuned]:
+    """The kept examples in the prompt, as earlier turns; nothing is trained."""
+    fitting = [_fitting(task, item, kept) for item, kept in zip(task.inputs, task.kept, strict=True)]
+    inputs = tuple(map(with_demonstrations, task.inputs, fitting))
+    adaptations = tuple(map(_in_context_record, task.kept, fitting))
+    yield Tuned(inputs, (None,) * len(inputs), adaptations)
 
 
-def _shown(kept: int, shown: int) -> Adaptation:
-    if shown:
-        return Adaptation("in-context", samples=shown, left_out=kept - shown)
-    return Adaptation("none", reason="no example fits the context" if kept else "", left_out=kept)
+@contextmanager
+def lora_in_context(task: AdaptationTask) -> Iterator[Tuned]:
+    """A temporary adapter per input, and its examples in the prompt as well."""
+    with in_context(task) as prompted, lora(task) as trained:
+        yield replace(trained, inputs=prompted.inputs)
 
 
-def _fitting(model: Model, item: Input, good: Sequence[Example], room: int, best_last: bool) -> list[Example]:
+@contextmanager
+def vote(task: AdaptationTask) -> Iterator[Tuned]:
+    """A majority vote over samples; nothing is learned."""
+    yield replace(_resampled(task.inputs, "majority vote"), vote=True)
+
+
+@contextmanager
+def ask_again(task: AdaptationTask) -> Iterator[Tuned]:
+    """The model reads its first answer and answers once more (arXiv:2602.08520); nothing is learned."""
+    inputs = [with_self_doubt_turn(item, answer) for item, answer in zip(task.inputs, task.answers, strict=True)]
+    yield _resampled(inputs, "asked again")
+
+
+def _resampled(inputs: Sequence[Input], reason: str) -> Tuned:
+    n = len(inputs)
+    return Tuned(tuple(inputs), (None,) * n, (Adaptation("resampled", reason=reason),) * n)
+
+
+def _in_context_record(kept: Sequence[Example], fitting: Sequence[Example]) -> Adaptation:
+    if fitting:
+        return Adaptation("in-context", samples=len(fitting), left_out=len(kept) - len(fitting))
+    return Adaptation("none", reason="no example fits the context" if kept else "", left_out=len(kept))
+
+
+def _fitting(task: AdaptationTask, item: Input, kept: Sequence[Example]) -> list[Example]:
     """The demonstrations that fit the context together with the input and its answer."""
-    fitting = list(good)
+    fitting = list(kept)
+    worst = 0 if task.config.synthesis.source == "nearest" else -1  # the nearest stands last, next to the question
     while fitting:
-        asked = with_demonstrations(item, fitting)
-        if model.fits(Prompt(asked.messages, asked.tools), room) is None:
+        candidate = with_demonstrations(item, fitting)
+        prompt = Prompt(candidate.messages, candidate.tools)
+        if task.model.fits(prompt, task.config.answer.max_tokens) is None:
             break
-        fitting.pop(0 if best_last else -1)
+        fitting.pop(worst)
     return fitting

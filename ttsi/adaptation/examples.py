@@ -1,12 +1,11 @@
-"""How does an example become something to learn from?
+"""Training examples and demonstrations, made from written examples or from rows of a training file.
 
-Inputs: kept examples and the input they were written for, or rows of a training file. Outputs: `TrainingExample`s (prompt and
-target text; the model's tokenizer makes tokens and the loss mask of them: only the target counts), or the input with
-the examples as earlier turns.
+Inputs: kept examples and the input they were written for, or rows of a training file. Outputs: `TrainingExample`s
+(prompt and target text, of which only the target counts in the loss), or the input with the examples as earlier turns.
 
-An example stands alone: the input's system message, the written request, the same tools. The paper does not say how its
-pairs are laid out; ordinary supervised fine-tuning on the response is inferred. How few-shot demonstrations with tools
-of their own are laid out is open, too: ours names the called tools before the request.
+A training example stands alone: the input's system message, the written request, the same tools. The paper does not
+describe the layout of its pairs; supervised fine-tuning on the response is inferred. The layout of demonstrations with
+tools of their own is open, too: ours names the called tools before the request.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ DOUBT = (
     "Check this answer against the request and the tools once more. If it is right, give it again; if not, give the "
     "right one. Write nothing else."
 )
-"""What "ask again when unsure" says; ours, since that work's own words (arXiv:2602.08520) are for multiple choice."""
+"""The user's turn of "ask again"; ours, because the words of arXiv:2602.08520 are for multiple choice."""
 
 
 def training_examples(form: Format, item: Input, examples: Sequence[Example]) -> list[TrainingExample]:
-    """One lesson per example; the target is the call as the model's family writes it, behind its reason."""
-    return [_lesson(form, item, example) for example in examples]
+    """One per example; the target is the call as the model's family writes it, behind its reason."""
+    return [_training_example(form, item, example) for example in examples]
 
 
-def _lesson(form: Format, item: Input, example: Example) -> TrainingExample:
+def _training_example(form: Format, item: Input, example: Example) -> TrainingExample:
     tools = example.tools or item.tools
     by_name = {tool.name: tool for tool in tools}
     reasons = [form.reason(by_name[call.name], example.query, tools) for call in example.calls]
@@ -48,24 +47,25 @@ def _lesson(form: Format, item: Input, example: Example) -> TrainingExample:
 
 
 def gold_training_examples(form: Format, pairs: Sequence[GoldExample]) -> list[TrainingExample]:
-    """Rows of a training file as lessons, whole conversations; rows whose answer the family cannot write are left out.
+    """Rows of a training file, as whole conversations.
 
-    That is: a call of a tool that is not on offer, and "no tool fits" where the family has no words for it.
+    Left out are rows whose answer the family cannot write: a call of a tool that is not on offer, and "no tool fits"
+    where the family has no words for it.
     """
-    made = []
+    examples = []
     for pair in pairs:
         tools = {tool.name: tool for tool in pair.input.tools}
         if not all(call.name in tools for call in pair.calls) or not (pair.calls or form.no_tool):
             continue
-        asked = last_request(pair.input)
-        reasons = [form.reason(tools[call.name], asked, pair.input.tools) for call in pair.calls]
+        request = last_request(pair.input)
+        reasons = [form.reason(tools[call.name], request, pair.input.tools) for call in pair.calls]
         target = form.render(pair.calls, reasons, pair.input.tools) if pair.calls else str(form.no_tool)
-        made.append(TrainingExample(Prompt(pair.input.messages, pair.input.tools), target))
-    return made
+        examples.append(TrainingExample(Prompt(pair.input.messages, pair.input.tools), target))
+    return examples
 
 
 def with_demonstrations(item: Input, examples: Sequence[Example]) -> Input:
-    """The input with the examples as earlier turns, in the order they were written, behind the system message."""
+    """The input with the examples as earlier turns, in their order, behind the system message."""
     turns: list[Message] = []
     for example in examples:
         turns += [Message("user", _request(example)), Message("assistant", "", example.calls)]
@@ -75,7 +75,7 @@ def with_demonstrations(item: Input, examples: Sequence[Example]) -> Input:
 
 
 def _request(example: Example) -> str:
-    """The request; with the tools it is about where the input does not offer them."""
+    """The request, behind its tools where the input does not offer them."""
     called = {call.name for call in example.calls}
     foreign = [to_openai(tool)["function"] for tool in example.tools if tool.name in called]
     if not foreign:
@@ -84,6 +84,6 @@ def _request(example: Example) -> str:
 
 
 def with_self_doubt_turn(item: Input, first: Answer) -> Input:
-    """The input with the model's first answer behind it, and the request to look again."""
-    said = Message("assistant", "", first.calls) if first.calls else Message("assistant", first.text)
-    return Input(item.id, (*item.messages, said, Message("user", DOUBT)), item.tools)
+    """The input with the model's first answer behind it, and the request to check it."""
+    answer = Message("assistant", "", first.calls) if first.calls else Message("assistant", first.text)
+    return Input(item.id, (*item.messages, answer, Message("user", DOUBT)), item.tools)

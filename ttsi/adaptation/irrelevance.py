@@ -1,12 +1,12 @@
-"""How does an adapter learn when not to call?
+"""Training examples of when not to call a tool.
 
-Inputs: the kept examples and the input they were written for. Outputs: `TrainingExample`s that ask an example's request once
-more with the called tool off the list; the right answer is that no tool fits.
+Inputs: the kept examples and the input they were written for. Outputs: `TrainingExample`s with an example's request and
+without the tool that it calls; the right answer is that no tool fits.
 
-Written examples are calls, all of them: whoever learns nothing else learns to call. Taking the tool away makes the
-opposite example without anybody having to write or know one, and what differs is what should decide: whether a tool
-fits. Hammer (arXiv:2410.04587) made training data for irrelevance this way. The paper (arXiv:2510.07841) has none.
-Where nothing else is on offer, everyday tools that have little to do with the request stand in.
+Written examples are all calls, so an adapter that learns nothing else learns to call always. Removing the tool makes
+the opposite example at no cost, and the two differ only in what should decide: whether a tool fits. Hammer
+(arXiv:2410.04587) made training data for irrelevance this way; the paper (arXiv:2510.07841) has none. Where no other
+tool is on offer, everyday tools that have little to do with the request stand in.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ttsi.chat.marked import words
 from ttsi.types import Example, Input, Tool, TrainingExample, standalone_prompt
 
 DECLINED = "None of these tools can do that."
-"""How a model is taught to decline where its family has no words for it (`Format.no_tool`)."""
+"""The target where the model's family has no words for "no tool fits" (`Format.no_tool`)."""
 
 
 def no_tool_examples(form: Format, item: Input, examples: Sequence[Example], count: int) -> list[TrainingExample]:
     """The first `count` examples without the tools that they call."""
-    return [_declined(form, item, example) for example in examples[:count]]
+    return [_no_tool_example(form, item, example) for example in examples[:count]]
 
 
-def _declined(form: Format, item: Input, example: Example) -> TrainingExample:
+def _no_tool_example(form: Format, item: Input, example: Example) -> TrainingExample:
     called = {call.name for call in example.calls}
     others = tuple(tool for tool in example.tools or item.tools if tool.name not in called)
     prompt = standalone_prompt(item, example.query, others or distractor_tools(example.query, called))
@@ -34,19 +34,20 @@ def _declined(form: Format, item: Input, example: Example) -> TrainingExample:
 
 
 def distractor_tools(request: str, called: Container[str] = (), count: int = 2) -> tuple[Tool, ...]:
-    """The everyday tools whose lines share the fewest words with a request; none by the name of a called one.
+    """The everyday tools whose descriptions share the fewest words with a request; none has the name of a called one.
 
     >>> [tool.name for tool in distractor_tools("convert 20 euros and play a song", called=["set_reminder"])]
     ['translate_text', 'measure_distance']
     """
-    said = set(words(request))
+    request_words = set(words(request))
     others = [tool for tool in _EVERYDAY if tool.name not in called]
-    return tuple(sorted(others, key=lambda tool: len(said & set(words(f"{tool.name} {tool.description}")))))[:count]
+    shared = {tool.name: len(request_words & set(words(f"{tool.name} {tool.description}"))) for tool in others}
+    return tuple(sorted(others, key=lambda tool: shared[tool.name]))[:count]
 
 
-def _tool(name: str, description: str, **kinds: str) -> Tool:
-    properties = {key: {"type": kind} for key, kind in kinds.items()}
-    return Tool(name, description, {"type": "object", "properties": properties, "required": [next(iter(kinds))]})
+def _tool(name: str, description: str, **types: str) -> Tool:
+    properties = {key: {"type": kind} for key, kind in types.items()}
+    return Tool(name, description, {"type": "object", "properties": properties, "required": [next(iter(types))]})
 
 
 _EVERYDAY = (

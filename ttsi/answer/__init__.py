@@ -1,4 +1,4 @@
-"""Say it: how an answer is decoded (`strategy.py`). The same for base and adapted, always."""
+"""Decoding of answers, the same for base and adapted."""
 
 from ttsi.answer.generation import generate_answers
 

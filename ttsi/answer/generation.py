@@ -1,12 +1,11 @@
-"""How is the answer decoded?
+"""Decoding of answers: greedy, or samples and their majority; free, or constrained to the tools' schemas.
 
-Inputs: inputs, and which adapter answers each. Outputs: one `Answer` per input, in order. Greedy, or the majority of
-samples; free, or constrained to calls that fit the tools' schemas. A gain is never a difference between two ways of
-decoding, so base and adapted pass through this one function with the same settings.
+Inputs: inputs, and which adapter answers each. Outputs: one `Answer` per input, in order. Base and adapted answers pass
+through this one function with the same settings, so a gain is never a difference between two ways of decoding.
 
-The paper decodes directly, by majority vote and as pass@5. The vote gives the winning sample; for pass@k the greedy
-answer is given and the samples stand beside it (`Answer.samples`), any of which may be right: a way of scoring. Both
-sides sample with the same seeds.
+The paper decodes greedily, by majority vote and as pass@5. A vote returns the winning sample. With pass@k the greedy
+answer is returned with the samples beside it (`Answer.samples`), any of which may be right: it is a way of scoring.
+Base and adapted samples have the same seeds.
 """
 
 from __future__ import annotations
@@ -28,51 +27,39 @@ def generate_answers(
     adapters: Sequence[int | None] | None = None,
     seeds: Sequence[int] = (),
     *,
-    voted: bool = False,
-    drawn: bool = False,
+    vote: bool = False,
+    sample: bool = False,
 ) -> list[Answer]:
     """Answer each input, with its adapter where it has one.
 
     Args:
         adapters: which adapter answers each input; None is the base.
         seeds: one per input, for samples; needed where there are any.
-        voted: answer by majority vote whatever the strategy is (the method `vote`).
-        drawn: sample as well, since somebody counts votes (awareness).
+        vote: answer by majority vote whatever the strategy is.
+        sample: return samples beside the greedy answer whatever the strategy is.
     """
-    chosen = adapters if adapters is not None else [None] * len(inputs)
-    requests = [_request(model, item, config, adapter) for item, adapter in zip(inputs, chosen, strict=True)]
-    vote = voted or config.strategy == "vote"
-    samples = _samples(requests, seeds, config) if vote or drawn or config.strategy == "pass@k" else []
-    said = model.generate([*([] if vote else requests), *samples])
-    answers = [] if vote else [_answer(model, item, text) for item, text in zip(inputs, said, strict=False)]
-    draws = said[len(answers) :]
-    if not draws:
-        return answers
-    per_input = [draws[start : start + config.samples] for start in range(0, len(draws), config.samples)]
-    if vote:
-        return [_elected(model, item, texts) for item, texts in zip(inputs, per_input, strict=True)]
-    return [
-        replace(answer, samples=_draws([_answer(model, item, text) for text in texts]))
-        for answer, item, texts in zip(answers, inputs, per_input, strict=True)
-    ]
+    adapters = adapters if adapters is not None else [None] * len(inputs)
+    requests = [_request(model, item, config, adapter) for item, adapter in zip(inputs, adapters, strict=True)]
+    vote = vote or config.strategy == "vote"
+    sampling = _sampling(requests, seeds, config) if vote or sample or config.strategy == "pass@k" else []
+    generations = model.generate([*([] if vote else requests), *sampling])
+    greedy = [] if vote else [_answer(model, item, one) for item, one in zip(inputs, generations, strict=False)]
+    rest = generations[len(greedy) :]
+    if not rest:
+        return greedy
+    n = config.samples
+    per_input = [[_answer(model, item, one) for one in rest[i * n : (i + 1) * n]] for i, item in enumerate(inputs)]
+    samples = [tuple(SampledAnswer(a.text, a.calls, a.error, a.logprob) for a in answers) for answers in per_input]
+    given = [answers[winner(own)] for answers, own in zip(per_input, samples, strict=True)] if vote else greedy
+    return [replace(answer, samples=own) for answer, own in zip(given, samples, strict=True)]
 
 
-def _samples(requests: Sequence[Request], seeds: Sequence[int], config: AnswerConfig) -> list[Request]:
+def _sampling(requests: Sequence[Request], seeds: Sequence[int], config: AnswerConfig) -> list[Request]:
     return [
         replace(request, temperature=config.temperature, seed=seed + 7919 * number)
         for request, seed in zip(requests, seeds, strict=True)
         for number in range(config.samples)
     ]
-
-
-def _elected(model: Model, item: Input, texts: Sequence[Generation]) -> Answer:
-    answers = [_answer(model, item, text) for text in texts]
-    draws = _draws(answers)
-    return replace(answers[winner(draws)], samples=draws)
-
-
-def _draws(answers: Sequence[Answer]) -> tuple[SampledAnswer, ...]:
-    return tuple(SampledAnswer(answer.text, answer.calls, answer.error, answer.logprob) for answer in answers)
 
 
 def _request(model: Model, item: Input, config: AnswerConfig, adapter: int | None) -> Request:
@@ -81,15 +68,15 @@ def _request(model: Model, item: Input, config: AnswerConfig, adapter: int | Non
     return Request(Prompt(item.messages, item.tools), config.max_tokens, grammar=grammar, adapter=adapter)
 
 
-def _answer(model: Model, item: Input, said: Generation) -> Answer:
-    parsed = model.format.parse(said.text, item.tools)
-    error = parsed.error if said.finished else "cut off at max_tokens"
+def _answer(model: Model, item: Input, generation: Generation) -> Answer:
+    parsed = model.format.parse(generation.text, item.tools)
+    error = parsed.error if generation.finished else "cut off at max_tokens"
     return Answer(
-        text=said.text,
+        text=generation.text,
         calls=() if error else parsed.calls,
         error=error,
-        logprob=said.logprob,
-        min_logprob=said.min_logprob,
-        tokens=said.tokens,
-        finish_reason="stop" if said.finished else "length",
+        logprob=generation.logprob,
+        min_logprob=generation.min_logprob,
+        tokens=generation.tokens,
+        finish_reason="stop" if generation.finished else "length",
     )

@@ -1,4 +1,4 @@
-"""Which actions compete?
+"""The competing actions of an input, and their log-probabilities.
 
 Inputs: inputs with their tools. Outputs: for each input the competing actions as (action, text, summed
 log-probability in nats).
@@ -7,13 +7,13 @@ log-probability in nats).
             reason it knows for that tool: P(a) = sum over reasons r of P(r, name)
     calls   for each tool, the likeliest call of it (greedy under a grammar that admits only that tool), scored under
             the unmasked model; of several reasons the likeliest
-    samples the different answers among the base's samples, each scored as its likeliest sample; for open answers, where
-            nobody can list the actions
+    samples the different answers among the base's samples, each scored as its likeliest sample; for open answers, whose
+            actions cannot be listed
 
-Where the family writes down that no tool fits, that text competes, too. The paper says only "each candidate action
+Where the family has a text for "no tool fits", that text competes, too. The paper says only "each candidate action
 a_n (e.g. the available APIs)". Scoring names behind a reasoning that already names the tool would measure nothing:
-hence the sum over reasons. Whole calls add the doubt about argument values, but where values are long that doubt
-swamps the difference between tools: a softmax over sums of -30 and -50 is sure of the first (dev/log.md).
+hence the sum over reasons. Whole calls add the uncertainty about argument values, but where values are long it
+swamps the difference between tools: a softmax over sums of -30 and -50 is certain of the first (dev/log.md).
 """
 
 from __future__ import annotations
@@ -29,62 +29,63 @@ from ttsi.models import Model, Request
 from ttsi.types import NO_TOOL, Answer, Input, Prompt, SampledAnswer, canonical_calls
 
 Scored = list[tuple[str, str, float]]
-LONGEST_CALL = 200
+"""(action, text, summed log-probability in nats)."""
+MAX_CALL_TOKENS = 200
 
 
 def score_candidates(
     model: Model, inputs: Sequence[Input], config: AwarenessConfig, answers: Sequence[Answer] = ()
 ) -> list[Scored]:
-    """The competing actions of each input: in the order of its tools, "no tool" last; samples as they were drawn."""
+    """The competing actions of each input: in the order of its tools, "no tool" last; samples likeliest first."""
     if config.candidates == "samples":
-        return [_sampled(answer.samples) for answer in answers]
+        return [_distinct(answer.samples) for answer in answers]
     if config.candidates == "names":
         return _names(model, inputs, config.no_tool)
     return _calls(model, inputs, config.no_tool)
 
 
-def _sampled(draws: Sequence[SampledAnswer]) -> Scored:
+def _distinct(samples: Sequence[SampledAnswer]) -> Scored:
     likeliest: dict[str, SampledAnswer] = {}
-    for draw in sorted(draws, key=lambda draw: -draw.logprob):
-        if draw.error is None:
-            likeliest.setdefault(canonical_calls(draw.calls), draw)
-    return [(_action(draw), draw.text, draw.logprob) for draw in likeliest.values()]
+    for sample in sorted(samples, key=lambda sample: -sample.logprob):
+        if sample.error is None:
+            likeliest.setdefault(canonical_calls(sample.calls), sample)
+    return [(_action(sample), sample.text, sample.logprob) for sample in likeliest.values()]
 
 
-def votes(draws: Sequence[SampledAnswer]) -> tuple[int, ...]:
-    """How many samples say the same; each that cannot be read stands alone."""
-    said = Counter(
-        canonical_calls(draw.calls) if draw.error is None else f"unreadable {i}" for i, draw in enumerate(draws)
+def count_votes(samples: Sequence[SampledAnswer]) -> tuple[int, ...]:
+    """Sizes of the groups of equal samples, largest first; each unreadable sample is a group of its own."""
+    sizes = Counter(
+        canonical_calls(sample.calls) if sample.error is None else f"unreadable {i}" for i, sample in enumerate(samples)
     )
-    return tuple(sorted(said.values(), reverse=True))
+    return tuple(sorted(sizes.values(), reverse=True))
 
 
-def _action(draw: SampledAnswer) -> str:
-    return " + ".join(call.name for call in draw.calls) or NO_TOOL
+def _action(sample: SampledAnswer) -> str:
+    return " + ".join(call.name for call in sample.calls) or NO_TOOL
 
 
 def _names(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]:
     prompts = [Prompt(item.messages, item.tools) for item in inputs]
-    written = [_begun_calls(model, item, no_tool) for item in inputs]
-    scores = model.score(prompts, [[text for _, text in texts] for texts in written])
-    return [_summed(texts, logprobs) for texts, logprobs in zip(written, scores, strict=True)]
+    openings = [_call_openings(model, item, no_tool) for item in inputs]
+    scores = model.score(prompts, [[text for _, text in texts] for texts in openings])
+    return [_sum_by_action(texts, logprobs) for texts, logprobs in zip(openings, scores, strict=True)]
 
 
-def _begun_calls(model: Model, item: Input, no_tool: bool) -> list[tuple[str, str]]:
-    """Every text to be scored with the action that it begins."""
+def _call_openings(model: Model, item: Input, no_tool: bool) -> list[tuple[str, str]]:
+    """Every text to be scored, with the action that it begins."""
     spans = {tool.name: "".join(model.format.name_span(tool.name)) for tool in item.tools}
-    begun = [(tool.name, reason + spans[tool.name]) for tool in item.tools for reason in model.format.reasons(tool)]
+    openings = [(tool.name, reason + spans[tool.name]) for tool in item.tools for reason in model.format.reasons(tool)]
     if no_tool and model.format.no_tool is not None:
-        begun.append((NO_TOOL, model.format.no_tool))
-    return begun
+        openings.append((NO_TOOL, model.format.no_tool))
+    return openings
 
 
-def _summed(texts: Sequence[tuple[str, str]], logprobs: Sequence[float]) -> Scored:
+def _sum_by_action(texts: Sequence[tuple[str, str]], logprobs: Sequence[float]) -> Scored:
     """One entry per action: its likeliest text, and the log of its texts' summed probability."""
     by_action: dict[str, list[tuple[float, str]]] = {}
     for (action, text), logprob in zip(texts, logprobs, strict=True):
         by_action.setdefault(action, []).append((logprob, text))
-    return [(action, max(found)[1], _log_sum_exp([value for value, _ in found])) for action, found in by_action.items()]
+    return [(action, max(pairs)[1], _log_sum_exp([value for value, _ in pairs])) for action, pairs in by_action.items()]
 
 
 def _log_sum_exp(values: Sequence[float]) -> float:
@@ -99,10 +100,10 @@ def _calls(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]
         prompt = Prompt(item.messages, item.tools)
         for action, grammar in _grammars(model, item, no_tool):
             actions.append((number, action))
-            requests.append(Request(prompt, LONGEST_CALL, grammar=grammar))
+            requests.append(Request(prompt, MAX_CALL_TOKENS, grammar=grammar))
     scored: list[Scored] = [[] for _ in inputs]
-    for (number, action), said in zip(actions, model.generate(requests), strict=True):
-        scored[number].append((action, said.text, said.logprob))
+    for (number, action), call in zip(actions, model.generate(requests), strict=True):
+        scored[number].append((action, call.text, call.logprob))
     return scored
 
 

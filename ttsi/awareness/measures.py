@@ -1,21 +1,24 @@
-"""How is "sure" turned into one number?
+"""Measures of confidence: pure functions from `Evidence` to a float; larger is more confident.
 
-Pure functions from `Evidence` to a float; larger is surer. N candidates have log-likelihoods l_1..l_N (nats, summed
+ N candidates have log-likelihoods l_1..l_N (nats, summed
 over tokens); the answer y that the model gives greedily has tokens y_1..y_T.
 
     name             formula                                   when to use it
     margin           p_(1) - p_(2), p = softmax(l)             the paper's H (RSS); comparable across inputs
     top1             p_(1)                                     like margin, blind to the runner-up
     entropy          1 + sum p log p / log N                   many candidates that share the mass
-    answer_logprob   sum_t log P(y_t)                          what the model is about to say as a whole; the best here
+    answer_logprob   sum_t log P(y_t)                          the answer as a whole
     answer_mean      (1/T) sum_t log P(y_t)                    answers of very different length (log of 1/perplexity)
-    answer_min       min_t log P(y_t)                          one doubtful value inside a long, easy call
+    answer_min       min_t log P(y_t)                          one uncertain value inside a long, easy call
     perplexity       -exp(-(1/T) sum_t log P(y_t))             to compare with others' tables; ranks like answer_mean
     vote_share       max_g n_g / S over groups g of equal samples   no log-probabilities needed; costs S samples
 
 References: the margin is the paper's; top-1 is the maximum softmax probability (arXiv:1610.02136); perplexity and mean
-log-likelihood as measures of doubt: arXiv:2302.09664; the share of votes: self-consistency (arXiv:2203.11171).
+log-likelihood as measures of uncertainty: arXiv:2302.09664; the share of votes: self-consistency (arXiv:2203.11171).
 The paper (arXiv:2510.07841) uses the margin with tau 0.95 and finds that raw perplexity separates poorly.
+
+A measure of your own is any such function, named by an object reference: `--awareness.measure my.module:gap`.
+`@measure` declares its upper bound, and that it counts samples, where it differs from the defaults.
 """
 
 from __future__ import annotations
@@ -23,11 +26,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+from ttsi.object_reference import resolve
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a measure may look at."""
+    """The input of a measure."""
 
     logprobs: tuple[float, ...]
     """l_n of each candidate, nats."""
@@ -36,7 +42,36 @@ class Evidence:
     answer_min_logprob: float
     answer_tokens: int
     votes: tuple[int, ...] = ()
-    """Sizes of the groups of equal samples; what cannot be read is a group of its own. Empty: nothing was sampled."""
+    """Sizes of the groups of equal samples; an unreadable sample is a group of its own. Empty: nothing was sampled."""
+
+
+Measure = Callable[[Evidence], float]
+M = TypeVar("M", bound=Measure)
+
+
+def measure(upper: float = math.inf, needs_samples: bool = False) -> Callable[[M], M]:
+    """Declare what the settings need to know about a measure.
+
+    Args:
+        upper: its largest possible value.
+        needs_samples: it counts votes, so the base's answer is sampled as well.
+    """
+
+    def declare(function: M) -> M:
+        vars(function).update(upper=upper, needs_samples=needs_samples)
+        return function
+
+    return declare
+
+
+def upper_bound(function: Measure) -> float:
+    """The largest possible value of a measure; infinity where it declares none."""
+    return float(getattr(function, "upper", math.inf))
+
+
+def counts_samples(function: Measure) -> bool:
+    """Whether a measure needs samples of the base's answer."""
+    return bool(getattr(function, "needs_samples", False))
 
 
 def softmax(logprobs: Sequence[float]) -> list[float]:
@@ -55,6 +90,7 @@ def softmax(logprobs: Sequence[float]) -> list[float]:
     return [value / total for value in shifted]
 
 
+@measure(upper=1.0)
 def margin(evidence: Evidence) -> float:
     """The paper's u: the likeliest candidate's share minus the second's; 1 with a single candidate.
 
@@ -69,6 +105,7 @@ def margin(evidence: Evidence) -> float:
     return shares[0] - (shares[1] if len(shares) > 1 else 0.0)
 
 
+@measure(upper=1.0)
 def top1(evidence: Evidence) -> float:
     """The likeliest candidate's share.
 
@@ -78,6 +115,7 @@ def top1(evidence: Evidence) -> float:
     return max(softmax(evidence.logprobs), default=1.0)
 
 
+@measure(upper=1.0)
 def entropy(evidence: Evidence) -> float:
     """One minus the normalised entropy of the shares: 1 is certain, 0 is uniform.
 
@@ -92,6 +130,7 @@ def entropy(evidence: Evidence) -> float:
     return 1.0 + sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))
 
 
+@measure(upper=0.0)
 def answer_logprob(evidence: Evidence) -> float:
     """Summed log-probability of the greedy answer (nats), under the model without any mask.
 
@@ -101,6 +140,7 @@ def answer_logprob(evidence: Evidence) -> float:
     return evidence.answer_logprob
 
 
+@measure(upper=0.0)
 def answer_mean(evidence: Evidence) -> float:
     """Mean log-probability per token of the greedy answer (nats): minus the log of its perplexity.
 
@@ -110,6 +150,7 @@ def answer_mean(evidence: Evidence) -> float:
     return evidence.answer_logprob / max(evidence.answer_tokens, 1)
 
 
+@measure(upper=0.0)
 def answer_min(evidence: Evidence) -> float:
     """Log-probability of the greedy answer's least likely token (nats).
 
@@ -119,8 +160,9 @@ def answer_min(evidence: Evidence) -> float:
     return evidence.answer_min_logprob
 
 
+@measure(upper=0.0)
 def perplexity(evidence: Evidence) -> float:
-    """Minus the perplexity of the greedy answer, so that larger is surer; -1 is certain.
+    """Minus the perplexity of the greedy answer, so that larger is more confident; -1 is certain.
 
     >>> round(perplexity(Evidence((), math.log(0.25), -1.0, 2)), 3)
     -2.0
@@ -128,6 +170,7 @@ def perplexity(evidence: Evidence) -> float:
     return -math.exp(min(-answer_mean(evidence), 700.0))
 
 
+@measure(upper=1.0, needs_samples=True)
 def vote_share(evidence: Evidence) -> float:
     """The largest group of equal samples as a share of all; nan where nothing was sampled.
 
@@ -137,20 +180,17 @@ def vote_share(evidence: Evidence) -> float:
     return max(evidence.votes) / sum(evidence.votes) if evidence.votes else math.nan
 
 
-SAMPLED = frozenset({"vote_share"})
-"""Measures that count votes; computed only where samples were drawn."""
-
-NEVER_ABOVE_ZERO = frozenset({"answer_logprob", "answer_mean", "answer_min", "perplexity"})
-"""Log-probabilities, and what is made of them: the paper's tau of 0.95 means nothing to them."""
-
-MEASURES: dict[str, Callable[[Evidence], float]] = {
-    "margin": margin,
-    "top1": top1,
-    "entropy": entropy,
-    "answer_logprob": answer_logprob,
-    "answer_mean": answer_mean,
-    "answer_min": answer_min,
-    "perplexity": perplexity,
-    "vote_share": vote_share,
+MEASURES: dict[str, Measure] = {
+    function.__name__: function
+    for function in (margin, top1, entropy, answer_logprob, answer_mean, answer_min, perplexity, vote_share)
 }
-"""Measures by name; larger is surer."""
+"""Built-in measures by name."""
+
+
+def find_measure(name: str) -> Measure:
+    """The measure of a name, or of an object reference of your own.
+
+    Raises:
+        ConfigError: there is no such measure.
+    """
+    return resolve("measure", name, MEASURES)

@@ -1,7 +1,7 @@
-"""When does a number mean "unsure"?
+"""The threshold tau: applying it, and setting it on validation data.
 
-Inputs: a measure's value and tau, or many values and the share of inputs that one can afford to adapt. Outputs: a
-verdict, or a tau. The paper fixes tau = 0.95 for the margin and finds the optimum sensitive; set it on validation data.
+Inputs: a measure's value and tau, or many values and the share of inputs to adapt. Outputs: a verdict, or a tau. The
+paper fixes tau = 0.95 for the margin and finds the optimum sensitive; set it on validation data.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def conformal_share(values: Sequence[float], share: float) -> float:
 
     With v_(1) <= ... <= v_(n) and k = floor((n + 1) share), tau = v_(k): if the new value is exchangeable with the n
     old ones, P(new < v_(k)) <= k / (n + 1) <= share (split conformal prediction, Vovk et al. 2005). Unlike a plain
-    quantile this holds for every n; where n is too small to promise anything, nothing is unsure (-inf).
+    quantile this holds for every n; where n is too small for any guarantee, nothing is unsure (-inf).
 
     >>> conformal_share([0.1, 0.2, 0.9, 1.0], 0.5)
     0.2
@@ -68,7 +68,7 @@ def conformal_risk(values: Sequence[float], right: Sequence[bool], risk: float) 
         n / (n + 1) R(tau) + 1 / (n + 1) <= risk
 
     (conformal risk control, arXiv:2208.02814, for losses up to 1). Adapting on more inputs is the price; where n is too
-    small to promise anything, everything is unsure (inf).
+    small for any guarantee, everything is unsure (inf).
 
     >>> conformal_risk([0.1, 0.4, 0.6, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99], [False, False] + [True] * 7, 0.2)
     0.4

@@ -19,7 +19,7 @@ from ttsi.cli.progress import announced, loading, print_notes
 from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
 from ttsi.cli.shipped import resolved
 from ttsi.errors import ConfigError, DataError
-from ttsi.methods import WANTS_TEACHER, wants_training_data
+from ttsi.methods import find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
 from ttsi.types import Input, Message, Tool
 
@@ -59,8 +59,9 @@ def ask(
     if not request.strip():
         raise ConfigError('the request is empty: write what the user says, like ttsi ask "book seats for a film"')
     config = knobs.loop(1, model)
-    if wants_training_data(config) or (knobs.method in WANTS_TEACHER and knobs.teacher is None):
-        lacks = "a --teacher" if knobs.method in WANTS_TEACHER else "training data, and one input is no run: ttsi run"
+    needs_teacher = find_method(knobs.method).needs_teacher
+    if wants_training_data(config) or (needs_teacher and knobs.teacher is None):
+        lacks = "a --teacher" if needs_teacher else "training data, and one input is no run: ttsi run"
         raise ConfigError(f"--method {knobs.method} needs {lacks}")
     if adapt_anyway:
         config = replace(config, awareness=replace(config.awareness, gate="all"))

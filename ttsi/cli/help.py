@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import Group
 from cyclopts.help import DefaultFormatter
 
-from ttsi.methods import PRESETS, preset
-from ttsi.models import is_embedded
+from ttsi.errors import ConfigError
+from ttsi.methods import preset
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -81,9 +81,10 @@ def settings(method: str, model: str) -> Mapping[str, str]:
     >>> settings("ttsi", "embedded")["--awareness.tau"], settings("ttsi", "hf:some/model")["--awareness.tau"]
     ('-0.04', '0.95')
     """
-    if method not in PRESETS:
+    try:
+        stages = asdict(preset(method, model))
+    except ConfigError:
         return {}
-    stages = asdict(preset(method, is_embedded(model)))
     return {
         f"--{stage}.{name.replace('_', '-')}": str(value)
         for stage, values in stages.items()

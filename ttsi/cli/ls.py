@@ -70,9 +70,9 @@ def _known(kind: str) -> Mapping[str, str]:
 
         return listed()
     if kind == "methods":
-        from ttsi.methods import METHOD_GLOSS
+        from ttsi.methods import METHODS
 
-        return METHOD_GLOSS
+        return {name: method.gloss for name, method in METHODS.items()}
     from ttsi.awareness.measures import MEASURES
 
     return {name: (measure.__doc__ or "").strip().split("\n")[0] for name, measure in MEASURES.items()}
@@ -89,11 +89,11 @@ def _sets(method: str) -> list[str]:
     """What a method changes in the defaults that --help shows, and what of it is another for a model of your own."""
     from ttsi.methods import overrides
 
-    def flat(embedded: bool) -> dict[str, object]:
-        stages = overrides(method, embedded).items()
+    def flat(model: str | None) -> dict[str, object]:
+        stages = overrides(method, model).items()
         return {f"{stage}.{knob}": value for stage, knobs in stages for knob, value in knobs.items()}
 
-    chosen, elsewhere = flat(embedded=True), flat(embedded=False)
+    chosen, elsewhere = flat("embedded"), flat(None)
     other = {name: value for name, value in elsewhere.items() if value != chosen[name]}
     lines = {"sets": chosen, "with a model of your own": other}
     return [f"{how} {', '.join(f'{k} {v}' for k, v in knobs.items())}" for how, knobs in lines.items() if knobs]

@@ -29,9 +29,8 @@ from ttsi.config import (
     TeacherConfig,
     check,
 )
-from ttsi.errors import ConfigError, unknown_name
+from ttsi.errors import ConfigError
 from ttsi.methods import overrides, preset
-from ttsi.models import is_embedded
 
 Switch = Annotated[bool, Parameter(negative="")]
 """A flag without a --no- form."""
@@ -97,10 +96,9 @@ class Knobs:
             ConfigError: there is no such method or measure, a number is out of its range, or tau cannot be found
                 that way.
         """
-        from ttsi.awareness.measures import MEASURES, NEVER_ABOVE_ZERO
+        from ttsi.awareness.measures import find_measure, upper_bound
+        from ttsi.batch import check_references
 
-        if self.awareness.measure not in MEASURES:
-            raise ConfigError(unknown_name("measure", self.awareness.measure, MEASURES))
         found = replace(
             preset(self.method),
             awareness=self._awareness(inputs, model),
@@ -110,7 +108,8 @@ class Knobs:
             seed=self.seed,
         )
         check(found)
-        if self.awareness.measure in NEVER_ABOVE_ZERO and 0 < found.awareness.tau < math.inf:
+        check_references(found)
+        if upper_bound(find_measure(self.awareness.measure)) <= 0 < found.awareness.tau < math.inf:
             name, tau = found.awareness.measure, found.awareness.tau
             hint = f"{name} is never above 0, so a tau of {tau:g} calls every input unsure; 0.95 belongs to the margin"
             print(f"ttsi: {hint} (--awareness.measure margin)", file=sys.stderr)
@@ -192,7 +191,7 @@ def _preset(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     if not any(argument.name == "--method" for argument in arguments):
         return
     method = _value(arguments, "--method") or Knobs.method
-    values = overrides(method, is_embedded(_value(arguments, "--model") or "embedded"))
+    values = overrides(method, _value(arguments, "--model") or "embedded")
     if values:
         Dict(values, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
 

@@ -1,9 +1,9 @@
-"""How does inspect_ai evaluate the method as if it were a model? `inspect eval TASK --model ttsi/embedded`
+"""Provider for inspect_ai, which evaluates the method as a model: `inspect eval TASK --model ttsi/embedded`.
 
-Inputs: inspect's messages and tools. Outputs: inspect's `ModelOutput`, whose metadata tell what the method did. What
-follows `ttsi/` is a model spec (`ttsi ls models`; `ttsi/hf:OWNER/NAME`); `-M method=base` switches improving off. The
-loop runs in this process, one request at a time, each forgotten before the next. A server is asked with inspect's own
-`openai-api` provider instead.
+Inputs: inspect's messages and tools. Outputs: inspect's `ModelOutput`, with a summary of the episode as metadata. A
+model spec follows `ttsi/` (`ttsi ls models`; `ttsi/hf:OWNER/NAME`); `-M method=base` switches adaptation off. The loop
+runs in this process, one request at a time, each forgotten before the next. For a server use inspect's own `openai-api`
+provider.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from ttsi.chat.tool_schema import normalise
 from ttsi.config import LoopConfig
 from ttsi.loop import improve
 from ttsi.methods import preset
-from ttsi.models import is_embedded, load
+from ttsi.models import load
 from ttsi.types import Answer, Episode, Input, Message, Tool, ToolCall
 
 
 @modelapi("ttsi")
 class TTSI(ModelAPI):
-    """A model of ttsi under inspect."""
+    """A model of ttsi as an inspect provider."""
 
     def __init__(
         self,
@@ -55,30 +55,30 @@ class TTSI(ModelAPI):
 
         Args:
             model_name: a model spec.
-            base_url: of no use here.
-            api_key: of no use here.
-            config: inspect's settings; of them max_tokens and seed are heard.
+            base_url: not used.
+            api_key: not used.
+            config: inspect's settings, of which max_tokens and seed apply.
             method: how to improve (`ttsi ls methods`).
             model_args: device and dtype.
         """
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._model = load(model_name, **{name: str(value) for name, value in model_args.items()})
-        self._config = preset(method, is_embedded(model_name))
+        self._config = preset(method, model_name)
         self._one = asyncio.Lock()
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
-        """One answer; others wait for it."""
+        """One answer at a time."""
         item = as_input(input, tools, tool_choice)
-        settings = _lowered(self._config, config)
+        settings = _with_limits(self._config, config)
         forced = tool_choice.name if isinstance(tool_choice, ToolFunction) else None
         callable_tools = [tool for tool in item.tools if forced in (None, tool.name)]
         if callable_tools and (tool_choice == "any" or forced is not None):
             grammar = answer_grammar(self._model.format, callable_tools, "required" if forced is None else "one")
             settings = replace(settings, answer=replace(settings.answer, grammar=grammar))
         async with self._one:
-            [episode] = await asyncio.to_thread(partial(improve, [item], self._model, self._model, settings))
+            [episode] = await asyncio.to_thread(partial(improve, [item], self._model, config=settings))
         return self._output(episode, item)
 
     def max_connections(self) -> int:
@@ -105,7 +105,7 @@ class TTSI(ModelAPI):
             model=self.model_name,
             choices=[ChatCompletionChoice(message=message, stop_reason=_stop_reason(answer, bool(item.tools)))],
             usage=ModelUsage(output_tokens=answer.tokens, total_tokens=answer.tokens),
-            metadata={"ttsi": _told(episode)},
+            metadata={"ttsi": _summary(episode)},
         )
 
 
@@ -128,7 +128,7 @@ def _message(message: ChatMessage) -> Message:
     return Message(message.role, text, tuple(ToolCall(c.function, c.arguments, c.id) for c in calls), answers)
 
 
-def _lowered(settings: LoopConfig, config: GenerateConfig) -> LoopConfig:
+def _with_limits(settings: LoopConfig, config: GenerateConfig) -> LoopConfig:
     if config.max_tokens is not None:
         longest = min(config.max_tokens, settings.answer.max_tokens)
         settings = replace(settings, answer=replace(settings.answer, max_tokens=longest))
@@ -141,15 +141,15 @@ def _stop_reason(answer: Answer, may_call: bool) -> Any:
     return "max_tokens" if answer.finish_reason == "length" else "stop"
 
 
-def _told(episode: Episode) -> dict[str, Any]:
-    known, state = episode.awareness, episode.adaptation
-    told = {
-        "unsure": known.unsure if known else None,
-        "value": known.value if known else None,
-        "adaptation": state.status,
-        "losses": list(state.losses),
+def _summary(episode: Episode) -> dict[str, Any]:
+    awareness, adaptation = episode.awareness, episode.adaptation
+    summary = {
+        "unsure": awareness.unsure if awareness else None,
+        "value": awareness.value if awareness else None,
+        "adaptation": adaptation.status,
+        "losses": list(adaptation.losses),
         "examples": [example.query for example in episode.examples if example.refused is None],
         "base_calls": [call.name for call in episode.base.calls] if episode.base else [],
         "seconds": dict(episode.seconds),
     }
-    return dict(json.loads(json.dumps(told), parse_constant=lambda _: None))
+    return dict(json.loads(json.dumps(summary), parse_constant=lambda _: None))

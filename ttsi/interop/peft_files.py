@@ -1,9 +1,9 @@
-"""How is a temporary adapter kept for use elsewhere?
+"""Export of a temporary adapter in PEFT's format.
 
-Inputs: a model of this process, an input, and what the loop told about it (its `Episode`). Outputs: a folder that
-`peft.PeftModel.from_pretrained` loads. The adapter is trained once more from the kept examples with the seed of the
-episode, which gives the same adapter: nothing has to be kept during a run. For local use only; the server has no route
-to it, since an adapter is personal data of whoever asked. The paper (arXiv:2510.07841) throws every adapter away.
+Inputs: a model of this process, an input and its `Episode`. Outputs: a folder that `peft.PeftModel.from_pretrained`
+loads. The adapter is trained once more from the kept examples with the seed of the episode, which gives the same
+adapter, so a run keeps none. For local use only: the server has no route to it, because an adapter holds personal data
+of its user. The paper (arXiv:2510.07841) drops every adapter.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ttsi.types import Episode, Input, stage_seed
 
 
 @runtime_checkable
-class Exporting(Protocol):
-    """A model that can hand out the adapter it uses."""
+class SupportsExport(Protocol):
+    """A model that returns the adapter it uses."""
 
     def export_adapter(self, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block."""
@@ -33,8 +33,8 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
 
     Args:
         model: the model that was adapted.
-        item: what it was asked.
-        episode: what the loop told about it.
+        item: the input.
+        episode: the input's record.
         config: the settings of the loop.
         folder: where to write; made when it does not exist.
         repeat: which repetition the episode is of.
@@ -44,16 +44,16 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
     """
     from safetensors.torch import save_file
 
-    if not isinstance(model, Exporting):
+    if not isinstance(model, SupportsExport):
         raise ModelError(f"{model.spec} has no adapters to export: choose a model whose weights are local")
     if episode.adaptation.status != "trained":
         raise ModelError(f"there is no adapter to export: the adaptation of {item.id} is {episode.adaptation.status!r}")
     seed = stage_seed(config.seed, episode.input_hash, repeat, "adaptation")
-    with adapters(model, [item], [episode.examples], config.adaptation, [seed]) as tuned:
+    with adapters(model, [item], [episode.examples], (), config, [seed]) as tuned:
         if tuned.adapters[0] is None:
             raise ModelError(f"the adapter of {item.id} could not be trained again: {tuned.adaptations[0].reason}")
-        tensors, about = model.export_adapter(0)
+        tensors, adapter_config = model.export_adapter(0)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    (folder / "adapter_config.json").write_text(json.dumps(adapter_config, indent=2) + "\n", encoding="utf-8")
     return folder

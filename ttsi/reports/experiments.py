@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi.methods import PRESETS
+from ttsi.methods import METHODS
 from ttsi.reports import pairing, sections, words
 from ttsi.reports.naming import knobs, label
 from ttsi.reports.pairing import Difference
@@ -106,7 +106,7 @@ def _few_rows(group: Group) -> bool:
 def _compared(found: Sequence[Group]) -> list[Group]:
     """The groups that are methods of their own, in the presets' order; the others have a question of their own."""
     chosen = [one for one in found if not any(varies(one, of, found) for of in (GATES, CHECKS)) and not _few_rows(one)]
-    order = list(PRESETS)
+    order = list(METHODS)
     return sorted(chosen, key=lambda one: order.index(m) if (m := one.config["settings"]["method"]) in order else 99)
 
 
@@ -134,7 +134,7 @@ def methods(found: Sequence[Group]) -> Finding:
                 "-" if against is None or against is group else against_in_points(against, group),
             )
         )
-    absent = [name for name in PRESETS if name not in {str(one.config["settings"]["method"]) for one in found}]
+    absent = [name for name in METHODS if name not in {str(one.config["settings"]["method"]) for one in found}]
     head = (
         "method",
         "n",

@@ -7,11 +7,12 @@ nothing but the usual tell them apart. The paper (arXiv:2510.07841) names its ro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ttsi.methods import PRESETS, preset
+from ttsi.methods import METHODS, preset
 from ttsi.reports import pairing
 from ttsi.reports.record import Group, calls, flat
 from ttsi.reports.words import between, count, listing, percent, score
@@ -23,15 +24,21 @@ def changed(config: Mapping[str, Any]) -> dict[str, Any]:
     """The loop's settings, by dotted name, in which a run differs from its method's preset; the seed is not one."""
     settings = config["settings"]
     usual: dict[str, Any] = {}
-    if settings["method"] in PRESETS:
-        usual = dict(flat(asdict(preset(settings["method"], _embedded(config)))))
-    mine = dict(flat(settings["loop"]))
+    if settings["method"] in METHODS:
+        loop = preset(settings["method"], "embedded" if _embedded(config) else None)
+        usual = dict(flat(_as_json(asdict(loop))))
+    mine = dict(flat(_as_json(settings["loop"])))
     return {
         name: value
         for name, value in mine.items()
         # A tau of infinity is a word in config.json and a number in the preset.
         if name not in ("seed", "adapt") and (name not in usual or usual[name] != value != str(usual[name]))
     }
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as config.json has them, where a tuple is a list."""
+    return dict(json.loads(json.dumps(settings)))
 
 
 def _embedded(config: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
+from ttsi.methods import ADAPTATION_METHODS, AdaptationMethod
 from ttsi.record import RunRow
 from ttsi.reports import curves, pairing, plots
 from ttsi.reports.naming import label, title
@@ -71,9 +72,10 @@ def _gains(groups: Sequence[Group]) -> Picture | None:
 
 def _family(group: Group) -> str:
     method = group.config["settings"]["loop"]["adaptation"]["method"]
-    if method == "shared":
+    adaptation = ADAPTATION_METHODS.get(method, AdaptationMethod(method))
+    if adaptation.shared:
         return "fine-tuned on labelled rows"
-    return "learned at test time" if group.adapts and method in ("lora", "both") else "nothing learned"
+    return "learned at test time" if group.adapts and adaptation.trains else "nothing learned"
 
 
 def _scored(groups: Sequence[Group], place: Callable[[Group], float]) -> list[tuple[Group, plots.Series]]:

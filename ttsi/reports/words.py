@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ttsi.methods import ADAPTATION_METHODS, AdaptationMethod
 from ttsi.reports import stats
 from ttsi.reports.pairing import Difference, changes, gain
 from ttsi.reports.record import Group, Side, outcomes
@@ -147,12 +148,6 @@ def _sentences(group: Group) -> Iterator[str]:
 
 
 WHOM = {"unsure": "for these", "sure": "for the others", "all": "for all", "random": "for some drawn at random"}
-USES = {
-    "in-context": "put them into the prompt",
-    "lora": "learned them in a temporary adapter per input",
-    "both": "learned them in a temporary adapter per input and put them into the prompt as well",
-}
-"""What becomes of examples, by adaptation.method."""
 
 
 def _learned(group: Group) -> str:
@@ -162,17 +157,13 @@ def _learned(group: Group) -> str:
     known, whom = f"It was unsure about {count(unsure)} of them", WHOM[loop["awareness"]["gate"]]
     again = count(sum(row.episode.adaptation.status != "none" for row in rows) / runs)
     method = loop["adaptation"]["method"]
-    if method == "shared":
-        return f"{known}; one adapter had learned the training data beforehand and answered {again}."
-    if method == "vote":
-        return f"{known}; {whom} the majority of {loop['answer']['samples']} samples was taken."
-    if method == "ask-again":
-        return f"{known}; {whom} it was shown its first answer and asked again."
     examples = [example for row in rows for example in row.episode.examples]
     kept = count(sum(example.refused is None for example in examples) / runs)
     made = f"{count(len(examples) / runs)} similar examples"
     got = f"took the {made} nearest" if loop["synthesis"]["source"] == "nearest" else f"wrote {made}"
-    return f"{known}; {whom} it {got}, kept {kept}, and {USES[method]}."
+    summary = ADAPTATION_METHODS.get(method, AdaptationMethod(method)).summary
+    wrote, samples = f"{got}, kept {kept}", loop["answer"]["samples"]
+    return f"{known}; {summary.format(whom=whom, wrote=wrote, samples=samples, attempted=again)}."
 
 
 def judged(difference: Difference | None, fixed: int, broken: int, runs: int) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ttsi.config import LoopConfig
+from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer
 from ttsi.reports.stats import wilson
 from ttsi.runs.executor import prepared
@@ -78,7 +79,7 @@ def estimate_cost(
 
 def _few_rows(writer: Writer, config: LoopConfig) -> tuple[Writer, float]:
     """The writer with few rows of its data, and the factor to all of them; 0 where no adapter is shared."""
-    if config.adaptation.method != "shared" or not isinstance(writer, TrainingData):
+    if not adaptation_method(config.adaptation.method).shared or not isinstance(writer, TrainingData):
         return writer, 0.0
     few = writer.pairs[:MAX_TRIED]
     return replace(writer, pairs=few), len(writer.pairs) / len(few)
@@ -92,13 +93,15 @@ def _spread(inputs: Sequence[Input], count: int) -> list[Input]:
 
 def _time_answers(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig) -> tuple[float, int]:
     """(seconds to answer and measure, number of inputs that would be adapted)."""
-    from ttsi.loop import improve, passes  # not at the top: reading a run folder needs none of the stages
+    # Not at the top: reading a run folder needs none of the stages.
+    from ttsi.awareness.selection import is_selected
+    from ttsi.loop import improve
 
     start = time.perf_counter()
     episodes = improve(inputs, model, writer, replace(config, adapt=False))
     seconds = time.perf_counter() - start
     measured = [episode.awareness for episode in episodes if episode.awareness is not None]
-    passing = sum(passes(awareness, config.awareness.gate) for awareness in measured)
+    passing = sum(is_selected(awareness, config.awareness.gate) for awareness in measured)
     return seconds, passing if config.adapt else 0
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LoopConfig, RunConfig, TeacherConfig
-from ttsi.methods import PRESETS, preset
+from ttsi.methods import METHODS, preset
 from ttsi.models import Model, Writer, is_embedded, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.executor import Executor
@@ -133,11 +133,10 @@ def run_in_folder(
 
 def _method(config: LoopConfig | str | None, spec: str, has_teacher: bool) -> tuple[str, LoopConfig]:
     """A method's name and settings; changed settings go by the name of the method that they change."""
-    embedded = is_embedded(spec)
     if not isinstance(config, LoopConfig):
         name = config or ("ttd" if has_teacher else "ttsi")
-        return name, preset(name, embedded)
-    for name in PRESETS:
-        if replace(preset(name, embedded), seed=config.seed) == config and name.startswith("ttd") == has_teacher:
+        return name, preset(name, spec)
+    for name in METHODS:
+        if replace(preset(name, spec), seed=config.seed) == config and name.startswith("ttd") == has_teacher:
             return name, config
     return ("ttd" if has_teacher else "ttsi") if config.adapt else "base", config

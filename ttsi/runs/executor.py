@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ttsi.config import LoopConfig
+from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer
 from ttsi.runs.integrity import WeightsIntegrity
 from ttsi.runs.plan import Batch
@@ -42,7 +43,7 @@ def local_executor(model: Model, writer: Writer) -> Executor:
 @contextmanager
 def prepared(model: Model, writer: Writer, loop: LoopConfig) -> Iterator[tuple[Model, Writer]]:
     """The model and the writer as the loop takes them; for SFT the model is one that learns the training data."""
-    if loop.adaptation.method == "shared" and isinstance(writer, TrainingData):
+    if adaptation_method(loop.adaptation.method).shared and isinstance(writer, TrainingData):
         from ttsi.adaptation.shared import supervised
 
         with supervised(model, writer, loop.adaptation, loop.seed) as fine_tuned:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.config import LoopConfig, RunConfig
 from ttsi.record import Key
-from ttsi.types import input_hash
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def plan(benchmark: Benchmark, config: RunConfig) -> list[PlannedSample]:
     counts: Counter[str] = Counter()
     planned = []
     for position, sample in enumerate(benchmark.samples[: config.limit]):
-        content = input_hash(sample.input)
+        content = sample.input.content_hash
         planned.append(PlannedSample(sample, position, content, counts[content]))
         counts[content] += 1
     return planned
@@ -58,9 +57,9 @@ def exact_share(loop: LoopConfig, planned: Sequence[PlannedSample]) -> LoopConfi
     """
     if loop.awareness.gate != "random":
         return loop
-    from ttsi.loop import coin
+    from ttsi.awareness.selection import gate_uniform
 
-    coins = sorted(coin(loop.seed, item.input_hash, item.repeat) for item in planned)
-    wanted = round(loop.awareness.share * len(coins))
-    cut = coins[wanted] if wanted < len(coins) else 1.0
+    numbers = sorted(gate_uniform(loop.seed, item.input_hash, item.repeat) for item in planned)
+    wanted = round(loop.awareness.share * len(numbers))
+    cut = numbers[wanted] if wanted < len(numbers) else 1.0
     return replace(loop, awareness=replace(loop.awareness, share=cut))

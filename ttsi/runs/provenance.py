@@ -30,7 +30,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "llguidance", "numpy")
 def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Writer) -> dict[str, Any]:
     """The content of config.json: everything that the results depend on, as JSON values."""
     check_sources(config)
-    from ttsi.synthesis import prompt_version
+    from ttsi.synthesis import prompt_hash
 
     data = writer if isinstance(writer, TrainingData) else None
     generator = model if isinstance(writer, TrainingData) else writer
@@ -47,7 +47,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
         "model": model.describe(),
         "writer": None if config.writer is None else generator.describe(),
         "train": data and {"name": data.name, "checksum": data.checksum, "n": len(data.pairs)},
-        "prompt": prompt_version(generator.format.name, config.loop.synthesis),
+        "prompt": prompt_hash(config.loop.synthesis, generator.format.name),
         "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
         "machine": {
             "python": platform.python_version(),

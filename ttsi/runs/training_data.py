@@ -14,12 +14,10 @@ from ttsi.benchmarks import BENCHMARKS, Benchmark, training_pools
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig, check
 from ttsi.errors import ConfigError, DataError
-from ttsi.methods import WANTS_TEACHER, wants_training_data
+from ttsi.methods import adaptation_method, check_method, find_method, wants_training_data
 from ttsi.models import check_speaker
 from ttsi.types import GoldExample, TrainingData
 
-TWINS = {"ttsi": "ttd", "ttsi-icl": "ttd-icl"}
-"""The same methods with a teacher as the writer."""
 
 
 def check_sources(config: RunConfig) -> None:
@@ -30,11 +28,12 @@ def check_sources(config: RunConfig) -> None:
     """
     check_speaker(config.model)
     method, learns = config.method, wants_training_data(config.loop)
+    needs_teacher, with_teacher = find_method(method).needs_teacher, find_method(method).with_teacher
     writes = config.loop.adapt and not learns and config.loop.synthesis.k > 0
-    if method in WANTS_TEACHER and config.writer is None:
+    if needs_teacher and config.writer is None:
         raise ConfigError(f"--method {method} needs --teacher SPEC, e.g. openai:gpt-5-mini, or any model of yours")
-    if config.writer is not None and method in TWINS:
-        raise ConfigError(f"with a teacher this is --method {TWINS[method]}: say so, or leave --teacher out")
+    if config.writer is not None and with_teacher is not None:
+        raise ConfigError(f"with a teacher this is --method {with_teacher}: say so, or leave --teacher out")
     if config.writer is not None and not writes:
         raise ConfigError(f"--method {method} writes no examples: leave --teacher out")
     if learns and config.train is None:
@@ -44,6 +43,7 @@ def check_sources(config: RunConfig) -> None:
     if config.train_limit is not None and config.train_limit < 1:
         raise ConfigError(f"train-limit is {config.train_limit}: use 1 or more, or leave it out for all rows")
     check(config.loop)
+    check_method(config.loop)
 
 
 def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | None:

@@ -45,7 +45,7 @@ from ttsi.serve.interruptible import (
 )
 from ttsi.serve.pipe import AnswerJob, ChatChoice, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
 from ttsi.serve.sandbox import enter_sandbox
-from ttsi.types import Adaptation, Answer, Episode, Input, Prompt, input_hash
+from ttsi.types import Adaptation, Answer, Episode, Input, Prompt
 
 BASE_CHANGED = 70
 """Exit code of a worker whose base weights have changed."""
@@ -144,7 +144,7 @@ def _episodes(
     item, choices = job.options.item, job.options.choices
     if not item.tools:  # without tools nothing in the text is a call
         base = replace(base, calls=(), error=None)
-    plain = Episode(item.id, input_hash(item), base, base, None)
+    plain = Episode(item.id, item.content_hash, base, base, None)
     if not config.adapt or not item.tools:  # without tools there is nothing to be unsure about
         return [plain] * choices, None
     episodes: list[Episode] = []

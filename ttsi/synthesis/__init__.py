@@ -1,4 +1,4 @@
-"""Write similar examples. (The paper's G, "self-data augmentation".)
+"""Synthesis of similar examples. (The paper's G, "self-data augmentation".)
 
 Inputs: the unsure inputs with their awareness, and a writer: the model itself (TT-SI), a teacher (TT-D), or training
 data from which examples are taken as they are (`retrieval.py`). Outputs: per input, every example, kept or refused with
@@ -6,8 +6,8 @@ the reason, in order.
 
 The seed is the user's last request; the gold answer is not among the inputs. The paper writes K = 1 pair with an
 unpublished prompt and describes no check. Ours can write the call first, for each tool in turn, so that the label is
-right by construction and the writer does not only repeat its own mistake; what does not parse, fit the schema or state
-its values is refused.
+right by construction and the writer does not only repeat its own mistake; an example that does not parse, fit the
+schema or state its values is refused.
 """
 
 from __future__ import annotations
@@ -19,21 +19,16 @@ from ttsi.chat.grammar import answer_grammar, call_then_text_grammar
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request, Writer
+from ttsi.synthesis.example_filters import active_filters, refusal
 from ttsi.synthesis.model_filters import apply_model_filters
-from ttsi.synthesis.parsing import first_line, read_call_first, read_query_first
-from ttsi.synthesis.prompts import LEAD, writing_prompt
+from ttsi.synthesis.parsing import read_call_first, read_query_first, stripped_line
+from ttsi.synthesis.prompts import LEAD, chosen_prompt
 from ttsi.synthesis.retrieval import demonstrations
-from ttsi.synthesis.selection import refusal
 from ttsi.types import NO_TOOL, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
 
 ONE_LINE = r"start: /[^\n\r]{3,400}/"
-SILENT = "teacher: "
-"""How the reason begins when the writer gave no text at all."""
-
-
-def prompt_version(format_name: str, config: SynthesisConfig) -> str:
-    """Hash of the prompt that asks for an example, as a run's record keeps it (12 hex digits)."""
-    return writing_prompt(format_name, config.order).version()
+WRITER_FAILED = "teacher: "
+"""How the reason begins where the writer returned no text at all."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +42,34 @@ class _Job:
     seed: int
 
 
+def check_synthesis(config: SynthesisConfig) -> None:
+    """Refuse example filters and prompts that do not exist.
+
+    Raises:
+        ConfigError: one line that names it.
+    """
+    active_filters(config)
+    prompt_hash(config, "")
+
+
+def prompt_hash(config: SynthesisConfig, format_name: str) -> str:
+    """The version of the prompt with which a model of this family writes examples, for the run's record."""
+    return chosen_prompt(config, format_name).version()
+
+
 def synthesise(
     writer: Writer,
     inputs: Sequence[Input],
     awareness: Sequence[Awareness],
     config: SynthesisConfig,
     seeds: Sequence[int],
-    learner: Model | None = None,
+    model: Model | None = None,
 ) -> list[tuple[Example, ...]]:
     """Write up to `config.k` good examples for each input.
 
     Args:
         seeds: one per input; example j of round r samples with a generator of its own derived from it.
-        learner: who will learn the examples and is asked about them (`trial.py`); the writer where nobody is given.
+        model: the one that will learn the examples and filters them (`model_filters.py`); by default the writer.
 
     Raises:
         ConfigError: examples are to be taken from training data, and there are none, or the other way round.
@@ -78,7 +88,7 @@ def synthesise(
             kept = [other for other in written[job.number] if other.refused is None]
             reason = example.refused or refusal(example, job.item, kept, config)
             written[job.number].append(replace(example, refused=reason))
-    return apply_model_filters(learner or writer, inputs, written, config)
+    return apply_model_filters(model or writer, inputs, written, config)
 
 
 def _missing(
@@ -90,37 +100,37 @@ def _missing(
     round_: int,
 ) -> list[_Job]:
     jobs = []
-    for number, (item, known) in enumerate(zip(inputs, awareness, strict=True)):
-        order = _tools_in_turn(item, known, config)
+    for number, (item, confidence) in enumerate(zip(inputs, awareness, strict=True)):
+        order = _tools_in_turn(item, confidence, config)
         done = len(written[number])
-        # A teacher that did not answer was asked several times already; its silence is not replaced.
-        lacking = config.k - sum(example.refused is None or _silent(example) for example in written[number])
-        for index in range(done, done + lacking):
+        # A teacher that did not answer was tried several times already; its silence is not replaced.
+        spent = sum(example.refused is None or _writer_failed(example) for example in written[number])
+        for index in range(done, done + config.k - spent):
             tool = order[index % len(order)] if order else None
             jobs.append(_Job(number, item, tool, seeds[number] + 7919 * index + round_))
     return jobs
 
 
-def _silent(example: Example) -> bool:
-    return (example.refused or "").startswith(SILENT)
+def _writer_failed(example: Example) -> bool:
+    return (example.refused or "").startswith(WRITER_FAILED)
 
 
-def _tools_in_turn(item: Input, known: Awareness, config: SynthesisConfig) -> list[Tool]:
+def _tools_in_turn(item: Input, awareness: Awareness, config: SynthesisConfig) -> list[Tool]:
     """Which tools the examples call, likeliest first; empty when the writer may choose."""
-    tools = {tool.name: tool for tool in item.tools}
-    ranked = [tools[c.action] for c in known.candidates if c.action != NO_TOOL and c.action in tools]
     if config.tools == "free":
         return []
-    ranked = list({tool.name: tool for tool in ranked}.values())  # several sampled calls may be of one tool
+    tools = {tool.name: tool for tool in item.tools}
+    actions = dict.fromkeys(one.action for one in awareness.candidates)  # several sampled calls may be of one tool
+    ranked = [tools[action] for action in actions if action != NO_TOOL and action in tools]
     return (ranked or list(item.tools))[: 1 if config.tools == "likely" else None]
 
 
 def _prompt(writer: Model, job: _Job, config: SynthesisConfig, prefix: str) -> Prompt:
-    text = writing_prompt(writer.format.name, config.order).text.replace("{seed}", last_request(job.item))
-    return standalone_prompt(job.item, text, prefix=prefix)
+    prompt = chosen_prompt(config, writer.format.name)
+    return standalone_prompt(job.item, prompt.fill(last_request(job.item), job.tool, job.item.tools), prefix=prefix)
 
 
-def _sample(prompt: Prompt, job: _Job, config: SynthesisConfig, grammar: str | None) -> Request:
+def _sampling_request(prompt: Prompt, job: _Job, config: SynthesisConfig, grammar: str | None) -> Request:
     return Request(prompt, config.max_tokens, config.temperature, job.seed, grammar)
 
 
@@ -131,35 +141,38 @@ def _call_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) ->
         grammar = (
             call_then_text_grammar(writer.format, job.tool, job.item.tools, LEAD) if config.schema_grammar else None
         )
-        requests.append(_sample(_prompt(writer, job, config, prefix), job, config, grammar))
+        requests.append(_sampling_request(_prompt(writer, job, config, prefix), job, config, grammar))
         prefixes.append(prefix)
-    said = writer.generate(requests)
     return [
-        _billed(read_call_first(prefix + text.text, text.finished, writer.format, job.item.tools), text)
-        for prefix, text, job in zip(prefixes, said, jobs, strict=True)
+        _with_cost(read_call_first(prefix + one.text, one.finished, writer.format, job.item.tools), one)
+        for prefix, one, job in zip(prefixes, writer.generate(requests), jobs, strict=True)
     ]
 
 
 def _query_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:
     prefix = LEAD.lstrip()
-    asked = writer.generate([_sample(_prompt(writer, job, config, prefix), job, config, ONE_LINE) for job in jobs])
-    queries = [first_line(generation.text) for generation in asked]
-    # Where no request was written there is nothing to answer, and a teacher would be paid for it.
-    todo = [i for i, query in enumerate(queries) if query]
-    answered = dict(
-        zip(todo, writer.generate([_answer(writer, jobs[i], queries[i], config) for i in todo]), strict=True)
+    prompts = [_prompt(writer, job, config, prefix) for job in jobs]
+    first = writer.generate(
+        [_sampling_request(prompt, job, config, ONE_LINE) for prompt, job in zip(prompts, jobs, strict=True)]
     )
+    queries = [stripped_line(generation.text) for generation in first]
+    # Where no request was written there is nothing to answer, and a teacher would be paid for it.
+    answerable = [i for i, query in enumerate(queries) if query]
+    second = writer.generate([_answer(writer, jobs[i], queries[i], config) for i in answerable])
+    answers = dict(zip(answerable, second, strict=True))
     return [
-        _query_first_example(writer, job, query, text, answered.get(i))
-        for i, (job, query, text) in enumerate(zip(jobs, queries, asked, strict=True))
+        _query_first_example(writer, job, query, one, answers.get(i))
+        for i, (job, query, one) in enumerate(zip(jobs, queries, first, strict=True))
     ]
 
 
-def _query_first_example(writer: Model, job: _Job, query: str, asked: Generation, said: Generation | None) -> Example:
-    if said is None:
-        return _billed(read_query_first(query, "", asked.finished, writer.format, job.item.tools), asked)
-    finished = asked.finished and said.finished
-    return _billed(read_query_first(query, said.text, finished, writer.format, job.item.tools), asked, said)
+def _query_first_example(
+    writer: Model, job: _Job, query: str, request: Generation, answer: Generation | None
+) -> Example:
+    generations = [request] if answer is None else [request, answer]
+    finished = all(one.finished for one in generations)
+    text = "" if answer is None else answer.text
+    return _with_cost(read_query_first(query, text, finished, writer.format, job.item.tools), *generations)
 
 
 def _answer(writer: Model, job: _Job, query: str, config: SynthesisConfig) -> Request:
@@ -168,13 +181,13 @@ def _answer(writer: Model, job: _Job, query: str, config: SynthesisConfig) -> Re
     return Request(standalone_prompt(job.item, query), config.max_tokens, grammar=grammar)
 
 
-def _billed(example: Example, *said: Generation) -> Example:
-    """The example with what it took to write it; without any text, refused with the writer's error."""
-    error = next((text.error for text in said if text.error), None)
+def _with_cost(example: Example, *generations: Generation) -> Example:
+    """The example with the cost of writing it; without any text, refused with the writer's error."""
+    error = next((one.error for one in generations if one.error), None)
     return replace(
         example,
-        refused=f"{SILENT}{error}" if error else example.refused,
-        tokens=sum(text.tokens for text in said),
-        dollars=sum(text.dollars for text in said),
-        attempt_errors=tuple(fault for text in said for fault in text.attempt_errors),
+        refused=f"{WRITER_FAILED}{error}" if error else example.refused,
+        tokens=sum(one.tokens for one in generations),
+        dollars=sum(one.dollars for one in generations),
+        attempt_errors=tuple(error for one in generations for error in one.attempt_errors),
     )

@@ -1,7 +1,7 @@
-"""What if examples were taken from a training file instead of written? Few-shot prompting, the paper's ICL baseline.
+"""Retrieval of demonstrations from a training file: few-shot prompting, the paper's ICL baseline.
 
-Inputs: training data, the inputs, `SynthesisConfig.source` and `k`. Outputs: per input its examples, in the order in
-which they are shown: the most similar last, next to the question.
+Inputs: training data, the inputs, `SynthesisConfig.source` and `k`. Outputs: per input its examples in the order of
+the prompt: the most similar last, next to the question.
 
     nearest   cosine of TF-IDF vectors of the words of the requests:
               w(t) = tf(t) * log((1 + N) / (1 + df(t))), N training rows, df(t) of which hold t
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
-from ttsi.synthesis.selection import normal
+from ttsi.synthesis.example_filters import normal
 from ttsi.types import Example, GoldExample, Input, TrainingData, last_request
 
 Weights = Mapping[str, float]
@@ -37,14 +37,14 @@ def demonstrations(
     """
     if config.source == "writer":
         raise ConfigError(
-            "training data were given and nobody reads them: use --method icl, or --synthesis.source nearest"
+            "training data were given, but this method uses none: try --method icl, or --synthesis.source nearest"
         )
     pairs = [pair for pair in data.pairs if pair.calls and last_request(pair.input)]
-    choose = _Nearest(pairs) if config.source == "nearest" else None
+    index = _Nearest(pairs) if config.source == "nearest" else None
     chosen = []
     for item, seed in zip(inputs, seeds, strict=True):
         shuffled = random.Random(seed).sample(range(len(pairs)), len(pairs))
-        ranked = choose.ranked(last_request(item), shuffled) if choose else shuffled
+        ranked = index.ranked(last_request(item), shuffled) if index else shuffled
         chosen.append(tuple(_example(pairs[number], item) for number in reversed(ranked[: config.k])))
     return chosen
 
@@ -60,17 +60,17 @@ class _Nearest:
 
     def __init__(self, pairs: Sequence[GoldExample]) -> None:
         counts = [Counter(normal(last_request(pair.input)).split()) for pair in pairs]
-        found = Counter(word for count in counts for word in count)
-        self._rarity = {word: math.log((1 + len(pairs)) / (1 + df)) for word, df in found.items()}
+        frequency = Counter(word for count in counts for word in count)
+        self._idf = {word: math.log((1 + len(pairs)) / (1 + df)) for word, df in frequency.items()}
         self._rows = [self._unit(count) for count in counts]
 
     def ranked(self, request: str, order: Sequence[int]) -> list[int]:
         """Row numbers, most similar first; equals stay in `order`."""
-        asked = self._unit(Counter(normal(request).split()))
-        return sorted(order, key=lambda number: -cosine(asked, self._rows[number]))
+        query = self._unit(Counter(normal(request).split()))
+        return sorted(order, key=lambda number: -cosine(query, self._rows[number]))
 
     def _unit(self, count: Mapping[str, int]) -> Weights:
-        weights = {word: n * self._rarity[word] for word, n in count.items() if self._rarity.get(word, 0.0) > 0}
+        weights = {word: n * self._idf[word] for word, n in count.items() if self._idf.get(word, 0.0) > 0}
         length = math.sqrt(math.fsum(weight * weight for weight in weights.values()))
         return {word: weight / length for word, weight in weights.items()}
 

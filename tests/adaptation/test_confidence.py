@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ttsi.adaptation.guard import lack_of_confidence
+from ttsi.adaptation.confidence import lack_of_confidence
 from ttsi.types import Answer
 
 

@@ -1,7 +1,7 @@
-"""The confidence guard: is the model surer of its new answer than the base was of its own?
+"""The confidence guard: the adapted answer counts only where the model is more confident of it than of the base's.
 
-Inputs: both answers. Outputs: None, or the reason why the base answers. The paper (arXiv:2510.07841) gives every adapted
-answer; one of which the model is less sure has mostly learned from bad examples (dev/log.md has the figures).
+Inputs: both answers. Outputs: None, or the reason why the base answers. The paper (arXiv:2510.07841) returns every
+adapted answer; where the model is less confident of it, the examples were mostly bad (dev/log.md has the figures).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from ttsi.types import Answer
 
 
 def lack_of_confidence(base: Answer, adapted: Answer, margin: float | None) -> str | None:
-    """None when the adapted answer may be given, else one line saying why not.
+    """None when the adapted answer counts, else one line with the reason.
 
     Each answer's mean log-probability per token (nats) is that under the weights that wrote it; the adapted one must
-    be larger by more than `margin`. Without a margin every answer may be given.
+    be larger by more than `margin`. Without a margin every adapted answer counts.
 
     >>> old, new = Answer("", (), logprob=-2.0, tokens=10), Answer("", (), logprob=-1.0, tokens=10)
     >>> lack_of_confidence(old, new, 0.05), lack_of_confidence(new, old, 0.05)

@@ -1,0 +1,34 @@
+"""Selection of the inputs that are adapted: the unsure ones, or a control group.
+
+Inputs: each input with its awareness, the settings. Outputs: the selected places. The paper (arXiv:2510.07841) adapts
+on unsure inputs only; the gates "sure", "all" and "random" are controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ttsi.config import LoopConfig
+from ttsi.types import Awareness, Input, stage_seed
+
+
+def select(inputs: Sequence[Input], awareness: Sequence[Awareness], config: LoopConfig, repeat: int = 0) -> list[int]:
+    """The indices of the inputs to adapt; none where the settings only measure."""
+    gate, share = config.awareness.gate, config.awareness.share
+    return [
+        i
+        for i, (item, confidence) in enumerate(zip(inputs, awareness, strict=True))
+        if config.adapt and is_selected(confidence, gate, gate_uniform(config.seed, item.content_hash, repeat) < share)
+    ]
+
+
+def is_selected(awareness: Awareness, gate: str, by_chance: bool = False) -> bool:
+    """Whether a gate lets this input through; `by_chance` decides for the gate "random"."""
+    if gate == "random":
+        return by_chance
+    return gate == "all" or awareness.unsure == (gate == "unsure")
+
+
+def gate_uniform(run_seed: int, input_hash: str, repeat: int) -> float:
+    """The uniform number in [0, 1) of the gate "random"; it depends on nothing but the seed and the input."""
+    return stage_seed(run_seed, input_hash, repeat, "gate") / 2**63

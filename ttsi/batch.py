@@ -1,0 +1,220 @@
+"""Care for a batch around the method: names and files of the settings, unfit inputs, failures, seconds, episodes.
+
+Inputs: the page of the method (`ttsi.loop`) and its arguments. Outputs: one `Episode` per input, whatever happens. An
+input that does not fit the model, or fails, is an episode with an error. A failed adaptation leaves the base's answer,
+which is not asked again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
+from typing import Protocol
+
+from ttsi.adaptation import Tuned
+from ttsi.adaptation.confidence import lack_of_confidence
+from ttsi.awareness import needs_samples
+from ttsi.awareness.measures import find_measure
+from ttsi.config import LoopConfig
+from ttsi.errors import ConfigError, first_line
+from ttsi.methods import adaptation_method, check_method, preset
+from ttsi.models import Model, Writer, prefix_cache
+from ttsi.object_reference import load_object
+from ttsi.synthesis import check_synthesis
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
+
+log = logging.getLogger(__name__)
+
+
+def check_references(config: LoopConfig) -> None:
+    """Refuse names, object references and files in the settings that do not exist, before a model is loaded.
+
+    Raises:
+        ConfigError: one line that names it.
+    """
+    check_method(config)
+    find_measure(config.awareness.measure)
+    load_object("adaptation.method", adaptation_method(config.adaptation.method).function)
+    if config.adaptation.objective != "cross-entropy":
+        load_object("adaptation.objective", config.adaptation.objective)
+    check_synthesis(config.synthesis)
+
+
+class Improve(Protocol):
+    """The signature of `ttsi.improve`."""
+
+    def __call__(
+        self,
+        inputs: Sequence[Input],
+        model: Model,
+        writer: Writer | None = None,
+        config: LoopConfig | None = None,
+        repeat: int = 0,
+        answers: Sequence[Answer] = (),
+    ) -> list[Episode]:
+        """One episode per input, in order."""
+        ...
+
+
+def isolated(method: Improve) -> Improve:
+    """Keep one input's failure its own: inputs go through the method together, and each alone where that fails."""
+
+    @wraps(method)
+    def improve(
+        inputs: Sequence[Input],
+        model: Model,
+        writer: Writer | None = None,
+        config: LoopConfig | None = None,
+        repeat: int = 0,
+        answers: Sequence[Answer] = (),
+    ) -> list[Episode]:
+        settings = config or preset("ttsi", model)
+        if needs_samples(settings.awareness) and not all(answer.samples for answer in answers):
+            answers = ()
+
+        def attempt(inputs: Sequence[Input], answers: Sequence[Answer]) -> list[Episode]:
+            with prefix_cache(model):
+                return method(inputs, model, writer, settings, repeat, answers)
+
+        reasons = [_unfit(model, item, settings.answer.max_tokens) for item in inputs]
+        fit = [i for i, reason in enumerate(reasons) if reason is None]
+        done = iter(_each_alone_on_failure(attempt, [inputs[i] for i in fit], [answers[i] for i in fit if answers]))
+        return [
+            next(done) if reason is None else Episode(item.id, item.content_hash, None, None, None, error=reason)
+            for item, reason in zip(inputs, reasons, strict=True)
+        ]
+
+    return improve
+
+
+Attempt = Callable[[Sequence[Input], Sequence[Answer]], list[Episode]]
+
+
+def _each_alone_on_failure(attempt: Attempt, inputs: Sequence[Input], answers: Sequence[Answer]) -> list[Episode]:
+    if not inputs:
+        return []
+    plain: list[Episode] = []
+    try:
+        return attempt(inputs, answers)
+    except ConfigError:
+        raise
+    except _AdaptationFailed as failure:
+        plain, reason = failure.episodes, failure.reason
+        answers = [episode.base for episode in plain if episode.base is not None]
+    except Exception as error:
+        reason = _reason(error)
+    # Outside of the handlers, so that the failed attempt's tensors are free by now.
+    if len(inputs) > 1:
+        alone = [_each_alone_on_failure(attempt, [item], answers[i : i + 1]) for i, item in enumerate(inputs)]
+        return [episode for episodes in alone for episode in episodes]
+    if plain:
+        return [replace(plain[0], adaptation=Adaptation("training-failed", reason=reason))]
+    return [Episode(inputs[0].id, inputs[0].content_hash, None, None, None, error=reason)]
+
+
+class _AdaptationFailed(Exception):
+    """A stage behind the base's answer failed; carries the episodes in which the base answers."""
+
+    def __init__(self, episodes: list[Episode], reason: str) -> None:
+        super().__init__(reason)
+        self.episodes, self.reason = episodes, reason
+
+
+@contextmanager
+def fall_back_to(episodes: list[Episode]) -> Iterator[None]:
+    """Where the block fails, these episodes stand, with the reason; within `isolated`."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise _AdaptationFailed(episodes, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _unfit(model: Model, item: Input, max_new_tokens: int) -> str | None:
+    """Why this input cannot be answered at all, or None."""
+    if not item.messages:
+        return "prompt: there is no message"
+    try:
+        reason = model.fits(Prompt(item.messages, item.tools), max_new_tokens)
+    except Exception as error:
+        return f"prompt: {first_line(error)}"
+    return reason and f"prompt: {reason}"
+
+
+class Stages:
+    """Wall time and random seeds of a batch, stage by stage."""
+
+    def __init__(self, inputs: Sequence[Input], run_seed: int, repeat: int) -> None:
+        self._inputs, self._run_seed, self._repeat = inputs, run_seed, repeat
+        self._served = list(range(len(inputs)))
+        self._seconds: list[dict[str, float]] = [{} for _ in inputs]
+        self._stage = ""
+        self._start = time.perf_counter()
+
+    def begin(self, stage: str, served: list[int] | None = None) -> list[int]:
+        """Begin a stage for these inputs, or for those of the stage before.
+
+        Returns:
+            The inputs' seeds for this stage; they depend on the run's seed, the input, its repeat and the stage alone.
+        """
+        self.end()
+        self._served = self._served if served is None else served
+        self._stage = stage
+        if self._served:
+            log.info("stage begun stage=%s inputs=%d", stage, len(self._served))
+        hashes = [self._inputs[i].content_hash for i in self._served]
+        return [stage_seed(self._run_seed, content_hash, self._repeat, stage) for content_hash in hashes]
+
+    def end(self) -> None:
+        """End a stage: its time is shared equally by the inputs that it served."""
+        now = time.perf_counter()
+        for i in self._served if self._stage else ():
+            seconds = self._seconds[i]
+            seconds[self._stage] = seconds.get(self._stage, 0.0) + (now - self._start) / len(self._served)
+        self._start, self._stage = now, ""
+
+    def episodes(self, before: Sequence[Answer], awareness: Sequence[Awareness]) -> list[Episode]:
+        """The episodes in which the base answers; seconds of later stages are added to them."""
+        return [
+            Episode(item.id, item.content_hash, base, base, confidence, seconds=seconds)
+            for item, base, confidence, seconds in zip(self._inputs, before, awareness, self._seconds, strict=True)
+        ]
+
+
+def with_adaptations(
+    episodes: Sequence[Episode],
+    adapted: Sequence[int],
+    examples: Sequence[tuple[Example, ...]],
+    tuned: Tuned,
+    after: Sequence[Answer],
+    min_confidence_gain: float | None,
+) -> list[Episode]:
+    """The episodes, of which the adapted ones have their examples, their adaptation and their new answer.
+
+    The base's answer stays where nothing was learned or the confidence guard refuses the new one.
+    """
+    results = list(episodes)
+    for i, written, adaptation, answer in zip(adapted, examples, tuned.adaptations, after, strict=True):
+        episode = replace(results[i], examples=written, adaptation=adaptation)
+        results[i] = _settle(episode, answer, min_confidence_gain)
+    return results
+
+
+def _settle(episode: Episode, answer: Answer, min_confidence_gain: float | None) -> Episode:
+    adaptation = episode.adaptation
+    if episode.base is None or adaptation.status in ("none", "training-failed"):
+        return episode
+    guarded = adaptation.status in ("trained", "in-context")
+    reason = lack_of_confidence(episode.base, answer, min_confidence_gain) if guarded else None
+    if reason:
+        return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
+    return replace(episode, adapted=answer)

@@ -1,0 +1,155 @@
+"""Filters for written examples that need no model.
+
+Inputs: one example, the input it was written for, the examples kept before, the settings. Outputs: None, or the first
+reason to refuse it. The call must fit the tool's schema; the request must be neither the input's own nor a repetition,
+nor too close to either (`seed_overlap`, `overlap`: off until measured to help); every argument value must be stated in
+the request; the request must not resemble another tool more. Filters that use the model are in `model_filters.py`.
+
+A filter of your own is a function like these: `--synthesis.filter my.module:short`. The paper trains on every written
+example, unchecked; set `grounded` and `unambiguous` to False and the schema check remains, because a call of a tool
+that does not exist teaches nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ttsi.chat.marked import leaves_of, words
+from ttsi.chat.tool_schema import problem
+from ttsi.config import SynthesisConfig
+from ttsi.object_reference import resolve
+from ttsi.types import Example, Input, Tool, last_request
+
+ExampleFilter = Callable[[Example, Input, Sequence[Example], SynthesisConfig], str | None]
+"""(example, input, examples kept before, settings) -> the reason to refuse it, or None."""
+
+_GAPS = re.compile(r"[\W_]+")
+_NUMBER = re.compile(r"(?<![\w.])(?:(?<![\w)])-)?(?!0\d)\d+(?:,\d{3})*(?:\.\d+)?(?!\.?\d)")
+
+
+def active_filters(config: SynthesisConfig) -> list[ExampleFilter]:
+    """The filters that the settings switch on, in order; your own come last.
+
+    Raises:
+        ConfigError: there is no such filter.
+    """
+    switches = {
+        "schema": True,
+        "copy": True,
+        "seed_overlap": config.seed_overlap < 1,
+        "overlap": config.overlap < 1,
+        "grounded": config.grounded,
+        "unambiguous": config.unambiguous,
+    }
+    names = [*(name for name, on in switches.items() if on), *config.filter]
+    return [resolve("example filter", name, EXAMPLE_FILTERS) for name in names]
+
+
+def refusal(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+    """The first reason to refuse this example, or None."""
+    reasons = (refuses(example, item, kept, config) for refuses in active_filters(config))
+    return next((reason for reason in reasons if reason), None)
+
+
+def schema(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+    """A call that does not fit its tool's schema."""
+    reason = next(filter(None, (problem(call, item.tools) for call in example.calls)), None)
+    return reason if reason is None or reason.startswith("schema") else f"schema: {reason}"
+
+
+def copy(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+    """A request that is the input's own, or was written before."""
+    if normal(example.query) == normal(last_request(item)):
+        return "copy: the request is the input itself"
+    if any(normal(example.query) == normal(other.query) for other in kept):
+        return "copy: the request was written before"
+    return None
+
+
+def seed_overlap(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+    """A request that shares too many words with the input's own."""
+    near = jaccard(example.query, last_request(item)) > config.seed_overlap
+    return "copy: the request is nearly the input itself" if near else None
+
+
+def overlap(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+    """A request that shares too many words with one kept before."""
+    near = any(jaccard(example.query, other.query) > config.overlap for other in kept)
+    return "diversity: the request is nearly one that was written before" if near else None
+
+
+def grounded(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+    """An argument value that the request does not state; booleans need no statement."""
+    text, stated_numbers = f" {normal(example.query)} ", numbers(example.query)
+    for call in example.calls:
+        for key, value in leaves(call.arguments):
+            stated = value in stated_numbers if isinstance(value, int | float) else f" {normal(str(value))} " in text
+            if not stated:
+                return f"grounded: the value of {key} is not in the request"
+    return None
+
+
+def unambiguous(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+    """A request that shares more words with another tool than with the called one.
+
+    A tool's words are those of its name, its description and its arguments' names. A request that shares none with any
+    tool may be another way to put it and is kept.
+    """
+    request_words = set(words(example.query))
+    shared = {tool.name: len(request_words & _tool_words(tool)) for tool in item.tools}
+    called = max((shared.get(call.name, 0) for call in example.calls), default=0)
+    best = max(shared, key=lambda name: shared[name], default="")
+    return f"unambiguous: the request sounds like {best}" if best and shared[best] > called else None
+
+
+EXAMPLE_FILTERS: Mapping[str, ExampleFilter] = {
+    one.__name__: one for one in (schema, copy, seed_overlap, overlap, grounded, unambiguous)
+}
+"""Built-in filters by name."""
+
+
+def jaccard(one: str, other: str) -> float:
+    """Shared words as a share of all words of both (Jaccard); 0 when neither has any.
+
+    >>> jaccard("book a flight", "Book a hotel!")
+    0.5
+    """
+    left, right = set(normal(one).split()), set(normal(other).split())
+    return len(left & right) / len(left | right) if left | right else 0.0
+
+
+def numbers(text: str) -> set[float]:
+    """The numbers that a text states in digits; parts of a date, a version or a code such as A-07 are none.
+
+    >>> sorted(numbers("1,500 of 20.0 below -5, not 3.1.2 or 2027-05-03"))
+    [-5.0, 20.0, 1500.0, 2027.0]
+    """
+    return {float(number.replace(",", "")) for number in _NUMBER.findall(text)}
+
+
+def _tool_words(tool: Tool) -> set[str]:
+    keys = " ".join(key for key, _, _ in leaves_of(tool))
+    return set(words(f"{tool.name} {tool.description} {keys}"))
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every string and number in the arguments with its key."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, key)
+    elif value is not None and not isinstance(value, bool):
+        yield key, value
+
+
+def normal(text: str) -> str:
+    """Lower case, with everything but letters and digits as one space: how texts are compared.
+
+    >>> normal("  Where's  A-12?")
+    'where s a 12'
+    """
+    return _GAPS.sub(" ", text.lower()).strip()
