@@ -136,7 +136,7 @@ def test_stdin_that_is_closed_or_no_text_is_refused(ask: Any, monkeypatch: pytes
     monkeypatch.setattr("sys.stdin", stdin)
     result = ask("-")
     assert (result.code, result.out) == (2, "")
-    assert "fault of ttsi" not in result.err
+    assert "bug in ttsi" not in result.err
     assert "the request is empty" in result.err if stdin is None else "stdin is not UTF-8" in result.err
 
 

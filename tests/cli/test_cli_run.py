@@ -53,7 +53,7 @@ def test_the_same_run_again_is_shown_not_run(ttsi: Any, monkeypatch: pytest.Monk
         patch.setattr(loop, "improve", None)
         again = ttsi(*MINE)
         assert (again.code, again.out) == (0, first.out)
-        assert "run before" in again.err
+        assert "already holds this run" in again.err
         assert "--clean" in again.err
         # Control: with --clean it would be run.
         assert "NoneType" in ttsi(*MINE, "--clean").err
@@ -163,7 +163,7 @@ def test_a_fault_of_ours_says_so(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(loop, "improve", None)
     said = ttsi(*MINE)
     assert said.code == 2
-    assert "fault of ttsi" in said.err
+    assert "bug in ttsi" in said.err
     assert said.err.strip().count("\n") == 0
 
 

@@ -55,10 +55,10 @@ def test_a_sweep_of_your_own_model_and_questions(ttsi: Command) -> None:
     rates = []
     for line in lines:
         _, bound, _ = build().parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
-        settings = bound.arguments["knobs"].loop()
-        rates.append(settings.adaptation.lr)
-        assert bound.arguments["benchmark"] == "validation.jsonl"
-        assert settings.awareness.gate == "all", "so that every tau can be read off"
+        config: RunConfig = bound.arguments["config"]
+        rates.append(config.loop.adaptation.lr)
+        assert config.benchmark == "validation.jsonl"
+        assert config.loop.awareness.gate == "all", "so that every tau can be read off"
     assert preset("ttsi", embedded=False).adaptation.lr in rates
     assert max(rates) < preset("ttsi").adaptation.lr
 
@@ -76,15 +76,16 @@ def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: P
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("- 1", "no mapping"),
+        ("- 1", "must be a mapping"),
         ("grit: {}", "did you mean 'grid'"),
-        ("grid: {tau: 0.5}", "grid.tau is no list"),
-        ("grid: {tau: []}", "grid.tau is no list"),
+        ("grid: {tau: 0.5}", "grid.tau is not a list"),
+        ("grid: {tau: []}", "grid.tau is not a list"),
         ("grid: {tau: [0.5, 0.5]}", "twice"),
-        ("run: {output_dir: x}", "no setting of a point"),
-        ("run: {num_workers: 2}", "no setting of a point"),
+        ("run: {output_dir: x}", "not a setting of a point"),
+        ("run: {num_workers: 2}", "not a setting of a point"),
         ("run: [1]", "must be a mapping"),
-        ("a: [", "cannot be read"),
+        ("", "s.yaml is empty"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_a_wrong_file_is_one_line(ttsi: Command, tmp_path: Path, text: str, says: str) -> None:
@@ -157,7 +158,7 @@ def test_points_share_what_is_equal_and_never_what_an_adapter_said(ttsi: Command
             exit_on_error=False,
             print_error=False,
         )
-        run(*bound.args, **bound.kwargs, speaker=recalling)
+        run(*bound.args, **bound.kwargs, loaded=recalling)
         asked.append(model.asked - before)
     assert asked[0] > 4
     assert asked[1] < asked[0] + 4, "only the examples that K = 2 did not write, and the two adapted answers"
@@ -200,7 +201,7 @@ def test_every_file_of_the_paper_takes_another_model(path: Path) -> None:
 def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
     for point in read_sweep(PAPER[0].parent / "table1-teacher.yaml")[0]:
         _, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
-        loop, paper = bound.arguments["knobs"].loop(), preset("ttsi-paper")
+        loop, paper = bound.arguments["config"].loop, preset("ttsi-paper")
         assert loop.adaptation == paper.adaptation
         assert loop.awareness == paper.awareness
         assert replace(loop.synthesis, temperature=0.7, max_tokens=160) == paper.synthesis
@@ -213,12 +214,7 @@ def test_every_point_of_the_paper_is_a_run(path: Path, tmp_path: Path) -> None:
     found, _ = read_sweep(path)
     for point in found:
         command, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
-        given = bound.arguments
-        knobs = given["knobs"]
-        config = RunConfig(
-            given["benchmark"], given.get("model", "embedded"), knobs.method, knobs.teacher, knobs.loop(),
-            train=knobs.train_data, train_limit=knobs.train_limit, batch_size=given.get("batch_size", 16),
-        )  # fmt: skip
+        config: RunConfig = bound.arguments["config"]
         assert config.loop.answer.decoding == "free"
         assert command.__name__ == "run"
     tests = {str(point.settings["benchmark"]) for point in found}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from ttsi import loop
-from ttsi.cli.again import resume_command
+from ttsi.cli.resume_hint import resume_command
 from ttsi.types import Episode
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_the_printed_line_goes_on(ttsi: Command, monkeypatch: pytest.MonkeyPatch
             assert ttsi(*(word for word in begun if word != "--retry-failed")).code == 130
         said = ttsi(*begun)
     assert said.code == 130
-    typed = shlex.split(said.err.rpartition("go on with: ")[2].splitlines()[0])
+    typed = shlex.split(said.err.rpartition("continue with: ")[2].splitlines()[0])
     words = typed[typed.index("ttsi") + 1 :]
     assert "--clean" not in words
     assert sum(word in ("--resume", "--retry-failed") for word in words) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from ttsi import __version__
 from ttsi.chat.calls import FORMATS
-from ttsi.cli.progress import EVERY, _Lines, _Stages, announced, loading, progress
+from ttsi.cli.progress import LINE_INTERVAL, _Lines, _Stages, announced, loading, progress
 from ttsi.models import scripted
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.runner import Progress
@@ -124,7 +124,7 @@ def state(done: int) -> Progress:
 def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     report = _Lines(lambda: now[0])
-    for seconds, done in ((0.0, 20), (4.0, 30), (EVERY, 40), (EVERY + 1, 50), (40.0, 100)):
+    for seconds, done in ((0.0, 20), (4.0, 30), (LINE_INTERVAL, 40), (LINE_INTERVAL + 1, 50), (40.0, 100)):
         now[0] = seconds
         report(state(done))
     lines = capsys.readouterr().err.splitlines()
@@ -141,9 +141,9 @@ def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[st
     stages = _Stages(lambda: now[0])
     report = _Lines(lambda: now[0], stages)
     report(state(16))
-    with stages.watched():
+    with stages.listening():
         logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "synthesis", 11)
-    for seconds in (3.0, EVERY - 1, EVERY, EVERY + 1, 2 * EVERY):
+    for seconds in (3.0, LINE_INTERVAL - 1, LINE_INTERVAL, LINE_INTERVAL + 1, 2 * LINE_INTERVAL):
         now[0] = seconds
         report.tick()
     assert capsys.readouterr().err.splitlines() == [
@@ -164,9 +164,9 @@ def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureF
     report = _Lines(lambda: now[0], stages)
     report(state(0))
     for batch in (1, 2):
-        with stages.watched():
+        with stages.listening():
             logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "adaptation", 9)
-        now[0] += EVERY
+        now[0] += LINE_INTERVAL
         report.tick()
         now[0] += 4.0
         report(state(16 * batch))

@@ -20,7 +20,7 @@ RUN = ("run", "--model", "scripted:demo", "--benchmark", "mine.jsonl", "--quiet"
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (("--adaptation.rank", "0"), "adaptation.rank is 0: use a number from 1"),
+        (("--adaptation.rank", "0"), "adaptation.rank is 0: use 1 or more"),
         (("--adaptation.lr", "-1"), "adaptation.lr is -1.0"),
         (("--adaptation.lr", "nan"), "adaptation.lr is nan"),
         (("--adaptation.epochs", "0"), "adaptation.epochs is 0"),
@@ -133,9 +133,9 @@ def test_a_file_can_be_checked_before_it_is_run(ttsi: Command, tmp_path: Path) -
 def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None:
     refused = ttsi(*RUN, "--output-dir", "nowhere", "--resume")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "there is no run in nowhere to go on with" in refused.err
+    assert "there is no run in nowhere to resume" in refused.err
     assert not (tmp_path / "nowhere").exists()
-    assert "to go on with" in ttsi(*RUN, "--resume").err, "nor is there one under the default name"
+    assert "to resume" in ttsi(*RUN, "--resume").err, "nor is there one under the default name"
     # Control: with a run there, or with one that was killed before it wrote anything but its lock, it goes on.
     assert ttsi(*RUN, "--output-dir", "nowhere").code == 0
     assert ttsi(*RUN, "--output-dir", "nowhere", "--resume").code == 0
@@ -152,8 +152,8 @@ def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None
         (("run", "--model", "nope"), "choose one of: embedded, hf, scripted"),
         (("run", "--tau", "abc"), "quantile:NUMBER:RUN"),
         (("run", "--device", "gpu", "--limit", "1"), "device 'gpu' is not available: choose auto, cpu"),
-        (("run", "--config", "broken.yaml"), "ttsi: broken.yaml, line 2: no YAML: "),
-        (("run", "--config", "slip.yaml"), 'ttsi: Unknown option: "[awareness][tua]"'),
+        (("run", "--config", "broken.yaml"), "ttsi: broken.yaml, line 2: not YAML: "),
+        (("run", "--config", "slip.yaml"), "ttsi: slip.yaml: unknown setting 'awareness.tua'; did you mean 'awareness.tau'?"),
     ],
 )
 def test_slips_of_a_newcomer_get_the_right_spelling(

@@ -10,7 +10,8 @@ import pytest
 
 import ttsi.embedded
 from ttsi.cli import build
-from ttsi.config import LoopConfig
+from ttsi.cli.settings import Shortcuts, complete
+from ttsi.config import LoopConfig, MethodConfig, RunConfig
 from ttsi.methods import PRESETS, preset
 
 WEIGHTS = Path(ttsi.embedded.__file__).parent / "weights"
@@ -58,7 +59,7 @@ def test_short_names_stand_in_each_tier(ttsi: Any, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TTSI_AWARENESS_TAU", "0.5")
     assert tau(ttsi, "--tau", "0.6") == 0.6
     said = ttsi(*PLAN, "--tau", "0.6", "--awareness.tau", "0.7")
-    assert (said.code, "same knob" in said.err) == (2, True)
+    assert (said.code, "same setting" in said.err) == (2, True)
 
 
 def test_a_knob_that_the_user_set_beats_the_preset(ttsi: Any) -> None:
@@ -79,8 +80,9 @@ def test_a_method_alone_is_its_preset(ttsi: Any, method: str) -> None:
 def read(*arguments: str) -> LoopConfig:
     """The settings of a command line, parsed and not run: the model need not be there."""
     _, bound, _ = build().parse_args([*arguments], exit_on_error=False, print_error=False)
-    found: LoopConfig = bound.arguments["knobs"].loop()
-    return found
+    config: MethodConfig = bound.arguments["config"]
+    model = config.model if isinstance(config, RunConfig) else bound.arguments.get("model", "embedded")
+    return complete(config, bound.arguments.get("shortcuts", Shortcuts()), model).loop
 
 
 @pytest.mark.parametrize("verb", [("run",), ("serve",), ("ask", "hello", "--tools", "tools.json")], ids=lambda v: v[0])

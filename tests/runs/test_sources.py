@@ -59,9 +59,9 @@ def test_a_split_can_be_named_and_rows_without_gold_are_no_lesson(tmp_path: Path
     lines = rows(4)
     del lines[1]["gold"]
     path, other = write(tmp_path / "train.jsonl", lines), write(tmp_path / "test.jsonl", rows(6)[4:])
-    learns = RunConfig(str(other), "scripted:demo", "icl", loop=preset("icl"), train=str(path))
+    learns = RunConfig(str(other), "scripted:demo", method="icl", loop=preset("icl"), train_data=str(path))
     found = training_data(learns, load_benchmark(str(other)))
     assert found is not None and sorted(pair.input.id for pair in found.pairs) == ["q0", "q2", "q3"]
-    named = replace(learns, train="toolworld-validation:test", train_limit=3)
+    named = replace(learns, train_data="toolworld-validation:test", train_limit=3)
     drawn = training_data(named, load_benchmark(str(other)))
     assert drawn is not None and (drawn.name, len(drawn.pairs)) == ("toolworld-validation", 3)

@@ -1,41 +1,47 @@
-"""`ttsi serve`: an OpenAI-compatible endpoint that improves itself on the request in front of it.
+"""`ttsi serve`: an OpenAI-compatible endpoint that adapts to each request.
 
-Inputs: a model, the knobs, the limits, and the keys of those who may ask. Outputs: the address on stdout, then answers
-until SIGTERM. Private by default: it listens on this machine only, and anywhere else only with keys.
+Inputs: a model, settings, limits, API keys. Outputs: the address on stdout, then answers until SIGTERM. Private by
+default: it listens on this machine only, and on other addresses only with keys.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ttsi.cli.help import ACCESS, BASIC, LIMITS
 from ttsi.cli.progress import loading
-from ttsi.cli.settings import Device, Dtype, FormatName, Knobs
+from ttsi.cli.settings import (
+    ACCESS,
+    BASIC,
+    LIMITS,
+    Device,
+    Dtype,
+    FormatName,
+    InBasic,
+    ModelSpec,
+    Shortcuts,
+    TeacherCosts,
+    complete,
+)
+from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError
 from ttsi.models import check_format
 from ttsi.serve.limits import Limits
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class _Bounds:
-    limits: Annotated[Limits, Parameter(group=LIMITS)] = field(default_factory=Limits)
-    """What one request, one key and everybody together may ask for."""
-
-
 def serve(
     *,
-    model: Annotated[str, Parameter(group=BASIC)] = "embedded",
+    model: ModelSpec = "embedded",
     port: Annotated[int, Parameter(group=BASIC)] = 8000,
     host: Annotated[str, Parameter(group=BASIC)] = "127.0.0.1",
     name: Annotated[str | None, Parameter(group=BASIC)] = None,
-    knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
-    bounds: _Bounds = _Bounds(),
+    config: Annotated[MethodConfig, InBasic] = MethodConfig(),  # noqa: B008  frozen, so sharing it is safe
+    shortcuts: Shortcuts = Shortcuts(),  # noqa: B008
+    costs: TeacherCosts = TeacherCosts(),  # noqa: B008
+    limits: Annotated[Limits, Parameter(group=LIMITS)] = Limits(),  # noqa: B008
     format: FormatName = None,
     api_keys: Annotated[Path | None, Parameter(group=ACCESS)] = None,
     add_key: Annotated[str | None, Parameter(group=ACCESS)] = None,
@@ -43,30 +49,32 @@ def serve(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
-    """Answer chat completions over HTTP; unsure tool calls get better.
+    """Serve the model over HTTP for any OpenAI client; it adapts where it is uncertain about a tool call.
 
     Args:
-        model: who answers (ttsi ls models): embedded, smollm2, a folder, FILE.gguf, hf:OWNER/NAME.
-        port: where to listen; 0 takes a free port.
-        host: the address to listen on; anything but this machine needs --api-keys.
-        knobs: the method's settings.
-        bounds: the limits.
-        api_keys: a file of hashed keys; with it every route but health needs one.
-        add_key: make a key of this name, add its hash to --api-keys, print it once, and stop.
-        allow_host: a further name that a Host header may give.
-        name: what clients call the model; by default its spec, of a folder the last part.
+        model: the model that answers.
+        port: Port to listen on; 0 takes a free port.
+        host: Address to listen on; any address other than this machine's own needs --api-keys.
+        config: the method and its settings.
+        shortcuts: short names of settings.
+        costs: of a teacher.
+        limits: per request, per key and for the whole server.
+        api_keys: File of hashed API keys. With it, every route but health needs a key.
+        add_key: Create a key of this name, add its hash to the file --api-keys, print the key once, and stop.
+        allow_host: A further host name that requests may give in their Host header.
+        name: The model's name for clients; by default its spec, or the last part of a folder.
     """
     from ttsi.serve.keys import add_key as add
     from ttsi.serve.keys import read_keys
 
     if add_key is not None:
         if api_keys is None:
-            raise ConfigError("--add-key needs --api-keys FILE, where its hash is kept")
+            raise ConfigError("--add-key needs --api-keys FILE, the file that keeps the hash")
         print(add(api_keys, add_key))
         return 0
     keys = read_keys(api_keys) if api_keys is not None else {}
     check_format(format)
-    config = knobs.loop(model=model)
+    loop = complete(config, shortcuts, model).loop
     try:
         import asyncio
 
@@ -82,8 +90,8 @@ def serve(
     settings = Settings(
         start=Start(model=model, device=device, dtype=dtype, format=format),
         name=name or (Path(model).name if Path(model).is_dir() else model),
-        config=config,
-        limits=bounds.limits,
+        config=loop,
+        limits=limits,
         keys=keys,
         hosts=hosts_for(host, allow_host, bool(keys)),
     )

@@ -72,7 +72,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
             "n": len(plan(benchmark, config)),
         },
         "model": model.describe(),
-        "writer": None if config.writer is None else speaker.describe(),
+        "writer": None if config.teacher is None else speaker.describe(),
         "train": described(writer) if isinstance(writer, TrainingData) else None,
         "prompt": prompt.version(),
         "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
@@ -88,13 +88,13 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """The settings as JSON values; a tau of infinity is the string "inf" (`ttsi.runs.codec`)."""
-    data_dir = None if config.data_dir is None else str(config.data_dir)
-    return {**asdict(config), "loop": json.loads(codec.dumps(config.loop)), "data_dir": data_dir}
+    data = None if config.data is None else str(config.data)
+    return {**asdict(config), "loop": json.loads(codec.dumps(config.loop)), "data": data}
 
 
 def settings_digest(config: RunConfig) -> str:
     """16 hex digits: equal settings, equal digest; where the data lie does not matter."""
-    return digest(replace(config, data_dir=None))
+    return digest(replace(config, data=None))
 
 
 def plan(benchmark: Benchmark, config: RunConfig) -> list[Place]:

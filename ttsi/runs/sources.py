@@ -41,18 +41,16 @@ def check_sources(config: RunConfig) -> None:
     check_speaker(config.model)
     method, learns = config.method, wants_training_data(config.loop)
     writes = config.loop.adapt and not learns and config.loop.synthesis.k > 0
-    if method in WANTS_TEACHER and config.writer is None:
+    if method in WANTS_TEACHER and config.teacher is None:
         raise ConfigError(f"--method {method} needs --teacher SPEC, e.g. openai:gpt-5-mini, or any model of yours")
-    if config.writer is not None and method in TWINS:
+    if config.teacher is not None and method in TWINS:
         raise ConfigError(f"with a teacher this is --method {TWINS[method]}: say so, or leave --teacher out")
-    if config.writer is not None and not writes:
+    if config.teacher is not None and not writes:
         raise ConfigError(f"--method {method} writes no examples: leave --teacher out")
-    if learns and config.train is None:
+    if learns and config.train_data is None:
         raise ConfigError(f"--method {method} needs --train-data: a .jsonl file with gold, or a benchmark's name")
-    if not learns and (config.train is not None or config.train_limit is not None):
+    if not learns and (config.train_data is not None or config.train_limit is not None):
         raise ConfigError(f"--method {method} learns from no file: leave --train-data and --train-limit out")
-    if config.train_limit is not None and config.train_limit < 1:
-        raise ConfigError(f"train-limit is {config.train_limit}: use 1 or more, or leave it out for all rows")
     check(config.loop)
 
 
@@ -62,15 +60,15 @@ def training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData | Non
     Raises:
         DataError: they cannot be read, none has gold, or one of them is a test input.
     """
-    if config.train is None:
+    if config.train_data is None:
         return None
-    source = _source(config.train, config)
+    source = _source(config.train_data, config)
     pairs = [GoldExample(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
     if not pairs:
-        raise DataError(f"{config.train} has no row with gold: nothing can be learned from it")
+        raise DataError(f"{config.train_data} has no row with gold: nothing can be learned from it")
     if leaked := pools.overlap(source, benchmark):
         raise DataError(
-            f"{len(leaked)} rows of {config.train} ask what {benchmark.name} asks, the first is {leaked[0]!r}: "
+            f"{len(leaked)} rows of {config.train_data} ask what {benchmark.name} asks, the first is {leaked[0]!r}: "
             "a training file must not hold test inputs"
         )
     random.Random(config.loop.seed).shuffle(pairs)
@@ -81,8 +79,8 @@ def _source(name: str, config: RunConfig) -> Benchmark:
     """A pool, a file, or a benchmark (NAME:SPLIT) of which other rows are asked."""
     benchmark, colon, split = name.rpartition(":")
     if colon:
-        return load_benchmark(benchmark, config.data_dir, split)
-    return pools.load(name, config.data_dir) if name in pools.POOLS else load_benchmark(name, config.data_dir)
+        return load_benchmark(benchmark, config.data, split)
+    return pools.load(name, config.data) if name in pools.POOLS else load_benchmark(name, config.data)
 
 
 def described(data: TrainingData) -> dict[str, Any]:
