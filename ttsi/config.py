@@ -264,48 +264,55 @@ def _bounds(hint: Any) -> list[Between]:
     return [*inner, *(mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Between))]
 
 
-def digest(settings: object) -> str:
-    """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest."""
-    canonical = json.dumps(asdict(settings), sort_keys=True, default=str)  # type: ignore[call-overload]
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
 RENAMED = {
+    "synthesis.tries": "synthesis.max_rounds",
     "synthesis.pointed": "synthesis.unambiguous",
     "synthesis.trim": "synthesis.drop_worst",
-    "synthesis.tries": "synthesis.max_rounds",
     "adaptation.min_surer": "adaptation.min_confidence_gain",
     "writer": "teacher",
     "writer_budget": "teacher_budget",
     "train": "train_data",
     "data_dir": "data",
 }
-"""Old name -> new name of settings in YAML files, flags, and the `settings` of records (without its `loop.`)."""
+"""A setting's first name, in older YAML files, command lines and run folders -> its name now."""
 
 
-def upgrade(
-    settings: Mapping[str, Any], on_rename: Callable[[str, str], None] = lambda old, new: None
+def rename_settings(
+    settings: Mapping[str, Any],
+    names: Mapping[str, str] = RENAMED,
+    on_rename: Callable[[str, str], None] = lambda old, new: None,
+    section: str = "",
 ) -> dict[str, Any]:
-    """Settings that an older version wrote, under today's names.
+    """Settings under new names; one that stands under both names is left alone, for its reader to refuse.
 
     Args:
-        settings: nested, or with dotted names; stages may lie under `loop`, as they do in a run's record.
+        settings: nested, or with dotted names; the stages may lie under `loop`, as they do in a run's record.
+        names: dotted name -> dotted name, in the same section.
         on_rename: called with the old and the new name of each setting that is renamed.
+        section: what precedes the names of `settings`, like "synthesis.".
 
-    >>> upgrade({"loop": {"synthesis": {"trim": 0.25, "k": 4}}, "writer": None})
+    >>> rename_settings({"loop": {"synthesis": {"trim": 0.25, "k": 4}}, "writer": None})
     {'loop': {'synthesis': {'drop_worst': 0.25, 'k': 4}}, 'teacher': None}
     """
-    return _upgrade(settings, "", on_rename)
-
-
-def _upgrade(settings: Mapping[str, Any], section: str, on_rename: Callable[[str, str], None]) -> dict[str, Any]:
-    upgraded: dict[str, Any] = {}
+    renamed: dict[str, Any] = {}
     for key, value in settings.items():
-        old = f"{section}{key}"
-        new = RENAMED.get(old.replace("-", "_"))
-        if new is not None:
-            on_rename(old, new)
+        name = f"{section}{key}"
         if isinstance(value, Mapping):
-            value = _upgrade(value, "" if old == "loop" else f"{old}.", on_rename)
-        upgraded[key if new is None else new.removeprefix(section)] = value
-    return upgraded
+            value = rename_settings(value, names, on_rename, "" if name == "loop" else f"{name}.")
+        new = names.get(name.replace("-", "_"))
+        if new is None or new.removeprefix(section) in settings:
+            renamed[key] = value
+        else:
+            renamed[new.removeprefix(section)] = value
+            on_rename(name, new)
+    return renamed
+
+
+def digest(settings: object) -> str:
+    """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest.
+
+    Every setting counts under its first name, so that a new name is not another run.
+    """
+    values = rename_settings(asdict(settings), {new: old for old, new in RENAMED.items()})  # type: ignore[call-overload]
+    canonical = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

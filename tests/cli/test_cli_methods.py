@@ -82,7 +82,7 @@ def test_every_method_has_its_line_and_the_issue_names_them() -> None:
         (("--method", "icl"), "--train-data"),
         (("--method", "sft", "--train-data", "empty.jsonl"), "empty"),
         (("--method", "sft", "--train-data", "mine.jsonl"), "must not hold test inputs"),
-        (("--method", "sft", "--train-data", "train.jsonl", "--train-limit", "0"), "train-limit"),
+        (("--method", "sft", "--train-data", "train.jsonl", "--train-limit", "0"), "train_limit is 0"),
         (("--method", "sft", "--train-data", "train.jsonl", "--teacher", "scripted:demo"), "leave --teacher out"),
         (("--train-data", "train.jsonl"), "learns from no file"),
         (("--teacher", "scripted:demo"), "--method ttd"),

@@ -31,6 +31,7 @@ def test_ls_has_a_line_for_each(ttsi: Any, kind: str, names: tuple[str, ...]) ->
     assert said.code == 0
     assert set(names) <= set(listed)
     assert all(gloss.strip() for gloss in listed.values())
+    assert f"your own {kind[:-1]} works too: --" in said.err and "package.module:object" in said.err
 
 
 def test_ls_runs_knows_finished_and_unfinished(ttsi: Any, tmp_path: Any) -> None:

@@ -153,7 +153,10 @@ def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None
         (("run", "--tau", "abc"), "quantile:NUMBER:RUN"),
         (("run", "--device", "gpu", "--limit", "1"), "device 'gpu' is not available: choose auto, cpu"),
         (("run", "--config", "broken.yaml"), "ttsi: broken.yaml, line 2: not YAML: "),
-        (("run", "--config", "slip.yaml"), "ttsi: slip.yaml: unknown setting 'awareness.tua'; did you mean 'awareness.tau'?"),
+        (
+            ("run", "--config", "slip.yaml"),
+            "ttsi: slip.yaml: unknown setting 'awareness.tua'; did you mean 'awareness.tau'?",
+        ),
     ],
 )
 def test_slips_of_a_newcomer_get_the_right_spelling(
@@ -162,8 +165,9 @@ def test_slips_of_a_newcomer_get_the_right_spelling(
     (tmp_path / "broken.yaml").write_text("awareness: [1,\n")
     (tmp_path / "slip.yaml").write_text("awareness: {tua: 0.9}\n")
     said = ttsi(*given)
-    assert (said.code, said.err.replace("ttsi: loading embedded ...\n", "").count("\n")) == (2, 1)
-    assert says in said.err
+    lines = [line for line in said.err.splitlines() if not line.endswith(" ...")]  # what takes long is announced
+    assert (said.code, len(lines)) == (2, 1)
+    assert says in lines[0]
 
 
 def test_ls_alone_says_what_can_be_listed_and_methods_what_they_set(ttsi: Command) -> None:

@@ -12,6 +12,7 @@ import ttsi.embedded
 from ttsi.cli import build
 from ttsi.cli.settings import Shortcuts, complete
 from ttsi.config import LoopConfig, MethodConfig, RunConfig
+from ttsi.errors import ConfigError
 from ttsi.methods import PRESETS, preset
 
 WEIGHTS = Path(ttsi.embedded.__file__).parent / "weights"
@@ -105,6 +106,14 @@ def test_a_folder_with_the_embedded_models_template_is_such_a_model(tmp_path: Pa
     assert read("run", "--model", str(tmp_path)) == preset("ttsi", embedded=False)
     (tmp_path / "chat_template.jinja").write_text((WEIGHTS / "chat_template.jinja").read_text())
     assert read("run", "--model", str(tmp_path)) == read("run", "--model", f"hf:{tmp_path}") == preset("ttsi")
+
+
+def test_a_measure_of_ones_own_is_named_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_measures.py").write_text("def gap(evidence): return 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    assert read("run", "--awareness.measure", "my_measures:gap").awareness.measure == "my_measures:gap"
+    with pytest.raises(ConfigError, match="my_measures has no 'gup'"):  # control
+        read("run", "--awareness.measure", "my_measures:gup")
 
 
 def test_the_method_may_come_from_the_file(ttsi: Any, tmp_path: Path) -> None:

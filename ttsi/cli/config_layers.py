@@ -20,7 +20,7 @@ from cyclopts.config import Dict, Env
 
 from ttsi.cli.shipped_files import find_file
 from ttsi.cli.tau import RECIPES, is_recipe
-from ttsi.config import RENAMED, LoopConfig, MethodConfig, RunConfig, upgrade
+from ttsi.config import RENAMED, LoopConfig, MethodConfig, RunConfig, rename_settings
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import is_embedded
@@ -81,7 +81,7 @@ def upgrade_flags(words: Sequence[str]) -> list[str]:
 
 def upgrade_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The settings of a YAML file under today's names; each old name is one line on stderr."""
-    return upgrade(settings, lambda old, new: _warn_renamed(f"{path}: {old}", new))
+    return rename_settings(settings, on_rename=lambda old, new: _warn_renamed(f"{path}: {old}", new))
 
 
 def _upgrade_flag(word: str) -> str:
