@@ -112,9 +112,9 @@ class AdaptationConfig:
     """Number of examples that are learned a second time without the tool they call, with "no tool fits" as the right
     answer. Training on calls alone makes a model call too often."""
     warmup_ratio: Fraction = 0.03
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps spent on learning-rate warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    """Decay of the learning rate after the warm-up."""
     warmup_from_zero: bool = False
     """Start the warm-up at learning rate 0, as Hugging Face schedules do."""
     weight_decay: NonNegativeFloat = 0.0
@@ -135,8 +135,8 @@ class AnswerConfig:
     decoding: Literal["free", "constrained"] = "constrained"
     """Constrained decoding can only write calls that match the tools' schemas (a grammar masks the rest)."""
     calls: Literal["auto", "required", "one"] = "auto"
-    """Whether the answer must be a call: auto leaves it to the model, required allows no text before the call, one also
-    allows exactly one call. Both need constrained decoding."""
+    """Whether the answer must be a call: auto leaves this to the model, required means one or more calls and no text
+    before them, one means exactly one call. The last two need constrained decoding."""
     max_tokens: PositiveInt = 160
     """Maximum length of the answer, in tokens."""
     strategy: Literal["greedy", "vote", "pass@k"] = "greedy"

@@ -55,7 +55,9 @@ def ask(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
-    """Answer one request and show every step: confidence, examples, training, the answer before and after.
+    """Answer one request and show every step.
+
+    The steps: candidates and confidence, examples, training, the answer before and after.
 
     Args:
         query: the user's request, or -.

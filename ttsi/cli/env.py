@@ -24,7 +24,9 @@ def env(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
-    """Versions, device and threads: paste this into a bug report. With --model: how that model is prompted.
+    """Print versions, device and threads, for bug reports.
+
+    With --model also how this model is prompted.
 
     Args:
         model: A model to load and describe (ttsi ls models).

@@ -28,9 +28,9 @@ def ls(
     *,
     runs: Path = Path("runs"),
 ) -> None:
-    """List benchmarks, training pools, models, tool-call formats, measures, methods, shipped files or runs.
+    """List benchmarks, models, methods and other names.
 
-    The last part of a run's default name is the digest of its settings: equal settings, equal name.
+    A run's default name ends with the digest of its settings: equal settings, equal name.
 
     Args:
         kind: what to list.

@@ -56,7 +56,9 @@ def run(
     ray: Annotated[str | None, Parameter(group=MACHINE)] = None,
     loaded: Annotated[Model | None, Parameter(parse=False)] = None,
 ) -> int:
-    """Answer many inputs with the base model and with the adapted model, and grade both.
+    """Run a benchmark, with and without adaptation.
+
+    The model answers every input; where it is uncertain, it adapts and answers again.
 
     Args:
         config: the settings of the run.

@@ -49,7 +49,9 @@ def serve(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
-    """Serve the model over HTTP for any OpenAI client; it adapts where it is uncertain about a tool call.
+    """Serve the model as an OpenAI-compatible API.
+
+    Where the model is uncertain about a tool call, it adapts to the request before it answers.
 
     Args:
         model: the model that answers.

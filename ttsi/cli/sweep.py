@@ -84,7 +84,9 @@ def sweep(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
-    """Run every combination of some settings; run it again to continue after an interruption.
+    """Run every combination of some settings.
+
+    The same command again continues an interrupted sweep.
 
     Args:
         config: the sweep.
