@@ -14,21 +14,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ttsi.cli.option_groups import AWARENESS, BASIC, OUTPUT
 from ttsi.cli.progress import announced, loading, print_notes
-from ttsi.cli.settings import (
-    AWARENESS,
-    BASIC,
-    OUTPUT,
-    Device,
-    Dtype,
-    FormatName,
-    InBasic,
-    ModelSpec,
-    Shortcuts,
-    Switch,
-    TeacherCosts,
-    complete,
-)
+from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Shortcuts, Switch, TeacherCosts, complete
 from ttsi.cli.shipped_files import find_file
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, DataError

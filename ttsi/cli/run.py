@@ -19,9 +19,10 @@ from cyclopts import Parameter
 
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks.names import is_file, odd_names
+from ttsi.cli.option_groups import FOLDER, MACHINE, OUTPUT
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
 from ttsi.cli.resume_hint import resume_command
-from ttsi.cli.settings import FOLDER, MACHINE, OUTPUT, Device, Dtype, InBasic, Shortcuts, Switch, TeacherCosts, complete
+from ttsi.cli.settings import Device, Dtype, InBasic, Shortcuts, Switch, TeacherCosts, complete
 from ttsi.config import RunConfig
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer, check_format, load_teacher

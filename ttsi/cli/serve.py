@@ -12,20 +12,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ttsi.cli.option_groups import ACCESS, BASIC, LIMITS
 from ttsi.cli.progress import loading
-from ttsi.cli.settings import (
-    ACCESS,
-    BASIC,
-    LIMITS,
-    Device,
-    Dtype,
-    FormatName,
-    InBasic,
-    ModelSpec,
-    Shortcuts,
-    TeacherCosts,
-    complete,
-)
+from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Shortcuts, TeacherCosts, complete
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError
 from ttsi.models import check_format

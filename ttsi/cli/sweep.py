@@ -26,9 +26,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ttsi.cli.config_layers import read_yaml, upgrade_settings
+from ttsi.cli.option_groups import BASIC, FOLDER, OUTPUT
 from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.run import folder_name
-from ttsi.cli.settings import BASIC, FOLDER, OUTPUT, Device, Dtype, FormatName, Switch
+from ttsi.cli.settings import Device, Dtype, FormatName, Switch
 from ttsi.cli.shipped_files import find_file
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 from ttsi.models import Model, check_format, load
