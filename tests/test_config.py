@@ -53,9 +53,9 @@ def test_control_the_embedded_model_has_its_own() -> None:
 
 
 def test_in_context_changes_the_adaptation_alone() -> None:
-    ours, shown = preset("ttsi"), preset("ttsi-icl")
-    assert shown.adaptation.method == "in-context"
-    assert replace(shown, adaptation=ours.adaptation) == ours
+    ours, in_context = preset("ttsi"), preset("ttsi-icl")
+    assert in_context.adaptation.method == "in-context"
+    assert replace(in_context, adaptation=ours.adaptation) == ours
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -31,17 +31,21 @@ def loop_of(command: str) -> dict[str, Any]:
 
 def test_an_old_file_is_read_and_each_old_name_is_one_line(ttsi: Command, tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text(OLD)
-    said = ttsi(*PLAN, "--config", "old.yaml")
-    assert said.code == 0, said.err
-    loop = loop_of(said.out)
+    result = ttsi(*PLAN, "--config", "old.yaml")
+    assert result.code == 0, result.err
+    loop = loop_of(result.out)
     assert {(stage, name): loop[stage][name] for stage, name in NEW} == NEW
-    notes = [line for line in said.err.splitlines() if "is now called" in line]
+    notes = [line for line in result.err.splitlines() if "is now called" in line]
     assert notes[0] == "ttsi: old.yaml: synthesis.pointed is now called synthesis.unambiguous"
     assert len(notes) == 4
     # Control: under the new names nothing is noted.
     (tmp_path / "new.yaml").write_text("synthesis: {unambiguous: false, drop-worst: 0.25}\n")
-    said = ttsi(*PLAN, "--config", "new.yaml")
-    assert (said.code, "is now called" in said.err, loop_of(said.out)["synthesis"]["drop_worst"]) == (0, False, 0.25)
+    result = ttsi(*PLAN, "--config", "new.yaml")
+    assert (result.code, "is now called" in result.err, loop_of(result.out)["synthesis"]["drop_worst"]) == (
+        0,
+        False,
+        0.25,
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,35 +60,35 @@ def test_an_old_file_is_read_and_each_old_name_is_one_line(ttsi: Command, tmp_pa
 )
 def test_control_an_unknown_key_is_refused(ttsi: Command, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
-    said = ttsi(*PLAN, "--config", "c.yaml")
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert said.err.startswith("ttsi: c.yaml: ") and says in said.err
+    result = ttsi(*PLAN, "--config", "c.yaml")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith("ttsi: c.yaml: ") and says in result.err
 
 
 def test_old_flags_are_read(ttsi: Command) -> None:
-    said = ttsi(*PLAN, "--synthesis.no-pointed", "--synthesis.tries=3", "--adaptation.min-surer", "0.5")
-    assert said.code == 0, said.err
-    loop = loop_of(said.out)
+    result = ttsi(*PLAN, "--synthesis.no-pointed", "--synthesis.tries=3", "--adaptation.min-surer", "0.5")
+    assert result.code == 0, result.err
+    loop = loop_of(result.out)
     assert (loop["synthesis"]["unambiguous"], loop["synthesis"]["max_rounds"]) == (False, 3)
     assert loop["adaptation"]["min_confidence_gain"] == 0.5
-    assert "ttsi: --synthesis.no-pointed is now called --synthesis.no-unambiguous\n" in said.err
+    assert "ttsi: --synthesis.no-pointed is now called --synthesis.no-unambiguous\n" in result.err
     # Control: a flag that never was is refused.
     assert ttsi(*PLAN, "--synthesis.no-pointd").code == 2
 
 
 def test_old_variables_are_read_below_flags(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTSI_SYNTHESIS_TRIM", "0.25")
-    said = ttsi(*PLAN)
-    assert loop_of(said.out)["synthesis"]["drop_worst"] == 0.25
-    assert "ttsi: TTSI_SYNTHESIS_TRIM is now called TTSI_SYNTHESIS_DROP_WORST\n" in said.err
+    result = ttsi(*PLAN)
+    assert loop_of(result.out)["synthesis"]["drop_worst"] == 0.25
+    assert "ttsi: TTSI_SYNTHESIS_TRIM is now called TTSI_SYNTHESIS_DROP_WORST\n" in result.err
     assert loop_of(ttsi(*PLAN, "--synthesis.drop-worst", "0.5").out)["synthesis"]["drop_worst"] == 0.5
 
 
 def test_old_sweeps_are_read(ttsi: Command, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(f"run:\n  {OLD.splitlines()[0]}\ngrid: {{synthesis.trim: [0.1, 0.2]}}\n")
-    said = ttsi("sweep", "s.yaml", "--dry-run")
+    result = ttsi("sweep", "s.yaml", "--dry-run")
     worst = []
-    for line in said.out.splitlines():
+    for line in result.out.splitlines():
         _, bound, _ = build().parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
         config: RunConfig = bound.arguments["config"]
         worst.append(config.loop.synthesis.drop_worst)

@@ -33,9 +33,9 @@ def tau(ttsi: Any, *arguments: str) -> float:
 
 
 def loop_of(ttsi: Any, *arguments: str) -> dict[str, Any]:
-    said = ttsi(*PLAN, *arguments)
-    assert said.code == 0, said.err
-    settings: dict[str, Any] = json.loads(said.out)["settings"]["loop"]
+    result = ttsi(*PLAN, *arguments)
+    assert result.code == 0, result.err
+    settings: dict[str, Any] = json.loads(result.out)["settings"]["loop"]
     return settings
 
 
@@ -59,8 +59,8 @@ def test_short_names_stand_in_each_tier(ttsi: Any, tmp_path: Path, monkeypatch: 
     assert tau(ttsi, "--awareness.tau", "0.4") == 0.4
     monkeypatch.setenv("TTSI_AWARENESS_TAU", "0.5")
     assert tau(ttsi, "--tau", "0.6") == 0.6
-    said = ttsi(*PLAN, "--tau", "0.6", "--awareness.tau", "0.7")
-    assert (said.code, "same setting" in said.err) == (2, True)
+    result = ttsi(*PLAN, "--tau", "0.6", "--awareness.tau", "0.7")
+    assert (result.code, "same setting" in result.err) == (2, True)
 
 
 def test_a_knob_that_the_user_set_beats_the_preset(ttsi: Any) -> None:
@@ -98,7 +98,7 @@ def test_a_model_named_by_file_or_environment_decides_too(tmp_path: Path, monkey
     assert read("run", "--config", str(tmp_path / "c.yaml")) == preset("ttsi", embedded=False)
     monkeypatch.setenv("TTSI_MODEL", "hf:some/model")
     assert read("run") == preset("ttsi", embedded=False)
-    assert read("run", "--model", "embedded") == preset("ttsi"), "the flag is heard first"
+    assert read("run", "--model", "embedded") == preset("ttsi"), "the flag comes first"
 
 
 def test_a_folder_with_the_embedded_models_template_is_such_a_model(tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_switches_of_knobs_can_be_turned_off(ttsi: Any) -> None:
 )
 def test_a_wrong_file_is_one_line(ttsi: Any, tmp_path: Path, text: str, hint: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
-    said = ttsi(*PLAN, "--config", "c.yaml")
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert hint in said.err
+    result = ttsi(*PLAN, "--config", "c.yaml")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert hint in result.err
     if "method" not in text:
-        assert "c.yaml" in said.err
+        assert "c.yaml" in result.err
