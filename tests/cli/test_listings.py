@@ -29,7 +29,7 @@ def test_ls_has_a_line_for_each(ttsi: Any, kind: str, names: tuple[str, ...]) ->
     result = ttsi("ls", kind)
     entries = dict(line.split(None, 1) for line in result.out.splitlines())
     assert result.code == 0
-    assert set(names) <= set(listed)
+    assert set(names) <= set(entries)
     assert all(gloss.strip() for gloss in entries.values())
     assert f"your own {kind[:-1]} works too: --" in result.err and "package.module:object" in result.err
 

@@ -195,7 +195,7 @@ def _unknown_setting(setting: str, names: set[str]) -> str:
 
 
 def _method(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """What the method chooses for this model, where nobody has set it."""
+    """The values that the method sets for this model, where no layer above has set one."""
     if not any(argument.name == "--method" for argument in arguments):
         return
     method = _value(arguments, "--method") or MethodConfig.method
