@@ -14,9 +14,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ttsi.cli.option_groups import AWARENESS, BASIC, OUTPUT
+from ttsi.cli.option_groups import AWARENESS, BASIC
 from ttsi.cli.progress import announced, loading, print_notes
-from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Shortcuts, Switch, TeacherCosts, complete
+from ttsi.cli.settings import (
+    Device,
+    Dtype,
+    FormatName,
+    InBasic,
+    ModelSpec,
+    OutputSwitch,
+    Shortcuts,
+    Switch,
+    TeacherCosts,
+    complete,
+)
 from ttsi.cli.shipped_files import find_file
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, DataError
@@ -39,7 +50,7 @@ def ask(
     system: Annotated[str | None, Parameter(group=BASIC)] = None,
     adapt_anyway: Annotated[Switch, Parameter(group=AWARENESS)] = False,
     format: FormatName = None,
-    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    json: OutputSwitch = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:

@@ -19,10 +19,20 @@ from cyclopts import Parameter
 
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks.names import is_file, odd_names
-from ttsi.cli.option_groups import FOLDER, MACHINE, OUTPUT
+from ttsi.cli.option_groups import MACHINE
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
 from ttsi.cli.resume_hint import resume_command
-from ttsi.cli.settings import Device, Dtype, InBasic, Shortcuts, Switch, TeacherCosts, complete
+from ttsi.cli.settings import (
+    Device,
+    Dtype,
+    FolderSwitch,
+    InBasic,
+    OutputDir,
+    OutputSwitch,
+    Shortcuts,
+    TeacherCosts,
+    complete,
+)
 from ttsi.config import RunConfig
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer, check_format, load_teacher
@@ -43,14 +53,14 @@ def run(
     config: Annotated[RunConfig, InBasic] = RunConfig(),  # noqa: B008  frozen, so sharing it is safe
     shortcuts: Shortcuts = Shortcuts(),  # noqa: B008
     costs: TeacherCosts = TeacherCosts(),  # noqa: B008
-    output_dir: Annotated[Path | None, Parameter(group=FOLDER)] = None,
-    resume: Annotated[Switch, Parameter(group=FOLDER)] = False,
-    clean: Annotated[Switch, Parameter(group=FOLDER)] = False,
-    retry_failed: Annotated[Switch, Parameter(group=FOLDER)] = False,
-    repair: Annotated[Switch, Parameter(group=FOLDER)] = False,
-    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
-    quiet: Annotated[Switch, Parameter(group=OUTPUT)] = False,
-    dry_run: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    output_dir: OutputDir = None,
+    resume: FolderSwitch = False,
+    clean: FolderSwitch = False,
+    retry_failed: FolderSwitch = False,
+    repair: FolderSwitch = False,
+    json: OutputSwitch = False,
+    quiet: OutputSwitch = False,
+    dry_run: OutputSwitch = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     num_workers: Annotated[int | None, Parameter(group=MACHINE)] = None,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 
 from ttsi.cli.config_layers import method_preset
-from ttsi.cli.option_groups import ANSWER, AWARENESS, BASIC, MACHINE, SYNTHESIS, TEACHER
+from ttsi.cli.option_groups import ANSWER, AWARENESS, BASIC, FOLDER, MACHINE, OUTPUT, SYNTHESIS, TEACHER
 from ttsi.cli.shipped_files import find_file
 from ttsi.cli.tau import is_recipe, tau_from_run
 from ttsi.config import LoopConfig, MethodConfig, TeacherConfig, check
@@ -26,6 +26,9 @@ InBasic = Parameter(name="*", group=BASIC)
 
 Switch = Annotated[bool, Parameter(negative="")]
 """A flag without a --no- form."""
+FolderSwitch = Annotated[bool, Parameter(negative="", group=FOLDER)]
+OutputSwitch = Annotated[bool, Parameter(negative="", group=OUTPUT)]
+OutputDir = Annotated[Path | None, Parameter(group=FOLDER)]
 Device = Annotated[str, Parameter(group=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, Parameter(group=MACHINE, help="auto (the fastest here), float32, bfloat16, float16.")]
 ModelSpec = Annotated[

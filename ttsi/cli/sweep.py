@@ -26,10 +26,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ttsi.cli.config_layers import read_yaml, upgrade_settings
-from ttsi.cli.option_groups import BASIC, FOLDER, OUTPUT
+from ttsi.cli.option_groups import BASIC
 from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.run import folder_name
-from ttsi.cli.settings import Device, Dtype, FormatName, Switch
+from ttsi.cli.settings import Device, Dtype, FolderSwitch, FormatName, OutputDir, OutputSwitch
 from ttsi.cli.shipped_files import find_file
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 from ttsi.models import Model, check_format, load
@@ -77,11 +77,11 @@ def sweep(
     data: Annotated[Path | None, Parameter(group=BASIC)] = None,
     limit: Annotated[int | None, Parameter(group=BASIC)] = None,
     format: FormatName = None,
-    output_dir: Annotated[Path | None, Parameter(group=FOLDER)] = None,
-    clean: Annotated[Switch, Parameter(group=FOLDER)] = False,
-    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
-    quiet: Annotated[Switch, Parameter(group=OUTPUT)] = False,
-    dry_run: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    output_dir: OutputDir = None,
+    clean: FolderSwitch = False,
+    json: OutputSwitch = False,
+    quiet: OutputSwitch = False,
+    dry_run: OutputSwitch = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
