@@ -1,12 +1,22 @@
-"""Are the settings what the paper says, and does the digest tell settings apart?"""
+"""The settings: the paper's values, the values that a field takes, and the digest."""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
-from ttsi.config import LoopConfig, digest
+from ttsi.config import (
+    AdaptationConfig,
+    AnswerConfig,
+    AwarenessConfig,
+    LoopConfig,
+    RunConfig,
+    SynthesisConfig,
+    check,
+    digest,
+)
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
 
@@ -66,12 +76,8 @@ def test_a_wrong_method_gets_a_hint() -> None:
 
 
 def test_equal_settings_have_equal_digests() -> None:
-    assert (
-        digest(preset("ttsi", "embedded")) == digest(preset("ttsi", "embedded")) != digest(preset("base", "embedded"))
-    )
-    assert digest(replace(preset("ttsi-icl", "embedded"), adaptation=preset("ttsi", "embedded").adaptation)) == digest(
-        preset("ttsi", "embedded")
-    )
+    assert digest(preset("ttsi", "embedded")) == digest(preset("ttsi", "embedded")) != digest(preset("base", "embedded"))
+    assert digest(replace(preset("ttsi-icl", "embedded"), adaptation=preset("ttsi", "embedded").adaptation)) == digest(preset("ttsi", "embedded"))
     assert len(digest(LoopConfig())) == 16
 
 
@@ -85,3 +91,30 @@ def test_control_every_knob_changes_the_digest() -> None:
             knobs += 1
             digests.add(digest(replace(config, **{stage: replace(settings, **{knob.name: "something else"})})))
     assert len(digests) == knobs + 3
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (LoopConfig(awareness=AwarenessConfig(share=-0.1)), "awareness.share is -0.1: use a number between 0 and 1"),
+        (LoopConfig(synthesis=SynthesisConfig(k=-1)), "synthesis.k is -1: use 0 or more"),
+        (LoopConfig(adaptation=AdaptationConfig(lr=float("nan"))), "adaptation.lr is nan: use 0 or more"),
+        (LoopConfig(awareness=AwarenessConfig(gate="unsre")), "gate 'unsre'; did you mean 'unsure'?"),  # type: ignore[arg-type]
+        (LoopConfig(answer=AnswerConfig(calls="two")), "unknown value of answer.calls 'two'; choose one of: auto"),  # type: ignore[arg-type]
+        (LoopConfig(answer=AnswerConfig(calls="one", decoding="free")), "answer.calls is 'one', which needs a grammar"),
+    ],
+)
+def test_a_value_that_a_field_does_not_take_is_refused_in_one_line(config: LoopConfig, line: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        check(config)
+    assert line in str(refusal.value) and "\n" not in str(refusal.value)
+    with pytest.raises(ConfigError):
+        RunConfig(loop=config)
+
+
+@pytest.mark.parametrize("name", ["limit", "batch_size", "train_limit"])
+def test_a_run_has_ranges_too(name: str) -> None:
+    settings: dict[str, Any] = {name: 0}
+    with pytest.raises(ConfigError, match=f"{name} is 0: use 1 or more"):
+        RunConfig(**settings)
+    RunConfig(**{**settings, name: 1})  # control

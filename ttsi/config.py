@@ -1,11 +1,8 @@
-"""Which knobs are there, and what are they set to by default?
+"""Settings: one frozen dataclass per stage, `LoopConfig` over the stages, `RunConfig` over a whole run.
 
-One frozen dataclass per stage and `RunConfig` over them. The same objects are the Python arguments, the command's
-flags, the keys of a YAML file and the record in a run folder; the line under each field is its help text.
-
-The paper's values (arXiv:2510.07841; `docs/method.md` lists what it leaves open) are the preset `ttsi-paper`; the
-preset `ttsi` is what the validation data of toolworld chose for the embedded model. Its gate and its learning rate were
-tried with no other: there they are the paper's (`overrides`). A preset is a set of overrides, nothing else.
+The same objects are the Python arguments, the flags of the command, the keys of a YAML file and the settings in a run's
+record. The text under a field is its help text, its type says which values it takes (`Between`, `Literal`), and `check`
+refuses all others. The defaults are those of the dataclasses; methods change them (`ttsi.methods`).
 """
 
 from __future__ import annotations
@@ -13,151 +10,170 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from ttsi.errors import ConfigError, unknown_name
 
 
 @dataclass(frozen=True)
+class Between:
+    """The numbers that a setting takes, bounds included; outside them a run would do nothing, or fail at its end."""
+
+    low: float
+    high: float = math.inf
+
+    def __str__(self) -> str:
+        return f"{self.low:g} or more" if self.high == math.inf else f"a number between {self.low:g} and {self.high:g}"
+
+
+Fraction = Annotated[float, Between(0, 1)]
+PositiveInt = Annotated[int, Between(1)]
+NonNegativeInt = Annotated[int, Between(0)]
+NonNegativeFloat = Annotated[float, Between(0)]
+
+
+@dataclass(frozen=True)
 class AwarenessConfig:
-    """H: is the model sure?"""
+    """Stage 1 (the paper's H): how confident is the model on this input?"""
 
     candidates: Literal["calls", "names", "samples"] = "names"
-    """What competes: the tools' names (begun calls), the likeliest call of each tool, or calls that were sampled."""
+    """The candidate actions: the name of each tool, the likeliest call of each tool, or calls the model sampled."""
     no_tool: bool = True
-    """Let "no tool" compete where the model's format says how it is written."""
+    """Count "no tool" as a candidate, where the model's format has a way to write it."""
     measure: str = "margin"
-    """The number that decides (`ttsi ls measures`), or a package.module:function of your own. Larger is more
+    """The confidence measure that decides (ttsi ls measures), or your own package.module:function. Larger means more
     confident."""
     tau: float = 0.95
-    """Unsure when the measure is below this: the paper's 0.95 for the margin; set it on validation data of yours."""
+    """Threshold: an input is uncertain when the measure is below it. 0.95 is the paper's, for the margin; choose
+    yours on validation data."""
     gate: Literal["unsure", "sure", "all", "random"] = "unsure"
-    """Which inputs are adapted: the unsure ones (the method), or a control."""
-    share: float = 0.5
-    """With the gate "random": the share of inputs adapted; a run adapts exactly that share, drawn by its seed."""
+    """Which inputs are adapted: the uncertain ones (the method), or a control group."""
+    share: Fraction = 0.5
+    """With gate "random": the share of inputs that is adapted. A run adapts exactly this share, chosen by its seed."""
 
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """G: write similar examples."""
+    """Stage 2 (the paper's G): write similar examples for an uncertain input."""
 
     source: Literal["writer", "nearest", "random"] = "writer"
-    """Examples are written, or taken from the training data: those with the most similar requests, or drawn."""
-    k: int = 8
-    """Examples wanted per unsure input."""
+    """Where examples come from: a model writes them, or they are rows of the training data, the most similar or random
+    ones."""
+    k: NonNegativeInt = 8
+    """Number of examples per uncertain input."""
     order: Literal["call-first", "query-first"] = "call-first"
-    """Write the call and then a request for it, or the request and then the call."""
+    """Write the call first and then a request for it, or the request first and then its call."""
     tools: Literal["round-robin", "likely", "free"] = "round-robin"
-    """Which tool an example calls: each in turn from the likeliest, only the likeliest, or the writer's choice."""
-    temperature: float = 0.4
+    """The tool of each example: every tool in turn from the likeliest on, only the likeliest, or the model's choice."""
+    temperature: NonNegativeFloat = 0.4
     """Sampling temperature."""
-    max_tokens: int = 160
-    """Longest example, in tokens."""
-    max_rounds: int = 2
-    """Rounds of writing; a later round only replaces what was refused."""
+    max_tokens: PositiveInt = 160
+    """Maximum length of an example, in tokens."""
+    max_rounds: PositiveInt = 2
+    """Rounds of writing. A later round only replaces examples that were filtered out."""
     schema_grammar: bool = True
-    """Let the writer produce only calls that fit the tool's schema (where the model can)."""
+    """Constrain the calls to the tool's schema while they are written (where the model supports it)."""
     grounded: bool = True
-    """Refuse an example whose argument values do not occur in its query."""
+    """Filter: drop an example if a value of its arguments does not occur in its request."""
     unambiguous: bool = True
-    """Refuse an example whose query shares more words with another tool's line than with the called tool's."""
-    seed_overlap: float = 1.0
-    """Refuse an example whose query shares more than this share of words with the input's request; 1 is off."""
-    overlap: float = 1.0
-    """Refuse an example whose query shares more than this share of words with one kept before (diversity); 1 is off."""
+    """Filter: drop an example if its request shares more words with the description of another tool than of its own."""
+    seed_overlap: Fraction = 1.0
+    """Filter: drop an example if the overlap of its words with the input's request is above this share; 1 is off."""
+    overlap: Fraction = 1.0
+    """Filter: drop an example if the overlap of its words with an earlier example is above this share; 1 is off."""
     round_trip: bool = False
-    """Refuse an example when the model that will learn it answers its query with another call."""
-    drop_worst: float = 0.0
-    """Refuse this share of an input's examples, those that the model finds least likely per character; 0 is off."""
+    """Filter: drop an example if the model to be adapted answers its request with another call."""
+    drop_worst: Fraction = 0.0
+    """Filter: drop this share of an input's examples, the ones least likely per character under the model; 0 is off."""
     filter: tuple[str, ...] = ()
     """Example filters of your own, each a package.module:function (docs/extending.md)."""
     prompt: Path | None = None
-    """A text file with the prompt for writing an example, in place of the built-in one. Slots: {seed} is the input's
-    request (needed), {tool} the tool to call, {tools} all tools as JSON."""
+    """A text file with the prompt for writing an example, instead of the built-in one. Slots: {seed} is the input's
+    request (required), {tool} the tool to call, {tools} all tools as JSON."""
 
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """T: learn the examples, briefly."""
+    """Stage 3 (the paper's T): learn the examples, briefly."""
 
     method: str = "lora"
-    """lora trains a temporary adapter on the examples, in-context puts them in the prompt, both does both. The others
-    use no examples: shared is one adapter that learned the training data before the run, vote is a majority vote,
-    ask-again shows the model its first answer and asks again. Or a package.module:function of your own."""
+    """Train a temporary LoRA adapter on the examples (lora), put them into the prompt (in-context), or do both. Without
+    examples: one adapter trained on the training data before the run (shared), majority vote (vote), or show the model
+    its first answer and ask again (ask-again). Or your own package.module:function."""
     objective: str = "cross-entropy"
-    """The training loss: cross-entropy, or a package.module:function of your own that maps the label tokens'
+    """The training loss: cross-entropy, or your own package.module:function that maps the label tokens'
     log-probabilities and their mask, both [batch, tokens], to one loss per row."""
-    rank: int = 8
+    rank: PositiveInt = 8
     """LoRA rank."""
-    alpha: float = 16.0
-    """LoRA alpha; the update is scaled by alpha / rank."""
-    lr: float = 3e-3
-    """Peak learning rate. A method sets it by the model: 1e-4 as in the paper, more for the tiny embedded one."""
-    epochs: int = 5
+    alpha: NonNegativeFloat = 16.0
+    """LoRA alpha. The update is scaled by alpha / rank."""
+    lr: NonNegativeFloat = 3e-3
+    """Peak learning rate. The method sets it for the model: the paper's 1e-4, or more for the small embedded model."""
+    epochs: PositiveInt = 5
     """Passes over the examples."""
-    batch_size: int = 0
-    """Examples per optimizer step; 0 means all of an input's examples at once."""
-    irrelevance: int = 0
-    """This many of an input's examples are learned once more with the called tool off the list, where the right answer
-    is that no tool fits: whoever learns nothing but calls learns to call."""
-    warmup_ratio: float = 0.03
-    """Share of the steps with a rising learning rate."""
+    batch_size: NonNegativeInt = 0
+    """Examples per optimizer step; 0 puts all examples of an input into one step."""
+    irrelevance: NonNegativeInt = 0
+    """Number of examples that are learned a second time without the tool they call, with "no tool fits" as the right
+    answer. Training on calls alone makes a model call too often."""
+    warmup_ratio: Fraction = 0.03
+    """Share of the steps spent on learning-rate warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    """Decay of the learning rate after the warm-up."""
     warmup_from_zero: bool = False
-    """Give the first warm-up step learning rate 0, as Hugging Face schedules do."""
-    weight_decay: float = 0.0
+    """Start the warm-up at learning rate 0, as Hugging Face schedules do."""
+    weight_decay: NonNegativeFloat = 0.0
     """AdamW weight decay."""
-    max_grad_norm: float = 1.0
-    """Gradient clipping per adapter; 0 turns it off."""
-    max_loss_rise: float = 0.2
-    """Guard: reject the adapter when the last loss is above the first by this share."""
+    max_grad_norm: NonNegativeFloat = 1.0
+    """Gradient clipping per adapter; 0 is off."""
+    max_loss_rise: NonNegativeFloat = 0.2
+    """Guard: reject an adapter whose last loss is above its first by more than this share."""
     min_confidence_gain: float | None = None
-    """Guard: take the new answer only when the model is surer of it than the base of its own, by more than this many
-    nats per token; 0 keeps most of what adapting would break (dev/log.md). None takes every new answer, as the paper
-    does."""
+    """Guard: keep the base model's answer unless the adapted model is more confident in its own, by more than this many
+    nats per token. 0 prevents most of the harm (dev/log.md); None accepts every new answer, as the paper does."""
 
 
 @dataclass(frozen=True)
 class AnswerConfig:
-    """Say it. The same for base and adapted, always."""
+    """Stage 4: answer, in the same way with and without an adapter."""
 
     decoding: Literal["free", "constrained"] = "constrained"
-    """Constrained: only calls that fit the tools' schemas can be written (grammar mask)."""
+    """Constrained decoding can only write calls that match the tools' schemas (a grammar masks the rest)."""
     calls: Literal["auto", "required", "one"] = "auto"
-    """Where a call is wanted: "required" admits no words before the call, "one" exactly one call; auto leaves the
-    choice to the model. Only constrained decoding can demand a call."""
-    max_tokens: int = 160
-    """Longest answer, in tokens."""
+    """Whether the answer must be a call: auto leaves this to the model, required means one or more calls and no text
+    before them, one means exactly one call. The last two need constrained decoding."""
+    max_tokens: PositiveInt = 160
+    """Maximum length of the answer, in tokens."""
     strategy: Literal["greedy", "vote", "pass@k"] = "greedy"
-    """One greedy answer; the most frequent of some samples; or samples beside it, any of which may be right."""
-    samples: int = 5
-    """How many samples a vote or pass@k takes."""
-    temperature: float = 0.7
-    """Sampling temperature of those samples."""
+    """One greedy answer, the most frequent of several samples (vote), or right if any sample is right (pass@k)."""
+    samples: PositiveInt = 5
+    """Number of samples for vote and pass@k."""
+    temperature: NonNegativeFloat = 0.7
+    """Sampling temperature of these samples."""
     grammar: str | None = None
-    """A llguidance Lark grammar of the answer, in place of the one that the tools make."""
+    """A llguidance Lark grammar for the answer, instead of the one made from the tools."""
 
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """A writer behind an OpenAI-compatible endpoint (`ttsi.models.remote`): what a run may ask of it."""
+    """Limits and costs of a teacher behind an OpenAI-compatible endpoint (`ttsi.models.remote`)."""
 
     budget: str | None = None
-    """The most that a run may take: "200000tokens", "2.50usd", or both with a comma. None is no limit."""
+    """The most that a run may spend: "200000tokens", "2.50usd", or both with a comma. None is no limit."""
     price: str | None = None
-    """Dollars per million tokens read and written, "0.25,2.00"; needed for a budget in usd."""
+    """Dollars per million tokens of input and of output, "0.25,2.00"; a budget in usd needs it."""
     cache: Path = Path("runs/teacher.db")
-    """Where replies are kept, so that nothing is paid for twice."""
-    attempts: int = 3
-    """Tries per reply."""
+    """File that keeps the replies, so that no reply is paid for twice."""
+    attempts: PositiveInt = 3
+    """Attempts per reply."""
     timeout: float = 60.0
-    """Seconds for one attempt, from the connection to the last byte."""
-    parallel: int = 8
-    """Requests under way at the same time."""
+    """Seconds per attempt, from the connection to the last byte."""
+    parallel: PositiveInt = 8
+    """Requests in flight at the same time."""
 
 
 @dataclass(frozen=True)
@@ -168,111 +184,90 @@ class LoopConfig:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     answer: AnswerConfig = field(default_factory=AnswerConfig)
-    seed: int = 0
-    """Seed of the run; every stage of every input derives its own from it."""
+    seed: NonNegativeInt = 0
+    """Random seed; every stage of every input derives its own from it."""
     adapt: bool = True
     """False: only measure and answer (method `base`)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """How answers improve: the method, its settings, and what it learns from."""
+
+    method: str = "ttsi"
+    """The method (ttsi ls methods). It chooses a value for every setting that you leave out."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    teacher: str | None = None
+    """The model that writes the examples (methods ttd and ttd-icl): openai:NAME, or any model (ttsi ls models)."""
+    teacher_budget: str | None = None
+    """The most that a teacher behind an endpoint may spend: 200000tokens, 2.50usd, or both with a comma."""
+    train_data: str | None = None
+    """Training data of the methods icl and sft: a .jsonl file with gold, or a benchmark (NAME or NAME:SPLIT)."""
+    train_limit: PositiveInt | None = None
+    """Use only this many rows of the training data, chosen by the seed. A larger set contains the smaller ones."""
+
+
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(MethodConfig):
     """A run: which questions, which model, which method."""
 
     benchmark: str = "toolworld"
-    """Name of a benchmark (`ttsi ls benchmarks`), or the path of a .jsonl file."""
+    """The questions: a benchmark (ttsi ls benchmarks), or your own FILE.jsonl."""
     model: str = "embedded"
-    """Who answers (`ttsi ls models`)."""
-    method: str = "ttsi"
-    """How it improves (`ttsi ls methods`); sets the knobs that nobody set."""
-    writer: str | None = None
-    """Who writes the examples: a teacher's model spec, or nothing for the model itself."""
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    limit: int | None = None
-    """Only the first so many inputs, for a quick look."""
-    batch_size: int = 16
-    """Inputs that go through the model together."""
-    data_dir: Path | None = None
-    """The folder with downloaded benchmarks."""
+    """The model that answers (ttsi ls models): embedded, smollm2, a folder, FILE.gguf, hf:OWNER/NAME."""
+    data: Path | None = None
+    """Folder with downloaded benchmarks."""
     split: str = "test"
-    """Which part of the benchmark."""
-    writer_budget: str | None = None
-    """The most that a teacher behind an endpoint may take (`ttsi.config.TeacherConfig`)."""
-    train: str | None = None
-    """What few-shot prompting and fine-tuning learn from: a benchmark's name, or a .jsonl file with gold."""
-    train_limit: int | None = None
-    """Only so many rows of it, drawn by the seed; a smaller draw is part of a larger one."""
-
+    """Part of the benchmark."""
+    limit: PositiveInt | None = None
+    """Use only the first so many inputs. With --resume, a larger limit (or none) runs the rest."""
     format: str | None = None
-    """Tool-call format to speak (`ttsi ls formats`), instead of what the handshake finds."""
+    """Tool-call format of the model (ttsi ls formats), instead of the one that its chat template uses."""
+    batch_size: PositiveInt = 16
+    """Inputs that pass through the model together. With 1, a result has the same bits whatever the other inputs are;
+    with more, it is the same up to rounding."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises:
-            ConfigError: a number is out of range.
-        """
-        if self.batch_size < 1:
-            raise ConfigError(f"batch-size is {self.batch_size}: use 1 or more")
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit is {self.limit}: use 1 or more, or leave it out for all inputs")
-        check(self.loop)
+        check(self)
 
 
-CALLS = ("auto", "required", "one")
-"""How a call may be demanded."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    "awareness.share": (0, 1),
-    "synthesis.k": (0, math.inf),
-    "synthesis.temperature": (0, math.inf),
-    "synthesis.max_tokens": (1, math.inf),
-    "synthesis.max_rounds": (1, math.inf),
-    "synthesis.seed_overlap": (0, 1),
-    "synthesis.overlap": (0, 1),
-    "synthesis.drop_worst": (0, 1),
-    "adaptation.rank": (1, math.inf),
-    "adaptation.alpha": (0, math.inf),
-    "adaptation.lr": (0, math.inf),
-    "adaptation.epochs": (1, math.inf),
-    "adaptation.batch_size": (0, math.inf),
-    "adaptation.irrelevance": (0, math.inf),
-    "adaptation.warmup_ratio": (0, 1),
-    "adaptation.weight_decay": (0, math.inf),
-    "adaptation.max_grad_norm": (0, math.inf),
-    "adaptation.max_loss_rise": (0, math.inf),
-    "answer.max_tokens": (1, math.inf),
-    "answer.samples": (1, math.inf),
-    "answer.temperature": (0, math.inf),
-}
-"""What numbers may be; outside, a run would do nothing, or fail when its work is done."""
-
-
-def check(config: LoopConfig) -> None:
-    """Refuse settings that cannot mean anything, before a model is loaded.
+def check(config: LoopConfig | RunConfig) -> None:
+    """Refuse settings that cannot work, before a model is loaded.
 
     Raises:
         ConfigError: one line that names the setting.
     """
-    for name, (low, high) in RANGES.items():
-        stage, _, knob = name.partition(".")
-        value = getattr(getattr(config, stage), knob)
-        if not low <= value <= high:
-            bound = f"from {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-            raise ConfigError(f"{name} is {value}: use a number {bound}")
-    if config.answer.calls != "auto" and config.answer.decoding == "free":
-        raise ConfigError(
-            f"answer.calls is {config.answer.calls!r}, which only a grammar can demand: decode constrained, not free"
-        )
-    if math.isnan(config.awareness.tau):
+    _check_values(config)
+    loop = config.loop if isinstance(config, RunConfig) else config
+    if math.isnan(loop.awareness.tau):
         raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")
-    if config.answer.calls not in CALLS:
-        raise ConfigError(unknown_name("value of answer.calls", config.answer.calls, CALLS))
-    if config.seed < 0:
-        raise ConfigError(f"seed is {config.seed}: use a number from 0")
+    if loop.answer.calls != "auto" and loop.answer.decoding == "free":
+        raise ConfigError(
+            f"answer.calls is {loop.answer.calls!r}, which needs a grammar: use answer.decoding constrained, not free"
+        )
 
 
-ADDED: dict[str, object] = {"synthesis.filter": (), "synthesis.prompt": None, "adaptation.objective": "cross-entropy"}
-"""Settings that the first run folders lack -> the default with which they mean the same."""
+def _check_values(config: Any, section: str = "") -> None:
+    for name, hint in _hints(config.__class__).items():
+        value, setting = getattr(config, name), f"{section}{name}"
+        if is_dataclass(value):
+            _check_values(value, "" if name == "loop" else f"{setting}.")
+        elif get_origin(hint) is Literal and value not in get_args(hint):
+            raise ConfigError(unknown_name(f"value of {setting}", str(value), get_args(hint)))
+        for bounds in _bounds(hint):
+            if value is not None and not bounds.low <= value <= bounds.high:
+                raise ConfigError(f"{setting} is {value}: use {bounds}")
+
+
+@cache
+def _hints(config: type) -> dict[str, Any]:
+    return get_type_hints(config, include_extras=True)
+
+
+def _bounds(hint: Any) -> list[Between]:
+    """The bounds in a type: `Annotated[int, Between(1)]`, alone or beside None."""
+    inner = [bounds for part in get_args(hint) for bounds in _bounds(part)] if get_origin(hint) is not Literal else []
+    return [*inner, *(mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Between))]
 
 
 RENAMED = {
@@ -280,46 +275,61 @@ RENAMED = {
     "synthesis.pointed": "synthesis.unambiguous",
     "synthesis.trim": "synthesis.drop_worst",
     "adaptation.min_surer": "adaptation.min_confidence_gain",
+    "writer": "teacher",
+    "writer_budget": "teacher_budget",
+    "train": "train_data",
+    "data_dir": "data",
 }
-"""A setting's dotted name in older YAML files and run folders -> its name now; the first name of a setting stays."""
+"""A setting's first name, in older YAML files, command lines and run folders -> its name now."""
 
 
-def rename_settings(settings: Mapping[str, Any], names: Mapping[str, str] = RENAMED) -> dict[str, Any]:
-    """Nested settings with new names; a setting under both names is left alone, for its reader to refuse.
+def rename_settings(
+    settings: Mapping[str, Any],
+    names: Mapping[str, str] = RENAMED,
+    on_rename: Callable[[str, str], None] = lambda old, new: None,
+    section: str = "",
+) -> dict[str, Any]:
+    """Settings under new names; one that stands under both names is left alone, for its reader to refuse.
 
     Args:
-        settings: by stage, as in a YAML file or in a run's `settings.loop`.
-        names: dotted name -> dotted name.
+        settings: nested, or with dotted names; the stages may lie under `loop`, as they do in a run's record.
+        names: dotted name -> dotted name, in the same section.
+        on_rename: called with the old and the new name of each setting that is renamed.
+        section: what precedes the names of `settings`, like "synthesis.".
 
-    >>> rename_settings({"synthesis": {"tries": 3, "k": 8}, "seed": 1})
-    {'synthesis': {'k': 8, 'max_rounds': 3}, 'seed': 1}
+    >>> rename_settings({"loop": {"synthesis": {"trim": 0.25, "k": 4}}, "writer": None})
+    {'loop': {'synthesis': {'drop_worst': 0.25, 'k': 4}}, 'teacher': None}
     """
-    result = {name: dict(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
-    for old, new in names.items():
-        (stage, _, old_name), (new_stage, _, new_name) = old.rpartition("."), new.rpartition(".")
-        source = result.get(stage) if stage else result
-        if isinstance(source, dict) and old_name in source:
-            target = result.setdefault(new_stage, {}) if new_stage else result
-            if new_name not in target:
-                target[new_name] = source.pop(old_name)
-    return result
+    renamed: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{section}{key}"
+        if isinstance(value, Mapping):
+            value = rename_settings(value, names, on_rename, "" if name == "loop" else f"{name}.")
+        new = names.get(name.replace("-", "_"))
+        if new is None or new.removeprefix(section) in settings:
+            renamed[key] = value
+        else:
+            renamed[new.removeprefix(section)] = value
+            on_rename(name, new)
+    return renamed
+
+
+ADDED: dict[str, object] = {"synthesis.filter": (), "synthesis.prompt": None, "adaptation.objective": "cross-entropy"}
+"""Settings that the first run folders lack -> the default with which they mean the same."""
 
 
 def digest(settings: object) -> str:
     """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest.
 
-    Every setting counts under its first name, so that a new name is not another run; an added setting counts only where
-    it is not at its default. So the runs of older versions can be resumed.
+    Every setting counts under its first name, and an added setting only where it is not at its default: so runs of
+    older versions keep their digest and can be resumed.
     """
     values: dict[str, Any] = asdict(settings)  # type: ignore[call-overload]
-    first_names = {new: old for old, new in RENAMED.items()}
     loop = values.get("loop", values)
     for name, default in ADDED.items():
         stage, _, setting = name.partition(".")
         if stage in loop and loop[stage][setting] == default:
             del loop[stage][setting]
-    values = rename_settings(values, first_names)
-    if isinstance(values.get("loop"), dict):
-        values["loop"] = rename_settings(values["loop"], first_names)
+    values = rename_settings(values, {new: old for old, new in RENAMED.items()})
     canonical = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from ttsi.cli import main
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """What a command printed and how it ended."""
 
     code: int
@@ -22,7 +22,7 @@ class Said:
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def ttsi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         monkeypatch.delenv(name)
     write(tmp_path / "mine.jsonl", rows(8))
 
-    def command(*arguments: str) -> Said:
+    def command(*arguments: str) -> CommandResult:
         code = main(list(arguments))
         printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
+        return CommandResult(code, printed.out, printed.err)
 
     return command

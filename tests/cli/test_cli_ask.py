@@ -24,8 +24,8 @@ def ask(ttsi: Any, tmp_path: Path) -> Any:
 
 
 def test_the_story_has_every_part(ask: Any) -> None:
-    said = ask(QUERY)
-    assert said.code == 0
+    result = ask(QUERY)
+    assert result.code == 0
     for part in (
         "33.3%",
         "below tau: unsure",
@@ -37,7 +37,7 @@ def test_the_story_has_every_part(ask: Any) -> None:
         'After     get_weather(city="Lima")',
         "Seconds",
     ):
-        assert part in said.out, part
+        assert part in result.out, part
 
 
 MARGIN = ("--awareness.measure", "margin", "--tau", "0.1")
@@ -75,10 +75,10 @@ def test_in_context_is_told_as_such(ask: Any) -> None:
 )
 def test_bad_tools_are_one_line(ask: Any, tmp_path: Path, content: str, hint: str) -> None:
     (tmp_path / "tools.json").write_text(content)
-    said = ask(QUERY)
-    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
-    assert said.err.startswith("ttsi: tools.json")
-    assert hint in said.err
+    result = ask(QUERY)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith("ttsi: tools.json")
+    assert hint in result.err
 
 
 def test_tools_are_taken_as_openai_takes_them(ask: Any, tmp_path: Path) -> None:
@@ -91,17 +91,17 @@ def test_missing_and_binary_tools_are_one_line(ask: Any, ttsi: Any, tmp_path: Pa
     (tmp_path / "tools.json").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in ask(QUERY).err
     (tmp_path / "tools.json").unlink()
-    said = ask(QUERY)
-    assert (said.code, "cannot be read" in said.err) == (2, True)
+    result = ask(QUERY)
+    assert (result.code, "cannot be read" in result.err) == (2, True)
     assert ttsi("ask", QUERY, "--model", "scripted:demo").code == 2
 
 
 def test_a_prompt_that_is_too_long_is_one_line_and_exit_code_2(ttsi: Any, tmp_path: Path) -> None:
     (tmp_path / "tools.json").write_text(json.dumps(TOOLS))
     (tmp_path / "s.json").write_text(json.dumps({"replies": [], "context": 3}))
-    said = ttsi("ask", QUERY, "--tools", "tools.json", "--model", "scripted:s.json")
-    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
-    assert said.err.startswith("ttsi: prompt: ")
+    result = ttsi("ask", QUERY, "--tools", "tools.json", "--model", "scripted:s.json")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith("ttsi: prompt: ")
     # Control: in a longer context the same request is answered.
     (tmp_path / "s.json").write_text(json.dumps({"replies": {QUERY: "nothing"}, "context": 3000}))
     assert ttsi("ask", QUERY, "--tools", "tools.json", "--model", "scripted:s.json").code == 0
@@ -112,16 +112,16 @@ def test_what_goes_wrong_in_a_model_is_one_line_and_exit_code_1(ask: Any, monkey
         raise MemoryError("no room for this")
 
     monkeypatch.setattr(DemoModel, "generate", fail)
-    said = ask(QUERY)
-    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
-    assert "no room for this" in said.err
+    result = ask(QUERY)
+    assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
+    assert "no room for this" in result.err
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])
 def test_an_empty_request_is_refused(ask: Any, empty: str) -> None:
-    said = ask(empty)
-    assert (said.code, said.out) == (2, "")
-    assert "the request is empty" in said.err
+    result = ask(empty)
+    assert (result.code, result.out) == (2, "")
+    assert "the request is empty" in result.err
 
 
 def test_a_dash_reads_the_request_from_stdin(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_stdin_that_is_closed_or_no_text_is_refused(ask: Any, monkeypatch: pytes
     monkeypatch.setattr("sys.stdin", stdin)
     result = ask("-")
     assert (result.code, result.out) == (2, "")
-    assert "fault of ttsi" not in result.err
+    assert "bug in ttsi" not in result.err
     assert "the request is empty" in result.err if stdin is None else "stdin is not UTF-8" in result.err
 
 
@@ -160,19 +160,19 @@ def test_the_shipped_tools_are_taken_from_any_folder(ttsi: Any, tmp_path: Path) 
     # A file of that name in one's own folder comes first.
     (tmp_path / "examples").mkdir()
     (tmp_path / "examples" / "tools.json").write_text(json.dumps(TOOLS))
-    said = ttsi(*ask_for_seats, "examples/tools.json")
-    assert "book_flight" in said.out and "book_cinema_seats" not in said.out
+    result = ttsi(*ask_for_seats, "examples/tools.json")
+    assert "book_flight" in result.out and "book_cinema_seats" not in result.out
 
 
 def test_what_a_model_says_cannot_steer_the_terminal() -> None:
     evil = "\x1b[2Jgone\x9b\nBefore    all is well"
     call = ToolCall("f\x1b[31m", {"x": evil})
-    known = Awareness((), "margin", 0.1, 0.95, True)
+    awareness = Awareness((), "margin", 0.1, 0.95, True)
     episode = Episode(
-        "1", "h", Answer(evil, ()), Answer(evil, (call,)), known, (Example(evil, (call,), evil, "copy"),)
+        "1", "h", Answer(evil, ()), Answer(evil, (call,)), awareness, (Example(evil, (call,), evil, "copy"),)
     )  # fmt: skip
-    told = story(Input("1", (Message("user", evil),), ()), episode, ascii_only=True)
-    assert all(letter.isprintable() for letter in told.replace("\n", ""))
-    assert told.isascii()
-    assert "gone" in told, "the words themselves stay"
-    assert sum(line.startswith("Before") for line in told.splitlines()) == 1
+    text = story(Input("1", (Message("user", evil),), ()), episode, ascii_only=True)
+    assert all(letter.isprintable() for letter in text.replace("\n", ""))
+    assert text.isascii()
+    assert "gone" in text, "the words themselves stay"
+    assert sum(line.startswith("Before") for line in text.splitlines()) == 1

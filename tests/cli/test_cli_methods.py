@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.worlds import REQUESTS, row, rows, write
-from ttsi.methods import METHODS
+from ttsi.methods import METHOD_GLOSS, PRESETS
 from ttsi.runs.store import read_json, read_rows
 
 TAUGHT = {
@@ -46,20 +46,20 @@ STATUS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PRESETS)
 def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method: str) -> None:
     write(tmp_path / "train.jsonl", [row(request, name) for request, name in TAUGHT.items()])
-    said = ttsi(
+    result = ttsi(
         "run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--method", method, *NEEDS.get(method, ()),
         "--awareness.measure", "margin", "--tau", "0.5", "--output-dir", "out", "--json", "--quiet",
     )  # fmt: skip
-    assert said.code == 0, said.err
-    summary = json.loads(said.out)
-    found = read_rows(tmp_path / "out")
+    assert result.code == 0, result.err
+    summary = json.loads(result.out)
+    rows = read_rows(tmp_path / "out")
     if method == "base":
         assert (summary["adapted"], summary["gain"]) == (None, None)
         return
-    adapted = [row.episode for row in found if row.episode.adaptation.status != "none"]
+    adapted = [row.episode for row in rows if row.episode.adaptation.status != "none"]
     assert {episode.adaptation.status for episode in adapted} == {STATUS[method]}
     assert len(adapted) == (summary["n_unsure"] if method in GATED else summary["n"])
     assert 0 < summary["n_unsure"] < summary["n"] == 8
@@ -72,7 +72,7 @@ def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method
 
 def test_every_method_has_its_line_and_the_issue_names_them() -> None:
     named = set("base icl sft vote ask-again ttsi ttsi-paper ttsi-icl ttd ttd-icl".split())
-    assert named <= set(METHODS) == set(STATUS) | {"base"}
+    assert named <= set(PRESETS) == set(METHOD_GLOSS) == set(STATUS) | {"base"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_every_method_has_its_line_and_the_issue_names_them() -> None:
         (("--method", "icl"), "--train-data"),
         (("--method", "sft", "--train-data", "empty.jsonl"), "empty"),
         (("--method", "sft", "--train-data", "mine.jsonl"), "must not hold test inputs"),
-        (("--method", "sft", "--train-data", "train.jsonl", "--train-limit", "0"), "train-limit"),
+        (("--method", "sft", "--train-data", "train.jsonl", "--train-limit", "0"), "train_limit is 0"),
         (("--method", "sft", "--train-data", "train.jsonl", "--teacher", "scripted:demo"), "leave --teacher out"),
         (("--train-data", "train.jsonl"), "learns from no file"),
         (("--teacher", "scripted:demo"), "--method ttd"),
@@ -101,9 +101,9 @@ def test_what_does_not_go_together_is_one_line(
     write(tmp_path / "train.jsonl", [row(request, name) for request, name in TAUGHT.items()])
     write(tmp_path / "empty.jsonl", [])
     model = () if "--model" in arguments else ("--model", "scripted:demo")
-    said = ttsi("run", "--benchmark", "mine.jsonl", *model, *arguments)
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert says in said.err
+    result = ttsi("run", "--benchmark", "mine.jsonl", *model, *arguments)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert says in result.err
 
 
 def test_ask_knows_what_it_cannot_do(ttsi: Command, tmp_path: Path) -> None:
@@ -113,28 +113,28 @@ def test_ask_knows_what_it_cannot_do(ttsi: Command, tmp_path: Path) -> None:
     ask = ("ask", "Do I need an umbrella in Lima", "--tools", "tools.json", "--model", "scripted:demo")
     assert "--teacher" in ttsi(*ask, "--method", "ttd").err
     assert "ttsi run" in ttsi(*ask, "--method", "icl").err
-    said = ttsi(*ask, "--method", "ttd", "--teacher", "scripted:demo", "--adapt-anyway", "--json")
-    assert json.loads(said.out)["adaptation"]["status"] == "trained"
+    result = ttsi(*ask, "--method", "ttd", "--teacher", "scripted:demo", "--adapt-anyway", "--json")
+    assert json.loads(result.out)["adaptation"]["status"] == "trained"
     for method in ("vote", "ask-again"):
-        told = ttsi(*ask, "--method", method, "--adapt-anyway")
-        assert (told.code, "answers a second time" in told.out) == (0, True)
+        second = ttsi(*ask, "--method", method, "--adapt-anyway")
+        assert (second.code, "answers a second time" in second.out) == (0, True)
 
 
 def test_a_smaller_draw_of_training_rows_is_part_of_a_larger_one(ttsi: Command, tmp_path: Path) -> None:
-    asked = [f"{request} {i}" for i in range(4) for request in TAUGHT]
-    write(tmp_path / "train.jsonl", [row(request, "get_weather") for request in asked])
-    shown = {}
+    requests = [f"{request} {i}" for i in range(4) for request in TAUGHT]
+    write(tmp_path / "train.jsonl", [row(request, "get_weather") for request in requests])
+    demonstrations = {}
     for limit in ("2", "5"):
         out = f"out{limit}"
-        said = ttsi(
+        result = ttsi(
             "run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--method", "icl", "--k", limit,
             "--train-data", "train.jsonl", "--train-limit", limit, "--output-dir", out, "--quiet",
         )  # fmt: skip
-        assert said.code == 0, said.err
-        shown[limit] = {example.query for example in read_rows(tmp_path / out)[0].episode.examples}
+        assert result.code == 0, result.err
+        demonstrations[limit] = {example.query for example in read_rows(tmp_path / out)[0].episode.examples}
         assert read_json(tmp_path / out / "config.json")["train"]["n"] == int(limit)
-    assert len(shown["2"]) == 2 and len(shown["5"]) == 5
-    assert shown["2"] < shown["5"]
+    assert len(demonstrations["2"]) == 2 and len(demonstrations["5"]) == 5
+    assert demonstrations["2"] < demonstrations["5"]
 
 
 def test_pass_at_k_is_the_score_when_it_is_asked_for(ttsi: Command, tmp_path: Path) -> None:

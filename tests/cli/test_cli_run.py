@@ -19,14 +19,14 @@ MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo")
 
 
 def test_a_run_is_kept_and_shown(ttsi: Any, tmp_path: Path) -> None:
-    said = ttsi(*MINE)
+    result = ttsi(*MINE)
     [folder] = (tmp_path / "runs").iterdir()
-    assert said.code == 0
+    assert result.code == 0
     assert folder.name.startswith("mine--scripted-demo--ttsi--")
     assert {entry.name for entry in folder.iterdir()} == {"run.db", "run.lock", "config.json", "summary.json"}
     for part in ("base ", "adapted ", "gain ", "95 % interval", "McNemar p", f"kept in runs/{folder.name}"):
-        assert part in said.out
-    assert "8 of 8 inputs" in said.err
+        assert part in result.out
+    assert "8 of 8 inputs" in result.err
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["loop"]["awareness"]["tau"] == preset("ttsi", "embedded").awareness.tau
     assert set(config) >= {"data", "model", "prompt", "versions", "digest", "machine"}
@@ -34,17 +34,17 @@ def test_a_run_is_kept_and_shown(ttsi: Any, tmp_path: Path) -> None:
 
 def test_a_licence_is_told_once_before_the_data_are_used(ttsi: Any, tmp_path: Path) -> None:
     nexusraven(tmp_path)
-    said = ttsi("run", "--benchmark", "nexusraven", "--data", ".", "--model", "scripted:demo", "--quiet", "--json")
-    assert said.err == f"ttsi: {NOTICE}\n"
-    assert json.loads(said.out)["matcher"] == "official"
+    result = ttsi("run", "--benchmark", "nexusraven", "--data", ".", "--model", "scripted:demo", "--quiet", "--json")
+    assert result.err == f"ttsi: {NOTICE}\n"
+    assert json.loads(result.out)["matcher"] == "official"
     # Control: data that forbid nothing are used without a word.
     assert ttsi(*MINE, "--quiet").err == ""
 
 
 def test_json_is_the_summary_and_nothing_else(ttsi: Any, tmp_path: Path) -> None:
-    said = ttsi(*MINE, "--json", "--quiet", "--output-dir", "out")
-    assert json.loads(said.out) == json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert said.err == ""
+    result = ttsi(*MINE, "--json", "--quiet", "--output-dir", "out")
+    assert json.loads(result.out) == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert result.err == ""
 
 
 def test_the_same_run_again_is_shown_not_run(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_the_same_run_again_is_shown_not_run(ttsi: Any, monkeypatch: pytest.Monk
         patch.setattr(loop, "improve", None)
         again = ttsi(*MINE)
         assert (again.code, again.out) == (0, first.out)
-        assert "run before" in again.err
+        assert "already holds this run" in again.err
         assert "--clean" in again.err
         # Control: with --clean it would be run.
         assert "NoneType" in ttsi(*MINE, "--clean").err
@@ -63,9 +63,9 @@ def test_the_same_run_again_is_shown_not_run(ttsi: Any, monkeypatch: pytest.Monk
 def test_a_used_folder_needs_resume_or_clean(ttsi: Any, tmp_path: Path) -> None:
     out = (*MINE, "--output-dir", "out")
     assert ttsi(*out).code == 0
-    said = ttsi(*out)
-    assert said.code == 2
-    assert said.err == "ttsi: out already holds a run: go on with --resume, or start over with --clean\n"
+    result = ttsi(*out)
+    assert result.code == 2
+    assert result.err == "ttsi: out already holds a run: go on with --resume, or start over with --clean\n"
     assert ttsi(*out, "--resume").code == 0
     assert ttsi(*out, "--clean").code == 0
     (tmp_path / "other").mkdir()
@@ -79,12 +79,12 @@ def test_a_used_folder_needs_resume_or_clean(ttsi: Any, tmp_path: Path) -> None:
 def test_data_that_changed_are_not_taken_for_the_same_run(ttsi: Any, tmp_path: Path) -> None:
     ttsi(*MINE)
     write(tmp_path / "mine.jsonl", [row("Is the weather fine in Oslo", "get_weather")])
-    said = ttsi(*MINE)
-    assert said.code == 2
-    assert "other data" in said.err
+    result = ttsi(*MINE)
+    assert result.code == 2
+    assert "other data" in result.err
     refused = ttsi(*MINE, "--resume")
     assert refused.code == 2
-    assert "holds 7 inputs that are no longer in the data (the first: 'q1')" in refused.err
+    assert "holds 7 inputs that are not in the data any more (the first: 'q1')" in refused.err
 
 
 WRONG = [
@@ -108,39 +108,39 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "hint"), WRONG)
 def test_wrong_usage_is_one_line_and_exit_code_2(ttsi: Any, tmp_path: Path, arguments: tuple[str], hint: str) -> None:
-    said = ttsi(*arguments)
-    assert (said.code, said.out) == (2, "")
-    assert hint in said.err
-    assert said.err.count("\n") == 1
-    assert "Traceback" not in said.err
+    result = ttsi(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert hint in result.err
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.err
     assert not (tmp_path / "runs").exists(), "nothing may be left behind by a refused command"
 
 
 def test_an_empty_file_is_one_line(ttsi: Any, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
-    said = ttsi("run", "--benchmark", "empty.jsonl", "--model", "scripted:demo")
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "empty.jsonl is empty" in said.err
+    result = ttsi("run", "--benchmark", "empty.jsonl", "--model", "scripted:demo")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "empty.jsonl is empty" in result.err
 
 
 def test_verbose_adds_the_traceback(ttsi: Any) -> None:
-    said = ttsi("run", "--benchmark", "toolwold", "--verbose")
-    assert said.code == 2
-    assert "Traceback" in said.err
+    result = ttsi("run", "--benchmark", "toolwold", "--verbose")
+    assert result.code == 2
+    assert "Traceback" in result.err
 
 
 def test_too_many_failures_are_exit_code_1(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     real = loop.improve
 
     def failing(inputs: Any, *rest: Any) -> list[Episode]:
-        told = real(inputs, *rest)
+        episodes = real(inputs, *rest)
         bad = inputs[0]
-        return [Episode(bad.id, bad.content_hash, None, None, None, error="prompt: too long"), *told[1:]]
+        return [Episode(bad.id, bad.content_hash, None, None, None, error="prompt: too long"), *episodes[1:]]
 
     monkeypatch.setattr(loop, "improve", failing)
-    said = ttsi(*MINE)
-    assert said.code == 1
-    assert "1 of 8 inputs" in said.out
+    result = ttsi(*MINE)
+    assert result.code == 1
+    assert "1 of 8 inputs" in result.out
     # The stored result keeps its exit code.
     assert ttsi(*MINE).code == 1
 
@@ -151,29 +151,31 @@ def test_an_interruption_is_130_and_says_how_to_go_on(ttsi: Any, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "improve", interrupted)
-        said = ttsi(*MINE)
-    assert said.code == 130
-    assert "0 inputs are kept in runs/" in said.err
-    assert "--resume" in said.err
+        result = ttsi(*MINE)
+    assert result.code == 130
+    assert "0 inputs are kept in runs/" in result.err
+    assert "--resume" in result.err
     assert ttsi(*MINE).code == 2
     assert ttsi(*MINE, "--resume").code == 0
 
 
 def test_a_fault_of_ours_says_so(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "improve", None)
-    said = ttsi(*MINE)
-    assert said.code == 2
-    assert "fault of ttsi" in said.err
-    assert said.err.strip().count("\n") == 0
+    result = ttsi(*MINE)
+    assert result.code == 2
+    assert "bug in ttsi" in result.err
+    assert result.err.strip().count("\n") == 0
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(ttsi: Any, tmp_path: Path) -> None:
-    said = ttsi(*MINE, "--limit", "3", "--dry-run")
-    assert (said.code, len(said.out.splitlines())) == (0, 3)
-    assert said.out.splitlines()[-1].startswith("takes      about 0 s ("), "what it costs is what is left on the screen"
-    said = ttsi(*MINE, "--limit", "3", "--dry-run", "--json")
-    planned = json.loads(said.out)
-    assert (said.code, planned["inputs"], planned["settings"]["limit"]) == (0, 3, 3)
+    result = ttsi(*MINE, "--limit", "3", "--dry-run")
+    assert (result.code, len(result.out.splitlines())) == (0, 3)
+    assert result.out.splitlines()[-1].startswith("takes      about 0 s ("), (
+        "what it costs is what is left on the screen"
+    )
+    result = ttsi(*MINE, "--limit", "3", "--dry-run", "--json")
+    planned = json.loads(result.out)
+    assert (result.code, planned["inputs"], planned["settings"]["limit"]) == (0, 3, 3)
     assert planned["bill"]["tried"] == 3 and planned["bill"]["seconds"] >= 0
     assert not (tmp_path / "runs").exists()
 

@@ -36,17 +36,19 @@ def points(tmp_path: Path, text: str, **overrides: Any) -> list[Point]:
 
 
 def test_every_combination_is_a_command_line(tmp_path: Path) -> None:
-    found = points(tmp_path, "run: {synthesis: {grounded: false}}\ngrid: {tau: [0.1, 0.9], answer.samples: [3]}\n")
-    assert [point.name for point in found] == ["tau=0.1--answer.samples=3", "tau=0.9--answer.samples=3"]
-    assert shlex.join(found[0].flags()) == "--synthesis.no-grounded --tau 0.1 --answer.samples 3"
+    read_points = points(
+        tmp_path, "run: {synthesis: {grounded: false}}\ngrid: {tau: [0.1, 0.9], answer.samples: [3]}\n"
+    )
+    assert [point.name for point in read_points] == ["tau=0.1--answer.samples=3", "tau=0.9--answer.samples=3"]
+    assert shlex.join(read_points[0].flags()) == "--synthesis.no-grounded --tau 0.1 --answer.samples 3"
 
 
 def test_rows_that_are_no_product_and_overrides(tmp_path: Path) -> None:
     text = "points:\n- {method: base}\n- {method: sft, train_data: x.jsonl}\ngrid: {seed: [0, 1]}\n"
-    found = points(tmp_path, text, model="embedded", limit=4)
+    read_points = points(tmp_path, text, model="embedded", limit=4)
     rows = ("method=base", "method=sft--train-data=x")
-    assert [point.name for point in found] == [f"{row}--seed={seed}" for row in rows for seed in (0, 1)]
-    assert all(point.settings["model"] == "embedded" and point.settings["limit"] == "4" for point in found)
+    assert [point.name for point in read_points] == [f"{row}--seed={seed}" for row in rows for seed in (0, 1)]
+    assert all(point.settings["model"] == "embedded" and point.settings["limit"] == "4" for point in read_points)
 
 
 def test_a_sweep_of_your_own_model_and_questions(ttsi: Command) -> None:
@@ -55,10 +57,10 @@ def test_a_sweep_of_your_own_model_and_questions(ttsi: Command) -> None:
     rates = []
     for line in lines:
         _, bound, _ = build().parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
-        settings = bound.arguments["knobs"].loop()
-        rates.append(settings.adaptation.lr)
-        assert bound.arguments["benchmark"] == "validation.jsonl"
-        assert settings.awareness.gate == "all", "so that every tau can be read off"
+        config: RunConfig = bound.arguments["config"]
+        rates.append(config.loop.adaptation.lr)
+        assert config.benchmark == "validation.jsonl"
+        assert config.loop.awareness.gate == "all", "so that every tau can be read off"
     assert preset("ttsi").adaptation.lr in rates
     assert max(rates) < preset("ttsi", "embedded").adaptation.lr
 
@@ -67,8 +69,8 @@ def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: P
     (tmp_path / "s.yaml").write_text("run: {model: 'scripted:demo', method: base}\n")
     write(tmp_path / "other.jsonl", rows(1))
     for name in ("mine", "other"):
-        said = ttsi("sweep", "s.yaml", "--benchmark", f"{name}.jsonl", "--quiet")
-        assert said.code == 0, said.err
+        result = ttsi("sweep", "s.yaml", "--benchmark", f"{name}.jsonl", "--quiet")
+        assert result.code == 0, result.err
     names = {entry.name for entry in (tmp_path / "runs").iterdir()}
     assert names == {"sweep--s--scripted-demo--mine", "sweep--s--scripted-demo--other"}
 
@@ -76,45 +78,46 @@ def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: P
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("- 1", "no mapping"),
+        ("- 1", "must be a mapping"),
         ("grit: {}", "did you mean 'grid'"),
-        ("grid: {tau: 0.5}", "grid.tau is no list"),
-        ("grid: {tau: []}", "grid.tau is no list"),
+        ("grid: {tau: 0.5}", "grid.tau is not a list"),
+        ("grid: {tau: []}", "grid.tau is not a list"),
         ("grid: {tau: [0.5, 0.5]}", "twice"),
-        ("run: {output_dir: x}", "no setting of a point"),
-        ("run: {num_workers: 2}", "no setting of a point"),
+        ("run: {output_dir: x}", "not a setting of a point"),
+        ("run: {num_workers: 2}", "not a setting of a point"),
         ("run: [1]", "must be a mapping"),
-        ("a: [", "cannot be read"),
+        ("", "s.yaml is empty"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_a_wrong_file_is_one_line(ttsi: Command, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "s.yaml").write_text(text)
-    said = ttsi("sweep", "s.yaml")
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert says in said.err
+    result = ttsi("sweep", "s.yaml")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert says in result.err
 
 
 def test_a_wrong_setting_is_named(ttsi: Command, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("run: {benchmark: mine.jsonl, model: 'scripted:demo'}\ngrid: {awareness.tua: [1]}")
-    said = ttsi("sweep", "s.yaml", "--quiet")
-    assert (said.code, "tua" in said.err) == (2, True)
+    result = ttsi("sweep", "s.yaml", "--quiet")
+    assert (result.code, "tua" in result.err) == (2, True)
 
 
 def test_a_sweep_is_run_once_shown_and_gone_on_with(
     ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "s.yaml").write_text(TAUS)
-    said = ttsi("sweep", "s.yaml", "--quiet")
-    assert said.code == 0, said.err
+    result = ttsi("sweep", "s.yaml", "--quiet")
+    assert result.code == 0, result.err
     folder = tmp_path / "runs" / "sweep--s--scripted-demo"
     assert len([entry for entry in folder.iterdir() if entry.is_dir()]) == 4
-    head, low, high = said.out.splitlines()
+    head, low, high = result.out.splitlines()
     assert head.split() == ["seeds", "n", "base", "adapted", "gain", "unsure", "trained"]
     assert low.startswith("tau 0.1  ") and high.startswith("tau 0.9  ") and "±" in high
     first = json.loads((folder / "sweep.json").read_text())
     with monkeypatch.context() as patch:
         patch.setattr(loop, "improve", None)
-        assert ttsi("sweep", "s.yaml", "--quiet").out == said.out, "finished points are read"
+        assert ttsi("sweep", "s.yaml", "--quiet").out == result.out, "finished points are read"
         (folder / "tau=0.9--seed=1" / "summary.json").unlink()
         (folder / "tau=0.9--seed=1" / "run.db").unlink()
         assert ttsi("sweep", "s.yaml", "--quiet").code == 2, "control: what is missing would be run"
@@ -136,10 +139,10 @@ def test_a_point_run_by_hand_says_the_same(ttsi: Command, tmp_path: Path) -> Non
 class Counting(DemoModel):
     def __init__(self) -> None:
         super().__init__()
-        self.asked = 0
+        self.requests = 0
 
     def generate(self, requests: Any) -> Any:
-        self.asked += len(requests)
+        self.requests += len(requests)
         return super().generate(requests)
 
 
@@ -149,19 +152,21 @@ def test_points_share_what_is_equal_and_never_what_an_adapter_said(ttsi: Command
     )
     model = Counting()
     recalling = CachedModel(model)
-    asked = []
+    new_requests = []
     for tau, k in (("inf", 2), ("inf", 4), ("-inf", 2)):
-        before = model.asked
+        before = model.requests
         _, bound, _ = build().parse_args(
             ["run", "--benchmark", "two.jsonl", "--model", "scripted:demo", "--tau", tau, "--k", str(k), "--quiet"],
             exit_on_error=False,
             print_error=False,
         )
-        run(*bound.args, **bound.kwargs, speaker=recalling)
-        asked.append(model.asked - before)
-    assert asked[0] > 4
-    assert asked[1] < asked[0] + 4, "only the examples that K = 2 did not write, and the two adapted answers"
-    assert asked[2] == 0, "the base's answers were known"
+        run(*bound.args, **bound.kwargs, loaded=recalling)
+        new_requests.append(model.requests - before)
+    assert new_requests[0] > 4
+    assert new_requests[1] < new_requests[0] + 4, (
+        "only the examples that K = 2 did not write, and the two adapted answers"
+    )
+    assert new_requests[2] == 0, "the base's answers were cached"
 
 
 def test_the_table_puts_seeds_together() -> None:
@@ -193,14 +198,14 @@ def test_the_paper_has_its_files() -> None:
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_every_file_of_the_paper_takes_another_model(path: Path) -> None:
-    found, _ = read_sweep(path, {"model": "embedded"})
-    assert {point.settings["model"] for point in found} == {"embedded"}
+    read_points, _ = read_sweep(path, {"model": "embedded"})
+    assert {point.settings["model"] for point in read_points} == {"embedded"}
 
 
 def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
     for point in read_sweep(PAPER[0].parent / "table1-teacher.yaml")[0]:
         _, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
-        loop, paper = bound.arguments["knobs"].loop(), preset("ttsi-paper", "embedded")
+        loop, paper = bound.arguments["config"].loop, preset("ttsi-paper", "embedded")
         assert loop.adaptation == paper.adaptation
         assert loop.awareness == paper.awareness
         assert replace(loop.synthesis, temperature=0.7, max_tokens=160) == paper.synthesis
@@ -210,16 +215,11 @@ def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_every_point_of_the_paper_is_a_run(path: Path, tmp_path: Path) -> None:
-    found, _ = read_sweep(path)
-    for point in found:
+    read_points, _ = read_sweep(path)
+    for point in read_points:
         command, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
-        given = bound.arguments
-        knobs = given["knobs"]
-        config = RunConfig(
-            given["benchmark"], given.get("model", "embedded"), knobs.method, knobs.teacher, knobs.loop(),
-            train=knobs.train_data, train_limit=knobs.train_limit, batch_size=given.get("batch_size", 16),
-        )  # fmt: skip
+        config: RunConfig = bound.arguments["config"]
         assert config.loop.answer.decoding == "free"
         assert command.__name__ == "run"
-    tests = {str(point.settings["benchmark"]) for point in found}
+    tests = {str(point.settings["benchmark"]) for point in read_points}
     assert tests <= set(BENCHMARKS) | {"toolalpaca", "nexusraven", "apibank-l1", "apibank-l2"}

@@ -10,10 +10,10 @@ import pytest
 
 from ttsi import __version__
 from ttsi.chat.calls import FORMATS
-from ttsi.cli.progress import EVERY, _Lines, _Stages, announced, loading, progress
+from ttsi.cli.progress import LINE_INTERVAL, _Lines, _Stages, announced, loading, progress
 from ttsi.models import scripted
 from ttsi.models.scripted import DemoModel
-from ttsi.runs.tally import RunProgress
+from ttsi.runs.runner import Progress
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,12 @@ from ttsi.runs.tally import RunProgress
     ],
 )
 def test_ls_has_a_line_for_each(ttsi: Any, kind: str, names: tuple[str, ...]) -> None:
-    said = ttsi("ls", kind)
-    listed = dict(line.split(None, 1) for line in said.out.splitlines())
-    assert said.code == 0
-    assert set(names) <= set(listed)
-    assert all(gloss.strip() for gloss in listed.values())
+    result = ttsi("ls", kind)
+    entries = dict(line.split(None, 1) for line in result.out.splitlines())
+    assert result.code == 0
+    assert set(names) <= set(entries)
+    assert all(gloss.strip() for gloss in entries.values())
+    assert f"your own {kind[:-1]} works too: --" in result.err and "package.module:object" in result.err
 
 
 def test_ls_runs_knows_finished_and_unfinished(ttsi: Any, tmp_path: Any) -> None:
@@ -45,16 +46,16 @@ def test_ls_runs_knows_finished_and_unfinished(ttsi: Any, tmp_path: Any) -> None
 
 
 def test_env_names_versions(ttsi: Any) -> None:
-    said = ttsi("env")
-    assert said.code == 0
+    result = ttsi("env")
+    assert result.code == 0
     for name in ("ttsi", "python", "torch", "llguidance", "gpu", "cores"):
-        assert any(line.startswith(name) for line in said.out.splitlines())
+        assert any(line.startswith(name) for line in result.out.splitlines())
 
 
 def test_help_teaches_by_examples(ttsi: Any) -> None:
-    said = ttsi("--help")
-    assert said.code == 0
-    assert 'ttsi ask "book seats for a film in Oslo" --tools examples/tools.json' in said.out
+    result = ttsi("--help")
+    assert result.code == 0
+    assert 'ttsi ask "book seats for a film in Oslo" --tools examples/tools.json' in result.out
     assert __version__ in ttsi("--version").out
     help_ = ttsi("run", "--help").out
     for knob in ("--awareness.tau", "--synthesis.k", "--adaptation.lr", "--answer.decoding", "--tau", "--resume"):
@@ -86,9 +87,9 @@ def test_env_of_a_model_shows_its_format_and_handshake(ttsi: Any, monkeypatch: p
 
 @pytest.mark.parametrize("verb", [("run",), ("ask", "hello", "--tools", "examples/tools.json"), ("serve",), ("env",)])
 def test_an_unknown_format_is_named(ttsi: Any, verb: tuple[str, ...]) -> None:
-    said = ttsi(*verb, "--model", "scripted:demo", "--format", "hermse")
-    assert (said.code, said.out if verb != ("env",) else "") == (2, "")
-    assert "did you mean 'hermes'" in said.err
+    result = ttsi(*verb, "--model", "scripted:demo", "--format", "hermse")
+    assert (result.code, result.out if verb != ("env",) else "") == (2, "")
+    assert "did you mean 'hermes'" in result.err
     listed = [line.split()[0] for line in ttsi("ls", "formats").out.splitlines()]
     assert listed == list(FORMATS)
 
@@ -111,20 +112,20 @@ def test_the_format_reaches_the_loader_and_the_record(
 def test_shipped_files_are_listed_and_found(ttsi: Any) -> None:
     listed = [line.split()[0] for line in ttsi("ls", "examples").out.splitlines()]
     assert {"configs/own-model.yaml", "examples/tools.json"} <= set(listed)
-    said = ttsi("sweep", "configs/own-model.yaml", "--benchmark", "mine.jsonl", "--dry-run")
-    assert said.code == 0
+    result = ttsi("sweep", "configs/own-model.yaml", "--benchmark", "mine.jsonl", "--dry-run")
+    assert result.code == 0
     assert ttsi("sweep", "configs/no-model.yaml", "--dry-run").code == 2
 
 
-def state(done: int) -> RunProgress:
+def state(done: int) -> Progress:
     fixed = done // 4
-    return RunProgress(done, 100, done // 2, 0, graded=done, base_right=0, adapted_right=fixed, fixed=fixed)
+    return Progress(done, 100, done // 2, 0, graded=done, base_right=0, adapted_right=fixed, fixed=fixed)
 
 
 def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     report = _Lines(lambda: now[0])
-    for seconds, done in ((0.0, 20), (4.0, 30), (EVERY, 40), (EVERY + 1, 50), (40.0, 100)):
+    for seconds, done in ((0.0, 20), (4.0, 30), (LINE_INTERVAL, 40), (LINE_INTERVAL + 1, 50), (40.0, 100)):
         now[0] = seconds
         report(state(done))
     lines = capsys.readouterr().err.splitlines()
@@ -141,9 +142,9 @@ def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[st
     stages = _Stages(lambda: now[0])
     report = _Lines(lambda: now[0], stages)
     report(state(16))
-    with stages.watched():
+    with stages.listening():
         logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "synthesis", 11)
-    for seconds in (3.0, EVERY - 1, EVERY, EVERY + 1, 2 * EVERY):
+    for seconds in (3.0, LINE_INTERVAL - 1, LINE_INTERVAL, LINE_INTERVAL + 1, 2 * LINE_INTERVAL):
         now[0] = seconds
         report.tick()
     assert capsys.readouterr().err.splitlines() == [
@@ -164,9 +165,9 @@ def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureF
     report = _Lines(lambda: now[0], stages)
     report(state(0))
     for batch in (1, 2):
-        with stages.watched():
+        with stages.listening():
             logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "adaptation", 9)
-        now[0] += EVERY
+        now[0] += LINE_INTERVAL
         report.tick()
         now[0] += 4.0
         report(state(16 * batch))
@@ -178,15 +179,15 @@ def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureF
 
 
 def test_the_loop_names_every_stage(ttsi: Any) -> None:
-    said = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--verbose").err
-    begun = [line.rpartition("stage=")[2].split()[0] for line in said.splitlines() if "stage begun" in line]
+    result = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--verbose").err
+    begun = [line.rpartition("stage=")[2].split()[0] for line in result.splitlines() if "stage begun" in line]
     assert begun == ["answer", "awareness", "synthesis", "adaptation", "answer"]
     assert "stage begun" not in ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--clean").err
 
 
 def test_what_takes_long_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
     with loading("hf:some/model"):
-        assert capsys.readouterr().err == "ttsi: loading hf:some/model ...\n", "said before it is done"
+        assert capsys.readouterr().err == "ttsi: loading hf:some/model ...\n", "announced before it is done"
     # Controls: nothing for what is there already, for what is quick, and where nobody wants to know.
     with loading("scripted:demo"), loading("hf:some/model", quiet=True), announced("reading"):
         pass
@@ -205,8 +206,8 @@ def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch, capsys: p
     with progress(quiet=False) as report:
         report(state(0))
         report(state(100))
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "100 of 100 inputs" in said.err
+    result = capsys.readouterr()
+    assert result.out == ""
+    assert "100 of 100 inputs" in result.err
     for name in ("inputs per second", "unsure", "gain so far", "95 % interval"):
-        assert name in said.err
+        assert name in result.err

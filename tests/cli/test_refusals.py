@@ -1,4 +1,4 @@
-"""What cannot mean anything is refused before a model is loaded; what went wrong is said where one looks."""
+"""What cannot mean anything is refused before a model is loaded; what went wrong is printed where one looks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN = ("run", "--model", "scripted:demo", "--benchmark", "mine.jsonl", "--quiet"
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (("--adaptation.rank", "0"), "adaptation.rank is 0: use a number from 1"),
+        (("--adaptation.rank", "0"), "adaptation.rank is 0: use 1 or more"),
         (("--adaptation.lr", "-1"), "adaptation.lr is -1.0"),
         (("--adaptation.lr", "nan"), "adaptation.lr is nan"),
         (("--adaptation.epochs", "0"), "adaptation.epochs is 0"),
@@ -38,9 +38,9 @@ def test_settings_without_meaning_are_refused_before_anything_is_done(
     ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], says: str
 ) -> None:
     monkeypatch.setattr(DemoModel, "generate", lambda *_: pytest.fail("the model was asked"))
-    said = ttsi(*RUN, *given, "--output-dir", "out")
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert says in said.err
+    result = ttsi(*RUN, *given, "--output-dir", "out")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert says in result.err
     assert not (tmp_path / "out").exists()
 
 
@@ -64,15 +64,15 @@ def test_why_inputs_failed_is_said(ttsi: Command, monkeypatch: pytest.MonkeyPatc
         raise MemoryError("no room for this")
 
     monkeypatch.setattr(DemoModel, "generate", fail)
-    said = ttsi(*RUN, "--output-dir", "out")
-    assert said.code == 1
-    assert "failed   8 of 8 inputs (8 x " in said.out
-    assert "no room for this" in said.out
+    result = ttsi(*RUN, "--output-dir", "out")
+    assert result.code == 1
+    assert "failed   8 of 8 inputs (8 x " in result.out
+    assert "no room for this" in result.out
 
 
 def test_serve_wants_a_port(ttsi: Command) -> None:
-    said = ttsi("serve", "--model", "scripted:demo", "--port", "99999")
-    assert (said.code, said.err) == (2, "ttsi: --port 99999: use a number from 0 (any free port) to 65535\n")
+    result = ttsi("serve", "--model", "scripted:demo", "--port", "99999")
+    assert (result.code, result.err) == (2, "ttsi: --port 99999: use a number from 0 (any free port) to 65535\n")
 
 
 def test_a_sweep_can_be_done_again_and_tried_small_first(ttsi: Command, tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_the_environment_deletes_and_names_nothing(
 def test_gold_that_calls_nothing_on_offer_is_pointed_out(ttsi: Command, tmp_path: Path) -> None:
     slip = row("Is the weather fine in Oslo", "get_wether")
     write(tmp_path / "slip.jsonl", [*rows(2), {**slip, "id": "slip"}])
-    said = ttsi("run", "--model", "scripted:demo", "--benchmark", "slip.jsonl", "--quiet")
-    assert "in 1 of 3 inputs gold calls a tool that is not on offer" in said.err
-    assert "line 3 calls 'get_wether'" in said.err
+    result = ttsi("run", "--model", "scripted:demo", "--benchmark", "slip.jsonl", "--quiet")
+    assert "in 1 of 3 inputs gold calls a tool that is not on offer" in result.err
+    assert "line 3 calls 'get_wether'" in result.err
     assert "not on offer" not in ttsi(*RUN).err  # control
 
 
@@ -114,19 +114,19 @@ def test_names_that_openai_refuses_are_pointed_out(ttsi: Command, tmp_path: Path
     odd = {**row("Is the weather fine in Oslo", "get weather"), "id": "odd"}
     odd["tools"] = [tool("get weather", "the weather of a city")]
     write(tmp_path / "odd.jsonl", [*rows(2), odd])
-    said = ttsi("run", "--model", "scripted:demo", "--benchmark", "odd.jsonl", "--quiet")
-    assert said.err.count("\n") == 1
+    result = ttsi("run", "--model", "scripted:demo", "--benchmark", "odd.jsonl", "--quiet")
+    assert result.err.count("\n") == 1
     assert (
-        "in 1 of 3 inputs a tool has a name that OpenAI refuses (the first: 'get weather' in input 'odd')" in said.err
+        "in 1 of 3 inputs a tool has a name that OpenAI refuses (the first: 'get weather' in input 'odd')" in result.err
     )
     assert "refuses" not in ttsi(*RUN).err  # control
 
 
 def test_a_file_can_be_checked_before_it_is_run(ttsi: Command, tmp_path: Path) -> None:
     write(tmp_path / "slip.jsonl", [*rows(2), {**row("Is it fine in Oslo", "get_wether"), "id": "slip"}])
-    said = ttsi("data", "check", "slip.jsonl")
-    assert (said.code, said.out) == (1, "slip.jsonl: 3 inputs, 3 with gold\n")
-    assert "line 3 calls 'get_wether'" in said.err
+    result = ttsi("data", "check", "slip.jsonl")
+    assert (result.code, result.out) == (1, "slip.jsonl: 3 inputs, 3 with gold\n")
+    assert "line 3 calls 'get_wether'" in result.err
     fine = ttsi("data", "check", "mine.jsonl")
     assert (fine.code, fine.out, fine.err) == (0, "mine.jsonl: 8 inputs, 8 with gold\n", "")
 
@@ -134,9 +134,9 @@ def test_a_file_can_be_checked_before_it_is_run(ttsi: Command, tmp_path: Path) -
 def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None:
     refused = ttsi(*RUN, "--output-dir", "nowhere", "--resume")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "there is no run in nowhere to go on with" in refused.err
+    assert "there is no run in nowhere to resume" in refused.err
     assert not (tmp_path / "nowhere").exists()
-    assert "to go on with" in ttsi(*RUN, "--resume").err, "nor is there one under the default name"
+    assert "to resume" in ttsi(*RUN, "--resume").err, "nor is there one under the default name"
     # Control: with a run there, or with one that was killed before it wrote anything but its lock, it goes on.
     assert ttsi(*RUN, "--output-dir", "nowhere").code == 0
     assert ttsi(*RUN, "--output-dir", "nowhere", "--resume").code == 0
@@ -153,8 +153,11 @@ def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None
         (("run", "--model", "nope"), "choose one of: embedded, hf, scripted"),
         (("run", "--tau", "abc"), "quantile:NUMBER:RUN"),
         (("run", "--device", "gpu", "--limit", "1"), "device 'gpu' is not available: choose auto, cpu"),
-        (("run", "--config", "broken.yaml"), "ttsi: broken.yaml, line 2: no YAML: "),
-        (("run", "--config", "slip.yaml"), 'ttsi: Unknown option: "[awareness][tua]"'),
+        (("run", "--config", "broken.yaml"), "ttsi: broken.yaml, line 2: not YAML: "),
+        (
+            ("run", "--config", "slip.yaml"),
+            "ttsi: slip.yaml: unknown setting 'awareness.tua'; did you mean 'awareness.tau'?",
+        ),
     ],
 )
 def test_slips_of_a_newcomer_get_the_right_spelling(
@@ -162,9 +165,10 @@ def test_slips_of_a_newcomer_get_the_right_spelling(
 ) -> None:
     (tmp_path / "broken.yaml").write_text("awareness: [1,\n")
     (tmp_path / "slip.yaml").write_text("awareness: {tua: 0.9}\n")
-    said = ttsi(*given)
-    assert (said.code, said.err.replace("ttsi: loading embedded ...\n", "").count("\n")) == (2, 1)
-    assert says in said.err
+    result = ttsi(*given)
+    lines = [line for line in result.err.splitlines() if not line.endswith(" ...")]  # what takes long is announced
+    assert (result.code, len(lines)) == (2, 1)
+    assert says in lines[0]
 
 
 def test_ls_alone_says_what_can_be_listed_and_methods_what_they_set(ttsi: Command) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 import ttsi.embedded
 from ttsi.cli import build
-from ttsi.config import LoopConfig
+from ttsi.cli.settings import Shortcuts, complete
+from ttsi.config import LoopConfig, MethodConfig, RunConfig
+from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, Method, preset
 
 WEIGHTS = Path(ttsi.embedded.__file__).parent / "weights"
@@ -31,9 +33,9 @@ def tau(ttsi: Any, *arguments: str) -> float:
 
 
 def loop_of(ttsi: Any, *arguments: str) -> dict[str, Any]:
-    said = ttsi(*PLAN, *arguments)
-    assert said.code == 0, said.err
-    settings: dict[str, Any] = json.loads(said.out)["settings"]["loop"]
+    result = ttsi(*PLAN, *arguments)
+    assert result.code == 0, result.err
+    settings: dict[str, Any] = json.loads(result.out)["settings"]["loop"]
     return settings
 
 
@@ -57,8 +59,8 @@ def test_short_names_stand_in_each_tier(ttsi: Any, tmp_path: Path, monkeypatch: 
     assert tau(ttsi, "--awareness.tau", "0.4") == 0.4
     monkeypatch.setenv("TTSI_AWARENESS_TAU", "0.5")
     assert tau(ttsi, "--tau", "0.6") == 0.6
-    said = ttsi(*PLAN, "--tau", "0.6", "--awareness.tau", "0.7")
-    assert (said.code, "same knob" in said.err) == (2, True)
+    result = ttsi(*PLAN, "--tau", "0.6", "--awareness.tau", "0.7")
+    assert (result.code, "same setting" in result.err) == (2, True)
 
 
 def test_a_knob_that_the_user_set_beats_the_preset(ttsi: Any) -> None:
@@ -73,15 +75,15 @@ def test_a_knob_that_the_user_set_beats_the_preset(ttsi: Any) -> None:
 def test_a_method_alone_is_its_preset(ttsi: Any, method: str) -> None:
     from dataclasses import asdict
 
-    recorded = loop_of(ttsi, "--method", method, *NEEDS.get(method, ()))
-    assert recorded == json.loads(json.dumps(asdict(preset(method, "embedded"))))
+    assert loop_of(ttsi, "--method", method, *NEEDS.get(method, ())) == json.loads(json.dumps(asdict(preset(method, "embedded"))))
 
 
 def read(*arguments: str) -> LoopConfig:
     """The settings of a command line, parsed and not run: the model need not be there."""
     _, bound, _ = build().parse_args([*arguments], exit_on_error=False, print_error=False)
-    found: LoopConfig = bound.arguments["knobs"].loop()
-    return found
+    config: MethodConfig = bound.arguments["config"]
+    model = config.model if isinstance(config, RunConfig) else bound.arguments.get("model", "embedded")
+    return complete(config, bound.arguments.get("shortcuts", Shortcuts()), model).loop
 
 
 @pytest.mark.parametrize("verb", [("run",), ("serve",), ("ask", "hello", "--tools", "tools.json")], ids=lambda v: v[0])
@@ -96,16 +98,22 @@ def test_a_model_named_by_file_or_environment_decides_too(tmp_path: Path, monkey
     assert read("run", "--config", str(tmp_path / "c.yaml")) == preset("ttsi")
     monkeypatch.setenv("TTSI_MODEL", "hf:some/model")
     assert read("run") == preset("ttsi")
-    assert read("run", "--model", "embedded") == preset("ttsi", "embedded"), "the flag is heard first"
+    assert read("run", "--model", "embedded") == preset("ttsi", "embedded"), "the flag comes first"
 
 
 def test_a_folder_with_the_embedded_models_template_is_such_a_model(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text("{{ tools }}<tool_call>")
     assert read("run", "--model", str(tmp_path)) == preset("ttsi")
     (tmp_path / "chat_template.jinja").write_text((WEIGHTS / "chat_template.jinja").read_text())
-    assert (
-        read("run", "--model", str(tmp_path)) == read("run", "--model", f"hf:{tmp_path}") == preset("ttsi", "embedded")
-    )
+    assert read("run", "--model", str(tmp_path)) == read("run", "--model", f"hf:{tmp_path}") == preset("ttsi", "embedded")
+
+
+def test_a_measure_of_ones_own_is_named_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_measures.py").write_text("def gap(evidence): return 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    assert read("run", "--awareness.measure", "my_measures:gap").awareness.measure == "my_measures:gap"
+    with pytest.raises(ConfigError, match="my_measures has no 'gup'"):  # control
+        read("run", "--awareness.measure", "my_measures:gup")
 
 
 def test_the_method_may_come_from_the_file(ttsi: Any, tmp_path: Path) -> None:
@@ -132,8 +140,8 @@ def test_switches_of_knobs_can_be_turned_off(ttsi: Any) -> None:
 )
 def test_a_wrong_file_is_one_line(ttsi: Any, tmp_path: Path, text: str, hint: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
-    said = ttsi(*PLAN, "--config", "c.yaml")
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert hint in said.err
+    result = ttsi(*PLAN, "--config", "c.yaml")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert hint in result.err
     if "method" not in text:
-        assert "c.yaml" in said.err
+        assert "c.yaml" in result.err

@@ -70,7 +70,7 @@ def config(method: str = "ttsi", seed: int = 0, n: int = 4, **data: Any) -> dict
     loop["seed"] = seed
     loop["awareness"] |= {"measure": "margin", "tau": 0.95}
     return {
-        "settings": {"benchmark": "b", "model": "m", "method": method, "loop": loop, "data_dir": "/secret/place"},
+        "settings": {"benchmark": "b", "model": "m", "method": method, "loop": loop, "data": "/secret/place"},
         "data": {"benchmark": "b", "checksum": "c", "matcher": "strict", "n": n} | data,
         "model": {"weights_sha256": "w"},
         "versions": {"ttsi": "0"},

@@ -12,6 +12,7 @@ import pytest
 
 from tests.reports.records import config, row, run
 from ttsi.cli import build
+from ttsi.cli.settings import Shortcuts, complete
 from ttsi.cli.sweep import read_sweep
 from ttsi.config import RunConfig
 from ttsi.errors import ConfigError
@@ -35,7 +36,7 @@ def settings(method: str = "ttsi", seed: int = 0, train: int | None = None, **kn
     for name, value in knobs.items():
         stage, _, knob = name.partition("__")
         loop[stage] |= {knob: value}
-    made["settings"] |= {"loop": loop, "writer": None, "train": train and "pool", "train_limit": train}
+    made["settings"] |= {"loop": loop, "teacher": None, "train_data": train and "pool", "train_limit": train}
     made["train"] = train and {"name": "pool", "checksum": "c", "n": train}
     made["machine"] |= {"commit": "abc123", "cpus": 2, "python": "3.11"}
     return made
@@ -224,14 +225,8 @@ KNOBS = [
 def read(*words: str) -> dict[str, Any]:
     """What a command line means, as config.json holds it."""
     _, bound, _ = build().parse_args(["run", *words], exit_on_error=False, print_error=False)
-    given = bound.arguments
-    knobs = given["knobs"]
-    made = RunConfig(
-        given.get("benchmark", "toolworld"), given.get("model", "embedded"), knobs.method, knobs.teacher, knobs.loop(),
-        limit=given.get("limit"), batch_size=given.get("batch_size", 16), split=given.get("split", "test"),
-        train=knobs.train_data, train_limit=knobs.train_limit,
-    )  # fmt: skip
-    return settings_of(made)
+    config: RunConfig = bound.arguments["config"]
+    return settings_of(complete(config, bound.arguments.get("shortcuts", Shortcuts()), config.model))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_control_anything_else_that_differs_makes_another_group(path: str, value
 
 
 def test_where_the_data_lie_and_versions_do_not_matter() -> None:
-    same = [four(), run(list(four().rows), "two", other("settings.data_dir", "/elsewhere"))]
+    same = [four(), run(list(four().rows), "two", other("settings.data", "/elsewhere"))]
     assert len(groups([*same, run(list(four().rows), "three", other("versions.ttsi", "9"))])) == 1
 
 

@@ -245,7 +245,7 @@ def test_what_cannot_be_run_is_refused() -> None:
 
 def test_the_digest_knows_every_setting_but_not_the_folder(tmp_path: Path) -> None:
     config = RunConfig()
-    assert settings_digest(config) == settings_digest(replace(config, data_dir=tmp_path))
+    assert settings_digest(config) == settings_digest(replace(config, data=tmp_path))
     changed = [replace(config, batch_size=2), replace(config, limit=3), replace(config, loop=LoopConfig(seed=1))]
     assert len({settings_digest(c) for c in [config, *changed]}) == 4
 

@@ -17,7 +17,7 @@ from ttsi.record import Question
 from ttsi.runs.store import RunRow, Store, differences, open_run, read_json, read_rows, write_json
 from ttsi.types import Episode, Input, Message, Tool, ToolCall
 
-CONFIG = {"settings": {"loop": {"tau": 0.95, "k": 8}, "data_dir": "/a"}, "model": {"sha": "x"}, "machine": {"cpus": 2}}
+CONFIG = {"settings": {"loop": {"tau": 0.95, "k": 8}, "data": "/a"}, "model": {"sha": "x"}, "machine": {"cpus": 2}}
 
 
 def row(number: int, repeat: int = 0) -> RunRow:
@@ -102,7 +102,7 @@ def test_resuming_another_run_lists_what_differs(tmp_path: Path) -> None:
 
 def test_where_a_run_runs_is_no_difference(tmp_path: Path) -> None:
     fill(tmp_path)
-    moved = {**CONFIG, "machine": {"cpus": 64}, "settings": {**CONFIG["settings"], "data_dir": "/b"}}
+    moved = {**CONFIG, "machine": {"cpus": 64}, "settings": {**CONFIG["settings"], "data": "/b"}}
     open_run(tmp_path, moved, resume=True).close()
     assert differences(CONFIG, {**moved, "model": {}}) == ['model.sha: "x" -> null']
 

@@ -36,7 +36,7 @@ def go(folder: Path, monkeypatch: pytest.MonkeyPatch, *behaviours: Behaviour, go
         synthesis=replace(loop.synthesis, k=1, tools="free", unambiguous=False),
         adaptation=replace(loop.adaptation, min_confidence_gain=None),  # one example seldom makes the demo surer
     )
-    config = RunConfig(str(path), "scripted:demo", "ttd", "openai:small", loop)
+    config = RunConfig(str(path), "scripted:demo", method="ttd", teacher="openai:small", loop=loop)
     teaching = TeacherConfig(cache=folder / "teacher.db", parallel=1, timeout=0.2 if hangs in behaviours else 5.0)
     benchmark, model, clock = load_benchmark(str(path)), load("scripted:demo"), Clock()
     with serving(*behaviours) as endpoint:

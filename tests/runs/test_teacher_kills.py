@@ -36,7 +36,7 @@ def start(folder: Path, cache: Path, point: str | None = None) -> dict[str, Any]
     path, loop = write(folder / "mine.jsonl", rows(N)), preset("ttd", "embedded")
     synthesis = replace(loop.synthesis, k=2, tools="free", unambiguous=False)
     loop = replace(loop, awareness=replace(loop.awareness, gate="all"), synthesis=synthesis)
-    config = RunConfig(str(path), "scripted:demo", "ttd", "openai:small", loop, batch_size=2)
+    config = RunConfig(str(path), "scripted:demo", method="ttd", teacher="openai:small", loop=loop, batch_size=2)
     benchmark, model = load_benchmark(str(path)), load("scripted:demo")
     teacher = RemoteModel("small", TeacherConfig(cache=cache, parallel=1, timeout=5.0), "run")
     passages = Counter[str]()

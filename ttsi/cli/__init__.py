@@ -1,8 +1,8 @@
-"""How is `ttsi` used from a shell? One module per verb; this one joins them and says what went wrong.
+"""The `ttsi` command: one module per verb; this one joins them and reports errors.
 
 Data go to stdout, everything else to stderr. Exit codes: 0 done, 1 more than 5 % of the inputs failed, 2 wrong usage
-or data, 130 interrupted. Whatever the user can mend is one line that says how; `--verbose` adds the traceback, and one
-line per event of a run.
+or data, 130 interrupted. An error that the user can fix is one line that says how. `--verbose` adds the traceback, and
+one line per event of a run.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from ttsi import __version__, cpu
-from ttsi.cli import again
+from ttsi.cli import resume_hint
 from ttsi.cli.ask import ask
 from ttsi.cli.compare import compare
+from ttsi.cli.config_layers import config_layers, upgrade_flags
 from ttsi.cli.data import app as data
 from ttsi.cli.env import env
 from ttsi.cli.export import export
-from ttsi.cli.help import Formatter
+from ttsi.cli.help_page import Formatter
 from ttsi.cli.ls import ls
 from ttsi.cli.report import report
 from ttsi.cli.run import run
 from ttsi.cli.serve import serve
-from ttsi.cli.settings import sources
 from ttsi.cli.sweep import sweep
 from ttsi.errors import TTSIError
 
 HELP = """\
-Agents that improve themselves at test time: for each input, measure how sure
-the model is; if it is unsure, let it write similar examples, learn them in a
-temporary adapter, answer, and forget (TT-SI, arXiv:2510.07841).
+Agents that improve themselves at test time (TT-SI, arXiv:2510.07841): where the
+model is uncertain about an input, it writes similar examples, trains a small
+temporary adapter on them, answers again, and drops the adapter.
 
 Start here, offline and without a GPU:
 
-    ttsi run --limit 64        the model and the benchmark that ship with it
+    ttsi run --limit 64        the model and the benchmark that ship with ttsi
     ttsi ask "book seats for a film in Oslo" --tools examples/tools.json
-    ttsi ls benchmarks         what else there is (ttsi ls)
+    ttsi ls                    benchmarks, models, methods and more
 
 Then with your own questions and your own model:
 
     ttsi run --benchmark mine.jsonl --model hf:Qwen/Qwen2.5-0.5B-Instruct
-    ttsi data get hammer-eval  public benchmarks, pinned (ttsi data ls)
+    ttsi data get hammer-eval  download a public benchmark (ttsi data ls)
     ttsi run --benchmark sealtool --method ttsi-paper --seed 1
-    ttsi run --resume          go on after an interruption
-    ttsi report RUN...         what happened, as one page with plots
-    ttsi compare RUN RUN       is one better than the other, and where?
+    ttsi run --resume          continue after an interruption
+    ttsi report RUN...         one page with tables and plots
+    ttsi compare RUN RUN       is one run better than the other, and where?
     ttsi run --method ttd --teacher openai:NAME --teacher-budget 200000tokens
-    ttsi sweep configs/paper/table2.yaml --data DIR
+    ttsi sweep configs/own-model.yaml --model SPEC --benchmark mine.jsonl
 
 A setting comes from a flag (--awareness.tau 0.9, short --tau 0.9), else from
 the environment (TTSI_AWARENESS_TAU=0.9), else from a file (--config FILE.yaml),
@@ -60,19 +60,19 @@ from any folder (ttsi ls examples). --verbose shows every event and tracebacks.
 """
 
 
-def build(typed: Sequence[str] = ()) -> App:
+def build(words: Sequence[str] = ()) -> App:
     """The command with all its verbs.
 
     Args:
-        typed: what follows `ttsi`; help shows the values of the method and the model that it names.
+        words: what follows `ttsi` on the command line; help shows the values of the method and model named there.
     """
     app = App(
         name="ttsi",
         help=HELP,
         help_format="plaintext",
-        help_formatter=Formatter(typed),
+        help_formatter=Formatter(words),
         version=__version__,
-        config=sources(),
+        config=config_layers(),
         suppress_keyboard_interrupt=False,
     )
     for verb in (run, ask, serve, report, compare, sweep, export, ls, env):
@@ -88,14 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows `ttsi`; None takes them from the process.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    verbose = "--verbose" in given
+    words = upgrade_flags(sys.argv[1:] if arguments is None else arguments)
+    verbose = "--verbose" in words
     _show_events(verbose)
     cpu.sleep_while_waiting()
-    again.remember(given)
+    resume_hint.remember(words)
     try:
-        code = build(given)(
-            [argument for argument in given if argument != "--verbose"],
+        code = build(words)(
+            [word for word in words if word != "--verbose"],
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -110,11 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TTSIError, CycloptsError) as error:
         return _fail(str(error), 2, verbose)
     except BrokenPipeError:
-        # The reader of our output went away (`ttsi ls runs | head`): nothing is wrong, and nobody listens any more.
+        # The reader of our output has gone (`ttsi ls runs | head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        hint = "this is a fault of ttsi: please report it with the output of --verbose and of `ttsi env`"
+        hint = "this is a bug in ttsi: please report it with the output of --verbose and of `ttsi env`"
         return _fail(f"{type(error).__name__}: {error} ({hint})", 2, verbose)
 
 

@@ -1,7 +1,7 @@
-"""`ttsi ask`: one input, with its whole story told.
+"""`ttsi ask`: one input, with every step shown.
 
-Inputs: a request and a file of tools (OpenAI function schemas). Outputs: on stdout, the candidates and how sure the
-model was, the examples it wrote, what it learned, its answer before and after; or the episode as JSON.
+Inputs: a request and a file of tools (OpenAI function schemas). Outputs: on stdout, the candidates and the model's
+confidence, the examples, the training, the answer before and after; or the episode as JSON.
 """
 
 from __future__ import annotations
@@ -14,10 +14,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ttsi.cli.help import AWARENESS, BASIC, OUTPUT
+from ttsi.cli.option_groups import AWARENESS, BASIC
 from ttsi.cli.progress import announced, loading, print_notes
-from ttsi.cli.settings import Device, Dtype, FormatName, Knobs, Switch
-from ttsi.cli.shipped import resolved
+from ttsi.cli.settings import (
+    Device,
+    Dtype,
+    FormatName,
+    InBasic,
+    ModelSpec,
+    OutputSwitch,
+    Shortcuts,
+    Switch,
+    TeacherCosts,
+    complete,
+)
+from ttsi.cli.shipped_files import find_file
+from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, DataError
 from ttsi.methods import find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
@@ -26,47 +38,54 @@ from ttsi.types import Input, Message, Tool
 
 def ask(
     query: Annotated[
-        str, Parameter(help="What the user says; - reads it from stdin.", group=BASIC, allow_leading_hyphen=True)
+        str, Parameter(help="The user's request; - reads it from stdin.", group=BASIC, allow_leading_hyphen=True)
     ],
     /,
     *,
     tools: Annotated[Path, Parameter(group=BASIC)],
-    model: Annotated[str, Parameter(group=BASIC)] = "embedded",
-    knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
+    model: ModelSpec = "embedded",
+    config: Annotated[MethodConfig, InBasic] = MethodConfig(),  # noqa: B008  frozen, so sharing it is safe
+    shortcuts: Shortcuts = Shortcuts(),  # noqa: B008
+    costs: TeacherCosts = TeacherCosts(),  # noqa: B008
     system: Annotated[str | None, Parameter(group=BASIC)] = None,
     adapt_anyway: Annotated[Switch, Parameter(group=AWARENESS)] = False,
     format: FormatName = None,
-    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    json: OutputSwitch = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
-    """Answer one request and tell the whole story of it.
+    """Answer one request and show every step.
+
+    The steps: candidates and confidence, examples, training, the answer before and after.
 
     Args:
-        query: what the user says, or -.
-        tools: a JSON file with a list of OpenAI function schemas (examples/tools.json ships).
-        model: who answers (ttsi ls models): embedded, smollm2, a folder, FILE.gguf, hf:OWNER/NAME.
-        knobs: the method's settings.
-        system: a system message before the request.
-        adapt_anyway: write examples and learn them even when the model is sure.
-        json: print the episode as JSON instead of the story.
+        query: the user's request, or -.
+        tools: A JSON file with a list of OpenAI function schemas; examples/tools.json ships with ttsi.
+        model: the model that answers.
+        config: the method and its settings.
+        shortcuts: short names of settings.
+        costs: of a teacher.
+        system: A system message before the request.
+        adapt_anyway: Adapt to this request even if the model is confident.
+        json: Print the episode as JSON instead.
     """
     check_speaker(model)
     check_format(format)
     request = _read_request() if query == "-" else query
-    _check_words(request, "the request")
-    _check_words(system or "", "--system")
+    _check_utf8(request, "the request")
+    _check_utf8(system or "", "--system")
     if not request.strip():
-        raise ConfigError('the request is empty: write what the user says, like ttsi ask "book seats for a film"')
-    config = knobs.loop(1, model)
-    needs_teacher = find_method(knobs.method).needs_teacher
-    if wants_training_data(config) or (needs_teacher and knobs.teacher is None):
-        lacks = "a --teacher" if needs_teacher else "training data, and one input is no run: ttsi run"
-        raise ConfigError(f"--method {knobs.method} needs {lacks}")
+        raise ConfigError('the request is empty: write one, like ttsi ask "book seats for a film"')
+    config = complete(config, shortcuts, model, inputs=1)
+    loop = config.loop
+    if wants_training_data(loop):
+        raise ConfigError(f"--method {config.method} learns from training data: use ttsi run")
+    if find_method(config.method).needs_teacher and config.teacher is None:
+        raise ConfigError(f"--method {config.method} needs a --teacher")
     if adapt_anyway:
-        config = replace(config, awareness=replace(config.awareness, gate="all"))
+        loop = replace(loop, awareness=replace(loop.awareness, gate="all"))
     messages = [Message("system", system)] if system else []
-    item = Input("ask", (*messages, Message("user", request)), read_tools_file(resolved(tools)))
+    item = Input("ask", (*messages, Message("user", request)), read_tools_file(find_file(tools)))
 
     # Only now: a wrong file should be named at once, not after a model was loaded.
     from ttsi import codec
@@ -75,11 +94,12 @@ def ask(
     from ttsi.reports.story import one_line, story
 
     with loading(model):
-        speaker = load(model, device=device, dtype=dtype, format=format)
-    print_notes(speaker)
-    writer = load_teacher(knobs.teacher, speaker, knobs.teaching(), "ask", device, dtype)
+        answering = load(model, device=device, dtype=dtype, format=format)
+    print_notes(answering)
+    teacher = costs.teacher_config(config.teacher_budget)
+    writer = load_teacher(config.teacher, answering, teacher, "ask", device, dtype)
     with announced("answering"):
-        [episode] = improve([item], speaker, writer, config)
+        [episode] = improve([item], answering, writer, loop)
     if episode.error is not None and not json:
         print(f"ttsi: {one_line(episode.error, 400)}", file=sys.stderr)
         return 2 if episode.error.startswith("prompt:") else 1
@@ -91,7 +111,7 @@ def ask(
 
 
 def _read_request() -> str:
-    """What stands on stdin; nothing where it is closed."""
+    """The text on stdin; empty where it is closed."""
     if sys.stdin is None:
         return ""
     try:
@@ -100,8 +120,8 @@ def _read_request() -> str:
         raise DataError("the request on stdin is not UTF-8 text") from None
 
 
-def _check_words(text: str, what: str) -> None:
-    """Refuse bytes that are no text: they come from a shell as halves of characters."""
+def _check_utf8(text: str, what: str) -> None:
+    """Refuse bytes that are not UTF-8: a shell passes them on as lone surrogates."""
     from ttsi.chat.conversation import check_text
 
     try:
@@ -114,7 +134,7 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
     """The tools of a JSON file.
 
     Raises:
-        DataError: the file is missing, not JSON, or no list of function schemas; one line.
+        DataError: the file is missing, not JSON, or not a list of function schemas; one line.
     """
     from ttsi.chat.conversation import check_text, read_tools
 

@@ -1,4 +1,4 @@
-"""What is this machine, and how is a model spoken to on it? Versions, devices, threads, formats: for bug reports."""
+"""`ttsi env`: versions, device and threads, and how a model is prompted: for bug reports."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ def env(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
-    """Versions, device and threads: paste this into a bug report. With --model: how that model is spoken to.
+    """Print versions, device and threads, for bug reports.
+
+    With --model also how this model is prompted.
 
     Args:
-        model: a model to load and look at (ttsi ls models).
+        model: A model to load and describe (ttsi ls models).
     """
     facts = {"ttsi": __version__, "python": platform.python_version(), "platform": platform.platform()}
     facts |= {name: _version(name) for name in PACKAGES}
@@ -44,13 +46,14 @@ def _print(facts: Mapping[str, str]) -> None:
 
 
 def _print_model(spec: str, format: str | None, device: str, dtype: str) -> None:
-    """What was found out about a model while it was loaded."""
+    """Facts about a model that loading it revealed."""
     with loading(spec):
         model = load(spec, device=device, dtype=dtype, format=format)
     print_notes(model)
-    known = model.describe()
+    description = model.describe()
     facts = {"model": spec, "format": model.format.name}
-    facts |= {name: str(known[name]) for name in ("dtype", "device", "parameters", "context") if name in known}
+    names = ("dtype", "device", "parameters", "context")
+    facts |= {name: str(description[name]) for name in names if name in description}
     if "torch" in sys.modules:
         facts["threads"] = str(sys.modules["torch"].get_num_threads())
     _print(facts)

@@ -1,9 +1,9 @@
-"""What is there? Benchmarks, models, formats, methods, shipped files, runs: one line each, without importing torch."""
+"""`ttsi ls`: benchmarks, models, formats, methods, shipped files and runs, one line each; imports no torch."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,14 @@ from cyclopts import Parameter
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 
 KINDS = ("benchmarks", "pools", "models", "formats", "measures", "methods", "examples", "runs")
+REFERABLE = {
+    "benchmarks": "--benchmark",
+    "models": "--model",
+    "formats": "--format",
+    "measures": "--awareness.measure",
+    "methods": "--method",
+}
+"""Kinds of which a user's own object can be named, and the flag for it."""
 
 
 def ls(
@@ -20,35 +28,37 @@ def ls(
     *,
     runs: Path = Path("runs"),
 ) -> None:
-    """List benchmarks, training pools, models, tool-call formats, measures, methods, shipped files or runs.
+    """List benchmarks, models, methods and other names.
 
-    The last part of a run's default name is the digest of its settings: equal settings, equal name.
+    A run's default name ends with the digest of its settings: equal settings, equal name.
 
     Args:
         kind: what to list.
-        runs: the folder that holds run folders.
+        runs: Folder that holds run folders.
     """
     if not kind:
         print("\n".join(f"ttsi ls {name}" for name in KINDS))
         return
     if kind not in KINDS:
         raise ConfigError(unknown_name("list", kind, KINDS))
-    found = _runs(runs) if kind == "runs" else _known(kind)
-    width = max((len(name) for name in found), default=0)
-    for name, gloss in found.items():
-        print(f"{name:<{width}}  {gloss}")
+    entries = _runs(runs) if kind == "runs" else _descriptions(kind)
+    width = max((len(name) for name in entries), default=0)
+    for name, description in entries.items():
+        print(f"{name:<{width}}  {description}")
         if kind == "methods":
-            for sets in _sets(name):
-                print(f"{'':<{width}}    {sets}")
+            for line in _method_lines(name):
+                print(f"{'':<{width}}    {line}")
+    if kind in REFERABLE:
+        print(f"your own {kind[:-1]} works too: {REFERABLE[kind]} package.module:object", file=sys.stderr)
     if kind == "examples":
-        from ttsi.cli.shipped import root
+        from ttsi.cli.shipped_files import shipped_root
 
-        print(f"they lie in {root()} and are found by these names from any folder", file=sys.stderr)
-    if kind == "runs" and not found:
-        print(f"no runs in {runs}; make one with: ttsi run", file=sys.stderr)
+        print(f"these files are in {shipped_root()}; commands find them by these names in any folder", file=sys.stderr)
+    if kind == "runs" and not entries:
+        print(f"no runs in {runs}; start one with: ttsi run", file=sys.stderr)
 
 
-def _known(kind: str) -> Mapping[str, str]:
+def _descriptions(kind: str) -> Mapping[str, str]:
     if kind == "benchmarks":
         from ttsi.benchmarks import BENCHMARKS, FILE_SUMMARY, summaries
 
@@ -64,11 +74,11 @@ def _known(kind: str) -> Mapping[str, str]:
     if kind == "formats":
         from ttsi.chat.calls import FORMATS
 
-        return {name: _gloss_of_format(one) for name, one in FORMATS.items()}
+        return {name: _example_call(format) for name, format in FORMATS.items()}
     if kind == "examples":
-        from ttsi.cli.shipped import listed
+        from ttsi.cli.shipped_files import list_files
 
-        return listed()
+        return list_files()
     if kind == "methods":
         from ttsi.methods import METHODS
 
@@ -78,39 +88,37 @@ def _known(kind: str) -> Mapping[str, str]:
     return {name: (measure.__doc__ or "").strip().split("\n")[0] for name, measure in MEASURES.items()}
 
 
-def _gloss_of_format(one: Any) -> str:
+def _example_call(format: Any) -> str:
     """A call as the model writes it, on one line."""
     from ttsi.types import ToolCall
 
-    return " ".join(one.render([ToolCall("get_weather", {"city": "Oslo"})]).split())
+    return " ".join(format.render([ToolCall("get_weather", {"city": "Oslo"})]).split())
 
 
-def _sets(method: str) -> list[str]:
-    """What a method changes in the defaults that --help shows, and what of it is another for a model of your own."""
-    from ttsi.methods import overrides
+def _method_lines(method: str) -> Iterator[str]:
+    """The defaults that a method changes, and which values are others for a model of your own."""
+    from ttsi.cli.config_layers import method_changes, method_preset, stage_settings
 
-    def flat(model: str | None) -> dict[str, object]:
-        stages = overrides(method, model).items()
-        return {f"{stage}.{knob}": value for stage, knobs in stages for knob, value in knobs.items()}
-
-    chosen, elsewhere = flat("embedded"), flat(None)
-    other = {name: value for name, value in elsewhere.items() if value != chosen[name]}
-    lines = {"sets": chosen, "with a model of your own": other}
-    return [f"{how} {', '.join(f'{k} {v}' for k, v in knobs.items())}" for how, knobs in lines.items() if knobs]
+    changes = method_changes(method, "embedded")
+    embedded, own = (stage_settings(method_preset(method, model)) for model in ("embedded", "hf:OWNER/NAME"))
+    other = {name: value for name, value in own.items() if value != embedded[name]}
+    for how, values in (("sets", changes), ("with a model of your own", other)):
+        if values:
+            yield f"{how} {', '.join(f'{name} {value}' for name, value in values.items())}"
 
 
 def _runs(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         return {}
-    found = sorted(entry for entry in folder.iterdir() if (entry / "config.json").is_file())
-    return {entry.name: _describe(entry) for entry in found}
+    folders = sorted(entry for entry in folder.iterdir() if (entry / "config.json").is_file())
+    return {entry.name: _describe(entry) for entry in folders}
 
 
 def _describe(folder: Path) -> str:
     from ttsi.runs.store import read_json
 
     if not (folder / "summary.json").is_file():
-        return "unfinished; go on with --resume"
+        return "unfinished; continue with --resume"
     try:
         summary = read_json(folder / "summary.json")
     except RunFolderError as error:

@@ -1,8 +1,8 @@
-"""How far is it? A live table on a terminal, a plain line every ten seconds elsewhere; always on stderr.
+"""Progress of a run: a live table on a terminal, a plain line every ten seconds elsewhere; always on stderr.
 
-Inputs: the runner's `Progress` after each batch, and the loop's events within one. Outputs: what is being loaded or
-read; inputs per second, the time left, the share of unsure inputs and the gain so far with its interval; within a batch
-the stage that it is in. Nothing on stdout, so that data can be piped.
+Inputs: the runner's `RunProgress` after each batch, and the loop's events within one. Outputs: what is being loaded or
+read; inputs per second, the time left, the share of uncertain inputs and the gain so far with its interval; within a
+batch its current stage. Nothing goes to stdout, so that data can be piped.
 """
 
 from __future__ import annotations
@@ -21,38 +21,37 @@ from ttsi.runs.tally import RunProgress
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
-EVERY = 10.0
+LINE_INTERVAL = 10.0
 """Seconds between two plain lines."""
 
-PATIENCE = 1.0
+ANNOUNCE_AFTER = 1.0
 """Seconds after which something that is usually quick is announced."""
 
-DOING = {
+STAGE_VERBS = {
     "answer": "answering",
-    "awareness": "measuring how sure the model is of",
+    "awareness": "measuring confidence on",
     "synthesis": "writing examples for",
-    "adaptation": "learning the examples of",
+    "adaptation": "adapting to",
 }
-"""What happens in a stage, said of its inputs."""
+"""What a stage does; the number of inputs follows."""
 
 Report = Callable[[RunProgress], None]
 
 
 def loading(spec: str, quiet: bool = False) -> AbstractContextManager[None]:
-    """Say at once that a model is loaded: torch alone takes seconds to import. A scripted model is there already."""
-    weights = computes_here(spec)
-    return announced(f"loading {spec}", quiet, at_once=weights)
+    """Announce at once that a model is loaded: torch alone takes seconds to import. Scripted models need no time."""
+    return announced(f"loading {spec}", quiet, at_once=computes_here(spec))
 
 
 def print_notes(model: object, quiet: bool = False) -> None:
-    """Say on stderr what a user should know of a model: context that is not used, weights without an adapter."""
+    """Print notes about a model on stderr, such as unused context or weights without an adapter."""
     for note in () if quiet else getattr(model, "notes", ()):
         print(f"ttsi: {note}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def announced(doing: str, quiet: bool = False, at_once: bool = False) -> Iterator[None]:
-    """Say on stderr what is being done, at once or when it has taken a second."""
+    """Print on stderr what is being done, at once or when it has taken a second."""
     line = f"ttsi: {doing} ..."
     if quiet:
         yield
@@ -61,7 +60,7 @@ def announced(doing: str, quiet: bool = False, at_once: bool = False) -> Iterato
         yield
     else:
         stream = sys.stderr
-        timer = threading.Timer(PATIENCE, lambda: print(line, file=stream, flush=True))
+        timer = threading.Timer(ANNOUNCE_AFTER, lambda: print(line, file=stream, flush=True))
         timer.daemon = True
         timer.start()
         try:
@@ -77,7 +76,7 @@ def progress(quiet: bool) -> Iterator[Report]:
         yield lambda state: None
         return
     stages = _Stages(time.monotonic)
-    with stages.watched():
+    with stages.listening():
         if sys.stderr.isatty():
             with _live(stages) as report:
                 yield report
@@ -88,7 +87,7 @@ def progress(quiet: bool) -> Iterator[Report]:
 
 
 def facts(state: RunProgress) -> list[tuple[str, str]]:
-    """What is known so far, named.
+    """Names and values of the results so far.
 
     >>> state = RunProgress(done=4, total=8, unsure=1, errors=0, graded=4, base_right=2, adapted_right=3, fixed=1)
     >>> for name, value in facts(state): print(name, value)
@@ -97,20 +96,20 @@ def facts(state: RunProgress) -> list[tuple[str, str]]:
     adapted 75.0 %
     gain so far +25.0 points (95 % interval +0.0 to +75.0)
     """
-    found = [("unsure", f"{100 * state.unsure / state.done:.1f} %")] if state.done else []
+    results = [("unsure", f"{100 * state.unsure / state.done:.1f} %")] if state.done else []
     gain = state.gain()
     if gain is not None:
-        found.append(("base", f"{100 * state.base_right / state.graded:.1f} %"))
+        results.append(("base", f"{100 * state.base_right / state.graded:.1f} %"))
     if gain is not None and state.fixed + state.broken:
         points, interval = gain
-        found.append(("adapted", f"{100 * state.adapted_right / state.graded:.1f} %"))
+        results.append(("adapted", f"{100 * state.adapted_right / state.graded:.1f} %"))
         bounds = "-" if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f}"
-        found.append(("gain so far", f"{points:+.1f} points (95 % interval {bounds})"))
-    return found + ([("failed", str(state.errors))] if state.errors else [])
+        results.append(("gain so far", f"{points:+.1f} points (95 % interval {bounds})"))
+    return results + ([("failed", str(state.errors))] if state.errors else [])
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Seconds in a convenient unit.
 
     >>> duration(42), duration(200), duration(7300)
     ('42 s', '3 min', '2 h 2 min')
@@ -122,7 +121,7 @@ def duration(seconds: float) -> str:
 
 
 class _Speed:
-    """Inputs per second and the time left, over this sitting only: an average, so that the time left does not jump."""
+    """Inputs per second and the time left, averaged over this session so that the time left does not jump."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -141,7 +140,7 @@ class _Speed:
 
 
 class _Stages(logging.Handler):
-    """What the loop is doing now, as it says itself."""
+    """The stage that the loop is in, from its log."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(logging.INFO)
@@ -153,10 +152,10 @@ class _Stages(logging.Handler):
         """One event of the loop: a stage begins, for so many inputs."""
         if record.args and len(record.args) == 2:
             stage, inputs = tuple(record.args)
-            self._began, self._doing = self._clock(), f"{DOING.get(str(stage), stage)} {inputs}"
+            self._began, self._doing = self._clock(), f"{STAGE_VERBS.get(str(stage), stage)} {inputs}"
 
     def now(self) -> str:
-        """What is being done and for how long; empty between batches and where the work is done elsewhere."""
+        """The stage and for how long it has run; empty between batches and where other processes do the work."""
         return f"{self._doing} ({duration(self._clock() - self._began)})" if self._doing else ""
 
     def clear(self) -> None:
@@ -164,8 +163,8 @@ class _Stages(logging.Handler):
         self._doing = ""
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Listen to the loop's log for as long as the block lasts; whoever wants to see the log sees it as before."""
+    def listening(self) -> Iterator[None]:
+        """Listen to the loop's log for as long as the block lasts; other handlers see the log as before."""
         log = logging.getLogger("ttsi.loop")
         before = log.level, log.propagate
         log.propagate = log.isEnabledFor(logging.INFO)
@@ -189,18 +188,18 @@ class _Lines:
         self._state: RunProgress | None = None
 
     def __call__(self, state: RunProgress) -> None:
-        """A batch is done, or the first one begins; lines about stages in between do not put its line off."""
+        """A batch is done, or the first one begins; lines about stages in between do not delay this one."""
         speed = self._speed.facts(state)
         first, self._state = self._state is None, state
         self._stages.clear()
-        if not first and (self._clock() - self._counted >= EVERY or state.done >= state.total):
+        if not first and (self._clock() - self._counted >= LINE_INTERVAL or state.done >= state.total):
             self._counted = self._clock()
             self._print(", ".join(f"{name} {value}" for name, value in [*facts(state), *speed]))
 
     def tick(self) -> None:
-        """Time has passed: within a long batch say what is being done."""
+        """Print the stage when a batch takes long; called about once a second."""
         doing = self._stages.now()
-        if self._state is not None and doing and self._clock() - self._printed >= EVERY:
+        if self._state is not None and doing and self._clock() - self._printed >= LINE_INTERVAL:
             self._print(doing)
 
     def _print(self, rest: str) -> None:
@@ -212,7 +211,7 @@ class _Lines:
 
     @contextmanager
     def ticking(self) -> Iterator[None]:
-        """A thread that looks once a second whether it is time for a line."""
+        """A thread that checks once a second whether it is time for a line."""
         ended = threading.Event()
 
         def look() -> None:
@@ -229,22 +228,22 @@ class _Lines:
 
 
 class _Table:
-    """The live table; rich asks for it four times a second, so that the running stage's seconds count."""
+    """The live table; rich renders it four times a second, so the seconds of the running stage move."""
 
     def __init__(self, stages: _Stages) -> None:
         self._stages, self._speed = stages, _Speed(time.monotonic)
         self._state: RunProgress | None = None
-        self._known: list[tuple[str, str]] = []
+        self._speed_facts: list[tuple[str, str]] = []
 
     def __call__(self, state: RunProgress) -> None:
-        self._known, self._state = self._speed.facts(state), state
+        self._speed_facts, self._state = self._speed.facts(state), state
         self._stages.clear()
 
     def __rich__(self) -> RenderableType:
         if self._state is None:
             return ""
         doing = self._stages.now()
-        return table(self._state, [*self._known, *([("now", doing)] if doing else [])])
+        return table(self._state, [*self._speed_facts, *([("now", doing)] if doing else [])])
 
 
 @contextmanager
@@ -252,11 +251,11 @@ def _live(stages: _Stages) -> Iterator[Report]:
     from rich.console import Console
     from rich.live import Live
 
-    shown = _Table(stages)
-    with Live(shown, console=Console(stderr=True), refresh_per_second=4) as live:
+    live_table = _Table(stages)
+    with Live(live_table, console=Console(stderr=True), refresh_per_second=4) as live:
 
         def report(state: RunProgress) -> None:
-            shown(state)
+            live_table(state)
             live.refresh()
 
         yield report

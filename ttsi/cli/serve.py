@@ -1,41 +1,36 @@
-"""`ttsi serve`: an OpenAI-compatible server that adapts to each request.
+"""`ttsi serve`: an OpenAI-compatible endpoint that adapts to each request.
 
-Inputs: a model, the settings, the limits and the API keys. Outputs: the address on stdout, then answers until SIGTERM.
-It is private by default: it listens on this machine only, and on any other address only with keys.
+Inputs: a model, settings, limits, API keys. Outputs: the address on stdout, then answers until SIGTERM. Private by
+default: it listens on this machine only, and on other addresses only with keys.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ttsi.cli.help import ACCESS, BASIC, LIMITS
+from ttsi.cli.option_groups import ACCESS, BASIC, LIMITS
 from ttsi.cli.progress import loading
-from ttsi.cli.settings import Device, Dtype, FormatName, Knobs
+from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Shortcuts, TeacherCosts, complete
+from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError
 from ttsi.models import check_format
 from ttsi.serve.limits import Limits
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class _LimitOptions:
-    limits: Annotated[Limits, Parameter(group=LIMITS)] = field(default_factory=Limits)
-    """Upper bounds for one request, one key and all clients together."""
-
-
 def serve(
     *,
-    model: Annotated[str, Parameter(group=BASIC)] = "embedded",
+    model: ModelSpec = "embedded",
     port: Annotated[int, Parameter(group=BASIC)] = 8000,
     host: Annotated[str, Parameter(group=BASIC)] = "127.0.0.1",
     name: Annotated[str | None, Parameter(group=BASIC)] = None,
-    knobs: Knobs = Knobs(),  # noqa: B008  frozen, so sharing it is safe
-    bounds: _LimitOptions = _LimitOptions(),
+    config: Annotated[MethodConfig, InBasic] = MethodConfig(),  # noqa: B008  frozen, so sharing it is safe
+    shortcuts: Shortcuts = Shortcuts(),  # noqa: B008
+    costs: TeacherCosts = TeacherCosts(),  # noqa: B008
+    limits: Annotated[Limits, Parameter(group=LIMITS)] = Limits(),  # noqa: B008
     format: FormatName = None,
     api_keys: Annotated[Path | None, Parameter(group=ACCESS)] = None,
     add_key: Annotated[str | None, Parameter(group=ACCESS)] = None,
@@ -43,30 +38,34 @@ def serve(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
-    """Answer chat completions over HTTP, and improve tool calls where the model is unsure.
+    """Serve the model as an OpenAI-compatible API.
+
+    Where the model is uncertain about a tool call, it adapts to the request before it answers.
 
     Args:
-        model: the model to serve (ttsi ls models): embedded, smollm2, a folder, FILE.gguf, hf:OWNER/NAME.
-        port: the port to listen on; 0 takes a free one.
-        host: the address to listen on; addresses that other machines can reach need --api-keys.
-        knobs: the method's settings.
-        bounds: the limits.
-        api_keys: a file of hashed keys; with it every route except health needs a key.
-        add_key: create a key with this name, add its hash to the --api-keys file, print it once, and exit.
-        allow_host: another name that requests may have in their Host header.
-        name: the model's name in requests; by default its spec, or the last part of a folder's path.
+        model: the model that answers.
+        port: Port to listen on; 0 takes a free port.
+        host: Address to listen on; any address other than this machine's own needs --api-keys.
+        config: the method and its settings.
+        shortcuts: short names of settings.
+        costs: of a teacher.
+        limits: per request, per key and for the whole server.
+        api_keys: File of hashed API keys. With it, every route but health needs a key.
+        add_key: Create a key of this name, add its hash to the file --api-keys, print the key once, and stop.
+        allow_host: A further host name that requests may give in their Host header.
+        name: The model's name for clients; by default its spec, or the last part of a folder.
     """
     from ttsi.serve.api_keys import add_key as create_key
     from ttsi.serve.api_keys import read_keys
 
     if add_key is not None:
         if api_keys is None:
-            raise ConfigError("--add-key needs --api-keys FILE to store the hash in")
+            raise ConfigError("--add-key needs --api-keys FILE, the file that keeps the hash")
         print(create_key(api_keys, add_key))
         return 0
     keys = read_keys(api_keys) if api_keys is not None else {}
     check_format(format)
-    config = knobs.loop(model=model)
+    loop = complete(config, shortcuts, model).loop
     try:
         import asyncio
 
@@ -82,8 +81,8 @@ def serve(
     settings = ServerSettings(
         start=Start(model=model, device=device, dtype=dtype, format=format),
         name=name or (Path(model).name if Path(model).is_dir() else model),
-        config=config,
-        limits=bounds.limits,
+        config=loop,
+        limits=limits,
         keys=keys,
         hosts=allowed_hosts(host, allow_host, bool(keys)),
     )

@@ -1,12 +1,12 @@
-"""`ttsi sweep`: many runs that differ in a few settings, over one loaded model.
+"""`ttsi sweep`: many runs that differ in a few settings, with one loaded model.
 
-Inputs: a YAML file with `run` (settings of all points), `points` (a list of settings, for rows that are no product) and
-`grid` (setting -> list of values; every combination). Outputs: one run folder per point, `sweep.json`, and a table on
-stdout with the mean over seeds. A point is a command line of `ttsi run`, shown by --dry-run: so its settings have the
-same names, defaults and checks, and it can be run by hand.
+Inputs: a YAML file with `run` (settings of all points), `points` (a list of settings, for rows that are not a product)
+and `grid` (setting -> list of values; every combination). Outputs: one run folder per point, `sweep.json`, and a table
+on stdout with the mean over seeds. A point is a command line of `ttsi run`, which --dry-run prints: its settings have
+the same names, defaults and checks, and it can be run by hand.
 
-Finished points are read, interrupted ones go on. Unless the file says `share: false`, points share what is equal
-(`ttsi.models.cached`); then their seconds mean nothing.
+Finished points are read, interrupted ones are resumed. Unless the file has `share: false`, points share equal work
+(`ttsi.models.cached`); their seconds then mean nothing.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from cyclopts import Parameter
 
-from ttsi.cli.help import BASIC, FOLDER, OUTPUT
+from ttsi.cli.config_layers import read_yaml, upgrade_settings
+from ttsi.cli.option_groups import BASIC
 from ttsi.cli.progress import loading, print_notes
-from ttsi.cli.run import plain_name
-from ttsi.cli.settings import Device, Dtype, FormatName, Switch
-from ttsi.cli.shipped import resolved
+from ttsi.cli.run import folder_name
+from ttsi.cli.settings import Device, Dtype, FolderSwitch, FormatName, OutputDir, OutputSwitch
+from ttsi.cli.shipped_files import find_file
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 from ttsi.models import Model, check_format, load
 from ttsi.models.cached import CachedModel
 
 KEYS = ("run", "points", "grid", "share")
-OWN = frozenset({
+NOT_SETTINGS_OF_A_POINT = frozenset({
     "output-dir", "resume", "clean", "retry-failed", "repair", "json", "quiet", "dry-run", "device", "dtype", "config",
     "num-workers", "ray",
 })  # fmt: skip
-"""Flags of `ttsi run` that say how and where a run is done, and not what it is: the sweep sets them itself, or does
-without, as it does without workers, which could not share its one loaded model."""
+"""Flags of `ttsi run` about how and where a run is done. The sweep sets some itself and has no use for the others:
+workers, for example, could not share its one loaded model."""
 
 Settings = dict[str, Any]
 
@@ -52,12 +52,12 @@ class Point:
 
     settings: Settings
     varied: Settings
-    """Those of the settings in which points differ."""
+    """The settings in which points differ."""
 
     @property
     def name(self) -> str:
-        """What is different, as the name of a folder."""
-        parts = [f"{key}={plain_name(str(value))}" for key, value in self.varied.items()]
+        """The varied settings, as the name of a folder."""
+        parts = [f"{key}={folder_name(str(value))}" for key, value in self.varied.items()]
         return "--".join(parts) or "run"
 
     def flags(self) -> list[str]:
@@ -77,99 +77,98 @@ def sweep(
     data: Annotated[Path | None, Parameter(group=BASIC)] = None,
     limit: Annotated[int | None, Parameter(group=BASIC)] = None,
     format: FormatName = None,
-    output_dir: Annotated[Path | None, Parameter(group=FOLDER)] = None,
-    clean: Annotated[Switch, Parameter(group=FOLDER)] = False,
-    json: Annotated[Switch, Parameter(group=OUTPUT)] = False,
-    quiet: Annotated[Switch, Parameter(group=OUTPUT)] = False,
-    dry_run: Annotated[Switch, Parameter(group=OUTPUT)] = False,
+    output_dir: OutputDir = None,
+    clean: FolderSwitch = False,
+    json: OutputSwitch = False,
+    quiet: OutputSwitch = False,
+    dry_run: OutputSwitch = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> int:
-    """Run every combination of some settings, and go on where it was interrupted.
+    """Run every combination of some settings.
+
+    The same command again continues an interrupted sweep.
 
     Args:
         config: the sweep.
-        model: who answers, instead of the file's.
-        benchmark: which questions, instead of the file's: a name (ttsi ls benchmarks) or a .jsonl file.
-        data: the folder with downloaded benchmarks.
-        limit: only the first so many inputs of each run.
-        output_dir: where the runs are kept; by default runs/sweep--NAME--MODEL, behind it the benchmark and the limit
-            where they are given.
-        clean: do every point again, instead of going on.
-        json: print sweep.json instead of the table.
-        quiet: no progress on stderr.
-        dry_run: print the command line of each point, and stop.
+        model: The model that answers, instead of the file's.
+        benchmark: The questions, instead of the file's: a benchmark (ttsi ls benchmarks), or your own FILE.jsonl.
+        data: Folder with downloaded benchmarks.
+        limit: Use only the first so many inputs in each run.
+        output_dir: Folder of the runs; by default runs/sweep--NAME--MODEL, followed by the benchmark and the limit
+            if they are given here.
+        clean: Run every point again instead of continuing.
+        json: Print sweep.json instead of the table.
+        quiet: Show no progress on stderr.
+        dry_run: Print the command line of each point, and stop.
     """
     check_format(format)
     overriding = {"model": model, "benchmark": benchmark, "data": data, "limit": limit, "format": format}
-    points, share = read_sweep(resolved(config), overriding)
+    points, share = read_sweep(find_file(config), overriding)
     if dry_run:
         print("\n".join(shlex.join(["ttsi", "run", *point.flags()]) for point in points))
         return 0
-    who = plain_name(str(points[0].settings.get("model", "embedded")))
-    given = [plain_name(str(one)) for one in (benchmark, limit, format) if one is not None]
-    folder = output_dir or Path("runs") / "--".join(["sweep", plain_name(config.stem), who, *given])
-    speakers = _Speakers(device, dtype, share)
-    found = []
+    answering = folder_name(str(points[0].settings.get("model", "embedded")))
+    replaced = [folder_name(str(value)) for value in (benchmark, limit, format) if value is not None]
+    folder = output_dir or Path("runs") / "--".join(["sweep", folder_name(config.stem), answering, *replaced])
+    models = _LastModel(device, dtype, share)
+    entries = []
     for number, point in enumerate(points, start=1):
         if not quiet:
             print(f"ttsi: point {number} of {len(points)}: {point.name}", file=sys.stderr)
-        summary = _run(point, folder / point.name, speakers, quiet, clean)
-        found.append({"point": point.varied, "folder": point.name, "summary": summary})
+        summary = _run(point, folder / point.name, models, quiet, clean)
+        entries.append({"point": point.varied, "folder": point.name, "summary": summary})
     from ttsi.runs.store import write_json
 
-    write_json(folder / "sweep.json", {"schema": 1, "points": found})
-    print(json_module.dumps(found, indent=2, ensure_ascii=False) if json else table(found))
+    write_json(folder / "sweep.json", {"schema": 1, "points": entries})
+    print(json_module.dumps(entries, indent=2, ensure_ascii=False) if json else table(entries))
     return 0
 
 
 def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[list[Point], bool]:
-    """The points of a file, and whether they share what is equal.
+    """The points of a file, and whether they share equal work.
 
     Args:
         path: the YAML file.
-        overrides: settings that beat the file's; None is no override.
+        overrides: settings that replace the file's; None replaces nothing.
 
     Raises:
-        ConfigError: it is no sweep; one line.
+        ConfigError: the file is not a sweep; one line.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} is no mapping: write run:, points: and grid:")
+    content = read_yaml(path)
+    if not content:
+        raise ConfigError(f"{path} is empty: write run:, points: and grid:")
     for key in content:
         if key not in KEYS:
             raise ConfigError(f"{path}: {unknown_name('key', str(key), KEYS)}")
-    given = {key: str(value) for key, value in (overrides or {}).items() if value is not None}
+    replaced = {key: str(value) for key, value in (overrides or {}).items() if value is not None}
     common, grid = _flat(content.get("run"), path), _flat(content.get("grid"), path)
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise ConfigError(f"{path}: grid.{key} is no list: write the values to try, like [0.5, 0.9]")
-    # What is overridden is no axis any more: the override's value stands for all of its values.
-    grid = {key: values for key, values in grid.items() if key not in given}
+            raise ConfigError(f"{path}: grid.{key} is not a list: write the values to try, like [0.5, 0.9]")
+    # A setting that is replaced is not varied any more: one value stands for all of its values.
+    grid = {key: values for key, values in grid.items() if key not in replaced}
     rows = [_flat(row, path) for row in content.get("points") or [{}]]
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    several = {key for row in rows for key in row if len({repr(other.get(key)) for other in rows}) > 1}
-    varied = [
-        key for key in (*dict.fromkeys(key for row in rows for key in row), *grid) if key in several or key in grid
-    ]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    varied = [key for key in keys if key in grid or len({repr(row.get(key)) for row in rows}) > 1]
+    varied += [key for key in grid if key not in keys]
     points = []
     for row, choice in itertools.product(rows, combinations):
-        settings = {**common, **row, **choice, **given}
-        points.append(Point(settings, {key: settings[key] for key in varied if key in settings and key not in given}))
+        settings = {**common, **row, **choice, **replaced}
+        varied_here = {key: settings[key] for key in varied if key in settings and key not in replaced}
+        points.append(Point(settings, varied_here))
     names = [point.name for point in points]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigError(f"{path} has the point {twice} twice: let points differ in a setting that is no override")
+        raise ConfigError(f"{path} has the point {twice} twice: points must differ in a setting that is not replaced")
     return points, bool(content.get("share", True))
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> str:
-    """One line per point, seeds put together as mean and standard deviation."""
+def table(entries: Sequence[Mapping[str, Any]]) -> str:
+    """One line per point; seeds are pooled as mean and standard deviation."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in found:
+    for entry in entries:
         label = ", ".join(f"{key} {value}" for key, value in entry["point"].items() if key != "seed")
         groups.setdefault(label or "run", []).append(entry["summary"])
     lines: list[tuple[str, ...]] = [("", "seeds", "n", "base", "adapted", "gain", "unsure", "trained")]
@@ -190,15 +189,16 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _spread(summaries: Sequence[Mapping[str, Any]], part: Callable[[Mapping[str, Any]], Any]) -> str:
-    values = [found["score"] for s in summaries if (found := part(s)) and found["score"] is not None]
+    parts = [part(summary) for summary in summaries]
+    values = [scored["score"] for scored in parts if scored and scored["score"] is not None]
     if not values:
         return "-"
     mean = f"{statistics.mean(values):.2f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
 
 
-class _Speakers:
-    """Models by spec, each loaded once; only the last one is kept."""
+class _LastModel:
+    """The model that was used last, so that points with the same model load it once."""
 
     def __init__(self, device: str, dtype: str, share: bool) -> None:
         self._device, self._dtype, self._share = device, dtype, share
@@ -206,7 +206,7 @@ class _Speakers:
         self._model: Model | None = None
 
     def get(self, spec: str, format: str | None, quiet: bool) -> Model:
-        """The model of this spec that speaks this format."""
+        """The model of this spec with this tool-call format."""
         if (spec, format) != self._spec or self._model is None:
             self._model = None  # first let the old one go
             with loading(spec, quiet):
@@ -216,7 +216,7 @@ class _Speakers:
         return self._model
 
 
-def _run(point: Point, folder: Path, speakers: _Speakers, quiet: bool, clean: bool) -> dict[str, Any]:
+def _run(point: Point, folder: Path, models: _LastModel, quiet: bool, clean: bool) -> dict[str, Any]:
     """The summary of a point, from its folder or by `ttsi run`."""
     from ttsi.cli import build
     from ttsi.cli.run import run
@@ -226,10 +226,10 @@ def _run(point: Point, folder: Path, speakers: _Speakers, quiet: bool, clean: bo
     flags += (["--clean"] if clean else ["--resume"]) if holds_run(folder) else []
     flags += ["--quiet"] if quiet else []
     _, bound, _ = build().parse_args(["run", *flags], exit_on_error=False, print_error=False)
-    speaker = speakers.get(str(point.settings.get("model", "embedded")), point.settings.get("format"), quiet)
+    model = models.get(str(point.settings.get("model", "embedded")), point.settings.get("format"), quiet)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        run(*bound.args, **bound.kwargs, speaker=speaker)
+        run(*bound.args, **bound.kwargs, loaded=model)
     summary: dict[str, Any] = json_module.loads(printed.getvalue())
     if summary["n_error"] == summary["n"]:
         raise RunFolderError(f"every input of the point {point.name} failed: look into {folder}")
@@ -237,19 +237,19 @@ def _run(point: Point, folder: Path, speakers: _Speakers, quiet: bool, clean: bo
 
 
 def _flat(settings: Any, path: Path, before: str = "") -> Settings:
-    """{"awareness": {"tau": 1}} -> {"awareness.tau": 1}, with names as flags have them."""
+    """{"awareness": {"tau": 1}} -> {"awareness.tau": 1}, with names as in flags."""
     if settings is None:
         return {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: {before or 'run, grid and each of points'} must be a mapping of settings")
-    found: Settings = {}
-    for key, value in settings.items():
+    flat: Settings = {}
+    for key, value in (settings if before else upgrade_settings(settings, path)).items():
         name = f"{before}{key}".replace("_", "-")
-        if name in OWN:
-            hint = "leave it out, or give it to ttsi sweep if it knows it"
-            raise ConfigError(f"{path}: {name} says how a run is done and is no setting of a point: {hint}")
-        found |= _flat(value, path, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
+        if name in NOT_SETTINGS_OF_A_POINT:
+            hint = "leave it out, or use it as a flag of ttsi sweep"
+            raise ConfigError(f"{path}: {name} is about how a run is done, not a setting of a point: {hint}")
+        flat |= _flat(value, path, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _flag(key: str, value: Any) -> list[str]:

@@ -22,17 +22,15 @@ NAMED = {
     "split": "test",
     "model": "embedded",
     "method": "ttsi",
-    "writer": None,
-    "writer_budget": None,
-    "train": None,
+    "teacher": None,
+    "teacher_budget": None,
+    "train_data": None,
     "train_limit": None,
     "limit": None,
     "batch_size": 16,
     "format": None,
 }
 """Settings of a run beside the loop's, in the order in which they are written, and what they are when not given."""
-FLAGS = {"writer": "teacher", "writer_budget": "teacher-budget", "train": "train-data"}
-"""What is called otherwise on the command line."""
 
 
 def command(config: Mapping[str, Any]) -> str:
@@ -42,8 +40,8 @@ def command(config: Mapping[str, Any]) -> str:
     for name, usual in NAMED.items():
         value = settings.get(name, usual)
         if value != usual:
-            words += [f"--{FLAGS.get(name, name).replace('_', '-')}", str(value)]
-    if settings.get("data_dir") is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if settings.get("data") is not None:
         words += ["--data", "DIR"]
     for name, value in changed(config).items():
         words += _flag(name, value)

@@ -56,10 +56,10 @@ def label(group: Group) -> str:
     """The method, and what is unusual about it."""
     settings = group.config["settings"]
     parts = [settings["method"], *(f"{name.partition('.')[2]} {value}" for name, value in knobs(group).items())]
-    if settings.get("writer") is not None:
-        parts.append(f"teacher {settings['writer']}")
-    if settings.get("train") is not None:
-        parts.append(f"{count(group.config['train']['n'])} rows of {settings['train']}")
+    if settings.get("teacher") is not None:
+        parts.append(f"teacher {settings['teacher']}")
+    if settings.get("train_data") is not None:
+        parts.append(f"{count(group.config['train']['n'])} rows of {settings['train_data']}")
     return with_decoding(", ".join(parts), group)
 
 

@@ -22,7 +22,7 @@ Side = Literal["base", "adapted"]
 STAGES = ("awareness", "synthesis", "adaptation", "answer")
 """In the order of the method."""
 
-NOT_SETTINGS = frozenset({"settings.loop.seed", "settings.data_dir", "settings.batch_size"})
+NOT_SETTINGS = frozenset({"settings.loop.seed", "settings.data", "settings.batch_size"})
 """Settings in which runs of one group may differ."""
 
 

@@ -35,7 +35,7 @@ from ttsi.reports.words import (
 
 FEW = 8
 """A tag with more values is folded away."""
-PRIVATE = ("machine.source", "settings.data_dir")
+PRIVATE = ("machine.source", "settings.data")
 """Paths of the machine that a report, which is passed on, does not show."""
 
 

@@ -45,7 +45,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
             "n": len(benchmark.samples[: config.limit]),
         },
         "model": model.describe(),
-        "writer": None if config.writer is None else generator.describe(),
+        "writer": None if config.teacher is None else generator.describe(),
         "train": data and {"name": data.name, "checksum": data.checksum, "n": len(data.pairs)},
         "prompt": prompt_hash(config.loop.synthesis, generator.format.name),
         "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
@@ -67,7 +67,7 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
 
 def settings_digest(config: RunConfig) -> str:
     """16 hex digits: equal settings, equal digest; where the data lie does not matter."""
-    return digest(replace(config, data_dir=None))
+    return digest(replace(config, data=None))
 
 
 @cache

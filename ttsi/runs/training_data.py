@@ -30,18 +30,16 @@ def check_sources(config: RunConfig) -> None:
     method, learns = config.method, wants_training_data(config.loop)
     needs_teacher, with_teacher = find_method(method).needs_teacher, find_method(method).with_teacher
     writes = config.loop.adapt and not learns and config.loop.synthesis.k > 0
-    if needs_teacher and config.writer is None:
+    if needs_teacher and config.teacher is None:
         raise ConfigError(f"--method {method} needs --teacher SPEC, e.g. openai:gpt-5-mini, or any model of yours")
-    if config.writer is not None and with_teacher is not None:
+    if config.teacher is not None and with_teacher is not None:
         raise ConfigError(f"with a teacher this is --method {with_teacher}: say so, or leave --teacher out")
-    if config.writer is not None and not writes:
+    if config.teacher is not None and not writes:
         raise ConfigError(f"--method {method} writes no examples: leave --teacher out")
-    if learns and config.train is None:
+    if learns and config.train_data is None:
         raise ConfigError(f"--method {method} needs --train-data: a .jsonl file with gold, or a benchmark's name")
-    if not learns and (config.train is not None or config.train_limit is not None):
+    if not learns and (config.train_data is not None or config.train_limit is not None):
         raise ConfigError(f"--method {method} learns from no file: leave --train-data and --train-limit out")
-    if config.train_limit is not None and config.train_limit < 1:
-        raise ConfigError(f"train-limit is {config.train_limit}: use 1 or more, or leave it out for all rows")
     check(config.loop)
     check_method(config.loop)
 
@@ -52,15 +50,15 @@ def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData 
     Raises:
         DataError: they cannot be read, none has gold, or one of them is a test input.
     """
-    if config.train is None:
+    if config.train_data is None:
         return None
-    source = _source(config.train, config)
+    source = _source(config.train_data, config)
     pairs = [GoldExample(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
     if not pairs:
-        raise DataError(f"{config.train} has no row with gold: nothing can be learned from it")
+        raise DataError(f"{config.train_data} has no row with gold: nothing can be learned from it")
     if leaked := training_pools.contaminated_ids(source, benchmark):
         raise DataError(
-            f"{len(leaked)} rows of {config.train} ask what {benchmark.name} asks, the first is {leaked[0]!r}: "
+            f"{len(leaked)} rows of {config.train_data} ask what {benchmark.name} asks, the first is {leaked[0]!r}: "
             "a training file must not hold test inputs"
         )
     random.Random(config.loop.seed).shuffle(pairs)
@@ -71,6 +69,6 @@ def _source(name: str, config: RunConfig) -> Benchmark:
     """A pool, a file, or another split of a benchmark (NAME:SPLIT)."""
     benchmark, colon, split = name.rpartition(":")
     if colon and benchmark in BENCHMARKS:  # else an object reference
-        return load_benchmark(benchmark, config.data_dir, split)
+        return load_benchmark(benchmark, config.data, split)
     read = training_pools.load if name in training_pools.POOLS else load_benchmark
-    return read(name, config.data_dir)
+    return read(name, config.data)

@@ -1,7 +1,6 @@
-"""What to type to go on after an interruption: the command as it was typed, with --resume and without --clean.
+"""The command that continues an interrupted run: as it was typed, with --resume and without --clean.
 
-Inputs: the words of the command line. Outputs: one line that a shell takes as it stands. Not in the paper
-(arXiv:2510.07841).
+Inputs: the words of the command line. Outputs: one line to paste into a shell.
 """
 
 from __future__ import annotations
@@ -12,35 +11,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-GOING_ON = ("--resume", "--retry-failed", "--repair")
-"""Flags that go on with a run."""
+CONTINUING = ("--resume", "--retry-failed", "--repair")
+"""Flags that continue a run."""
 
-_typed: list[str] = []
+_command_line: list[str] = []
 
 
 def remember(words: Sequence[str]) -> None:
-    """Keep what was typed behind `ttsi`."""
-    _typed[:] = words
+    """Keep the words behind `ttsi`, for `resume_command`."""
+    _command_line[:] = words
 
 
 def resume_command(words: Sequence[str] | None = None) -> str:
-    """The line that goes on with what these words began; by default those of this process.
+    """The line that continues what these words began; by default those of this process.
 
     >>> resume_command(["run", "--output-dir", "runs/my run", "--clean"]).partition("ttsi ")[2]
     "run --output-dir 'runs/my run' --resume"
     >>> resume_command(["sweep", "s.yaml", "--clean"]).partition("ttsi ")[2]
     'sweep s.yaml'
     """
-    kept = [word for word in (_typed if words is None else words) if word.partition("=")[0] != "--clean"]
-    resumes = any(word.partition("=")[0] in GOING_ON for word in kept)
-    # A sweep goes on by itself.
+    kept = [word for word in (_command_line if words is None else words) if word.partition("=")[0] != "--clean"]
+    resumes = any(word.partition("=")[0] in CONTINUING for word in kept)
+    # A sweep continues by itself.
     if kept[:1] == ["run"] and not resumes:
         kept.append("--resume")
     return f"{_program()} {shlex.join(kept)}"
 
 
 def _program() -> str:
-    """How this process was started, as a shell would start it again."""
+    """How a shell would start this process again."""
     started = sys.argv[0]
     name = Path(started).name
     if name == "ttsi" and ("/" not in started or shutil.which("ttsi") == started):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from ttsi import loop
-from ttsi.cli.again import resume_command
+from ttsi.cli.resume_hint import resume_command
 from ttsi.types import Episode
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +31,9 @@ def test_the_printed_line_goes_on(ttsi: Command, monkeypatch: pytest.MonkeyPatch
         patch.setattr(loop, "improve", interrupted)
         if "--retry-failed" in more:
             assert ttsi(*(word for word in begun if word != "--retry-failed")).code == 130
-        said = ttsi(*begun)
-    assert said.code == 130
-    typed = shlex.split(said.err.rpartition("go on with: ")[2].splitlines()[0])
+        result = ttsi(*begun)
+    assert result.code == 130
+    typed = shlex.split(result.err.rpartition("continue with: ")[2].splitlines()[0])
     words = typed[typed.index("ttsi") + 1 :]
     assert "--clean" not in words
     assert sum(word in ("--resume", "--retry-failed") for word in words) == 1
@@ -41,13 +41,13 @@ def test_the_printed_line_goes_on(ttsi: Command, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_program_is_called_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    for started, shown in (
+    for started, program in (
         ("ttsi", "ttsi"),
         (".venv/bin/ttsi", ".venv/bin/ttsi"),
         ("/x/ttsi/__main__.py", "python -m ttsi"),
     ):
         monkeypatch.setattr(sys, "argv", [started])
-        assert resume_command(["run"]) == f"{shown} run --resume"
+        assert resume_command(["run"]) == f"{program} run --resume"
 
 
 def test_make_demo_goes_on_with_what_is_there() -> None:
@@ -61,10 +61,10 @@ def test_the_next_step_can_be_typed(ttsi: Command, tmp_path: Path) -> None:
 
     from tests.worlds import rows, write
 
-    said = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--output-dir", "my run")
-    report = said.out.rstrip().rpartition("ttsi ")[2]
+    result = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--output-dir", "my run")
+    report = result.out.rstrip().rpartition("ttsi ")[2]
     assert shlex.split(report) == ["report", "my run", "--output", "my run.html"]
-    assert "ttsi export" not in said.out
+    assert "ttsi export" not in result.out
     bare = [{key: value for key, value in line.items() if key != "gold"} for line in rows(3)]
     write(tmp_path / "bare.jsonl", bare)
     ungraded = ttsi("run", "--benchmark", "bare.jsonl", "--model", "scripted:demo", "--output-dir", "out")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ttsi.cli import HELP
-from ttsi.cli.help import settings
+from ttsi.cli.help_page import default_values
 from ttsi.methods import METHODS
 
 VERBS = {
@@ -54,8 +54,8 @@ def test_the_environment_names_the_method_too(ttsi: Any, monkeypatch: pytest.Mon
 
 
 def test_control_methods_have_different_values() -> None:
-    assert len({str(settings(method, "embedded")) for method in METHODS}) > 5
-    assert settings("no such method", "embedded") == {}
+    assert len({str(default_values(method, "embedded")) for method in METHODS}) > 5
+    assert default_values("no such method", "embedded") == {}
 
 
 def test_no_line_of_the_source_ends_a_line_of_the_page(ttsi: Any) -> None:
@@ -70,7 +70,7 @@ def test_calls_and_format_are_there(ttsi: Any) -> None:
     for verb in ("run", "ask", "serve"):
         page = ttsi(verb, "--help").out
         assert "[choices: auto, required, one]" in line(page, "--answer.calls")
-        assert "Tool-call format to speak" in line(page, "--format")
+        assert "Tool-call format of the model" in line(page, "--format")
 
 
 def test_a_shell_can_complete(ttsi: Any) -> None:

@@ -1,0 +1,211 @@
+"""Layers of settings: flags, then TTSI_* variables, then a YAML file, then the method, then the defaults.
+
+Inputs: the flags that cyclopts parsed. Outputs: the same arguments, filled layer by layer; a layer only fills what no
+layer above it has set, so a setting of the user's always beats the method's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cyclopts import App, ArgumentCollection, CycloptsError, Token
+from cyclopts.config import Dict, Env
+
+from ttsi.cli.shipped_files import find_file
+from ttsi.cli.tau import RECIPES, is_recipe
+from ttsi.config import RENAMED, LoopConfig, MethodConfig, RunConfig, rename_settings
+from ttsi.errors import ConfigError
+from ttsi.methods import preset
+
+SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--answer.decoding"}
+"""Short names of settings."""
+
+FROM_ENVIRONMENT = frozenset({
+    *(f"--{field.name.replace('_', '-')}" for field in (*fields(MethodConfig), *fields(LoopConfig))), *SHORT,
+    "--config", "--teacher-price", "--teacher-cache",
+    "--model", "--data", "--format", "--batch-size", "--device", "--dtype", "--num-workers", "--ray",
+})  # fmt: skip
+"""Flags that a TTSI_* variable may set: settings, and facts about the machine. Never what a command reads, writes or
+deletes."""
+
+Layer = Callable[[App, tuple[str, ...], ArgumentCollection], None]
+
+
+def config_layers() -> list[Layer]:
+    """The layers below the flags, in order, for `cyclopts.App(config=...)`."""
+    return [_expand_shortcuts, _environment, _expand_shortcuts, _yaml, _expand_shortcuts, _method]
+
+
+def method_preset(method: str, model: str) -> LoopConfig:
+    """The settings of a method for a model, given by its spec; nothing is loaded.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    return preset(method, model)
+
+
+def stage_settings(loop: LoopConfig) -> dict[str, Any]:
+    """The settings of all stages by dotted name, like "awareness.tau"."""
+    stages = {name: stage for name, stage in asdict(loop).items() if isinstance(stage, dict)}
+    return {f"{name}.{setting}": value for name, stage in stages.items() for setting, value in stage.items()}
+
+
+def method_changes(method: str, model: str) -> dict[str, Any]:
+    """The defaults that a method changes for a model, by dotted name.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    defaults = stage_settings(LoopConfig())
+    chosen = stage_settings(method_preset(method, model))
+    return {name: value for name, value in chosen.items() if value != defaults[name]}
+
+
+def upgrade_flags(words: Sequence[str]) -> list[str]:
+    """A command line in which flags that older versions had are replaced by today's.
+
+    >>> upgrade_flags(["run", "--synthesis.no-pointed", "--synthesis.tries=3"])
+    ['run', '--synthesis.no-unambiguous', '--synthesis.max-rounds=3']
+    """
+    return [_upgrade_flag(word) for word in words]
+
+
+def upgrade_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The settings of a YAML file under today's names; each old name is one line on stderr."""
+    return rename_settings(settings, on_rename=lambda old, new: _warn_renamed(f"{path}: {old}", new))
+
+
+def _upgrade_flag(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    for old, new in RENAMED.items():
+        for negative in ("", "no-"):
+            if flag == _flag(old, negative):
+                _warn_renamed(flag, _flag(new, negative))
+                return f"{_flag(new, negative)}{equals}{value}"
+    return word
+
+
+def _flag(setting: str, negative: str = "") -> str:
+    stage, dot, name = setting.rpartition(".")
+    return f"--{stage}{dot}{negative}{name}".replace("_", "-")
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    print(f"ttsi: {old} is now called {new}", file=sys.stderr)
+
+
+def _environment(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """TTSI_... variables."""
+    settable = arguments.filter_by(parse=True)
+    settable[:] = [argument for argument in settable if argument.name.partition(".")[0] in FROM_ENVIRONMENT]
+    Env("TTSI_", command=False)(app, commands, settable)
+    for old, new in RENAMED.items():
+        variable = f"TTSI_{old.upper().replace('.', '_')}"
+        argument = next((argument for argument in settable if argument.name == _flag(new)), None)
+        if variable in os.environ and argument is not None and not argument.tokens:
+            _warn_renamed(variable, f"TTSI_{new.upper().replace('.', '_')}")
+            argument.append(Token(keyword=variable, value=os.environ[variable], source="env"))
+
+
+def _expand_shortcuts(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give a short name's value to the setting that it stands for, unless a higher layer has set that one."""
+    by_name = {argument.name: argument for argument in arguments}
+    for short, long in SHORT.items():
+        if short not in by_name or not by_name[short].tokens:
+            continue
+        values, present = by_name[short].tokens, by_name[long].tokens
+        if short == "--tau":
+            if is_recipe(values[0].value):
+                continue  # worked out when the other settings are complete (ttsi.cli.settings.complete)
+            _check_number(values[0].value)
+        if not present:
+            for token in values:
+                by_name[long].append(token)
+        elif present[0].source == values[0].source and present[0].value != values[0].value:
+            raise ConfigError(f"{short} and {long} are the same setting and differ: give one of them")
+
+
+def _check_number(tau: str) -> None:
+    try:
+        float(tau)
+    except ValueError:
+        ways = ", ".join(f"{name}:NUMBER:RUN" for name in RECIPES)
+        raise ConfigError(f"--tau {tau}: write a number, or choose one from a finished run: {ways}") from None
+
+
+def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """The file that --config (or TTSI_CONFIG) names."""
+    name = _value(arguments, "--config")
+    if name is None:
+        return
+    path = find_file(Path(name))
+    settings = upgrade_settings(read_yaml(path), path)
+    names = {argument.name.removeprefix("--") for argument in arguments}
+    for setting in _dotted(settings):
+        if setting.replace("_", "-") not in names:
+            raise ConfigError(f"{path}: {_unknown_setting(setting, names)}")
+    try:
+        Dict(settings, use_commands_as_keys=False, source=str(path))(app, commands, arguments)
+    except CycloptsError as error:
+        # Its own message comes in several lines and forms; the file's name must be in it.
+        text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__} ")
+        raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: there is no such file, it is not YAML, or it holds something else; one line.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"{place}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(content, dict | None):
+        raise ConfigError(f"{path} must be a mapping of names to values, like tau: 0.9")
+    return content or {}
+
+
+def _dotted(settings: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{section}{key}.")
+        else:
+            yield f"{section}{key}"
+
+
+def _unknown_setting(setting: str, names: set[str]) -> str:
+    close = difflib.get_close_matches(setting.replace("_", "-"), names, n=1)
+    hint = f"did you mean {close[0].replace('-', '_')!r}?" if close else "--help lists the settings"
+    return f"unknown setting {setting!r}; {hint}"
+
+
+def _method(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """The values that the method sets for this model, where no layer above has set one."""
+    if not any(argument.name == "--method" for argument in arguments):
+        return
+    method = _value(arguments, "--method") or MethodConfig.method
+    settings = method_changes(method, _value(arguments, "--model") or RunConfig.model)
+    if settings:
+        Dict(settings, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
+
+
+def _value(arguments: ArgumentCollection, name: str) -> str | None:
+    """The value that a flag has so far."""
+    for argument in arguments:
+        if argument.name == name and argument.tokens:
+            return argument.tokens[0].value
+    return None
