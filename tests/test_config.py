@@ -76,8 +76,12 @@ def test_a_wrong_method_gets_a_hint() -> None:
 
 
 def test_equal_settings_have_equal_digests() -> None:
-    assert digest(preset("ttsi", "embedded")) == digest(preset("ttsi", "embedded")) != digest(preset("base", "embedded"))
-    assert digest(replace(preset("ttsi-icl", "embedded"), adaptation=preset("ttsi", "embedded").adaptation)) == digest(preset("ttsi", "embedded"))
+    assert (
+        digest(preset("ttsi", "embedded")) == digest(preset("ttsi", "embedded")) != digest(preset("base", "embedded"))
+    )
+    assert digest(replace(preset("ttsi-icl", "embedded"), adaptation=preset("ttsi", "embedded").adaptation)) == digest(
+        preset("ttsi", "embedded")
+    )
     assert len(digest(LoopConfig())) == 16
 
 

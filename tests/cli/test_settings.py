@@ -75,7 +75,9 @@ def test_a_knob_that_the_user_set_beats_the_preset(ttsi: Any) -> None:
 def test_a_method_alone_is_its_preset(ttsi: Any, method: str) -> None:
     from dataclasses import asdict
 
-    assert loop_of(ttsi, "--method", method, *NEEDS.get(method, ())) == json.loads(json.dumps(asdict(preset(method, "embedded"))))
+    assert loop_of(ttsi, "--method", method, *NEEDS.get(method, ())) == json.loads(
+        json.dumps(asdict(preset(method, "embedded")))
+    )
 
 
 def read(*arguments: str) -> LoopConfig:
@@ -105,7 +107,9 @@ def test_a_folder_with_the_embedded_models_template_is_such_a_model(tmp_path: Pa
     (tmp_path / "chat_template.jinja").write_text("{{ tools }}<tool_call>")
     assert read("run", "--model", str(tmp_path)) == preset("ttsi")
     (tmp_path / "chat_template.jinja").write_text((WEIGHTS / "chat_template.jinja").read_text())
-    assert read("run", "--model", str(tmp_path)) == read("run", "--model", f"hf:{tmp_path}") == preset("ttsi", "embedded")
+    assert (
+        read("run", "--model", str(tmp_path)) == read("run", "--model", f"hf:{tmp_path}") == preset("ttsi", "embedded")
+    )
 
 
 def test_a_measure_of_ones_own_is_named_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,10 @@ def test_a_worker_learns_from_training_data_as_one_process_does(tmp_path: Path) 
         outcomes[method] = answers(RayWorker(Cluster(), model.describe(), data, loop).answer(pairs))
         assert outcomes[method] == answers(alone)
         # Control: without the data it writes for itself, and learns something else.
-        assert answers(RayWorker(Cluster(), model.describe(), None, preset("ttsi", "embedded")).answer(pairs)) != outcomes[method]
+        assert (
+            answers(RayWorker(Cluster(), model.describe(), None, preset("ttsi", "embedded")).answer(pairs))
+            != outcomes[method]
+        )
     assert outcomes["sft"] != outcomes["icl"]
 
 

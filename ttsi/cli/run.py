@@ -204,7 +204,9 @@ def _print_plan(
     model = _load(config, device, dtype, quiet=quiet)
     inputs = [place.sample.input for place in plan(questions, config)]
     with announced("trying a few inputs", quiet):
-        bill = estimate_cost(inputs, model, load_training_data(config, questions) or model, config.loop, config.batch_size)
+        bill = estimate_cost(
+            inputs, model, load_training_data(config, questions) or model, config.loop, config.batch_size
+        )
     if as_json:
         planned = {
             "inputs": len(inputs),

@@ -16,7 +16,7 @@ from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LoopConfig, RunConfig, TeacherConfig
 from ttsi.methods import METHODS, preset
-from ttsi.models import Model, Writer, is_embedded, load_teacher
+from ttsi.models import Model, Writer, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.executor import Executor
 from ttsi.runs.folder import was_started
@@ -35,11 +35,11 @@ def evaluate(
     config: LoopConfig | str | None = None,
     output_dir: str | Path | None = None,
     *,
-    writer: str | Model | None = None,
-    train: str | None = None,
+    teacher: str | Model | None = None,
+    train_data: str | None = None,
     limit: int | None = None,
     batch_size: int = 16,
-    data_dir: Path | None = None,
+    data: Path | None = None,
     split: str = "test",
     clean: bool = False,
     retry_failed: bool = False,
@@ -52,15 +52,15 @@ def evaluate(
         benchmark: a name (`ttsi ls benchmarks`), a .jsonl file of your own, or a `Benchmark`.
         model: a spec (`ttsi ls models`) or a loaded model.
         config: a method's name (`ttsi ls methods`) or the settings; None is "ttsi" with the settings for this model
-            ("ttd" where a writer is given).
+            ("ttd" where a teacher is given).
         output_dir: the folder of the record, for reports, exports and `ttsi.runs.store.read_rows`. Called again with
             the same folder and settings, it does the inputs that are still missing, as `ttsi run --resume` does.
             None keeps nothing but the summary.
-        writer: a teacher that writes the examples: a spec or a model; None is the model itself.
-        train: the data that the methods icl and sft learn from: a benchmark's name or a .jsonl file with gold.
+        teacher: writes the examples: a spec or a model; None is the model itself.
+        train_data: the data that the methods icl and sft learn from: a benchmark's name or a .jsonl file with gold.
         limit: only the first so many inputs.
         batch_size: inputs that go through the model together.
-        data_dir: the folder with downloaded benchmarks.
+        data: the folder with downloaded benchmarks.
         split: the part of the benchmark.
         clean: first delete the run in the folder.
         retry_failed: put inputs that failed in an earlier call through once more.
@@ -81,30 +81,30 @@ def evaluate(
         ModelError: the model cannot be loaded, or its weights changed.
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
     """
-    questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data_dir, split)
+    questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data, split)
     spec = model if isinstance(model, str) else model.spec
-    method, loop = _method(config, spec, writer is not None)
+    method, loop = _method(config, spec, teacher is not None)
     settings = RunConfig(
         benchmark=benchmark.name if isinstance(benchmark, Benchmark) else str(benchmark),
         model=spec,
         method=method,
-        writer=writer if writer is None or isinstance(writer, str) else writer.spec,
+        teacher=teacher if teacher is None or isinstance(teacher, str) else teacher.spec,
         loop=loop,
         limit=limit,
         batch_size=batch_size,
-        data_dir=data_dir,
+        data=data,
         split=split,
-        train=train,
+        train_data=train_data,
     )
     check_sources(settings)
-    data = load_training_data(settings, questions)
+    rows = load_training_data(settings, questions)
     loaded = load_model(model) if isinstance(model, str) else model
-    if isinstance(writer, str):
-        writer = load_teacher(writer, loaded, TeacherConfig(), settings_digest(settings), "auto", "auto")
+    if isinstance(teacher, str):
+        teacher = load_teacher(teacher, loaded, TeacherConfig(), settings_digest(settings), "auto", "auto")
     with tempfile.TemporaryDirectory(prefix="ttsi-") as temporary:
         folder = Path(temporary if output_dir is None else output_dir)
         return run_in_folder(
-            settings, questions, loaded, data or writer or loaded, folder, resume=not clean and was_started(folder),
+            settings, questions, loaded, rows or teacher or loaded, folder, resume=not clean and was_started(folder),
             clean=clean, retry_failed=retry_failed, on_batch=on_batch, executor=executor,
         )  # fmt: skip
 

@@ -29,7 +29,7 @@ PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-jo
 """Files that a crash or a repair may leave; a run ignores them."""
 LOCK = "run.lock"
 NOT_COMPARED = frozenset({
-    "machine", "settings.data", "settings.data", "settings.data_dir", "data.checksum", "data.n",
+    "machine", "settings.data", "settings.data_dir", "data.checksum", "data.n",
     *(f"{part}.{key}" for part in ("model", "writer") for key in ("handshake", "notes", "unadapted_share")),
 })  # fmt: skip
 """Fields that may differ when a run is resumed. The machine does not change the run. Inputs are matched by their

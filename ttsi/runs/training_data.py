@@ -14,10 +14,9 @@ from ttsi.benchmarks import BENCHMARKS, Benchmark, training_pools
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig, check
 from ttsi.errors import ConfigError, DataError
-from ttsi.methods import adaptation_method, check_method, find_method, wants_training_data
+from ttsi.methods import check_method, find_method, wants_training_data
 from ttsi.models import check_speaker
 from ttsi.types import GoldExample, TrainingData
-
 
 
 def check_sources(config: RunConfig) -> None:
