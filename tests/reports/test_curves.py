@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.reports import curves, stats
+from ttsi import stats
+from ttsi.reports import curves
 
 INPUTS = st.lists(
     st.tuples(st.sampled_from([-2.0, -0.5, 0.0, 0.25, 0.9, 1.0]), st.booleans(), st.booleans()), min_size=1, max_size=30

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from tests.reports.records import config, row, run
+from ttsi import stats
 from ttsi.cli import build
 from ttsi.cli.sweep import read_sweep
 from ttsi.config import RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import PRESETS, preset
-from ttsi.reports import choices, experiments, stats
+from ttsi.reports import choices, experiments
 from ttsi.reports.command import command
 from ttsi.reports.experiments import Finding
 from ttsi.reports.markdown import page

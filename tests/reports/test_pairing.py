@@ -8,7 +8,7 @@ from tests.reports.records import config, four, row, run
 from ttsi.errors import DataError
 from ttsi.reports import pairing
 from ttsi.reports.record import Run, groups
-from ttsi.reports.stats import Interval
+from ttsi.stats import Interval
 
 
 def test_every_number_by_hand() -> None:

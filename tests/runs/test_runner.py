@@ -19,9 +19,9 @@ from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, load
-from ttsi.reports.stats import mean_stderr
 from ttsi.runs.runner import Progress, plan, resolve, run, settings_digest
 from ttsi.runs.store import open_run, read_json, read_rows
+from ttsi.stats import mean_stderr
 from ttsi.types import Episode, Input, ToolCall
 
 Call = tuple[list[str], int]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ttsi.reports.stats import Interval, wilson
+from ttsi.stats import Interval, wilson
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from ttsi import stats
 from ttsi.errors import ConfigError
-from ttsi.reports import choices, experiments, pairing, stats, words
+from ttsi.reports import choices, experiments, pairing, words
 from ttsi.reports.command import commands, made_with
 from ttsi.reports.experiments import ASKS, Finding, per_input, points, references
 from ttsi.reports.naming import with_decoding

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ttsi import stats
 from ttsi.errors import DataError
 from ttsi.record import Key, RunRow
-from ttsi.reports import stats
 from ttsi.reports.record import Group, Run, Side, calls, outcomes, right
-from ttsi.reports.stats import Interval
+from ttsi.stats import Interval
 
 RESAMPLE_SEED = 0
 

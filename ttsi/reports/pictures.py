@@ -21,8 +21,8 @@ from ttsi.reports import curves, pairing, plots
 from ttsi.reports.naming import label, title
 from ttsi.reports.record import STAGES, Group, Run, Side, identity, measured, outcomes, right
 from ttsi.reports.sections import Table
-from ttsi.reports.stats import Interval
 from ttsi.reports.words import between, between_points, count, percent, seconds, signed
+from ttsi.stats import Interval
 
 Point = TypeVar("Point")
 

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ttsi import stats
 from ttsi.record import Key, RunRow
-from ttsi.reports import curves, leaks, pairing, stats
+from ttsi.reports import curves, leaks, pairing
 from ttsi.reports.naming import title
 from ttsi.reports.record import STAGES, Group, Run, flat, measured, outcomes, right
 from ttsi.reports.words import (

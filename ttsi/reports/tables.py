@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ttsi.reports import stats
+from ttsi import stats
 from ttsi.reports.story import one_line
 
 if TYPE_CHECKING:

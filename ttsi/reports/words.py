@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ttsi.reports import stats
+from ttsi import stats
 from ttsi.reports.pairing import Difference, changes, gain
 from ttsi.reports.record import Group, Side, outcomes
-from ttsi.reports.stats import Interval
+from ttsi.stats import Interval
 
 MINUS = "\N{MINUS SIGN}"
 DOUBTFUL = 0.05

@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 
 from ttsi.config import LoopConfig
 from ttsi.models import Model, Writer
-from ttsi.reports.stats import wilson
 from ttsi.runs.sources import ready
+from ttsi.stats import wilson
 from ttsi.types import Input, TrainingData
 
 TRIED = 8

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from ttsi.reports import stats
+from ttsi import stats
 from ttsi.runs.store import RunRow
 
 SCHEMA = 1

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ttsi.record import RunRow
-from ttsi.reports.stats import Interval, changed_verdicts
 from ttsi.runs import codec
+from ttsi.stats import Interval, changed_verdicts
 from ttsi.types import Answer, Example
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.reports.stats import (
+from ttsi.stats import (
     RatiosOfSums,
     auroc,
     auroc_interval,
