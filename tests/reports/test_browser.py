@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.reports.records import row, run
-from tests.reports.test_page import hostile
+from tests.reports.test_html import hostile
 from tests.reports.test_stories import HOSTILE
-from ttsi.reports.page import page
-from ttsi.reports.record import Run
+from ttsi.record import Run
+from ttsi.reports.html import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

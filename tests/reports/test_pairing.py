@@ -6,8 +6,9 @@ import pytest
 
 from tests.reports.records import config, four, row, run
 from ttsi.errors import DataError
+from ttsi.record import Run
 from ttsi.reports import pairing
-from ttsi.reports.record import Run, groups
+from ttsi.reports.groups import group_runs
 from ttsi.stats import Interval
 
 
@@ -31,13 +32,13 @@ def test_a_run_of_base_is_judged_by_its_own_answers() -> None:
 
 
 def test_the_gain_of_a_group_is_paired_over_inputs() -> None:
-    [group] = groups([four(), four("two", seed=1)])
+    [group] = group_runs([four(), four("two", seed=1)])
     gain = pairing.gain(group)
     assert gain is not None
     assert (gain.n, gain.first, gain.second, gain.points) == (4, 50, 50, 0)
     # Two equal seeds hold no more than one: pooling must not narrow the interval.
-    assert gain == pairing.gain(groups([four()])[0])
-    assert pairing.gain(groups([run(list(four().rows), "base", config("base"))])[0]) is None
+    assert gain == pairing.gain(group_runs([four()])[0])
+    assert pairing.gain(group_runs([run(list(four().rows), "base", config("base"))])[0]) is None
 
 
 def free() -> Run:
@@ -64,5 +65,5 @@ def test_what_cannot_be_compared_is_refused_in_one_line(second: Run, says: str) 
 
 def test_control_what_can_be_compared_is_not_refused() -> None:
     assert pairing.unlike(four(), four("two", seed=1)) is None
-    assert pairing.same_questions(*groups([four(), run(list(four().rows), "b", config("base"))]))
-    assert not pairing.same_questions(*groups([four(), run([row(0)], "b", config(n=1))]))
+    assert pairing.same_questions(*group_runs([four(), run(list(four().rows), "b", config("base"))]))
+    assert not pairing.same_questions(*group_runs([four(), run([row(0)], "b", config(n=1))]))
