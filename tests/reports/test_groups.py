@@ -42,8 +42,8 @@ def other(path: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_control_anything_else_that_differs_makes_another_group(path: str, value: Any) -> None:
-    found = group_runs([four(), run(list(four().rows), "two", other(path, value))])
-    assert [group.letter for group in found] == ["A", "B"]
+    separate = group_runs([four(), run(list(four().rows), "two", other(path, value))])
+    assert [group.letter for group in separate] == ["A", "B"]
 
 
 def test_where_the_data_lie_and_versions_do_not_matter() -> None:

@@ -270,11 +270,11 @@ def hostile(text: str) -> Run:
     settings["settings"]["method"] = text
     settings["data"]["benchmark"] = text
     settings["settings"]["loop"]["awareness"]["measure"] = text
-    known = changed.episode.awareness
-    assert known is not None
-    known = replace(known, measure=text, measures={text: 0.1})
+    awareness = changed.episode.awareness
+    assert awareness is not None
+    awareness = replace(awareness, measure=text, measures={text: 0.1})
     examples = tuple(replace(example, query=text, refused=text) for example in changed.episode.examples)
-    episode = replace(changed.episode, input_id=text, awareness=known, examples=examples)
+    episode = replace(changed.episode, input_id=text, awareness=awareness, examples=examples)
     rows = [replace(changed, episode=episode, tags={text: text}), replace(row(2), tags={text: "other"})]
     return run(rows, text, settings)
 

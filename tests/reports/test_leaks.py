@@ -21,10 +21,10 @@ def example(query: str, calls: tuple[ToolCall, ...] = (), refused: str | None = 
 
 
 def test_a_clean_run_has_nothing_to_count() -> None:
-    found = check_leaks([row(0, False, True), row(1)], "strict")
-    assert (found.rows, found.examples) == (2, 2)
-    assert (found.near_copy, found.same_call, found.other_input, found.rows_same_call) == (0, 0, 0, 0)
-    assert (found.fixed, found.fixed_same_call) == (1, 0)
+    check = check_leaks([row(0, False, True), row(1)], "strict")
+    assert (check.rows, check.examples) == (2, 2)
+    assert (check.near_copy, check.same_call, check.other_input, check.rows_same_call) == (0, 0, 0, 0)
+    assert (check.fixed, check.fixed_same_call) == (1, 0)
 
 
 def test_control_every_kind_of_leak_is_seen() -> None:
@@ -36,10 +36,10 @@ def test_control_every_kind_of_leak_is_seen() -> None:
         example("Question 1, about Oslo"),  # the other input
         example(request, GOLD, refused="copy: the request is the input itself"),  # refused: not learned
     )
-    found = check_leaks([leaky, row(1)], "strict")
-    assert (found.rows, found.examples) == (2, 4)
-    assert (found.near_copy, found.same_call, found.other_input) == (1, 1, 1)
-    assert (found.rows_same_call, found.fixed_same_call) == (1, 1)
+    check = check_leaks([leaky, row(1)], "strict")
+    assert (check.rows, check.examples) == (2, 4)
+    assert (check.near_copy, check.same_call, check.other_input) == (1, 1, 1)
+    assert (check.rows_same_call, check.fixed_same_call) == (1, 1)
 
 
 def test_one_input_asked_twice_is_no_other_input() -> None:

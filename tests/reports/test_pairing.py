@@ -14,15 +14,15 @@ from ttsi.stats import Interval
 
 def test_every_number_by_hand() -> None:
     second = run([row(0, True), row(1, True), row(2, True), row(3, False), row(4, True)], "two", config(n=5))
-    found = pairing.compare(four(), second)
+    comparison = pairing.compare(four(), second)
     # Final answers of the first: right, right, wrong, wrong.
-    assert (found.difference.n, found.difference.first, found.difference.second) == (4, 50, 75)
-    assert found.difference.points == 25
-    assert found.difference.interval == Interval(0, 75)
-    assert found.p_mcnemar == 1.0
-    assert [r.episode.input_id for r in found.fixed] == ["q2"]
-    assert [r.episode.input_id for r in found.broken] == []
-    assert (found.only_first, found.only_second) == (0, 1)
+    assert (comparison.difference.n, comparison.difference.first, comparison.difference.second) == (4, 50, 75)
+    assert comparison.difference.points == 25
+    assert comparison.difference.interval == Interval(0, 75)
+    assert comparison.p_mcnemar == 1.0
+    assert [r.episode.input_id for r in comparison.fixed] == ["q2"]
+    assert [r.episode.input_id for r in comparison.broken] == []
+    assert (comparison.only_first, comparison.only_second) == (0, 1)
 
 
 def test_a_run_of_base_is_judged_by_its_own_answers() -> None:

@@ -52,6 +52,7 @@ def page(runs: Sequence[Run], version: str) -> tuple[str, dict[str, Figure]]:
         comparisons=[(name, _rendered(one, figures)) for name, one in questions.comparisons(groups)],
         benchmarks=_rendered(questions.benchmarks(groups), figures),
         groups=[_group(group, figures) for group in groups],
+        opened=next((group.letter for group in groups if group.adapts), groups[0].letter),
         runs=[_episodes(run, group) for group in groups for run in group.runs],
         settings=_rendered(questions.settings(groups), figures),
     )

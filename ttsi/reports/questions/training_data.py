@@ -27,7 +27,7 @@ COLOURS = {TEST_TIME: ACCENT, FINE_TUNED: RIGHT, NONE: MUTED}
 
 
 @dataclass(frozen=True)
-class Point:
+class ScorePoint:
     """A group's score at its place on the axis."""
 
     group: Group
@@ -107,13 +107,13 @@ def examples_and_score(groups: Sequence[Group]) -> Finding:
     )
 
 
-def _points(groups: Sequence[Group], place: Callable[[Group], float]) -> list[Point]:
+def _points(groups: Sequence[Group], place: Callable[[Group], float]) -> list[ScorePoint]:
     points = []
     for group in groups:
         final = pairing.final(group)
         if final and pairing.same_questions(groups[0], group):
             score = pairing.difference(dict.fromkeys(final, 0.0), final)
-            points.append(Point(group, place(group), score, _family(group)))
+            points.append(ScorePoint(group, place(group), score, _family(group)))
     return points
 
 
@@ -124,16 +124,16 @@ def _family(group: Group) -> str:
     return TEST_TIME if group.adapts and method in ("lora", "both") else NONE
 
 
-def _lines(points: Sequence[Point], setting: str, family: str = "") -> list[list[Point]]:
+def _lines(points: Sequence[ScorePoint], setting: str, family: str = "") -> list[list[ScorePoint]]:
     """Points of groups that differ in nothing but one setting together; of one family only, where one is named."""
-    lines: dict[str, list[Point]] = {}
+    lines: dict[str, list[ScorePoint]] = {}
     for point in points:
         joins = family in ("", point.family)
         lines.setdefault(identity(point.group.first, setting) if joins else point.group.letter, []).append(point)
     return list(lines.values())
 
 
-def _table(points: Sequence[Point], head: str) -> Table:
+def _table(points: Sequence[ScorePoint], head: str) -> Table:
     rows = []
     for point in points:
         bounds = point.score.interval
@@ -143,7 +143,7 @@ def _table(points: Sequence[Point], head: str) -> Table:
     return Table(("", head, "% right", "95 % interval", "n"), tuple(rows))
 
 
-def _draw(axes: Axes, lines: Sequence[Sequence[Point]]) -> None:
+def _draw(axes: Axes, lines: Sequence[Sequence[ScorePoint]]) -> None:
     families: set[str] = set()
     for line in lines:
         colour = COLOURS[line[0].family]
