@@ -25,6 +25,7 @@ from ttsi.reports.command import commands, made_with
 from ttsi.reports.finding import Finding
 from ttsi.reports.groups import Group, group_runs
 from ttsi.reports.questions import verdict
+from ttsi.reports.questions.configuration import settings
 from ttsi.reports.questions.strata import strata
 from ttsi.reports.stories import pack_episodes
 
@@ -54,7 +55,7 @@ def page(runs: Sequence[Run], version: str) -> tuple[str, dict[str, Figure]]:
         groups=[_group(group, figures) for group in groups],
         opened=next((group.letter for group in groups if group.adapts), groups[0].letter),
         runs=[_episodes(run, group) for group in groups for run in group.runs],
-        settings=_rendered(questions.settings(groups), figures),
+        settings=_rendered(settings(groups), figures),
     )
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", html), figures
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from ttsi.record import STAGES, Run, RunRow
 from ttsi.reports.questions.leaks import Requests, requests_of, rules_met
-from ttsi.types import Answer, Tool, ToolCall, last_request, to_openai
+from ttsi.reports.story import call_text
+from ttsi.types import Answer, Tool, last_request, to_openai
 
 PER_CHUNK = 100
 LONGEST = 300
@@ -145,13 +146,3 @@ def _answer_text(answer: Answer | None) -> str:
     if answer.error is not None:
         return answer.text[:LONGEST]
     return "; ".join(map(call_text, answer.calls))[:LONGEST] or f"no tool: {answer.text}"[:LONGEST]
-
-
-def call_text(call: ToolCall) -> str:
-    """A call as one would write it in a program.
-
-    >>> call_text(ToolCall("rate", {"film": "Up", "stars": 5}))
-    'rate(film="Up", stars=5)'
-    """
-    inside = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
-    return f"{call.name}({inside})"

@@ -116,11 +116,17 @@ def _answer(answer: Answer) -> str:
 
 
 def _calls(calls: Sequence[ToolCall]) -> str:
-    return _clean("; ".join(f"{call.name}({_arguments(call)})" for call in calls))
+    return _clean("; ".join(map(call_text, calls)))
 
 
-def _arguments(call: ToolCall) -> str:
-    return ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
+def call_text(call: ToolCall) -> str:
+    """A call as one would write it in a program.
+
+    >>> call_text(ToolCall("rate", {"film": "Up", "stars": 5}))
+    'rate(film="Up", stars=5)'
+    """
+    inside = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
+    return f"{call.name}({inside})"
 
 
 def _clean(text: str) -> str:

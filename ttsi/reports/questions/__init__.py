@@ -15,7 +15,6 @@ from ttsi.reports.phrases import count
 from ttsi.reports.questions.benchmark_rules import by_rule, failures, over_all_calls
 from ttsi.reports.questions.changed_answers import changed_answers
 from ttsi.reports.questions.confidence import confidence
-from ttsi.reports.questions.configuration import all_settings, differing_settings
 from ttsi.reports.questions.costs import cost, costs, stage_costs
 from ttsi.reports.questions.filters import examples, filters
 from ttsi.reports.questions.gates import gates
@@ -37,7 +36,6 @@ WITHIN = (
     confidence, risk, reliability, smaller_tau, changed_answers, flagged, measures_of, examples, cost, leaks,
 )  # fmt: skip
 """One group by itself."""
-SETTINGS = (differing_settings, all_settings)
 
 
 def side_by_side(groups: Sequence[Group]) -> list[Finding]:
@@ -63,8 +61,3 @@ def comparisons(groups: Sequence[Group]) -> Iterator[tuple[str, list[Finding]]]:
 def benchmarks(groups: Sequence[Group]) -> list[Finding]:
     """What the reference method shows on every benchmark."""
     return [question(groups) for question in BENCHMARKS]
-
-
-def settings(groups: Sequence[Group]) -> list[Finding]:
-    """Settings and versions."""
-    return [question(groups) for question in SETTINGS]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ttsi.reports.drawing import DASHED, INK, RIGHT, WRONG
 from ttsi.reports.finding import Finding, Plot, Table
-from ttsi.reports.groups import Group
+from ttsi.reports.groups import Group, judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,11 +27,10 @@ class Histogram:
 
 def confidence(group: Group) -> Finding:
     """Every graded input of the first run by the deciding measure."""
-    pairs = [(row.measure(group.measure), row.right("base", group.matcher)) for row in group.first.rows]
-    judged = [(value, right) for value, right in pairs if value is not None and right is not None]
-    if not judged:
+    pairs = judged(group, group.measure, group.matcher)
+    if not pairs:
         return Finding("How sure, and how right")
-    counts = histogram([value for value, _ in judged], [right for _, right in judged])
+    counts = histogram([value for value, _ in pairs], [right for _, right in pairs])
     bins = zip(pairwise(counts.edges), counts.right, counts.wrong, strict=True)
     tau = group.config.loop.awareness.tau
     return Finding(

@@ -14,30 +14,23 @@ PRIVATE = ("machine.source", "settings.data_dir")
 """Paths of the machine that a report, which is passed on, does not show."""
 
 
-def differing_settings(groups: Sequence[Group]) -> Finding:
-    """The settings in which the groups differ."""
-    head, rows = _side_by_side(groups)
+def settings(groups: Sequence[Group]) -> list[Finding]:
+    """The settings in which the groups differ, and everything in config.json."""
+    texts = [_settings(group) for group in groups]
+    names = dict.fromkeys(name for one in texts for name in one)
+    rows = tuple((name, *(one.get(name, "-") for one in texts)) for name in names)
     differing = tuple(row for row in rows if len(set(row[1:])) > 1)
-    return Finding("What differs", "", Table(head, differing, words=True) if differing else None)
-
-
-def all_settings(groups: Sequence[Group]) -> Finding:
-    """Everything in config.json."""
-    head, rows = _side_by_side(groups)
-    return Finding("everything", "", Table(head, rows, words=True, folded=True))
-
-
-def _side_by_side(groups: Sequence[Group]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    settings = [_settings(group) for group in groups]
-    names = dict.fromkeys(name for one in settings for name in one)
-    rows = tuple((name, *(one.get(name, "-") for one in settings)) for name in names)
-    return ("", *(group.letter for group in groups)), rows
+    head = ("", *(group.letter for group in groups))
+    return [
+        Finding("What differs", table=Table(head, differing, words=True) if differing else None),
+        Finding("everything", table=Table(head, rows, words=True, folded=True)),
+    ]
 
 
 def _settings(group: Group) -> dict[str, str]:
-    settings = {name: _text(value) for name, value in flatten(group.first.record) if name not in PRIVATE}
-    settings["settings.loop.seed"] = listing([_text(run.seed) for run in group.runs])
-    return settings | {"folder": listing([run.name for run in group.runs])}
+    texts = {name: _text(value) for name, value in flatten(group.first.record) if name not in PRIVATE}
+    texts["settings.loop.seed"] = listing([_text(run.seed) for run in group.runs])
+    return texts | {"folder": listing([run.name for run in group.runs])}
 
 
 def _text(value: Any) -> str:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttsi import stats
-from ttsi.record import Run
 from ttsi.reports.finding import Finding, Table
-from ttsi.reports.groups import Group
+from ttsi.reports.groups import Group, judged
 from ttsi.reports.naming import variations
 from ttsi.reports.phrases import count, percent, share_cell
 from ttsi.reports.questions.risk import area, risk_coverage
@@ -27,7 +26,7 @@ def measures(groups: Sequence[Group]) -> Finding:
     tables: dict[str, tuple[Group, dict[str, tuple[str, ...]]]] = {}
     for group in sorted(groups, key=lambda one: (one.config.method != "base", len(variations(one)))):
         decoding = group.config.loop.answer.decoding
-        if decoding not in tables and variations(group).keys() <= FITTED and (rows := _rows(group.first)):
+        if decoding not in tables and variations(group).keys() <= FITTED and (rows := _rows(group)):
             tables[decoding] = group, dict(rows)
     names = dict.fromkeys(name for _, rows in tables.values() for name in rows)
     cells = [
@@ -49,7 +48,7 @@ def measures(groups: Sequence[Group]) -> Finding:
 
 def measures_of(group: Group) -> Finding:
     """Every measure of one group, the best first."""
-    rows = [(f"{name} (decides)" if name == group.measure else name, *cells) for name, cells in _rows(group.first)]
+    rows = [(f"{name} (decides)" if name == group.measure else name, *cells) for name, cells in _rows(group)]
     return Finding(
         "Which measure predicts an error",
         "AUROC: how often a wrong answer looks less sure than a right one; 0.5 is a coin. Wrong, over all coverages: "
@@ -59,17 +58,13 @@ def measures_of(group: Group) -> Finding:
     )
 
 
-def _rows(run: Run) -> list[tuple[str, tuple[str, ...]]]:
+def _rows(group: Group) -> list[tuple[str, tuple[str, ...]]]:
     """(measure, cells), the best measure first; a measure without an AUROC is left out."""
-    estimated = [row for row in run.rows if row.episode.awareness is not None]
+    estimated = [row for row in group.first.rows if row.episode.awareness is not None]
     names = sorted({name for row in estimated if row.episode.awareness for name in row.episode.awareness.measures})
     rows = []
     for name in names:
-        pairs = [
-            (value, right)
-            for row in run.rows
-            if (right := row.right("base", run.data.matcher)) is not None and (value := row.measure(name)) is not None
-        ]
+        pairs = judged(group, name, group.matcher)
         values, wrong = [value for value, _ in pairs], [not right for _, right in pairs]
         doubts = [-value for value in values]
         auroc = stats.auroc(doubts, wrong)

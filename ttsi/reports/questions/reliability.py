@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttsi.reports.drawing import ACCENT, DASHED, MUTED, RIGHT, percent_ticks
 from ttsi.reports.finding import Finding, Plot, Table
-from ttsi.reports.groups import Group
+from ttsi.reports.groups import Group, judged
 from ttsi.reports.phrases import between, percent
 from ttsi.stats import Interval, wilson
 
@@ -30,10 +30,10 @@ class Bin:
 
 def reliability(group: Group) -> Finding:
     """Accuracy by the probability of the whole answer, and of the tool where a rule judges it."""
-    answers = _judged(group, "answer_logprob", group.matcher)
+    answers = judged(group, "answer_logprob", group.matcher)
     pairs = {
         "whole answer": [(math.exp(min(value, 0.0)), right) for value, right in answers],
-        "tool": _judged(group, "top1", "tool_choice"),
+        "tool": judged(group, "top1", "tool_choice"),
     }
     series = {name: bin_by_confidence(part) for name, part in pairs.items() if part}
     if not series:
@@ -51,12 +51,6 @@ def reliability(group: Group) -> Finding:
         Table(("", "probability", "right", "n"), rows),
         Plot(f"{group.letter}-reliability", lambda axes: _draw(axes, series)),
     )
-
-
-def _judged(group: Group, measure: str, rule: str) -> list[tuple[float, bool]]:
-    """(measure, base right by a rule) of each input of the first run that has both."""
-    pairs = [(row.measure(measure), row.right("base", rule)) for row in group.first.rows]
-    return [(value, right) for value, right in pairs if value is not None and right is not None]
 
 
 def bin_by_confidence(pairs: Sequence[tuple[float, bool]], bins: int = 0) -> list[Bin]:

@@ -6,36 +6,23 @@ first in the same way; a line joins groups that differ in nothing but the place 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ttsi.reports import columns, pairing
-from ttsi.reports.drawing import ACCENT, MUTED, RIGHT, number_ticks
-from ttsi.reports.finding import Finding, Plot, Table, tabulate
+from ttsi.reports.drawing import ACCENT, MUTED, RIGHT, number_ticks, percent_ticks
+from ttsi.reports.finding import Finding, Plot, tabulate
 from ttsi.reports.groups import Group, identity
 from ttsi.reports.naming import label, lettered, variations
-from ttsi.reports.pairing import Difference
 from ttsi.reports.phrases import count
 from ttsi.reports.reference import REFERENCE, answered_with, references
+from ttsi.stats import share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FINE_TUNED, TEST_TIME, NONE = "fine-tuned on labelled rows", "learned at test time", "nothing learned"
 COLOURS = {TEST_TIME: ACCENT, FINE_TUNED: RIGHT, NONE: MUTED}
-
-
-@dataclass(frozen=True)
-class ScorePoint:
-    """A group's score at its place on the axis."""
-
-    group: Group
-    place: float
-    score: Difference
-    """As the difference from nothing, in points."""
-    family: str
-    """One of COLOURS."""
 
 
 def training_data(groups: Sequence[Group]) -> Finding:
@@ -60,13 +47,14 @@ def training_data(groups: Sequence[Group]) -> Finding:
 
 def samples_and_score(groups: Sequence[Group]) -> Finding:
     """The score against the samples trained on."""
-    title, points = "Samples against accuracy", _points(groups, columns.samples_trained)
-    if len({point.place for point in points}) < 2:
+    title, used = "Samples against accuracy", _comparable(groups)
+    places = {group.letter: columns.samples_trained(group) for group in used}
+    if len(set(places.values())) < 2:
         return Finding(title)
-    most = max(point.place for point in points)
+    most = max(places.values())
 
     def draw(axes: Axes) -> None:
-        _draw(axes, _lines(points, "train_limit", FINE_TUNED))
+        _draw(axes, _lines(used, "train_limit", FINE_TUNED), places)
         axes.set_xscale("symlog", linthresh=10)
         axes.set_xticks([0, *(10**power for power in range(1, 9) if 10**power <= 2 * most)])
         axes.set_xlim(-2, max(1.6 * most, 10))
@@ -77,7 +65,7 @@ def samples_and_score(groups: Sequence[Group]) -> Finding:
         title,
         "Right answers in the end, against the samples learned on the way (an example that is learned twice counts "
         "twice); same inputs, same decoding as A. A line joins what differs in the number of labelled rows only.",
-        _table(points, "samples"),
+        tabulate("", lettered, (columns.TRAINED, columns.FINAL, columns.N), used),
         Plot("samples", draw),
     )
 
@@ -85,36 +73,30 @@ def samples_and_score(groups: Sequence[Group]) -> Finding:
 def examples_and_score(groups: Sequence[Group]) -> Finding:
     """The score against K, for groups that differ in nothing else."""
     title = "Examples per input against accuracy"
-    points = _points(groups, lambda group: float(group.config.loop.synthesis.k))
-    lines = [line for line in _lines(points, "loop.synthesis.k") if len(line) > 1]
-    joined = [point for point in points if any(point in line for line in lines)]
-    if not joined:
+    lines = [line for line in _lines(_comparable(groups), "loop.synthesis.k") if len(line) > 1]
+    places = {group.letter: float(group.config.loop.synthesis.k) for line in lines for group in line}
+    if not lines:
         return Finding(title)
 
     def draw(axes: Axes) -> None:
-        _draw(axes, lines)
+        _draw(axes, lines, places)
         axes.set_xscale("log", base=2)
-        axes.set_xticks(sorted({point.place for point in joined}))
+        axes.set_xticks(sorted(set(places.values())))
         axes.set_xlabel("K, examples wanted per input")
         number_ticks(axes.xaxis, "g")
 
+    heads = (("K", lambda group: count(places[group.letter])), columns.FINAL, columns.N)
     return Finding(
         title,
         "Right answers in the end, against K, the number of examples that may be learned for an unsure input; every "
         "other setting is equal.",
-        _table(joined, "K"),
+        tabulate("", lettered, heads, [group for group in groups if group.letter in places]),
         Plot("k", draw),
     )
 
 
-def _points(groups: Sequence[Group], place: Callable[[Group], float]) -> list[ScorePoint]:
-    points = []
-    for group in groups:
-        final = pairing.final(group)
-        if final and pairing.same_questions(groups[0], group):
-            score = pairing.difference(dict.fromkeys(final, 0.0), final)
-            points.append(ScorePoint(group, place(group), score, _family(group)))
-    return points
+def _comparable(groups: Sequence[Group]) -> list[Group]:
+    return [group for group in groups if pairing.final(group) and pairing.same_questions(groups[0], group)]
 
 
 def _family(group: Group) -> str:
@@ -124,40 +106,32 @@ def _family(group: Group) -> str:
     return TEST_TIME if group.adapts and method in ("lora", "both") else NONE
 
 
-def _lines(points: Sequence[ScorePoint], setting: str, family: str = "") -> list[list[ScorePoint]]:
-    """Points of groups that differ in nothing but one setting together; of one family only, where one is named."""
-    lines: dict[str, list[ScorePoint]] = {}
-    for point in points:
-        joins = family in ("", point.family)
-        lines.setdefault(identity(point.group.first, setting) if joins else point.group.letter, []).append(point)
+def _lines(groups: Sequence[Group], setting: str, family: str = "") -> list[list[Group]]:
+    """Groups that differ in nothing but one setting together; of one family only, where one is named."""
+    lines: dict[str, list[Group]] = {}
+    for group in groups:
+        joins = family in ("", _family(group))
+        lines.setdefault(identity(group.first, setting) if joins else group.letter, []).append(group)
     return list(lines.values())
 
 
-def _table(points: Sequence[ScorePoint], head: str) -> Table:
-    rows = []
-    for point in points:
-        bounds = point.score.interval
-        interval = "-" if bounds is None else f"{bounds.low:.1f} to {bounds.high:.1f}"
-        score = f"{point.score.second:.1f}"
-        rows.append((lettered(point.group), count(point.place), score, interval, count(point.score.n)))
-    return Table(("", head, "% right", "95 % interval", "n"), tuple(rows))
-
-
-def _draw(axes: Axes, lines: Sequence[Sequence[ScorePoint]]) -> None:
+def _draw(axes: Axes, lines: Sequence[Sequence[Group]], places: Mapping[str, float]) -> None:
     families: set[str] = set()
     for line in lines:
-        colour = COLOURS[line[0].family]
+        points = []
+        for group in line:
+            place, values, family = places[group.letter], list(pairing.final(group).values()), _family(group)
+            score, interval, colour = sum(values) / len(values), share(values), COLOURS[family]
+            if interval is not None:
+                axes.plot([place, place], [interval.low, interval.high], color=colour, linewidth=1.2)
+            name = None if family in families else family
+            axes.plot([place], [score], "o", color=colour, markersize=5.5, label=name)
+            axes.annotate(group.letter, (place, score), xytext=(6, 4), textcoords="offset points")
+            families.add(family)
+            points.append((place, score))
         if len(line) > 1:
-            ordered = sorted((point.place, point.score.second) for point in line)
-            axes.plot(*zip(*ordered, strict=True), color=colour, linewidth=1)
-        for point in line:
-            bounds, place = point.score.interval, point.place
-            if bounds is not None:
-                axes.plot([place, place], [bounds.low, bounds.high], color=colour, linewidth=1.2)
-            name = None if point.family in families else point.family
-            axes.plot([place], [point.score.second], "o", color=colour, markersize=5.5, label=name)
-            axes.annotate(point.group.letter, (place, point.score.second), xytext=(6, 4), textcoords="offset points")
-            families.add(point.family)
+            axes.plot(*zip(*sorted(points), strict=True), color=COLOURS[_family(line[0])], linewidth=1)
+    percent_ticks(axes.yaxis)
     axes.set_ylabel("% right")
     if len(families) > 1:
         axes.legend(loc="best")

@@ -10,7 +10,17 @@ from ttsi.reports import pairing
 from ttsi.reports.groups import Group, outcomes
 from ttsi.reports.naming import title
 from ttsi.reports.pairing import Difference
-from ttsi.reports.phrases import between, between_points, count, listing, mean_cell, p_value, percent, signed
+from ttsi.reports.phrases import (
+    between,
+    between_points,
+    count,
+    listing,
+    mean_cell,
+    p_value,
+    percent,
+    points_cell,
+    signed,
+)
 from ttsi.stats import Interval
 
 DOUBTFUL = 0.05
@@ -26,19 +36,13 @@ USES = {
 """What becomes of examples, by adaptation.method."""
 
 
-def tiles(group: Group) -> list[tuple[str, str, str]]:
-    """(name, number, interval) of the headline."""
+def tiles(group: Group) -> list[tuple[str, str]]:
+    """(name, cell) of the headline."""
     named: list[tuple[str, Side]] = [("model alone", "base"), ("improved", "adapted")]
     scores = [(name, list(outcomes(group, side).values())) for name, side in named[: 1 + group.adapts]]
-    cells = [(name, mean_cell(values)) for name, values in scores if values]
-    if gain := pairing.gain(group):
-        cells.append(("gain, points", f"{signed(gain.points)}\n{between_points(gain)}"))
-    return [(name, *_halves(cell)) for name, cell in cells]
-
-
-def _halves(cell: str) -> tuple[str, str]:
-    number, _, interval = cell.partition("\n")
-    return number, interval
+    gain = pairing.gain(group)
+    gains = [("gain, points", points_cell(gain))] if gain else []
+    return [(name, mean_cell(values)) for name, values in scores if values] + gains
 
 
 def best_of(groups: Sequence[Group]) -> str:
