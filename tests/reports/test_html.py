@@ -16,8 +16,9 @@ from tests.reports.records import config, four, row, run
 from tests.reports.test_stories import HOSTILE
 from ttsi.methods import PRESETS, preset
 from ttsi.record import Run
-from ttsi.reports import columns
-from ttsi.reports.groups import group_runs
+from ttsi.reports import columns, questions
+from ttsi.reports.finding import Finding, Plot, Table
+from ttsi.reports.groups import Group, group_runs
 from ttsi.reports.html import page
 from ttsi.reports.questions import method_scores
 from ttsi.reports.questions.changed_answers import changed_answers
@@ -153,6 +154,19 @@ def test_a_page_answers_the_questions_that_the_tables_in_markdown_answer() -> No
         "h4 Failures",
     ]
     assert "h2 Questions" not in Outline(made()).headings, "control: one run of other settings than the method's"
+
+
+def test_a_question_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inputs(group: Group) -> Finding:
+        table = Table(("", "n"), (("inputs", str(group.n)),))
+        return Finding("How many", "Counted once.", table, Plot("many", lambda axes: axes.set_xlabel("inputs")))
+
+    assert "h4 How many" not in Outline(made()).headings  # control
+    monkeypatch.setattr(questions, "WITHIN", (*questions.WITHIN, inputs))
+    html, figures = page([four()], "0")
+    assert "h4 How many" in Outline(html).headings
+    assert "many" in figures
+    assert ">4</td>" in html
 
 
 def test_settings_can_be_told_apart() -> None:
