@@ -61,7 +61,7 @@ class RunRow:
         return self.episode.awareness is not None and self.episode.awareness.unsure
 
     @property
-    def attempted(self) -> bool:
+    def has_adaptation(self) -> bool:
         """Whether the input was adapted, or at least tried."""
         return self.episode.adaptation.status != "none"
 

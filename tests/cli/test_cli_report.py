@@ -48,7 +48,7 @@ def test_an_output_in_markdown_is_tables_and_a_folder_of_runs_is_its_runs(ran: A
     mean = (gains["many/ttsi"] + gains["b"]) / 2
     assert mean > 0, "the demo gains something, or this test shows nothing"
     assert f"| {mean:+.1f} [" in text
-    assert f"| all | 1 | 100.0 % | {gains['many/all']:+.1f} [" in text
+    assert f"| all | 8 | 1 | 100.0 % | {gains['many/all']:+.1f} [" in text
     assert ran("report", "many", "--output", "out/other.md").code == 0
     assert "| ttsi | 8 | 1 |" in (tmp_path / "out" / "other.md").read_text(encoding="utf-8"), "control: without b"
 

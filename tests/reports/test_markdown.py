@@ -20,7 +20,7 @@ from ttsi.methods import PRESETS, preset
 from ttsi.record import Run
 from ttsi.reports.command import command
 from ttsi.reports.finding import Finding
-from ttsi.reports.groups import group_runs, same_inputs
+from ttsi.reports.groups import group_by_inputs, group_runs
 from ttsi.reports.markdown import page
 from ttsi.reports.naming import changed_settings, has_embedded_settings
 from ttsi.reports.phrases import MINUS
@@ -153,8 +153,8 @@ def test_nothing_is_compared_across_models_or_decodings() -> None:
     assert cells(methods(group_runs([USUAL, free])))["base, free"]["against ttsi, points"] == "-"
     other = outcome(True, False, False, False, name="other", method="base")
     other = replace(other, model={"weights_sha256": "other"})
-    assert len(same_inputs(group_runs([USUAL, other]))) == 2
-    assert len(same_inputs(group_runs([USUAL, BASE]))) == 1  # control
+    assert len(group_by_inputs(group_runs([USUAL, other]))) == 2
+    assert len(group_by_inputs(group_runs([USUAL, BASE]))) == 1  # control
 
 
 def test_benchmarks_show_every_rule_and_failures() -> None:

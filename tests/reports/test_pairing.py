@@ -64,6 +64,6 @@ def test_what_cannot_be_compared_is_refused_in_one_line(second: Run, says: str) 
 
 
 def test_control_what_can_be_compared_is_not_refused() -> None:
-    assert pairing.unlike(four(), four("two", seed=1)) is None
+    assert pairing.incomparable_reason(four(), four("two", seed=1)) is None
     assert pairing.same_questions(*group_runs([four(), run(list(four().rows), "b", config("base"))]))
     assert not pairing.same_questions(*group_runs([four(), run([row(0)], "b", config(n=1))]))

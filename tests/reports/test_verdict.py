@@ -78,10 +78,10 @@ def test_seeds_are_named_and_have_no_p_value() -> None:
 
 def test_an_unfinished_run_is_called_so() -> None:
     short = run([row(0)], "short", config(n=640))
-    assert naming.unfinished(group_runs([short])[0]) == (
+    assert naming.unfinished_warning(group_runs([short])[0]) == (
         "Not finished: short holds 1 of 640 inputs. Everything here counts only these."
     )
-    assert naming.unfinished(group_runs([four()])[0]) is None
+    assert naming.unfinished_warning(group_runs([four()])[0]) is None
 
 
 def test_scores_of_different_inputs_are_not_ranked() -> None:

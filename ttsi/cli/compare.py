@@ -18,7 +18,7 @@ from ttsi.errors import ConfigError
 from ttsi.record import Run, RunRow
 from ttsi.reports import pairing
 from ttsi.reports.groups import Group
-from ttsi.reports.naming import unfinished
+from ttsi.reports.naming import unfinished_warning
 from ttsi.reports.pairing import Comparison
 from ttsi.reports.phrases import count
 from ttsi.reports.story import one_line
@@ -58,9 +58,9 @@ def lines(one: Run, other: Run, comparison: Comparison, show: int) -> Iterator[s
     gap = comparison.difference
     bounds = "-" if gap.interval is None else f"{gap.interval.low:+.1f} to {gap.interval.high:+.1f}"
     for run in (one, other):
-        if warning := unfinished(Group("", (run,))):
+        if warning := unfinished_warning(Group("", (run,))):
             yield warning
-    if warning := pairing.unlike_calls(one, other):
+    if warning := pairing.calls_warning(one, other):
         yield warning
     yield f"first       {description(one)}: {gap.first:.1f} %"
     yield f"second      {description(other)}: {gap.second:.1f} %"
@@ -101,7 +101,7 @@ def as_json(one: Run, other: Run, comparison: Comparison) -> dict[str, Any]:
         "points": gap.points,
         "ci95": None if gap.interval is None else [gap.interval.low, gap.interval.high],
         "p_mcnemar": comparison.p_mcnemar,
-        "warning": pairing.unlike_calls(one, other),
+        "warning": pairing.calls_warning(one, other),
         "only_second_right": [row.episode.input_id for row in comparison.fixed],
         "only_first_right": [row.episode.input_id for row in comparison.broken],
         "left_out": {"only_in_first": comparison.only_first, "only_in_second": comparison.only_second},

@@ -51,10 +51,10 @@ def tau_from_run(
     from ttsi.awareness import threshold
     from ttsi.runs.reading import load_run
 
-    name, number, folder = _parts(recipe)
+    name, number, folder = _parse_recipe(recipe)
     run = load_run(folder)
-    _check_alike(folder, run, awareness, answer, model)
-    values, right = _measured(folder, run, awareness.measure)
+    _check_same_measures(folder, run, awareness, answer, model)
+    values, right = _values_and_verdicts(folder, run, awareness.measure)
     try:
         if name == "quantile":
             return threshold.tau_for_share(values, number)
@@ -71,7 +71,7 @@ def tau_from_run(
         raise ConfigError(f"--tau {recipe}: {error}") from None
 
 
-def _parts(recipe: str) -> tuple[str, float, str]:
+def _parse_recipe(recipe: str) -> tuple[str, float, str]:
     name, _, rest = recipe.partition(":")
     if name not in RECIPES:
         raise ConfigError(unknown_name("way to find tau", name, RECIPES))
@@ -85,7 +85,9 @@ def _parts(recipe: str) -> tuple[str, float, str]:
     return name, value, folder
 
 
-def _check_alike(folder: str, run: Run, awareness: AwarenessConfig, answer: AnswerConfig, model: str | None) -> None:
+def _check_same_measures(
+    folder: str, run: Run, awareness: AwarenessConfig, answer: AnswerConfig, model: str | None
+) -> None:
     loop = run.config.loop
     pairs = {f"awareness.{name}": (getattr(loop.awareness, name), getattr(awareness, name)) for name in MEASURED_WITH}
     pairs |= {f"answer.{name}": (getattr(loop.answer, name), value) for name, value in asdict(answer).items()}
@@ -99,7 +101,7 @@ def _check_alike(folder: str, run: Run, awareness: AwarenessConfig, answer: Answ
             )
 
 
-def _measured(folder: str, run: Run, measure: str) -> tuple[list[float], list[bool | None]]:
+def _values_and_verdicts(folder: str, run: Run, measure: str) -> tuple[list[float], list[bool | None]]:
     """The measure's values in a run, and whether the base was right."""
     pairs = [(row.measure(measure), row.right("base", run.data.matcher)) for row in run.rows]
     values = [value for value, _ in pairs if value is not None]

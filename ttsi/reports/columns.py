@@ -15,7 +15,7 @@ NOT_GRADED = "not graded"
 
 def adapted_share(group: Group) -> float:
     """Share of inputs that were answered a second time or whose adapter was given up."""
-    return sum(row.attempted for row in group.rows) / max(len(group.rows), 1)
+    return sum(row.has_adaptation for row in group.rows) / max(len(group.rows), 1)
 
 
 def samples_trained(group: Group) -> float:

@@ -54,7 +54,7 @@ def commands(groups: Sequence[Group]) -> list[str]:
     return [f"{command(one.config, has_embedded_settings(one.first))}  # {seeds(one)}" for one in groups]
 
 
-def made_with(groups: Sequence[Group]) -> str:
+def provenance(groups: Sequence[Group]) -> str:
     """Commit, machine, versions and weights of some groups, each thing once."""
     runs = [run for group in groups for run in group.runs]
     facts = [

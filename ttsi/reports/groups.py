@@ -128,13 +128,13 @@ def outcomes(group: Group, side: Side, rule: str | None = None) -> dict[Key, flo
     return {key: sum(seeds) / len(seeds) for key, seeds in verdicts.items()}
 
 
-def judged(group: Group, measure: str, rule: str) -> list[tuple[float, bool]]:
+def measured_verdicts(group: Group, measure: str, rule: str) -> list[tuple[float, bool]]:
     """(measure, base right by a rule) of each input of the first run that has both; neither depends on the seed."""
     pairs = [(row.measure(measure), row.right("base", rule)) for row in group.first.rows]
     return [(value, right) for value, right in pairs if value is not None and right is not None]
 
 
-def same_inputs(groups: Sequence[Group]) -> list[list[Group]]:
+def group_by_inputs(groups: Sequence[Group]) -> list[list[Group]]:
     """The groups by model and by the inputs that they answered."""
     sets: dict[tuple[Any, ...], list[Group]] = {}
     for group in groups:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from ttsi.record import Run
 from ttsi.reports import drawing, naming, questions
-from ttsi.reports.command import commands, made_with
+from ttsi.reports.command import commands, provenance
 from ttsi.reports.finding import Finding
 from ttsi.reports.groups import Group, group_runs
 from ttsi.reports.questions import verdict
@@ -49,13 +49,13 @@ def page(runs: Sequence[Run], version: str) -> tuple[str, dict[str, Figure]]:
         policy=_policy(script),
         script=Markup(script),
         style=Markup(style),
-        overview=_rendered(questions.side_by_side(groups), figures),
-        comparisons=[(name, _rendered(one, figures)) for name, one in questions.comparisons(groups)],
-        benchmarks=_rendered(questions.benchmarks(groups), figures),
+        overview=_render_all(questions.side_by_side(groups), figures),
+        comparisons=[(name, _render_all(one, figures)) for name, one in questions.comparisons(groups)],
+        benchmarks=_render_all(questions.benchmarks(groups), figures),
         groups=[_group(group, figures) for group in groups],
         opened=next((group.letter for group in groups if group.adapts), groups[0].letter),
         runs=[_episodes(run, group) for group in groups for run in group.runs],
-        settings=_rendered(settings(groups), figures),
+        settings=_render_all(settings(groups), figures),
     )
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", html), figures
 
@@ -70,7 +70,7 @@ def _policy(script: str) -> str:
     return f"default-src 'none'; script-src 'sha256-{allowed}'; {inline}; base-uri 'none'; form-action 'none'"
 
 
-def _rendered(findings: Iterable[Finding], figures: dict[str, Figure]) -> list[dict[str, Any]]:
+def _render_all(findings: Iterable[Finding], figures: dict[str, Figure]) -> list[dict[str, Any]]:
     """What the template prints of findings that have something to show; their figures are added to `figures`."""
     return [_finding(one, figures) for one in findings if one.table is not None or one.plot is not None]
 
@@ -80,8 +80,8 @@ def _finding(finding: Finding, figures: dict[str, Figure]) -> dict[str, Any]:
     if finding.plot is not None:
         figure = figures[finding.plot.name] = drawing.figure_of(finding.plot)
         svg = Markup(drawing.svg(figure, finding.plot.name, f"{finding.title}. {finding.reading}"))
-    made = {"commands": commands(finding.groups), "made_with": made_with(finding.groups)} if finding.groups else {}
-    return {**vars(finding), "svg": svg, **({"commands": [], "made_with": ""} | made)}
+    made = {"commands": commands(finding.groups), "provenance": provenance(finding.groups)} if finding.groups else {}
+    return {**vars(finding), "svg": svg, **({"commands": [], "provenance": ""} | made)}
 
 
 def _group(group: Group, figures: dict[str, Figure]) -> dict[str, Any]:
@@ -89,14 +89,14 @@ def _group(group: Group, figures: dict[str, Figure]) -> dict[str, Any]:
         "letter": group.letter,
         "title": naming.title(group),
         "sentences": verdict.sentences(group),
-        "warning": naming.unfinished(group),
+        "warning": naming.unfinished_warning(group),
         "tiles": verdict.tiles(group),
         "pooled": len(group.runs) > 1,
-        "findings": _rendered(questions.within(group), figures),
-        "strata": _rendered(strata(group), figures),
+        "findings": _render_all(questions.within(group), figures),
+        "strata": _render_all(strata(group), figures),
     }
 
 
 def _episodes(run: Run, group: Group) -> dict[str, Any]:
     seed = f", {naming.seeds(replace(group, runs=(run,)))}" if len(group.runs) > 1 else ""
-    return {"name": f"{naming.lettered_title(group)}{seed}", "packed": pack_episodes(run)}
+    return {"name": f"{naming.letter_and_title(group)}{seed}", "packed": pack_episodes(run)}

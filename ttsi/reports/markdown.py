@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from ttsi.errors import ConfigError
 from ttsi.record import Run
 from ttsi.reports import questions
-from ttsi.reports.command import commands, made_with
+from ttsi.reports.command import commands, provenance
 from ttsi.reports.finding import Finding, Table
 from ttsi.reports.groups import Group, group_runs
-from ttsi.reports.naming import unfinished
+from ttsi.reports.naming import unfinished_warning
 
 _MARKS = re.compile(r"([\\`*_\[\]<>|#&])")
 
@@ -51,7 +51,7 @@ def _lines(groups: Sequence[Group], version: str) -> Iterator[str]:
         "only in the seed are averaged input by input first.\n"
     )
     for group in groups:
-        if warning := unfinished(group):
+        if warning := unfinished_warning(group):
             yield f"{escape(warning)}\n"
     for name, findings in questions.comparisons(groups):
         yield f"## {escape(name)}\n"
@@ -79,7 +79,7 @@ def _finding(finding: Finding) -> Iterator[str]:
         # Nothing in a command can end the block that it stands in.
         lines = "\n".join(commands(finding.groups)).replace("```", "'''")
         yield f"<details><summary>Commands</summary>\n\n```sh\n{lines}\n```\n"
-        yield f"{escape(made_with(finding.groups))}\n\n</details>\n"
+        yield f"{escape(provenance(finding.groups))}\n\n</details>\n"
     if finding.missing:
         yield f"{finding.missing}\n"
 

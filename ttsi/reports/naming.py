@@ -55,15 +55,15 @@ def label(group: Group) -> str:
         parts.append(f"teacher {config.writer}")
     if config.train is not None and group.first.train is not None:
         parts.append(f"{count(group.first.train['n'])} rows of {config.train}")
-    return with_decoding(", ".join(parts), group)
+    return add_decoding(", ".join(parts), group)
 
 
-def lettered(group: Group) -> str:
+def letter_and_label(group: Group) -> str:
     """The letter and the label."""
     return f"{group.letter}: {label(group)}"
 
 
-def with_decoding(name: str, group: Group) -> str:
+def add_decoding(name: str, group: Group) -> str:
     """The name, and how answers were decoded and calls demanded where that is unusual."""
     answer = group.config.loop.answer
     decoded = name if answer.decoding == "constrained" else f"{name}, {answer.decoding}"
@@ -75,14 +75,14 @@ def title(group: Group) -> str:
     return f"{label(group)} with {group.config.model} on {group.first.data.benchmark}"
 
 
-def lettered_title(group: Group) -> str:
+def letter_and_title(group: Group) -> str:
     """The letter and the title."""
     return f"{group.letter}: {title(group)}"
 
 
 def benchmark_and_model(group: Group) -> str:
     """The benchmark and the model, for tables with a row per benchmark."""
-    return with_decoding(f"{group.first.data.benchmark}, {group.config.model}", group)
+    return add_decoding(f"{group.first.data.benchmark}, {group.config.model}", group)
 
 
 def title_of_several(groups: Sequence[Group]) -> str:
@@ -98,7 +98,7 @@ def seeds(group: Group) -> str:
     return f"seed {numbers[0]}" if len(numbers) == 1 else f"seeds {', '.join(numbers)}"
 
 
-def unfinished(group: Group) -> str | None:
+def unfinished_warning(group: Group) -> str | None:
     """A warning where inputs are missing."""
     parts = [
         f"{run.name} holds {count(len(run.rows))} of {count(run.data.n)} inputs"

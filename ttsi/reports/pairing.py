@@ -85,7 +85,7 @@ def compare(first: Run, second: Run) -> Comparison:
     Raises:
         DataError: they answered different data, are graded or decoded differently, or share no graded input.
     """
-    if reason := unlike(first, second):
+    if reason := incomparable_reason(first, second):
         raise DataError(f"{first.name} and {second.name} {reason}")
     before, after = _verdicts(first), _verdicts(second)
     shared = [key for key in before if key in after]
@@ -103,7 +103,7 @@ def compare(first: Run, second: Run) -> Comparison:
     )
 
 
-def unlike(first: Run, second: Run) -> str | None:
+def incomparable_reason(first: Run, second: Run) -> str | None:
     """Why two runs cannot be compared, or None."""
     one, other = first.data, second.data
     decodings = [run.config.loop.answer.decoding for run in (first, second)]
@@ -119,7 +119,7 @@ def unlike(first: Run, second: Run) -> str | None:
     return None
 
 
-def unlike_calls(first: Run, second: Run) -> str | None:
+def calls_warning(first: Run, second: Run) -> str | None:
     """A warning where the two runs demanded calls of their answers in different ways."""
     demands = first.config.loop.answer.calls, second.config.loop.answer.calls
     if demands[0] == demands[1]:
@@ -130,7 +130,7 @@ def unlike_calls(first: Run, second: Run) -> str | None:
 def same_questions(first: Group, second: Group) -> bool:
     """Whether both answered and graded exactly the same inputs in the same way."""
     one, other = first.first, second.first
-    if unlike(one, other) is not None or unlike_calls(one, other) is not None:
+    if incomparable_reason(one, other) is not None or calls_warning(one, other) is not None:
         return False
     return outcomes(first, "base").keys() == outcomes(second, "base").keys()
 

@@ -24,34 +24,34 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
-def signed(points: float) -> str:
+def signed_points(points: float) -> str:
     """Points with their sign.
 
-    >>> signed(6.04), signed(-0.5), signed(-0.01)
+    >>> signed_points(6.04), signed_points(-0.5), signed_points(-0.01)
     ('+6.0', '\N{MINUS SIGN}0.5', '0.0')
     """
     rounded = round(points, 1)
     return "0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", MINUS)
 
 
-def between(interval: Interval | None) -> str:
+def interval_text(interval: Interval | None) -> str:
     """An interval of shares, in percent.
 
-    >>> between(Interval(0.1, 0.25)), between(None)
+    >>> interval_text(Interval(0.1, 0.25)), interval_text(None)
     ('10.0 to 25.0', '-')
     """
     return "-" if interval is None else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
 
 
-def between_points(difference: Difference) -> str:
+def difference_interval(difference: Difference) -> str:
     """The interval of a difference."""
     interval = difference.interval
-    return "-" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
+    return "-" if interval is None else f"{signed_points(interval.low)} to {signed_points(interval.high)}"
 
 
 def points_cell(gap: Difference | None) -> str:
     """A difference and its interval."""
-    return f"{signed(gap.points)}\n{between_points(gap)}" if gap else "-"
+    return f"{signed_points(gap.points)}\n{difference_interval(gap)}" if gap else "-"
 
 
 def mean_cell(values: Sequence[float], none: str = "-") -> str:
@@ -60,7 +60,7 @@ def mean_cell(values: Sequence[float], none: str = "-") -> str:
     >>> mean_cell([0, 0, 0, 1]), mean_cell([])
     ('25.0\xa0%\\n4.6 to 69.9', '-')
     """
-    return f"{percent(sum(values) / len(values))}\n{between(stats.share(values))}" if values else none
+    return f"{percent(sum(values) / len(values))}\n{interval_text(stats.share(values))}" if values else none
 
 
 def share_cell(count: int, n: int) -> str:
@@ -69,7 +69,7 @@ def share_cell(count: int, n: int) -> str:
     >>> share_cell(1, 4), share_cell(0, 0)
     ('25.0\xa0%\\n4.6 to 69.9', '-')
     """
-    return f"{percent(count / n)}\n{between(stats.wilson(count, n))}" if n else "-"
+    return f"{percent(count / n)}\n{interval_text(stats.wilson(count, n))}" if n else "-"
 
 
 def p_value(p: float) -> str:

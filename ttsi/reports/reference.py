@@ -43,7 +43,7 @@ def is_variant(group: Group, only: frozenset[str], groups: Sequence[Group]) -> b
     return group.config.method == REFERENCE and bool(differing) and differing <= only
 
 
-def answered_with(others: Sequence[Group], groups: Sequence[Group]) -> list[Group]:
+def with_same_questions(others: Sequence[Group], groups: Sequence[Group]) -> list[Group]:
     """The groups that answered what one of the others answered, in the same way."""
     return [one for one in groups if any(pairing.same_questions(one, other) for other in others)]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ttsi.reports.finding import Finding
-from ttsi.reports.groups import Group, same_inputs
+from ttsi.reports.groups import Group, group_by_inputs
 from ttsi.reports.phrases import count
 from ttsi.reports.questions.benchmark_rules import by_rule, failures, over_all_calls
 from ttsi.reports.questions.changed_answers import changed_answers
@@ -19,7 +19,7 @@ from ttsi.reports.questions.costs import cost, costs, stage_costs
 from ttsi.reports.questions.filters import examples, filters
 from ttsi.reports.questions.gates import gates
 from ttsi.reports.questions.leaks import leaks
-from ttsi.reports.questions.measure_quality import flagged, measures, measures_of
+from ttsi.reports.questions.measure_quality import measures, measures_of, unsure_answers
 from ttsi.reports.questions.method_scores import against_each_other, gains, methods, overview
 from ttsi.reports.questions.reliability import reliability
 from ttsi.reports.questions.risk import risk
@@ -33,7 +33,7 @@ COMPARISONS = (methods, costs, gates, thresholds, measures, filters, training_da
 BENCHMARKS = (by_rule, over_all_calls, failures)
 """All groups, with a row per benchmark."""
 WITHIN = (
-    confidence, risk, reliability, smaller_tau, changed_answers, flagged, measures_of, examples, cost, leaks,
+    confidence, risk, reliability, smaller_tau, changed_answers, unsure_answers, measures_of, examples, cost, leaks,
 )  # fmt: skip
 """One group by itself."""
 
@@ -51,7 +51,7 @@ def within(group: Group) -> list[Finding]:
 
 def comparisons(groups: Sequence[Group]) -> Iterator[tuple[str, list[Finding]]]:
     """For every set of inputs that was run with more than one setting its name and its findings."""
-    for same in same_inputs(groups):
+    for same in group_by_inputs(groups):
         if len(same) > 1:
             data = same[0].first.data
             name = f"{data.benchmark}, {count(data.n)} inputs, {same[0].config.model}"

@@ -12,7 +12,7 @@ from ttsi.reports import columns, pairing
 from ttsi.reports.finding import Column, Finding, Table, tabulate
 from ttsi.reports.groups import Group, outcomes
 from ttsi.reports.naming import benchmark_and_model
-from ttsi.reports.phrases import count, mean_cell, percent, points_cell, signed
+from ttsi.reports.phrases import count, mean_cell, percent, points_cell, signed_points
 from ttsi.reports.reference import references
 from ttsi.stats import Z95
 
@@ -78,7 +78,7 @@ def _f1(group: Group, name: str, side: str) -> str:
     value, stderr = metrics.get(f"{side}.{name}"), metrics.get(f"{side}.{name}_stderr")
     if value is None:
         return "-"
-    text = signed if side == "gain" else "{:.1f}".format
+    text = signed_points if side == "gain" else "{:.1f}".format
     if not stderr:
         return f"{text(value)}\n-"
     low, high = value - Z95 * stderr, value + Z95 * stderr

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ttsi.reports.drawing import DASHED, INK, RIGHT, WRONG
 from ttsi.reports.finding import Finding, Plot, Table
-from ttsi.reports.groups import Group, judged
+from ttsi.reports.groups import Group, measured_verdicts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ class Histogram:
 
 def confidence(group: Group) -> Finding:
     """Every graded input of the first run by the deciding measure."""
-    pairs = judged(group, group.measure, group.matcher)
+    pairs = measured_verdicts(group, group.measure, group.matcher)
     if not pairs:
         return Finding("How sure, and how right")
     counts = histogram([value for value, _ in pairs], [right for _, right in pairs])

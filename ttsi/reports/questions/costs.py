@@ -79,7 +79,7 @@ def _seconds(group: Group) -> dict[str, float]:
 def cost(group: Group) -> Finding:
     """Seconds per stage, and what an input costs that is adapted and one that is not."""
     timed = [row for run in group.timed for row in run.rows]
-    totals = [(row.attempted, sum(row.episode.seconds.values())) for row in timed]
+    totals = [(row.has_adaptation, sum(row.episode.seconds.values())) for row in timed]
     spent = {stage: sum(row.episode.seconds.get(stage, 0.0) for row in timed) for stage in STAGES}
     total, n = sum(spent.values()), len(timed)
     parts = [(stage, seconds, n) for stage, seconds in spent.items()] + [("together", total, n)]

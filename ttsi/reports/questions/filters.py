@@ -13,8 +13,8 @@ from ttsi.reports import columns
 from ttsi.reports.finding import Finding, Table, tabulate
 from ttsi.reports.groups import Group
 from ttsi.reports.naming import label
-from ttsi.reports.phrases import between, count, percent
-from ttsi.reports.reference import FILTERS, answered_with, is_variant, references
+from ttsi.reports.phrases import count, interval_text, percent
+from ttsi.reports.reference import FILTERS, is_variant, references, with_same_questions
 from ttsi.stats import Z95, Interval, RatiosOfSums
 
 KEPT = "kept"
@@ -26,7 +26,7 @@ def filters(groups: Sequence[Group]) -> Finding:
     varied = [one for one in groups if is_variant(one, FILTERS, groups)]
     if not varied:
         return Finding(title, missing="Missing: runs that differ in one filter (configs/results/checks.yaml).")
-    used = [*answered_with(varied, references(groups)), *varied]
+    used = [*with_same_questions(varied, references(groups)), *varied]
     kept = ("examples kept", _kept)
     heads = (columns.N, columns.SEEDS, kept, columns.GAIN, columns.against_reference(groups))
     return Finding(
@@ -71,5 +71,7 @@ def _share(fates: dict[Key, Counter[str]], fate: str) -> str:
     share, stderr = sums.ratio(0)
     if share is None:
         return "-"
-    reach = Z95 * stderr if stderr else 0.0
-    return f"{percent(share)}\n{between(Interval(max(share - reach, 0.0), min(share + reach, 1.0)) if reach else None)}"
+    if not stderr:
+        return f"{percent(share)}\n-"
+    interval = Interval(max(share - Z95 * stderr, 0.0), min(share + Z95 * stderr, 1.0))
+    return f"{percent(share)}\n{interval_text(interval)}"

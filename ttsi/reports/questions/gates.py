@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from ttsi.reports import columns, pairing
 from ttsi.reports.finding import Column, Finding, tabulate
 from ttsi.reports.groups import Group
-from ttsi.reports.naming import with_decoding
+from ttsi.reports.naming import add_decoding
 from ttsi.reports.phrases import listing, percent, points_cell
-from ttsi.reports.reference import GATES, REFERENCE, answered_with, is_variant, reference
+from ttsi.reports.reference import GATES, REFERENCE, is_variant, reference, with_same_questions
 
 ORDER = ("unsure", "sure", "all", "random")
 """The gates, as they stand in the table."""
@@ -24,9 +24,9 @@ def gates(groups: Sequence[Group]) -> Finding:
     """The gain of each gate, and its share of the gain and of the updates of adapting every input."""
     varied = [one for one in groups if is_variant(one, GATES, groups)]
     candidates = [one for one in groups if reference(one, groups) is one or one in varied]
-    used = sorted(answered_with(varied, candidates), key=lambda one: ORDER.index(_gate(one)))
+    used = sorted(with_same_questions(varied, candidates), key=lambda one: ORDER.index(_gate(one)))
     absent = [name for name in ORDER if name not in map(_gate, used)]
-    heads = (columns.N, columns.SEEDS, columns.ADAPTED, columns.GAIN, *_against_all(with_gate(groups, "all")))
+    heads = (columns.N, columns.SEEDS, columns.ADAPTED, columns.GAIN, *_against_all(groups_with_gate(groups, "all")))
     return Finding(
         "Gates",
         "Which inputs should be adapted: those that the model is unsure about, the others, all, or some drawn at "
@@ -37,7 +37,7 @@ def gates(groups: Sequence[Group]) -> Finding:
     )
 
 
-def with_gate(groups: Sequence[Group], gate: str) -> list[Group]:
+def groups_with_gate(groups: Sequence[Group], gate: str) -> list[Group]:
     """The variants of the reference with this gate."""
     return [one for one in groups if is_variant(one, GATES, groups) and _gate(one) == gate]
 
@@ -49,7 +49,7 @@ def _gate(group: Group) -> str:
 def _name(group: Group) -> str:
     awareness = group.config.loop.awareness
     share = f", {percent(awareness.share)} of them" if awareness.gate == "random" else ""
-    return with_decoding(f"{awareness.gate}{share}", group)
+    return add_decoding(f"{awareness.gate}{share}", group)
 
 
 def _against_all(every: Sequence[Group]) -> tuple[Column, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ttsi import stats
 from ttsi.reports.finding import Finding, Table
-from ttsi.reports.groups import Group, judged
+from ttsi.reports.groups import Group, measured_verdicts
 from ttsi.reports.naming import variations
 from ttsi.reports.phrases import count, percent, share_cell
 from ttsi.reports.questions.risk import area, risk_coverage
@@ -64,7 +64,7 @@ def _rows(group: Group) -> list[tuple[str, tuple[str, ...]]]:
     names = sorted({name for row in estimated if row.episode.awareness for name in row.episode.awareness.measures})
     rows = []
     for name in names:
-        pairs = judged(group, name, group.matcher)
+        pairs = measured_verdicts(group, name, group.matcher)
         values, wrong = [value for value, _ in pairs], [not right for _, right in pairs]
         doubts = [-value for value in values]
         auroc = stats.auroc(doubts, wrong)
@@ -79,7 +79,7 @@ def _rows(group: Group) -> list[tuple[str, tuple[str, ...]]]:
     return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
 
 
-def flagged(group: Group) -> Finding:
+def unsure_answers(group: Group) -> Finding:
     """How well the threshold separates: shares of wrong and of right base answers that were called unsure."""
     estimated = [row for row in group.first.rows if row.episode.awareness is not None]
     rows = []

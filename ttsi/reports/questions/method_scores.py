@@ -14,7 +14,7 @@ from ttsi.reports import columns, pairing
 from ttsi.reports.drawing import ACCENT, INK
 from ttsi.reports.finding import Finding, Plot, Table, bar_height, tabulate
 from ttsi.reports.groups import Group
-from ttsi.reports.naming import label, lettered_title, seeds
+from ttsi.reports.naming import label, letter_and_title, seeds
 from ttsi.reports.naming import title as title_of
 from ttsi.reports.phrases import count, listing, mean_cell, points_cell
 from ttsi.reports.reference import methods_of
@@ -53,7 +53,7 @@ def against_each_other(groups: Sequence[Group]) -> Finding:
     """Each group against the first that answered the same data in the same way; the model alone comes first."""
     rows = []
     for place, group in enumerate(groups):
-        comparable = (one for one in groups[:place] if pairing.unlike(one.first, group.first) is None)
+        comparable = (one for one in groups[:place] if pairing.incomparable_reason(one.first, group.first) is None)
         first = next((one for one in comparable if pairing.final(one)), None)
         if first is not None and (gap := pairing.final_difference(first, group)) is not None:
             rows.append(
@@ -92,6 +92,6 @@ def gains(groups: Sequence[Group]) -> Finding:
     return Finding(
         title,
         "Improved minus alone, paired by input. An interval that crosses the line shows neither help nor harm.",
-        tabulate("", lettered_title, (columns.N, columns.GAIN), [group for group, _ in pairs]),
+        tabulate("", letter_and_title, (columns.N, columns.GAIN), [group for group, _ in pairs]),
         Plot("gains", draw, bar_height(len(pairs))),
     )

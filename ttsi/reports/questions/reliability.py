@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ttsi.reports.drawing import ACCENT, DASHED, MUTED, RIGHT, percent_ticks
 from ttsi.reports.finding import Finding, Plot, Table
-from ttsi.reports.groups import Group, judged
-from ttsi.reports.phrases import between, percent
+from ttsi.reports.groups import Group, measured_verdicts
+from ttsi.reports.phrases import interval_text, percent
 from ttsi.stats import Interval, wilson
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ class Bin:
 
 def reliability(group: Group) -> Finding:
     """Accuracy by the probability of the whole answer, and of the tool where a rule judges it."""
-    answers = judged(group, "answer_logprob", group.matcher)
+    answers = measured_verdicts(group, "answer_logprob", group.matcher)
     pairs = {
         "whole answer": [(math.exp(min(value, 0.0)), right) for value, right in answers],
-        "tool": judged(group, "top1", "tool_choice"),
+        "tool": measured_verdicts(group, "top1", "tool_choice"),
     }
     series = {name: bin_by_confidence(part) for name, part in pairs.items() if part}
     if not series:
         return Finding("Reliability")
     errors = ", ".join(f"{name} {percent(calibration_error(bins))}" for name, bins in series.items())
     rows = tuple(
-        (name, percent(part.confidence), f"{percent(part.accuracy)}\n{between(part.interval)}", str(part.n))
+        (name, percent(part.confidence), f"{percent(part.accuracy)}\n{interval_text(part.interval)}", str(part.n))
         for name, bins in series.items()
         for part in bins
     )

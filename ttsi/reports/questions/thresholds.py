@@ -15,9 +15,9 @@ from ttsi.reports import pairing
 from ttsi.reports.drawing import ACCENT, DASHED, MUTED, percent_ticks
 from ttsi.reports.finding import Finding, Plot, Table, thin
 from ttsi.reports.groups import Group, outcomes
-from ttsi.reports.naming import with_decoding
-from ttsi.reports.phrases import count, mean_cell, percent, points_cell, signed
-from ttsi.reports.questions.gates import NEEDS_ALL, with_gate
+from ttsi.reports.naming import add_decoding
+from ttsi.reports.phrases import count, mean_cell, percent, points_cell, signed_points
+from ttsi.reports.questions.gates import NEEDS_ALL, groups_with_gate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ class Threshold:
 
 def thresholds(groups: Sequence[Group]) -> Finding:
     """What ten thresholds would have done, in runs of the reference that adapt every input."""
-    chosen = [group for group in with_gate(groups, "all") if outcomes(group, "base")]
+    chosen = [group for group in groups_with_gate(groups, "all") if outcomes(group, "base")]
     rows = [row for group in chosen for row in _tenths(group)]
     head = ("tau", "inputs adapted", "in the end", "gain, points", "drawn at random, points", "n")
     return Finding(
@@ -62,9 +62,9 @@ def _tenths(group: Group) -> list[tuple[str, ...]]:
         below = {key for key, value in values.items() if value < tau}
         mixed = {key: adapted[key] if key in below else base[key] for key in base}
         share, gap = len(below) / len(base), pairing.difference(base, mixed)
-        name = with_decoding(f"{group.measure} {tau:.3f}", group)
+        name = add_decoding(f"{group.measure} {tau:.3f}", group)
         score = mean_cell(list(mixed.values()))
-        rows.append((name, percent(share), score, points_cell(gap), signed(share * whole), count(gap.n)))
+        rows.append((name, percent(share), score, points_cell(gap), signed_points(share * whole), count(gap.n)))
     return rows
 
 

@@ -13,9 +13,9 @@ from ttsi.reports import columns, pairing
 from ttsi.reports.drawing import ACCENT, MUTED, RIGHT, number_ticks, percent_ticks
 from ttsi.reports.finding import Finding, Plot, tabulate
 from ttsi.reports.groups import Group, identity
-from ttsi.reports.naming import label, lettered, variations
+from ttsi.reports.naming import label, letter_and_label, variations
 from ttsi.reports.phrases import count
-from ttsi.reports.reference import REFERENCE, answered_with, references
+from ttsi.reports.reference import REFERENCE, references, with_same_questions
 from ttsi.stats import share
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def training_data(groups: Sequence[Group]) -> Finding:
     tuned.sort(key=lambda one: int(one.first.train["n"]) if one.first.train else 0)
     if not tuned:
         return Finding(title, missing="Missing: `ttsi run --method sft --train-data NAME --train-limit N`.")
-    usual = answered_with(tuned, references(groups))
+    usual = with_same_questions(tuned, references(groups))
     against = columns.against_reference(groups)
     heads = (columns.N, columns.SEEDS, columns.TRAINED, columns.FINAL, columns.GAIN, against)
     return Finding(
@@ -47,7 +47,7 @@ def training_data(groups: Sequence[Group]) -> Finding:
 
 def samples_and_score(groups: Sequence[Group]) -> Finding:
     """The score against the samples trained on."""
-    title, used = "Samples against accuracy", _comparable(groups)
+    title, used = "Samples against accuracy", _comparable_groups(groups)
     places = {group.letter: columns.samples_trained(group) for group in used}
     if len(set(places.values())) < 2:
         return Finding(title)
@@ -65,7 +65,7 @@ def samples_and_score(groups: Sequence[Group]) -> Finding:
         title,
         "Right answers in the end, against the samples learned on the way (an example that is learned twice counts "
         "twice); same inputs, same decoding as A. A line joins what differs in the number of labelled rows only.",
-        tabulate("", lettered, (columns.TRAINED, columns.FINAL, columns.N), used),
+        tabulate("", letter_and_label, (columns.TRAINED, columns.FINAL, columns.N), used),
         Plot("samples", draw),
     )
 
@@ -73,7 +73,7 @@ def samples_and_score(groups: Sequence[Group]) -> Finding:
 def examples_and_score(groups: Sequence[Group]) -> Finding:
     """The score against K, for groups that differ in nothing else."""
     title = "Examples per input against accuracy"
-    lines = [line for line in _lines(_comparable(groups), "loop.synthesis.k") if len(line) > 1]
+    lines = [line for line in _lines(_comparable_groups(groups), "loop.synthesis.k") if len(line) > 1]
     places = {group.letter: float(group.config.loop.synthesis.k) for line in lines for group in line}
     if not lines:
         return Finding(title)
@@ -90,12 +90,12 @@ def examples_and_score(groups: Sequence[Group]) -> Finding:
         title,
         "Right answers in the end, against K, the number of examples that may be learned for an unsure input; every "
         "other setting is equal.",
-        tabulate("", lettered, heads, [group for group in groups if group.letter in places]),
+        tabulate("", letter_and_label, heads, [group for group in groups if group.letter in places]),
         Plot("k", draw),
     )
 
 
-def _comparable(groups: Sequence[Group]) -> list[Group]:
+def _comparable_groups(groups: Sequence[Group]) -> list[Group]:
     return [group for group in groups if pairing.final(group) and pairing.same_questions(groups[0], group)]
 
 

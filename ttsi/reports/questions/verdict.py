@@ -11,15 +11,15 @@ from ttsi.reports.groups import Group, outcomes
 from ttsi.reports.naming import title
 from ttsi.reports.pairing import Difference
 from ttsi.reports.phrases import (
-    between,
-    between_points,
     count,
+    difference_interval,
+    interval_text,
     listing,
     mean_cell,
     p_value,
     percent,
     points_cell,
-    signed,
+    signed_points,
 )
 from ttsi.stats import Interval
 
@@ -57,7 +57,7 @@ def best_of(groups: Sequence[Group]) -> str:
         return counted
     top = max(means, key=lambda letter: means[letter])
     best = listing([f"{one.letter} ({title(one)})" for one in groups if means.get(one.letter) == means[top]])
-    score = f"{percent(means[top])}, 95 % interval {between(stats.share(finals[top]))}"
+    score = f"{percent(means[top])}, 95 % interval {interval_text(stats.share(finals[top]))}"
     return f"{counted} {best} gave the most right answers in the end: {score}."
 
 
@@ -92,7 +92,7 @@ def _adaptation(group: Group) -> str:
     runs, rows, loop = len(group.runs), group.rows, group.config.loop
     unsure = f"It was unsure about {count(sum(row.unsure for row in rows) / runs)} of them"
     whom = GATE_WORDS[loop.awareness.gate]
-    attempted = count(sum(row.attempted for row in rows) / runs)
+    attempted = count(sum(row.has_adaptation for row in rows) / runs)
     method = loop.adaptation.method
     if method == "shared":
         return f"{unsure}; one adapter had learned the training data beforehand and answered {attempted}."
@@ -113,7 +113,7 @@ def _meaning(gain: Difference | None, fixed: int, broken: int, runs: int) -> str
         return ""
     chance = stats.mcnemar_exact(fixed, broken) if runs == 1 else 0.0
     p = f", {p_value(chance)}" if runs == 1 else ""
-    points = f"{signed(gain.points)} points (95 % interval {between_points(gain)}{p})"
+    points = f"{signed_points(gain.points)} points (95 % interval {difference_interval(gain)}{p})"
     interval = gain.interval
     if interval is None and (runs > 1 or chance >= DOUBTFUL):
         return f"That is {points}: all inputs changed alike, so this does not show that adapting helps or harms."
