@@ -14,7 +14,7 @@ from ttsi.reports import drawing, questions
 from ttsi.reports.finding import Finding, Plot
 from ttsi.reports.groups import group_runs
 from ttsi.reports.html import page
-from ttsi.reports.questions.training_data import examples_and_score
+from ttsi.reports.questions.samples_and_score import examples_and_score
 
 
 def plotted(findings: Sequence[Finding]) -> dict[str, Figure]:

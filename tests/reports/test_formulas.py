@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi import stats
-from ttsi.reports.questions.confidence import histogram
+from ttsi.reports.questions.confidence_histogram import histogram
 from ttsi.reports.questions.reliability import bin_by_confidence, calibration_error
 from ttsi.reports.questions.risk import area, risk_coverage
 from ttsi.reports.questions.thresholds import tau_curve

@@ -27,8 +27,8 @@ from ttsi.reports.phrases import MINUS
 from ttsi.reports.questions.filters import filters
 from ttsi.reports.questions.gates import gates
 from ttsi.reports.questions.method_scores import methods
+from ttsi.reports.questions.samples_and_score import training_data
 from ttsi.reports.questions.thresholds import thresholds
-from ttsi.reports.questions.training_data import training_data
 
 RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yaml"))
 

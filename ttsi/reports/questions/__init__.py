@@ -14,7 +14,7 @@ from ttsi.reports.groups import Group, group_by_inputs
 from ttsi.reports.phrases import count
 from ttsi.reports.questions.benchmark_rules import by_rule, failures, over_all_calls
 from ttsi.reports.questions.changed_answers import changed_answers
-from ttsi.reports.questions.confidence import confidence
+from ttsi.reports.questions.confidence_histogram import confidence
 from ttsi.reports.questions.costs import cost, costs, stage_costs
 from ttsi.reports.questions.filters import examples, filters
 from ttsi.reports.questions.gates import gates
@@ -23,8 +23,8 @@ from ttsi.reports.questions.measure_quality import measures, measures_of, unsure
 from ttsi.reports.questions.method_scores import against_each_other, gains, methods, overview
 from ttsi.reports.questions.reliability import reliability
 from ttsi.reports.questions.risk import risk
+from ttsi.reports.questions.samples_and_score import examples_and_score, samples_and_score, training_data
 from ttsi.reports.questions.thresholds import smaller_tau, thresholds
-from ttsi.reports.questions.training_data import examples_and_score, samples_and_score, training_data
 
 SIDE_BY_SIDE = (overview, against_each_other, gains, samples_and_score, examples_and_score)
 """All groups beside each other."""
