@@ -23,7 +23,7 @@ from ttsi.benchmarks import Sample, load
 from ttsi.benchmarks.matching import grade
 from ttsi.config import AnswerConfig
 from ttsi.models import prefix_cache
-from ttsi.reports.stats import wilson
+from ttsi.stats import wilson
 
 WAYS = {
     "free": AnswerConfig(decoding="free"),

@@ -41,10 +41,10 @@ from tests.serve.conftest import ROOT, Server, running
 from tests.serve.test_server import post
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks.matching import MATCHERS, readable
-from ttsi.reports.stats import paired_bootstrap
 from ttsi.runs.store import read_rows
 from ttsi.serve.keys import add_key
 from ttsi.serve.limits import Limits
+from ttsi.stats import paired_bootstrap
 from ttsi.types import ToolCall
 
 CLIENTS = 4

@@ -196,7 +196,7 @@ class Study:
 
 def show(rows: Sequence[dict[str, Any]], measure: str, tau: float | None, strata: bool) -> None:
     """Gain per variant, decoding and gate; without tau, unsure are the 30, 40, 50 and 65 % with the lowest measure."""
-    from ttsi.reports.stats import auroc
+    from ttsi.stats import auroc
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -239,7 +239,7 @@ def _show_strata(group: Sequence[dict[str, Any]], decoding: str, unsure: Sequenc
 
 def _gain(group: Sequence[dict[str, Any]], decoding: str, gate: Sequence[bool]) -> str:
     """Scores and the paired gain; an input's seeds are averaged first, so that n is the number of inputs."""
-    from ttsi.reports.stats import paired_bootstrap
+    from ttsi.stats import paired_bootstrap
 
     before, after = defaultdict(list), defaultdict(list)
     for row, adapt in zip(group, gate, strict=True):

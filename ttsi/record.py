@@ -1,21 +1,23 @@
-"""A run's record as typed values: one `RunRow` per input, beside it the question and the grades.
+"""A run's record as typed values: a `Run`, and in it one `RunRow` per input with its question and its grades.
 
-Written by `ttsi.runs`, read by `ttsi.reports` and by whoever loads a run. Standard library only. The question is kept
-with its gold so that a report can be written where the benchmark's data are not; the loop never sees it.
+`ttsi.runs` writes and reads them (`ttsi.runs.reading.load_run`), `ttsi.reports` studies them. Standard library only.
+The question is kept with its gold so that a report can be written where the benchmark's data are not; the loop never
+sees it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from ttsi.types import Episode, Input, ToolCall
+from ttsi.config import RunConfig
+from ttsi.types import Answer, Episode, Input, ToolCall
 
-STAGES = ("awareness", "synthesis", "adaptation", "answer")
-"""In the order of the method; the keys of an episode's seconds."""
 Side = Literal["base", "adapted"]
-"""Which of an episode's two answers."""
+"""Which of an input's two answers."""
+STAGES = ("awareness", "synthesis", "adaptation", "answer")
+"""In the order of the method."""
 Grades = Mapping[str, Mapping[str, bool]]
 """Rule -> {"base": right?, "adapted": right?}."""
 Key = tuple[str, int]
@@ -52,3 +54,85 @@ class RunRow:
     def key(self) -> Key:
         """(input_hash, repeat)."""
         return self.episode.input_hash, self.repeat
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the model was found unsure; False where confidence was not estimated."""
+        return self.episode.awareness is not None and self.episode.awareness.unsure
+
+    @property
+    def has_adaptation(self) -> bool:
+        """Whether the input was adapted, or at least tried."""
+        return self.episode.adaptation.status != "none"
+
+    def answer(self, side: Side) -> Answer | None:
+        """The base's answer, or the one given in the end."""
+        return self.episode.base if side == "base" else self.episode.adapted
+
+    def right(self, side: Side, rule: str) -> bool | None:
+        """Whether an answer was right by a rule; None without gold, or where the rule has no verdict."""
+        return None if self.grades is None else self.grades.get(rule, {}).get(side)
+
+    def measure(self, name: str) -> float | None:
+        """A measure's value for this input; None where it has none, or one that is not a number."""
+        awareness = self.episode.awareness
+        if awareness is None:
+            return None
+        value = awareness.value if name == awareness.measure else awareness.measures.get(name)
+        return None if value is None or value != value else value
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Which questions a run answered, and how they are graded."""
+
+    benchmark: str
+    checksum: str
+    """SHA-256 (hex) of the benchmark's data."""
+    matcher: str
+    """The rule of the headline score."""
+    n: int
+    """Inputs that the run is to answer."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run: its rows, its settings, and what they were resolved to."""
+
+    name: str
+    """The folder's name."""
+    rows: Sequence[RunRow]
+    config: RunConfig
+    summary: Mapping[str, Any]
+    """What summary.json holds, counted anew from the rows."""
+    data: RunData
+    model: Mapping[str, Any]
+    """The model's own description: "weights_sha256", "format", "device", "dtype", ... as far as it has them."""
+    train: Mapping[str, Any] | None
+    """"name", "checksum" and "n" of the training rows, where the method learns from some."""
+    prompt_hash: str | None
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    """Commit, Python, platform, number of CPUs, place of the data."""
+    record: Mapping[str, Any] = field(repr=False)
+    """All of config.json as it was written."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of every stage."""
+        return self.config.loop.seed
+
+    @property
+    def adapts(self) -> bool:
+        """Whether there is an adapted answer beside the base's."""
+        return self.config.loop.adapt
+
+    @property
+    def final_side(self) -> Side:
+        """The answer that the run gives in the end: the base's for method `base`."""
+        return "adapted" if self.adapts else "base"
+
+    @property
+    def weights(self) -> str | None:
+        """SHA-256 (hex) of the model's weights; None for a scripted model."""
+        return self.model.get("weights_sha256")

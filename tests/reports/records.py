@@ -6,9 +6,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ttsi.methods import preset
-from ttsi.record import Question, RunRow
-from ttsi.reports.record import Run
-from ttsi.runs.summary import summarise
+from ttsi.record import Question, Run, RunRow
+from ttsi.runs.reading import run_from_record
 from ttsi.types import (
     Adaptation,
     Answer,
@@ -40,7 +39,7 @@ def row(
     adapted = base if adapted is None else adapted
     unsure = sure < 0.95
     before, after = _answer(base), _answer(adapted)
-    known = Awareness(
+    awareness = Awareness(
         (Candidate("get_weather", "get_weather(", -0.1, 0.9), Candidate("find_hotel", "find_hotel(", -2.3, 0.1)),
         "margin", sure, 0.95, unsure, {"margin": sure, "top1": (1 + sure) / 2, "answer_logprob": -1.0},
     )  # fmt: skip
@@ -49,14 +48,14 @@ def row(
         Example("hotel", (), "raw", "grounded: the value of city is not in the request"),
     )
     episode = Episode(
-        f"q{number}", f"{number:064x}", before, after, known, examples if unsure else (),
+        f"q{number}", f"{number:064x}", before, after, awareness, examples if unsure else (),
         Adaptation("trained", 1, 2, (1.0, 0.5)) if unsure else Adaptation("none"), {"answer": 0.5, "awareness": 1.0},
     )  # fmt: skip
     item = Input(f"q{number}", (Message("user", query or f"question {number} about Oslo"),), TOOLS)
     grades = {rule: {"base": base, "adapted": adapted} for rule in ("strict", "tool_choice")}
-    asked = Question(item, GOLD if base is not None else None)
+    question = Question(item, GOLD if base is not None else None)
     tags = {"kind": "even" if number % 2 == 0 else "odd"}
-    made = RunRow(episode, 0, number, None if base is None else grades, tags, question=asked)  # type: ignore[arg-type]
+    made = RunRow(episode, 0, number, None if base is None else grades, tags, question=question)  # type: ignore[arg-type]
     return replace(made, **more)
 
 
@@ -80,8 +79,7 @@ def config(method: str = "ttsi", seed: int = 0, n: int = 4, **data: Any) -> dict
 
 def run(rows: list[RunRow], name: str = "one", settings: dict[str, Any] | None = None) -> Run:
     """A run of these rows."""
-    settings = settings or config(n=len(rows))
-    return Run(name, settings, summarise(rows, settings), rows)
+    return run_from_record(name, settings or config(n=len(rows)), rows)
 
 
 def four(name: str = "one", seed: int = 0) -> Run:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.reports.records import row, run
-from tests.reports.test_page import hostile
+from tests.reports.test_html import hostile
 from tests.reports.test_stories import HOSTILE
-from ttsi.reports.page import page
-from ttsi.reports.record import Run
+from ttsi.record import Run
+from ttsi.reports.html import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -32,14 +32,14 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def shown(chromium: Any, tmp_path: Path) -> Iterator[Any]:
-    """Open runs as a page; whatever the page says, asks for or fails in is in `.said`."""
+def open_page(chromium: Any, tmp_path: Path) -> Iterator[Any]:
+    """Open runs as a page; whatever the page says, asks for or fails in is in `.messages`."""
     tab = chromium.new_page(viewport={"width": 400, "height": 800})
-    tab.said = []
-    tab.on("console", lambda message: tab.said.append(message.text))
-    tab.on("pageerror", lambda error: tab.said.append(str(error)))
-    tab.on("dialog", lambda dialog: (tab.said.append(dialog.message), dialog.dismiss()))
-    tab.on("request", lambda request: tab.said.append(request.url) if request.url[:5] != "file:" else None)
+    tab.messages = []
+    tab.on("console", lambda message: tab.messages.append(message.text))
+    tab.on("pageerror", lambda error: tab.messages.append(str(error)))
+    tab.on("dialog", lambda dialog: (tab.messages.append(dialog.message), dialog.dismiss()))
+    tab.on("request", lambda request: tab.messages.append(request.url) if request.url[:5] != "file:" else None)
 
     def show(*runs: Run, changes: dict[str, str] | None = None) -> Any:
         html, _ = page(runs, "0.0")
@@ -62,8 +62,8 @@ def many() -> Run:
     return run([row(i, i % 3 == 0, i % 2 == 0, (i % 10) / 10) for i in range(120)])
 
 
-def test_the_list_filters_searches_and_tells(shown: Any) -> None:
-    tab = shown(many())
+def test_the_list_filters_searches_and_tells(open_page: Any) -> None:
+    tab = open_page(many())
     entries = tab.locator("#list > li")
     assert entries.count() == 50
     tab.get_by_role("button", name="Show more").click()
@@ -90,12 +90,12 @@ def test_the_list_filters_searches_and_tells(shown: Any) -> None:
     assert story.count() == 0
     tab.get_by_role("searchbox").fill("no such words")
     assert "No input fits" in tab.locator("#shown").inner_text()
-    assert tab.said == []
+    assert tab.messages == []
 
 
 @pytest.mark.parametrize("width", [400, 1280])
-def test_nothing_sticks_out_of_the_window(shown: Any, width: int) -> None:
-    tab = shown(many(), run([row(0)], "x" * 300))
+def test_nothing_sticks_out_of_the_window(open_page: Any, width: int) -> None:
+    tab = open_page(many(), run([row(0)], "x" * 300))
     tab.set_viewport_size({"width": width, "height": 800})
     tab.locator("#list > li > button").first.click()
     tab.locator(".story").wait_for()
@@ -103,22 +103,22 @@ def test_nothing_sticks_out_of_the_window(shown: Any, width: int) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_shown_and_not_run(shown: Any, text: str) -> None:
-    tab = shown(hostile(text))
+def test_hostile_text_is_shown_and_not_run(open_page: Any, text: str) -> None:
+    tab = open_page(hostile(text))
     tab.locator("#list > li > button").first.click()
     tab.locator(".story").wait_for()
-    assert tab.said == []
+    assert tab.messages == []
     assert tab.locator("main img, main iframe, #list script").count() == 0
     printable = "".join(letter for letter in text.encode("utf-8", "replace").decode() if letter.isprintable())
     assert printable[:20] in tab.locator(".story").inner_text()
 
 
-def test_control_script_that_slipped_in_would_be_stopped_and_seen(shown: Any) -> None:
-    tab = shown(many(), changes=SLIPPED)
-    assert any("Content Security Policy" in said for said in tab.said)
-    assert "ran" not in tab.said
+def test_control_script_that_slipped_in_would_be_stopped_and_seen(open_page: Any) -> None:
+    tab = open_page(many(), changes=SLIPPED)
+    assert any("Content Security Policy" in messages for messages in tab.messages)
+    assert "ran" not in tab.messages
 
 
-def test_control_an_alert_is_seen_where_no_policy_stops_it(shown: Any) -> None:
-    tab = shown(many(), changes={**SLIPPED, "Content-Security-Policy": "no-policy"})
-    assert tab.said == ["ran"]
+def test_control_an_alert_is_seen_where_no_policy_stops_it(open_page: Any) -> None:
+    tab = open_page(many(), changes={**SLIPPED, "Content-Security-Policy": "no-policy"})
+    assert tab.messages == ["ran"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.reports.records import GOLD, row
-from ttsi.reports.leaks import check, likeness, same_calls
+from ttsi.reports.questions.leaks import check_leaks, same_calls, similarity
 from ttsi.runs.store import RunRow
 from ttsi.types import Example, ToolCall
 
@@ -21,34 +21,34 @@ def example(query: str, calls: tuple[ToolCall, ...] = (), refused: str | None = 
 
 
 def test_a_clean_run_has_nothing_to_count() -> None:
-    found = check([row(0, False, True), row(1)], "strict")
-    assert (found.rows, found.examples) == (2, 2)
-    assert (found.near_copy, found.same_call, found.other_input, found.rows_same_call) == (0, 0, 0, 0)
-    assert (found.fixed, found.fixed_same_call) == (1, 0)
+    check = check_leaks([row(0, False, True), row(1)], "strict")
+    assert (check.rows, check.examples) == (2, 2)
+    assert (check.near_copy, check.same_call, check.other_input, check.rows_same_call) == (0, 0, 0, 0)
+    assert (check.fixed, check.fixed_same_call) == (1, 0)
 
 
 def test_control_every_kind_of_leak_is_seen() -> None:
-    asked = "tell me the weather of Oslo now please"
+    request = "tell me the weather of Oslo now please"
     leaky = with_examples(
-        row(0, False, True, query=asked),
+        row(0, False, True, query=request),
         example("Tell me the weather of OSLO, now please!"),  # near copy
         example("anything", GOLD),  # same call
         example("Question 1, about Oslo"),  # the other input
-        example(asked, GOLD, refused="copy: the request is the input itself"),  # refused: not learned
+        example(request, GOLD, refused="copy: the request is the input itself"),  # refused: not learned
     )
-    found = check([leaky, row(1)], "strict")
-    assert (found.rows, found.examples) == (2, 4)
-    assert (found.near_copy, found.same_call, found.other_input) == (1, 1, 1)
-    assert (found.rows_same_call, found.fixed_same_call) == (1, 1)
+    check = check_leaks([leaky, row(1)], "strict")
+    assert (check.rows, check.examples) == (2, 4)
+    assert (check.near_copy, check.same_call, check.other_input) == (1, 1, 1)
+    assert (check.rows_same_call, check.fixed_same_call) == (1, 1)
 
 
 def test_one_input_asked_twice_is_no_other_input() -> None:
     first = with_examples(row(0, query="the same words"), example("the same words"))
-    assert check([first, replace(first, repeat=1)], "strict").other_input == 0
+    assert check_leaks([first, replace(first, repeat=1)], "strict").other_input == 0
 
 
 def test_rows_without_their_question_are_left_out() -> None:
-    assert check([replace(row(0), question=None)], "strict").rows == 0
+    assert check_leaks([replace(row(0), question=None)], "strict").rows == 0
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_same_calls_are_equal_as_json(one: list[ToolCall], other: list[ToolCall]
 
 
 def test_likeness_is_symmetric_and_between_0_and_1() -> None:
-    assert likeness("a b c", "c d") == likeness("c d", "a b c") == 0.25
-    assert (likeness("", ""), likeness("a", "")) == (1.0, 0.0)
+    assert similarity("a b c", "c d") == similarity("c d", "a b c") == 0.25
+    assert (similarity("", ""), similarity("a", "")) == (1.0, 0.0)

@@ -11,20 +11,24 @@ from typing import Any
 import pytest
 
 from tests.reports.records import config, row, run
+from ttsi import stats
 from ttsi.cli import build
-from ttsi.cli.settings import Shortcuts, complete
 from ttsi.cli.sweep import read_sweep
 from ttsi.config import RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
-from ttsi.reports import choices, experiments, stats
+from ttsi.record import Run
 from ttsi.reports.command import command
-from ttsi.reports.experiments import Finding
+from ttsi.reports.finding import Finding
+from ttsi.reports.groups import group_by_inputs, group_runs
 from ttsi.reports.markdown import page
-from ttsi.reports.naming import changed
-from ttsi.reports.record import Run, groups
-from ttsi.reports.words import MINUS
-from ttsi.runs.provenance import settings_of
+from ttsi.reports.naming import changed_settings, has_embedded_settings
+from ttsi.reports.phrases import MINUS
+from ttsi.reports.questions.filters import filters
+from ttsi.reports.questions.gates import gates
+from ttsi.reports.questions.method_scores import methods
+from ttsi.reports.questions.samples_and_score import training_data
+from ttsi.reports.questions.thresholds import thresholds
 
 RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yaml"))
 
@@ -32,11 +36,11 @@ RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yam
 def settings(method: str = "ttsi", seed: int = 0, train: int | None = None, **knobs: Any) -> dict[str, Any]:
     """As `config`, with the method's own settings and `stage__knob` changed."""
     made = config(method, seed)
-    loop = asdict(preset(method, "embedded")) | {"seed": seed}
+    loop = asdict(preset(method)) | {"seed": seed}
     for name, value in knobs.items():
         stage, _, knob = name.partition("__")
         loop[stage] |= {knob: value}
-    made["settings"] |= {"loop": loop, "teacher": None, "train_data": train and "pool", "train_limit": train}
+    made["settings"] |= {"loop": loop, "writer": None, "train": train and "pool", "train_limit": train}
     made["train"] = train and {"name": "pool", "checksum": "c", "n": train}
     made["machine"] |= {"commit": "abc123", "cpus": 2, "python": "3.11"}
     return made
@@ -64,60 +68,60 @@ BASE = outcome(True, False, False, False, name="base", method="base")
 
 
 def test_methods_by_hand() -> None:
-    found = cells(experiments.methods(groups([USUAL, ALL, BASE])))
-    assert list(found) == ["base", "ttsi"], "the gate has a table of its own"
-    assert found["ttsi"]["base"] == "25.0\xa0%"
-    assert found["ttsi"]["in the end"].startswith("75.0\xa0%\n")
-    assert found["ttsi"]["gain, points"].startswith("+50.0\n")
-    assert found["ttsi"]["fixed / broken, all seeds"] == "2 / 0"
-    assert found["base"]["against ttsi, points"].startswith(f"{MINUS}50.0\n")
+    lines = cells(methods(group_runs([USUAL, ALL, BASE])))
+    assert list(lines) == ["base", "ttsi"], "the gate has a table of its own"
+    assert lines["ttsi"]["base"] == "25.0\xa0%\n4.6 to 69.9"
+    assert lines["ttsi"]["in the end"].startswith("75.0\xa0%\n")
+    assert lines["ttsi"]["gain, points"].startswith("+50.0\n")
+    assert lines["ttsi"]["fixed / broken, all seeds"] == "2 / 0"
+    assert lines["base"]["against ttsi, points"].startswith(f"{MINUS}50.0\n")
     interval = stats.paired_bootstrap([1, 0, 0, 0], [1, 0, 1, 1])
-    assert found["ttsi"]["gain, points"].endswith(f"+{100 * interval.high:.1f}")
+    assert lines["ttsi"]["gain, points"].endswith(f"+{100 * interval.high:.1f}")
 
 
 def test_seeds_are_averaged_by_input_and_a_repeated_run_is_refused() -> None:
     other = outcome(True, False, False, False, name="other", seed=1)
-    found = cells(experiments.methods(groups([USUAL, other])))
-    assert found["ttsi"]["seeds"] == "2"
-    assert found["ttsi"]["in the end"].startswith("50.0\xa0%\n")
+    lines = cells(methods(group_runs([USUAL, other])))
+    assert lines["ttsi"]["seeds"] == "2"
+    assert lines["ttsi"]["in the end"].startswith("50.0\xa0%\n")
     with pytest.raises(ConfigError, match="usual and again are the same run with the same seed"):
         page([USUAL, outcome(True, False, True, True, name="again")], "0")
     page([USUAL, other], "0")  # control
 
 
 def test_gates_by_hand() -> None:
-    found = cells(choices.gates(groups([ALL, USUAL])))
-    assert list(found) == ["unsure", "all"]
+    lines = cells(gates(group_runs([ALL, USUAL])))
+    assert list(lines) == ["unsure", "all"]
     # All: 3 of 4 in the end against 1 of 4, +50 as well, but one right answer broken.
-    assert found["unsure"]["share of all's gain"] == "100.0\xa0%"
-    assert found["unsure"]["against all, points"].startswith("0.0\n")
+    assert lines["unsure"]["share of all's gain"] == "100.0\xa0%"
+    assert lines["unsure"]["against all, points"].startswith("0.0\n")
     harmful = outcome(False, False, False, True, name="h", awareness__gate="all")
-    assert cells(choices.gates(groups([harmful, USUAL])))["unsure"]["share of all's gain"] == "-", "no gain, no share"
+    assert cells(gates(group_runs([harmful, USUAL])))["unsure"]["share of all's gain"] == "-", "no gain, no share"
 
 
 def test_the_curve_of_tau_by_hand() -> None:
-    table = choices.thresholds(groups([ALL])).table
+    table = thresholds(group_runs([ALL])).table
     assert table is not None and len(table.rows) == 10
     # The least sure are 3, 2, 1, 0; adapting them fixes, fixes, fixes and breaks.
-    ends = {line[1]: (line[2], line[3].partition("\n")[0], line[4]) for line in table.rows}
+    ends = {line[1]: tuple(cell.partition("\n")[0] for cell in line[2:5]) for line in table.rows}
     assert ends["50.0\xa0%"] == ("75.0\xa0%", "+50.0", "+25.0")
     assert ends["75.0\xa0%"] == ("100.0\xa0%", "+75.0", "+37.5")
     assert ends["100.0\xa0%"] == ("75.0\xa0%", "+50.0", "+50.0")
     assert table.rows[-1][0].endswith("inf")
-    missing = choices.thresholds(groups([USUAL]))
+    missing = thresholds(group_runs([USUAL]))
     assert missing.table is None and "--awareness.gate=all" in missing.missing
 
 
-def test_checks_and_training_data_by_hand() -> None:
+def test_filters_and_training_data_by_hand() -> None:
     loose = outcome(True, False, False, True, name="loose", synthesis__grounded=False)
-    found = cells(choices.checks(groups([loose, USUAL])))
-    assert list(found) == ["ttsi", "ttsi, grounded False"]
-    assert found["ttsi, grounded False"]["against ttsi, points"].startswith(f"{MINUS}25.0\n")
+    lines = cells(filters(group_runs([loose, USUAL])))
+    assert list(lines) == ["ttsi", "ttsi, grounded False"]
+    assert lines["ttsi, grounded False"]["against ttsi, points"].startswith(f"{MINUS}25.0\n")
     few = outcome(True, True, False, False, name="few", method="sft", train=8)
-    learned = cells(experiments.samples(groups([few, USUAL])))
+    learned = cells(training_data(group_runs([few, USUAL])))
     assert list(learned) == ["sft, 8 rows of pool", "ttsi"]
     assert learned["sft, 8 rows of pool"]["in the end"].startswith("50.0\xa0%\n")
-    assert "sft, 8 rows of pool" not in cells(experiments.methods(groups([few, USUAL])))
+    assert "sft, 8 rows of pool" not in cells(methods(group_runs([few, USUAL])))
 
 
 def test_with_a_tau_for_its_model_it_is_still_the_method() -> None:
@@ -125,32 +129,32 @@ def test_with_a_tau_for_its_model_it_is_still_the_method() -> None:
     every = outcome(False, True, True, True, name="every", awareness__tau=-0.13, awareness__gate="all")
     loose = outcome(True, False, False, True, name="loose", awareness__tau=-0.13, synthesis__grounded=False)
     taught = outcome(True, False, True, False, name="taught", method="ttd", awareness__tau=-0.13)
-    found = groups([own, every, loose, taught])
-    compared = cells(experiments.methods(found))
+    groups = group_runs([own, every, loose, taught])
+    compared = cells(methods(groups))
     assert list(compared) == ["ttsi, tau -0.13", "ttd, tau -0.13"]
     assert compared["ttd, tau -0.13"]["against ttsi, points"].startswith(f"{MINUS}25.0\n")
-    assert list(cells(choices.gates(found))) == ["unsure", "all"]
-    assert list(cells(choices.checks(found))) == ["ttsi, tau -0.13", "ttsi, tau -0.13, grounded False"]
+    assert list(cells(gates(groups))) == ["unsure", "all"]
+    assert list(cells(filters(groups))) == ["ttsi, tau -0.13", "ttsi, tau -0.13, grounded False"]
     # Control: beside the method with its own tau, another tau is a row like any other and nobody's reference.
-    both = groups([USUAL, own, every])
-    assert cells(experiments.methods(both))["ttsi, tau -0.13"]["against ttsi, points"].startswith("0.0\n")
-    assert choices.gates(both).table is None
+    both = group_runs([USUAL, own, every])
+    assert cells(methods(both))["ttsi, tau -0.13"]["against ttsi, points"].startswith("0.0\n")
+    assert gates(both).table is None
 
 
 def test_what_the_runs_do_not_answer_is_named_in_one_place() -> None:
-    told = page([USUAL, BASE], "0")
-    assert told.count("### Not answered by these runs") == 1 and "### Gates" not in told
-    assert "* Gates: `ttsi run --method ttsi --awareness.gate=all`." in told
+    text = page([USUAL, BASE], "0")
+    assert text.count("### Not answered by these runs") == 1 and "### Gates" not in text
+    assert "* Gates: `ttsi run --method ttsi --awareness.gate=all`." in text
     assert "* Gates" not in page([USUAL, ALL], "0")  # control
 
 
 def test_nothing_is_compared_across_models_or_decodings() -> None:
     free = outcome(True, False, False, False, name="free", answer__decoding="free", method="base")
-    assert cells(experiments.methods(groups([USUAL, free])))["base, free"]["against ttsi, points"] == "-"
+    assert cells(methods(group_runs([USUAL, free])))["base, free"]["against ttsi, points"] == "-"
     other = outcome(True, False, False, False, name="other", method="base")
-    other.config["model"] = {"weights_sha256": "other"}  # type: ignore[index]
-    assert len(experiments.same_inputs(groups([USUAL, other]))) == 2
-    assert len(experiments.same_inputs(groups([USUAL, BASE]))) == 1  # control
+    other = replace(other, model={"weights_sha256": "other"})
+    assert len(group_by_inputs(group_runs([USUAL, other]))) == 2
+    assert len(group_by_inputs(group_runs([USUAL, BASE]))) == 1  # control
 
 
 def test_benchmarks_show_every_rule_and_failures() -> None:
@@ -166,6 +170,8 @@ def test_benchmarks_show_every_rule_and_failures() -> None:
 def test_what_is_counted_over_a_whole_file_has_an_interval() -> None:
     made = outcome(True, True, True, False)
     f1 = {"base.f1_tools": 25.0, "base.f1_tools_stderr": 2.0, "gain.f1_tools": 10.0, "gain.f1_tools_stderr": 1.0}
+    metrics = {name: value for name, value in made.summary["metrics"].items() if "f1" not in name}
+    made = replace(made, summary={**made.summary, "metrics": metrics})
     assert "Over all calls" in (text := page([made], "0"))
     assert "| b, m | Hammer |" not in text, "no run has F1 here"
     made.summary["metrics"].update(f1)
@@ -222,11 +228,11 @@ KNOBS = [
 ]
 
 
-def read(*words: str) -> dict[str, Any]:
-    """What a command line means, as config.json holds it."""
+def read(*words: str) -> RunConfig:
+    """What a command line means."""
     _, bound, _ = build().parse_args(["run", *words], exit_on_error=False, print_error=False)
     config: RunConfig = bound.arguments["config"]
-    return settings_of(complete(config, bound.arguments.get("shortcuts", Shortcuts()), config.model))
+    return complete(config, bound.arguments.get("shortcuts", Shortcuts()), config.model)
 
 
 @pytest.mark.parametrize(
@@ -235,30 +241,33 @@ def read(*words: str) -> dict[str, Any]:
 def test_the_command_of_a_run_means_that_run(words: tuple[str, ...]) -> None:
     if words in (("--method", "ttd"), ("--method", "ttd-icl")):
         words = (*words, "--teacher", "scripted:demo")
-    meant = read(*words)
-    again = read(*command({"settings": meant}).split()[2:], "--seed", str(meant["loop"]["seed"]))
-    assert again == meant
+    first = read(*words)
+    assert read(*command(first).split()[2:], "--seed", str(first.loop.seed)) == first
 
 
 def test_what_is_usual_depends_on_the_model() -> None:
-    settings = {"model": "hf:some/model", "method": "ttsi", "loop": asdict(preset("ttsi"))}
-    assert changed({"settings": settings, "model": {"format": "hermes"}}) == {}
-    assert "adaptation.lr" in changed({"settings": settings, "model": {"format": "ours"}}), "control: a folder of ours"
+    paper = RunConfig("b", "hf:some/model", method="ttsi", loop=preset("ttsi"))
+    assert changed_settings(paper, embedded=False) == {}
+    assert "adaptation.lr" in changed_settings(paper), "control"
+    foreign = replace(USUAL, config=paper, model={"format": "hermes"})
+    assert not has_embedded_settings(foreign)
+    assert has_embedded_settings(replace(foreign, model={"format": "ours"})), "control: a folder of ours"
+    assert has_embedded_settings(replace(foreign, config=replace(paper, model="scripted:demo")))
 
 
 def test_control_a_command_that_leaves_a_knob_out_is_seen() -> None:
-    meant = read("--synthesis.no-grounded")
-    assert changed({"settings": meant}) == {"synthesis.grounded": False}
-    assert read(*command({"settings": meant}).replace("--synthesis.no-grounded", "").split()[2:]) != meant
+    config = read("--synthesis.no-grounded")
+    assert changed_settings(config) == {"synthesis.grounded": False}
+    assert read(*command(config).replace("--synthesis.no-grounded", "").split()[2:]) != config
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_every_point_behind_the_results_is_a_run(path: Path) -> None:
-    found, _ = read_sweep(path)
-    assert found
-    for point in found:
-        meant = read(*point.flags())
-        assert read(*command({"settings": meant}).split()[2:], "--seed", str(meant["loop"]["seed"])) == meant
+    points, _ = read_sweep(path)
+    assert points
+    for point in points:
+        config = read(*point.flags())
+        assert read(*command(config).split()[2:], "--seed", str(config.loop.seed)) == config
 
 
 def test_no_run_stands_in_two_of_the_files() -> None:
@@ -268,7 +277,7 @@ def test_no_run_stands_in_two_of_the_files() -> None:
 
 
 def test_the_commit_is_that_of_the_checkout() -> None:
-    from ttsi.runs.provenance import _commit
+    from ttsi.runs.runner import _commit
 
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
     done = subprocess.run(git, capture_output=True, text=True, check=False)

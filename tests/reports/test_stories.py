@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.reports.records import config, four, row, run
-from ttsi.reports.stories import PER_CHUNK, packed, unpacked, verdict
+from ttsi.reports.stories import PER_CHUNK, pack_episodes, unpack, verdict
 from ttsi.types import Adaptation, Message
 
 HOSTILE = [
@@ -25,9 +25,9 @@ HOSTILE = [
 
 
 def test_the_index_and_the_stories_hold_everything() -> None:
-    stored = packed(four())
-    index = unpacked(stored.index)
-    [stories] = [unpacked(chunk) for chunk in stored.chunks]
+    stored = pack_episodes(four())
+    index = unpack(stored.index)
+    [stories] = [unpack(chunk) for chunk in stored.chunks]
     assert [entry["verdict"] for entry in index["rows"]] == ["right", "fixed", "wrong", "broken"]
     assert [entry["unsure"] for entry in index["rows"]] == [False, True, True, True]
     assert index["rows"][1] == {
@@ -57,33 +57,33 @@ def test_the_index_and_the_stories_hold_everything() -> None:
 
 
 def test_many_inputs_come_in_chunks_that_share_their_tools() -> None:
-    stored = packed(run([row(i) for i in range(2 * PER_CHUNK + 1)]))
-    assert [len(unpacked(chunk)) for chunk in stored.chunks] == [PER_CHUNK, PER_CHUNK, 1]
-    assert len(unpacked(stored.index)["tools"]) == 2
+    stored = pack_episodes(run([row(i) for i in range(2 * PER_CHUNK + 1)]))
+    assert [len(unpack(chunk)) for chunk in stored.chunks] == [PER_CHUNK, PER_CHUNK, 1]
+    assert len(unpack(stored.index)["tools"]) == 2
 
 
 def test_the_same_run_packs_the_same() -> None:
-    assert packed(four()) == packed(four())
+    assert pack_episodes(four()) == pack_episodes(four())
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_only_text(text: str) -> None:
-    stored = packed(run([row(0, query=text)]))
+    stored = pack_episodes(run([row(0, query=text)]))
     assert "<" not in stored.index + "".join(stored.chunks)
     expected = text.encode("utf-8", "replace").decode()
-    assert unpacked(stored.index)["rows"][0]["request"] == expected
-    assert unpacked(stored.chunks[0])[0]["messages"][0]["content"] == expected
+    assert unpack(stored.index)["rows"][0]["request"] == expected
+    assert unpack(stored.chunks[0])[0]["messages"][0]["content"] == expected
 
 
 def test_numbers_that_json_lacks_become_words() -> None:
     one = row(1, False, True, 0.1)
     odd = replace(one, episode=replace(one.episode, adaptation=Adaptation("trained", 1, 1, (math.nan, math.inf))))
-    assert unpacked(packed(run([odd])).chunks[0])[0]["adaptation"]["losses"] == ["nan", "inf"]
+    assert unpack(pack_episodes(run([odd])).chunks[0])[0]["adaptation"]["losses"] == ["nan", "inf"]
 
 
 def test_method_base_has_no_adapted_side() -> None:
-    stored = packed(run(list(four().rows), "base", config("base")))
-    index, story = unpacked(stored.index), unpacked(stored.chunks[0])[1]
+    stored = pack_episodes(run(list(four().rows), "base", config("base")))
+    index, story = unpack(stored.index), unpack(stored.chunks[0])[1]
     assert [entry["verdict"] for entry in index["rows"]] == ["right", "wrong", "wrong", "right"]
     assert "after" not in index["rows"][0]
     assert not {"examples", "adaptation", "adapted"} & story.keys()
@@ -93,7 +93,7 @@ def test_rows_without_a_question_or_an_answer() -> None:
     one = row(0, False)
     old = replace(one, question=None)
     failed = replace(one, episode=replace(one.episode, base=None, adapted=None, awareness=None, error="prompt: long"))
-    index = unpacked(packed(run([old, failed])).index)
+    index = unpack(pack_episodes(run([old, failed])).index)
     assert [entry["request"] for entry in index["rows"]] == [None, "question 0 about Oslo"]
     assert [entry["verdict"] for entry in index["rows"]] == ["wrong", "failed"]
     assert index["rows"][1]["before"] == ""
@@ -101,7 +101,7 @@ def test_rows_without_a_question_or_an_answer() -> None:
 
 
 def test_long_requests_are_whole_in_the_story() -> None:
-    stored = packed(run([row(0, query="word " * 500)]))
-    story: Any = unpacked(stored.chunks[0])[0]
-    assert len(unpacked(stored.index)["rows"][0]["request"]) == 300
+    stored = pack_episodes(run([row(0, query="word " * 500)]))
+    story: Any = unpack(stored.chunks[0])[0]
+    assert len(unpack(stored.index)["rows"][0]["request"]) == 300
     assert story["messages"][0]["content"] == Message("user", "word " * 500).content

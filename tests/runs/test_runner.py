@@ -14,17 +14,17 @@ import pytest
 from tests.worlds import row, rows, write
 from ttsi import loop
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.cli.report import read_run
 from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, load
-from ttsi.reports.stats import mean_stderr
+from ttsi.stats import mean_stderr
 from ttsi.runs.plan import plan
 from ttsi.runs.provenance import resolve, settings_digest
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_json, read_rows
 from ttsi.runs.tally import RunProgress
+from ttsi.runs.reading import load_run
 from ttsi.types import Episode, Input, ToolCall
 
 Call = tuple[list[str], int]
@@ -153,7 +153,7 @@ def test_the_summary_has_hammers_f1(tmp_path: Path) -> None:
     changed = [100 * (row.grades["strict"]["adapted"] - row.grades["strict"]["base"]) for row in graded]
     assert stderr == pytest.approx(mean_stderr(changed)[1])
     # A report counts the same from the rows.
-    assert read_run(tmp_path / "run").summary["metrics"] == metrics
+    assert load_run(tmp_path / "run").summary["metrics"] == metrics
     # Control: the sides differ, so neither number is a constant.
     assert metrics["base.f1_tools"] < metrics["adapted.f1_tools"]
     (tmp_path / "none").mkdir()

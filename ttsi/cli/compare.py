@@ -1,7 +1,7 @@
-"""`ttsi compare`: is one run better than another, and on which inputs?
+"""`ttsi compare`: the difference between two runs, and the inputs behind it.
 
 Inputs: two run folders over the same data and with the same decoding. Outputs: the paired difference with its bootstrap
-interval, McNemar's exact p value, and who fixed what; as text or JSON.
+interval, McNemar's exact p value, and the inputs that only one of them got right; as text or JSON.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ttsi.cli.report import distinct, read_run
 from ttsi.cli.settings import Switch
-from ttsi.record import RunRow
-from ttsi.reports import pairing, words
+from ttsi.errors import ConfigError
+from ttsi.record import Run, RunRow
+from ttsi.reports import pairing
+from ttsi.reports.groups import Group
+from ttsi.reports.naming import unfinished_warning
 from ttsi.reports.pairing import Comparison
-from ttsi.reports.record import Run, calls, groups
+from ttsi.reports.phrases import count
 from ttsi.reports.story import one_line
+from ttsi.runs.reading import load_run
 from ttsi.types import last_request
 
 
@@ -39,69 +42,67 @@ def compare(
         show: how many of the inputs to list that only one of the two got right.
         json: print everything as JSON, with all of those inputs.
     """
-    distinct([first, second])
-    one, other = read_run(first), read_run(second)
-    found = pairing.compare(one, other)
+    if first.resolve() == second.resolve():
+        raise ConfigError(f"{second} is named twice: name each run once")
+    one, other = load_run(first), load_run(second)
+    comparison = pairing.compare(one, other)
     if json:
-        print(json_module.dumps(as_json(one, other, found), indent=2, ensure_ascii=False))
+        print(json_module.dumps(as_json(one, other, comparison), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(lines(one, other, found, show)))
+        print("\n".join(lines(one, other, comparison, show)))
     return 0
 
 
-def lines(one: Run, other: Run, found: Comparison, show: int) -> Iterator[str]:
+def lines(one: Run, other: Run, comparison: Comparison, show: int) -> Iterator[str]:
     """The comparison as text, one fact a line."""
-    gap = found.difference
+    gap = comparison.difference
     bounds = "-" if gap.interval is None else f"{gap.interval.low:+.1f} to {gap.interval.high:+.1f}"
-    for group in groups([one]) + groups([other]):
-        if warning := words.unfinished(group):
+    for run in (one, other):
+        if warning := unfinished_warning(Group("", (run,))):
             yield warning
-    if differ := pairing.demanded_differently(one, other):
-        yield differ
-    yield f"first       {described(one)}: {gap.first:.1f} %"
-    yield f"second      {described(other)}: {gap.second:.1f} %"
+    if warning := pairing.calls_warning(one, other):
+        yield warning
+    yield f"first       {description(one)}: {gap.first:.1f} %"
+    yield f"second      {description(other)}: {gap.second:.1f} %"
     yield (
         f"difference  {gap.points:+.1f} points  (95 % interval {bounds}, "
-        f"McNemar p = {found.p_mcnemar:.2g}, n = {gap.n})"
+        f"McNemar p = {comparison.p_mcnemar:.2g}, n = {gap.n})"
     )
-    if found.only_first or found.only_second:
-        yield f"left out    {found.only_first} inputs that only the first has, {found.only_second} only the second"
-    yield from _listed("only the second is right", found.fixed, show)
-    yield from _listed("only the first is right", found.broken, show)
+    if comparison.only_first or comparison.only_second:
+        only = f"{comparison.only_first} inputs that only the first has, {comparison.only_second} only the second"
+        yield f"left out    {only}"
+    yield from _list("only the second is right", comparison.fixed, show)
+    yield from _list("only the first is right", comparison.broken, show)
 
 
-def described(run: Run) -> str:
-    """Which run, in a few words."""
-    settings = run.config["settings"]
-    loop = settings["loop"]
-    demand = "" if calls(run.config) == "auto" else f", calls {calls(run.config)}"
-    return (
-        f"{run.name} ({settings['method']} with {settings['model']}, {loop['answer']['decoding']}{demand}, "
-        f"seed {loop['seed']})"
-    )
+def description(run: Run) -> str:
+    """Name, method, model, decoding and seed."""
+    config, answer = run.config, run.config.loop.answer
+    demand = "" if answer.calls == "auto" else f", calls {answer.calls}"
+    return f"{run.name} ({config.method} with {config.model}, {answer.decoding}{demand}, seed {run.seed})"
 
 
-def _listed(title: str, rows: Sequence[RunRow], show: int) -> Iterator[str]:
+def _list(title: str, rows: Sequence[RunRow], show: int) -> Iterator[str]:
     yield f"{title}: {len(rows)}"
     for row in rows[:show]:
         request = last_request(row.question.input) if row.question else ""
         yield f"  {one_line(row.episode.input_id, 24)}  {one_line(request, 90)}".rstrip()
     if len(rows) > show:
-        yield f"  and {words.count(len(rows) - show)} more: --show {len(rows)}, or --json"
+        yield f"  and {count(len(rows) - show)} more: --show {len(rows)}, or --json"
 
 
-def as_json(one: Run, other: Run, found: Comparison) -> dict[str, Any]:
+def as_json(one: Run, other: Run, comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON values."""
-    gap = found.difference
+    gap = comparison.difference
     return {
         "first": {"name": one.name, "score": gap.first},
         "second": {"name": other.name, "score": gap.second},
         "n": gap.n,
         "points": gap.points,
         "ci95": None if gap.interval is None else [gap.interval.low, gap.interval.high],
-        "p_mcnemar": found.p_mcnemar,
-        "warning": pairing.demanded_differently(one, other),
-        "only_second_right": [row.episode.input_id for row in found.fixed],
-        "only_first_right": [row.episode.input_id for row in found.broken],
-        "left_out": {"only_in_first": found.only_first, "only_in_second": found.only_second},
+        "p_mcnemar": comparison.p_mcnemar,
+        "warning": pairing.calls_warning(one, other),
+        "only_second_right": [row.episode.input_id for row in comparison.fixed],
+        "only_first_right": [row.episode.input_id for row in comparison.broken],
+        "left_out": {"only_in_first": comparison.only_first, "only_in_second": comparison.only_second},
     }

@@ -1,9 +1,9 @@
-"""How is tau found on a finished run? `--tau quantile:0.4:RUN` and its sisters.
+"""Recipes for tau, read off a finished run: `--tau quantile:0.4:RUN` and others.
 
-Inputs: a recipe, the settings of the coming run, how many inputs are to come. Outputs: a number. The maths is in
-`ttsi.awareness.threshold`; this module only reads the recorded measures (and grades) of a run folder, and refuses one
-whose measures are other numbers: made with another model, other candidates, or answers decoded in another way. The run
-should be one of validation data; a run of the same inputs does for a quantile or a budget, which look at no grade.
+Inputs: a recipe, the settings of the coming run, its number of inputs. Outputs: a number. The formulas are in
+`ttsi.awareness.threshold`. This module reads the recorded measures (and grades) of a run folder, and refuses a run
+whose measures are other numbers: made with another model, other candidates, or answers decoded in another way. Use a
+run of validation data; a run of the same inputs does for a quantile or a budget, which need no grade.
 The paper (arXiv:2510.07841) sets 0.95 and calls a learned threshold open.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 
 from ttsi.config import AnswerConfig, AwarenessConfig
 from ttsi.errors import ConfigError, unknown_name
+from ttsi.record import Run
 
 RECIPES = {
     "quantile": "quantile:0.4:RUN adapts on the 40 % of inputs with the lowest values",
@@ -28,7 +28,7 @@ MEASURED_WITH = ("candidates", "no_tool")
 
 
 def is_recipe(text: str) -> bool:
-    """Is this no number, but a way to find one?"""
+    """Whether a text is a recipe and not a number."""
     return ":" in text
 
 
@@ -41,18 +41,20 @@ def tau_from_run(
         recipe: "NAME:NUMBER:RUN".
         awareness: how the coming run measures; its measure's values are compared with tau.
         answer: how it answers.
-        inputs: how many inputs the coming run has; only a budget asks.
-        model: what answers; None when that is not known.
+        inputs: how many inputs the coming run has; only a budget needs it.
+        model: the spec of the model that answers; None when it is not given yet.
 
     Raises:
-        ConfigError: the recipe cannot be read, or the run does not say enough.
+        ConfigError: the recipe cannot be read, or the run lacks what it needs.
         RunFolderError: there is no such run.
     """
     from ttsi.awareness import threshold
+    from ttsi.runs.reading import load_run
 
-    name, number, folder = _parts(recipe)
-    _check_alike(Path(folder), awareness, answer, model)
-    values, right = _recorded(Path(folder), awareness.measure)
+    name, number, folder = _parse_recipe(recipe)
+    run = load_run(folder)
+    _check_same_measures(folder, run, awareness, answer, model)
+    values, right = _values_and_verdicts(folder, run, awareness.measure)
     try:
         if name == "quantile":
             return threshold.tau_for_share(values, number)
@@ -69,7 +71,7 @@ def tau_from_run(
         raise ConfigError(f"--tau {recipe}: {error}") from None
 
 
-def _parts(recipe: str) -> tuple[str, float, str]:
+def _parse_recipe(recipe: str) -> tuple[str, float, str]:
     name, _, rest = recipe.partition(":")
     if name not in RECIPES:
         raise ConfigError(unknown_name("way to find tau", name, RECIPES))
@@ -83,37 +85,26 @@ def _parts(recipe: str) -> tuple[str, float, str]:
     return name, value, folder
 
 
-def _check_alike(folder: Path, awareness: AwarenessConfig, answer: AnswerConfig, model: str | None) -> None:
-    from ttsi.runs.store import read_json
-
-    settings = read_json(folder / "config.json")["settings"]
-    loop = settings["loop"]
-    pairs = {f"awareness.{name}": (loop["awareness"][name], getattr(awareness, name)) for name in MEASURED_WITH}
-    recorded = {**asdict(AnswerConfig()), **loop["answer"]}  # a run that is older than a setting had its default
-    pairs |= {f"answer.{name}": (recorded[name], value) for name, value in asdict(answer).items()}
+def _check_same_measures(
+    folder: str, run: Run, awareness: AwarenessConfig, answer: AnswerConfig, model: str | None
+) -> None:
+    loop = run.config.loop
+    pairs = {f"awareness.{name}": (getattr(loop.awareness, name), getattr(awareness, name)) for name in MEASURED_WITH}
+    pairs |= {f"answer.{name}": (getattr(loop.answer, name), value) for name, value in asdict(answer).items()}
     if model is not None:
-        pairs["model"] = (settings["model"], model)
-    for name, (there, here) in pairs.items():
-        if there != here:
+        pairs["model"] = (run.config.model, model)
+    for name, (recorded, coming) in pairs.items():
+        if recorded != coming:
             raise ConfigError(
-                f"--tau ...:{folder}: that run has {name} {there}, this one {here}, so their measures are not the same "
-                "numbers: make RUN with this one's settings, or give tau as a number"
+                f"--tau ...:{folder}: that run has {name} {recorded}, this one {coming}, so their measures are not the "
+                "same numbers: make RUN with this one's settings, or give tau as a number"
             )
 
 
-def _recorded(folder: Path, measure: str) -> tuple[list[float], list[bool | None]]:
+def _values_and_verdicts(folder: str, run: Run, measure: str) -> tuple[list[float], list[bool | None]]:
     """The measure's values in a run, and whether the base was right."""
-    from ttsi.runs.store import read_json, read_rows
-
-    matcher = read_json(folder / "config.json").get("data", {}).get("matcher", "strict")
-    values: list[float] = []
-    right: list[bool | None] = []
-    for row in read_rows(folder):
-        known = row.episode.awareness
-        value = None if known is None else known.measures.get(measure)
-        if value is not None and not math.isnan(value):
-            values.append(value)
-            right.append(None if row.grades is None else row.grades[matcher]["base"])
+    pairs = [(row.measure(measure), row.right("base", run.data.matcher)) for row in run.rows]
+    values = [value for value, _ in pairs if value is not None]
     if not values:
         raise ConfigError(f"{folder} has no values of {measure}: choose another run, or --awareness.measure")
-    return values, right
+    return values, [right for value, right in pairs if value is not None]

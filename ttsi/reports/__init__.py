@@ -1,5 +1,6 @@
-"""What happened? Numbers with error bars (`stats`) and tables (`tables`) from a run's summary.
+"""Reports: what runs show, as tables, figures and sentences, with error bars.
 
-`page` makes one HTML page of runs: `record` says what it reads, `sections` and `pictures` what it shows, `stories`
-packs the inputs, `pairing` sets runs side by side. Imports no model code, so that results can be studied without torch.
+Inputs: runs (`ttsi.record.Run`). Outputs: one HTML page (`html`) or Markdown tables (`markdown`) of the answers to
+`questions`; a run's summary (`tables`) and one episode (`story`) as text for a terminal. Imports no model code, so that
+results can be studied without torch.
 """

@@ -1,95 +1,79 @@
-"""Which command makes a run again?
+"""The command that makes a run again, and the machine and versions that a group of runs was made with.
 
-Inputs: a run's configuration, as config.json holds it. Outputs: the line of `ttsi run` that asks for it, and on what a
-group of runs was made. A folder of data is written as `--data DIR`: pages are passed on, and places of one machine mean
-nothing on another.
-
-The paper (arXiv:2510.07841) published no commands.
+A folder of data is written as `--data DIR`: pages are passed on, and paths of one machine mean nothing on another.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ttsi.reports.naming import changed
-from ttsi.reports.record import Group
-from ttsi.reports.words import listing, seeds
+from ttsi.config import RunConfig
+from ttsi.record import Run
+from ttsi.reports.groups import Group
+from ttsi.reports.naming import changed_settings, has_embedded_settings, seeds
+from ttsi.reports.phrases import listing
 
-NAMED = {
-    "benchmark": "toolworld",
-    "split": "test",
-    "model": "embedded",
-    "method": "ttsi",
-    "teacher": None,
-    "teacher_budget": None,
-    "train_data": None,
-    "train_limit": None,
-    "limit": None,
-    "batch_size": 16,
-    "format": None,
-}
-"""Settings of a run beside the loop's, in the order in which they are written, and what they are when not given."""
+FLAGS = (
+    "benchmark", "split", "model", "method", "teacher", "teacher_budget", "train_data", "train_limit", "limit",
+    "batch_size", "format",
+)  # fmt: skip
+"""Settings of a run beside the loop's, in the order in which their flags are written."""
 
 
-def command(config: Mapping[str, Any]) -> str:
-    """`ttsi run` with what is not the default; the seed is left out, since runs are pooled over it."""
-    settings = config["settings"]
-    words = ["ttsi", "run"]
-    for name, usual in NAMED.items():
-        value = settings.get(name, usual)
-        if value != usual:
+def command(config: RunConfig, embedded: bool = True) -> str:
+    """`ttsi run` with what is not the default; without the seed, since runs are pooled over it.
+
+    Args:
+        config: the run's.
+        embedded: whether the method's preset is the embedded model's.
+    """
+    words, usual = ["ttsi", "run"], RunConfig()
+    for name in FLAGS:
+        if (value := getattr(config, name)) != getattr(usual, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
-    if settings.get("data") is not None:
+    if config.data is not None:
         words += ["--data", "DIR"]
-    for name, value in changed(config).items():
-        words += _flag(name, value)
+    words += [_flag(name, value) for name, value in changed_settings(config, embedded).items()]
     return shlex.join(words)
 
 
-def _flag(name: str, value: Any) -> list[str]:
-    stage, _, knob = name.rpartition(".")
-    flag = f"--{stage}.{knob.replace('_', '-')}"
+def _flag(name: str, value: Any) -> str:
+    stage, _, setting = name.rpartition(".")
+    setting = setting.replace("_", "-")
     if isinstance(value, bool):
-        return [flag if value else f"--{stage}.no-{knob.replace('_', '-')}"]
+        return f"--{stage}.{setting if value else f'no-{setting}'}"
     # As one word: a value such as -0.07 would read like a flag of its own.
-    return [f"{flag}={value}"]
+    return f"--{stage}.{setting}={value}"
 
 
-def commands(found: Sequence[Group]) -> list[str]:
+def commands(groups: Sequence[Group]) -> list[str]:
     """One line per group, with its seeds."""
-    return [f"{command(group.config)}  # {seeds(group)}" for group in found]
+    return [f"{command(one.config, has_embedded_settings(one.first))}  # {seeds(one)}" for one in groups]
 
 
-def made_with(found: Sequence[Group]) -> str:
-    """Commit, machine and versions of some groups, each thing once."""
-    configs = [run.config for group in found for run in group.runs]
+def provenance(groups: Sequence[Group]) -> str:
+    """Commit, machine, versions and weights of some groups, each thing once."""
+    runs = [run for group in groups for run in group.runs]
     facts = [
-        f"commit {_each(config.get('machine', {}).get('commit') or 'not recorded' for config in configs)}",
-        _each(_machine(config) for config in configs),
-        _each(_weights(config) for config in configs),
+        f"commit {_each(str(run.machine.get('commit') or 'not recorded') for run in runs)}",
+        _each(map(_machine, runs)),
+        _each(f"weights {run.weights[:12]}" if run.weights else "" for run in runs),
     ]
     return "; ".join(fact for fact in facts if fact)
 
 
-def _machine(config: Mapping[str, Any]) -> str:
-    machine, model = config.get("machine", {}), config.get("model") or {}
-    device = str(model.get("device") or "cpu")
-    versions = config.get("versions", {})
+def _machine(run: Run) -> str:
+    device = str(run.model.get("device") or "cpu")
     parts = [
-        f"{machine['cpus']} CPU cores" if device == "cpu" and machine.get("cpus") else device,
-        f"Python {machine['python']}" if machine.get("python") else "",
-        f"torch {versions['torch']}" if versions.get("torch") else "",
-        str(model.get("dtype") or ""),
+        f"{run.machine['cpus']} CPU cores" if device == "cpu" and run.machine.get("cpus") else device,
+        f"Python {run.machine['python']}" if run.machine.get("python") else "",
+        f"torch {run.versions['torch']}" if run.versions.get("torch") else "",
+        str(run.model.get("dtype") or ""),
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _weights(config: Mapping[str, Any]) -> str:
-    found = (config.get("model") or {}).get("weights_sha256")
-    return f"weights {str(found)[:12]}" if found else ""
-
-
-def _each(values: Any) -> str:
+def _each(values: Iterable[str]) -> str:
     return listing(list(dict.fromkeys(value for value in values if value)) or [""])

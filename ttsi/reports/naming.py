@@ -1,99 +1,108 @@
-"""What is a group of runs called, and in what does it differ from others?
+"""Names of groups of runs, made of the settings that differ from the method's preset.
 
-Inputs: groups of runs. Outputs: the settings that differ from the method's preset, short names made of them, and the
-sentence that heads a page of several groups. Two groups of a report differ in some setting, so names that leave out
-nothing but the usual tell them apart. The paper (arXiv:2510.07841) names its rows by method and model.
+Two groups of a report differ in some setting, so names that leave out nothing but what the preset says tell them apart.
+The paper (arXiv:2510.07841) names its rows by method and model.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ttsi.config import RunConfig
 from ttsi.methods import METHODS, preset
-from ttsi.reports import pairing
-from ttsi.reports.record import Group, calls, flat
-from ttsi.reports.words import between, count, listing, percent, score
+from ttsi.record import Run
+from ttsi.reports.groups import Group, flatten
+from ttsi.reports.phrases import count, listing
 
 DECODING, CALLS = "answer.decoding", "answer.calls"
 
 
-def changed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The loop's settings, by dotted name, in which a run differs from its method's preset; the seed is not one."""
-    settings = config["settings"]
+def changed_settings(config: RunConfig, embedded: bool = True) -> dict[str, Any]:
+    """The loop's settings, by dotted name, in which a run differs from its method's preset; never the seed.
+
+    Args:
+        config: the run's.
+        embedded: whether the preset is the embedded model's, which has settings of its own.
+    """
     usual: dict[str, Any] = {}
-    if settings["method"] in METHODS:
-        loop = preset(settings["method"], "embedded" if _embedded(config) else None)
-        usual = dict(flat(_as_json(asdict(loop))))
-    mine = dict(flat(_as_json(settings["loop"])))
+    if config.method in METHODS:
+        usual = dict(flatten(asdict(preset(config.method, "embedded" if embedded else None))))
     return {
         name: value
-        for name, value in mine.items()
-        # A tau of infinity is a word in config.json and a number in the preset.
-        if name not in ("seed", "adapt") and (name not in usual or usual[name] != value != str(usual[name]))
+        for name, value in flatten(asdict(config.loop))
+        if name not in ("seed", "adapt") and (name not in usual or usual[name] != value)
     }
 
 
-def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as config.json has them, where a tuple is a list."""
-    return dict(json.loads(json.dumps(settings)))
+def has_embedded_settings(run: Run) -> bool:
+    """Whether the model's presets are those of the embedded one, as `ttsi.models.is_embedded` decides before a run."""
+    return run.config.model.startswith("scripted:") or bool(run.model.get("format", "marked") == "marked")
 
 
-def _embedded(config: Mapping[str, Any]) -> bool:
-    """Did a model answer that has the settings of the embedded one? As `ttsi.models.is_embedded`, of one long gone."""
-    scripted = str(config["settings"]["model"]).startswith("scripted:")
-    return scripted or bool((config.get("model") or {}).get("format", "ours") in ("ours", "marked"))
-
-
-def knobs(group: Group) -> dict[str, Any]:
-    """The settings in which a group differs from its method's preset, but for the decoding and the demand for calls."""
-    return {name: value for name, value in changed(group.config).items() if name not in (DECODING, CALLS)}
+def variations(group: Group) -> dict[str, Any]:
+    """The settings in which a group differs from its method's preset, except the decoding and the demand for calls."""
+    changed = changed_settings(group.config, has_embedded_settings(group.first))
+    return {name: value for name, value in changed.items() if name not in (DECODING, CALLS)}
 
 
 def label(group: Group) -> str:
     """The method, and what is unusual about it."""
-    settings = group.config["settings"]
-    parts = [settings["method"], *(f"{name.partition('.')[2]} {value}" for name, value in knobs(group).items())]
-    if settings.get("teacher") is not None:
-        parts.append(f"teacher {settings['teacher']}")
-    if settings.get("train_data") is not None:
-        parts.append(f"{count(group.config['train']['n'])} rows of {settings['train_data']}")
-    return with_decoding(", ".join(parts), group)
+    config = group.config
+    parts = [config.method, *(f"{name.partition('.')[2]} {value}" for name, value in variations(group).items())]
+    if config.teacher is not None:
+        parts.append(f"teacher {config.teacher}")
+    if config.train_data is not None and group.first.train is not None:
+        parts.append(f"{count(group.first.train['n'])} rows of {config.train_data}")
+    return add_decoding(", ".join(parts), group)
 
 
-def with_decoding(name: str, group: Group) -> str:
+def letter_and_label(group: Group) -> str:
+    """The letter and the label."""
+    return f"{group.letter}: {label(group)}"
+
+
+def add_decoding(name: str, group: Group) -> str:
     """The name, and how answers were decoded and calls demanded where that is unusual."""
-    decoding = group.config["settings"]["loop"]["answer"]["decoding"]
-    demanded = calls(group.config)
-    shown = name if decoding == "constrained" else f"{name}, {decoding}"
-    return shown if demanded == "auto" else f"{shown}, calls {demanded}"
+    answer = group.config.loop.answer
+    decoded = name if answer.decoding == "constrained" else f"{name}, {answer.decoding}"
+    return decoded if answer.calls == "auto" else f"{decoded}, calls {answer.calls}"
 
 
 def title(group: Group) -> str:
-    """What was run, in a few words."""
-    return f"{label(group)} with {group.config['settings']['model']} on {group.config['data']['benchmark']}"
+    """Method, model and benchmark."""
+    return f"{label(group)} with {group.config.model} on {group.first.data.benchmark}"
 
 
-def several(found: Sequence[Group]) -> str:
-    """What was run, for several groups."""
-    benchmarks = list(dict.fromkeys(str(group.config["data"]["benchmark"]) for group in found))
+def letter_and_title(group: Group) -> str:
+    """The letter and the title."""
+    return f"{group.letter}: {title(group)}"
+
+
+def benchmark_and_model(group: Group) -> str:
+    """The benchmark and the model, for tables with a row per benchmark."""
+    return add_decoding(f"{group.first.data.benchmark}, {group.config.model}", group)
+
+
+def title_of_several(groups: Sequence[Group]) -> str:
+    """What several groups were run on."""
+    benchmarks = list(dict.fromkeys(group.first.data.benchmark for group in groups))
     where = listing(benchmarks) if len(benchmarks) <= 3 else f"{len(benchmarks)} benchmarks"
-    return f"{len(found)} settings on {where}"
+    return f"{len(groups)} settings on {where}"
 
 
-def compared(found: Sequence[Group]) -> str:
-    """The best of several groups, where they answered the same questions in the same way."""
-    folders = sum(len(group.runs) for group in found)
-    counted = f"{folders} runs in {len(found)} settings, {found[0].letter} to {found[-1].letter}."
-    if not all(pairing.same_questions(found[0], group) for group in found[1:]):
-        return f"{counted} They answered different inputs or were decoded differently: compare gains, not scores."
-    finals = [(score(group, pairing.final_side(group.runs[0])), group) for group in found]
-    scored = [(final, group) for final, group in finals if final is not None]
-    if not scored:
-        return counted
-    top, interval = max((final for final, _ in scored), key=lambda final: final[0])
-    best = listing([f"{group.letter} ({title(group)})" for final, group in scored if final[0] == top])
-    said = f"{percent(top)}, 95 % interval {between(interval)}"
-    return f"{counted} {best} gave the most right answers in the end: {said}."
+def seeds(group: Group) -> str:
+    """The seeds of a group."""
+    numbers = [str(run.seed) for run in group.runs]
+    return f"seed {numbers[0]}" if len(numbers) == 1 else f"seeds {', '.join(numbers)}"
+
+
+def unfinished_warning(group: Group) -> str | None:
+    """A warning where inputs are missing."""
+    parts = [
+        f"{run.name} holds {count(len(run.rows))} of {count(run.data.n)} inputs"
+        for run in group.runs
+        if len(run.rows) < run.data.n
+    ]
+    return f"Not finished: {'; '.join(parts)}. Everything here counts only these." if parts else None

@@ -23,7 +23,7 @@ function make(tag, name, ...inside) {
   return element;
 }
 
-/** What `stories.packed` packed. */
+/** What `stories.pack_episodes` packed. */
 async function unpack(id) {
   const bytes = Uint8Array.from(atob(find(id).textContent), (letter) => letter.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
@@ -163,11 +163,11 @@ function learned({ adaptation, awareness: known, examples: written }) {
   const what = again > 0 && again <= kept ? `${kept} examples, ${again} of them once more with the called tool off the list,` : `${adaptation.samples} examples`;
   const said = {
     shared: `The run's one adapter answers, which learned ${adaptation.samples} rows of the training data.`,
-    again: `Nothing was learned; the model answers a second time${why}.`,
+    resampled: `Nothing was learned; the model answers a second time${why}.`,
     none: `Nothing was learned${why}: it answers as it is.`,
-    rejected: `The adaptation was given up${why}: the model answers as it is.`,
+    "training-failed": `The adaptation was given up${why}: the model answers as it is.`,
     "in-context": `${adaptation.samples} examples were put into the prompt; nothing was trained.`,
-    declined: `A temporary adapter learned ${what} in ${adaptation.steps} steps; its answer is not taken${why}: the base's stays.`,
+    "kept-base": `A temporary adapter learned ${what} in ${adaptation.steps} steps; its answer is not taken${why}: the base's stays.`,
     trained: `A temporary adapter learned ${what} in ${adaptation.steps} steps and was dropped after the answer.`,
   };
   const parts = [make("p", "", said[adaptation.status] ?? adaptation.status)];

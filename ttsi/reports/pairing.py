@@ -1,6 +1,6 @@
-"""Which of two answers to the same inputs is better, and by how much?
+"""Paired comparison of two answers to the same inputs.
 
-Inputs: two runs (or groups of seeds) over the same data. Outputs: the paired difference with a bootstrap interval, the
+Inputs: two runs, or groups of seeds, over the same data. Outputs: the paired difference with a bootstrap interval, the
 exact McNemar p value for two single runs, and the inputs on which they disagree.
 
 A run is judged by the answer it gives in the end: the adapted one, or the base's for method `base`. The paper
@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ttsi import stats
 from ttsi.errors import DataError
-from ttsi.record import Key, RunRow
-from ttsi.reports import stats
-from ttsi.reports.record import Group, Run, Side, calls, outcomes, right
-from ttsi.reports.stats import Interval
+from ttsi.record import Key, Run, RunRow
+from ttsi.reports.groups import Group, outcomes
+from ttsi.stats import Interval
 
 RESAMPLE_SEED = 0
 
@@ -68,26 +68,26 @@ def gain(group: Group) -> Difference | None:
     return difference(base, outcomes(group, "adapted")) if base and group.adapts else None
 
 
-def final_side(run: Run) -> Side:
-    """The answer that a run gives in the end."""
-    return "adapted" if run.config["settings"]["loop"]["adapt"] else "base"
-
-
 def final(group: Group) -> dict[Key, float]:
     """Each graded input's share of seeds in which the answer given in the end was right."""
-    return outcomes(group, final_side(group.runs[0]))
+    return outcomes(group, group.first.final_side)
+
+
+def final_difference(first: Group, second: Group) -> Difference | None:
+    """The second's final answers against the first's; None where they share no graded input."""
+    before, after = final(first), final(second)
+    return difference(before, after) if before.keys() & after.keys() else None
 
 
 def compare(first: Run, second: Run) -> Comparison:
-    """Two runs over the same data and with the same decoding.
+    """Judge the second run against the first.
 
     Raises:
-        DataError: they cannot be compared; one line that says why.
+        DataError: they answered different data, are graded or decoded differently, or share no graded input.
     """
-    reason = unlike(first, second)
-    if reason:
+    if reason := incomparable_reason(first, second):
         raise DataError(f"{first.name} and {second.name} {reason}")
-    before, after = _graded(first), _graded(second)
+    before, after = _verdicts(first), _verdicts(second)
     shared = [key for key in before if key in after]
     if not shared:
         raise DataError(f"{first.name} and {second.name} share no graded input: nothing to compare")
@@ -103,15 +103,15 @@ def compare(first: Run, second: Run) -> Comparison:
     )
 
 
-def unlike(first: Run, second: Run) -> str | None:
+def incomparable_reason(first: Run, second: Run) -> str | None:
     """Why two runs cannot be compared, or None."""
-    one, other = first.config, second.config
-    decodings = [config["settings"]["loop"]["answer"]["decoding"] for config in (one, other)]
-    if one["data"]["checksum"] != other["data"]["checksum"]:
-        names = f"{one['data']['benchmark']} and {other['data']['benchmark']}"
+    one, other = first.data, second.data
+    decodings = [run.config.loop.answer.decoding for run in (first, second)]
+    if one.checksum != other.checksum:
+        names = f"{one.benchmark} and {other.benchmark}"
         return f"answered different data ({names}): compare runs of the same benchmark file"
-    if one["data"]["matcher"] != other["data"]["matcher"]:
-        return f"are graded by different rules ({one['data']['matcher']} and {other['data']['matcher']}): no comparison"
+    if one.matcher != other.matcher:
+        return f"are graded by different rules ({one.matcher} and {other.matcher}): no comparison"
     if decodings[0] != decodings[1]:
         return (
             f"are decoded differently ({decodings[0]} and {decodings[1]}): part of a difference would be the grammar's"
@@ -119,32 +119,28 @@ def unlike(first: Run, second: Run) -> str | None:
     return None
 
 
-def demanded_differently(first: Run, second: Run) -> str | None:
-    """A warning where calls were demanded of one run's answers and not, or in another way, of the other's."""
-    demands = calls(first.config), calls(second.config)
+def calls_warning(first: Run, second: Run) -> str | None:
+    """A warning where the two runs demanded calls of their answers in different ways."""
+    demands = first.config.loop.answer.calls, second.config.loop.answer.calls
     if demands[0] == demands[1]:
         return None
     return f"Calls were demanded differently ({demands[0]} and {demands[1]}): part of the difference is the demand's."
 
 
 def same_questions(first: Group, second: Group) -> bool:
-    """Did both answer and grade exactly the same inputs in the same way?"""
-    one, other = first.runs[0], second.runs[0]
-    if unlike(one, other) is not None or demanded_differently(one, other) is not None:
+    """Whether both answered and graded exactly the same inputs in the same way."""
+    one, other = first.first, second.first
+    if incomparable_reason(one, other) is not None or calls_warning(one, other) is not None:
         return False
     return outcomes(first, "base").keys() == outcomes(second, "base").keys()
 
 
-def _graded(run: Run) -> dict[Key, tuple[bool, RunRow]]:
-    side, matcher = final_side(run), str(run.config["data"]["matcher"])
-    verdicts = [(row, right(row, side, matcher)) for row in run.rows]
-    return {row.key: (verdict, row) for row, verdict in verdicts if verdict is not None}
+def _verdicts(run: Run) -> dict[Key, tuple[bool, RunRow]]:
+    pairs = [(row, row.right(run.final_side, run.data.matcher)) for row in run.rows]
+    return {row.key: (verdict, row) for row, verdict in pairs if verdict is not None}
 
 
-def changes(rows: Sequence[RunRow], matcher: str) -> tuple[int, int, int, int]:
-    """(fixed, broken, base right, base wrong) over the graded rows."""
-    pairs = [(right(row, "base", matcher), right(row, "adapted", matcher)) for row in rows]
-    fixed = sum(old is False and new is True for old, new in pairs)
-    broken = sum(old is True and new is False for old, new in pairs)
-    good = sum(old is True for old, _ in pairs)
-    return fixed, broken, good, sum(old is False for old, _ in pairs)
+def changed(rows: Sequence[RunRow], rule: str) -> tuple[int, int]:
+    """How many graded rows adapting fixed (wrong, then right), and how many it broke."""
+    pairs = [(row.right("base", rule), row.right("adapted", rule)) for row in rows]
+    return pairs.count((False, True)), pairs.count((True, False))

@@ -1,11 +1,11 @@
-"""How do ten thousand stories fit into one page?
+"""All episodes of a run, packed into one page: gzip and base64, in chunks.
 
 Inputs: the rows of a run. Outputs: an index (one short entry per input, for the table and its filters) and the stories
-in chunks, each as base64 of gzipped JSON. The page unpacks the index at once and a chunk when one of its stories is
-opened. Tools are kept once, however many inputs offer them.
+in chunks, each as base64 of gzipped JSON. The page unpacks the index at once, and a chunk when one of its stories is
+opened. A tool is kept once, however many inputs offer it.
 
 Base64 holds no "<", so nothing in it can end the element that carries it, and JSON is never code. The page's script
-puts every text into the document as text. An engineering part: the paper (arXiv:2510.07841) describes none.
+puts every text into the document as text.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from ttsi.record import RunRow
-from ttsi.reports.leaks import found_in, questions
-from ttsi.reports.record import STAGES, Run, right
-from ttsi.types import Answer, Tool, ToolCall, last_request, to_openai
+from ttsi.record import STAGES, Run, RunRow
+from ttsi.reports.questions.leaks import Requests, requests_of, rules_met
+from ttsi.reports.story import call_text
+from ttsi.types import Answer, Tool, last_request, to_openai
 
 PER_CHUNK = 100
 LONGEST = 300
@@ -29,20 +29,18 @@ LONGEST = 300
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A run's stories, ready for the page."""
+class PackedEpisodes:
+    """A run's episodes, ready for the page."""
 
     index: str
     chunks: tuple[str, ...]
 
 
-def packed(run: Run) -> Packed:
+def pack_episodes(run: Run) -> PackedEpisodes:
     """Everything that the page needs to show a run's inputs."""
-    tools = _Tools()
-    adapts = bool(run.config["settings"]["loop"]["adapt"])
-    matcher = str(run.config["data"]["matcher"])
-    asked = questions(run.rows)
-    stories = [_story(row, tools, asked, adapts) for row in run.rows]
+    tools, requests = _Tools(), requests_of(run.rows)
+    adapts, matcher = run.adapts, run.data.matcher
+    stories = [_story(row, tools, requests, adapts) for row in run.rows]
     index = {
         "chunk": PER_CHUNK,
         "adapts": adapts,
@@ -52,11 +50,11 @@ def packed(run: Run) -> Packed:
         "tools": tools.kept,
     }
     parts = [stories[start : start + PER_CHUNK] for start in range(0, len(stories), PER_CHUNK)]
-    return Packed(_pack(index), tuple(_pack(part) for part in parts))
+    return PackedEpisodes(_pack(index), tuple(_pack(part) for part in parts))
 
 
-def unpacked(text: str) -> Any:
-    """What was packed; the page's script does the same."""
+def unpack(text: str) -> Any:
+    """Undo `_pack`, as the page's script does."""
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
@@ -64,7 +62,7 @@ def verdict(row: RunRow, matcher: str, adapts: bool) -> str:
     """In one word: fixed, broken, right, wrong, failed or ungraded."""
     if row.episode.error is not None:
         return "failed"
-    before, after = right(row, "base", matcher), right(row, "adapted" if adapts else "base", matcher)
+    before, after = row.right("base", matcher), row.right("adapted" if adapts else "base", matcher)
     if before is None or after is None:
         return "ungraded"
     return {(False, True): "fixed", (True, False): "broken", (True, True): "right"}.get((before, after), "wrong")
@@ -105,20 +103,20 @@ def _plain(value: Any) -> Any:
 
 
 def _entry(row: RunRow, matcher: str, adapts: bool) -> dict[str, Any]:
-    known, episode = row.episode.awareness, row.episode
+    awareness, episode = row.episode.awareness, row.episode
     entry = {
         "id": episode.input_id,
         "verdict": verdict(row, matcher, adapts),
         "request": last_request(row.question.input)[:LONGEST] if row.question else None,
-        "sure": known.value if known else None,
-        "unsure": bool(known and known.unsure),
-        "before": _said(episode.base),
+        "sure": awareness.value if awareness else None,
+        "unsure": row.unsure,
+        "before": _answer_text(episode.base),
         "tags": [f"{key}={value}" for key, value in row.tags.items()],
     }
-    return entry | {"after": _said(episode.adapted), "status": episode.adaptation.status} if adapts else entry
+    return entry | {"after": _answer_text(episode.adapted), "status": episode.adaptation.status} if adapts else entry
 
 
-def _story(row: RunRow, tools: _Tools, asked: dict[tuple[str, ...], set[str]], adapts: bool) -> dict[str, Any]:
+def _story(row: RunRow, tools: _Tools, requests: Requests, adapts: bool) -> dict[str, Any]:
     episode = row.episode
     story: dict[str, Any] = {
         "messages": row.question.input.messages if row.question else None,
@@ -132,7 +130,7 @@ def _story(row: RunRow, tools: _Tools, asked: dict[tuple[str, ...], set[str]], a
         "hash": episode.input_hash,
     }
     if adapts:
-        examples = [{**vars(example), "leaks": found_in(example, row, asked)} for example in episode.examples]
+        examples = [{**vars(example), "leaks": rules_met(example, row, requests)} for example in episode.examples]
         story |= {"examples": examples, "adaptation": episode.adaptation, "adapted": episode.adapted}
     return story
 
@@ -142,19 +140,9 @@ def _tags(rows: Sequence[RunRow]) -> list[str]:
     return sorted({f"{key}={value}" for row in rows for key, value in row.tags.items()})
 
 
-def _said(answer: Answer | None) -> str:
+def _answer_text(answer: Answer | None) -> str:
     if answer is None:
         return ""
     if answer.error is not None:
         return answer.text[:LONGEST]
     return "; ".join(map(call_text, answer.calls))[:LONGEST] or f"no tool: {answer.text}"[:LONGEST]
-
-
-def call_text(call: ToolCall) -> str:
-    """A call as one would write it in a program.
-
-    >>> call_text(ToolCall("rate", {"film": "Up", "stars": 5}))
-    'rate(film="Up", stars=5)'
-    """
-    inside = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
-    return f"{call.name}({inside})"

@@ -1,7 +1,7 @@
-"""What happened to one input, told to somebody who has never heard of the method?
+"""One episode as plain text, for somebody who has not read about the method.
 
-Inputs: an `Episode` and its `Input`. Outputs: plain text in the order of the method (arXiv:2510.07841): the candidates
-and how sure the model was (H), the examples that were kept and refused (G), the losses of the training (T), the answer
+Inputs: an `Episode` and its `Input`. Outputs: text in the order of the method (arXiv:2510.07841): the candidates and
+how sure the model was (H), the examples that were kept and refused (G), the losses of the training (T), the answer
 before and after.
 """
 
@@ -101,11 +101,11 @@ def _tell_answers(episode: Episode) -> Iterator[str]:
     if episode.base is not None:
         yield f"\nBefore    {_answer(episode.base)}"
     if episode.adapted is not None:
-        changed = episode.base is None or _said(episode.base) != _said(episode.adapted)
+        changed = episode.base is None or _content(episode.base) != _content(episode.adapted)
         yield f"After     {_answer(episode.adapted)}{'' if changed else '   (unchanged)'}"
 
 
-def _said(answer: Answer) -> tuple[str, str | None]:
+def _content(answer: Answer) -> tuple[str, str | None]:
     return (_calls(answer.calls) or answer.text, answer.error)
 
 
@@ -116,15 +116,21 @@ def _answer(answer: Answer) -> str:
 
 
 def _calls(calls: Sequence[ToolCall]) -> str:
-    return _clean("; ".join(f"{call.name}({_arguments(call)})" for call in calls))
+    return _clean("; ".join(map(call_text, calls)))
 
 
-def _arguments(call: ToolCall) -> str:
-    return ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
+def call_text(call: ToolCall) -> str:
+    """A call as one would write it in a program.
+
+    >>> call_text(ToolCall("rate", {"film": "Up", "stars": 5}))
+    'rate(film="Up", stars=5)'
+    """
+    inside = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
+    return f"{call.name}({inside})"
 
 
 def _clean(text: str) -> str:
-    """Without control characters: what a model or a user wrote must not steer the terminal."""
+    """Without control characters: what a model or a user wrote must not control the terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 

@@ -1,10 +1,8 @@
-"""How is a run shown on a terminal?
+"""The summary of a run on a terminal.
 
 Inputs: the dictionary of `summary.json`. Outputs: plain text (`plain`, for pipes and files) or a rich table (`table`,
 for terminals), with the same lines: scores with 95 % intervals (Wilson), the gain with its paired interval and p value,
-who was fixed and broken, how many inputs were unsure, what it cost.
-
-The paper's tables (arXiv:2510.07841) show means only.
+answers fixed and broken, the share of unsure inputs, the cost.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ttsi.reports import stats
+from ttsi import stats
 from ttsi.reports.story import one_line
 
 if TYPE_CHECKING:
@@ -36,22 +34,22 @@ def title(summary: Summary) -> str:
 
 def lines(summary: Summary) -> list[tuple[str, str]]:
     """(what, value) pairs; the same for plain text and rich."""
-    shown = [("base", _score(summary, "base"))]
+    facts = [("base", _score(summary, "base"))]
     if summary["adapted"] is not None:
-        shown += [("adapted", _score(summary, "adapted")), ("gain", _gain(summary["gain"]))]
-    shown += [("unsure", _unsure(summary)), ("trained", _trained(summary)), ("seconds", _seconds(summary["seconds"]))]
-    rejected = summary["metrics"]["adaptations.training-failed"]
-    if rejected:
-        shown.append(("given up", f"{rejected} adaptations; there the base answered{_why(summary, 'given_up')}"))
+        facts += [("adapted", _score(summary, "adapted")), ("gain", _gain(summary["gain"]))]
+    facts += [("unsure", _unsure(summary)), ("trained", _trained(summary)), ("seconds", _seconds(summary["seconds"]))]
+    failed = summary["metrics"]["adaptations.training-failed"]
+    if failed:
+        facts.append(("given up", f"{failed} adaptations; there the base answered{_why(summary, 'given_up')}"))
     if summary["n_error"]:
-        shown.append(("failed", f"{summary['n_error']} of {summary['n']} inputs{_why(summary, 'failed')}"))
-    return shown
+        facts.append(("failed", f"{summary['n_error']} of {summary['n']} inputs{_why(summary, 'failed')}"))
+    return facts
 
 
 def _why(summary: Summary, what: str) -> str:
     """The most frequent reason."""
-    found = summary.get("reasons", {}).get(what)
-    return f" ({found[0]['n']} x {one_line(found[0]['reason'], 160)})" if found else ""
+    reasons = summary.get("reasons", {}).get(what)
+    return f" ({reasons[0]['n']} x {one_line(reasons[0]['reason'], 160)})" if reasons else ""
 
 
 def plain(summary: Summary) -> str:
@@ -120,9 +118,9 @@ def _gain(gain: Mapping[str, Any] | None) -> str:
 def _unsure(summary: Summary) -> str:
     share = 100 * summary["n_unsure"] / summary["n"] if summary["n"] else 0.0
     auroc = summary["awareness"]["auroc"]
-    foretells = "" if auroc is None else f"; foretells wrong answers with AUROC {auroc:.2f}"
+    predicts = "" if auroc is None else f"; predicts wrong answers with AUROC {auroc:.2f}"
     tau = float(summary["awareness"]["tau"])
-    return f"{share:.1f} %  ({summary['n_unsure']} of {summary['n']}, tau {tau:g}{foretells})"
+    return f"{share:.1f} %  ({summary['n_unsure']} of {summary['n']}, tau {tau:g}{predicts})"
 
 
 def _trained(summary: Summary) -> str:

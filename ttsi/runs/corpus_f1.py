@@ -15,7 +15,7 @@ from ttsi.benchmarks import micro_f1
 from ttsi.benchmarks.matching import Calls, readable
 from ttsi.benchmarks.micro_f1 import KINDS, CountingRule
 from ttsi.record import RunRow
-from ttsi.reports.stats import RatiosOfSums
+from ttsi.stats import RatiosOfSums
 
 
 class CorpusF1:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from ttsi.config import LoopConfig
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer
-from ttsi.reports.stats import wilson
+from ttsi.stats import wilson
 from ttsi.runs.executor import prepared
 from ttsi.types import Input, TrainingData
 

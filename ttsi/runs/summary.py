@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ttsi import stats
 from ttsi.record import STAGES, RunRow, Side
-from ttsi.reports import stats
 
 SCHEMA = 1
 

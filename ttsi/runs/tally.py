@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from ttsi import codec
 from ttsi.record import RunRow
-from ttsi.reports.stats import Interval, changed_verdicts
+from ttsi.stats import Interval, changed_verdicts
 from ttsi.types import Answer, Example
 
 

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.reports import curves, stats
+from ttsi import stats
+from ttsi.reports.questions.confidence_histogram import histogram
+from ttsi.reports.questions.reliability import bin_by_confidence, calibration_error
+from ttsi.reports.questions.risk import area, risk_coverage
+from ttsi.reports.questions.thresholds import tau_curve
 
 INPUTS = st.lists(
     st.tuples(st.sampled_from([-2.0, -0.5, 0.0, 0.25, 0.9, 1.0]), st.booleans(), st.booleans()), min_size=1, max_size=30
@@ -18,7 +22,7 @@ INPUTS = st.lists(
 @given(INPUTS, st.sampled_from([-1.0, 0.0, 0.3, 0.95, math.inf]))
 def test_the_tau_curve_is_what_running_again_would_give(inputs: list[tuple[float, bool, bool]], tau: float) -> None:
     values, base, adapted = (list(column) for column in zip(*inputs, strict=True))
-    points = curves.tau_curve(values, base, adapted, tau)
+    points = tau_curve(values, base, adapted, tau)
     for point in points:
         assert point.tau <= max(tau, min(values))
         chosen = [value < point.tau for value in values]
@@ -30,8 +34,8 @@ def test_the_tau_curve_is_what_running_again_would_give(inputs: list[tuple[float
 
 
 def test_control_adapting_the_wrong_ones_is_another_curve() -> None:
-    right_order = curves.tau_curve([0.1, 0.9], [False, True], [True, False], math.inf)
-    wrong_order = curves.tau_curve([0.9, 0.1], [False, True], [True, False], math.inf)
+    right_order = tau_curve([0.1, 0.9], [False, True], [True, False], math.inf)
+    wrong_order = tau_curve([0.9, 0.1], [False, True], [True, False], math.inf)
     assert [point.score for point in right_order] == [0.5, 1.0, 0.5]
     assert [point.score for point in wrong_order] == [0.5, 0.0, 0.5]
 
@@ -39,37 +43,37 @@ def test_control_adapting_the_wrong_ones_is_another_curve() -> None:
 @given(INPUTS)
 def test_risk_at_a_coverage_is_the_error_rate_of_the_surest(inputs: list[tuple[float, bool, bool]]) -> None:
     values, right = [value for value, _, _ in inputs], [ok for _, ok, _ in inputs]
-    points = curves.risk_coverage(values, right)
+    points = risk_coverage(values, right)
     cuts = sorted(set(values), reverse=True)
     kept = [[ok for value, ok in zip(values, right, strict=True) if value >= cut] for cut in cuts]
     assert points == [(len(part) / len(values), part.count(False) / len(part)) for part in kept]
-    assert 0 <= curves.area(points) <= 1
+    assert 0 <= area(points) <= 1
 
 
 def test_a_good_measure_has_less_area_than_a_bad_one() -> None:
     right = [True, True, False, False]
-    good, bad = (curves.area(curves.risk_coverage(v, right)) for v in ([0.9, 0.8, 0.2, 0.1], [0.1, 0.2, 0.8, 0.9]))
+    good, bad = (area(risk_coverage(v, right)) for v in ([0.9, 0.8, 0.2, 0.1], [0.1, 0.2, 0.8, 0.9]))
     assert good < bad
 
 
 @given(INPUTS)
 def test_a_histogram_counts_everything_once(inputs: list[tuple[float, bool, bool]]) -> None:
-    counts = curves.histogram([value for value, _, _ in inputs], [ok for _, ok, _ in inputs])
+    counts = histogram([value for value, _, _ in inputs], [ok for _, ok, _ in inputs])
     assert sum(counts.right) == sum(ok for _, ok, _ in inputs)
     assert sum(counts.right) + sum(counts.wrong) == len(inputs)
     assert len(counts.edges) == len(counts.right) + 1
 
 
 def test_an_infinite_value_lies_at_its_end() -> None:
-    counts = curves.histogram([-math.inf, 0.0, 1.0, math.inf], [False, True, True, True], bins=2)
+    counts = histogram([-math.inf, 0.0, 1.0, math.inf], [False, True, True, True], bins=2)
     assert (counts.wrong, counts.right) == ((1, 0), (1, 2))
-    assert curves.histogram([], []).right == (0,)
-    assert sum(curves.histogram([math.inf], [True]).edges) == 1
+    assert histogram([], []).right == (0,)
+    assert sum(histogram([math.inf], [True]).edges) == 1
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
 def test_reliability_bins_hold_everything_and_agree_with_the_whole(pairs: list[tuple[float, bool]]) -> None:
-    bins = curves.reliability([value for value, _ in pairs], [ok for _, ok in pairs])
+    bins = bin_by_confidence(pairs)
     assert sum(part.n for part in bins) == len(pairs)
     assert sum(part.accuracy * part.n for part in bins) == pytest.approx(sum(ok for _, ok in pairs))
     assert all(part.interval.low <= part.accuracy <= part.interval.high for part in bins)
@@ -77,9 +81,9 @@ def test_reliability_bins_hold_everything_and_agree_with_the_whole(pairs: list[t
 
 def test_calibration_is_zero_when_it_is_perfect_and_not_when_it_is_off() -> None:
     right = [True] * 8 + [False] * 2
-    assert curves.calibration_error(curves.reliability([0.8] * 10, right)) == pytest.approx(0)
-    assert curves.calibration_error(curves.reliability([0.3] * 10, right)) == pytest.approx(0.5)
-    assert curves.calibration_error([]) == 0
+    assert calibration_error(bin_by_confidence([(0.8, ok) for ok in right])) == pytest.approx(0)
+    assert calibration_error(bin_by_confidence([(0.3, ok) for ok in right])) == pytest.approx(0.5)
+    assert calibration_error([]) == 0
 
 
 def test_delong_agrees_with_its_definition_and_a_bootstrap() -> None:

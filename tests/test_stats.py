@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.reports.stats import (
+from ttsi.stats import (
     RatiosOfSums,
     auroc,
     auroc_interval,
@@ -129,13 +129,13 @@ def test_bootstrap_is_seeded_and_paired() -> None:
 def two_files(seed: int, n: int = 150) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Per input a base and an adapted (twice right, said + gold), of which the second keeps most of the first."""
     rng = random.Random(seed)
-    found = []
+    pairs = []
     for _ in range(n):
         gold, right = rng.randint(1, 5), 0
         right = sum(rng.random() < 0.5 for _ in range(gold))
         more = min(gold, right + (rng.random() < 0.4))
-        found.append(((2 * right, gold + rng.randint(right, 5)), (2 * more, gold + rng.randint(more, 5))))
-    return found
+        pairs.append(((2 * right, gold + rng.randint(right, 5)), (2 * more, gold + rng.randint(more, 5))))
+    return pairs
 
 
 def summed(pairs: Sequence[Sequence[tuple[int, int]]]) -> RatiosOfSums:
@@ -147,14 +147,14 @@ def summed(pairs: Sequence[Sequence[tuple[int, int]]]) -> RatiosOfSums:
 
 def test_the_error_of_a_ratio_agrees_with_drawing_inputs_again() -> None:
     pairs, rng = two_files(0), random.Random(1)
-    drawn = [summed(rng.choices(pairs, k=len(pairs))) for _ in range(1000)]
+    resampled = [summed(rng.choices(pairs, k=len(pairs))) for _ in range(1000)]
     sums = summed(pairs)
-    for found, again in (
-        (sums.ratio(0), [one.ratio(0)[0] for one in drawn]),
-        (sums.ratio(1), [one.ratio(1)[0] for one in drawn]),
-        (sums.difference(0, 1), [one.difference(0, 1)[0] for one in drawn]),
+    for pairs, again in (
+        (sums.ratio(0), [one.ratio(0)[0] for one in resampled]),
+        (sums.ratio(1), [one.ratio(1)[0] for one in resampled]),
+        (sums.difference(0, 1), [one.difference(0, 1)[0] for one in resampled]),
     ):
-        value, stderr = found
+        value, stderr = pairs
         assert value is not None
         assert stderr == pytest.approx(statistics.stdev([x for x in again if x is not None]), rel=0.1)
     below = sum(pair[0][1] for pair in pairs)

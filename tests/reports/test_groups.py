@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.reports.records import config, four, row, run
-from ttsi.reports.record import groups, measured, outcomes
+from ttsi.reports.groups import group_runs, outcomes
 
 
 def test_seeds_are_pooled_and_outcomes_averaged() -> None:
     second = replace(four("two", seed=1), rows=[row(0), row(1, False, False, 0.1), row(2, False, True), row(3, True)])
-    [group] = groups([four(), second])
+    [group] = group_runs([four(), second])
     assert [r.name for r in group.runs] == ["one", "two"]
     assert list(outcomes(group, "base").values()) == [1, 0, 0, 1]
     assert list(outcomes(group, "adapted").values()) == [1, 0.5, 0.5, 0.5]
@@ -42,29 +42,29 @@ def other(path: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_control_anything_else_that_differs_makes_another_group(path: str, value: Any) -> None:
-    found = groups([four(), run(list(four().rows), "two", other(path, value))])
-    assert [group.letter for group in found] == ["A", "B"]
+    separate = group_runs([four(), run(list(four().rows), "two", other(path, value))])
+    assert [group.letter for group in separate] == ["A", "B"]
 
 
 def test_where_the_data_lie_and_versions_do_not_matter() -> None:
     same = [four(), run(list(four().rows), "two", other("settings.data", "/elsewhere"))]
-    assert len(groups([*same, run(list(four().rows), "three", other("versions.ttsi", "9"))])) == 1
+    assert len(group_runs([*same, run(list(four().rows), "three", other("versions.ttsi", "9"))])) == 1
 
 
 def test_a_measure_that_is_no_number_is_no_value() -> None:
     one = row(0, sure=0.3)
-    known = one.episode.awareness
-    assert known is not None
-    lost = replace(one, episode=replace(one.episode, awareness=replace(known, measures={"x": math.nan})))
-    assert (measured(one, "margin"), measured(one, "top1"), measured(lost, "x"), measured(lost, "y")) == (
+    awareness = one.episode.awareness
+    assert awareness is not None
+    lost = replace(one, episode=replace(one.episode, awareness=replace(awareness, measures={"x": math.nan})))
+    assert (one.measure("margin"), one.measure("top1"), lost.measure("x"), lost.measure("y")) == (
         0.3,
         0.65,
         None,
         None,
     )
-    assert measured(replace(one, episode=replace(one.episode, awareness=None)), "margin") is None
+    assert replace(one, episode=replace(one.episode, awareness=None)).measure("margin") is None
 
 
 def test_ungraded_rows_have_no_outcome() -> None:
-    [group] = groups([run([row(0, None), row(1, True)])])
+    [group] = group_runs([run([row(0, None), row(1, True)])])
     assert list(outcomes(group, "base")) == [row(1).key]

@@ -1,11 +1,10 @@
-"""How sure may we be of a number?
+"""Statistics of right and wrong answers: standard errors, intervals, paired tests, AUROC.
 
-Inputs: right/wrong per input, or scores with labels. Outputs: means with standard errors, intervals, p values, AUROC.
-Pure functions; shares are between 0 and 1, not percent.
+Inputs: right or wrong per input, or scores with labels. Outputs: means with standard errors, 95 % intervals, p values.
+Pure functions; shares are between 0 and 1, not percent. Needs numpy and nothing else of ttsi.
 
-The paper (arXiv:2510.07841) prints means without error bars. Here base and adapted answers belong to the same inputs,
-so gains are judged by paired tests: a bootstrap interval over inputs, and McNemar's exact test on the inputs whose
-verdict changed.
+Base and adapted answers belong to the same inputs, so gains are judged by paired tests: a bootstrap interval over
+inputs, and McNemar's exact test on the inputs whose verdict changed. The paper (arXiv:2510.07841) prints means only.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 Z95 = 1.959963984540054
-"""The normal distribution's 97.5 % quantile."""
+"""97.5 % quantile of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ def wilson(successes: int, n: int, z: float = Z95) -> Interval:
 def paired_bootstrap(
     before: Sequence[float], after: Sequence[float], seed: int = 0, resamples: int = 10_000
 ) -> Interval | None:
-    """95 % percentile interval of mean(after - before), the inputs drawn again with replacement.
+    """95 % percentile interval of mean(after - before), inputs resampled with replacement.
 
-    None where all differences are the same, as with a single pair: drawn again they say nothing about other inputs.
+    None where all differences are equal, as with a single pair: resampling them shows nothing about other inputs.
 
     >>> paired_bootstrap([0, 0, 0], [1, 1, 1]) is None
     True
@@ -88,11 +87,11 @@ def paired_bootstrap(
         raise ValueError(f"{len(before)} and {len(after)} values are no pairs")
     differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     values, counts = np.unique(differences, return_counts=True)
-    return _redrawn(values, counts, seed, resamples)
+    return _resample(values, counts, seed, resamples)
 
 
 def changed_verdicts(fixed: int, broken: int, n: int, seed: int = 0, resamples: int = 10_000) -> Interval | None:
-    """The same interval, bit for bit, from counts: of n inputs some went from wrong to right, some the other way.
+    """The same interval as `paired_bootstrap`, bit for bit, from the counts of changed verdicts among n inputs.
 
     >>> changed_verdicts(2, 1, 4) == paired_bootstrap([0, 0, 1, 1], [1, 1, 0, 1])
     True
@@ -101,10 +100,10 @@ def changed_verdicts(fixed: int, broken: int, n: int, seed: int = 0, resamples: 
 
     kinds = [(-1.0, broken), (0.0, n - fixed - broken), (1.0, fixed)]
     values, counts = zip(*[kind for kind in kinds if kind[1]], strict=True)
-    return _redrawn(np.asarray(values), np.asarray(counts), seed, resamples)
+    return _resample(np.asarray(values), np.asarray(counts), seed, resamples)
 
 
-def _redrawn(values: Any, counts: Any, seed: int, resamples: int) -> Interval | None:
+def _resample(values: Any, counts: Any, seed: int, resamples: int) -> Interval | None:
     """The interval of a mean, from each different value and how often it comes up."""
     import numpy as np
 
@@ -118,11 +117,11 @@ def _redrawn(values: Any, counts: Any, seed: int, resamples: int) -> Interval | 
 
 
 class RatiosOfSums:
-    """Ratios such as F1, sum(numerators) / sum(denominators) over inputs, and how sure they are, from sums alone.
+    """Ratios of sums over inputs, such as F1, with standard errors, from running sums alone.
 
     Standard errors are those of the linearised ratio (Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6):
-    an input moves it by (numerator - ratio x denominator) / sum(denominators). A difference takes the difference of
-    both moves of an input, so that it is paired.
+    an input moves it by (numerator - ratio x denominator) / sum(denominators). A difference of two ratios takes the
+    difference of both moves of an input, so it is paired.
 
     >>> sums = RatiosOfSums(2)
     >>> for base, adapted in [((0, 2), (2, 2)), ((2, 2), (2, 2)), ((0, 2), (0, 2))]:
@@ -132,7 +131,6 @@ class RatiosOfSums:
     """
 
     def __init__(self, ratios: int) -> None:
-        """Start with no inputs."""
         self._n = 0
         self._sums = [0.0] * (2 * ratios)
         self._products = [[0.0] * (2 * ratios) for _ in range(2 * ratios)]
@@ -160,7 +158,7 @@ class RatiosOfSums:
         return other - one, self._stderr(moves)
 
     def _moves(self, which: int) -> list[float]:
-        """What a ratio changes by for one more of each value."""
+        """Derivative of a ratio by each of the sums."""
         above, below = self._sums[2 * which : 2 * which + 2]
         moves = [0.0] * len(self._sums)
         moves[2 * which], moves[2 * which + 1] = 1 / below, -above / below**2
@@ -192,7 +190,7 @@ def mcnemar_exact(fixed: int, broken: int) -> float:
 
 
 def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
-    """How often a positive has a higher score than a negative, ties counting half; None when one class is empty.
+    """Area under the ROC curve: how often a positive scores above a negative, ties counting half. None without both.
 
     >>> auroc([0.9, 0.8, 0.1], [True, False, False])
     1.0
@@ -206,20 +204,19 @@ def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
     """
     if len(scores) != len(positive) or any(math.isnan(score) for score in scores):
         raise ValueError("one score that is a number for each label")
-    n_positive = sum(map(bool, positive))
-    n_negative = len(positive) - n_positive
-    if not n_positive or not n_negative:
+    if len(set(map(bool, positive))) < 2:
         return None
-    ranks = sum(rank for rank, label in zip(_ranks(scores), positive, strict=True) if label)
-    wins = ranks - n_positive * (n_positive + 1) / 2
-    return wins / (n_positive * n_negative)
+    above = [score for score, label in zip(scores, positive, strict=True) if label]
+    below = [score for score, label in zip(scores, positive, strict=True) if not label]
+    # Whole and half numbers, so this sum is exact in any order.
+    return float(_wins(above, below).sum()) / (len(above) * len(below))
 
 
 def rates_at(values: Sequence[float], wrong: Sequence[bool], tau: float) -> tuple[float | None, float | None]:
     """Shares of the wrong and of the right answers whose value lies below tau: true and false positive rate.
 
-    The paper's Table 2 (tau 0.35: 0.42); that its positive class is "the base is wrong" is inferred. None where there
-    are no answers of that kind.
+    None where there are no answers of that kind. The paper's Table 2 has both (tau 0.35: 0.42); that its positive
+    class is "the base is wrong" is inferred.
 
     >>> rates_at([0.2, 0.9, 0.5, 0.7], [True, True, False, False], 0.6)
     (0.5, 0.5)
@@ -231,7 +228,7 @@ def rates_at(values: Sequence[float], wrong: Sequence[bool], tau: float) -> tupl
     """
     pairs = list(zip(values, wrong, strict=True))
     below = {label: [value < tau for value, bad in pairs if bool(bad) is label] for label in (True, False)}
-    tpr, fpr = (sum(found) / len(found) if found else None for found in (below[True], below[False]))
+    tpr, fpr = (sum(part) / len(part) if part else None for part in (below[True], below[False]))
     return tpr, fpr
 
 
@@ -243,15 +240,12 @@ def auroc_interval(scores: Sequence[float], positive: Sequence[bool]) -> Interva
     >>> auroc_interval([0.9, 0.8, 0.2, 0.1], [True, True, False, False]) is None
     True
     """
-    import numpy as np
-
-    above = np.asarray([score for score, label in zip(scores, positive, strict=True) if label], dtype=float)
-    below = np.asarray([score for score, label in zip(scores, positive, strict=True) if not label], dtype=float)
+    above = [score for score, label in zip(scores, positive, strict=True) if label]
+    below = [score for score, label in zip(scores, positive, strict=True) if not label]
     if min(len(above), len(below)) < 2:
         return None
-    # How much of the other class each one beats, ties counting half.
-    beaten = _beats(np, above, below)
-    beating = 1 - _beats(np, below, above)
+    # The share of the other class that each one beats, and its variance within each class.
+    beaten, beating = _wins(above, below) / len(below), 1 - _wins(below, above) / len(above)
     reach = Z95 * math.sqrt(float(beaten.var(ddof=1)) / len(above) + float(beating.var(ddof=1)) / len(below))
     if reach == 0:
         return None
@@ -259,10 +253,12 @@ def auroc_interval(scores: Sequence[float], positive: Sequence[bool]) -> Interva
     return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def _beats(np: Any, ours: Any, theirs: Any) -> Any:
-    ranked = np.sort(theirs)
-    left, right = np.searchsorted(ranked, ours, "left"), np.searchsorted(ranked, ours, "right")
-    return (left + right) / 2 / len(theirs)
+def _wins(ours: Sequence[float], theirs: Sequence[float]) -> Any:
+    """How many of `theirs` each of `ours` is above, ties counting half: an array as long as `ours`."""
+    import numpy as np
+
+    ranked, values = np.sort(np.asarray(theirs, dtype=float)), np.asarray(ours, dtype=float)
+    return (np.searchsorted(ranked, values, "left") + np.searchsorted(ranked, values, "right")) / 2
 
 
 def share(values: Sequence[float]) -> Interval | None:
@@ -287,18 +283,3 @@ def auroc_pooled(groups: Sequence[tuple[Sequence[float], Sequence[bool]]]) -> fl
     """
     scores = [score for group, _ in groups for score in group]
     return auroc(scores, [label for _, group in groups for label in group])
-
-
-def _ranks(scores: Sequence[float]) -> list[float]:
-    """Ranks from 1, equal scores sharing the mean of theirs."""
-    order = sorted(range(len(scores)), key=scores.__getitem__)
-    ranks = [0.0] * len(scores)
-    start = 0
-    while start < len(order):
-        end = start
-        while end < len(order) and scores[order[end]] == scores[order[start]]:
-            end += 1
-        for place in order[start:end]:
-            ranks[place] = (start + 1 + end) / 2
-        start = end
-    return ranks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -14,11 +14,15 @@ import pytest
 
 from tests.reports.records import config, four, row, run
 from tests.reports.test_stories import HOSTILE
-from ttsi.methods import METHODS
-from ttsi.reports import sections
-from ttsi.reports.page import page
-from ttsi.reports.record import Run, groups
-from ttsi.reports.words import WHOM
+from ttsi.methods import METHODS, preset
+from ttsi.record import Run
+from ttsi.reports import columns, questions
+from ttsi.reports.finding import Finding, Plot, Table
+from ttsi.reports.groups import Group, group_runs
+from ttsi.reports.html import page
+from ttsi.reports.questions import method_scores
+from ttsi.reports.questions.changed_answers import changed_answers
+from ttsi.reports.questions.verdict import GATE_WORDS
 from ttsi.runs.store import RunRow
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -80,8 +84,8 @@ def test_the_outline_of_one_run() -> None:
         "h4 What a smaller tau would have done",
         "h4 Cost of each stage",
         "h4 Fixed and broken",
-        "h4 Who was called unsure",
-        "h4 Which measure foretells an error",
+        "h4 Which answers were called unsure",
+        "h4 Which measure predicts an error",
         "h4 The written examples",
         "h4 Cost",
         "h4 Leak check",
@@ -102,12 +106,14 @@ def test_the_outline_of_several_runs() -> None:
         "h1 3 settings on b",
         "h2 Results",
         "h3 Against each other",
-        "h2 A ttsi, measure margin, tau 0.95 with m on b",
+        "h2 A base, measure margin, tau 0.95 with m on b",
         "h3 Strata",
-        "h2 B ttsi-paper with m on b",
+        "h2 B ttsi, measure margin, tau 0.95 with m on b",
         "h3 Strata",
-        "h2 C base, measure margin, tau 0.95 with m on b",
+        "h2 C ttsi-paper with m on b",
         "h3 Strata",
+        "h2 Questions",
+        "h3 b, 4 inputs, m",
         "h2 Inputs",
         "h2 Settings and versions",
         "h3 What differs",
@@ -118,7 +124,7 @@ def test_the_outline_of_several_runs() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("gate", WHOM)
+@pytest.mark.parametrize("gate", GATE_WORDS)
 def test_every_method_and_gate_has_a_page(method: str, gate: str) -> None:
     settings = config(method)
     settings["settings"]["loop"]["awareness"]["gate"] = gate
@@ -127,6 +133,40 @@ def test_every_method_and_gate_has_a_page(method: str, gate: str) -> None:
     # Who was adapted must hang on tau alone for one run to say what another tau would have done.
     curve = "h4 What a smaller tau would have done" in outline.headings
     assert curve == (method != "base" and gate in ("unsure", "all"))
+
+
+def test_a_page_answers_the_questions_that_the_tables_in_markdown_answer() -> None:
+    def page_of(method: str) -> Run:
+        settings = config(method)
+        settings["settings"]["loop"]["awareness"] = asdict(preset(method).awareness)
+        return run(list(four().rows), method, settings)
+
+    outline = Outline(made(page_of("ttsi"), page_of("base")))
+    at = outline.headings.index("h2 Questions")
+    assert outline.headings[at + 1 : outline.headings.index("h2 Inputs")] == [
+        "h3 b, 4 inputs, m",
+        "h4 Methods",
+        "h4 Costs",
+        "h4 Measures",
+        "h3 Every benchmark",
+        "h4 By rule",
+        "h4 Over all calls",
+        "h4 Failures",
+    ]
+    assert "h2 Questions" not in Outline(made()).headings, "control: one run of other settings than the method's"
+
+
+def test_a_question_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inputs(group: Group) -> Finding:
+        table = Table(("", "n"), (("inputs", str(group.n)),))
+        return Finding("How many", "Counted once.", table, Plot("many", lambda axes: axes.set_xlabel("inputs")))
+
+    assert "h4 How many" not in Outline(made()).headings  # control
+    monkeypatch.setattr(questions, "WITHIN", (*questions.WITHIN, inputs))
+    html, figures = page([four()], "0")
+    assert "h4 How many" in Outline(html).headings
+    assert "many" in figures
+    assert ">4</td>" in html
 
 
 def test_settings_can_be_told_apart() -> None:
@@ -148,9 +188,9 @@ def test_seconds_that_another_point_spent_are_not_shown() -> None:
     shared["model"] = {**shared["model"], "recalling": True}
     headings = Outline(made(run(list(four().rows), "one", shared))).headings
     assert not {"h4 Cost", "h4 Cost of each stage"} & set(headings)
-    [group] = groups([run(list(four().rows), "one", shared)])
-    assert sections.results([group]).rows[0][-1] == "-"
-    assert sections.results(groups([four()])).rows[0][-1] != "-"  # control
+    [group] = group_runs([run(list(four().rows), "one", shared)])
+    assert columns.TIME[1](group) == "-"
+    assert columns.TIME[1](group_runs([four()])[0]) != "-"  # control
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -158,27 +198,31 @@ def test_runs_are_held_against_the_model_alone(order: tuple[int, int]) -> None:
     """As `ttsi compare BASE RUN`: a gain is a gain, in whichever order the runs were named."""
     alone = run([row(i, i == 0, None, 0.1) for i in range(4)], "alone", config("base"))
     better = run([row(i, i == 0, i < 3, 0.1) for i in range(4)], "better")
-    table = sections.versus(groups([(alone, better)[place] for place in order]))
+    groups = group_runs([(alone, better)[place] for place in order])
+    table = method_scores.against_each_other(groups).table
     assert table is not None
-    assert [line[0] for line in table.rows] == [("B against A", "A against B")[order[0]]]
+    assert [(group.letter, group.adapts) for group in groups] == [("A", False), ("B", True)]
+    assert [line[0] for line in table.rows] == ["B against A"]
     assert table.rows[0][-1].startswith("+50.0\n")
     # Control: two runs that both adapt keep the order they were named in.
     other = config()
     other["settings"]["loop"]["adaptation"]["lr"] = 1.0
-    table = sections.versus(groups([better, run(list(four().rows), "other", other)]))
+    groups = group_runs([better, run(list(four().rows), "other", other)])
+    table = method_scores.against_each_other(groups).table
     assert table is not None and table.rows[0][0] == "B against A"
+    assert [group.first.name for group in groups] == ["better", "other"]
 
 
 def test_rates_count_an_input_once() -> None:
-    once, thrice = (groups([four(str(i), seed=i) for i in range(n)])[0] for n in (1, 3))
-    tables = [sections.outcome(group) for group in (once, thrice)]
+    once, thrice = (group_runs([four(str(i), seed=i) for i in range(n)])[0] for n in (1, 3))
+    tables = [changed_answers(group).table for group in (once, thrice)]
     assert tables[0] == tables[1]
     assert tables[0] is not None
     assert tables[0].rows[0][1].startswith("1 of 2: 50.0")
     # One of three seeds fixes the wrong answer: a third of an input.
     third = [row(0, False, i == 0, 0.1) for i in range(3)]
-    [group] = groups([run([one], str(i), config(seed=i, n=1)) for i, one in enumerate(third)])
-    table = sections.outcome(group)
+    [group] = group_runs([run([one], str(i), config(seed=i, n=1)) for i, one in enumerate(third)])
+    table = changed_answers(group).table
     assert table is not None
     assert table.rows[0][1].startswith("0.3 of 1: 33.3")
 
@@ -240,11 +284,11 @@ def hostile(text: str) -> Run:
     settings["settings"]["method"] = text
     settings["data"]["benchmark"] = text
     settings["settings"]["loop"]["awareness"]["measure"] = text
-    known = changed.episode.awareness
-    assert known is not None
-    known = replace(known, measure=text, measures={text: 0.1})
+    awareness = changed.episode.awareness
+    assert awareness is not None
+    awareness = replace(awareness, measure=text, measures={text: 0.1})
     examples = tuple(replace(example, query=text, refused=text) for example in changed.episode.examples)
-    episode = replace(changed.episode, input_id=text, awareness=known, examples=examples)
+    episode = replace(changed.episode, input_id=text, awareness=awareness, examples=examples)
     rows = [replace(changed, episode=episode, tags={text: text}), replace(row(2), tags={text: "other"})]
     return run(rows, text, settings)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.reports.records import config, four, row, run
-from ttsi.reports import naming, words
-from ttsi.reports.record import groups
+from ttsi.reports import naming
+from ttsi.reports.groups import group_runs
+from ttsi.reports.questions import verdict
 from ttsi.runs.store import RunRow
 
 
 def test_the_whole_story_of_a_run() -> None:
-    [group] = groups([four()])
-    assert words.findings(group) == (
+    [group] = group_runs([four()])
+    assert verdict.sentences(group) == (
         "On 4 inputs of b the model alone was right 50.0\xa0% of the time. "
         "It was unsure about 3 of them; for these it wrote 6 similar examples, kept 3, and learned them in a temporary "
         "adapter per input. "
@@ -27,70 +28,70 @@ def changed(n: int, base: bool, adapted: bool) -> list[RunRow]:
 
 
 def test_a_gain_a_loss_and_neither_are_told_apart() -> None:
-    said = [
-        words.findings(groups([run(rows)])[0])
+    texts = [
+        verdict.sentences(group_runs([run(rows)])[0])
         for rows in (changed(9, False, True), changed(9, True, False), changed(9, True, True))
     ]
-    assert "That is a gain of +100.0 points" in said[0]
-    assert "That is a loss of \N{MINUS SIGN}100.0 points" in said[1]
-    assert "does not show that adapting helps or harms" in said[2]
-    assert "p = 0.0039" in said[0]
+    assert "That is a gain of +100.0 points" in texts[0]
+    assert "That is a loss of \N{MINUS SIGN}100.0 points" in texts[1]
+    assert "does not show that adapting helps or harms" in texts[2]
+    assert "p = 0.0039" in texts[0]
 
 
 def test_other_methods_and_missing_gold() -> None:
-    base = words.findings(groups([run(list(four().rows), "x", config("base"))])[0])
+    base = verdict.sentences(group_runs([run(list(four().rows), "x", config("base"))])[0])
     assert base.endswith("It was only measured and asked: this method adapts nothing.")
-    ungraded = words.findings(groups([run([row(0, None)])])[0])
+    ungraded = verdict.sentences(group_runs([run([row(0, None)])])[0])
     assert "nothing was graded" in ungraded
     assert "gain" not in ungraded
-    in_context = words.findings(groups([run(list(four().rows), "x", config("ttsi-icl"))])[0])
+    in_context = verdict.sentences(group_runs([run(list(four().rows), "x", config("ttsi-icl"))])[0])
     assert "put them into the prompt" in in_context
 
 
 def test_what_each_method_did_is_said_as_it_is() -> None:
-    def said(method: str) -> str:
-        return words.findings(groups([run(list(four().rows), "x", config(method))])[0])
+    def text_of(method: str) -> str:
+        return verdict.sentences(group_runs([run(list(four().rows), "x", config(method))])[0])
 
-    assert "one adapter had learned the training data beforehand" in said("sft")
-    assert "the majority of 5 samples was taken" in said("vote")
-    assert "shown its first answer and asked again" in said("ask-again")
-    assert "took the 6 similar examples nearest" in said("icl")
+    assert "one adapter had learned the training data beforehand" in text_of("sft")
+    assert "the majority of 5 samples was taken" in text_of("vote")
+    assert "shown its first answer and asked again" in text_of("ask-again")
+    assert "took the 6 similar examples nearest" in text_of("icl")
     for method in ("sft", "vote", "ask-again", "icl"):
-        assert " wrote " not in said(method)
-    assert " wrote " in said("ttsi")  # control
+        assert " wrote " not in text_of(method)
+    assert " wrote " in text_of("ttsi")  # control
 
 
 def test_an_interval_without_a_test_is_a_hint() -> None:
     five = [row(i, False, True, 0.1) for i in range(5)] + [row(i, True, True, 0.1) for i in range(5, 20)]
-    [group] = groups([run(five)])
-    assert words.findings(group).endswith("so take it for a hint.")
+    [group] = group_runs([run(five)])
+    assert verdict.sentences(group).endswith("so take it for a hint.")
     six = [row(9, False, True, 0.1), *five[:5], *five[6:9]]
-    assert "more than chance" in words.findings(groups([run(six)])[0])
+    assert "more than chance" in verdict.sentences(group_runs([run(six)])[0])
 
 
 def test_seeds_are_named_and_have_no_p_value() -> None:
-    [group] = groups([four(), four("two", seed=1)])
-    assert words.seeds(group) == "seeds 0, 1"
-    assert "Numbers are means over 2 seeds." in words.findings(group)
-    assert "p =" not in words.findings(group)
+    [group] = group_runs([four(), four("two", seed=1)])
+    assert naming.seeds(group) == "seeds 0, 1"
+    assert "Numbers are means over 2 seeds." in verdict.sentences(group)
+    assert "p =" not in verdict.sentences(group)
 
 
 def test_an_unfinished_run_is_called_so() -> None:
     short = run([row(0)], "short", config(n=640))
-    assert words.unfinished(groups([short])[0]) == (
+    assert naming.unfinished_warning(group_runs([short])[0]) == (
         "Not finished: short holds 1 of 640 inputs. Everything here counts only these."
     )
-    assert words.unfinished(groups([four()])[0]) is None
+    assert naming.unfinished_warning(group_runs([four()])[0]) is None
 
 
 def test_scores_of_different_inputs_are_not_ranked() -> None:
     base = run(list(four().rows), "base", config("base"))
-    same = naming.compared(groups([four(), base]))
-    best = "A (ttsi, measure margin, tau 0.95 with m on b) and B (base, measure margin, tau 0.95 with m on b)"
+    same = verdict.best_of(group_runs([four(), base]))
+    best = "A (base, measure margin, tau 0.95 with m on b) and B (ttsi, measure margin, tau 0.95 with m on b)"
     assert same.endswith(f"{best} gave the most right answers in the end: 50.0\xa0%, 95 % interval 15.0 to 85.0.")
     better = run([row(i, True, True, 1.0) for i in range(4)], "better", config("ttsi-paper"))
-    alone = naming.compared(groups([four(), better]))
+    alone = verdict.best_of(group_runs([four(), better]))
     assert "B (ttsi-paper with m on b) gave the most right answers in the end: 100.0" in alone
-    other = naming.compared(groups([four(), replace(base, rows=base.rows[:2])]))
+    other = verdict.best_of(group_runs([four(), replace(base, rows=base.rows[:2])]))
     assert "compare gains, not scores" in other
-    assert naming.several(groups([four(), base])) == "2 settings on b"
+    assert naming.title_of_several(group_runs([four(), base])) == "2 settings on b"

@@ -1,0 +1,119 @@
+"""What happened in a group of runs, in sentences for somebody who has not read about the method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ttsi import stats
+from ttsi.methods import ADAPTATION_METHODS, AdaptationMethod
+from ttsi.record import Side
+from ttsi.reports import pairing
+from ttsi.reports.groups import Group, outcomes
+from ttsi.reports.naming import title
+from ttsi.reports.pairing import Difference
+from ttsi.reports.phrases import (
+    count,
+    difference_interval,
+    interval_text,
+    listing,
+    mean_cell,
+    p_value,
+    percent,
+    points_cell,
+    signed_points,
+)
+from ttsi.stats import Interval
+
+DOUBTFUL = 0.05
+"""A p value from which on chance may have done it."""
+GATE_WORDS = {
+    "unsure": "for these", "sure": "for the others", "all": "for all", "random": "for some drawn at random",
+}  # fmt: skip
+
+
+def tiles(group: Group) -> list[tuple[str, str]]:
+    """(name, cell) of the headline."""
+    named: list[tuple[str, Side]] = [("model alone", "base"), ("improved", "adapted")]
+    scores = [(name, list(outcomes(group, side).values())) for name, side in named[: 1 + group.adapts]]
+    gain = pairing.gain(group)
+    gains = [("gain, points", points_cell(gain))] if gain else []
+    return [(name, mean_cell(values)) for name, values in scores if values] + gains
+
+
+def best_of(groups: Sequence[Group]) -> str:
+    """Which of several groups is best, where they answered the same questions in the same way."""
+    folders = sum(len(group.runs) for group in groups)
+    counted = f"{folders} runs in {len(groups)} settings, {groups[0].letter} to {groups[-1].letter}."
+    if not all(pairing.same_questions(groups[0], group) for group in groups[1:]):
+        return f"{counted} They answered different inputs or were decoded differently: compare gains, not scores."
+    finals = {group.letter: list(pairing.final(group).values()) for group in groups}
+    means = {letter: sum(values) / len(values) for letter, values in finals.items() if values}
+    if not means:
+        return counted
+    top = max(means, key=lambda letter: means[letter])
+    best = listing([f"{one.letter} ({title(one)})" for one in groups if means.get(one.letter) == means[top]])
+    score = f"{percent(means[top])}, 95 % interval {interval_text(stats.share(finals[top]))}"
+    return f"{counted} {best} gave the most right answers in the end: {score}."
+
+
+def sentences(group: Group) -> str:
+    """What happened in one group."""
+    return " ".join(_sentences(group))
+
+
+def _sentences(group: Group) -> Iterator[str]:
+    runs, base = len(group.runs), list(outcomes(group, "base").values())
+    averaged = f" Numbers are means over {runs} seeds." if runs > 1 else ""
+    where = f"{count(group.n)} inputs of {group.first.data.benchmark}"
+    if not base:
+        yield f"The model answered {where}; no right answers are known, so nothing was graded.{averaged}"
+    else:
+        yield f"On {where} the model alone was right {percent(sum(base) / len(base))} of the time.{averaged}"
+    if not group.adapts:
+        yield "It was only measured and asked: this method adapts nothing."
+        return
+    yield _adaptation(group)
+    adapted = list(outcomes(group, "adapted").values())
+    if base and adapted:
+        fixed, broken = pairing.changed(group.rows, group.matcher)
+        answers = "answer was" if fixed == 1 else "answers were"
+        over = " over all seeds" if runs > 1 else ""
+        changes = f"{count(fixed)} {answers} fixed and {count(broken)} broken{over}"
+        yield f"In the end {percent(sum(adapted) / len(adapted))} were right: {changes}."
+        yield _meaning(pairing.gain(group), fixed, broken, runs)
+
+
+def _adaptation(group: Group) -> str:
+    runs, rows, loop = len(group.runs), group.rows, group.config.loop
+    unsure = f"It was unsure about {count(sum(row.unsure for row in rows) / runs)} of them"
+    whom = GATE_WORDS[loop.awareness.gate]
+    attempted = count(sum(row.has_adaptation for row in rows) / runs)
+    method = loop.adaptation.method
+    examples = [example for row in rows for example in row.episode.examples]
+    kept = count(sum(example.refused is None for example in examples) / runs)
+    made = f"{count(len(examples) / runs)} similar examples"
+    got = f"took the {made} nearest" if loop.synthesis.source == "nearest" else f"wrote {made}"
+    summary = ADAPTATION_METHODS.get(method, AdaptationMethod(method)).summary
+    wrote, samples = f"{got}, kept {kept}", loop.answer.samples
+    return f"{unsure}; {summary.format(whom=whom, wrote=wrote, samples=samples, attempted=attempted)}."
+
+
+def _meaning(gain: Difference | None, fixed: int, broken: int, runs: int) -> str:
+    """What a gain, its interval and the exact test mean; several seeds have no exact test."""
+    if gain is None:
+        return ""
+    chance = stats.mcnemar_exact(fixed, broken) if runs == 1 else 0.0
+    p = f", {p_value(chance)}" if runs == 1 else ""
+    points = f"{signed_points(gain.points)} points (95 % interval {difference_interval(gain)}{p})"
+    interval = gain.interval
+    if interval is None and (runs > 1 or chance >= DOUBTFUL):
+        return f"That is {points}: all inputs changed alike, so this does not show that adapting helps or harms."
+    if interval is None:
+        interval = Interval(gain.points, gain.points)  # the exact test decides alone
+    if chance >= DOUBTFUL and (interval.low > 0 or interval.high < 0):
+        return f"That is {points}: the interval excludes zero and the exact test does not, so take it for a hint."
+    if interval.low > 0:
+        return f"That is a gain of {points}: more than chance among the inputs explains."
+    if interval.high < 0:
+        return f"That is a loss of {points}: adapting did harm here."
+    return f"That is {points}: the interval includes zero, so this does not show that adapting helps or harms."
