@@ -36,13 +36,14 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from ttsi.serve.keys import add_key
+
 from dev.serve_asking import ROOMY, Figures, body_of, limited, main, memory, questions, verdict, workers
 from tests.serve.conftest import ROOT, Server, running
 from tests.serve.test_server import post
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks.matching import MATCHERS, readable
 from ttsi.runs.store import read_rows
-from ttsi.serve.keys import add_key
 from ttsi.serve.limits import Limits
 from ttsi.stats import paired_bootstrap
 from ttsi.types import ToolCall

@@ -23,8 +23,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ttsi.adaptation import adapters
 from ttsi.adaptation.guard import lack_of_confidence
+
+from ttsi.adaptation import adapters
 from ttsi.answer import generate_answers
 from ttsi.awareness import estimate
 from ttsi.benchmarks import Sample, load

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ttsi.runs.export import COLUMNS
 
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
@@ -19,7 +20,6 @@ from ttsi.errors import ConfigError, RunFolderError
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.record import STAGES
-from ttsi.runs.export import COLUMNS
 from ttsi.runs.reading import load_run, parse_settings, run_folders
 from ttsi.runs.runner import resolve, run, settings_of
 from ttsi.runs.store import open_run, read_rows

@@ -18,13 +18,13 @@ from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, load
-from ttsi.stats import mean_stderr
 from ttsi.runs.plan import plan
 from ttsi.runs.provenance import resolve, settings_digest
+from ttsi.runs.reading import load_run
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_json, read_rows
 from ttsi.runs.tally import RunProgress
-from ttsi.runs.reading import load_run
+from ttsi.stats import mean_stderr
 from ttsi.types import Episode, Input, ToolCall
 
 Call = tuple[list[str], int]

@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 from ttsi.config import LoopConfig
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer
-from ttsi.stats import wilson
 from ttsi.runs.executor import prepared
+from ttsi.stats import wilson
 from ttsi.types import Input, TrainingData
 
 MAX_TRIED = 8
