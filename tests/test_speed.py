@@ -1,4 +1,4 @@
-"""Do the speed benchmarks compute what they print? Their pure parts; `python -m benchmarks --quick` runs the rest."""
+"""Do the speed benchmarks compute what they print? Their pure parts; `python -m speed --quick` runs the rest."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import __main__ as command
-from benchmarks import growth, measure, peers, shapes
-from benchmarks.measure import Case, Limits, Work
+from speed import __main__ as command
+from speed import growth, measure, peers, shapes
+from speed.measure import Case, Limits, Work
 from tests.conftest import build_model
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.engine.scoring import ScoringItem, continuation_logprobs

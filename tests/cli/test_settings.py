@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-import ttsi.embedded
 from ttsi.cli import build
 from ttsi.config import LoopConfig
+from ttsi.embedded import WEIGHTS
 from ttsi.methods import PRESETS, preset
 
-WEIGHTS = Path(ttsi.embedded.__file__).parent / "weights"
 NEEDS = {
     "ttd": ("--teacher", "scripted:demo"),
     "ttd-icl": ("--teacher", "scripted:demo"),

@@ -34,7 +34,7 @@ _EMBEDDED = {
     "call-first": WritingPrompt("write a call like: {seed}"),
     "query-first": WritingPrompt("write a request like: {seed}"),
 }
-"""What the embedded model was trained on (`ttsi.embedded.corpus`); changing a letter means training again."""
+"""What the embedded model was trained on (`toolworld.corpus`); changing a letter means training again."""
 
 _GENERAL = {
     "call-first": WritingPrompt(

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolworld import conversations, freeze, world
+from toolworld.corpus import request_hash
+from toolworld.domains import all_domains, problems
+from toolworld.lexicon import Words
+from toolworld.styles import FRAMES, SKELETONS, held_out_way, trained_way, writing_way
 from ttsi.chat.ours import LONGEST_QUOTE, MARKS, parse_calls, quote, render, suffixes, words
 from ttsi.chat.schema import problem, tool_from_openai
-from ttsi.embedded import conversations, freeze, world
-from ttsi.embedded.corpus import request_hash
-from ttsi.embedded.domains import all_domains, problems
-from ttsi.embedded.lexicon import Words
-from ttsi.embedded.styles import FRAMES, SKELETONS, held_out_way, trained_way, writing_way
 from ttsi.types import Tool, ToolCall
 
 SPLITS = ("validation", "test")
@@ -93,8 +93,8 @@ def test_ways_of_asking_are_disjoint() -> None:
         ("reverse", {*world.VALIDATION_REVERSE, *world.TEST_REVERSE}),
     ],
 )
-def test_a_scene_holds_its_split_and_nothing_else(source: world.Source, allowed: set[str]) -> None:
-    scenes = [world.scene(source, random.Random(number)) for number in range(700)]
+def test_a_scene_holds_its_split_and_nothing_else(source: world.SceneSource, allowed: set[str]) -> None:
+    scenes = [world.draw_scene(source, random.Random(number)) for number in range(700)]
     shown = {offer.domain for scene in scenes for offer in (*scene.offers, *scene.absent)}
     assert shown == allowed
     assert all(1 <= len(scene.offers) <= 8 for scene in scenes)
@@ -105,11 +105,11 @@ def test_a_scene_holds_its_split_and_nothing_else(source: world.Source, allowed:
 
 @pytest.mark.parametrize("kind", conversations.KINDS)
 @pytest.mark.parametrize("source", ["invented", "training", "test"])
-def test_what_is_asked_for_is_a_legal_call_of_an_offered_tool(kind: str, source: world.Source) -> None:
+def test_what_is_asked_for_is_a_legal_call_of_an_offered_tool(kind: str, source: world.SceneSource) -> None:
     asked_for = 0
     for number in range(60):
         rng = random.Random(f"{kind}/{number}")
-        scene = world.scene(source, rng)
+        scene = world.draw_scene(source, rng)
         asked = conversations.draw(kind, scene, trained_way(rng), rng)
         if asked is None:
             continue
@@ -123,8 +123,8 @@ def test_what_is_asked_for_is_a_legal_call_of_an_offered_tool(kind: str, source:
 
 def test_control_a_spoilt_call_is_not_legal() -> None:
     rng = random.Random(0)
-    scene = world.scene("test", rng)
-    [call] = world.exchange(scene.offers[0], trained_way(rng), rng).calls
+    scene = world.draw_scene("test", rng)
+    [call] = world.draw_exchange(scene.offers[0], trained_way(rng), rng).calls
     assert problem(call, scene.tools) is None
     assert problem(replace(call, name="made_up"), scene.tools)
     assert problem(replace(call, arguments={**call.arguments, "made_up": 1}), scene.tools)
@@ -132,9 +132,9 @@ def test_control_a_spoilt_call_is_not_legal() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_frozen_file_is_what_the_world_makes(split: Any) -> None:
-    made = [json.loads(json.dumps(row)) for row in freeze.rows(split)]
-    assert len(made) == freeze.SIZES[split]
-    assert made == frozen(split)
+    text = freeze.text(split)
+    assert text.count("\n") == freeze.SIZES[split]
+    assert text.encode() == gzip.decompress(freeze.path(split).read_bytes())
 
 
 def test_control_another_seed_makes_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def near_misses(source: Words) -> int:
     """How many of 600 invented scenes hold two tools whose lines agree in all words but one, out of three or more."""
     found = 0
     for number in range(600):
-        shown = lines(world.scene("invented", random.Random(number), source).tools)
+        shown = lines(world.draw_scene("invented", random.Random(number), source).tools)
         pairs = [(a, b) for a, b in combinations(shown, 2) if len(a) == len(b) > 2 and a != b]
         found += any(sum(x != y for x, y in zip(a, b, strict=True)) == 1 for a, b in pairs)
     return found
@@ -242,7 +242,7 @@ def speaks_of_its_line(kind: str) -> list[bool]:
     found = []
     for number in range(400):
         rng = random.Random(number)
-        shown = world.scene("invented", rng, replace(world.training_words(), paraphrased=0.0))
+        shown = world.draw_scene("invented", rng, replace(world.training_words(), paraphrased=0.0))
         asked = conversations.draw(kind, shown, trained_way(rng), rng)
         if asked is None:
             continue
@@ -264,7 +264,7 @@ def test_a_wordless_request_has_keys_that_only_its_tool_has() -> None:
     rng = random.Random(0)
     none = 0
     for _ in range(300):
-        shown = world.scene("training", rng)
+        shown = world.draw_scene("training", rng)
         asked = conversations.draw("wordless", shown, trained_way(rng), rng)
         none += asked is None
         for call in () if asked is None else asked.calls:

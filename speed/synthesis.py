@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from benchmarks.measure import Case
-from benchmarks.peers import generate
-from benchmarks.shapes import cost_of, model_of, tokens
+from speed.measure import Case
+from speed.peers import generate
+from speed.shapes import cost_of, model_of, tokens
 from ttsi.engine.decoding import Row, decode
 
 SHAPE = "smollm2-135m"

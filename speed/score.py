@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import torch
 from transformers import PreTrainedModel
 
-from benchmarks import peers
-from benchmarks.measure import Case, largest
-from benchmarks.shapes import cost_of, model_of, tokens
+from speed import peers
+from speed.measure import Case, largest
+from speed.shapes import cost_of, model_of, tokens
 from ttsi.engine.scoring import ScoringItem, continuation_logprobs
 
 SHAPE = "qwen2.5-0.5b"

@@ -1,16 +1,15 @@
-"""How is the embedded model trained?
+"""Training of the embedded model.
 
-From scratch, on the world's endless rows, with Muon for matrices and AdamW for the rest. Inputs: a folder for
+From scratch, on unlimited rows of the corpus, with Muon for matrices and AdamW for the rest. Inputs: a folder for
 checkpoints and a number of steps. Outputs: a folder that `AutoModelForCausalLM` and `AutoTokenizer` load.
 
-    python -m ttsi.embedded.train --work-dir build/embedded     # resumes by itself
-    python -m ttsi.embedded.train --work-dir build/strict --strict --fork build/embedded/fork.pt
-    python -m ttsi.embedded.train --work-dir build/longer --start ttsi/embedded/weights --steps 9500 --seed 5
+    python -m toolworld.train --work-dir build/embedded     # resumes by itself
+    python -m toolworld.train --work-dir build/strict --strict --fork build/embedded/fork.pt
+    python -m toolworld.train --work-dir build/longer --start ttsi/embedded/weights --steps 9500 --seed 5
 
-The same seed gives the same rows; a resumed run continues with the row after the checkpoint. Both models read the same
-rows until `fork`, none of which holds anything of a held-out domain; after it only the first meets some of them, in
-writing. On 2 CPU cores 13,600 steps of 8 x 384 tokens take about an hour and a quarter. Not in the paper, which started
-from Qwen2.5.
+The same seed gives the same rows, and a resumed run continues with the row after the checkpoint. The strict and the
+usual model read the same rows up to `fork`, without anything of a held-out domain; after it only the usual one learns
+to write requests of some of them. On 2 CPU cores 13,600 steps of 8 x 384 tokens take about 75 minutes.
 """
 
 from __future__ import annotations
@@ -31,16 +30,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from ttsi.embedded.corpus import Corpus, Mix, Row
-from ttsi.embedded.freeze import banned_hashes
+from toolworld.corpus import Corpus, Mix, TrainingRow
+from toolworld.freeze import banned_hashes
 
-log = logging.getLogger("ttsi.embedded.train")
-HELD_BACK_SEED = "held-back"
+log = logging.getLogger("toolworld.train")
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Everything that decides what the weights become."""
+    """All settings that determine the weights."""
 
     steps: int = 13600
     rows: int = 8
@@ -56,32 +54,32 @@ class TrainingRun:
     warmup: int = 100
     decay_share: float = 2 / 3
     fork: float = 0.75
-    """After this share of the steps, held-out domains are met in writing. The state of that moment is kept."""
+    """Share of the steps after which training writes requests of held-out domains. The state at that step is kept."""
     strict: bool = False
-    """Never meet the held-out domains, not even in writing."""
+    """Leave the held-out domains out of training altogether."""
 
 
-def continued(run: TrainingRun) -> TrainingRun:
-    """The settings of a run that goes on with a finished model: a lower learning rate that falls from the start, and
-    held-out domains in writing from the first row, since the model has met them."""
+def continuation(run: TrainingRun) -> TrainingRun:
+    """The settings for continuing a finished model: a lower learning rate that falls from the start, and requests of
+    held-out domains from the first row, as in the run before."""
     return replace(run, muon_lr=1.8e-3, adam_lr=1.8e-3, warmup=200, decay_share=0.98, fork=0.0)
 
 
 def build_tokenizer(run: TrainingRun) -> Any:
     """Learn the tokenizer on text of the first rows, written with a throw-away tokenizer's template."""
-    from ttsi.embedded import tokenizer as pieces
-    from ttsi.embedded.corpus import answer_text, prompt_text
-    from ttsi.embedded.styles import trained_way
-    from ttsi.embedded.world import exchange, scene
+    from toolworld import tokenizer as pieces
+    from toolworld.corpus import answer_text, prompt_text
+    from toolworld.styles import trained_way
+    from toolworld.world import draw_exchange, draw_scene
 
     template = pieces.learn(["seed"], 300)
 
     def texts() -> Iterator[str]:
         rng = random.Random(run.seed)
         for number in range(12000):
-            shown = scene("training" if number % 2 else "invented", rng, renamed=Mix.renamed)
-            asked = exchange(rng.choice(shown.offers), trained_way(rng), rng)
-            yield prompt_text(template, asked.messages, shown) + answer_text(shown, asked)
+            scene = draw_scene("training" if number % 2 else "invented", rng, renamed=Mix.renamed)
+            exchange = draw_exchange(rng.choice(scene.offers), trained_way(rng), rng)
+            yield prompt_text(template, exchange.messages, scene) + answer_text(scene, exchange)
         yield from ["write a call like: write a request like:\nRequest: "] * 50
 
     return pieces.learn(texts(), run.vocab_size)
@@ -127,7 +125,7 @@ def as_llama(model: Any) -> Any:
     return twin.eval()
 
 
-def finished(folder: Path) -> dict[str, Tensor]:
+def exported_weights(folder: Path) -> dict[str, Tensor]:
     """The weights of an exported model, named as in training: what `as_llama` added is left out."""
     from transformers import AutoModelForCausalLM
 
@@ -135,7 +133,7 @@ def finished(folder: Path) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not name.endswith("o_proj.bias")}
 
 
-def tensors(rows: list[Row]) -> dict[str, Tensor]:
+def tensors(rows: list[TrainingRow]) -> dict[str, Tensor]:
     """Rows as tensors: ids, positions, labels, weights `[rows, T]` and the attention mask `[rows, 1, T, T]`."""
     ids_BT = torch.tensor([row.ids for row in rows])
     blocks_BT = torch.tensor([row.blocks for row in rows])
@@ -201,7 +199,7 @@ def progress_report(model: Any, batches: list[dict[str, Tensor]]) -> dict[str, f
     return {"loss": sum(losses) / len(losses), "exact": 100 * right / max(total, 1), "n": total}
 
 
-def held_back(corpus: Corpus, run: TrainingRun) -> list[dict[str, Tensor]]:
+def held_back_batches(corpus: Corpus, run: TrainingRun) -> list[dict[str, Tensor]]:
     """Rows that training never sees, for the progress line; `answers` numbers the pieces that answer."""
     batches = []
     for start in range(0, 64, run.rows):
@@ -239,7 +237,7 @@ class Trainer:
         self.tokenizer = self._tokenizer(start)
         self.model = build_model(run, self.tokenizer)
         if start is not None:
-            self.model.load_state_dict(finished(start))
+            self.model.load_state_dict(exported_weights(start))
         self.optimizers = optimizers(self.model, run)
         self.fork_step = math.floor(run.fork * run.steps)
         mix = Mix(reverse=0.0) if run.strict else Mix(reverse_from=self.fork_step * run.rows)
@@ -287,7 +285,7 @@ class Trainer:
     def fit(self, keep: tuple[float, ...] = (0.5, 0.65, 0.8)) -> None:
         """Train to the end; keep the model at these shares of the way, too."""
         compiled = torch.compile(self.model.model)
-        watched = held_back(self.corpus, self.run)
+        watched = held_back_batches(self.corpus, self.run)
         kept = {math.floor(share * self.run.steps): share for share in keep}
         started, first = time.monotonic(), self.step
         # A process of its own: a thread would hold the interpreter's lock while this one needs it.
@@ -296,7 +294,7 @@ class Trainer:
             loss = self._update(compiled, batch)
             self.step += 1
             if self.step % 50 == 0:
-                self._say(loss, (time.monotonic() - started) / (self.step - first))
+                self._log_progress(loss, (time.monotonic() - started) / (self.step - first))
             if self.step % 500 == 0:
                 log.info("step %d held back: %s", self.step, progress_report(self.model, watched))
                 self.save()
@@ -319,7 +317,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
 
-    def _say(self, loss: float, seconds: float) -> None:
+    def _log_progress(self, loss: float, seconds: float) -> None:
         left = (self.run.steps - self.step) * seconds / 60
         tokens = self.run.rows * self.run.length / seconds
         log.info("step %d/%d loss %.3f %.0f tok/s %.0f min left", self.step, self.run.steps, loss, tokens, left)
@@ -338,7 +336,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     run = TrainingRun(steps=given.steps, seed=given.seed, strict=given.strict)
-    trainer = Trainer(continued(run) if given.start else run, given.work_dir, given.start)
+    trainer = Trainer(continuation(run) if given.start else run, given.work_dir, given.start)
     trainer.resume(given.fork)
     trainer.fit()
 

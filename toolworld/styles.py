@@ -1,12 +1,12 @@
-"""In which ways do people ask?
+"""Phrasing styles of requests, and their split into training, validation and test.
 
-A way of asking is a frame round a core. The core is a hand-written phrasing of the tool ("ask") or a skeleton that
-works for any tool: its short imperative and its arguments as key-value mentions. Ways are split: trained for answering;
-held out for validation and, others again, for test. Of the held-out ones, some are met when writing requests
-("reverse") and some nowhere ("never"). Writing also meets ways made up on the spot, so that imitating the seed's way is
-learned.
+A style (`Way`) is a frame round a core. The core is a hand-written phrasing of the tool ("ask") or a skeleton for any
+tool: its short imperative and its arguments as key-value mentions. Some styles are trained for answering, others are
+held out for validation or for test. Of the held-out ones, half appear when the model learns to write requests
+("reverse") and half never do ("never"). Training to write also uses styles invented on the spot, so that the model
+learns to imitate the style of the seed.
 
-Inputs: a random generator and a split. Outputs: `Way` objects. Not in the paper: part of the embedded model's world.
+Inputs: a random generator and a split. Outputs: `Way` objects.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ WORDLESS = (
     Skeleton("{pairs}", "{value} {key}", ", "),
     Skeleton("{pairs}", "the {key} is {value}", ", "),
 )
-"""Cores that say what is given and not what is to be done with it."""
+"""Cores with the arguments only, without the action."""
 _FILLERS = (
     "so then well also just now here there go do make let use want need take give set put get have see say with from "
     "under over by into near after before while since once maybe really kindly simply first next still only"

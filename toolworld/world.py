@@ -1,14 +1,14 @@
-"""Where does the embedded model's experience come from?
+"""Seeded generator of tool-calling scenes.
 
-An unlimited, seeded tool-calling world. Inputs: a random generator and a split. Outputs: a `Scene` (the tools on offer)
-and `Exchange` objects (a conversation and the calls it asks for), from hand-written domains (`domains.py`) and from
-tools invented on the spot, with opaque and telling names and near-miss distractors.
+Inputs: a random generator and a split. Outputs: a `Scene` (the tools on offer) and `Exchange` objects (a conversation
+and the calls it asks for), from hand-written domains (`domains.py`) and from invented tools (`invention.py`), with
+meaningful or opaque names and near-miss distractors.
 
-Splits: training domains are answered and written; `*_REVERSE` domains are only written (call -> request), `*_NEVER`
-domains are not seen at all. Ways of asking are split in `styles.py`. No benchmark text enters here.
+Splits: training domains are answered and written; `*_REVERSE` domains are only written (call -> request); `*_NEVER`
+domains do not appear. Phrasing styles are split in `styles.py`. No text of a public benchmark enters.
 
-Not in the paper: its models learned from the web. What this stands for: a model that knows more ways in which things
-are said than it can act on.
+How it differs from the paper: its models were pre-trained on the web. This world stands for a model that can phrase
+more requests than it can answer.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from ttsi.embedded import values
-from ttsi.embedded.domains import (
+from toolworld import values
+from toolworld.domains import (
     OPTIONAL_PART,
     SLOT,
     Argument,
@@ -30,9 +30,9 @@ from ttsi.embedded.domains import (
     all_domains,
     slots,
 )
-from ttsi.embedded.invention import INVENTED, Pool, invent, rename
-from ttsi.embedded.lexicon import Words, heads, words_of
-from ttsi.embedded.styles import Way
+from toolworld.invention import INVENTED, Pool, invent, rename
+from toolworld.lexicon import Words, heads, words_of
+from toolworld.styles import Way
 from ttsi.types import Message, Tool, ToolCall
 
 VALIDATION_REVERSE = ("cinema", "gardening", "warehouse")
@@ -41,14 +41,14 @@ TEST_REVERSE = ("banking", "cooking", "hotels", "library", "support_tickets")
 TEST_NEVER = ("chess_club", "energy_bills", "insurance", "trains", "veterinary")
 HELD_OUT = VALIDATION_REVERSE + VALIDATION_NEVER + TEST_REVERSE + TEST_NEVER
 REVERSE_ASKS = 4
-"""Of a held-out domain's phrasings, only the first four are met in writing."""
+"""How many of a held-out domain's phrasings training may write: the first four."""
 
-Source = Literal["invented", "training", "validation", "test", "reverse"]
+SceneSource = Literal["invented", "training", "validation", "test", "reverse"]
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A tool on offer in a scene: what the model sees, and how to ask for it."""
+    """A tool on offer in a scene: its description, its phrasings and its domain."""
 
     tool: Tool
     behind: DomainTool
@@ -64,7 +64,7 @@ class Scene:
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """What the model sees."""
+        """The tools on offer, as the model gets them."""
         return tuple(offer.tool for offer in self.offers)
 
 
@@ -80,7 +80,7 @@ class Exchange:
 
     @property
     def request(self) -> str:
-        """The last thing the user said."""
+        """The user's last turn."""
         return self.messages[-1].content
 
 
@@ -92,11 +92,11 @@ def training_domains() -> list[Domain]:
 @lru_cache
 def training_words() -> Words:
     """Words for the invented tools of training: the heads of the thesaurus and the words of the training domains."""
-    known = sorted({*heads(), *words_of(training_domains())})
-    return Words(tuple(known), blended=0.25, paraphrased=0.5, siblings=0.35)
+    vocabulary = sorted({*heads(), *words_of(training_domains())})
+    return Words(tuple(vocabulary), blended=0.25, paraphrased=0.5, siblings=0.35)
 
 
-def scene(source: Source, rng: random.Random, invention: Words | None = None, renamed: float = 0.0) -> Scene:
+def draw_scene(source: SceneSource, rng: random.Random, invention: Words | None = None, renamed: float = 0.0) -> Scene:
     """Draw the tools of one prompt.
 
     Args:
@@ -110,13 +110,13 @@ def scene(source: Source, rng: random.Random, invention: Words | None = None, re
         pool = rename(pool, rng, new)
     opaque = rng.random() < 0.3
     offers = _offers(pool, opaque, rng)
-    shown = offers[: max(1, min(count, len(offers) - 1))]
-    absent = offers[len(shown) :]
-    return Scene(tuple(rng.sample(shown, len(shown))), absent)
+    offered = offers[: max(1, min(count, len(offers) - 1))]
+    absent = offers[len(offered) :]
+    return Scene(tuple(rng.sample(offered, len(offered))), absent)
 
 
-def _from_domains(source: Source, count: int, rng: random.Random) -> Pool:
-    known = all_domains()
+def _from_domains(source: SceneSource, count: int, rng: random.Random) -> Pool:
+    domains = all_domains()
     names = {
         "training": [d.name for d in training_domains()],
         "validation": [*VALIDATION_REVERSE, *VALIDATION_NEVER],
@@ -124,8 +124,8 @@ def _from_domains(source: Source, count: int, rng: random.Random) -> Pool:
         "reverse": [*VALIDATION_REVERSE, *TEST_REVERSE],
     }[source]
     first, *others = rng.sample(names, 3)
-    mine = [(tool, first) for tool in rng.sample(known[first].tools, len(known[first].tools))]
-    fill = [(tool, name) for name in others for tool in rng.sample(known[name].tools, 2)]
+    mine = [(tool, first) for tool in rng.sample(domains[first].tools, len(domains[first].tools))]
+    fill = [(tool, name) for name in others for tool in rng.sample(domains[name].tools, 2)]
     return (mine + rng.sample(fill, len(fill)))[:count]
 
 
@@ -140,15 +140,15 @@ def _offers(pool: Pool, opaque: bool, rng: random.Random) -> tuple[Offer, ...]:
 
 
 def _offer(behind: DomainTool, domain: str, opaque: bool, rng: random.Random) -> Offer:
-    name = values.made_up(rng) if opaque else behind.name
+    name = values.nonsense_word(rng) if opaque else behind.name
     fields = {argument.key: values.schema(argument.kind) for argument in behind.arguments}
     required = [argument.key for argument in behind.arguments if not argument.optional]
     does = behind.does.capitalize() if rng.random() < 0.15 else behind.does
     return Offer(Tool(name, does, {"type": "object", "properties": fields, "required": required}), behind, domain)
 
 
-def exchange(offer: Offer, way: Way, rng: random.Random, asks: int | None = None) -> Exchange:
-    """One request for a tool, in a way of asking, and the call it means.
+def draw_exchange(offer: Offer, way: Way, rng: random.Random, asks: int | None = None) -> Exchange:
+    """One request for a tool in a phrasing style, and its call.
 
     Args:
         asks: use only the first so many hand-written phrasings.
@@ -189,7 +189,7 @@ def _pair(pattern: str, given: dict[str, Any]) -> list[str]:
     leaves: list[tuple[str, Any]] = []
     for key, value in given.items():
         leaves += value.items() if isinstance(value, dict) else [(key, value)]
-    return [pattern.replace("{key}", k.replace("_", " ")).replace("{value}", values.say(v)) for k, v in leaves]
+    return [pattern.replace("{key}", k.replace("_", " ")).replace("{value}", values.verbalise(v)) for k, v in leaves]
 
 
 def fill(ask: str, given: dict[str, Any]) -> str:
@@ -203,6 +203,6 @@ def fill(ask: str, given: dict[str, Any]) -> str:
         value: Any = given
         for step in path.split("."):
             value = value[step]
-        return (yes if value else no) if yes is not None else values.say(value)
+        return (yes if value else no) if yes is not None else values.verbalise(value)
 
     return SLOT.sub(slot, OPTIONAL_PART.sub(part, ask))

@@ -1,6 +1,6 @@
 """How much slower is a command beside another busy process?
 
-`python -m benchmarks.beside_other_work` runs `ttsi run --limit 32` (with --demo all of it, as `make demo` does) idle
+`python -m speed.beside_other_work` runs `ttsi run --limit 32` (with --demo all of it, as `make demo` does) idle
 and beside one process that burns a core, in turns: with threads that sleep while they wait, as the command has them,
 and with torch's own setting. Outputs: one line per run, then for each setting the medians and their ratio, busy by
 idle; as JSON with --json FILE. The machine should do nothing else: the script says so where its load is not near zero.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from benchmarks.measure import Work
+from speed.measure import Work
 from ttsi.engine.anatomy import head_of
 from ttsi.models.local import EMBEDDED_WEIGHTS
 

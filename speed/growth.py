@@ -1,4 +1,4 @@
-"""How does cost grow with inputs, candidates, prompt length, K, rank and batch? `python -m benchmarks.growth`.
+"""How does cost grow with inputs, candidates, prompt length, K, rank and batch? `python -m speed.growth`.
 
 Inputs: an axis (all by default) and how many inputs the longest run has. Outputs: growth.json, one list of points
 {x, seconds, peak_mb} per axis, seconds being the median of the repeats for one unit of work, and one plot per axis
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.score import items_of
-from benchmarks.shapes import model_of, tokenizer
-from benchmarks.train import CONFIG, job
+from speed.score import items_of
+from speed.shapes import model_of, tokenizer
+from speed.adapters import CONFIG, job
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig
@@ -188,10 +188,10 @@ def plot(axis: str, rows: list[Row], folder: Path) -> None:
 
 def main() -> None:
     """Time the axes that are asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m speed.growth", description=__doc__.splitlines()[0])
     parser.add_argument("axes", nargs="*", choices=[*LABELS, []], help="all by default")
     parser.add_argument("--quick", action="store_true", help="two points each; nothing is written")
-    parser.add_argument("--shape", default="embedded", help="for scoring and training (benchmarks/shapes.py)")
+    parser.add_argument("--shape", default="embedded", help="for scoring and training (speed/shapes.py)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--inputs", type=int, default=10_000, help="length of the longest run; told every 1,000")
     asked = parser.parse_args()

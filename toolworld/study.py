@@ -23,6 +23,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from toolworld import freeze
+from toolworld.world import Scene, draw_exchange
 from ttsi.adaptation import adapters
 from ttsi.adaptation.guard import lack_of_confidence
 from ttsi.answer import generate_answers
@@ -30,8 +32,6 @@ from ttsi.awareness import estimate
 from ttsi.benchmarks import Sample, load
 from ttsi.benchmarks.matching import lenient, strict, tool_choice
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig, SynthesisConfig
-from ttsi.embedded import freeze
-from ttsi.embedded.world import Scene, exchange
 from ttsi.loop import passes
 from ttsi.methods import preset
 from ttsi.models import Model
@@ -74,7 +74,7 @@ def from_true_generator(item: Input, known: tuple[Scene, Any], k: int, seed: int
     """Examples that the world itself writes for these tools, in the input's own way of asking."""
     shown, way = known
     rng = random.Random(seed)
-    drawn = [exchange(shown.offers[i % len(shown.offers)], way, rng) for i in range(k)]
+    drawn = [draw_exchange(shown.offers[i % len(shown.offers)], way, rng) for i in range(k)]
     said = {message.content for message in item.messages}
     return tuple(Example(new.request, new.calls, "") for new in drawn if new.request not in said)
 

@@ -1,9 +1,7 @@
-"""What values do people put into tool calls?
+"""Argument values of the world: JSON values, their wording in a request, and their JSON Schema.
 
-Inputs: a kind (see `domains.STRING_KINDS`) and a random generator. Outputs: a JSON value, the words that say it in a
-request, and its JSON Schema. One string in seven is made up, so that copying is the only way to get it right.
-
-Not in the paper: part of the small world that the embedded model learns.
+Inputs: a kind (see `domains.STRING_KINDS`) and a random generator. Outputs: a JSON value, its wording, its schema. One
+string in seven is a nonsense word, which the model can only copy.
 """
 
 from __future__ import annotations
@@ -48,15 +46,15 @@ _PHRASES = (
 )  # fmt: skip
 
 
-def made_up(rng: random.Random, low: int = 2, high: int = 3) -> str:
-    """A word that no dictionary has."""
+def nonsense_word(rng: random.Random, low: int = 2, high: int = 3) -> str:
+    """A word of random syllables."""
     return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(low, high)))
 
 
 def string(kind: str, rng: random.Random) -> str:
     """One string of a kind."""
     if rng.random() < 0.15 and kind not in ("date", "time", "weekday", "digits4", "email", "url"):
-        word = made_up(rng)
+        word = nonsense_word(rng)
         return word.capitalize() if kind in ("person", "city", "company") else word
     if kind in POOLS:
         return _from_pool(kind, rng)
@@ -66,7 +64,7 @@ def string(kind: str, rng: random.Random) -> str:
 def _from_pool(kind: str, rng: random.Random) -> str:
     value = rng.choice(POOLS[kind])
     if kind == "person" and rng.random() < 0.3:
-        return f"{value} {made_up(rng).capitalize()}"
+        return f"{value} {nonsense_word(rng).capitalize()}"
     return value
 
 
@@ -79,8 +77,8 @@ _MAKERS: dict[str, Callable[[random.Random], str]] = {
     "place": lambda rng: f"{rng.randint(1, 99)} {rng.choice(_STREETS)} {rng.choice(['street', 'road', 'lane'])}",
     "title": lambda rng: f"{rng.choice(_ADJECTIVES)} {rng.choice(_NOUNS)}",
     "phrase": lambda rng: rng.choice(_PHRASES),
-    "email": lambda rng: f"{made_up(rng)}@{rng.choice(['mail.com', 'post.org', 'inbox.net'])}",
-    "url": lambda rng: f"{made_up(rng)}.{rng.choice(['com', 'org', 'net'])}",
+    "email": lambda rng: f"{nonsense_word(rng)}@{rng.choice(['mail.com', 'post.org', 'inbox.net'])}",
+    "url": lambda rng: f"{nonsense_word(rng)}.{rng.choice(['com', 'org', 'net'])}",
     "date": lambda rng: f"20{rng.randint(24, 29)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}",
     "time": lambda rng: f"{rng.randint(0, 23):02d}:{rng.choice(['00', '15', '30', '45'])}",
     "code": _code,
@@ -106,12 +104,12 @@ def draw(kind: Any, rng: random.Random) -> Any:
     return {key: draw(sub, rng) for key, sub in inner.items()}
 
 
-def say(value: Any) -> str:
-    """The words for a value in a request."""
+def verbalise(value: Any) -> str:
+    """The wording of a value in a request."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        spoken = [say(item) for item in value]
+        spoken = [verbalise(item) for item in value]
         return spoken[0] if len(spoken) == 1 else f"{', '.join(spoken[:-1])} and {spoken[-1]}"
     return str(value)
 

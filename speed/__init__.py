@@ -4,7 +4,7 @@ Inputs: models of known shapes with random weights (or the embedded model), the 
 line per comparison on stdout and an entry in results.json. Every comparison runs both sides in turn in one process,
 and stops when their results differ by more than the tolerance it names. `make bench` runs them all; one of them:
 
-    python -m benchmarks score [--quick] [--shape qwen2.5-0.5b] [--repeats 7]
+    python -m speed score [--quick] [--shape qwen2.5-0.5b] [--repeats 7]
 
     measure.py      time, ratio, interval, the machine's limits, results.json
     shapes.py       the models, and the least work that a task needs

@@ -1,25 +1,25 @@
-"""How does the embedded model cut text into tokens?
+"""The tokenizer of the embedded model, learned from text of the world.
 
-A byte-level BPE learned on the world's own text. A word and the space before it are one piece, so that a value
+A byte-level BPE. A word and the space before it are one piece, so that a value
 looks the same in the tool's line, the request and the call; digits stand alone, so that numbers can be copied; the
 marks of the tool-call format are tokens of their own.
 
-Inputs: texts. Outputs: a tokenizer of transformers with the chat template. Not in the paper.
+Inputs: texts. Outputs: a tokenizer of transformers with the chat template.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ttsi.chat.ours import MARKS
+from ttsi.embedded import WEIGHTS
 
 ROLES = ("<|system|>", "<|tools|>", "<|user|>", "<|assistant|>", "<|tool|>")
 END, PAD = "<|end|>", "<|pad|>"
 SPECIALS = (PAD, END, *ROLES, *MARKS)
 PIECES = r" ?\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]|\s+(?!\S)|\s"
-TEMPLATE = Path(__file__).parent / "chat_template.jinja"
+TEMPLATE = WEIGHTS / "chat_template.jinja"
 
 
 def learn(texts: Iterable[str], vocab_size: int) -> Any:

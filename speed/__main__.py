@@ -1,4 +1,4 @@
-"""Which comparisons are to be run? `python -m benchmarks [NAME ...] [--quick] [--shape S] [--repeats N] [--output F]`.
+"""Which comparisons are to be run? `python -m speed [NAME ...] [--quick] [--shape S] [--repeats N] [--output F]`.
 
 Inputs: names of scripts in this folder, all of them by default. Outputs: a line per comparison, and results.json
 (not with --quick, whose times mean nothing and which only shows that everything runs and agrees).
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import measure
+from speed import measure
 
-SCRIPTS = ("score", "train", "answer", "synthesis", "end_to_end")
+SCRIPTS = ("score", "adapters", "answer", "synthesis", "end_to_end")
 REPEATS = 6
 """The fewest that give an interval for the median with 95 % coverage."""
 
@@ -30,7 +30,7 @@ def main() -> None:
     output = asked.output or (None if asked.quick else measure.RESULTS)
     repeats = asked.repeats or (2 if asked.quick else REPEATS)
     for name in asked.names or SCRIPTS:
-        script = import_module(f"benchmarks.{name}")
+        script = import_module(f"speed.{name}")
         own = "tiny" if asked.quick and script.SHAPE != "embedded" else script.SHAPE
         shape = asked.shape or own
         for case in script.cases(shape, device, asked.quick):
@@ -44,13 +44,13 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="ttsi beside the usual ways")
+    parser = argparse.ArgumentParser(prog="python -m speed", description="ttsi beside the usual ways")
     parser.add_argument("names", nargs="*", choices=[*SCRIPTS, []], help="which scripts; all by default")
     parser.add_argument("--only", action="append", help="only this key of results.json; may be repeated")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; nothing is written")
-    parser.add_argument("--shape", help="another model than each script's own (benchmarks/shapes.py)")
+    parser.add_argument("--shape", help="another model than each script's own (speed/shapes.py)")
     parser.add_argument("--repeats", type=int, help=f"how often both sides are timed (default {REPEATS})")
-    parser.add_argument("--output", type=Path, help="where to write; default benchmarks/results.json")
+    parser.add_argument("--output", type=Path, help="where to write; default speed/results.json")
     return parser
 
 

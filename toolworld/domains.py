@@ -1,13 +1,11 @@
-"""Which everyday domains does the world know, and how do people ask for their tools?
+"""The everyday domains of the world: tools and the phrasings of their requests.
 
-Inputs: one YAML file per domain under `domains/` (written by hand for this project).
-Outputs: `Domain` objects with their tools and phrasings; which split each domain belongs to.
+Inputs: one YAML file per domain under `domains/`, written by hand for this project. Outputs: `Domain` objects.
+`python -m toolworld.domains` checks all files.
 
-A phrasing ("ask") is text with slots: `{city}` is the value of an argument, `[ on {date}]` is a part
-that is said only when its optional arguments are given, `{flag|with it|without it}` words a boolean,
-`{address.street}` names a field of a nested argument. `python -m ttsi.embedded.domains` checks all files.
-
-Not in the paper: the paper's models were pre-trained on the web; ours learns a small world.
+A phrasing ("ask") is text with slots: `{city}` is the value of an argument, `[ on {date}]` is a part that appears only
+when its optional arguments are given, `{flag|with it|without it}` words a boolean, `{address.street}` names a field of
+a nested argument.
 """
 
 from __future__ import annotations
@@ -101,34 +99,34 @@ def all_domains() -> dict[str, Domain]:
 
 def problems(domain: Domain) -> list[str]:
     """What is wrong with a domain file, one line each; empty when it is sound."""
-    found = []
+    lines = []
     if not 5 <= len(domain.tools) <= 7:
-        found.append(f"{domain.name}: {len(domain.tools)} tools, want 5 to 7")
+        lines.append(f"{domain.name}: {len(domain.tools)} tools, want 5 to 7")
     for tool in domain.tools:
-        found += [f"{domain.name}.{tool.name}: {line}" for line in _tool_problems(tool)]
-    return found
+        lines += [f"{domain.name}.{tool.name}: {line}" for line in _tool_problems(tool)]
+    return lines
 
 
 def _tool_problems(tool: DomainTool) -> list[str]:
-    found = [line for argument in tool.arguments for line in _kind_problems(argument.kind)]
+    lines = [line for argument in tool.arguments for line in _kind_problems(argument.kind)]
     keys = {argument.key for argument in tool.arguments}
     required = {argument.key for argument in tool.arguments if not argument.optional}
     if not re.fullmatch(r"[a-z][a-z0-9_]*", tool.name):
-        found.append("name must be snake_case")
+        lines.append("name must be snake_case")
     if not 3 <= len(tool.does.split()) <= 10:
-        found.append("'does' must have 3 to 10 words")
+        lines.append("'does' must have 3 to 10 words")
     if len(tool.asks) < 6:
-        found.append(f"{len(tool.asks)} asks, want at least 6")
+        lines.append(f"{len(tool.asks)} asks, want at least 6")
     if SLOT.search(tool.short) or SLOT.search(tool.does):
-        found.append("no slots in 'short' or 'does'")
+        lines.append("no slots in 'short' or 'does'")
     for ask in tool.asks:
         if not required <= slots(required_text(ask)) or not slots(ask) <= keys:
-            found.append(f"slots of {ask!r} do not fit the arguments")
+            lines.append(f"slots of {ask!r} do not fit the arguments")
         if slots(required_text(ask)) - required:
-            found.append(f"optional argument outside [...] in {ask!r}")
+            lines.append(f"optional argument outside [...] in {ask!r}")
         if re.search(r"[{}\[\]]", SLOT.sub("", OPTIONAL_PART.sub(r"\1", ask))):
-            found.append(f"stray bracket in {ask!r}")
-    return found
+            lines.append(f"stray bracket in {ask!r}")
+    return lines
 
 
 def _kind_problems(kind: Any) -> list[str]:
@@ -149,11 +147,11 @@ def _kind_problems(kind: Any) -> list[str]:
 
 def main() -> int:
     """Check every domain file; print what is wrong."""
-    found = [line for domain in all_domains().values() for line in problems(domain)]
+    lines = [line for domain in all_domains().values() for line in problems(domain)]
     names = [tool.name for domain in all_domains().values() for tool in domain.tools]
-    found += [f"tool name {name} is used twice" for name in sorted(set(names)) if names.count(name) > 1]
-    print("\n".join(found) or f"{len(all_domains())} domains, {len(names)} tools: all sound")
-    return 1 if found else 0
+    lines += [f"tool name {name} is used twice" for name in sorted(set(names)) if names.count(name) > 1]
+    print("\n".join(lines) or f"{len(all_domains())} domains, {len(names)} tools: all sound")
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from benchmarks.measure import Case, Work
-from benchmarks.peers import PeftLoop
-from benchmarks.shapes import cost_of, model_of, tokens
+from speed.measure import Case, Work
+from speed.peers import PeftLoop
+from speed.shapes import cost_of, model_of, tokens
 from ttsi.config import AdaptationConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import EncodedExample

@@ -1,11 +1,8 @@
-"""How are tools made up, and known ones disguised?
+"""Invented tools, and tools of the domains under other words.
 
-Inputs: `Words` and a random generator. Outputs: `DomainTool` objects that no one has met before, made of random
-words and asked for by skeletons (`invent`), or the tools of a domain with other words in their lines and phrasings
-(`rename`). Where nothing can be remembered, only matching the request with the tools' lines helps: that is the skill
-to be learned.
-
-Not in the paper: part of the embedded model's world.
+Inputs: `Words` and a random generator. Outputs: `DomainTool` objects made of random words and requested by skeletons
+(`invent`), or the tools of a domain with other words in descriptions and phrasings (`rename`). Such tools cannot be
+remembered, so the model has to learn to match the request with the descriptions.
 """
 
 from __future__ import annotations
@@ -16,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from toolworld import values
+from toolworld.domains import SLOT, Argument, DomainTool
+from toolworld.lexicon import Words, synonym
 from ttsi.chat.ours import words
-from ttsi.embedded import values
-from ttsi.embedded.domains import SLOT, Argument, DomainTool
-from ttsi.embedded.lexicon import Words, stand_in
 
 Pool = list[tuple[DomainTool, str]]
 """Tools with the names of their domains."""
@@ -27,10 +24,10 @@ INVENTED = "invented"
 
 
 def invent(count: int, rng: random.Random, source: Words) -> Pool:
-    """Made-up tools; half of them share one word, so that it tells nothing.
+    """Invented tools; half of them share one word, which therefore cannot tell them apart.
 
-    Some are near misses (`Words.siblings`): the words of another but for the first, as "trim the apple tree" and "sell
-    the apple tree" are. Only the word that differs says which is meant, however many others agree.
+    Some are near misses (`Words.siblings`): they differ from another tool in the first word only, as "trim the apple
+    tree" and "sell the apple tree" do. Only that word identifies the tool.
     """
     shared = source.draw(rng)
     pool: Pool = []
@@ -54,7 +51,7 @@ def _tool(own: list[str], shared: str | None, rng: random.Random, source: Words)
     does = " ".join([line[0], joiner + line[1], *line[2:]])
     keys = rng.sample([_key(rng, source) for _ in range(8)], rng.choice([0, 1, 1, 2, 2, 3]))
     arguments = tuple(Argument(key, _kind(rng, source), rng.random() < 0.2) for key in dict.fromkeys(keys))
-    name = "_".join(rng.sample(own, min(2, len(own)))) if rng.random() < 0.5 else values.made_up(rng)
+    name = "_".join(rng.sample(own, min(2, len(own)))) if rng.random() < 0.5 else values.nonsense_word(rng)
     short = " ".join([own[0], *rng.sample(own[1:], rng.randint(1, len(own) - 1))]) if len(own) > 1 else own[0]
     return DomainTool(name, does, source.phrase(short, rng), arguments, ())
 
@@ -84,27 +81,28 @@ def _kind(rng: random.Random, source: Words) -> Any:
 
 
 def rename(pool: Pool, rng: random.Random, source: Words) -> Pool:
-    """The pool with other words for the content words of its lines, in the lines and in every phrasing alike.
+    """The pool with new words for the content words of its descriptions, in descriptions and phrasings alike.
 
-    Phrasings that share no word with the tool's line say nothing after that; they are left out where others remain.
+    A phrasing that shares no word with its tool's description identifies nothing after that. It is left out where
+    others remain.
     """
     lines = sorted({word for tool, _ in pool for word in words(tool.does)})
     other = {word: source.draw(rng) for word in lines}
-    return [(_renamed(tool, other, rng, source), domain) for tool, domain in pool]
+    return [(_rename_tool(tool, other, rng, source), domain) for tool, domain in pool]
 
 
-def _renamed(tool: DomainTool, other: dict[str, str], rng: random.Random, source: Words) -> DomainTool:
+def _rename_tool(tool: DomainTool, other: dict[str, str], rng: random.Random, source: Words) -> DomainTool:
     mine = set(words(tool.does))
     telling = tuple(ask for ask in tool.asks if mine & set(words(SLOT.sub("", ask)))) or tool.asks
-    heard = other
+    spoken = other
     if source.paraphrased and rng.random() < source.paraphrased:
-        heard = {word: stand_in(new, rng) for word, new in other.items()}
+        spoken = {word: synonym(new, rng) for word, new in other.items()}
     return replace(
         tool,
         name=_swap(tool.name, other),
         does=_swap(tool.does, other),
-        short=_swap(tool.short, heard),
-        asks=tuple(_swap(ask, heard) for ask in telling),
+        short=_swap(tool.short, spoken),
+        asks=tuple(_swap(ask, spoken) for ask in telling),
     )
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, Trainer, TrainingArguments, default_data_collator
 
-from benchmarks.shapes import tokenizer
+from speed.shapes import tokenizer
 from ttsi.config import AdaptationConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import EncodedExample

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from ttsi.embedded import tokenizer as pieces
-from ttsi.embedded.train import Trainer, TrainingRun, continued, rate, tensors
+from toolworld import tokenizer as pieces
+from toolworld.train import Trainer, TrainingRun, continuation, rate, tensors
 
 TINY = TrainingRun(steps=6, rows=1, length=256, hidden=16, layers=1, heads=2, mlp=24)
 
@@ -70,7 +70,7 @@ def test_a_finished_model_is_where_another_training_starts(tmp_path: Path, token
     first = trainer(tmp_path / "first", tokenizer)
     train(first, 3)
     first.export(tmp_path / "final")
-    longer = trainer(tmp_path / "longer", tokenizer, continued(TINY), tmp_path / "final")
+    longer = trainer(tmp_path / "longer", tokenizer, continuation(TINY), tmp_path / "final")
     assert same(longer, first) and longer.step == 0
     assert longer.tokenizer.get_vocab() == first.tokenizer.get_vocab()
     assert not same(trainer(tmp_path / "new", tokenizer), first), "control: without it, a new model begins"
@@ -78,6 +78,6 @@ def test_a_finished_model_is_where_another_training_starts(tmp_path: Path, token
 
 def test_going_on_is_gentler_and_knows_that_held_out_domains_were_met() -> None:
     run = TrainingRun(steps=1000)
-    more = continued(run)
+    more = continuation(run)
     assert more.muon_lr < run.muon_lr and more.adam_lr < run.adam_lr and more.fork == 0.0
     assert rate(300, more) < 1.0 == rate(300, run), "the rate falls from the start"

@@ -2,7 +2,7 @@
 
 Work: the preset `ttsi` on the first inputs of toolworld with the embedded model: measure, write, learn, answer. The
 peer runs the very same `ttsi.loop` and settings, one input at a time, on a model that scores, generates and trains in
-the usual ways (N0, N1, N2: benchmarks/peers.py) and draws its samples by our rule, so that both sides write the same
+the usual ways (N0, N1, N2: speed/peers.py) and draws its samples by our rule, so that both sides write the same
 examples. Same results: the share of inputs with other answers is at most 2 % (rounding may flip a tie).
 
 `unsure_input_vs_plain_answer` is no peer but a price: the time of TT-SI on every input by that of plain answers.
@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
-from benchmarks import peers
-from benchmarks.measure import Case
-from benchmarks.shapes import model_of, tokenizer
+from speed import peers
+from speed.measure import Case
+from speed.shapes import model_of, tokenizer
 from ttsi.answer import generate_answers
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import AdaptationConfig, LoopConfig
@@ -80,7 +80,7 @@ class OneByOne(LocalModel):
     """The embedded model used in the usual ways, one request and one adapter at a time."""
 
     def __init__(self, model: PreTrainedModel, config: AdaptationConfig, tier: str) -> None:
-        """Tier N0, N1 or N2 (benchmarks/peers.py)."""
+        """Tier N0, N1 or N2 (speed/peers.py)."""
         super().__init__("embedded", model, tokenizer())
         _ = self._grammars  # compiled before the model is wrapped
         self._loop = peers.PeftLoop(model, config, "transformers" if tier == "N0" else None)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from toolworld import lexicon
+from toolworld.invention import invent, rename
+from toolworld.lexicon import Words, related, synonym
+from toolworld.world import training_domains, training_words
 from ttsi.chat.ours import quote, words
-from ttsi.embedded import lexicon
-from ttsi.embedded.invention import invent, rename
-from ttsi.embedded.lexicon import Words, related, stand_in
-from ttsi.embedded.world import training_domains, training_words
 from ttsi.types import Tool
 
 
@@ -40,8 +40,8 @@ def test_control_other_words_do_not(said: str, written: str) -> None:
 def test_a_stand_in_speaks_of_its_word_and_an_unknown_word_stands_for_itself() -> None:
     rng = random.Random(0)
     for head in lexicon.heads()[:200]:
-        assert related(stand_in(head, rng), head)
-    assert stand_in("zzyzx", rng) == "zzyzx"
+        assert related(synonym(head, rng), head)
+    assert synonym("zzyzx", rng) == "zzyzx"
 
 
 def test_paraphrased_tools_are_asked_for_in_other_words_that_speak_of_their_line() -> None:
@@ -59,7 +59,7 @@ def test_paraphrased_tools_are_asked_for_in_other_words_that_speak_of_their_line
 def test_renamed_tools_share_no_word_with_what_they_were_and_keep_their_slots() -> None:
     domain = training_domains()[0]
     pool = [(tool, domain.name) for tool in domain.tools]
-    source = replace(training_words(), known=("qqq", "xxx", "zzz"), paraphrased=0.0, blended=0.0)
+    source = replace(training_words(), vocabulary=("qqq", "xxx", "zzz"), paraphrased=0.0, blended=0.0)
     for (old, _), (new, _) in zip(pool, rename(pool, random.Random(0), source), strict=True):
         assert not set(words(old.does)) & set(words(new.does))
         assert old.arguments == new.arguments

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ttsi.embedded import tokenizer as pieces
-from ttsi.embedded.corpus import FIRST_TOKEN_WEIGHT, Corpus, Mix, Piece, Row, answer_text, prompt_text, request_hash
-from ttsi.embedded.freeze import banned_hashes
-from ttsi.embedded.styles import trained_way
-from ttsi.embedded.world import HELD_OUT, TEST_NEVER, VALIDATION_NEVER, Scene, exchange, scene
+from toolworld import tokenizer as pieces
+from toolworld.corpus import FIRST_TOKEN_WEIGHT, Corpus, Mix, Piece, TrainingRow, answer_text, prompt_text, request_hash
+from toolworld.freeze import banned_hashes
+from toolworld.styles import trained_way
+from toolworld.world import HELD_OUT, TEST_NEVER, VALIDATION_NEVER, Scene, draw_exchange, draw_scene
 
 ROWS = 300
 SEEDS = {"write a call like: ", "write a request like: "}
@@ -27,14 +27,14 @@ def tokenizer() -> Any:
     def texts() -> Iterator[str]:
         rng = random.Random(0)
         for number in range(300):
-            shown = scene("training" if number % 2 else "invented", rng)
-            asked = exchange(rng.choice(shown.offers), trained_way(rng), rng)
+            shown = draw_scene("training" if number % 2 else "invented", rng)
+            asked = draw_exchange(rng.choice(shown.offers), trained_way(rng), rng)
             yield prompt_text(template, asked.messages, shown) + answer_text(shown, asked)
 
     return pieces.learn(texts(), 700)
 
 
-class InterruptibleModel(Corpus):
+class RecordingCorpus(Corpus):
     """A corpus that remembers which domains it answered and wrote."""
 
     def __init__(self, *args: Any) -> None:
@@ -51,7 +51,7 @@ class InterruptibleModel(Corpus):
         return super()._write(shown, *rest)
 
 
-def requests(corpus: Corpus, rows: list[Row]) -> set[str]:
+def requests(corpus: Corpus, rows: list[TrainingRow]) -> set[str]:
     """What users say in the rows, and what is written there as if users had said it."""
     said = set()
     for row in rows:
@@ -70,14 +70,14 @@ def _requests(text: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def corpus(tokenizer: Any) -> InterruptibleModel:
+def corpus(tokenizer: Any) -> RecordingCorpus:
     """The corpus that training reads, with its first rows read."""
-    watched = InterruptibleModel(tokenizer, 384, banned_hashes())
+    watched = RecordingCorpus(tokenizer, 384, banned_hashes())
     watched.rows(0, 0, ROWS)
     return watched
 
 
-def test_held_out_domains_are_written_and_never_answered(corpus: InterruptibleModel) -> None:
+def test_held_out_domains_are_written_and_never_answered(corpus: RecordingCorpus) -> None:
     assert corpus.answered
     assert not corpus.answered & set(HELD_OUT)
     assert corpus.written & set(HELD_OUT), "the control: held-out domains are met where they may be"
@@ -85,14 +85,14 @@ def test_held_out_domains_are_written_and_never_answered(corpus: InterruptibleMo
 
 
 def test_the_strict_mix_never_meets_a_held_out_domain(tokenizer: Any) -> None:
-    strict = InterruptibleModel(tokenizer, 384, banned_hashes(), Mix(reverse=0.0))
+    strict = RecordingCorpus(tokenizer, 384, banned_hashes(), Mix(reverse=0.0))
     strict.rows(0, 0, 100)
     assert not (strict.answered | strict.written) & set(HELD_OUT)
 
 
 def test_before_the_fork_both_models_read_the_same_rows(tokenizer: Any) -> None:
     fork = 40
-    main = InterruptibleModel(tokenizer, 384, banned_hashes(), Mix(reverse_from=fork))
+    main = RecordingCorpus(tokenizer, 384, banned_hashes(), Mix(reverse_from=fork))
     strict = Corpus(tokenizer, 384, banned_hashes(), Mix(reverse=0.0))
     assert main.rows(0, 0, fork) == strict.rows(0, 0, fork)
     assert not (main.answered | main.written) & set(HELD_OUT)
@@ -100,7 +100,7 @@ def test_before_the_fork_both_models_read_the_same_rows(tokenizer: Any) -> None:
     assert main.written & set(HELD_OUT)
 
 
-def test_no_frozen_request_is_in_any_row(corpus: InterruptibleModel) -> None:
+def test_no_frozen_request_is_in_any_row(corpus: RecordingCorpus) -> None:
     said = requests(corpus, corpus.rows(0, 0, ROWS))
     assert len(said) > ROWS
     assert not {request_hash(text) for text in said} & banned_hashes()
@@ -115,7 +115,7 @@ def test_control_a_banned_request_is_seen_without_the_ban_and_gone_with_it(token
     assert not {request_hash(text) for text in requests(banning, banning.rows(0, 0, 60))} & ban
 
 
-def test_a_row_depends_on_its_seed_and_number_alone(tokenizer: Any, corpus: InterruptibleModel) -> None:
+def test_a_row_depends_on_its_seed_and_number_alone(tokenizer: Any, corpus: RecordingCorpus) -> None:
     fresh = Corpus(tokenizer, 384, banned_hashes())
     together = fresh.rows(7, 10, 6)
     assert together == corpus.rows(7, 10, 6)
@@ -123,13 +123,13 @@ def test_a_row_depends_on_its_seed_and_number_alone(tokenizer: Any, corpus: Inte
     assert together == [row for number in (10, 11, 12, 13, 14, 15) for row in fresh.rows(7, number, 1)]
 
 
-def test_control_another_seed_or_number_is_another_row(corpus: InterruptibleModel) -> None:
+def test_control_another_seed_or_number_is_another_row(corpus: RecordingCorpus) -> None:
     [row] = corpus.rows(7, 10, 1)
     assert [row] != corpus.rows(8, 10, 1)
     assert [row] != corpus.rows(7, 11, 1)
 
 
-def test_rows_have_one_length_and_labels_are_the_next_token_of_the_same_piece(corpus: InterruptibleModel) -> None:
+def test_rows_have_one_length_and_labels_are_the_next_token_of_the_same_piece(corpus: RecordingCorpus) -> None:
     for row in corpus.rows(3, 0, 120):
         assert {len(column) for column in vars(row).values()} == {384}
         for at, label in enumerate(row.labels):
@@ -141,7 +141,7 @@ def test_rows_have_one_length_and_labels_are_the_next_token_of_the_same_piece(co
                 assert row.weights[at] == 0
 
 
-def test_a_piece_sees_its_positions_as_if_it_stood_alone(corpus: InterruptibleModel) -> None:
+def test_a_piece_sees_its_positions_as_if_it_stood_alone(corpus: RecordingCorpus) -> None:
     gaps = 0
     for row in corpus.rows(4, 0, 100):
         prefix = row.blocks.count(0)
@@ -156,7 +156,7 @@ def test_a_piece_sees_its_positions_as_if_it_stood_alone(corpus: InterruptibleMo
     assert gaps, "some rows are stretched"
 
 
-def test_the_token_that_chooses_the_tool_weighs_most(corpus: InterruptibleModel) -> None:
+def test_the_token_that_chooses_the_tool_weighs_most(corpus: RecordingCorpus) -> None:
     row = next(row for row in corpus.rows(5, 0, 50) if FIRST_TOKEN_WEIGHT in row.weights)
     first = [at for at, weight in enumerate(row.weights) if weight == FIRST_TOKEN_WEIGHT]
     for at in first:
