@@ -46,14 +46,14 @@ fix: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv-bench/.done ## ttsi beside the usual ways, on this machine: benchmarks/results.json (hours; leave it alone)
-	.venv-bench/bin/python -m benchmarks
+bench: .venv-bench/.done ## compare the speed of ttsi with the usual ways, on this machine: speed/results.json (hours)
+	.venv-bench/bin/python -m speed
 
 # An environment of its own: what the peers need is no part of the package.
-.venv-bench/.done: pyproject.toml constraints.txt benchmarks/constraints.txt
+.venv-bench/.done: pyproject.toml constraints.txt speed/constraints.txt
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-c benchmarks/constraints.txt -e ".[bench]"
+		-c speed/constraints.txt -e ".[bench]"
 	@touch $@
 
 clients: setup .venv-clients/.done ## the usual clients' loops against `ttsi serve` (CLIENTS="--model SPEC" for another model)

@@ -1,7 +1,7 @@
-"""Which comparisons are to be run? `python -m speed [NAME ...] [--quick] [--shape S] [--repeats N] [--output F]`.
+"""The command: `python -m speed [NAME ...] [--quick] [--shape S] [--repeats N] [--output F]`.
 
-Inputs: names of scripts in this folder, all of them by default. Outputs: a line per comparison, and results.json
-(not with --quick, whose times mean nothing and which only shows that everything runs and agrees).
+Inputs: names of scripts in this folder, all of them by default. Outputs: a line per comparison, and results.json.
+`--quick` only checks that everything runs and agrees: its times mean nothing and are not written.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ REPEATS = 6
 
 
 def main() -> None:
-    """Run what is asked for."""
-    asked = _parser().parse_args()
+    """Run the comparisons named on the command line."""
+    options = _parser().parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    limits = measure.limits_now(device, asked.quick)
+    limits = measure.limits_now(device, options.quick)
     about = measure.machine(limits, device)
-    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in about.items()}
-    print(", ".join(f"{name} {value}" for name, value in shown.items()))
-    output = asked.output or (None if asked.quick else measure.RESULTS)
-    repeats = asked.repeats or (2 if asked.quick else REPEATS)
-    for name in asked.names or SCRIPTS:
+    figures = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in about.items()}
+    print(", ".join(f"{name} {value}" for name, value in figures.items()))
+    output = options.output or (None if options.quick else measure.RESULTS)
+    repeats = options.repeats or (2 if options.quick else REPEATS)
+    for name in options.names or SCRIPTS:
         script = import_module(f"speed.{name}")
-        own = "tiny" if asked.quick and script.SHAPE != "embedded" else script.SHAPE
-        shape = asked.shape or own
-        for case in script.cases(shape, device, asked.quick):
-            if asked.only and case.key not in asked.only:
+        own = "tiny" if options.quick and script.SHAPE != "embedded" else script.SHAPE
+        shape = options.shape or own
+        for case in script.cases(shape, device, options.quick):
+            if options.only and case.key not in options.only:
                 continue
             key = case.key if shape == own else f"{case.key}@{shape}"
-            found = measure.compare(case, repeats, limits, asked.quick)
-            print(measure.line(key, found), flush=True)
+            result = measure.compare(case, repeats, limits, options.quick)
+            print(measure.line(key, result), flush=True)
             if output is not None:
-                measure.write({key: found}, about, output)
+                measure.write({key: result}, about, output)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""C1: how fast are the adapters of many inputs trained, beside one after another with Trainer, TRL or a bare loop?
+"""Training the adapters of many inputs at once, beside one after another with Trainer, TRL or a bare loop.
 
 Work: B adapters on K examples each in E passes, rank 8 on all linear layers, fp32, no dropout, clipping per adapter;
 "long" examples share a prefix of 256 tokens and have 64 of their own and 32 labels, "short" ones share nothing and
@@ -48,7 +48,7 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
             yield Case(
                 key, peer_name, task,
                 ours=lambda model=model, stack=stack, jobs=jobs: together(model, stack, jobs),
-                peer=lambda loop=loop, jobs=jobs: [loop.train(found.examples, found.slot)[1] for found in jobs],
+                peer=lambda loop=loop, jobs=jobs: [loop.train(job.examples, job.slot)[1] for job in jobs],
                 difference=distance, tolerance=TOLERANCE, work=work,
             )  # fmt: skip
 
@@ -56,20 +56,20 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
 def job(model: PreTrainedModel, slot: int, examples: int, prefix: int, own: int, labels: int) -> Job:
     """Random examples of one adapter."""
     shared = tokens(prefix, 10_000 + slot, model)
-    found: list[EncodedExample] = [
+    encoded: list[EncodedExample] = [
         ((*shared, *tokens(own + labels, 100 * slot + at, model)), prefix + own) for at in range(examples)
     ]
-    return Job(slot, tuple(found))
+    return Job(slot, tuple(encoded))
 
 
 def together(model: PreTrainedModel, stack: LoraStack, jobs: Sequence[Job]) -> Adapters:
     """Our way, with everything that an input costs: reset, train, hand over."""
     stack.attach()
     try:
-        stack.reset([found.slot for found in jobs], [found.slot for found in jobs])
+        stack.reset([job.slot for job in jobs], [job.slot for job in jobs])
         reports = train(model, stack, jobs, CONFIG)
         assert all(report.ok for report in reports)
-        return [stack.export(found.slot)[0] for found in jobs]
+        return [stack.export(job.slot)[0] for job in jobs]
     finally:
         stack.detach()
 
@@ -88,9 +88,9 @@ def least(model: PreTrainedModel, jobs: Sequence[Job], prefix: int, stack: LoraS
     """Each shared prefix once, the head at labels only, 28 bytes of optimizer traffic per adapter weight and step."""
     cost, adapter = cost_of(model), sum(stack.sizes)
     flops = traffic = 0.0
-    for found in jobs:
-        lengths = [len(ids) - prefix for ids, _ in found.examples]
-        labels = sum(len(ids) - n for ids, n in found.examples)
+    for job in jobs:
+        lengths = [len(ids) - prefix for ids, _ in job.examples]
+        labels = sum(len(ids) - n for ids, n in job.examples)
         pairs = prefix**2 / 2 + sum(length * (prefix + length / 2) for length in lengths)
         flops += CONFIG.epochs * cost.train(prefix + sum(lengths), labels, pairs, adapter).flops
         traffic += CONFIG.epochs * 28.0 * adapter

@@ -1,4 +1,4 @@
-"""C3: how fast do many inputs get their answers, each with its own adapter, beside one by one and PEFT's mixed batches?
+"""Answers for many inputs, each with its own adapter, beside one by one and PEFT's mixed batches.
 
 Work: B adapters, prompts of P tokens, A greedy tokens each. Same results: the same tokens. The adapters are loaded
 beforehand on both sides; the peer only switches them.
@@ -42,7 +42,7 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
         stack.attach()
         try:
             wanted = [Row(ids, length, slot=slot) for slot, ids in enumerate(prompts)]
-            return [found.ids for found in decode(model, wanted, stack=stack)]
+            return [row.ids for row in decode(model, wanted, stack=stack)]
         finally:
             stack.detach()
 

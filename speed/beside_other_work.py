@@ -1,4 +1,4 @@
-"""How much slower is a command beside another busy process?
+"""The slowdown of a command beside another busy process.
 
 `python -m speed.beside_other_work` runs `ttsi run --limit 32` (with --demo all of it, as `make demo` does) idle
 and beside one process that burns a core, in turns: with threads that sleep while they wait, as the command has them,
@@ -63,25 +63,25 @@ def main() -> None:
     parser.add_argument("--demo", action="store_true", help="all inputs, as make demo does")
     parser.add_argument("--only", choices=list(SETTINGS), help="one setting only")
     parser.add_argument("--json", type=Path, help="also write the times to this file")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     load = os.getloadavg()[0]
     print(f"{cores()} cores, {capability()}, load {load:.1f} before")
     if load > 0.5:
         print("the machine does other work already: the ratios below are too small or too large")
-    limit = None if asked.demo else asked.limit
+    limit = None if options.demo else options.limit
     times: dict[str, dict[str, list[float]]] = {}
-    for repeat in range(asked.repeats):
-        for name in [asked.only] if asked.only else SETTINGS:
+    for repeat in range(options.repeats):
+        for name in [options.only] if options.only else SETTINGS:
             for beside in (False, True):
                 where = "busy" if beside else "idle"
                 spent = seconds(limit, SETTINGS[name], beside)
                 times.setdefault(name, {}).setdefault(where, []).append(spent)
                 print(f"{name:<12} {where} {spent:7.1f} s  (round {repeat + 1})", flush=True)
-    for name, found in times.items():
-        idle, loaded = (statistics.median(found[where]) for where in ("idle", "busy"))
+    for name, seconds_by_load in times.items():
+        idle, loaded = (statistics.median(seconds_by_load[where]) for where in ("idle", "busy"))
         print(f"{name:<12} idle {idle:.1f} s, busy {loaded:.1f} s, ratio {loaded / idle:.2f}")
-    if asked.json is not None:
-        asked.json.write_text(json.dumps({"limit": limit, "cores": cores(), "seconds": times}, indent=2) + "\n")
+    if options.json is not None:
+        options.json.write_text(json.dumps({"limit": limit, "cores": cores(), "seconds": times}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""C5: how fast is the whole loop, beside the same loop built from the usual parts?
+"""The whole loop, beside the same loop built from the usual parts.
 
 Work: the preset `ttsi` on the first inputs of toolworld with the embedded model: measure, write, learn, answer. The
 peer runs the very same `ttsi.loop` and settings, one input at a time, on a model that scores, generates and trains in
@@ -181,12 +181,12 @@ def in_batches(model: Model, inputs: Sequence[Input], config: LoopConfig, size: 
 
 def plain_answers(model: Model, inputs: Sequence[Input], config: LoopConfig) -> Answers:
     """Answers of the base, nothing else."""
-    found = [
+    answers = [
         answer
         for start in range(0, len(inputs), BATCH)
         for answer in generate_answers(model, inputs[start : start + BATCH], config.answer)
     ]
-    return [(answer.text, answer.text) for answer in found]
+    return [(answer.text, answer.text) for answer in answers]
 
 
 def share_of_others(ours: Answers, theirs: Answers) -> float:

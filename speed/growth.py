@@ -1,4 +1,4 @@
-"""How does cost grow with inputs, candidates, prompt length, K, rank and batch? `python -m speed.growth`.
+"""Growth of cost with inputs, candidates, prompt length, K, rank and batch: `python -m speed.growth`.
 
 Inputs: an axis (all by default) and how many inputs the longest run has. Outputs: growth.json, one list of points
 {x, seconds, peak_mb} per axis, seconds being the median of the repeats for one unit of work, and one plot per axis
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import torch
 
+from speed.adapters import CONFIG, job
 from speed.score import items_of
 from speed.shapes import model_of, tokenizer
-from speed.adapters import CONFIG, job
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig
@@ -95,7 +95,7 @@ def together(device: torch.device, quick: bool) -> Iterator[Point]:
 
 
 def long_run(device: torch.device, quick: bool, longest: int) -> list[Row]:
-    """A run of so many inputs, told after every 1,000."""
+    """A run of so many inputs, reported after every 1,000."""
     part, size, distinct = (2, 1, 2) if quick else (1000, BATCH, ROUND)
     inputs = 2 * part if quick else longest
     method = preset("ttsi")
@@ -108,7 +108,7 @@ def long_run(device: torch.device, quick: bool, longest: int) -> list[Row]:
     rows: list[Row] = []
     began = time.perf_counter()
 
-    def told(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         nonlocal began
         if progress.done and progress.done % part == 0:
             now = time.perf_counter()
@@ -117,7 +117,7 @@ def long_run(device: torch.device, quick: bool, longest: int) -> list[Row]:
 
     resolved = resolve(config, questions, model, model)
     with tempfile.TemporaryDirectory() as folder, open_run(Path(folder) / "run", resolved) as store:
-        run_benchmark(questions, model, model, config, store, told)
+        run_benchmark(questions, model, model, config, store, report)
     return rows
 
 
@@ -138,7 +138,7 @@ def run(model: LocalModel, inputs: list[Input], batch: int) -> None:
 
 
 def _ignore(_: object) -> None:
-    """The result is not what is asked for."""
+    """The result is not what was requested."""
 
 
 def points(axis: str, shape: str, device: torch.device, quick: bool) -> Iterator[Point]:
@@ -148,10 +148,10 @@ def points(axis: str, shape: str, device: torch.device, quick: bool) -> Iterator
     return training(axis, shape, device, quick) if axis in ("k", "rank") else together(device, quick)
 
 
-def measured(axis: str, found: Iterator[Point], repeats: int) -> list[Row]:
+def measure_axis(axis: str, points: Iterator[Point], repeats: int) -> list[Row]:
     """Every point, warmed up once."""
     rows = []
-    for x, work, units in found:
+    for x, work, units in points:
         times = []
         for _ in range(repeats + 1):
             start = time.perf_counter()
@@ -162,7 +162,7 @@ def measured(axis: str, found: Iterator[Point], repeats: int) -> list[Row]:
 
 
 def row(axis: str, x: int, seconds: float) -> Row:
-    """One point, told as it is found."""
+    """One point, printed as it is measured."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{axis} {x}: {seconds:.4g} {LABELS[axis][1]}, peak {peak:.0f} MB", flush=True)
     return {"x": x, "seconds": seconds, "peak_mb": peak}
@@ -179,32 +179,32 @@ def plot(axis: str, rows: list[Row], folder: Path) -> None:
     axes.plot([row["x"] for row in rows], [row["seconds"] for row in rows], marker="o")
     axes.set(xlabel=LABELS[axis][0], ylabel=LABELS[axis][1], xscale="linear" if axis == "inputs" else "log")
     axes.set_ylim(0, 1.1 * max(row["seconds"] for row in rows))
-    shown = rows[1::2] if axis == "inputs" else rows
-    axes.set_xticks([row["x"] for row in shown], [f"{row['x']:,}" for row in shown])
+    ticked = rows[1::2] if axis == "inputs" else rows
+    axes.set_xticks([row["x"] for row in ticked], [f"{row['x']:,}" for row in ticked])
     axes.set_xticks([], minor=True)
     figure.savefig(folder / f"growth-{axis}.svg")
     pyplot.close(figure)
 
 
 def main() -> None:
-    """Time the axes that are asked for."""
+    """Time the axes named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m speed.growth", description=__doc__.splitlines()[0])
     parser.add_argument("axes", nargs="*", choices=[*LABELS, []], help="all by default")
     parser.add_argument("--quick", action="store_true", help="two points each; nothing is written")
     parser.add_argument("--shape", default="embedded", help="for scoring and training (speed/shapes.py)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--inputs", type=int, default=10_000, help="length of the longest run; told every 1,000")
-    asked = parser.parse_args()
+    parser.add_argument("--inputs", type=int, default=10_000, help="length of the longest run; reported every 1,000")
+    options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    shape = "tiny" if asked.quick else asked.shape
+    shape = "tiny" if options.quick else options.shape
     path = FOLDER / "growth.json"
-    for axis in asked.axes or LABELS:
+    for axis in options.axes or LABELS:
         if axis == "inputs":
-            rows = long_run(device, asked.quick, asked.inputs)
+            rows = long_run(device, options.quick, options.inputs)
         else:
-            repeats = 1 if asked.quick else asked.repeats
-            rows = measured(axis, points(axis, shape, device, asked.quick), repeats)
-        if asked.quick:
+            repeats = 1 if options.quick else options.repeats
+            rows = measure_axis(axis, points(axis, shape, device, options.quick), repeats)
+        if options.quick:
             continue
         old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         path.write_text(json.dumps({**old, axis: rows}, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How much faster is one side, with which certainty, and how far is it from the machine's limit?
+"""Measurement of one comparison: ratio of times, its interval, and distance from the machine's limit.
 
 Inputs: a `Case`, two functions that do the same work, and the least work the task needs. Outputs: an `Entry`.
 
@@ -33,7 +33,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Limits:
+class MachineLimits:
     """What the machine can do."""
 
     flops: float
@@ -115,7 +115,9 @@ def _coverage(n: int, k: int) -> float:
     return max(0.0, 1 - 2 * sum(math.comb(n, i) for i in range(k + 1)) / float(2**n))
 
 
-def entry(case: Case, times: Sequence[tuple[float, float]], difference: float, limits: Limits, quick: bool) -> Entry:
+def entry(
+    case: Case, times: Sequence[tuple[float, float]], difference: float, limits: MachineLimits, quick: bool
+) -> Entry:
     """What these times of (ours, peer) mean."""
     ratios = [peer / ours for ours, peer in times]
     lo, hi, coverage = median_interval(ratios)
@@ -140,7 +142,7 @@ def entry(case: Case, times: Sequence[tuple[float, float]], difference: float, l
     )
 
 
-def compare(case: Case, repeats: int, limits: Limits, quick: bool) -> Entry:
+def compare(case: Case, repeats: int, limits: MachineLimits, quick: bool) -> Entry:
     """Run both sides in turn; the first turn compares their results and counts only where a turn takes minutes.
 
     Raises:
@@ -182,13 +184,13 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def limits_now(device: torch.device, quick: bool) -> Limits:
+def limits_now(device: torch.device, quick: bool) -> MachineLimits:
     """Measure the machine: best of several shapes of matrix product, best of several triads over 1 GB."""
     rows, seconds, triad = (128, 0.02, 2**20) if quick else (2048, 1.0, 2**28 // 3)
     shapes = [(size, width) for size in (rows // 4, rows) for width in (576, 896, 2048)]
     flops = max(_rate(2.0 * m * d * 4 * d, seconds, *_product(m, d, device)) for m, d in shapes)
     a, b, c = (torch.ones(triad, device=device) for _ in range(3))
-    return Limits(flops, _rate(3.0 * a.nbytes, seconds, lambda: torch.add(b, c, alpha=3.0, out=a)))
+    return MachineLimits(flops, _rate(3.0 * a.nbytes, seconds, lambda: torch.add(b, c, alpha=3.0, out=a)))
 
 
 def _product(m: int, d: int, device: torch.device) -> tuple[Callable[[], Any]]:
@@ -206,7 +208,7 @@ def _rate(amount: float, seconds: float, work: Callable[[], Any]) -> float:
     return amount / best
 
 
-def machine(limits: Limits, device: torch.device) -> dict[str, Any]:
+def machine(limits: MachineLimits, device: torch.device) -> dict[str, Any]:
     """What a reader needs to know of the machine."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -219,18 +221,18 @@ def machine(limits: Limits, device: torch.device) -> dict[str, Any]:
     }
 
 
-def line(key: str, found: Entry) -> str:
+def line(key: str, result: Entry) -> str:
     """One comparison in one line."""
-    limit = f", {found.limit_ratio:.2f} x the limit" if found.limit_ratio is not None else ""
-    interval = f"[{found.lo:.2f}, {found.hi:.2f}] ({found.coverage:.0%}, n {found.n})"
-    times = f"{found.ours_s:.3g} s : {found.peer_s:.3g} s"
-    return f"{key}: {found.ratio:.2f} x {found.peer} {interval}, {times}{limit}"
+    limit = f", {result.limit_ratio:.2f} x the limit" if result.limit_ratio is not None else ""
+    interval = f"[{result.lo:.2f}, {result.hi:.2f}] ({result.coverage:.0%}, n {result.n})"
+    times = f"{result.ours_s:.3g} s : {result.peer_s:.3g} s"
+    return f"{key}: {result.ratio:.2f} x {result.peer} {interval}, {times}{limit}"
 
 
 def write(entries: dict[str, Entry], about: dict[str, Any], path: Path) -> None:
     """Put the entries into the file beside what is there; all of them or none."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    new = {**old, **{key: {**asdict(found), "machine": about} for key, found in entries.items()}}
+    new = {**old, **{key: {**asdict(result), "machine": about} for key, result in entries.items()}}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)

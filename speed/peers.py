@@ -1,8 +1,8 @@
-"""What are the usual ways to score, train and write, as people would set them up?
+"""The usual ways to score, train and write, as people would set them up.
 
 Inputs: a model and the same work that our side gets. Outputs: the same results in the same form. Nothing here is made
 slow on purpose: models are loaded once, sequences of one input share a padded batch, and what a library offers
-(batching, key-value caches, in-place adapters) is used. Three tiers of the naive training loop, as in the issue:
+(batching, key-value caches, in-place adapters) is used. Three tiers of the naive training loop:
 
     N0  a new PEFT model and a new Trainer for every input
     N1  one PEFT model, the adapter reset in place, a bare AdamW loop
@@ -40,8 +40,8 @@ def lm_eval(model: PreTrainedModel) -> Scorer:
 
     def score(items: Sequence[ScoringItem]) -> list[list[float]]:
         requests = [(("", ""), list(prompt), list(c)) for prompt, candidates in items for c in candidates]
-        found = iter(scorer._loglikelihood_tokens(requests, disable_tqdm=True))
-        return [[float(next(found)[0]) for _ in candidates] for _, candidates in items]
+        scores = iter(scorer._loglikelihood_tokens(requests, disable_tqdm=True))
+        return [[float(next(scores)[0]) for _ in candidates] for _, candidates in items]
 
     return score
 
@@ -59,7 +59,7 @@ def minicons(model: PreTrainedModel) -> Scorer:
             ids = torch.tensor([[*prompt, *candidate] for candidate in candidates], device=model.device)
             batch = BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
             scores = scorer.compute_stats((batch, [len(prompt) - 1] * len(candidates)), return_tensors=True)
-            sums.append([float(found.sum()) for found in scores])
+            sums.append([float(row.sum()) for row in scores])
         return sums
 
     return score
@@ -226,5 +226,5 @@ def generate(model: Any, ids: Sequence[int], length: int, device: torch.device, 
     usual = {"min_new_tokens": length, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     mask = torch.ones_like(prompt)
     written = model.generate(input_ids=prompt, attention_mask=mask, max_new_tokens=length, **{**usual, **settings})
-    found: Tensor = written[:, len(ids) :].cpu()
-    return found
+    new_tokens: Tensor = written[:, len(ids) :].cpu()
+    return new_tokens

@@ -1,4 +1,4 @@
-"""C2: how fast are the candidates of a prompt scored, beside lm-eval, minicons and one forward pass per candidate?
+"""Log-likelihood of a prompt's candidates, beside lm-eval, minicons and one forward pass per candidate.
 
 Work: inputs with P prompt tokens and N candidates of C tokens each. Least work: P + N C tokens through the body, N C
 logits. Same results: summed log-probabilities within 1e-3 nats (fp32 log-softmax on both sides).

@@ -1,4 +1,4 @@
-"""Which models are measured, and what is the least work that a task asks of them?
+"""The models that are measured, and the least work that a task asks of them.
 
 Inputs: the name of a shape. Outputs: a model with random weights of that shape (speed and equality do not depend on
 what the weights say), or the embedded model; and `Work`, counted in multiplications and additions of the layers that
@@ -40,9 +40,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """The embedded model's, for peers that insist on one; its ids are within every vocabulary but the tiny one's."""
-    found = PreTrainedTokenizerFast.from_pretrained(str(EMBEDDED_WEIGHTS))
-    assert isinstance(found, PreTrainedTokenizerFast)
-    return found
+    loaded = PreTrainedTokenizerFast.from_pretrained(str(EMBEDDED_WEIGHTS))
+    assert isinstance(loaded, PreTrainedTokenizerFast)
+    return loaded
 
 
 def model_of(shape: str, device: torch.device, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
@@ -59,9 +59,9 @@ def model_of(shape: str, device: torch.device, dtype: torch.dtype = torch.float3
         )  # fmt: skip
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
-    found: PreTrainedModel = model.to(device).eval()
-    found.requires_grad_(False)
-    return found
+    frozen: PreTrainedModel = model.to(device).eval()
+    frozen.requires_grad_(False)
+    return frozen
 
 
 def tokens(count: int, seed: int, model: PreTrainedModel) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""C4: how fast does the base write K samples for each of many inputs, beside `generate` per input and `generate_batch`?
+"""K samples of the base for each of many inputs, beside `generate` per input and `generate_batch`.
 
 Work: inputs with P prompt tokens, K samples of G tokens each, a generator of its own for every sample on our side.
 Two ways to draw cannot give the same samples, so the results compared are what a seed cannot change: every sample has
@@ -39,8 +39,8 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
     def ours() -> Written:
         rows = [Row(ids, length, 1.0, seed=97 * at + k) for at, ids in enumerate(prompts) for k in range(samples)]
         greedy = [Row(ids, GREEDY) for ids in prompts[:1]]
-        found = decode(model, [*rows, *greedy])
-        return [len(one.ids) for one in found[: len(rows)]], [one.ids for one in found[len(rows) :]]
+        decoded = decode(model, [*rows, *greedy])
+        return [len(one.ids) for one in decoded[: len(rows)]], [one.ids for one in decoded[len(rows) :]]
 
     def per_input() -> Written:
         lengths = []
@@ -52,8 +52,8 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
         return lengths, _greedy(model, prompts[:1], device)
 
     def batch() -> Written:
-        found = continuous(model, [list(ids) for ids in prompts for _ in range(samples)], length)
-        return [len(one) for one in found], _greedy(model, prompts[:1], device)
+        sequences = continuous(model, [list(ids) for ids in prompts for _ in range(samples)], length)
+        return [len(one) for one in sequences], _greedy(model, prompts[:1], device)
 
     usual = (("generate(num_return_sequences=K) per input", per_input), ("generate_batch (continuous batching)", batch))
     for key, (name, peer) in zip(KEYS, usual, strict=True):
@@ -72,8 +72,8 @@ def continuous(model: Any, prompts: list[list[int]], length: int) -> list[list[i
         do_sample=True, temperature=1.0, top_k=0, max_new_tokens=length, eos_token_id=-1, pad_token_id=0
     )
     blocks = sum(len(prompt) + length for prompt in prompts) // 16 + 64
-    found = model.generate_batch(
+    outputs = model.generate_batch(
         prompts, settings, ContinuousBatchingConfig(page_size=16, num_blocks=blocks, max_batch_tokens=2048),
     )  # fmt: skip
-    ordered = sorted(found.values(), key=lambda output: int(output.request_id.rpartition("_")[2]))
+    ordered = sorted(outputs.values(), key=lambda output: int(output.request_id.rpartition("_")[2]))
     return [output.generated_tokens for output in ordered]

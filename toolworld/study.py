@@ -1,12 +1,13 @@
-"""What does each choice do to the gain on toolworld? The experiments behind `dev/log.md`.
+"""Control experiments on toolworld: what the gain comes from.
 
-One pass adapts on every input and answers it both free and constrained, with the base's own answers and measures beside
-it, so that every gate (unsure, sure, all) and every tau can be read off the same rows. Controls replace the examples:
-another input's, the own ones with rotated labels, the true generator's.
+Controls replace the examples of each input: another input's examples, its own with rotated labels, those of the true
+generator (`ttsi sweep` compares settings, not these). One pass answers each input both free and constrained, beside the
+base's answers and measures, so that every gate and every tau can be read off the same rows. Inputs: a file for the rows
+and variants. Outputs: rows and tables; `dev/log.md` has the figures.
 
-    python dev/study.py rows.jsonl --split validation --limit 200 --variant k=8,lr=0.01 --variant k=4,lr=0.01
-    python dev/study.py rows.jsonl --split test --seed 1 --variant examples=other
-    python dev/study.py rows.jsonl --show          # tables of what was measured so far
+    python -m toolworld.study rows.jsonl --split validation --limit 200 --variant k=8,lr=0.01 --variant k=4,lr=0.01
+    python -m toolworld.study rows.jsonl --split test --seed 1 --variant examples=other
+    python -m toolworld.study rows.jsonl --show          # tables of what was measured so far
 
 Rows are appended; a (variant, seed, split, input) that is there is not computed again.
 """
@@ -18,10 +19,10 @@ import json
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from toolworld import freeze
 from toolworld.world import Scene, draw_exchange
@@ -39,7 +40,7 @@ from ttsi.models import load as load_model
 from ttsi.synthesis import synthesise
 from ttsi.types import Answer, Awareness, Example, Input, input_hash, stage_seed
 
-DECODINGS = ("free", "constrained")
+DECODINGS: tuple[Literal["free", "constrained"], ...] = ("free", "constrained")
 
 
 def settings(variant: str) -> tuple[LoopConfig, str]:
@@ -65,21 +66,21 @@ def _typed(value: str) -> Any:
         return value
 
 
-def scenes(split: str) -> dict[str, tuple[Scene, Any]]:
-    """The scene and the way of asking behind every frozen input: what the true generator knows."""
-    return {row["id"]: (shown, way) for row, shown, way in freeze.drawn(split)}  # type: ignore[arg-type]
+def scenes(split: Literal["validation", "test"]) -> dict[str, tuple[Scene, Any]]:
+    """The scene and the phrasing style behind every frozen input, for the true generator."""
+    return {row["id"]: (scene, way) for row, scene, way in freeze.draw_rows(split)}
 
 
-def from_true_generator(item: Input, known: tuple[Scene, Any], k: int, seed: int) -> tuple[Example, ...]:
-    """Examples that the world itself writes for these tools, in the input's own way of asking."""
-    shown, way = known
+def from_true_generator(item: Input, origin: tuple[Scene, Any], k: int, seed: int) -> tuple[Example, ...]:
+    """Examples that the world itself writes for these tools, in the input's own phrasing style."""
+    scene, way = origin
     rng = random.Random(seed)
-    drawn = [draw_exchange(shown.offers[i % len(shown.offers)], way, rng) for i in range(k)]
-    said = {message.content for message in item.messages}
-    return tuple(Example(new.request, new.calls, "") for new in drawn if new.request not in said)
+    exchanges = [draw_exchange(scene.offers[i % len(scene.offers)], way, rng) for i in range(k)]
+    requests = {message.content for message in item.messages}
+    return tuple(Example(new.request, new.calls, "") for new in exchanges if new.request not in requests)
 
 
-def rotated(examples: Sequence[Example]) -> tuple[Example, ...]:
+def rotate_labels(examples: Sequence[Example]) -> tuple[Example, ...]:
     """The same requests, each with the next one's label."""
     kept = [example for example in examples if example.refused is None]
     return tuple(replace(a, calls=b.calls) for a, b in zip(kept, kept[1:] + kept[:1], strict=True))
@@ -88,11 +89,13 @@ def rotated(examples: Sequence[Example]) -> tuple[Example, ...]:
 class Study:
     """Base answers and examples computed once and shared by the variants of one model, split and seed."""
 
-    def __init__(self, model: Model, split: str, samples: Sequence[Sample], seed: int, batch: int) -> None:
+    def __init__(
+        self, model: Model, split: Literal["validation", "test"], samples: Sequence[Sample], seed: int, batch: int
+    ) -> None:
         """Nothing is computed yet; see `prepare`."""
         self.model, self.split, self.samples, self.seed, self.batch = model, split, samples, seed, batch
         self.base: dict[str, dict[str, Answer]] = {}
-        self.known: dict[str, Awareness] = {}
+        self.awareness: dict[str, Awareness] = {}
         self.written: dict[tuple[Any, str], tuple[Example, ...]] = {}
         self.true = scenes(split)
 
@@ -110,8 +113,8 @@ class Study:
                 ):
                     self.base.setdefault(item.id, {})[decoding] = answer
             before = [self.base[item.id]["constrained"] for item in items]
-            for item, known in zip(items, estimate(self.model, items, before, config.awareness), strict=True):
-                self.known[item.id] = known
+            for item, awareness in zip(items, estimate(self.model, items, before, config.awareness), strict=True):
+                self.awareness[item.id] = awareness
 
     def examples(self, items: Sequence[Input], config: LoopConfig, source: str) -> list[tuple[Example, ...]]:
         """What each input learns from."""
@@ -120,19 +123,21 @@ class Study:
             pairs = zip(items, seeds, strict=True)
             return [from_true_generator(i, self.true[i.id], config.synthesis.k, s) for i, s in pairs]
         missing = [i for i in items if (config.synthesis, i.id) not in self.written]
-        known = [self.known[item.id] for item in missing]
+        awareness = [self.awareness[item.id] for item in missing]
         todo = [seed for item, seed in zip(items, seeds, strict=True) if item in missing]
-        for item, new in zip(missing, synthesise(self.model, missing, known, config.synthesis, todo), strict=True):
+        for item, new in zip(missing, synthesise(self.model, missing, awareness, config.synthesis, todo), strict=True):
             self.written[config.synthesis, item.id] = new
         own = [self.written[config.synthesis, item.id] for item in items]
-        return [rotated(examples) for examples in own] if source == "rotated" else own
+        return [rotate_labels(examples) for examples in own] if source == "rotated" else own
 
     def run(self, variant: str) -> list[dict[str, Any]]:
         """One row per input."""
         config, source = settings(variant)
         rows = []
         for everyone in self.batches():
-            group = [sample for sample in everyone if passes(self.judged(sample, config), config.awareness.gate)]
+            group = [
+                sample for sample in everyone if passes(self.awareness_under(sample, config), config.awareness.gate)
+            ]
             spared = [sample for sample in everyone if sample not in group]
             rows += [
                 {**self.row(variant, s, self.base[s.input.id], ()), "status": "spared", "seconds_training": 0.0}
@@ -151,9 +156,11 @@ class Study:
             started = time.perf_counter()
             with adapters(self.model, taught, examples, config.adaptation, seeds) as tuned:
                 seconds = (time.perf_counter() - started) / len(items)
-                asked = items if config.adaptation.method == "lora" else tuned.inputs
+                tuned_inputs = items if config.adaptation.method == "lora" else tuned.inputs
                 for decoding in DECODINGS:
-                    answers[decoding] = generate_answers(self.model, asked, AnswerConfig(decoding), tuned.adapters)
+                    answers[decoding] = generate_answers(
+                        self.model, tuned_inputs, AnswerConfig(decoding), tuned.adapters
+                    )
             for i, sample in enumerate(group):
                 base, after = self.base[sample.input.id], {d: answers[d][i] for d in DECODINGS}
                 useless = tuned.adaptations[i].status in ("none", "training-failed")
@@ -167,14 +174,14 @@ class Study:
                 rows.append({**row, "status": tuned.adaptations[i].status, "seconds_training": seconds})
         return rows
 
-    def judged(self, sample: Sample, config: LoopConfig) -> Awareness:
+    def awareness_under(self, sample: Sample, config: LoopConfig) -> Awareness:
         """The input's awareness under the variant's measure and tau."""
-        known = self.known[sample.input.id]
-        value = known.measures[config.awareness.measure]
-        return replace(known, value=value, unsure=value < config.awareness.tau)
+        awareness = self.awareness[sample.input.id]
+        value = awareness.measures[config.awareness.measure]
+        return replace(awareness, value=value, unsure=value < config.awareness.tau)
 
     def row(
-        self, variant: str, sample: Sample, after: dict[str, Answer], examples: Sequence[Example]
+        self, variant: str, sample: Sample, after: Mapping[Any, Answer], examples: Sequence[Example]
     ) -> dict[str, Any]:
         """Both answers graded, with measures and strata."""
         name = sample.input.id
@@ -191,7 +198,7 @@ class Study:
         refused = [example.refused for example in examples]
         row["kept"], row["written"] = refused.count(None), len(refused)
         row["reasons"] = [reason for reason in refused if reason]
-        return {**row, "measures": dict(self.known[name].measures), "tags": dict(sample.tags)}
+        return {**row, "measures": dict(self.awareness[name].measures), "tags": dict(sample.tags)}
 
 
 def show(rows: Sequence[dict[str, Any]], measure: str, tau: float | None, strata: bool) -> None:
@@ -261,7 +268,7 @@ def _gain(group: Sequence[dict[str, Any]], decoding: str, gate: Sequence[bool]) 
 
 
 def _mean(group: Sequence[dict[str, Any]], key: str) -> float:
-    return 100 * sum(row[key] for row in group) / len(group)
+    return 100 * sum(float(row[key]) for row in group) / len(group)
 
 
 def _short(scores: dict[str, float | None]) -> str:
@@ -301,7 +308,7 @@ def measure(given: argparse.Namespace, done: Sequence[dict[str, Any]]) -> list[d
         study = Study(model, given.split, samples, seed, given.batch_size)
         todo = [v for v in given.variant if any((v, seed, given.split, s.input.id) not in have for s in samples)]
         if todo and before is not None:
-            study.base, study.known = before.base, before.known
+            study.base, study.awareness = before.base, before.awareness
         elif todo:
             study.prepare(settings(todo[0])[0])
             before = study

@@ -1,10 +1,10 @@
-"""Does our BFCL rule give the verdicts of the official AST checker?
+"""Agreement of our BFCL rule with the official AST checker, verdict by verdict.
 
 Inputs: the BFCL data (`--data DIR`, the folder that holds `bfcl`) and the official package, imported from a virtual
 environment of its own, since its dependencies do not go together with ours:
 
     python -m venv /tmp/bfcl && /tmp/bfcl/bin/pip install --no-deps bfcl-eval==2026.3.23
-    PYTHONPATH=. python dev/bfcl_agreement.py --data DIR --official /tmp/bfcl/lib/python3.11/site-packages
+    python -m tests.agreement.bfcl --data DIR --official /tmp/bfcl/lib/python3.11/site-packages
 
 and run folders of the benchmark (`--run FOLDER`), whose answers are compared, too.
 

@@ -1,4 +1,4 @@
-"""Do our graders say what the scorers of NexusRaven, Hammer and Seal-Tools say, verdict by verdict?
+"""Agreement of our graders with the scorers of NexusRaven, Hammer and Seal-Tools, verdict by verdict.
 
 Inputs: the data folder, `raven/utils.py` of github.com/nexusflowai/NexusRaven (f3288276), `evaluation/evaluate.py` of
 github.com/MadeAgents/Hammer (5e3ca28c) and `LLM_Evaluation/src/calculate_pluginscore_detailed.py` of
@@ -9,7 +9,7 @@ programs know only whole files, so that each file of one row is one comparison o
 
 With `--run`, the answers that a model gave in recorded runs are compared as well.
 
-    python dev/upstream_agreement.py --data DIR --nexusraven raven/utils.py --hammer evaluation/evaluate.py \\
+    python -m tests.agreement.upstream --data DIR --nexusraven raven/utils.py --hammer evaluation/evaluate.py \\
         --seal-tools calculate_pluginscore_detailed.py [--run runs/NAME ...]
 """
 

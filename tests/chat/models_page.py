@@ -1,6 +1,6 @@
-"""The page of model families, docs/models.md: what the handshake settles with each, read off their templates.
+"""The page of model families, docs/models.md: the handshake with each family's chat template.
 
-    python -m dev.models_page > docs/models.md
+    python -m tests.chat.models_page > docs/models.md
 
 Inputs: tests/chat/templates, templates of ours in the manner of public families, and the handshake. Outputs: Markdown.
 A test compares it with the page that is committed.
@@ -32,9 +32,9 @@ $ ttsi env --model hf:OWNER/NAME
 `--format NAME` overrides the tool-call format; `ttsi ls formats` lists them. Run records hold the handshake.
 
 What a template does not carry is put into words. A model whose way of calling nobody reads is refused with the
-reason: there is no third case. The table is made by `python -m dev.models_page` from templates of our own in the manner
-of these families (`tests/chat/templates`); the public ones may differ from release to release, and the handshake looks
-at the one in front of it.
+reason: there is no third case. The table is made by `python -m tests.chat.models_page` from templates of our own in the
+manner of these families (`tests/chat/templates`); the public ones may differ from release to release, and the handshake
+looks at the one in front of it.
 
 * **format**: what is read, scored, taught and admitted by the mask; *by* says what decided.
 * **tools**: listed by the template, or in words in the system message.

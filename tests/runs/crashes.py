@@ -3,7 +3,7 @@
 `with Crashes() as crashes: crashes.run(arguments, ...)` runs `ttsi ARGUMENTS` in a child of that process, kills it with
 SIGKILL at the nth passage of a fault point (`ttsi.runs.faults`) or after so many seconds, and returns its status. In
 the child the clock of the loop stands still, since wall times are the one thing that no two runs share; so everything
-else can be compared byte by byte. Used by tests and by `dev/kills.py`.
+else can be compared byte by byte. Used by tests and by `tests/trials/reliability.py`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
-"""How often does a run survive what is done to it? The figures of the reliability tests, at full size.
+"""Trials of the run folder at full size: crashes, damage, order, scale, nodes.
 
-    python dev/faults.py kills 300      SIGKILL at random instants, up to five per run, resumed each time
-    python dev/faults.py journals 1000  damaged copies of a record: refused, or nothing but true rows
-    python dev/faults.py files 200      the shipped model cut at so many places, and flipped in as many bits
-    python dev/faults.py orders 20      the same run in other orders of batches and interrupted: the same bytes
-    python dev/faults.py scale 100000   memory and time per input of a scripted run
-    python dev/faults.py nodes 3        a Ray cluster of so many nodes on this machine, one killed on the way
+    python -m tests.trials.reliability NAME N
 
-Prints one line of JSON with n and what was counted, and fails where a promise is broken. Scripted models only; the
-tests under tests/runs do the same in small, with their controls.
+    kills     N SIGKILLs at random instants, up to five per run, resumed each time
+    journals  N damaged copies of a record: refused, or nothing but true rows
+    files     the shipped model, cut at N places and flipped in N bits
+    orders    the same run N times in other orders of batches and interrupted: the same bytes
+    scale     memory and time per input of a scripted run of N inputs
+    nodes     a Ray cluster of N nodes on this machine, one killed on the way
+
+Inputs: the name of a trial and n. Outputs: one line of JSON with n and the counts; an error where a promise is broken.
+Scripted models only. The tests under tests/runs do the same with small n, with their controls.
 """
 
 from __future__ import annotations
@@ -27,8 +29,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tests.models.test_files import damaged
 from tests.runs.crashes import Crashes
 from tests.runs.test_database import copied, refusals
@@ -36,6 +36,7 @@ from tests.runs.test_kill import KILLED, outcome
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LoopConfig, RunConfig
+from ttsi.embedded import WEIGHTS
 from ttsi.errors import ModelError
 from ttsi.methods import preset
 from ttsi.models import load
@@ -46,7 +47,6 @@ from ttsi.runs.store import open_run, read_json, read_rows
 from ttsi.runs.work import Batch, here
 from ttsi.types import Episode
 
-WEIGHTS = Path(__file__).parents[1] / "ttsi" / "embedded" / "weights"
 INPUTS, BATCH = 24, 4
 
 

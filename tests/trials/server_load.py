@@ -1,4 +1,4 @@
-"""How fast is the server, and what does it deliver? `python dev/serve_load.py NAME N [MODEL]`, from a checkout.
+"""Load trials of the server: `python -m tests.trials.server_load NAME N [MODEL]`, from a checkout.
 
     load      N seconds at half of what the server can do, adapting and not: answers per second, p50, p99
     overload  N seconds at five times what it can do: how fast who is refused hears it, how late who is let in
@@ -34,11 +34,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from dev.serve_asking import ROOMY, Figures, body_of, limited, main, memory, questions, verdict, workers
 from tests.serve.conftest import ROOT, Server, running
 from tests.serve.test_server import post
+from tests.trials.server_requests import ROOMY, Figures, body_of, limited, main, memory, questions, verdict, workers
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks.matching import MATCHERS, readable
 from ttsi.reports.stats import paired_bootstrap

@@ -1,4 +1,4 @@
-"""Does the server keep its promises in large numbers? `python dev/serve_trials.py NAME N [MODEL]`, from a checkout.
+"""Trials of the server's promises at full size: `python -m tests.trials.server_promises NAME N [MODEL]`.
 
     isolation    N answers of a victim beside 8 hostile tenants, compared with those it gets alone
     hostile      N requests made by mutating good ones: statuses, worker restarts, memory
@@ -8,7 +8,7 @@
     sigterms     N servers stopped under load: exit codes, seconds, and whether everybody was answered or refused
 
 Inputs: how often, and the model where it may be another than the scripted demo. Outputs: one line per figure. Load and
-latency are `dev/serve_load.py`'s.
+latency are `server_load.py`'s.
 
 Each trial is a function that tests run with a small N (`tests/serve/test_trials.py`), beside a control that must fail.
 The servers are real processes on free ports: `ttsi serve`, or where a trial has to say when something happens, the same
@@ -31,11 +31,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from dev.serve_asking import ROOMY, Figures, limited, main, memory, questions, verdict, wait_for, workers
 from tests.serve.conftest import SERVE, Server, asked, running
 from tests.serve.test_server import FAULTY, connect, exchange, post
+from tests.trials.server_requests import ROOMY, Figures, limited, main, memory, questions, verdict, wait_for, workers
 from tests.worlds import REQUESTS
 from ttsi.serve.keys import add_key
 

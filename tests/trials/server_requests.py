@@ -1,8 +1,7 @@
-"""How do the trials of the server ask it, and what do they read off it?
+"""Requests and measurements shared by the trials of the server.
 
 Inputs: a running server (`tests/serve/conftest.py`). Outputs: request bodies of a model's own world, verdicts on what
-came back, memory and processes, and one line per figure. `dev/serve_trials.py` asks whether promises hold,
-`dev/serve_load.py` how fast they are kept.
+came back, memory and processes, and one line per figure.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dev.models_page import page
+from tests.chat.models_page import page
 
-PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 def test_the_page_of_models_is_up_to_date() -> None:
-    assert PAGE.read_text("utf-8") == page(), "run: python -m dev.models_page > docs/models.md"
+    assert PAGE.read_text("utf-8") == page(), "run: python -m tests.chat.models_page > docs/models.md"
 
 
 def test_no_family_is_silently_wrong() -> None:
