@@ -124,7 +124,7 @@ def test_every_promised_key_has_a_script() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("name", ["train", "answer", "synthesis"])
+@pytest.mark.parametrize("name", ["adapters", "answer", "synthesis"])
 def test_scripts_make_the_keys_that_they_name(name: str) -> None:
     script = import_module(f"speed.{name}")
     assert tuple(case.key for case in script.cases("tiny", torch.device("cpu"), True)) == script.KEYS
