@@ -54,7 +54,7 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
         return written
 
     @torch.no_grad()
-    def mixed() -> Tokens:
+    def all_in_one_batch() -> Tokens:
         ids = torch.tensor(prompts, device=device)
         written = tuned.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), adapter_names=[f"a{slot}" for slot in range(rows)],
@@ -62,7 +62,10 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
         )  # fmt: skip
         return [tuple(row) for row in written[:, prompt:].tolist()]
 
-    usual = (("PEFT set_adapter and generate, one by one", one_by_one), ("PEFT adapter_names, one mixed batch", mixed))
+    usual = (
+        ("PEFT set_adapter and generate, one by one", one_by_one),
+        ("PEFT adapter_names, one mixed batch", all_in_one_batch),
+    )
     for key, (name, peer) in zip(KEYS, usual, strict=True):
         yield Case(key, name, task, ours, peer, difference=unequal, tolerance=0.0, work=work)
 

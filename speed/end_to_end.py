@@ -92,7 +92,7 @@ class OneByOne(LocalModel):
         yield
 
     def _base(self) -> AbstractContextManager[Any]:
-        tuned = self._loop.tuned()
+        tuned = self._loop.tuned
         return nullcontext() if tuned is None else tuned.disable_adapter()
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:

@@ -105,7 +105,7 @@ def _logprob(model: PreTrainedModel, ids: list[int], n_prompt: int) -> float:
     return float(logprobs_TV[n_prompt - 1 : -1].gather(1, targets[:, None]).sum())
 
 
-def padded(examples: Sequence[EncodedExample], device: torch.device) -> dict[str, Tensor]:
+def pad(examples: Sequence[EncodedExample], device: torch.device) -> dict[str, Tensor]:
     """Ids, mask and labels as Hugging Face takes them: one example per row, -100 where there is no label."""
     longest = max(len(ids) for ids, _ in examples)
     gaps = [longest - len(ids) for ids, _ in examples]
@@ -126,9 +126,9 @@ class PeftLoop:
         """Tier N1, or N0 with `trainer` "transformers" or "trl"."""
         self.model, self.config, self.trainer = model, config, trainer
         self._starts = LoraStack(model, 1, config.rank, config.alpha)
-        self._tuned: Any = None if trainer else self._wrapped()
+        self._tuned: Any = None if trainer else self._new_peft_model()
 
-    def _wrapped(self) -> Any:
+    def _new_peft_model(self) -> Any:
         from peft import LoraConfig, get_peft_model
 
         return get_peft_model(self.model, LoraConfig(**{**self._starts._peft_config(), "inference_mode": False}))
@@ -139,7 +139,7 @@ class PeftLoop:
 
         if self.trainer:
             self.drop()
-            self._tuned = self._wrapped()
+            self._tuned = self._new_peft_model()
         self._starts.reset([0], [seed])
         set_peft_model_state_dict(self._tuned, self._starts.export(0)[0])
         self._tuned.train()
@@ -147,6 +147,7 @@ class PeftLoop:
         self._tuned.eval()
         return losses, {name: value.clone() for name, value in get_peft_model_state_dict(self._tuned).items()}
 
+    @property
     def tuned(self) -> Any:
         """The model with the adapter on it."""
         return self._tuned
@@ -167,7 +168,7 @@ class PeftLoop:
         losses = []
         for batch, rate in zip(*self._plan(examples), strict=True):
             optimizer.param_groups[0]["lr"] = rate
-            loss = self._tuned(**padded(batch, self.model.device), use_cache=False).loss
+            loss = self._tuned(**pad(batch, self.model.device), use_cache=False).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
             optimizer.step()
@@ -180,7 +181,7 @@ class PeftLoop:
         parameters = [parameter for parameter in self._tuned.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=1.0, weight_decay=self.config.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: [*rates, 0.0][step])
-        columns = padded(examples, torch.device("cpu"))
+        columns = pad(examples, torch.device("cpu"))
         rows = [{name: values[row] for name, values in columns.items()} for row in range(len(examples))]
         with tempfile.TemporaryDirectory() as folder:
             settings: dict[str, Any] = {

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from toolworld import conversations
-from toolworld.lexicon import related
+from toolworld.lexicon import is_related
 from toolworld.styles import Way, trained_way, writing_way
 from toolworld.world import REVERSE_ASKS, Exchange, Scene, SceneSource, draw_exchange, draw_scene
 from ttsi.chat.ours import quote, render
@@ -221,7 +221,9 @@ def answer_text(scene: Scene, exchange: Exchange) -> str:
         if exchange.kind == "clarified"
         else exchange.request
     )
-    return render(exchange.calls, [quote(tools[call.name], request, scene.tools, related) for call in exchange.calls])
+    return render(
+        exchange.calls, [quote(tools[call.name], request, scene.tools, is_related) for call in exchange.calls]
+    )
 
 
 def prompt_text(tokenizer: Any, messages: tuple[Message, ...], scene: Scene) -> str:

@@ -2,7 +2,7 @@
 
 The thesaurus (`thesaurus/*.txt`) is written by hand, one group a line: a word, then words that replace it or point to
 it. It was written without sight of the held-out domains. Inputs: words. Outputs: words for invented tools (`Words`),
-and whether a word of a request refers to a word of a tool's description (`related`).
+and whether a word of a request refers to a word of a tool's description (`is_related`).
 
 How it differs from the paper: there, the models know English from pre-training.
 """
@@ -70,7 +70,7 @@ def _synonym_stems() -> dict[str, frozenset[str]]:
     return {word: frozenset(others) for word, others in stems.items()}
 
 
-def related(spoken: str, written: str) -> bool:
+def is_related(spoken: str, written: str) -> bool:
     """Whether a word of a request refers to a word of a description, by inflection or by the thesaurus."""
     mine, its = stem(spoken), stem(written)
     return mine == its or its in _synonym_stems().get(mine, ())

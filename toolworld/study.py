@@ -51,15 +51,15 @@ def settings(variant: str) -> tuple[LoopConfig, str]:
         if key == "examples":
             source = value
         elif key in {f.name for f in fields(SynthesisConfig)}:
-            config = replace(config, synthesis=replace(config.synthesis, **{key: _typed(value)}))
+            config = replace(config, synthesis=replace(config.synthesis, **{key: _parse_value(value)}))
         elif key in {f.name for f in fields(AdaptationConfig)}:
-            config = replace(config, adaptation=replace(config.adaptation, **{key: _typed(value)}))
+            config = replace(config, adaptation=replace(config.adaptation, **{key: _parse_value(value)}))
         else:
-            config = replace(config, awareness=replace(config.awareness, **{key: _typed(value)}))
+            config = replace(config, awareness=replace(config.awareness, **{key: _parse_value(value)}))
     return config, source
 
 
-def _typed(value: str) -> Any:
+def _parse_value(value: str) -> Any:
     try:
         return json.loads(value.lower())
     except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Is the thesaurus sound, does `related` know inflections and stand-ins, and do invented tools use them?"""
+"""Is the thesaurus sound, does `is_related` know inflections and stand-ins, and do invented tools use them?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from toolworld import lexicon
 from toolworld.invention import invent, rename
-from toolworld.lexicon import Words, related, synonym
+from toolworld.lexicon import Words, is_related, synonym
 from toolworld.world import training_domains, training_words
 from ttsi.chat.ours import quote, words
 from ttsi.types import Tool
@@ -28,19 +28,19 @@ def test_every_line_of_the_thesaurus_is_a_group_of_words() -> None:
     [("booked", "book"), ("bookings", "booking"), ("dropped", "drop"), ("stories", "stories"), ("purchase", "buy")],
 )
 def test_an_inflection_or_a_stand_in_speaks_of_the_word(said: str, written: str) -> None:
-    assert related(said, written)
-    assert related(written, said)
+    assert is_related(said, written)
+    assert is_related(written, said)
 
 
 @pytest.mark.parametrize(("said", "written"), [("lamp", "contract"), ("see", "sea"), ("", "book")])
 def test_control_other_words_do_not(said: str, written: str) -> None:
-    assert not related(said, written)
+    assert not is_related(said, written)
 
 
 def test_a_stand_in_speaks_of_its_word_and_an_unknown_word_stands_for_itself() -> None:
     rng = random.Random(0)
     for head in lexicon.heads()[:200]:
-        assert related(synonym(head, rng), head)
+        assert is_related(synonym(head, rng), head)
     assert synonym("zzyzx", rng) == "zzyzx"
 
 
@@ -49,7 +49,7 @@ def test_paraphrased_tools_are_asked_for_in_other_words_that_speak_of_their_line
         rng = random.Random(0)
         tools = [tool for tool, _ in invent(400, rng, Words(lexicon.heads(), paraphrased=paraphrased))]
         common = [bool(set(words(tool.short)) & set(words(tool.does))) for tool in tools]
-        assert all(any(related(s, w) for s in words(t.short) for w in words(t.does)) for t in tools)
+        assert all(any(is_related(s, w) for s in words(t.short) for w in words(t.does)) for t in tools)
         return sum(common) / len(common)
 
     assert shared(1.0) < 0.8, "made-up words have no stand-in"
@@ -68,8 +68,8 @@ def test_renamed_tools_share_no_word_with_what_they_were_and_keep_their_slots() 
 
 def test_a_quote_begins_where_the_request_speaks_of_the_line() -> None:
     buy = Tool("a", "buy a red lamp", {})
-    assert quote(buy, "purchase something", (buy,), related) == " buy a red lamp"
-    assert quote(buy, "purchase a lamp", (buy,), related) == " lamp", "a word that occurs comes first"
+    assert quote(buy, "purchase something", (buy,), is_related) == " buy a red lamp"
+    assert quote(buy, "purchase a lamp", (buy,), is_related) == " lamp", "a word that occurs comes first"
     assert quote(buy, "purchase something", (buy,)) == " lamp", "the control: without the thesaurus, the last word"
     sell = Tool("b", "sell a red lamp", {})
-    assert quote(buy, "purchase a lamp", (buy, sell), related) == " buy a red lamp", "a shared word tells nothing"
+    assert quote(buy, "purchase a lamp", (buy, sell), is_related) == " buy a red lamp", "a shared word tells nothing"
