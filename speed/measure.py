@@ -1,6 +1,6 @@
 """Measurement of one comparison: ratio of times, its interval, and distance from the machine's limit.
 
-Inputs: a `Case`, two functions that do the same work, and the least work the task needs. Outputs: a `Comparison`.
+Inputs: a `Case`, two functions that do the same work, and the least work the task needs. Outputs: a `SpeedResult`.
 
 The ratio is the median over repeats of (peer's time / our time), both timed in turn; the interval is that of order
 statistics, which assumes nothing about the distribution. The limit is the time that the least arithmetic or the least
@@ -67,7 +67,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SpeedResult:
     """What was measured."""
 
     ratio: float
@@ -117,13 +117,13 @@ def _coverage(n: int, k: int) -> float:
 
 def entry(
     case: Case, times: Sequence[tuple[float, float]], difference: float, limits: MachineLimits, quick: bool
-) -> Comparison:
+) -> SpeedResult:
     """What these times of (ours, peer) mean."""
     ratios = [peer / ours for ours, peer in times]
     lo, hi, coverage = median_interval(ratios)
     ours = statistics.median(time for time, _ in times)
     bound = limits.seconds(case.work) if case.work else None
-    return Comparison(
+    return SpeedResult(
         ratio=statistics.median(ratios),
         lo=lo,
         hi=hi,
@@ -142,7 +142,7 @@ def entry(
     )
 
 
-def compare(case: Case, repeats: int, limits: MachineLimits, quick: bool) -> Comparison:
+def compare(case: Case, repeats: int, limits: MachineLimits, quick: bool) -> SpeedResult:
     """Run both sides in turn; the first turn compares their results and counts only where a turn takes minutes.
 
     Raises:
@@ -221,7 +221,7 @@ def machine(limits: MachineLimits, device: torch.device) -> dict[str, Any]:
     }
 
 
-def line(key: str, result: Comparison) -> str:
+def line(key: str, result: SpeedResult) -> str:
     """One comparison in one line."""
     limit = f", {result.limit_ratio:.2f} x the limit" if result.limit_ratio is not None else ""
     interval = f"[{result.lo:.2f}, {result.hi:.2f}] ({result.coverage:.0%}, n {result.n})"
@@ -229,7 +229,7 @@ def line(key: str, result: Comparison) -> str:
     return f"{key}: {result.ratio:.2f} x {result.peer} {interval}, {times}{limit}"
 
 
-def write(entries: dict[str, Comparison], about: dict[str, Any], path: Path) -> None:
+def write(entries: dict[str, SpeedResult], about: dict[str, Any], path: Path) -> None:
     """Put the entries into the file beside what is there; all of them or none."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     new = {**old, **{key: {**asdict(result), "machine": about} for key, result in entries.items()}}

@@ -24,10 +24,10 @@ ASKS = frozenset(
     "how which what who whose where when why does do did is are was were has have can may must should will".split()
 )
 IRREGULAR = frozenset(
-    "begun bent bound bought broken brought built caught chosen done drawn driven fallen fed felt forgotten found frozen "
-    "given gone grown heard held hidden kept known laid led left lent lost made meant met paid proven said seen sent "
-    "shown sold sought spelt spent spoken stood stuck sworn swept taken taught thought thrown told torn understood won "
-    "worn woven written".split()
+    "begun bent bought bound broken brought built caught chosen done drawn driven fallen fed felt forgotten found "
+    "frozen given gone grown heard held hidden kept known laid led left lent lost made meant met paid proven said "
+    "seen sent shown sold sought spelt spent spoken stood stuck swept sworn taken taught thought thrown told torn "
+    "understood won worn woven written".split()
 )
 REAL_WORDS = frozenset("bleed breed embed exceed feed heed need proceed seed shed shred speed succeed".split())
 """Verbs and nouns that end as participles do."""
