@@ -19,36 +19,36 @@ from ttsi.serve.wire import read_request
 
 
 def test_load_is_answered_and_counted() -> None:
-    found = server_load.load(2)
+    found = server_load.load(1)
     assert found["adapting: at 0.5 of that"]["n"] > 0
     assert found["answers by what adaptation did"]["trained"] > 0
 
 
 def test_control_a_queue_that_is_too_small_is_seen() -> None:
     assert any(
-        "503: refused" in said for said in server_load.load(3, queue=1, share=1.0).values() if isinstance(said, dict)
+        "503: refused" in said for said in server_load.load(1, queue=1, share=3.0).values() if isinstance(said, dict)
     )
 
 
 def test_who_is_refused_is_told_when_to_come_again() -> None:
-    found = server_load.overload(2)
+    found = server_load.overload(1)
     assert found["refused"]["n"] > 0 and found["refused without Retry-After"] == 0
     assert set(found["not answered"]) <= {"503: refused", "429: refused"}
 
 
 def test_a_quiet_key_is_answered_beside_one_that_floods() -> None:
     """Twice what the worker can do, which the front process can still read: worker time is what is shared out."""
-    found = server_load.fairness(3, times=2.0)
+    found = server_load.fairness(1, times=2.0, quiet=5.0, lead=0.5)
     assert found["quiet key beside it"]["n"] > 0  # how many of them is a matter of the machine
     assert found["flood by status"].keys() & {429, 503}
 
 
 def test_control_a_quiet_request_under_the_loud_key_is_refused() -> None:
-    assert server_load.fairness(4, shared=True)["quiet key not answered"]
+    assert server_load.fairness(1, shared=True, quiet=5.0, lead=1.0)["quiet key not answered"]
 
 
 def test_a_soak_compares_its_first_third_with_its_last() -> None:
-    found = server_load.soak(0, seconds=6.0)
+    found = server_load.soak(0, seconds=3.0)
     assert found["worker restarts"] == 0
     assert found["first third"]["n"] > 0 and found["last third"]["n"] > 0
 

@@ -194,21 +194,29 @@ def _elsewhere() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
-def fairness(seconds: int, model: str = "scripted:demo", shared: bool = False, times: float = 10.0) -> Figures:
-    """A request a second of a quiet key, or a tenth of what the server can do where that is less, beside
-    `times` what it can do of another's; `shared` gives both one key, and is the control."""
+def fairness(
+    seconds: int,
+    model: str = "scripted:demo",
+    shared: bool = False,
+    times: float = 10.0,
+    quiet: float = 1.0,
+    lead: float = 2.0,
+) -> Figures:
+    """`quiet` requests a second of one key, or a tenth of what the server can do where that is less, beside `times`
+    what it can do of another's, which begins `lead` seconds before; `shared` gives both one key, as the control."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys"
-        quiet, loud = add_key(path, "quiet"), add_key(path, "loud")
+        own, loud = add_key(path, "quiet"), add_key(path, "loud")
         options = (*limited({**ROOMY, "wait_seconds": Limits().wait_seconds}), "--api-keys", str(path))
         with running(*options, model=model) as server:
             most = capacity(server, endless(model, keys=[loud]), seconds / 3)
-            rate = min(1.0, most / 10)
-            alone = asyncio.run(arrivals(server.url, endless(model, keys=[quiet]), rate, seconds))
-            mine = endless(model, keys=[loud if shared else quiet])
+            rate = quiet if shared else min(quiet, most / 10)
+            alone = asyncio.run(arrivals(server.url, endless(model, keys=[own]), rate, seconds))
+            mine = endless(model, keys=[loud if shared else own])
             with _elsewhere() as client:
-                flood = client.submit(_arrived, server.url, model, [loud], times * most, seconds + 5)
-                time.sleep(2.0)  # the flood has begun
+                client.submit(at, 0.5, []).result()  # its process has imported what it needs
+                flood = client.submit(_arrived, server.url, model, [loud], times * most, seconds + 2 * lead + 1)
+                time.sleep(lead)  # the flood has begun
                 beside = asyncio.run(arrivals(server.url, mine, rate, seconds))
                 flooded = flood.result()
     first, second = _latency(alone), _latency(beside)
