@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -221,9 +222,13 @@ KNOBS = [
 ]
 
 
+APP = build()
+
+
+@cache
 def read(*words: str) -> dict[str, Any]:
     """What a command line means, as config.json holds it."""
-    _, bound, _ = build().parse_args(["run", *words], exit_on_error=False, print_error=False)
+    _, bound, _ = APP.parse_args(["run", *words], exit_on_error=False, print_error=False)
     given = bound.arguments
     knobs = given["knobs"]
     made = RunConfig(

@@ -23,7 +23,9 @@ def test_every_source_of_examples_gives_a_row_per_input(
 ) -> None:
     rows = tmp_path / "rows.jsonl"
     variant = f"gate=all,k=2,epochs=1,examples={source}"
-    monkeypatch.setattr("sys.argv", ["study", str(rows), "--limit", "2", "--variant", variant])
+    monkeypatch.setattr(
+        "sys.argv", ["study", str(rows), "--model", "scripted:demo", "--limit", "2", "--variant", variant]
+    )
     study.main()
     written = [json.loads(line) for line in rows.read_text().splitlines()]
     assert [row["variant"] for row in written] == [variant] * 2
