@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newest test lint fix bench clients clean
+.PHONY: help setup demo newest test lint fix bench clients docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,9 +33,11 @@ newest: .venv-newest/.done ## a smoke test with the newest versions that the ran
 	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-newest/constraints.txt ".[dev]"
 	@touch $@
 
-# One thread: the models of the tests are tiny, and threads that wait for each other lose to whatever else runs.
+# A process per core with one thread each: the models of the tests are tiny, and threads that wait for each other lose
+# to whatever else runs. WORKERS=0 runs them in one process, for a debugger.
+WORKERS ?= logical
 test: lint ## lint, types, and every test that needs neither a GPU nor the network
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -46,14 +48,14 @@ fix: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv-bench/.done ## ttsi beside the usual ways, on this machine: benchmarks/results.json (hours; leave it alone)
-	.venv-bench/bin/python -m benchmarks
+bench: .venv-bench/.done ## compare the speed of ttsi with the usual ways, on this machine: speed/results.json (hours)
+	.venv-bench/bin/python -m speed
 
 # An environment of its own: what the peers need is no part of the package.
-.venv-bench/.done: pyproject.toml constraints.txt benchmarks/constraints.txt
+.venv-bench/.done: pyproject.toml constraints.txt speed/constraints.txt
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-c benchmarks/constraints.txt -e ".[bench]"
+		-c speed/constraints.txt -e ".[bench]"
 	@touch $@
 
 clients: setup .venv-clients/.done ## the usual clients' loops against `ttsi serve` (CLIENTS="--model SPEC" for another model)
@@ -66,6 +68,17 @@ clients: setup .venv-clients/.done ## the usual clients' loops against `ttsi ser
 		openai openai-agents "pydantic-ai-slim[openai]" langchain-openai
 	@touch $@
 
+docs: setup .venv-docs/.done ## build the documentation site: site/index.html
+	$(BIN)/python -m tests.chat.models_page > docs/models.md
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+# An environment of its own: the package need not be there, docstrings are read from the source.
+.venv-docs/.done: pyproject.toml
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
 clean: ## remove .venv, runs, builds and caches
-	rm -rf .venv .venv-bench .venv-clients .venv-newest runs build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-clients .venv-docs .venv-newest runs build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -type d -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

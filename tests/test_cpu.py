@@ -42,7 +42,9 @@ def test_what_the_user_set_holds() -> None:
 
 @LINUX
 def test_control_torch_alone_spins_and_after_it_nothing_helps() -> None:
-    late = "import os, torch; os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'; import ttsi; ttsi.load_model('embedded')"
+    late = (
+        "import os, torch; os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'; from ttsi import cpu; cpu.sleep_while_waiting()"
+    )
     assert openmp("import torch")["GOMP_SPINCOUNT"] != "0"
     assert openmp(late)["GOMP_SPINCOUNT"] != "0"
 

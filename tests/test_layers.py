@@ -1,4 +1,4 @@
-"""Does every folder import only what lies below it?
+"""The direction of imports: every folder imports only what lies below it, and no modules import each other in a circle.
 
 The table is the architecture: a folder or module of ttsi -> what else of ttsi it may import. Imports are read from the
 source, at the top and inside functions alike, so a late import does not hide. `import_module("...")` with a literal
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,49 +19,66 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ttsi"
 
-STAGE = {"chat", "config", "errors", "object_reference", "models", "types"}
+FLOORS: tuple[set[str], ...] = (
+    {"types", "errors", "home", "cpu", "stats", "embedded"},
+    {"config", "object_reference", "record"},
+    {"methods", "chat"},
+    {"engine", "benchmarks", "reports"},
+    {"models"},
+    {"awareness", "synthesis", "adaptation", "answer"},
+    {"loop"},
+    {"runs"},
+    {"serve", "interop"},
+    {"cli"},
+    {"__init__", "__main__"},
+)
+"""From the ground up. What a row of the table names stands on a lower floor than the row."""
+
+STAGE = {"chat", "config", "errors", "methods", "models", "object_reference", "types"}
 ALLOWED: dict[str, set[str]] = {
-    "__init__": {"config", "loop", "methods", "models", "types"},  # names for type checkers; found lazily at run time
+    "__init__": {"config", "loop", "methods", "models", "runs", "types"},  # found lazily at run time
     "__main__": {"cli"},
     "types": set(),
     "errors": set(),
+    "home": set(),
+    "stats": set(),
+    "embedded": set(),
+    "cpu": set(),  # the environment of the process, before torch is there
     "object_reference": {"errors"},
     "record": {"types"},
-    "home": set(),
-    "cpu": set(),  # the environment of the process, before torch is there
     "config": {"errors"},
     "methods": {"config", "errors", "object_reference"},
     "chat": {"errors", "types"},
-    "engine": {"adaptation.schedule", "config", "errors"},
+    "engine": {"config", "errors"},
     "models": {"chat", "config", "cpu", "errors", "home", "object_reference", "types"},
     "models.loading": {"cpu", "errors"},
     "models.merging": {"errors"},
-    "models.local": {"chat", "config", "engine", "errors", "types"},
+    "models.local": {"chat", "config", "embedded", "engine", "errors", "types"},
     "awareness": STAGE,
     "synthesis": STAGE,
     "adaptation": STAGE,
     "answer": STAGE,
-    "loop": {"adaptation", "answer", "awareness", "config", "errors", "models", "synthesis", "types"},
-    "benchmarks": {"chat", "errors", "home", "object_reference", "types"},
-    "embedded": {"chat", "synthesis.prompts", "types"},
-    "reports": {"config", "errors", "methods", "record", "types"},
+    "loop": {"adaptation", "answer", "awareness", "config", "errors", "methods", "models", "synthesis", "types"},
+    "benchmarks": {"chat", "embedded", "errors", "home", "object_reference", "types"},
+    "reports": {"config", "errors", "methods", "record", "stats", "types"},
     "runs": {
+        "adaptation.shared",
         "benchmarks",
         "config",
         "errors",
         "loop",
+        "methods",
         "models",
         "record",
-        "reports.stats",
+        "stats",
         "synthesis.prompts",
         "types",
     },
-    "runs.sources": {"adaptation.shared", "benchmarks", "config", "errors", "loop", "methods", "models", "types"},
     "cli": {
-        "chat.calls",
         "awareness.measures",
         "awareness.threshold",
         "benchmarks",
+        "chat.calls",
         "chat.conversation",  # a file of tools is read as a request's are
         "config",
         "cpu",
@@ -74,7 +93,7 @@ ALLOWED: dict[str, set[str]] = {
         "serve",
         "types",
     },
-    "serve": {"answer", "chat", "config", "errors", "loop", "models", "types"},
+    "serve": {"answer", "chat", "config", "errors", "loop", "methods", "models", "types"},
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},
 }
 """The most specific key decides; a folder may always import itself."""
@@ -83,11 +102,9 @@ ANYWHERE = {"", "__version__"}
 """`import ttsi` and its version load nothing."""
 
 HEAVY = {
-    "torch": ("engine", "embedded.train", "models.gguf_conversion", "models.loading", "models.local", "models.merging"),
+    "torch": ("engine", "models.gguf_conversion", "models.loading", "models.local", "models.merging"),
     "transformers": (
         "engine",
-        "embedded.train",
-        "embedded.tokenizer",
         "chat.template_source",
         "models.gguf_conversion",
         "models.loading",
@@ -96,7 +113,6 @@ HEAVY = {
     ),
     "tokenizers": (
         "engine",
-        "embedded.tokenizer",
         "models.gguf_conversion",
         "models.loading",
         "models.local",
@@ -132,6 +148,56 @@ def within(name: str, places: set[str] | tuple[str, ...]) -> bool:
     return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
+def importers(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Every module and the modules of the package that it imports, in full.
+
+    A package's own `__init__` may fetch a module of its folder late, by which a registry finds what is registered.
+    """
+    names = {_full(module): module for module in sources}
+    graph: dict[str, set[str]] = {}
+    for name, module in names.items():
+        late = set(imported(sources[module])) - set(imported(_top_level(sources[module])))
+        graph[name] = set()
+        for target in imported(sources[module]):
+            while target and target not in names:
+                target = target.rpartition(".")[0]
+            fetched = target.startswith(f"{name}.") and any(within(one, {target}) for one in late)
+            if target not in ("", "ttsi", name) and not fetched:
+                graph[name].add(target)
+    return graph
+
+
+def _full(module: str) -> str:
+    return "ttsi" if module == "__init__" else f"ttsi.{module}"
+
+
+def _top_level(source: str) -> str:
+    """The statements that run when the module is imported."""
+    body = ast.parse(source).body
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return "\n".join(ast.unparse(node) for node in body if not isinstance(node, definitions))
+
+
+def circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """One circle of modules that import each other, else nothing."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def climbs(allowed: Mapping[str, Iterable[str]], floors: Iterable[Iterable[str]] = FLOORS) -> list[str]:
+    """The entries of a table that do not lie below their row, one line each."""
+    floor = {name: number for number, names in enumerate(floors) for name in names}
+    pairs = [(row, entry) for row, entries in allowed.items() for entry in entries]
+    return [
+        f"{row} may import {entry}, which is not below it"
+        for row, entry in pairs
+        if not floor[entry.partition(".")[0]] < floor[row.partition(".")[0]]
+    ]
+
+
 def offences(module: str, source: str) -> list[str]:
     """What a module ("loop", "engine.lora") imports and must not, one line each."""
     rule = max((key for key in ALLOWED if within(module, (key,))), key=len, default=None)
@@ -153,18 +219,59 @@ def _legal(module: str, rule: str, name: str) -> bool:
 
 def modules() -> dict[str, str]:
     """Every module's dotted name (without ttsi) and its source."""
-    found = {}
+    sources = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-        found[name] = path.read_text(encoding="utf-8")
-    return found
+        sources[name] = path.read_text(encoding="utf-8")
+    return sources
 
 
 def test_every_import_points_downwards() -> None:
-    found = modules()
-    assert len(found) > 20
-    assert [line for module, source in found.items() for line in offences(module, source)] == []
+    sources = modules()
+    assert len(sources) > 20
+    assert [line for module, source in sources.items() for line in offences(module, source)] == []
+
+
+def test_the_table_itself_points_downwards() -> None:
+    assert climbs(ALLOWED) == []
+
+
+def test_control_an_entry_that_climbs_is_seen() -> None:
+    assert climbs({"engine": {"adaptation.schedule"}}) == [
+        "engine may import adaptation.schedule, which is not below it"
+    ]
+    assert climbs(
+        {"runs": {"reports"}, "models.local": {"embedded"}}, ({"embedded"}, {"models", "runs", "reports"})
+    ) == ["runs may import reports, which is not below it"]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = importers(modules())
+    assert sum(map(len, graph.values())) > 100
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize("late", ["", "def late():\n    "])
+def test_control_a_circle_is_seen(late: str) -> None:
+    there = {"runs": "", "runs.work": "from ttsi.runs.sources import data", "runs.sources": "import json"}
+    assert circle(importers(there)) == []
+    back = {**there, "runs.sources": f"{late}from ttsi.runs.work import solve"}
+    assert set(circle(importers(back))) == {"ttsi.runs.work", "ttsi.runs.sources"}
+
+
+def test_control_a_package_may_fetch_its_own_module_late_only() -> None:
+    remote = {"models.remote": "from ttsi.models import Request"}
+    assert circle(importers({**remote, "models": "def load():\n    from ttsi.models.remote import load"})) == []
+    assert circle(importers({**remote, "models": "from ttsi.models.remote import load"})) != []
+
+
+def test_nothing_of_the_workshop_is_imported_or_installed() -> None:
+    workshop = ("toolworld", "speed", "tests", "dev", "clients")
+    sources = modules()
+    assert [(module, name) for module in sources for name in imported(sources[module]) if within(name, workshop)] == []
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["ttsi"]
 
 
 def test_stages_do_not_know_each_other_in_the_table_either() -> None:
@@ -200,7 +307,9 @@ def test_reports_reach_no_model_code() -> None:
         ("reports.tables", "from ttsi import load_model"),
         ("loop", "from . import cli"),
         ("runs.runner", "from ttsi.cli import main"),
-        ("embedded.world", "from ttsi.synthesis import synthesise"),
+        ("embedded", "from ttsi.synthesis import synthesise"),
+        ("engine.training", "from ttsi.adaptation.schedule import learning_rates"),
+        ("runs.summary", "from ttsi.reports.stats import wilson"),
         ("somewhere_new", "import json"),
     ],
 )
@@ -212,7 +321,7 @@ def test_control_an_offence_is_seen(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("engine.lora", "import torch\nfrom ttsi.engine.schedule import learning_rates"),
-        ("embedded.corpus", "from ttsi.synthesis.prompts import LEAD"),
+        ("benchmarks.toolworld", "from ttsi.embedded import DATA"),
         ("awareness", "from ttsi.awareness.measures import margin\nimport math"),
         ("benchmarks.toolworld", "import ttsi"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_things.py").write_text("class Box:\n    inner = 7\nvalue = 3\n")
     (tmp_path / "broken_things.py").write_text("1 / 0\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path])
+    monkeypatch.setattr("sys.path", list(sys.path))
 
 
 @pytest.mark.usefixtures("own")

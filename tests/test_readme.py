@@ -14,11 +14,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+
+from ttsi.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -64,15 +65,14 @@ class Shell:
     def failure(self, words: list[str]) -> str | None:
         """Why this line does not work, or None."""
         if words[0] == "make":
-            known = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-            missing = [word for word in words[1:] if "=" not in word and word not in known]
+            targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            missing = [word for word in words[1:] if "=" not in word and word not in targets]
             return f"{shlex.join(words)}: no target {missing[0]}" if missing else None
-        command = [sys.executable, "-m", *self.adjusted(words)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        return None if done.returncode == 0 else f"{shlex.join(words)}: exit {done.returncode}: {done.stderr[-500:]}"
+        errors = io.StringIO()
+        quiet = (contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors))
+        with contextlib.chdir(self.folder), patch.dict(os.environ, NO_COLOR="1"), quiet[0], quiet[1]:
+            code = main(self.adjusted(words)[1:])
+        return None if code == 0 else f"{shlex.join(words)}: exit {code}: {errors.getvalue()[-500:]}"
 
     def adjusted(self, words: list[str]) -> list[str]:
         """The line with the demo as its model, four inputs, and no data from elsewhere; files brought along."""

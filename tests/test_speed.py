@@ -1,4 +1,4 @@
-"""Do the speed benchmarks compute what they print? Their pure parts; `python -m benchmarks --quick` runs the rest."""
+"""Do the speed benchmarks compute what they print? Their pure parts; `python -m speed --quick` runs the rest."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import __main__ as command
-from benchmarks import growth, measure, peers, shapes
-from benchmarks.measure import Case, Limits, Work
+from speed import __main__ as command
+from speed import growth, measure, peers, shapes
+from speed.measure import Case, MachineLimits, Work
 from tests.conftest import build_model
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.types import Input, Message
 
-LIMITS = Limits(flops=100.0, bytes=10.0)
+LIMITS = MachineLimits(flops=100.0, bytes=10.0)
 KEYS = {
     "score_vs_lm_eval", "train_vs_trainer", "train_short_vs_peft_loop", "train_long_vs_peft_loop",
     "answer_vs_one_by_one", "synthesis_vs_generate", "end_to_end_vs_trainer", "end_to_end_vs_peft_loop",
@@ -120,13 +120,13 @@ def test_results_are_merged_and_whole(tmp_path: Path) -> None:
 
 
 def test_every_promised_key_has_a_script() -> None:
-    assert {key for name in command.SCRIPTS for key in import_module(f"benchmarks.{name}").KEYS} >= KEYS
+    assert {key for name in command.SCRIPTS for key in import_module(f"speed.{name}").KEYS} >= KEYS
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("name", ["train", "answer", "synthesis"])
+@pytest.mark.parametrize("name", ["adapters", "answer", "synthesis"])
 def test_scripts_make_the_keys_that_they_name(name: str) -> None:
-    script = import_module(f"benchmarks.{name}")
+    script = import_module(f"speed.{name}")
     assert tuple(case.key for case in script.cases("tiny", torch.device("cpu"), True)) == script.KEYS
 
 
@@ -151,7 +151,7 @@ def test_peers_that_need_nothing_installed_score_alike(peer: object) -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_peft_loop_trains_the_adapter_that_ours_trains() -> None:
-    train = import_module("benchmarks.train")
+    train = import_module("speed.adapters")
     model, device = build_model("qwen2"), torch.device("cpu")
     jobs = [train.job(model, slot, 2, 3, 5, 4) for slot in range(2)]
     stack = train.LoraStack(model, 2, train.CONFIG.rank, train.CONFIG.alpha)

@@ -1,4 +1,8 @@
-"""Can a stranger find their way: headers, short files, honest names, and a README that lists what there is?"""
+"""Can a stranger find their way: headers, short files, honest names, and a tree of the package that is the real one?
+
+The tree is a fenced block whose first line is `ttsi/`, in CONTRIBUTING.md (or README.md): every folder and every module
+at the top has a line; what else is listed exists.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ttsi"
-README = ROOT / "README.md"
+ROOMS = (PACKAGE, ROOT / "toolworld", ROOT / "speed")
+PAGES = (ROOT / "CONTRIBUTING.md", ROOT / "README.md")
 
 LONGEST = 400
 SHORTEST_HEADER = 40
@@ -25,18 +30,18 @@ def header_problem(source: str) -> str | None:
     if header is None:
         return "does not open with a docstring"
     if len(header.splitlines()) < 2 and len(header) < SHORTEST_HEADER:
-        return f"has a header of {len(header)} characters: say which question it answers, from what to what"
+        return f"has a header of {len(header)} characters: say what it is, from what to what"
     return None
 
 
 def file_problems(path: Path, source: str) -> list[str]:
     """What is wrong with one file, one line each."""
-    found = [f"{path} {problem}"] if (problem := header_problem(source)) else []
+    problems = [f"{path} {problem}"] if (problem := header_problem(source)) else []
     lines = source.count("\n")
     if lines > LONGEST:
-        found.append(f"{path} has {lines} lines, more than {LONGEST}: split it by question")
+        problems.append(f"{path} has {lines} lines, more than {LONGEST}: split it by subject")
     vague = VAGUE.intersection(part.removesuffix(".py") for part in path.parts)
-    return found + [f"{path}: a thing called {name!r} is about nothing; name what it is about" for name in vague]
+    return problems + [f"{path}: a thing called {name!r} is about nothing; name what it is about" for name in vague]
 
 
 def listed(readme: str) -> set[str] | None:
@@ -64,31 +69,32 @@ def listed(readme: str) -> set[str] | None:
 
 
 def present() -> set[str]:
-    """Every module and its folder; a folder's own line stands for its __init__.py."""
+    """Every folder of the package, and the modules at its top."""
     files = [path.relative_to(ROOT) for path in PACKAGE.rglob("*.py")]
     folders = {f"{file.parent.as_posix()}/" for file in files}
-    return folders | {file.as_posix() for file in files if file.name != "__init__.py" or len(file.parts) == 2}
+    return folders | {file.as_posix() for file in files if len(file.parts) == 2}
 
 
 def tree_problems(readme: str, files: set[str]) -> list[str]:
     """How the tree block and the files differ, one line each."""
     paths = listed(readme)
     if paths is None:
-        return ["README.md has no tree block: a fenced block whose first line is `ttsi/`"]
-    missing = [f"{path} exists, and the tree block of README.md does not list it" for path in sorted(files - paths)]
+        return ["there is no tree block: a fenced block whose first line is `ttsi/`"]
+    missing = [f"{path} exists, and the tree block does not list it" for path in sorted(files - paths)]
     gone = [path for path in sorted(paths) if path not in files and not (ROOT / path).exists()]
-    return missing + [f"the tree block of README.md lists {path}, which does not exist" for path in gone]
+    return missing + [f"the tree block lists {path}, which does not exist" for path in gone]
 
 
 def test_every_file_is_short_has_a_header_and_a_name() -> None:
-    files = sorted(PACKAGE.rglob("*.py"))
+    files = sorted(path for room in ROOMS for path in room.rglob("*.py"))
     assert len(files) > 20
     assert [p for f in files for p in file_problems(f.relative_to(ROOT), f.read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.skipif(not README.exists(), reason="there is no README.md yet")
-def test_the_readme_lists_the_tree_as_it_is() -> None:
-    problems = tree_problems(README.read_text(encoding="utf-8"), present())
+def test_a_page_lists_the_tree_as_it_is() -> None:
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    text = next((text for text in texts if listed(text) is not None), "")
+    problems = tree_problems(text, present())
     assert not problems, "\n".join(problems)
 
 
@@ -128,7 +134,7 @@ def test_the_tree_block_is_read() -> None:
 def test_control_a_wrong_tree_is_seen() -> None:
     assert tree_problems(README_OF_THREE, THREE) == []
     more = tree_problems(README_OF_THREE, THREE | {"ttsi/new.py"})
-    assert more == ["ttsi/new.py exists, and the tree block of README.md does not list it"]
+    assert more == ["ttsi/new.py exists, and the tree block does not list it"]
     fewer = tree_problems(README_OF_THREE.replace("loop.py ", "gone.py "), THREE - {"ttsi/loop.py"})
-    assert fewer == ["the tree block of README.md lists ttsi/gone.py, which does not exist"]
+    assert fewer == ["the tree block lists ttsi/gone.py, which does not exist"]
     assert len(tree_problems("# x\n", THREE)) == 1

@@ -197,7 +197,7 @@ def test_control_the_keys_of_one_schema_alone_forbid_legal_calls(monkeypatch: py
     schema, [legal, *_], _ = SHAPES[0]
     tool = Tool("f", "", normalise(schema))
     assert admitted(tool, legal)
-    monkeypatch.setattr("ttsi.chat.schema_mask.alternatives", alone)
+    monkeypatch.setattr("ttsi.chat.tool_schema_mask.alternatives", alone)
     assert not admitted(tool, legal) and admitted(tool, {})
 
 

@@ -203,8 +203,9 @@ def test_every_file_of_the_paper_takes_another_model(path: Path) -> None:
 
 
 def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
+    app = build()
     for point in read_sweep(PAPER[0].parent / "table1-teacher.yaml")[0]:
-        _, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
+        _, bound, _ = app.parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
         loop, paper = bound.arguments["config"].loop, preset("ttsi-paper", "embedded")
         assert loop.adaptation == paper.adaptation
         assert loop.awareness == paper.awareness
@@ -216,8 +217,9 @@ def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_every_point_of_the_paper_is_a_run(path: Path, tmp_path: Path) -> None:
     read_points, _ = read_sweep(path)
+    app = build()
     for point in read_points:
-        command, bound, _ = build().parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
         config: RunConfig = bound.arguments["config"]
         assert config.loop.answer.decoding == "free"
         assert command.__name__ == "run"

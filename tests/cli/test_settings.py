@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-import ttsi.embedded
 from ttsi.cli import build
 from ttsi.cli.settings import Shortcuts, complete
 from ttsi.config import LoopConfig, MethodConfig, RunConfig
+from ttsi.embedded import WEIGHTS
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, Method, preset
 
-WEIGHTS = Path(ttsi.embedded.__file__).parent / "weights"
 NEEDS = {
     "ttd": ("--teacher", "scripted:demo"),
     "ttd-icl": ("--teacher", "scripted:demo"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +229,13 @@ KNOBS = [
 ]
 
 
+APP = build()
+
+
+@cache
 def read(*words: str) -> RunConfig:
     """What a command line means."""
-    _, bound, _ = build().parse_args(["run", *words], exit_on_error=False, print_error=False)
+    _, bound, _ = APP.parse_args(["run", *words], exit_on_error=False, print_error=False)
     config: RunConfig = bound.arguments["config"]
     return complete(config, bound.arguments.get("shortcuts", Shortcuts()), config.model)
 

@@ -3,7 +3,7 @@
 `with Crashes() as crashes: crashes.run(arguments, ...)` runs `ttsi ARGUMENTS` in a child of that process, kills it with
 SIGKILL at the nth passage of a crash point (`ttsi.runs.crash_points`) or after so many seconds, and returns its status.
 In the child the clock of the loop stands still, because wall times are the one thing that no two runs share; everything
-else can be compared byte by byte. `dev/faults.py kills` uses it too.
+else can be compared byte by byte. `tests/trials/reliability.py` uses it too.
 """
 
 from __future__ import annotations

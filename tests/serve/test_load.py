@@ -1,4 +1,4 @@
-"""The load of `dev/serve_load.py` with small numbers: that it counts what it says, not how fast this machine is."""
+"""The load of `dev/server_load.py` with small numbers: that it counts what it says, not how fast this machine is."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dev import serve_load
-from dev.serve_asking import body_of, wait_for
 from tests.serve.conftest import Server, running
 from tests.serve.test_server import FAULTY, complete, post
+from tests.trials import server_load
+from tests.trials.server_requests import body_of, wait_for
 from ttsi.benchmarks import load
 from ttsi.serve.chat_request import read_request
 from ttsi.serve.limits import Limits
 
 
 def test_load_is_answered_and_counted() -> None:
-    found = serve_load.load(2)
+    found = server_load.load(1)
     assert found["adapting: at 0.5 of that"]["n"] > 0
     assert found["answers by what adaptation did"]["trained"] > 0
 
 
 def test_control_a_queue_that_is_too_small_is_seen() -> None:
     assert any(
-        "503: refused" in said for said in serve_load.load(3, queue=1, share=1.0).values() if isinstance(said, dict)
+        "503: refused" in said for said in server_load.load(1, queue=1, share=3.0).values() if isinstance(said, dict)
     )
 
 
 def test_who_is_refused_is_told_when_to_come_again() -> None:
-    found = serve_load.overload(2)
+    found = server_load.overload(1)
     assert found["refused"]["n"] > 0 and found["refused without Retry-After"] == 0
     assert set(found["not answered"]) <= {"503: refused", "429: refused"}
 
 
 def test_a_quiet_key_is_answered_beside_one_that_floods() -> None:
     """Twice what the worker can do, which the front process can still read: worker time is what is shared out."""
-    found = serve_load.fairness(3, times=2.0)
+    found = server_load.fairness(1, times=2.0, quiet=5.0, lead=0.5)
     assert found["quiet key beside it"]["n"] > 0  # how many of them is a matter of the machine
     assert found["flood by status"].keys() & {429, 503}
 
 
 def test_control_a_quiet_request_under_the_loud_key_is_refused() -> None:
-    assert serve_load.fairness(4, shared=True)["quiet key not answered"]
+    assert server_load.fairness(1, shared=True, quiet=5.0, lead=1.0)["quiet key not answered"]
 
 
 def test_a_soak_compares_its_first_third_with_its_last() -> None:
-    found = serve_load.soak(0, seconds=6.0)
+    found = server_load.soak(0, seconds=3.0)
     assert found["worker restarts"] == 0
     assert found["first third"]["n"] > 0 and found["last third"]["n"] > 0
 
 
 def test_the_client_is_given_the_runs_answers() -> None:
-    found = serve_load.gain(6, "scripted:demo")
+    found = server_load.gain(6, "scripted:demo")
     assert found["same answers as the run, base and adapted"] == [6, 6]
     assert found["server, base and adapted %"] == found["run, base and adapted %"]
 
@@ -62,10 +62,10 @@ def test_the_client_is_given_the_runs_answers() -> None:
 def test_a_request_is_timed_from_when_it_was_due(server: Server) -> None:
     requests: Iterator[bytes] = iter([post(b"[")] * 1000)
 
-    async def stalled() -> list[serve_load.Heard]:
-        asking = asyncio.create_task(serve_load.arrivals(server.url, requests, 50.0, 1.0))
+    async def stalled() -> list[server_load.Heard]:
+        asking = asyncio.create_task(server_load.arrivals(server.url, requests, 50.0, 1.0))
         await asyncio.sleep(0)
-        serve_load.time.sleep(2.0)  # nobody sends anything: every request becomes late
+        server_load.time.sleep(2.0)  # nobody sends anything: every request becomes late
         return await asking
 
     heard = asyncio.run(stalled())
@@ -75,8 +75,8 @@ def test_a_request_is_timed_from_when_it_was_due(server: Server) -> None:
 
 @pytest.mark.parametrize(("share", "milliseconds"), [(0.5, 2000.0), (0.99, 4000.0), (0.25, 1000.0)])
 def test_a_percentile_is_one_of_the_values(share: float, milliseconds: float) -> None:
-    assert serve_load.at(share, [4.0, 1.0, 3.0, 2.0]) == milliseconds
-    assert serve_load.at(share, []) is None
+    assert server_load.at(share, [4.0, 1.0, 3.0, 2.0]) == milliseconds
+    assert server_load.at(share, []) is None
 
 
 @pytest.mark.parametrize(("wait", "answer"), [(0.2, "book_flight"), (30.0, "get_weather")])

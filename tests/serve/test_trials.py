@@ -1,4 +1,4 @@
-"""The trials of `dev/serve_trials.py` with small numbers; that file runs them with large ones."""
+"""The trials of `dev/server_promises.py` with small numbers; that file runs them with large ones."""
 
 from __future__ import annotations
 
@@ -7,58 +7,58 @@ from typing import Any
 
 import pytest
 
-from dev import serve_asking, serve_trials
 from tests.serve.test_server import FAULTY
+from tests.trials import server_promises, server_requests
 
 
 def test_nobody_changes_anybody_elses_answers() -> None:
-    found = serve_trials.isolation(18)
+    found = server_promises.isolation(18)
     assert found["changed"] == 0
     assert found["adaptations beside"] > 0
 
 
 def test_control_an_adapter_that_outlives_its_request_is_seen() -> None:
-    assert serve_trials.isolation(18, model="leaky")["changed"] > 0
+    assert server_promises.isolation(18, model="leaky")["changed"] > 0
 
 
 def test_hostile_requests_are_answered_or_a_clients_fault() -> None:
-    unharmed(serve_trials.hostile(300))
+    unharmed(server_promises.hostile(300))
 
 
 def test_requests_made_from_the_document_are_answered_or_a_clients_fault() -> None:
     pytest.importorskip("schemathesis")
-    unharmed(serve_trials.documented(100))
+    unharmed(server_promises.documented(100))
 
 
-def unharmed(found: serve_asking.Figures) -> None:
+def unharmed(found: server_requests.Figures) -> None:
     """Nothing is our fault and nobody died."""
     assert found["statuses"].keys() <= {200, 400, 404} and found["worker restarts"] == 0
     assert found["neither answered nor refused as OpenAI does"] == {}
 
 
 def test_a_killed_worker_is_replaced_by_one_that_answers_alike() -> None:
-    found = serve_trials.kills(1)
+    found = server_promises.kills(1)
     assert found["worker restarts"] == found["ready again"] == 1
     assert found["answers changed, of 6"] == 0
 
 
 def test_control_a_worker_that_is_not_replaced_by_its_like_is_seen() -> None:
-    assert serve_trials.kills(1, "other", FAULTY, patience=2.0)["ready again"] == 0
+    assert server_promises.kills(1, "other", FAULTY, patience=2.0)["ready again"] == 0
 
 
 def test_disconnects_leave_nothing_behind() -> None:
-    assert serve_trials.disconnects(4) == {"disconnects": 4, "next answered": True}
+    assert server_promises.disconnects(4) == {"disconnects": 4, "next answered": True}
 
 
 def test_a_server_stopped_under_load_ends_with_0_and_leaves_nobody_without_an_answer() -> None:
-    found = serve_trials.sigterms(1)
+    found = server_promises.sigterms(1)
     assert found["exit codes"] == {0: 1}
     # TCP has no last look: who connects in the microseconds in which the door closes is reset, unheard.
     assert lost(found) in ({}, {"connection reset": 1})
 
 
 def test_control_a_server_that_is_killed_drops_its_clients() -> None:
-    found = serve_trials.sigterms(2, stop=signal.SIGKILL)
+    found = server_promises.sigterms(2, stop=signal.SIGKILL)
     assert found["exit codes"] == {-signal.SIGKILL: 2}
     assert sum(lost(found).values()) > 2
 
@@ -82,4 +82,4 @@ def lost(found: dict[str, Any]) -> dict[str, int]:
     ],
 )
 def test_control_what_is_no_answer_is_not_taken_for_one(raw: bytes, says: str) -> None:
-    assert serve_asking.verdict(raw) == says
+    assert server_requests.verdict(raw) == says

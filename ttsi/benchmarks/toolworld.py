@@ -1,7 +1,7 @@
 """toolworld: tools that the embedded model was never trained on.
 
 This package's own benchmark: invented offices, shops and machines with two to eight tools each, made by
-`ttsi.embedded.world` from domains, tools and ways of asking that were held out of the embedded model's training.
+`toolworld.world` from domains, tools and ways of asking that were held out of the embedded model's training.
 Inputs: nothing; the frozen files ship with the package. Outputs: a `Benchmark` of 640 test or 400 validation inputs,
 tagged by whether the domain and the way of asking were seen and whether the request shares its words with the tool.
 

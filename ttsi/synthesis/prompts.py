@@ -64,7 +64,7 @@ _EMBEDDED = {
     "call-first": WritingPrompt("write a call like: {seed}"),
     "query-first": WritingPrompt("write a request like: {seed}"),
 }
-"""The embedded model was trained on these words; changing a letter means training again."""
+"""The embedded model was trained on these words (`toolworld.corpus`); changing a letter means training again."""
 
 _GENERAL = {
     "call-first": WritingPrompt(
