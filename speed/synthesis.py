@@ -37,7 +37,9 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
 
     # The greedy continuations are for the comparison of results and cost both sides next to nothing.
     def ours() -> Written:
-        rows = [DecodingRow(ids, length, 1.0, seed=97 * at + k) for at, ids in enumerate(prompts) for k in range(samples)]
+        rows = [
+            DecodingRow(ids, length, 1.0, seed=97 * at + k) for at, ids in enumerate(prompts) for k in range(samples)
+        ]
         greedy = [DecodingRow(ids, GREEDY) for ids in prompts[:1]]
         decoded = decode(model, [*rows, *greedy])
         return [len(one.ids) for one in decoded[: len(rows)]], [one.ids for one in decoded[len(rows) :]]

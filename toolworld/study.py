@@ -28,19 +28,17 @@ from toolworld import freeze
 from toolworld.world import Scene, draw_exchange
 from ttsi.adaptation import adapters
 from ttsi.adaptation.confidence import lack_of_confidence
-
-from ttsi.adaptation import adapters
 from ttsi.answer import generate_answers
 from ttsi.awareness import estimate
+from ttsi.awareness.selection import is_selected
 from ttsi.benchmarks import Sample, load
 from ttsi.benchmarks.matching import lenient, strict, tool_choice
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig, SynthesisConfig
-from ttsi.loop import passes
 from ttsi.methods import preset
 from ttsi.models import Model
 from ttsi.models import load as load_model
 from ttsi.synthesis import synthesise
-from ttsi.types import Answer, Awareness, Example, Input, input_hash, stage_seed
+from ttsi.types import Answer, Awareness, Example, Input, stage_seed
 
 DECODINGS: tuple[Literal["free", "constrained"], ...] = ("free", "constrained")
 
@@ -120,7 +118,7 @@ class Study:
 
     def examples(self, items: Sequence[Input], config: LoopConfig, source: str) -> list[tuple[Example, ...]]:
         """What each input learns from."""
-        seeds = [stage_seed(self.seed, input_hash(item), 0, "synthesis") for item in items]
+        seeds = [stage_seed(self.seed, item.content_hash, 0, "synthesis") for item in items]
         if source == "true":
             pairs = zip(items, seeds, strict=True)
             return [from_true_generator(i, self.true[i.id], config.synthesis.k, s) for i, s in pairs]
@@ -138,7 +136,9 @@ class Study:
         rows = []
         for everyone in self.batches():
             group = [
-                sample for sample in everyone if passes(self.awareness_under(sample, config), config.awareness.gate)
+                sample
+                for sample in everyone
+                if is_selected(self.awareness_under(sample, config), config.awareness.gate)
             ]
             spared = [sample for sample in everyone if sample not in group]
             rows += [
@@ -153,10 +153,11 @@ class Study:
             if source == "other":
                 # The neighbour's examples with the neighbour's tools: learning to learn, but nothing about this input.
                 taught, examples = items[1:] + items[:1], examples[1:] + examples[:1]
-            seeds = [stage_seed(self.seed, input_hash(item), 0, "adaptation") for item in items]
+            seeds = [stage_seed(self.seed, item.content_hash, 0, "adaptation") for item in items]
             answers: dict[str, list[Answer]] = {}
             started = time.perf_counter()
-            with adapters(self.model, taught, examples, config.adaptation, seeds) as tuned:
+            first = [self.base[item.id]["constrained"] for item in taught]
+            with adapters(self.model, taught, examples, first, config, seeds) as tuned:
                 seconds = (time.perf_counter() - started) / len(items)
                 tuned_inputs = items if config.adaptation.method == "lora" else tuned.inputs
                 for decoding in DECODINGS:

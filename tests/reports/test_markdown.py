@@ -14,6 +14,7 @@ import pytest
 from tests.reports.records import config, row, run
 from ttsi import stats
 from ttsi.cli import build
+from ttsi.cli.settings import Shortcuts, complete
 from ttsi.cli.sweep import read_sweep
 from ttsi.config import RunConfig
 from ttsi.errors import ConfigError

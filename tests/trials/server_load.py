@@ -40,6 +40,7 @@ from tests.trials.server_requests import ROOMY, Figures, body_of, limited, main,
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks.matching import MATCHERS, readable
 from ttsi.runs.store import read_rows
+from ttsi.serve.api_keys import add_key
 from ttsi.serve.limits import Limits
 from ttsi.stats import paired_bootstrap
 from ttsi.types import ToolCall

@@ -12,7 +12,7 @@ latency are `server_load.py`'s.
 
 Each trial is a function that tests run with a small N (`tests/serve/test_trials.py`), beside a control that must fail.
 The servers are real processes on free ports: `ttsi serve`, or where a trial has to say when something happens, the same
-with a worker that listens for the words "die" and "spin" (`tests/serve/faults.py`).
+with a worker that listens for the words "die" and "spin" (`tests/serve/faulty_worker.py`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def story(server: Server, body: dict[str, Any], key: str = "none") -> str:
 def _harass(server: Server, key: str, done: threading.Event) -> None:
     rng = random.Random(key)
     while not done.is_set():
-        data = json.dumps(asked(rng.choice(list(REQUESTS)), n=rng.choice((1, 3)))).encode()
+        data = json.dumps(chat_body(rng.choice(list(REQUESTS)), n=rng.choice((1, 3)))).encode()
         request = post(data, f"Authorization: Bearer {key}")
         kind = rng.choice(("adapt", "adapt", "leave", "nonsense"))
         if kind == "leave":
@@ -152,7 +152,9 @@ _VALUES: tuple[Any, ...] = (
 
 def _mutated(rng: random.Random) -> bytes:
     """A good request with some of its values, keys or bytes exchanged."""
-    request: Any = json.loads(json.dumps(asked(rng.choice(list(REQUESTS)), n=1, stop="x", tool_choice="auto", seed=1)))
+    request: Any = json.loads(
+        json.dumps(chat_body(rng.choice(list(REQUESTS)), n=1, stop="x", tool_choice="auto", seed=1))
+    )
     for _ in range(rng.randint(1, 3)):
         node: Any = request
         while isinstance(node, dict | list) and node:
@@ -239,10 +241,10 @@ def disconnects(n: int) -> Figures:
     with running(*limited({**ROOMY, "adapt_seconds": 600}, FAULTY), command=FAULTY) as server:
         for number in range(n):
             with connect(server) as connection:
-                connection.sendall(post(json.dumps(asked("spin on", stream=bool(number % 2))).encode()))
+                connection.sendall(post(json.dumps(chat_body("spin on", stream=bool(number % 2))).encode()))
                 wait_for(lambda: server.metric("ttsi_requests_inside") == 1.0)
             wait_for(lambda: server.metric("ttsi_requests_inside") == 0.0)
-        ok = b" 200 " in exchange(server, post(json.dumps(asked()).encode()))[:20]
+        ok = b" 200 " in exchange(server, post(json.dumps(chat_body()).encode()))[:20]
         return {"disconnects": server.metric("ttsi_disconnects_total"), "next answered": ok}
 
 

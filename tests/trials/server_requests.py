@@ -40,7 +40,7 @@ def questions(model: str, n: int) -> list[dict[str, Any]]:
     """n request bodies of the model's own world; some of them make it unsure."""
     if model != "embedded" and not Path(model).is_dir():
         texts = list(REQUESTS)
-        return [asked(f"Number {number}: {texts[number % len(texts)]}", seed=number) for number in range(n)]
+        return [chat_body(f"Number {number}: {texts[number % len(texts)]}", seed=number) for number in range(n)]
     inputs = [sample.input for sample in load("toolworld-validation").samples]  # test is for figures of the method
     return [{**body_of(inputs[number % len(inputs)], model), "seed": number} for number in range(n)]
 

@@ -6,7 +6,7 @@ the name of a variable. `write` goes the other way, so that gold answers can be 
 them.
 
 The reading is that of BFCL V4 (bfcl-eval 2026.3.23), peculiarities included: a Java float needs its `f` and a long its
-`L`, an array ends at the first closing bracket, the elements of a map are guessed one by one. `dev/bfcl_agreement.py`
+`L`, an array ends at the first closing bracket, the elements of a map are guessed one by one. `tests/agreement/bfcl.py`
 compares both on thousands of texts.
 """
 

@@ -11,7 +11,7 @@ value of the type of the gold's values is taken for a variable and compared as i
 texts and are read as literals first (`ttsi.benchmarks.bfcl_literals`). In irrelevance rows it is right to call nothing,
 also when the text is a broken call; in relevance rows any call is right.
 
-`dev/bfcl_agreement.py` compares it with the official checker, verdict by verdict. Two things differ on
+`tests/agreement/bfcl.py` compares it with the official checker, verdict by verdict. Two things differ on
 purpose: names keep their dots (the official runs replace them for some vendors' APIs, in question and answer alike),
 and where the official checker stops with an exception the answer is wrong.
 """
