@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from ttsi.cli.config_layers import read_yaml, upgrade_settings
+from ttsi.cli.config_layers import config_layers, read_yaml, upgrade_settings
 from ttsi.cli.option_groups import BASIC
 from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.run import folder_name
@@ -218,14 +218,15 @@ class _LastModel:
 
 def _run(point: Point, folder: Path, models: _LastModel, quiet: bool, clean: bool) -> dict[str, Any]:
     """The summary of a point, from its folder or by `ttsi run`."""
-    from ttsi.cli import build
     from ttsi.cli.run import run
     from ttsi.runs.store import holds_run
 
     flags = [*point.flags(), "--output-dir", str(folder), "--json"]
     flags += (["--clean"] if clean else ["--resume"]) if holds_run(folder) else []
     flags += ["--quiet"] if quiet else []
-    _, bound, _ = build().parse_args(["run", *flags], exit_on_error=False, print_error=False)
+    app = App(config=config_layers())
+    app.command(run)
+    _, bound, _ = app.parse_args(["run", *flags], exit_on_error=False, print_error=False)
     model = models.get(str(point.settings.get("model", "embedded")), point.settings.get("format"), quiet)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
