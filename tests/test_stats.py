@@ -149,12 +149,12 @@ def test_the_error_of_a_ratio_agrees_with_drawing_inputs_again() -> None:
     pairs, rng = two_files(0), random.Random(1)
     resampled = [summed(rng.choices(pairs, k=len(pairs))) for _ in range(1000)]
     sums = summed(pairs)
-    for pairs, again in (
+    for estimate, again in (
         (sums.ratio(0), [one.ratio(0)[0] for one in resampled]),
         (sums.ratio(1), [one.ratio(1)[0] for one in resampled]),
         (sums.difference(0, 1), [one.difference(0, 1)[0] for one in resampled]),
     ):
-        value, stderr = pairs
+        value, stderr = estimate
         assert value is not None
         assert stderr == pytest.approx(statistics.stdev([x for x in again if x is not None]), rel=0.1)
     below = sum(pair[0][1] for pair in pairs)

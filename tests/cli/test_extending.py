@@ -23,7 +23,7 @@ from ttsi.types import Tool, ToolCall
 
 TEXT = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 LONGEST = 20
-OUT = ("--limit", "6", "--output-dir", "out", "--quiet")
+OUT = ("--output-dir", "out", "--quiet")
 
 
 def section(heading: str) -> str:
@@ -48,12 +48,16 @@ class Reader:
         (self.folder / "mine.py").write_text("\n".join(code_lines(heading)), encoding="utf-8")
         sys.modules.pop("mine", None)
 
-    def run(self, heading: str, *more: str, model: str = "scripted:demo") -> CommandResult:
-        """Type the section's command, for six inputs and with a model that needs no time where it names none."""
+    def run(self, heading: str, *more: str, limit: int = 6) -> CommandResult:
+        """Type the section's command, for a few inputs and with a model that needs no time where it names none."""
         [line] = re.findall(r"^\$ ttsi (.*)$", section(heading), re.MULTILINE)
         words = shlex.split(line)
-        given = () if "--model" in words else ("--model", model)
-        return self._command(*words, *given, *OUT, *more)
+        model = () if "--model" in (*words, *more) else ("--model", "scripted:demo")
+        return self._command(*words, *model, *OUT, "--limit", str(limit), *more)
+
+    def type(self, *words: str) -> CommandResult:
+        """Another command in the same folder."""
+        return self._command(*words)
 
 
 @pytest.fixture
@@ -99,20 +103,24 @@ def test_the_prompt_is_used_and_recorded(reader: Reader) -> None:
     (reader.folder / "prompt.txt").write_text(prompt, encoding="utf-8")
     assert reader.run("A synthesis prompt").code == 0
     first = load_run("out").prompt_hash
-    (reader.folder / "prompt.txt").write_text(prompt.replace("{seed}", "{sed}"), encoding="utf-8")
-    refused = reader.run("A synthesis prompt", "--clean")
+    other = reader.folder / "other.txt"
+    other.write_text(f"Please. {prompt}", encoding="utf-8")
+    assert reader.run("A synthesis prompt", "--config", "other.yaml").code == 2  # there is no such file
+    (reader.folder / "other.yaml").write_text("synthesis: {prompt: other.txt}\n", encoding="utf-8")
+    arguments = ("run", "--config", "other.yaml", "--model", "scripted:demo", "--limit", "6", "--quiet")
+    assert reader.type(*arguments, "--output-dir", "other").code == 0
+    assert load_run("other").prompt_hash != first
+    (reader.folder / "wrong.txt").write_text(prompt.replace("{seed}", "{sed}"), encoding="utf-8")
+    refused = reader.type("run", "--synthesis.prompt", "wrong.txt", "--model", "scripted:demo")
     assert refused.code == 2 and "{sed}" in refused.err, "control: a slot that does not exist is refused by name"
-    (reader.folder / "prompt.txt").write_text(f"Please. {prompt}", encoding="utf-8")
-    assert reader.run("A synthesis prompt", "--clean").code == 0
-    assert load_run("out").prompt_hash != first
 
 
 def test_the_objective_trains(reader: Reader) -> None:
     pytest.importorskip("torch")
     reader.write("An objective")
     losses = []
-    for more in ((), ("--adaptation.objective", "cross-entropy", "--clean")):
-        assert reader.run("An objective", "--limit", "2", "--awareness.gate", "all", "--k", "2", *more).code == 0
+    for more in ((), ("--clean", "--adaptation.objective", "cross-entropy")):
+        assert reader.run("An objective", limit=2, *("--awareness.gate", "all", "--k", "2", *more)).code == 0
         losses.append([row.episode.adaptation.losses for row in load_run("out").rows])
     assert any(losses[0]) and losses[0] != losses[1]
 
@@ -139,10 +147,10 @@ def test_the_benchmark_is_graded(reader: Reader) -> None:
 def test_the_model_passes_everything_on(reader: Reader) -> None:
     pytest.importorskip("torch")
     reader.write("A model")
-    assert reader.run("A model", "--limit", "2").code == 0
+    assert reader.run("A model", limit=2).code == 0
     counted = [row.episode.adapted for row in load_run("out").rows]
-    assert reader.run("A model", "--limit", "2", "--model", "embedded", "--clean").code == 0
-    assert counted == [row.episode.adapted for row in load_run("out").rows]
+    assert reader.type("run", "--limit", "2", "--output-dir", "plain", "--quiet").code == 0
+    assert counted == [row.episode.adapted for row in load_run("plain").rows]
     wrapper = load_object("model", "mine:Counted")(load("scripted:demo"))
     assert wrapper.written == 0 and wrapper.describe() == load("scripted:demo").describe()
 
@@ -169,7 +177,7 @@ def test_the_format_reads_and_writes(reader: Reader, monkeypatch: pytest.MonkeyP
 def test_a_model_speaks_the_format(reader: Reader) -> None:
     pytest.importorskip("torch")
     reader.write("A tool-call format")
-    assert reader.run("A tool-call format", "--limit", "1", "--method", "base", "--answer.calls", "one").code == 0
+    assert reader.run("A tool-call format", "--method", "base", "--answer.calls", "one", limit=1).code == 0
     [row] = load_run("out").rows
     assert row.episode.base is not None and row.episode.base.text.startswith("<do>{")
     FORMATS.pop("mine:ACME", None)

@@ -138,7 +138,7 @@ def test_every_method_and_gate_has_a_page(method: str, gate: str) -> None:
 def test_a_page_answers_the_questions_that_the_tables_in_markdown_answer() -> None:
     def page_of(method: str) -> Run:
         settings = config(method)
-        settings["settings"]["loop"]["awareness"] = asdict(preset(method).awareness)
+        settings["settings"]["loop"]["awareness"] = asdict(preset(method, "embedded").awareness)
         return run(list(four().rows), method, settings)
 
     outline = Outline(made(page_of("ttsi"), page_of("base")))

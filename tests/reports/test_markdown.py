@@ -38,7 +38,7 @@ RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yam
 def settings(method: str = "ttsi", seed: int = 0, train: int | None = None, **knobs: Any) -> dict[str, Any]:
     """As `config`, with the method's own settings and `stage__knob` changed."""
     made = config(method, seed)
-    loop = asdict(preset(method)) | {"seed": seed}
+    loop = asdict(preset(method, "embedded")) | {"seed": seed}
     for name, value in knobs.items():
         stage, _, knob = name.partition("__")
         loop[stage] |= {knob: value}
@@ -283,7 +283,7 @@ def test_no_run_stands_in_two_of_the_files() -> None:
 
 
 def test_the_commit_is_that_of_the_checkout() -> None:
-    from ttsi.runs.runner import _commit
+    from ttsi.runs.provenance import _commit
 
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
     done = subprocess.run(git, capture_output=True, text=True, check=False)

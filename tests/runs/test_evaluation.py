@@ -41,7 +41,7 @@ def test_it_is_the_command(ttsi: Any, tmp_path: Path) -> None:
 
 def test_objects_do_as_well_as_names(mine: Path) -> None:
     by_name = evaluate(mine, "scripted:demo", "ttsi")
-    by_object = evaluate(load_benchmark(str(mine)), load("scripted:demo"), preset("ttsi"))
+    by_object = evaluate(load_benchmark(str(mine)), load("scripted:demo"), preset("ttsi", "embedded"))
     assert results(by_object) == {**results(by_name), "benchmark": by_object["benchmark"]}
 
 
@@ -66,22 +66,22 @@ def test_called_again_it_does_what_is_missing(mine: Path, tmp_path: Path, monkey
     assert batches == []
     # Control: other settings are another run, unless the folder is cleaned.
     with pytest.raises(RunFolderError, match="differs in seed: 0 -> 7"):
-        evaluate(mine, "scripted:demo", replace(preset("ttsi"), seed=7), out, batch_size=2)
+        evaluate(mine, "scripted:demo", replace(preset("ttsi", "embedded"), seed=7), out, batch_size=2)
     monkeypatch.undo()
     assert evaluate(mine, "scripted:demo", "base", out, clean=True)["method"] == "base"
 
 
 def test_settings_go_by_the_method_that_they_change(mine: Path) -> None:
-    changed = preset("ttsi")
+    changed = preset("ttsi", "embedded")
     changed = replace(changed, synthesis=replace(changed.synthesis, k=3))
     for config, method in (
-        (preset("ttsi-icl"), "ttsi-icl"),
+        (preset("ttsi-icl", "embedded"), "ttsi-icl"),
         (changed, "ttsi"),
         (replace(changed, adapt=False), "base"),
     ):
         assert evaluate(mine, "scripted:demo", config, limit=2)["method"] == method
-    teacher = replace(preset("ttd"), synthesis=replace(preset("ttd").synthesis, k=2))
-    assert evaluate(mine, "scripted:demo", teacher, limit=2, writer=load("scripted:demo"))["method"] == "ttd"
+    teacher = replace(preset("ttd", "embedded"), synthesis=replace(preset("ttd", "embedded").synthesis, k=2))
+    assert evaluate(mine, "scripted:demo", teacher, limit=2, teacher=load("scripted:demo"))["method"] == "ttd"
 
 
 def test_a_method_without_its_data_is_refused_before_anything_is_written(mine: Path, tmp_path: Path) -> None:
@@ -89,4 +89,4 @@ def test_a_method_without_its_data_is_refused_before_anything_is_written(mine: P
         evaluate(mine, "scripted:demo", "icl", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     train = write(tmp_path / "train.jsonl", rows(12)[8:])
-    assert evaluate(mine, "scripted:demo", "icl", tmp_path / "out", train=str(train))["n"] == 8
+    assert evaluate(mine, "scripted:demo", "icl", tmp_path / "out", train_data=str(train))["n"] == 8

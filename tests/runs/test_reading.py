@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ttsi.runs.export import COLUMNS
+from ttsi.runs.row_export import COLUMNS
 
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
@@ -24,7 +24,7 @@ from ttsi.runs.reading import load_run, parse_settings, run_folders
 from ttsi.runs.runner import resolve, run, settings_of
 from ttsi.runs.store import open_run, read_rows
 
-LOOP = preset("ttsi")
+LOOP = preset("ttsi", "embedded")
 CONFIG = RunConfig("mine", "scripted:demo", loop=replace(LOOP, awareness=replace(LOOP.awareness, tau=math.inf), seed=3))
 
 
@@ -58,7 +58,7 @@ def test_a_run_is_typed(folder: Path) -> None:
 
 @pytest.mark.parametrize("method", ["ttsi", "base", "sft", "vote"])
 def test_settings_come_back_as_they_were(method: str) -> None:
-    config = replace(CONFIG, method=method, loop=preset(method), data_dir=Path("data"), limit=4)
+    config = replace(CONFIG, method=method, loop=preset(method, "embedded"), data_dir=Path("data"), limit=4)
     assert parse_settings(json.loads(json.dumps(settings_of(config)))) == config
 
 

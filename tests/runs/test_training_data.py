@@ -61,9 +61,9 @@ def test_a_split_can_be_named_and_rows_without_gold_are_no_lesson(tmp_path: Path
     lines = rows(4)
     del lines[1]["gold"]
     path, other = write(tmp_path / "train.jsonl", lines), write(tmp_path / "test.jsonl", rows(6)[4:])
-    learns = RunConfig(str(other), "scripted:demo", "icl", loop=preset("icl", "embedded"), train=str(path))
+    learns = RunConfig(str(other), "scripted:demo", method="icl", loop=preset("icl", "embedded"), train_data=str(path))
     data = load_training_data(learns, load_benchmark(str(other)))
     assert data is not None and sorted(pair.input.id for pair in data.pairs) == ["q0", "q2", "q3"]
-    named = replace(learns, train="toolworld-validation:test", train_limit=3)
+    named = replace(learns, train_data="toolworld-validation:test", train_limit=3)
     chosen = load_training_data(named, load_benchmark(str(other)))
     assert chosen is not None and (chosen.name, len(chosen.pairs)) == ("toolworld-validation", 3)

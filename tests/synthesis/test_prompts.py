@@ -73,8 +73,8 @@ def test_control_a_right_file_and_no_file_pass(file: Path) -> None:
 
 def test_the_hash_is_that_of_the_text_and_of_the_built_in_prompt_without_a_file(file: Path) -> None:
     file.write_text("like {seed}")
-    assert prompt_hash(SynthesisConfig(prompt=file), "ours") == WritingPrompt("like {seed}").version()
-    assert prompt_hash(TWO, "ours") == chosen_prompt(TWO, "ours").version() != prompt_hash(TWO, "hermes")
+    assert prompt_hash(SynthesisConfig(prompt=file), "marked") == WritingPrompt("like {seed}").version()
+    assert prompt_hash(TWO, "marked") == chosen_prompt(TWO, "marked").version() != prompt_hash(TWO, "hermes")
     # The hashes that runs of older versions hold.
-    assert prompt_hash(TWO, "ours") == "3b4a4f57c660"
+    assert prompt_hash(TWO, "marked") == "3b4a4f57c660"
     assert prompt_hash(TWO, "hermes") == "a4122774c43d"

@@ -38,7 +38,7 @@ def changed_settings(config: RunConfig, embedded: bool = True) -> dict[str, Any]
 
 def has_embedded_settings(run: Run) -> bool:
     """Whether the model's presets are those of the embedded one, as `ttsi.models.is_embedded` decides before a run."""
-    return run.config.model.startswith("scripted:") or bool(run.model.get("format", "marked") == "marked")
+    return run.config.model.startswith("scripted:") or run.model.get("format", "marked") in ("marked", "ours")
 
 
 def variations(group: Group) -> dict[str, Any]:
