@@ -84,7 +84,7 @@ def _only_second() -> tuple[Message, ...]:
     return read_messages([USER, *PAIRED["only the second"][0]])
 
 
-NO_CALL, AGAIN = "its tool_call_id names no earlier call", "it answers a call that has its result already"
+NO_CALL, AGAIN = "its tool_call_id names no earlier call", "the call named by its tool_call_id has a result already"
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ def test_control_other_arguments_are_refused(arguments: Any) -> None:
 @pytest.mark.parametrize(
     ("part", "word"),
     [
-        ({"type": "image_url", "image_url": {"url": "x"}}, "images are not understood"),
-        ({"type": "input_audio", "input_audio": {}}, "audio is not understood"),
-        ({"type": "file", "file": {}}, "files are not understood"),
-        ({"type": "thing"}, "this type of part is not understood"),
-        ({"type": []}, "this type of part is not understood"),
-        ({"type": "text", "text": None}, "only text is understood"),
+        ({"type": "image_url", "image_url": {"url": "x"}}, "images are not supported"),
+        ({"type": "input_audio", "input_audio": {}}, "audio is not supported"),
+        ({"type": "file", "file": {}}, "files are not supported"),
+        ({"type": "thing"}, "this type of part is not supported"),
+        ({"type": []}, "this type of part is not supported"),
+        ({"type": "text", "text": None}, "only text is supported"),
         ("text", "a part is a string; write an object"),
     ],
 )

@@ -15,9 +15,9 @@ import pytest
 from tests.chat.test_family_templates import FAMILIES, tokenizer
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.handshake import Handshake, detect, meet, refuse_unread, with_answer
+from ttsi.chat.handshake import Handshake, detect, probe_template, refuse_unread, with_answer
 from ttsi.chat.probes import TOOL
-from ttsi.chat.template_source import DAY, with_fixed_date
+from ttsi.chat.template_source import DAY, fix_date
 from ttsi.chat.template_turns import EVERYTHING, fit_turns
 from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
 from ttsi.engine.constraint import Grammars
@@ -200,7 +200,7 @@ def test_a_format_can_be_chosen_and_must_exist() -> None:
     handshake = handshake_with(tokenizer("qwen2.5"), "fenced")
     assert (handshake.format, handshake.chosen_by, handshake.template_format) == ("fenced", "user", "hermes")
     with pytest.raises(ConfigError, match="hermes"):
-        meet(renderer(tokenizer("qwen2.5")), "hermse")
+        probe_template(renderer(tokenizer("qwen2.5")), "hermse")
 
 
 def test_the_handshake_is_a_table_and_a_record() -> None:
@@ -224,8 +224,8 @@ def test_the_clock_of_a_template_stands_still() -> None:
         assert met("smollm2").dated
     finally:
         fast.chat_template = before
-    other = with_fixed_date(source, datetime.datetime(2001, 2, 3))
-    assert other != with_fixed_date(source, DAY) and "February" in other
+    other = fix_date(source, datetime.datetime(2001, 2, 3))
+    assert other != fix_date(source, DAY) and "February" in other
     assert not met("smollm2").dated  # control
 
 

@@ -15,11 +15,11 @@ from ttsi.chat import thinking
 from ttsi.chat.attempts import attempt
 from ttsi.chat.calls import FORMATS
 from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.handshake import meet
+from ttsi.chat.handshake import probe_template
 from ttsi.chat.lark import kinds
 from ttsi.chat.template_source import TemplateSource
 from ttsi.chat.template_turns import call_text
-from ttsi.chat.thinking import without_thinking
+from ttsi.chat.thinking import strip_thinking
 from ttsi.errors import ModelError
 from ttsi.types import ToolCall
 
@@ -157,9 +157,9 @@ def test_thoughts_without_end_to_end_are_found_in_one_pass(monkeypatch: pytest.M
         return first(text, signs, at)
 
     monkeypatch.setattr(thinking, "_first", counted)
-    assert without_thinking("<think>a <call></think>" * 1000 + " No.", ["<call>", "{"]) == " No."
+    assert strip_thinking("<think>a <call></think>" * 1000 + " No.", ["<call>", "{"]) == " No."
     few = looks
-    assert without_thinking("<think>a</think>" * 1000 + " No.", ["<call>", "{"]) == " No."
+    assert strip_thinking("<think>a</think>" * 1000 + " No.", ["<call>", "{"]) == " No."
     assert looks - few < 50 < few  # control: a sign within a thought is passed and looked for again
 
 
@@ -172,14 +172,14 @@ TEMPLATE = (
     "content", ["{{ m.content | e }}", "{{ m.content[:2000] }}", "{{ m.content | replace('\"', '') }}"]
 )
 def test_a_template_that_changes_what_the_user_says_is_refused(content: str) -> None:
-    with pytest.raises(ModelError, match="changes what the user says"):
-        meet(TemplateSource(TEMPLATE.replace("CONTENT", content)))
-    meet(TemplateSource(TEMPLATE.replace("CONTENT", "{{ m.content | trim }}")))  # control
+    with pytest.raises(ModelError, match="changes the user's text"):
+        probe_template(TemplateSource(TEMPLATE.replace("CONTENT", content)))
+    probe_template(TemplateSource(TEMPLATE.replace("CONTENT", "{{ m.content | trim }}")))  # control
 
 
 @pytest.mark.parametrize("form", ["%F", "%c", "%x %T", "%D", "%e %b", "%-d %B"])
 def test_every_way_of_writing_the_date_is_fixed(form: str) -> None:
     source = f"{{{{ strftime_now('{form}') }}}} " + TEMPLATE.replace("CONTENT", "{{ m.content }}")
-    assert meet(TemplateSource(source)).dated
+    assert probe_template(TemplateSource(source)).dated
     assert "%" not in TemplateSource(source)([{"role": "user", "content": "hi"}], [])
-    assert not meet(TemplateSource(source.replace(form, "no date"))).dated  # control
+    assert not probe_template(TemplateSource(source.replace(form, "no date"))).dated  # control

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.benchmarks import Benchmark, Sample
-from ttsi.chat.conversation import check_text, each, expect, read_call, read_messages, read_tool, read_tools
+from ttsi.chat.conversation import check_text, read_each, expect, read_call, read_messages, read_tool, read_tools
 from ttsi.errors import DataError, unknown_name
 from ttsi.types import Input, Tool
 
@@ -125,7 +125,7 @@ def _sample(row: Any, number: int) -> Sample:
             raise DataError(f"{unknown_name('key', key, KEYS)} (facts of your own go under tags)")
     messages = read_messages(row.get("messages"))
     item = Input(str(row.get("id", number)), messages, read_tools(row.get("tools"), read=_tool))
-    gold = None if row.get("gold") is None else tuple(each(row["gold"], "gold", read_call))
+    gold = None if row.get("gold") is None else tuple(read_each(row["gold"], "gold", read_call))
     tags = expect(row.get("tags", {}), dict, "tags", 'an object like {"kind": "easy"}')
     return Sample(item, gold, {key: str(value) for key, value in tags.items()})
 

@@ -1,4 +1,4 @@
-"""Calls whose arguments stand one by one between tags, strings as they are and all else as JSON.
+"""The formats with one tag per argument, strings as they are and other values as JSON: Qwen3-Coder, GLM.
 
     qwen3-coder   <tool_call>\\n<function=f>\\n<parameter=city>\\nOslo\\n</parameter>\\n</function>\\n</tool_call>
                   (Qwen3-Coder, Qwen3.5, Nemotron 3)
@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.chat.format import FramedFormat, blocks, joined
-from ttsi.chat.json_text import json_text, unique, value_of
-from ttsi.chat.lark import Rule, arguments_of, is_text, kind_of, kinds, listed_values, literal, pairs, quoted, until
+from ttsi.chat.format import FramedFormat, blocks, check_end, join_words
+from ttsi.chat.json_text import json_text, object_of_pairs, value_of
+from ttsi.chat.lark import Rule, arguments_of, kind_of, kinds, listed_values, literal, pairs, string_literal, text_until
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
@@ -29,9 +29,9 @@ class _Tagged(FramedFormat):
 
     key_open: str = ""
     key_close: str = ""
-    """From behind the key to the value."""
+    """The text between the key and the value."""
     value_close: str = ""
-    """From behind the value to the next argument."""
+    """The text between the value and the next argument."""
     name_close: str = ""
     """Behind the name; part of its span."""
     pattern: re.Pattern[str] = re.compile("")
@@ -39,7 +39,7 @@ class _Tagged(FramedFormat):
     head: re.Pattern[str] = re.compile("")
     """A call's text up to its arguments, with the group name."""
     tail: str = ""
-    """What stands behind the arguments within a call."""
+    """The text behind the arguments, within a call."""
 
     def before(self, number: int) -> str:
         return ""
@@ -47,7 +47,7 @@ class _Tagged(FramedFormat):
     def name_text(self, name: str) -> str:
         return name + self.name_close
 
-    def written(self, arguments: dict[str, Any]) -> str:
+    def arguments_text(self, arguments: dict[str, Any]) -> str:
         return "".join(self._pair(key, value) for key, value in arguments.items())
 
     def _pair(self, key: str, value: Any) -> str:
@@ -61,12 +61,12 @@ class _Tagged(FramedFormat):
         def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
             start = f"{literal(self.marks, self.key_open + key + self.key_close)}"
             if texts := [_text(value) for value in listed_values(schema, tool.parameters)]:
-                listed = " | ".join(map(quoted, texts))
+                listed = " | ".join(map(string_literal, texts))
                 return Rule(f"{start} ({listed}) {literal(self.marks, self.value_close)}")
             # Where strings are admitted beside other values, any text is: a string stands without quotation marks.
             if "string" not in kinds(schema, tool.parameters):
                 return Rule(f"{start} {json_value(schema, tool)} {literal(self.marks, self.value_close)}")
-            free = until(self.stop, part, self.stop.strip())
+            free = text_until(self.stop, part, self.stop.strip())
             rest = literal(self.marks, self.value_close.partition(self.stop)[2])
             return Rule(f"{start} {free.text} {rest}".rstrip(), free.named)
 
@@ -79,7 +79,7 @@ class _Tagged(FramedFormat):
 
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         inner, words = blocks(text, *self.frame)
-        return joined(words, [mark for mark in self.marks if mark != self.frame[0]]), [
+        return join_words(words, [mark for mark in self.marks if mark != self.frame[0]]), [
             self._read_call(body, tools) for body in inner
         ]
 
@@ -99,21 +99,19 @@ class _Tagged(FramedFormat):
         arguments, at = [], head.end()
         while match := self.pattern.match(body, at):
             key = match["key"].strip()
-            arguments.append((key, _typed(match["value"], schemas.get(key, {}), root)))
+            arguments.append((key, _typed_value(match["value"], schemas.get(key, {}), root)))
             at = match.end()
         rest = body[at:].strip()
         if rest != self.tail:
             raise ValueError(f"text that is no argument: {rest[:40]!r}")
-        return ToolCall(name, unique(arguments))
+        return ToolCall(name, object_of_pairs(arguments))
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json_text(value)
 
 
-def _typed(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    if is_text(schema, root):
-        return value
+def _typed_value(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     for listed in listed_values(schema, root):
         if _text(listed) == value:
             return listed
@@ -140,8 +138,7 @@ class _Coder(_Tagged):
             if end < len("</function>") + start:
                 raise ValueError("a call that does not end with </function>")
             rest = text[end:].strip().removesuffix("</tool_call>")
-            if rest.strip():
-                raise ValueError(f"text behind a call: {rest[:40]!r}")
+            check_end(rest, 0)
             return text[:start].strip(), [self._read_call(text[start:end], tools)]
         return super().read(text, tools)
 
