@@ -270,7 +270,7 @@ def test_broken_frames_are_errors(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_call_that_is_no_json_cannot_be_written(name: str) -> None:
-    with pytest.raises(ValueError, match="no JSON number"):
+    with pytest.raises(ValueError, match="not a JSON number"):
         FORMATS[name].render([ToolCall("f", {"a": [float("nan")]})])
 
 

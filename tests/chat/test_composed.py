@@ -110,8 +110,8 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
         "$ref": st.sampled_from(["#/$defs/node", "#/$defs/open", "#/$defs/loop"]),
     }
     chosen = st.lists(st.sampled_from(sorted(keywords)), min_size=1, max_size=3, unique=True)
-    drawn = chosen.flatmap(lambda keys: st.fixed_dictionaries({key: keywords[key] for key in keys}))
-    return drawn.map(lambda schema: {**schema, "type": "object"} if "properties" in schema else schema)
+    parts = chosen.flatmap(lambda keys: st.fixed_dictionaries({key: keywords[key] for key in keys}))
+    return parts.map(lambda schema: {**schema, "type": "object"} if "properties" in schema else schema)
 
 
 schemas = st.recursive(leaves, objects, max_leaves=8)

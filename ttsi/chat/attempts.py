@@ -15,8 +15,8 @@ from ttsi.types import Tool
 _OBJECT = re.compile(r'\{\s*"(?:tool_call_id|tool_name|name|function|function_name|tool|type)"\s*:\s*["{]')
 _ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:\s*[{"]')
 _CALLED = r"[ \t]*\((?:\s*(?:\w+\s*[=:]|[\"'{])|[^()\n]*(?:\Z|\)[\s\])`;]*(?:$|,\s*[\w.-]+\()))"
-"""Behind a tool's name: brackets with named or quoted values, or brackets at the end of a line. Words about a tool are no
-call, as in: `get_weather(city)` shows the weather."""
+"""Behind a tool's name: brackets with named or quoted values, or brackets at the end of a line. Words about a tool, as
+in `get_weather(city)` shows the weather, are no call."""
 _LOOK_BACK = 40
 """Characters read before a name; the limit keeps the time linear in the text's length."""
 _FUNCTION_TAG = re.compile(r"<function[=\s][^<>\n]+>|<invoke name=")

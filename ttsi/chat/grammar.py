@@ -48,13 +48,10 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -
         return _text(["start: " + _marked_answer(tools, calls), *(calls_rules(tools) if tools else [])])
     if not tools:
         return _text(["start: WORDS", _words(fmt)])
-    rules = []
-    if calls == "auto":
-        body = f"WORDS | head {literal(fmt.marks, fmt.opening.removeprefix(fmt.trigger))} {_calls_text(fmt, tools)}"
-        rules += [_head(fmt), _words(fmt)]
-    else:
-        body = f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated=calls == 'required')}"
-    return _text([f"start: {body}", *_call_rules(fmt, tools), *mark_rules(fmt.marks), *rules])
+    if calls != "auto":
+        return _text([f"start: {_calls(fmt, tools, calls == 'required')}", *_rules(fmt, tools)])
+    body = f"WORDS | head {literal(fmt.marks, fmt.opening.removeprefix(fmt.trigger))} {_calls_text(fmt, tools, True)}"
+    return _text([f"start: {body}", *_rules(fmt, tools), _head(fmt), _words(fmt)])
 
 
 def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str:
@@ -67,7 +64,7 @@ def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str
         raise ValueError("tool_grammar needs at least one reason, which may be empty")
     behind = "\n" if isinstance(fmt, FramedFormat) else ""
     reason = _reason([reason and reason + behind for reason in reasons])
-    return _text([f"start: {reason} {_one_call(fmt, [tool])}", *_rules(fmt, [tool])])
+    return _text([f"start: {reason} {_calls(fmt, [tool])}", *_rules(fmt, [tool])])
 
 
 def call_then_text_grammar(fmt: Format, tool: Tool | None, tools: Sequence[Tool], lead: str) -> str:
@@ -83,7 +80,7 @@ def call_then_text_grammar(fmt: Format, tool: Tool | None, tools: Sequence[Tool]
         raise ValueError("there is no tool to call")
     request = " & ".join([_REQUEST, *exclude_marks(fmt.marks)])
     if tool is None:
-        call, rules = _one_call(fmt, tools), _rules(fmt, tools)
+        call, rules = _calls(fmt, tools), _rules(fmt, tools)
     elif isinstance(fmt, FramedFormat):
         rest = fmt.arguments_rule(tool, "t0")
         call, rules = f"{rest.text} {literal(fmt.marks, fmt.closing)}", [*rest.named, *mark_rules(fmt.marks)]
@@ -128,31 +125,27 @@ def _names(tools: Sequence[Tool]) -> str:
 
 def _rules(fmt: Format, tools: Sequence[Tool]) -> list[str]:
     """Rules call_0, call_1, ... and the marks' rules."""
-    if isinstance(fmt, FramedFormat):
-        return [*_call_rules(fmt, tools), *mark_rules(fmt.marks)]
-    return calls_rules(tools)
+    if not isinstance(fmt, FramedFormat):
+        return calls_rules(tools)
+    rules = []
+    for i, tool in enumerate(tools):
+        rest = fmt.arguments_rule(tool, f"t{i}")
+        rules += [f"call_{i}: {fmt.lead_rule(tool.name)} {rest.text}", *rest.named]
+    return [*rules, *mark_rules(fmt.marks)]
 
 
-def _one_call(fmt: Format, tools: Sequence[Tool]) -> str:
+def _calls(fmt: Format, tools: Sequence[Tool], repeated: bool = False) -> str:
+    """One call of any of the tools; several where they are `repeated` and the format admits it."""
     if isinstance(fmt, FramedFormat):
-        return f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated=False)}"
+        return f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated)}"
     return f"({_names(tools)})"
 
 
-def _calls_text(fmt: FramedFormat, tools: Sequence[Tool], repeated: bool = True) -> str:
+def _calls_text(fmt: FramedFormat, tools: Sequence[Tool], repeated: bool) -> str:
     """Calls up to the end of the last one's frame, without the opening."""
     again = repeated and fmt.several and not fmt.one_call
     more = f"({literal(fmt.marks, fmt.between)} ({_names(tools)}))*" if again else ""
     return f"({_names(tools)}) {more} {literal(fmt.marks, fmt.closing)}"
-
-
-def _call_rules(fmt: FramedFormat, tools: Sequence[Tool]) -> list[str]:
-    rules = []
-    for i, tool in enumerate(tools):
-        rest = fmt.arguments_rule(tool, f"t{i}")
-        rules.append(f"call_{i}: {fmt.lead_rule(tool.name)} {rest.text}")
-        rules += rest.named
-    return rules
 
 
 def _head(fmt: FramedFormat) -> str:
@@ -160,19 +153,15 @@ def _head(fmt: FramedFormat) -> str:
 
     The head is lazy: it ends at the first trigger, and only calls can follow.
     """
-    marked = fmt.trigger in fmt.marks
     # A control token spelled letter by letter begins no call.
-    free = [ANY if marked else _lines_without(fmt.trigger), *exclude_marks(fmt.marks)]
+    free = [ANY if fmt.trigger in fmt.marks else _lines_without(fmt.trigger), *exclude_marks(fmt.marks)]
     return f"head[lazy]: FREE {string_literal(fmt.trigger)}\nFREE: {' & '.join(free)}"
 
 
 def _words(fmt: FramedFormat) -> str:
     """The terminal of a whole answer without any call."""
-    if fmt.trigger in fmt.marks:
-        words = ANY
-    else:
-        letter = re.escape(fmt.trigger)
-        words = rf"{_lines_without(fmt.trigger)} /[ \t]*([^{letter} \t\n][^\n]*)?/"
+    last_line = rf"/[ \t]*([^{re.escape(fmt.trigger)} \t\n][^\n]*)?/"
+    words = ANY if fmt.trigger in fmt.marks else f"{_lines_without(fmt.trigger)} {last_line}"
     return " & ".join([f"WORDS: {words}", *exclude_marks(fmt.marks)])
 
 

@@ -25,18 +25,6 @@ def value_at(text: str, at: int) -> tuple[Any, int]:
     return value, skip_space(text, end)
 
 
-def value_of(text: str) -> Any:
-    """The one JSON value of a text, read as by `value_at`.
-
-    Raises:
-        ValueError: the text is no JSON value, or more than one.
-    """
-    value, end = value_at(text, 0)
-    if end < len(text):
-        raise ValueError(f"text behind a value: {text[end : end + 40]!r}")
-    return value
-
-
 def strict_json(text: str) -> Any:
     """A whole JSON text, in which no object has a name twice and no number is NaN or infinite.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
+from ttsi.chat.lark import kind_of
 from ttsi.chat.schema_mask import enforceable_schema
 from ttsi.types import Tool
 
@@ -140,13 +141,7 @@ def _slot(schema: Any, root: Mapping[str, Any]) -> Slot:
 
 
 def _kinds(part: Mapping[str, Any]) -> frozenset[str]:
-    if "type" in part:
-        return frozenset({"number" if part["type"] == "integer" else part["type"]})
-    if "enum" in part:
-        return frozenset(map(_kind, part["enum"]))
-    return frozenset({"object"}) if _is_object(part) else _KINDS
-
-
-def _kind(value: Any) -> str:
-    names = {str: "string", bool: "boolean", type(None): "null", list: "array", dict: "object"}
-    return names.get(type(value), "number")
+    if "type" not in part and "enum" not in part:
+        return frozenset({"object"}) if _is_object(part) else _KINDS
+    kinds = [part["type"]] if "type" in part else map(kind_of, part["enum"])
+    return frozenset("number" if kind == "integer" else kind for kind in kinds)

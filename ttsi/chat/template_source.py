@@ -73,7 +73,7 @@ def fix_date(source: str, now: datetime.datetime = DAY) -> str:
 
     The source gets a macro of that name, because transformers passes no functions to templates.
 
-    >>> with_fixed_date("no date in it")
+    >>> fix_date("no date in it")
     'no date in it'
     """
     if "strftime_now" not in source:

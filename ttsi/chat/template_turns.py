@@ -206,13 +206,14 @@ def _number_calls(turns: Sequence[Turn]) -> list[Turn]:
     return result
 
 
+def _with_text_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}}
+
+
 def _shape(turn: Turn, carries: Carries) -> Turn:
     if carries.arguments == "text" and turn.get("tool_calls"):
-        functions = [call["function"] for call in turn["tool_calls"]]
-        texts = [json.dumps(function["arguments"], ensure_ascii=False) for function in functions]
-        given = [{**function, "arguments": text} for function, text in zip(functions, texts, strict=True)]
-        calls = [{**call, "function": one} for call, one in zip(turn["tool_calls"], given, strict=True)]
-        turn = {**turn, "tool_calls": calls}
+        turn = {**turn, "tool_calls": list(map(_with_text_arguments, turn["tool_calls"]))}
     if carries.content == "parts":
         turn = {**turn, "content": [{"type": "text", "text": turn["content"]}] if turn["content"] else []}
     return turn

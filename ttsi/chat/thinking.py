@@ -34,9 +34,9 @@ def strip_thinking(text: str, signs: Sequence[str] = ()) -> str:
     Raises:
         ThinkingNeverEnds: the thinking is not closed.
 
-    >>> without_thinking("<think>perhaps <call>?</think> No.", ["<call>"])
+    >>> strip_thinking("<think>perhaps <call>?</think> No.", ["<call>"])
     ' No.'
-    >>> without_thinking("<call>a <think> b", ["<call>"])
+    >>> strip_thinking("<call>a <think> b", ["<call>"])
     '<call>a <think> b'
     """
     for opening, closing in THINKING:
@@ -64,7 +64,7 @@ def _strip(text: str, opening: str, closing: str, signs: Sequence[str]) -> str:
 def thinking_end(text: str) -> str:
     """The text that closes the thinking at the end of a text; "" where none is open.
 
-    >>> closing_of("<|im_start|>assistant\\n<think>\\n"), closing_of("<think></think>")
+    >>> thinking_end("<|im_start|>assistant\\n<think>\\n"), thinking_end("<think></think>")
     ('\\n</think>\\n\\n', '')
     """
     for opening, closing in THINKING:

@@ -101,7 +101,7 @@ def _fences(text: str) -> tuple[list[Any], str] | None:
 def strip_fence(text: str) -> str:
     """The text inside a code fence, where the fence is the whole text; else the text itself.
 
-    >>> fenced_or_whole("```json\\n[1]\\n```")
+    >>> strip_fence("```json\\n[1]\\n```")
     '[1]\\n'
     """
     match = re.fullmatch(r"\s*```(?:\w+)?[ \t]*\n(.*?)```\s*", text, re.DOTALL)

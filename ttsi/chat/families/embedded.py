@@ -16,7 +16,7 @@ from ttsi.types import Tool, ToolCall
 
 
 @dataclass(frozen=True)
-class MarkedFormat:
+class _MarkedFormat:
     """The format of `ttsi.chat.marked`."""
 
     name: str = "marked"
@@ -28,13 +28,11 @@ class MarkedFormat:
     order: int = 0
 
     def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "", tools: Sequence[Tool] = ()) -> str:
-        """The assistant's turn, each call behind its reason; NO_TOOL_TEXT without a call."""
         for call in calls:
             check_value(call.arguments)
         return marked.render(calls, [reasoning] if isinstance(reasoning, str) else reasoning, tools)
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
-        """The calls of a text, typed by the tools' schemas. Never raises."""
         reasoning = text.partition(marked.CALL)[0]
         try:
             calls = tuple(map(validate_call, marked.parse_calls(text, tools)))
@@ -45,16 +43,13 @@ class MarkedFormat:
         return Parsed(reasoning, calls)
 
     def name_span(self, name: str) -> tuple[str, str]:
-        """The mark of a call, and the tool's name up to its arguments."""
         return marked.CALL, f" {name}{marked.ARGS}"
 
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
-        """The part of the tool's description that `marked.quote` chooses."""
         return marked.quote(tool, request, others)
 
     def reasons(self, tool: Tool) -> tuple[str, ...]:
-        """Every text that `reason` could return for this tool."""
         return marked.suffixes(tool.description)
 
 
-FORMATS = (MarkedFormat(),)
+FORMATS = (_MarkedFormat(),)

@@ -165,23 +165,11 @@ def _next(text: str, at: int, end: str) -> int:
     return at
 
 
+def _gemma(name: str, gloss: str, order: int, opening: str, closing: str, quote: str) -> _Gemma:
+    return _Gemma(name, gloss, opening, closing, closing + opening, (opening, closing, quote), order=order)
+
+
 FORMATS = (
-    _Gemma(
-        name="functiongemma",
-        gloss="FunctionGemma",
-        opening="<start_function_call>",
-        closing="<end_function_call>",
-        between="<end_function_call><start_function_call>",
-        marks=("<start_function_call>", "<end_function_call>", "<escape>"),
-        order=34,
-    ),
-    _Gemma(
-        name="gemma4",
-        gloss="Gemma 4",
-        opening="<|tool_call>",
-        closing="<tool_call|>",
-        between="<tool_call|><|tool_call>",
-        marks=("<|tool_call>", "<tool_call|>", '<|"|>'),
-        order=35,
-    ),
+    _gemma("functiongemma", "FunctionGemma", 34, "<start_function_call>", "<end_function_call>", "<escape>"),
+    _gemma("gemma4", "Gemma 4", 35, "<|tool_call>", "<tool_call|>", '<|"|>'),
 )

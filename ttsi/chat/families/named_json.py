@@ -107,20 +107,21 @@ _OLD_MISTRAL = _OldMistral(
 
 @dataclass(frozen=True)
 class _Blocks(_NamedJson):
-    """Calls between a mark that opens and one that ends each, in a section that is optional when read."""
+    """Calls between a mark that opens and one that ends each, in a section that is optional when read.
 
-    section: tuple[str, str] = ("", "")
-    call: tuple[str, str] = ("", "")
+    Its five marks are: the section's opening, the call's opening, a separator, the call's end, the section's end.
+    """
+
     name_pattern: str = r"(?P<name>.+?)"
 
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
-        begin, end = self.call
-        start = text.find(self.section[0])
+        begin_section, begin, _, end, end_section = self.marks
+        start = text.find(begin_section)
         first = text.find(begin)
         start = first if start < 0 else start
         if start < 0 or first < 0:
             return join_words([text], self.marks), []
-        words, rest = text[:start], text[start:].removeprefix(self.section[0])
+        words, rest = text[:start], text[start:].removeprefix(begin_section)
         calls = []
         at = skip_space(rest, 0)
         while rest.startswith(begin, at):
@@ -134,7 +135,7 @@ class _Blocks(_NamedJson):
                 raise ValueError(f"a call that does not end with {end}")
             at = skip_space(rest, at + len(end))
             calls.append(ToolCall(match["name"].strip(), arguments))
-        check_end(rest[at:].removeprefix(self.section[1]), 0)
+        check_end(rest[at:].removeprefix(end_section), 0)
         return words.strip(), calls
 
 
@@ -218,8 +219,6 @@ FORMATS = (
         marks=_DS,
         middle=_DS_SEP,
         behind=_DS_END,
-        section=(_DS_CALLS, _DS_CLOSE),
-        call=(_DS_CALL, _DS_END),
         name_pattern=rf"(?!function{_DS_SEP}[^\n{{]+\n```)(?P<name>[^{{]+?){_DS_SEP}",
         order=40,
     ),
@@ -233,8 +232,6 @@ FORMATS = (
         front=f"function{_DS_SEP}",
         middle="\n```json\n",
         behind=f"\n```{_DS_END}",
-        section=(_DS_CALLS, _DS_CLOSE),
-        call=(_DS_CALL, _DS_END),
         name_pattern=rf"function{_DS_SEP}(?P<name>[^{{\n]+)\n```(?:json)?",
         order=41,
     ),
@@ -249,8 +246,6 @@ FORMATS = (
         middle=f":0{_KIMI[2]}",
         middle_rule="/[0-9]{1,3}/ mark_2",
         behind=_KIMI[3],
-        section=(_KIMI[0], _KIMI[4]),
-        call=(_KIMI[1], _KIMI[3]),
         name_pattern=rf"\s*(?:functions\.)?(?P<name>(?!\s)[^{{]+?):\d+\s*{re.escape(_KIMI[2])}",
         order=42,
     ),

@@ -109,11 +109,9 @@ def _calls(text: str, at: int) -> tuple[list[ToolCall], int]:
     while True:
         call, at = _call(text, at)
         calls.append(call)
-        at = skip_space(text, at)
+        at = _next(text, at, "]")
         if text.startswith("]", at):
-            break
-        at = skip_space(text, _expect(text, at, ","))
-    return calls, at + 1
+            return calls, at + 1
 
 
 def _call(text: str, at: int) -> tuple[ToolCall, int]:
@@ -128,9 +126,7 @@ def _call(text: str, at: int) -> tuple[ToolCall, int]:
             raise ValueError("an argument without a name")
         value, at = _value(text, skip_space(text, _expect(text, skip_space(text, key.end()), "=")), 0)
         arguments.append((key[0], value))
-        at = skip_space(text, at)
-        if not text.startswith(")", at):
-            at = skip_space(text, _expect(text, at, ","))
+        at = _next(text, at, ")")
     return ToolCall(name[0], object_of_pairs(arguments)), at + 1
 
 
@@ -156,9 +152,7 @@ def _items(text: str, at: int, depth: int) -> tuple[list[Any], int]:
     while not text.startswith(end, at):
         value, at = _value(text, at, depth + 1)
         items.append(value)
-        at = skip_space(text, at)
-        if not text.startswith(end, at):
-            at = skip_space(text, _expect(text, at, ","))
+        at = _next(text, at, end)
     return items, at + 1
 
 
@@ -171,10 +165,14 @@ def _object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
             raise ValueError("a key that is no string")
         value, at = _value(text, skip_space(text, _expect(text, skip_space(text, key.end()), ":")), depth + 1)
         members.append((_string(key[0]), value))
-        at = skip_space(text, at)
-        if not text.startswith("}", at):
-            at = skip_space(text, _expect(text, at, ","))
+        at = _next(text, at, "}")
     return object_of_pairs(members), at + 1
+
+
+def _next(text: str, at: int, end: str) -> int:
+    """The place of the next item, or of the end."""
+    at = skip_space(text, at)
+    return at if text.startswith(end, at) else skip_space(text, _expect(text, at, ","))
 
 
 def _expect(text: str, at: int, letter: str) -> int:

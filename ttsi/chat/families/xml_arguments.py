@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttsi.chat.format import FramedFormat, blocks, check_end, join_words
-from ttsi.chat.json_text import json_text, object_of_pairs, value_of
+from ttsi.chat.json_text import json_text, object_of_pairs, strict_json
 from ttsi.chat.lark import Rule, arguments_of, kind_of, kinds, listed_values, literal, pairs, string_literal, text_until
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
@@ -32,6 +32,8 @@ class _Tagged(FramedFormat):
     """The text between the key and the value."""
     value_close: str = ""
     """The text between the value and the next argument."""
+    stop: str = ""
+    """The beginning of `value_close`, at which a free string ends."""
     name_close: str = ""
     """Behind the name; part of its span."""
     pattern: re.Pattern[str] = re.compile("")
@@ -72,21 +74,9 @@ class _Tagged(FramedFormat):
 
         return pairs(tool, label, pair)
 
-    @property
-    def stop(self) -> str:
-        """The text at which a free string ends."""
-        raise NotImplementedError
-
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
-        inner, words = blocks(text, *self.frame)
-        return join_words(words, [mark for mark in self.marks if mark != self.frame[0]]), [
-            self._read_call(body, tools) for body in inner
-        ]
-
-    @property
-    def frame(self) -> tuple[str, str]:
-        """The tags around one call."""
-        return self.marks[0], self.marks[1]
+        inner, words = blocks(text, *self.marks[:2])
+        return join_words(words, self.marks[1:]), [self._read_call(body, tools) for body in inner]
 
     def _read_call(self, body: str, tools: Sequence[Tool]) -> ToolCall:
         head = self.head.match(body)
@@ -116,7 +106,7 @@ def _typed_value(value: str, schema: Mapping[str, Any], root: Mapping[str, Any])
         if _text(listed) == value:
             return listed
     try:
-        typed = value_of(value)
+        typed = strict_json(value)
     except (ValueError, RecursionError):
         return value
     # Where the schema admits strings too, a text that reads as another kind of value is that value if it is admitted.
@@ -126,10 +116,6 @@ def _typed_value(value: str, schema: Mapping[str, Any], root: Mapping[str, Any])
 
 
 class _Coder(_Tagged):
-    @property
-    def stop(self) -> str:
-        return "\n</parameter>\n"
-
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         # These models often leave out the opening tag around the function.
         if "<function=" in text and "<tool_call>" not in text:
@@ -143,15 +129,30 @@ class _Coder(_Tagged):
         return super().read(text, tools)
 
 
-class _Glm(_Tagged):
-    @property
-    def stop(self) -> str:
-        return "</arg_value>"
-
-
 _GLM_MARKS = ("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 _GLM_HEAD = re.compile(r"\s*(?P<name>[^\s<{}\[\]\"][^\n<{}\[\]\"]*)\s*")
 _GLM_PAIR = re.compile(r"<arg_key>(?P<key>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>\s*", re.DOTALL)
+
+
+def _glm(name: str, gloss: str, order: int, gap: str) -> _Tagged:
+    """A format of GLM with `gap` between its tags."""
+    return _Tagged(
+        name=name,
+        gloss=gloss,
+        opening="<tool_call>",
+        closing="</tool_call>",
+        between=f"</tool_call>{gap}<tool_call>",
+        marks=_GLM_MARKS,
+        name_close=gap,
+        key_open="<arg_key>",
+        key_close=f"</arg_key>{gap}<arg_value>",
+        value_close=f"</arg_value>{gap}",
+        stop="</arg_value>",
+        head=_GLM_HEAD,
+        pattern=_GLM_PAIR,
+        order=order,
+    )
+
 
 FORMATS = (
     _Coder(
@@ -165,39 +166,12 @@ FORMATS = (
         key_open="<parameter=",
         key_close=">\n",
         value_close="\n</parameter>\n",
+        stop="\n</parameter>\n",
         head=re.compile(r"\s*<function=(?P<name>[^>\n]+)>\n?"),
         pattern=re.compile(r"\s*<parameter=(?P<key>[^>\n]+)>\n?(?P<value>.*?)\n?</parameter>\n?", re.DOTALL),
         tail="</function>",
         order=21,
     ),
-    _Glm(
-        name="glm",
-        gloss="GLM 4.5, 4.6",
-        opening="<tool_call>",
-        closing="</tool_call>",
-        between="</tool_call>\n<tool_call>",
-        marks=_GLM_MARKS,
-        name_close="\n",
-        key_open="<arg_key>",
-        key_close="</arg_key>\n<arg_value>",
-        value_close="</arg_value>\n",
-        head=_GLM_HEAD,
-        pattern=_GLM_PAIR,
-        order=22,
-    ),
-    _Glm(
-        name="glm-4.7",
-        gloss="GLM 4.7, 5",
-        opening="<tool_call>",
-        closing="</tool_call>",
-        between="</tool_call><tool_call>",
-        marks=_GLM_MARKS,
-        name_close="",
-        key_open="<arg_key>",
-        key_close="</arg_key><arg_value>",
-        value_close="</arg_value>",
-        head=_GLM_HEAD,
-        pattern=_GLM_PAIR,
-        order=23,
-    ),
+    _glm("glm", "GLM 4.5, 4.6", order=22, gap="\n"),
+    _glm("glm-4.7", "GLM 4.7, 5", order=23, gap=""),
 )
