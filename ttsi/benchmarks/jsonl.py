@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.benchmarks import Benchmark, Sample
-from ttsi.chat.conversation import check_text, read_each, expect, read_call, read_messages, read_tool, read_tools
+from ttsi.chat.conversation import check_text, expect, read_call, read_each, read_messages, read_tool, read_tools
 from ttsi.errors import DataError, unknown_name
 from ttsi.types import Input, Tool
 

@@ -35,6 +35,7 @@ _OTHER_SCHEMAS = (
     "input_schema", "inputSchema", "json_schema", "schema", "params", "parameter", "args", "arguments", "properties",
 )  # fmt: skip
 """Other names for a tool's parameters: other vendors' and frequent mistakes."""
+_MESSAGE_FIELDS = {"role", "content", "tool_calls", "tool_call_id", "refusal"}
 _LONGEST_ID = 256
 
 
@@ -53,7 +54,7 @@ def read_messages(value: Any, unread: set[str] | None = None) -> tuple[Message, 
     messages = read_each(value, "messages", lambda row: _message(row, ignored))
     if not messages or messages[-1].role not in ("user", "tool"):
         raise DataError("messages must end with a user's turn or a tool's result")
-    return _by_call(messages)
+    return _order_results(messages)
 
 
 def read_tools(
@@ -156,9 +157,6 @@ def _message(row: Any, unread: set[str]) -> Message:
     return Message(ROLES[role], _text(content, unread), calls, _id(row, "tool_call_id") if role == "tool" else "")
 
 
-_MESSAGE_FIELDS = {"role", "content", "tool_calls", "tool_call_id", "refusal"}
-
-
 def _text(content: Any, unread: set[str]) -> str:
     """The text of a message: a string, or the joined texts of its parts."""
     if isinstance(content, list):
@@ -180,7 +178,7 @@ def _part(part: Any, unread: set[str]) -> str:
     return text
 
 
-def _by_call(messages: Sequence[Message]) -> tuple[Message, ...]:
+def _order_results(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The messages, neighbouring results in the order of the calls that they answer."""
     answers = answered_calls(messages)
     for place, (message, answer) in enumerate(zip(messages, answers, strict=True)):
@@ -241,10 +239,10 @@ def read_each(value: Any, key: str, read: Callable[[Any], Item], shape: str = "a
         DataError: the value is no list, or an item is wrong.
     """
     items: Sequence[Any] = expect(value, list, key, shape)
-    return [_at(f"{key}[{place}]", item, read) for place, item in enumerate(items)]
+    return [_read_at(f"{key}[{place}]", item, read) for place, item in enumerate(items)]
 
 
-def _at(place: str, item: Any, read: Callable[[Any], Item]) -> Item:
+def _read_at(place: str, item: Any, read: Callable[[Any], Item]) -> Item:
     try:
         return read(item)
     except DataError as error:

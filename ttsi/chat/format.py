@@ -3,7 +3,7 @@
 Inputs -> outputs: calls -> text (`Format.render`) and text -> `Parsed` (`Format.parse`); pieces of a grammar
 (`ttsi.chat.grammar`). `FramedFormat` is the shape that nearly all families share:
 
-    words  OPENING before NAME arguments  BETWEEN before NAME arguments  CLOSING
+    words  OPENING prefix NAME arguments  BETWEEN prefix NAME arguments  CLOSING
 
 Nothing is repaired silently: text that begins like a call and cannot be read gives an error line. Text without any
 call is no error.
@@ -127,13 +127,13 @@ class FramedFormat:
 
     # ---- filled in by a family
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         """One call's text before the tool's name; `number` counts from 0 within the turn."""
         raise NotImplementedError
 
     def lead_rule(self, name: str) -> str:
-        """`before` and `name_text` as a grammar expression, for any number."""
-        return literal(self.marks, self.before(0) + self.name_text(name))
+        """`name_prefix` and `name_text` as a grammar expression, for any number."""
+        return literal(self.marks, self.name_prefix(0) + self.name_text(name))
 
     def name_text(self, name: str) -> str:
         """The tool's name with the text that ends it."""
@@ -188,7 +188,7 @@ class FramedFormat:
 
     def _call(self, call: ToolCall, number: int) -> str:
         check_value(call.arguments)
-        return self.before(number) + self.name_text(call.name) + self.arguments_text(dict(call.arguments))
+        return self.name_prefix(number) + self.name_text(call.name) + self.arguments_text(dict(call.arguments))
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
         """The calls and words of a text; an attempt in another family's format is an error, too. Never raises."""
@@ -205,7 +205,7 @@ class FramedFormat:
 
     def name_span(self, name: str) -> tuple[str, str]:
         """The turn up to a first call's name, and the name, e.g. ('{"name": "', 'f"')."""
-        return self.opening + self.before(0), self.name_text(name)
+        return self.opening + self.name_prefix(0), self.name_text(name)
 
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
         """The empty text, because these families write no reason."""
@@ -226,7 +226,7 @@ class JsonFormat(FramedFormat):
     """Further fields of a call's object that carry no meaning."""
     # The opening ends with the first brace and the closing begins with the last, so that a brace can be a trigger.
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         """The key of the tool's name."""
         return '"name": "'
 

@@ -79,11 +79,11 @@ class Handshake:
     def _lines(self) -> Iterator[tuple[str, str]]:
         carries = self.carries
         evidence = {
-            "template": "the template writes calls so",
+            "template": "the template writes calls in this format",
             "marks": "the template names its marks",
             "tokens": "the tokenizer has its marks as tokens",
-            "model": "the model writes calls so",
-            "user": "--format says so",
+            "model": "the model writes calls in this format",
+            "user": "chosen by --format",
             "default": "the template does not mention calls",
         }[self.chosen_by]
         yield "tool-call format", f"{self.format} ({evidence})"
@@ -93,13 +93,16 @@ class Handshake:
             yield "template's own format", f"not readable: {self.unread[:80]!r}"
         if self.model_text:
             yield "when asked, it wrote", repr(self.model_text[:100])
-        yield "tools", _where(carries.tools, "listed in the system message, in words")
-        yield "how to call", _where(carries.instruction, "in the system message, in words")
-        yield "earlier calls", _where(carries.calls, "in the assistant's words, in this format")
-        yield "results of calls", _where(carries.results, "in the user's words")
-        yield "system message", _where(carries.system, "at the head of the user's first turn")
+        yield "tools", _carrier(carries.tools, "listed in the system message, in words")
+        yield "how to call", _carrier(carries.instruction, "in the system message, in words")
+        yield "earlier calls", _carrier(carries.calls, "in the assistant's words, in this format")
+        yield "results of calls", _carrier(carries.results, "in the user's words")
+        yield "system message", _carrier(carries.system, "at the head of the user's first turn")
         yield "further system ones", "where they stand" if carries.later_system == "template" else "joined to the first"
-        yield "words beside a call", "carried by the template" if carries.words_beside_call else "such turns are worded"
+        yield (
+            "words beside a call",
+            "carried by the template" if carries.words_beside_call else "such turns are written in words",
+        )
         if not self.trained:
             yield "several calls a turn", "no: nothing shows that this model was trained to call tools"
         else:
@@ -108,11 +111,11 @@ class Handshake:
         yield "order of roles", "any" if carries.roles == "any" else alternate
         if carries.unanswered == "closed":
             yield "a call without result", f"the assistant says {CLOSING_TURN!r} before the user goes on"
-        yield "date", f"asked for; always {DAY:%d %B %Y}" if self.dated else "not asked for"
+        yield "date", f"always {DAY:%d %B %Y}" if self.dated else "not in the template"
         yield "thinking", "opened by the template, closed at once" if self.thinking else "none before the answer"
 
 
-def _where(how: str, words: str) -> str:
+def _carrier(how: str, words: str) -> str:
     return "carried by the template" if how == "template" else words
 
 
@@ -137,8 +140,8 @@ def probe_template(render: Render, form: str | None = None, tokens: Collection[s
     written = _template_calls(render, carries)
     own, unread, carries = _read_back(written, carries)
     nearly = None if own else _unquoted_match(written)
-    by_marks = None if own or nearly else _by_marks(render, carries)
-    by_tokens = None if own or nearly or by_marks or unread else _by_tokens(tokens)
+    by_marks = None if own or nearly else _format_by_marks(render, carries)
+    by_tokens = None if own or nearly or by_marks or unread else _format_by_tokens(tokens)
     evidence: dict[Any, str | None] = {"template": own or nearly, "marks": by_marks, "tokens": by_tokens}
     if not any(evidence.values()) or carries.tools == "words" or (form is not None and form != own):
         carries = replace(carries, instruction="words")
@@ -164,6 +167,9 @@ def with_answer(handshake: Handshake, render: Render, text: str, likelier: Calla
         render: the template.
         text: the answer.
         likelier: whether the model gives the first of two texts a higher probability than the second.
+
+    Raises:
+        ModelError: the template carries the model's calls and their results neither itself nor in words.
     """
     calls_by = {
         name: parsed.calls for name, form in _formats_in_order(handshake) if (parsed := form.parse(text, [TOOL])).calls
@@ -202,8 +208,8 @@ def _formats_in_order(handshake: Handshake) -> list[tuple[str, Format]]:
 
 def _closest_format(readable: Mapping[str, Sequence[ToolCall]], text: str) -> str:
     """The format that renders this text but for white space; else the first."""
-    texts = {name: FORMATS[name].render(calls) for name, calls in readable.items()}
-    same = (name for name, own in texts.items() if "".join(own.split()) == "".join(text.split()))
+    plain = "".join(text.split())
+    same = (name for name, calls in readable.items() if "".join(FORMATS[name].render(calls).split()) == plain)
     return next(same, next(iter(readable)))
 
 
@@ -289,7 +295,7 @@ def _unquoted_match(written: Mapping[Any, str]) -> str | None:
     return None
 
 
-def _by_tokens(tokens: Collection[str]) -> str | None:
+def _format_by_tokens(tokens: Collection[str]) -> str | None:
     """The format whose marks are all tokens; of several the one with most marks.
 
     Qwen's <tool_call> is no evidence, because every model made from a Qwen has it as a token.
@@ -302,7 +308,7 @@ def _by_tokens(tokens: Collection[str]) -> str | None:
     return max(marked)[2] if marked else None
 
 
-def _by_marks(render: Render, carries: Carries) -> str | None:
+def _format_by_marks(render: Render, carries: Carries) -> str | None:
     """The format whose marks the template names when it describes the tools."""
     if carries.tools == "words":
         return None

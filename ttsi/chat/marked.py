@@ -98,8 +98,8 @@ def key_text(name: str) -> str:
 
 def _pairs(key: str, name: str, value: Any, above: Slot | None) -> list[tuple[str, str]]:
     """(key, value as text) of one name; several pairs for an object of dotted keys."""
-    slot = above.below(name) if above else None
-    if isinstance(value, dict) and (slot.may_dot(value) if slot else _all_plain(key, value) and above is None):
+    slot = above.child(name) if above else None
+    if isinstance(value, dict) and (slot.is_dotted(value) if slot else _all_plain(key, value) and above is None):
         return [pair for inner, one in value.items() for pair in _pairs(f"{key}.{inner}", inner, one, slot)]
     return [(key, render_value(value, slot))]
 
@@ -185,7 +185,7 @@ def _parse_arguments(pairs: Sequence[str], top: Slot | None) -> dict[str, Any]:
         path = _path(key.strip(), top)
         slot = top
         for step in path:
-            slot = slot.below(step) if slot else None
+            slot = slot.child(step) if slot else None
         _place(arguments, path, parse_value(value[1:], slot))
     return arguments
 
@@ -199,7 +199,7 @@ def _path(key: str, top: Slot | None) -> list[str]:
             return [key]
     if top is None or key in top.names:
         return [key]
-    slot = top.below(key.partition(".")[0])
+    slot = top.child(key.partition(".")[0])
     return key.split(".") if slot is not None and "object" in slot.kinds else [key]
 
 

@@ -66,13 +66,13 @@ class Slot:
         """Whether every value is a list."""
         return self.kinds == {"array"}
 
-    def below(self, name: str) -> Slot | None:
+    def child(self, name: str) -> Slot | None:
         """The slot of one name of an object."""
         return self.names.get(name, self.free)
 
-    def may_dot(self, value: Mapping[str, Any]) -> bool:
+    def is_dotted(self, value: Mapping[str, Any]) -> bool:
         """Whether an object is written as dotted keys."""
-        return bool(value) and bool(self.shapes) and all(plain(name) and self.below(name) for name in value)
+        return bool(value) and bool(self.shapes) and all(plain(name) and self.child(name) for name in value)
 
 
 def plain(name: str) -> bool:

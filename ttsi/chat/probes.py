@@ -28,7 +28,7 @@ QUESTION = "What is the weather in Oslo?"
 OSLO, _ROME = ToolCall("get_weather", {"city": "Oslo"}), ToolCall("get_weather", {"city": "Rome"})
 USER, _FOLLOW_UP, _RESULT, _OTHER_RESULT = "Is it cold there?", "And tomorrow?", "4 degrees", "19 degrees"
 _VERBATIM = '"a" < b & c\'s\n' + 400 * "so it goes on " + "to the end"
-"""Words that must arrive as they are: some templates escape them for HTML, or cut what is long."""
+"""Words that must be unchanged in the text: some templates escape HTML or cut long texts."""
 _SYSTEM, _LATER, _WORDS = "Be brief.", "Be polite, too.", "Let me look."
 
 

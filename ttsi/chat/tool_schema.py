@@ -155,7 +155,7 @@ def _line(text: str) -> str:
 
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise DataError("a tool's name must be a non-empty string")
+        raise DataError("a tool needs a name, a non-empty string")
     if name != name.strip() or _NAME_FORBIDS.search(name):
         # Such a name could end a quoted name or imitate a control token in a prompt.
         raise DataError(f'tool name {name!r} contains a space at its ends, a control character or one of <>[]{{}}|"\\')

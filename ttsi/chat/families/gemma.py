@@ -31,7 +31,7 @@ class _Gemma(FramedFormat):
         """The mark at both ends of a string."""
         return self.marks[2]
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return "call:"
 
     def name_text(self, name: str) -> str:

@@ -52,7 +52,7 @@ class _MarkedList(JsonFormat):
 
 
 class _Command(_MarkedList):
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return f'"tool_call_id": "{number}", "tool_name": "'
 
     def lead_rule(self, name: str) -> str:

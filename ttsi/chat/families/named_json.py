@@ -38,7 +38,7 @@ class _NamedJson(FramedFormat):
     behind: str = ""
     """Behind the arguments."""
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return self.front
 
     def name_text(self, name: str) -> str:

@@ -31,7 +31,7 @@ _PYTHON = ("<|python_start|>", "<|python_end|>")
 
 
 class _Pythonic(FramedFormat):
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return ""
 
     def name_text(self, name: str) -> str:

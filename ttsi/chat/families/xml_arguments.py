@@ -43,7 +43,7 @@ class _Tagged(FramedFormat):
     tail: str = ""
     """The text behind the arguments, within a call."""
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return ""
 
     def name_text(self, name: str) -> str:
