@@ -1,4 +1,4 @@
-"""Is a schema read in the draft and the dialect of patterns that it is written in?"""
+"""Schemas of older drafts and ECMA-262's patterns, against `jsonschema` and examples."""
 
 from __future__ import annotations
 

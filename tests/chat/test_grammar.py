@@ -1,4 +1,4 @@
-"""Does each grammar let through every legal text and nothing else?
+"""Grammars admit every legal text and nothing else.
 
 A small byte-level BPE stands in for a model's tokenizer; llguidance compiles each grammar and is fed texts token by
 token.

@@ -1,4 +1,4 @@
-"""Is a call judged as JSON Schema says, and is every unusable tool refused in one line?"""
+"""Validation of calls by JSON Schema, and one line for every unusable tool."""
 
 from __future__ import annotations
 
