@@ -1,4 +1,4 @@
-"""Schemas of older drafts and ECMA-262's patterns, against `jsonschema` and examples."""
+"""Schemas read by the draft that they name, and patterns by ECMA-262."""
 
 from __future__ import annotations
 
