@@ -87,7 +87,7 @@ BAD: list[tuple[Any, str]] = [
         r"messages\[0\]: role is unknown; use one of system, developer, user",
     ),
     ({**GOOD, "messages": [{"role": "user"}]}, "content is missing"),
-    ({**GOOD, "messages": [{"role": "user", "content": [{"image": 1}]}]}, "only text is understood"),
+    ({**GOOD, "messages": [{"role": "user", "content": [{"image": 1}]}]}, "only text is supported"),
     ({**GOOD, "messages": [{**USER, "tool_calls": [{"name": "f"}]}]}, "only the assistant calls tools"),
     ({"messages": [USER]}, "tools is missing"),
     ({**GOOD, "tools": []}, "tools is empty"),

@@ -1,4 +1,4 @@
-"""No mark of a call and nothing between marks is a word to the user; everything else is."""
+"""The user's text of an answer: no mark of a call and nothing between marks, but everything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every format read back what it writes, and call broken text broken?"""
+"""Round trips through every format, and errors for broken text."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_our_format_reads_back_what_it_writes(calls: list[ToolCall], reasoning: 
     assert fmt.parse(fmt.render(calls, reasoning), [TOOL]) == Parsed(reasoning, tuple(calls))
 
 
-def holds(fmt: Format, call: ToolCall) -> bool:
+def can_hold(fmt: Format, call: ToolCall) -> bool:
     try:
         fmt.render([call])
     except ValueError as error:
@@ -114,7 +114,7 @@ def test_a_format_reads_back_a_legal_call_or_refuses_to_write_it(
     name: str, calls: list[ToolCall], reasoning: str
 ) -> None:
     fmt = FORMATS[name]
-    calls = [call for call in calls if holds(fmt, call)][: None if fmt.several else 1]
+    calls = [call for call in calls if can_hold(fmt, call)][: None if fmt.several else 1]
     if calls:
         assert fmt.parse(fmt.render(calls, reasoning), [TOOL]) == Parsed(reasoning, tuple(calls))
 
@@ -270,14 +270,14 @@ def test_broken_frames_are_errors(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_call_that_is_no_json_cannot_be_written(name: str) -> None:
-    with pytest.raises(ValueError, match="no JSON number"):
+    with pytest.raises(ValueError, match="not a JSON number"):
         FORMATS[name].render([ToolCall("f", {"a": [float("nan")]})])
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_name_span_begins_every_rendered_call(name: str) -> None:
     fmt = FORMATS[name]
-    odd = [ToolCall(name, {}) for name in ('odd "name" \\ é',) if holds(fmt, ToolCall(name, {}))]
+    odd = [ToolCall(name, {}) for name in ('odd "name" \\ é',) if can_hold(fmt, ToolCall(name, {}))]
     for call in (F, *odd):
         before, span = fmt.name_span(call.name)
         assert fmt.render([call]).startswith(before + span)

@@ -1,4 +1,4 @@
-"""Does a mask let every legal call of a composed schema through, in at least one order of its keys?
+"""Masks of composed schemas admit every legal call, in at least one order of its keys.
 
 Schemas are drawn at random from all applicators, calls from a small world of names and values; `jsonschema` says which
 calls are legal.
@@ -58,12 +58,12 @@ def orders(value: Any) -> Iterator[Any]:
         yield value
 
 
-def admitted(tool: Tool, arguments: dict[str, Any]) -> bool:
+def plain_admits(tool: Tool, arguments: dict[str, Any]) -> bool:
     grammar = tool_grammar(PLAIN, tool)
     return any(accepts(grammar, PLAIN.render([ToolCall(tool.name, one)])) for one in orders(arguments))
 
 
-def admitted_by_ours(tool: Tool, arguments: dict[str, Any]) -> bool:
+def marked_admits(tool: Tool, arguments: dict[str, Any]) -> bool:
     grammar = tool_grammar(FORMATS["marked"], tool)
     some = (marked.render([ToolCall(tool.name, one)], tools=[tool]) for one in orders(arguments))
     return any(accepts(grammar, text) for text in some)
@@ -110,8 +110,8 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
         "$ref": st.sampled_from(["#/$defs/node", "#/$defs/open", "#/$defs/loop"]),
     }
     chosen = st.lists(st.sampled_from(sorted(keywords)), min_size=1, max_size=3, unique=True)
-    drawn = chosen.flatmap(lambda keys: st.fixed_dictionaries({key: keywords[key] for key in keys}))
-    return drawn.map(lambda schema: {**schema, "type": "object"} if "properties" in schema else schema)
+    parts = chosen.flatmap(lambda keys: st.fixed_dictionaries({key: keywords[key] for key in keys}))
+    return parts.map(lambda schema: {**schema, "type": "object"} if "properties" in schema else schema)
 
 
 schemas = st.recursive(leaves, objects, max_leaves=8)
@@ -134,7 +134,7 @@ def test_every_legal_call_of_a_composed_schema_passes(schema: dict[str, Any], ar
     tool_grammar(PLAIN, tool)
     for one in arguments:
         if problem(ToolCall("f", one), [tool]) is None:
-            assert admitted(tool, one), (json.dumps(tool.parameters), one)
+            assert plain_admits(tool, one), (json.dumps(tool.parameters), one)
 
 
 @given(schema=objects(schemas), arguments=calls)
@@ -146,7 +146,7 @@ def test_our_format_reads_back_every_legal_call(schema: dict[str, Any], argument
         if problem(call, [tool]) is None:
             text = marked.render([call], tools=[tool])
             assert json.dumps(marked.parse_calls(text, [tool])[0].arguments) == json.dumps(one), text
-            assert admitted_by_ours(tool, one), (json.dumps(tool.parameters), text)
+            assert marked_admits(tool, one), (json.dumps(tool.parameters), text)
 
 
 BY_CITY = {"type": "object", "properties": {"city": TEXT}, "required": ["city"]}
@@ -196,9 +196,9 @@ def test_control_the_keys_of_one_schema_alone_forbid_legal_calls(monkeypatch: py
 
     schema, [legal, *_], _ = SHAPES[0]
     tool = Tool("f", "", normalise(schema))
-    assert admitted(tool, legal)
-    monkeypatch.setattr("ttsi.chat.tool_schema_mask.alternatives", alone)
-    assert not admitted(tool, legal) and admitted(tool, {})
+    assert plain_admits(tool, legal)
+    monkeypatch.setattr("ttsi.chat.schema_mask.alternatives", alone)
+    assert not plain_admits(tool, legal) and plain_admits(tool, {})
 
 
 def test_a_schema_that_grows_at_each_reference_makes_a_mask_in_the_end() -> None:

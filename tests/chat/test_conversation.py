@@ -1,4 +1,4 @@
-"""OpenAI's conversations, in whatever form their clients keep them: taken as ours, or refused with one line."""
+"""Conversations in the forms of OpenAI's clients: read, or refused with one line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ttsi.types import Message, ToolCall
 USER = {"role": "user", "content": "time and weather?"}
 
 
-def made(name: str, function: str = "f", arguments: Any = "{}", **more: Any) -> dict[str, Any]:
+def call_row(name: str, function: str = "f", arguments: Any = "{}", **more: Any) -> dict[str, Any]:
     return {"id": name, "type": "function", "function": {"name": function, "arguments": arguments}, **more}
 
 
-def calling(*calls: dict[str, Any], **more: Any) -> dict[str, Any]:
+def turn_with(*calls: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": None, "tool_calls": list(calls), **more}
 
 
@@ -30,7 +30,7 @@ def result(name: str, text: str) -> dict[str, Any]:
 
 
 TIME, WEATHER = ("get_time", "12:00"), ("get_weather", "rain")
-BOTH = calling(made("c1", "get_time"), made("c2", "get_weather"))
+BOTH = turn_with(call_row("c1", "get_time"), call_row("c2", "get_weather"))
 PAIRED: dict[str, tuple[list[Any], list[tuple[str, str]]]] = {
     "in order": ([BOTH, result("c1", "12:00"), result("c2", "rain")], [TIME, WEATHER]),
     "out of order": ([BOTH, result("c2", "rain"), result("c1", "12:00")], [TIME, WEATHER]),
@@ -38,9 +38,9 @@ PAIRED: dict[str, tuple[list[Any], list[tuple[str, str]]]] = {
     "the first after a word of the user": ([BOTH, result("c2", "rain"), USER, result("c1", "12:00")], [WEATHER, TIME]),
     "a late result of an earlier round": (
         [
-            calling(made("c1", "get_time")),
+            turn_with(call_row("c1", "get_time")),
             USER,
-            calling(made("c2", "get_weather")),
+            turn_with(call_row("c2", "get_weather")),
             result("c1", "12:00"),
             result("c2", "rain"),
         ],
@@ -48,15 +48,15 @@ PAIRED: dict[str, tuple[list[Any], list[tuple[str, str]]]] = {
     ),
     "an id that comes again in the next round": (
         [
-            calling(made("call_0", "get_time")),
+            turn_with(call_row("call_0", "get_time")),
             result("call_0", "12:00"),
-            calling(made("call_0", "get_weather")),
+            turn_with(call_row("call_0", "get_weather")),
             result("call_0", "rain"),
         ],
         [TIME, WEATHER],
     ),
     "calls without ids": (
-        [calling({"name": "get_time"}, {"name": "get_weather"}), result("a", "12:00"), result("b", "rain")],
+        [turn_with({"name": "get_time"}, {"name": "get_weather"}), result("a", "12:00"), result("b", "rain")],
         [TIME, WEATHER],
     ),
     "results without ids": (
@@ -84,7 +84,7 @@ def _only_second() -> tuple[Message, ...]:
     return read_messages([USER, *PAIRED["only the second"][0]])
 
 
-NO_CALL, AGAIN = "its tool_call_id names no earlier call", "it answers a call that has its result already"
+NO_CALL, AGAIN = "its tool_call_id names no earlier call", "the call named by its tool_call_id has a result already"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_messages_are_taken_as_clients_return_them(name: str) -> None:
 
 def test_calls_are_taken_as_clients_return_them() -> None:
     unread: set[str] = set()
-    streamed = made("c", arguments='{"a": 1}', index=0)
+    streamed = call_row("c", arguments='{"a": 1}', index=0)
     streamed["function"]["parsed_arguments"] = {"a": 1}
     assert read_call(streamed, unread) == ToolCall("f", {"a": 1})
     assert unread == {"messages.tool_calls.index", "messages.tool_calls.function.parsed_arguments"}
@@ -151,7 +151,7 @@ def test_calls_are_taken_as_clients_return_them() -> None:
 
 @pytest.mark.parametrize("arguments", ["null", "", " ", "{}", None, {}])
 def test_no_arguments_in_every_spelling(arguments: Any) -> None:
-    assert read_call(made("c", arguments=arguments)).arguments == {}
+    assert read_call(call_row("c", arguments=arguments)).arguments == {}
 
 
 @pytest.mark.parametrize(
@@ -159,18 +159,18 @@ def test_no_arguments_in_every_spelling(arguments: Any) -> None:
 )
 def test_control_other_arguments_are_refused(arguments: Any) -> None:
     with pytest.raises(DataError, match="arguments"):
-        read_call(made("c", arguments=arguments))
+        read_call(call_row("c", arguments=arguments))
 
 
 @pytest.mark.parametrize(
     ("part", "word"),
     [
-        ({"type": "image_url", "image_url": {"url": "x"}}, "images are not understood"),
-        ({"type": "input_audio", "input_audio": {}}, "audio is not understood"),
-        ({"type": "file", "file": {}}, "files are not understood"),
-        ({"type": "thing"}, "this type of part is not understood"),
-        ({"type": []}, "this type of part is not understood"),
-        ({"type": "text", "text": None}, "only text is understood"),
+        ({"type": "image_url", "image_url": {"url": "x"}}, "images are not supported"),
+        ({"type": "input_audio", "input_audio": {}}, "audio is not supported"),
+        ({"type": "file", "file": {}}, "files are not supported"),
+        ({"type": "thing"}, "this type of part is not supported"),
+        ({"type": []}, "this type of part is not supported"),
+        ({"type": "text", "text": None}, "only text is supported"),
         ("text", "a part is a string; write an object"),
     ],
 )

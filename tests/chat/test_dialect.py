@@ -1,4 +1,4 @@
-"""Is a schema read in the draft and the dialect of patterns that it is written in?"""
+"""Schemas read by the draft that they name, and patterns by ECMA-262."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ttsi.chat.dialect import left_out
+from ttsi.chat.dialect import unenforced_keywords
 from ttsi.chat.patterns import mask_pattern, python_pattern
 from ttsi.chat.tool_schema import normalise, problem
 from ttsi.errors import DataError
@@ -44,7 +44,7 @@ def test_what_cannot_be_enforced_is_left_out_alone(pattern: str) -> None:
     assert python_pattern(pattern) is mask_pattern(pattern) is None
     parameters = {"properties": {"a": {"type": "string", "pattern": pattern, "minLength": 2}}}
     tool = Tool("f", "", normalise(parameters))
-    assert left_out(tool.parameters) == ["properties.a.pattern"]
+    assert unenforced_keywords(tool.parameters) == ["properties.a.pattern"]
     assert problem(ToolCall("f", {"a": "!!"}), [tool]) is None
     assert problem(ToolCall("f", {"a": "!"}), [tool]) is not None
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_enforced_is_left_out_alone(pattern: str) -> None:
 def test_names_that_a_lost_pattern_covers_are_not_unlisted() -> None:
     parameters = {"patternProperties": {r"^\p{L}+$": {}, "^x": {"type": "integer"}}, "additionalProperties": False}
     tool = Tool("f", "", normalise(parameters))
-    assert left_out(tool.parameters) == [r"patternProperties.^\p{L}+$"]
+    assert unenforced_keywords(tool.parameters) == [r"patternProperties.^\p{L}+$"]
     assert problem(ToolCall("f", {"é": 1}), [tool]) is None
     assert problem(ToolCall("f", {"x": "1"}), [tool]) is not None
 
@@ -92,7 +92,7 @@ def test_the_draft_that_a_schema_names_decides(
     parameters = {"properties": {"a": schema}, "definitions": {"t": {"type": "string"}}, **named}
     tool = Tool("f", "", normalise(parameters))
     assert [one for one in (*legal, *illegal) if problem(ToolCall("f", {"a": one}), [tool]) is None] == legal
-    assert left_out(tool.parameters) == []
+    assert unenforced_keywords(tool.parameters) == []
 
 
 @pytest.mark.parametrize("broken", [{"minimum": 0, "exclusiveMinimum": True}, {"items": [{"type": "string"}]}])

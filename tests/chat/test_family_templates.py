@@ -1,4 +1,4 @@
-"""Is `templates/families.yaml` true of the templates beside it, in the manner of public model families?
+"""The facts of `templates/families.yaml`, checked on the templates beside it.
 
 Every fact is read off what the template writes, through transformers and a tokenizer with the family's own tokens.
 """
@@ -74,7 +74,7 @@ def source(name: str) -> str:
     return (FOLDER / f"{name}.jinja").read_text("utf-8")
 
 
-def written(name: str, turns: list[dict[str, Any]], **values: Any) -> str:
+def prompt_text(name: str, turns: list[dict[str, Any]], **values: Any) -> str:
     """The conversation as the template writes it; nothing where it refuses."""
     if FAMILIES[name]["content"] == "parts":
         turns = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
@@ -110,19 +110,19 @@ def facts(name: str) -> dict[str, Any]:
     """What the template really carries."""
     family = FAMILIES[name]
     talk, one, both = [FIRST, *HELLO, SECOND, NOW], a_call(name, "Oslo"), a_call(name, "Oslo", "Rome")
-    two_users = written(name, [USER, NOW])
+    two_users = prompt_text(name, [USER, NOW])
     switches: list[dict[str, Any]] = [{"enable_thinking": on, "thinking": on} for on in (True, False)]
-    switched = {written(name, [USER], add_generation_prompt=True, **switch) for switch in switches}
+    switched = {prompt_text(name, [USER], add_generation_prompt=True, **switch) for switch in switches}
     with patch.object(chat_template_utils, "datetime", Clock):
-        seen = [written(name, [USER], tools=tools) for tools in (None, TOOLS)]
+        seen = [prompt_text(name, [USER], tools=tools) for tools in (None, TOOLS)]
     return {
-        "tools": "get_weather" in written(name, [USER], tools=TOOLS),
-        "calls": writes(family) in written(name, one, tools=TOOLS),
-        "results": RESULT in written(name, one, tools=TOOLS),
-        "system": FIRST["content"] in written(name, [FIRST, USER]),
-        "second_system": SECOND["content"] in written(name, talk),
-        "words_beside_call": WORDS in written(name, a_call(name, "Oslo", content=WORDS), tools=TOOLS),
-        "several_calls": bool(family["writes_two"]) and family["writes_two"] in written(name, both, tools=TOOLS),
+        "tools": "get_weather" in prompt_text(name, [USER], tools=TOOLS),
+        "calls": writes(family) in prompt_text(name, one, tools=TOOLS),
+        "results": RESULT in prompt_text(name, one, tools=TOOLS),
+        "system": FIRST["content"] in prompt_text(name, [FIRST, USER]),
+        "second_system": SECOND["content"] in prompt_text(name, talk),
+        "words_beside_call": WORDS in prompt_text(name, a_call(name, "Oslo", content=WORDS), tools=TOOLS),
+        "several_calls": bool(family["writes_two"]) and family["writes_two"] in prompt_text(name, both, tools=TOOLS),
         "roles": "any" if USER["content"] in two_users and NOW["content"] in two_users else "alternate",
         "date": any(CLOCK in text for text in seen),
         "switched": len(switched) > 1,
@@ -141,10 +141,10 @@ def test_the_facts_are_true_of_the_template(name: str) -> None:
 def test_what_is_not_carried_leaves_no_trace(name: str) -> None:
     family = FAMILIES[name]
     if not family["calls"]:
-        assert "Oslo" not in written(name, a_call(name, "Oslo"), tools=TOOLS)
+        assert "Oslo" not in prompt_text(name, a_call(name, "Oslo"), tools=TOOLS)
         assert not family["writes"]
     if not family["several_calls"]:
-        assert "Rome" not in written(name, a_call(name, "Oslo", "Rome"), tools=TOOLS)
+        assert "Rome" not in prompt_text(name, a_call(name, "Oslo", "Rome"), tools=TOOLS)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -157,7 +157,7 @@ def test_the_entry_is_whole(name: str) -> None:
     assert len(family.get("thinking", ())) == (0 if family["thinks"] == "no" else 2)
     assert ("switch" in family) == (family["thinks"] == "optional")
     switch = {family["switch"]: True} if "switch" in family else {}
-    assert written(name, [USER], add_generation_prompt=True, **switch).endswith(family["opens"])
+    assert prompt_text(name, [USER], add_generation_prompt=True, **switch).endswith(family["opens"])
     fast = tokenizer(name)
     for mark in (*family["special"], *family["added"]):
         assert len(fast(mark, add_special_tokens=False)["input_ids"]) == 1
@@ -172,7 +172,7 @@ def test_arguments_are_taken_in_the_form_that_is_declared(name: str) -> None:
     turns = a_call(name, "Oslo")
     function = turns[1]["tool_calls"][0]["function"]
     function["arguments"] = {"city": "Oslo"} if isinstance(function["arguments"], str) else '{"city": "Oslo"}'
-    assert (writes(family) in written(name, turns, tools=TOOLS)) == (family["arguments"] == "any")
+    assert (writes(family) in prompt_text(name, turns, tools=TOOLS)) == (family["arguments"] == "any")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -182,8 +182,8 @@ def test_numbers_lists_and_nothing_are_written_as_declared(name: str) -> None:
         assert family["writes_typed"] is None
         return
     call = family["before"] + family["writes_typed"] + family["ends"]
-    assert call in written(name, a_call(name, "Oslo", typed=True), tools=TOOLS)
-    assert call not in written(name, a_call(name, "Oslo"), tools=TOOLS)  # control
+    assert call in prompt_text(name, a_call(name, "Oslo", typed=True), tools=TOOLS)
+    assert call not in prompt_text(name, a_call(name, "Oslo"), tools=TOOLS)  # control
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -193,7 +193,7 @@ def test_a_call_needs_content_where_that_is_declared(name: str) -> None:
         return
     turns = a_call(name, "Oslo")
     del turns[1]["content"]
-    assert (writes(family) in written(name, turns, tools=TOOLS)) == (family["content"] == "any")
+    assert (writes(family) in prompt_text(name, turns, tools=TOOLS)) == (family["content"] == "any")
 
 
 def test_control_another_family_s_call_is_not_there() -> None:
@@ -201,7 +201,7 @@ def test_control_another_family_s_call_is_not_there() -> None:
     for name, other in zip(calling, [*calling[1:], calling[0]], strict=True):
         mine, theirs = writes(FAMILIES[name]), writes(FAMILIES[other])
         if theirs != mine:
-            assert theirs not in written(name, a_call(name, "Oslo"), tools=TOOLS)
+            assert theirs not in prompt_text(name, a_call(name, "Oslo"), tools=TOOLS)
 
 
 def test_control_every_fact_is_true_somewhere_and_false_somewhere() -> None:

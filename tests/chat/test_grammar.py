@@ -1,4 +1,4 @@
-"""Does each grammar let through every legal text and nothing else?
+"""Grammars admit every legal text and nothing else.
 
 A small byte-level BPE stands in for a model's tokenizer; llguidance compiles each grammar and is fed texts token by
 token.
@@ -213,9 +213,9 @@ def _rest_of_stop(bpe: Tokenizer, ids: list[int], stops: Sequence[str]) -> int:
     written = bpe.decode(ids, skip_special_tokens=False)
     for stop in stops:
         begun = next(n for n in range(len(stop) - 1, -1, -1) if written.endswith(stop[:n]))
-        found = bpe.token_to_id(bpe.pre_tokenizer.pre_tokenize_str(stop[begun])[0][0])
-        if found is not None:
-            return int(found)
+        token = bpe.token_to_id(bpe.pre_tokenizer.pre_tokenize_str(stop[begun])[0][0])
+        if token is not None:
+            return int(token)
     return -1
 
 

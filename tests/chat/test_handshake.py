@@ -1,4 +1,4 @@
-"""Is every public family spoken to in its own way, or refused with the reason?
+"""Handshakes with every public family: its own format, or a refusal with the reason.
 
 The handshake meets the templates of `templates/families.yaml` and is compared with what is declared there; then whole
 conversations go through each of them, and everything said must be in the prompt.
@@ -15,9 +15,9 @@ import pytest
 from tests.chat.test_family_templates import FAMILIES, tokenizer
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.handshake import Handshake, detect, meet, refuse_unread, with_answer
+from ttsi.chat.handshake import Handshake, detect, probe_template, refuse_unread, with_answer
 from ttsi.chat.probes import TOOL
-from ttsi.chat.template_source import DAY, with_fixed_date
+from ttsi.chat.template_source import DAY, fix_date
 from ttsi.chat.template_turns import EVERYTHING, fit_turns
 from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
 from ttsi.engine.constraint import Grammars
@@ -32,11 +32,11 @@ MET = [name for name in FAMILIES if name not in REFUSED]
 OSLO, ROME = ToolCall("get_weather", {"city": "Oslo"}), ToolCall("get_weather", {"city": "Rome"})
 
 
-def met(name: str) -> Handshake:
+def handshake_of(name: str) -> Handshake:
     return handshake_with(tokenizer(name))
 
 
-def expected(name: str) -> str:
+def expected_format(name: str) -> str:
     declared = BY_THE_MODEL.get(name, FAMILIES[name]["format"])
     if name == "deepseek-r1":
         return "deepseek-v3"  # its template cannot carry a call, its tokenizer has the marks
@@ -45,8 +45,8 @@ def expected(name: str) -> str:
 
 @pytest.mark.parametrize("name", MET)
 def test_a_family_is_spoken_to_in_its_own_way(name: str) -> None:
-    family, handshake = FAMILIES[name], met(name)
-    assert handshake.format == expected(name)
+    family, handshake = FAMILIES[name], handshake_of(name)
+    assert handshake.format == expected_format(name)
     carries = handshake.carries
     # Ours in the manner of Nemotron names tools without their arguments: they are listed in words, too.
     assert (carries.tools == "template") == (family["tools"] and name != "nemotron-3")
@@ -62,7 +62,7 @@ def test_a_family_is_spoken_to_in_its_own_way(name: str) -> None:
 
 @pytest.mark.parametrize("name", MET)
 def test_what_the_template_writes_is_what_is_taught_and_read(name: str) -> None:
-    family, handshake = FAMILIES[name], met(name)
+    family, handshake = FAMILIES[name], handshake_of(name)
     if handshake.template_format != family["format"] or family["format"] == "harmony":
         return  # nothing of the template's own is taught
     form = FORMATS[handshake.format]
@@ -78,7 +78,7 @@ def test_what_the_template_writes_is_what_is_taught_and_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_variant_of_a_call_counts_as_words(name: str) -> None:
-    forms = [met(name).chosen_format()] if name in MET else []
+    forms = [handshake_of(name).chosen_format()] if name in MET else []
     for form in {form.name: form for form in [*forms, *FORMATS.values()]}.values():
         for text in FAMILIES[name].get("variants", ()):
             parsed = form.parse(text, [TOOL])
@@ -102,7 +102,7 @@ CONVERSATION = (
 
 @pytest.mark.parametrize("name", MET)
 def test_a_whole_conversation_reaches_the_prompt(name: str) -> None:
-    fast, handshake = tokenizer(name), met(name)
+    fast, handshake = tokenizer(name), handshake_of(name)
     text = prompt_text(fast, handshake.chosen_format(), Prompt(CONVERSATION, (TOOL,)), special_strings(fast), handshake)
     wanted = ["Rule one.", "Rule two.", "get_weather", "Rain in Oslo", "One moment.", "heavy sleet", "bright sun"]
     wanted += ["Sleet there, sun here.", "And a demonstration?", "And tomorrow?", "Please."]
@@ -117,7 +117,7 @@ def test_control_a_template_alone_drops_much_of_it() -> None:
     lost = set()
     for name in MET:
         fast = tokenizer(name)
-        careless = replace(met(name), carries=EVERYTHING)
+        careless = replace(handshake_of(name), carries=EVERYTHING)
         try:
             text = prompt_text(fast, careless.chosen_format(), Prompt(CONVERSATION, (TOOL,)), (), careless)
         except ModelError:
@@ -131,51 +131,51 @@ def test_control_a_template_alone_drops_much_of_it() -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_template_that_refuses_everything_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(ModelError) as caught:
-        met(name)
+        handshake_of(name)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["olmo-3", "functionary-3.1", "seed-oss", "minimax-m2", "made-up"])
 def test_a_way_of_calling_that_nobody_reads_is_refused_by_name(name: str) -> None:
-    handshake = met(name)
+    handshake = handshake_of(name)
     with pytest.raises(ModelError, match=r"no registered format reads.*--format"):
         refuse_unread(handshake)
     refuse_unread(handshake_with(tokenizer(name), "hermes"))  # control: the user chose one
-    refuse_unread(met("qwen2.5"))
+    refuse_unread(handshake_of("qwen2.5"))
 
 
 def test_the_model_s_own_way_wins_where_it_is_likelier() -> None:
     fast = tokenizer("qwen2.5-coder")
     fenced = '```json\n{\n  "name": "get_weather",\n  "arguments": {"city": "Oslo"}\n}\n```'
-    hermes = met("qwen2.5-coder")
+    hermes = handshake_of("qwen2.5-coder")
 
-    def settle(text: str, likelier: bool) -> Handshake:
+    def answer(text: str, likelier: bool) -> Handshake:
         return with_answer(hermes, renderer(fast), text, lambda one, other: likelier)
 
-    settled = settle(fenced, True)
-    assert (settled.format, settled.chosen_by, settled.template_format) == ("fenced", "model", "hermes")
-    assert settled.model_format == "fenced" and settled.model_text == fenced
-    assert settled.carries.calls == "words"  # earlier calls are shown as this model writes them
+    updated = answer(fenced, True)
+    assert (updated.format, updated.chosen_by, updated.template_format) == ("fenced", "model", "hermes")
+    assert updated.model_format == "fenced" and updated.model_text == fenced
+    assert updated.carries.calls == "words"  # earlier calls are shown as this model writes them
     prompt = Prompt((Message("user", "Rain?"), Message("assistant", "", (OSLO,)), Message("user", "So?")), (TOOL,))
-    assert "```json" in prompt_text(fast, settled.chosen_format(), prompt, (), settled)
+    assert "```json" in prompt_text(fast, updated.chosen_format(), prompt, (), updated)
     # Controls: less likely, its template's own way, words, another tool, and the user's choice.
-    assert settle(fenced, False).format == "hermes"
-    assert settle(FORMATS["hermes"].render([OSLO]), True).format == "hermes"
-    assert settle("It is cold.", True).format == "hermes"
-    assert settle(fenced.replace("get_weather", "get_rain"), True).format == "hermes"
+    assert answer(fenced, False).format == "hermes"
+    assert answer(FORMATS["hermes"].render([OSLO]), True).format == "hermes"
+    assert answer("It is cold.", True).format == "hermes"
+    assert answer(fenced.replace("get_weather", "get_rain"), True).format == "hermes"
     chosen = handshake_with(fast, "hermes")
     assert with_answer(replace(chosen, chosen_by="user"), renderer(fast), fenced, lambda *_: True).format == "hermes"
 
 
 def test_thinking_that_the_template_opens_is_closed() -> None:
     for name, end in (("qwen3-thinking", "<think>\n\n</think>\n\n"), ("qwen2.5", "<|im_start|>assistant\n")):
-        fast, handshake = tokenizer(name), met(name)
+        fast, handshake = tokenizer(name), handshake_of(name)
         text = prompt_text(fast, handshake.chosen_format(), Prompt((Message("user", "Rain?"),), (TOOL,)), (), handshake)
         assert text.endswith(end)
 
 
 def test_a_model_that_nobody_trained_to_call_makes_one_call_a_turn() -> None:
-    untrained, trained = met("smollm2"), met("qwen2.5")
+    untrained, trained = handshake_of("smollm2"), handshake_of("qwen2.5")
     assert not untrained.trained and trained.trained
     two = FORMATS["plain"].render([OSLO, ROME])
     one = FORMATS["plain"].render([OSLO])
@@ -200,15 +200,15 @@ def test_a_format_can_be_chosen_and_must_exist() -> None:
     handshake = handshake_with(tokenizer("qwen2.5"), "fenced")
     assert (handshake.format, handshake.chosen_by, handshake.template_format) == ("fenced", "user", "hermes")
     with pytest.raises(ConfigError, match="hermes"):
-        meet(renderer(tokenizer("qwen2.5")), "hermse")
+        probe_template(renderer(tokenizer("qwen2.5")), "hermse")
 
 
 def test_the_handshake_is_a_table_and_a_record() -> None:
     for name in MET:
-        lines = met(name).table().splitlines()
-        assert lines[0].startswith("tool-call format") and met(name).format in lines[0]
+        lines = handshake_of(name).table().splitlines()
+        assert lines[0].startswith("tool-call format") and handshake_of(name).format in lines[0]
         assert all(len(line) < 140 for line in lines)
-        assert met(name).record()["carries"]["tools"] in ("template", "words")
+        assert handshake_of(name).record()["carries"]["tools"] in ("template", "words")
 
 
 def test_the_clock_of_a_template_stands_still() -> None:
@@ -221,12 +221,12 @@ def test_the_clock_of_a_template_stands_still() -> None:
         assert prompt_text(fast, FORMATS["plain"], Prompt((Message("user", "Hi"),), ()), ()).startswith(
             "26 July 2024, 26/07, Friday"
         )
-        assert met("smollm2").dated
+        assert handshake_of("smollm2").dated
     finally:
         fast.chat_template = before
-    other = with_fixed_date(source, datetime.datetime(2001, 2, 3))
-    assert other != with_fixed_date(source, DAY) and "February" in other
-    assert not met("smollm2").dated  # control
+    other = fix_date(source, datetime.datetime(2001, 2, 3))
+    assert other != fix_date(source, DAY) and "February" in other
+    assert not handshake_of("smollm2").dated  # control
 
 
 def test_the_source_alone_shows_the_format() -> None:

@@ -1,4 +1,4 @@
-"""Is a prompt what the template says, and is text from outside never encoded as a control token?
+"""Prompts by the template, and no text from outside encoded as a control token.
 
 Tiny tokenizers with templates in the manner of Qwen, Llama and Mistral, written for this test.
 """

@@ -1,4 +1,4 @@
-"""Is a call judged as JSON Schema says, and is every unusable tool refused in one line?"""
+"""Validation of calls by JSON Schema, and one line for every unusable tool."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ttsi.chat.tool_schema import MAX_LINE, closed, normalise, problem, tool_from_openai
+from ttsi.chat.tool_schema import MAX_LINE, forbid_unlisted, normalise, problem, tool_from_openai
 from ttsi.errors import DataError
 from ttsi.types import Tool, ToolCall, to_openai
 
@@ -111,7 +111,7 @@ def test_lines_stay_short() -> None:
 
 def test_closing_leaves_the_original_alone() -> None:
     before = normalise(PARAMETERS)
-    assert closed(before)["additionalProperties"] is False
+    assert forbid_unlisted(before)["additionalProperties"] is False
     assert before == normalise(PARAMETERS)
 
 
@@ -196,7 +196,7 @@ def test_broken_tools_are_refused_in_one_line(broken: Any) -> None:
 @pytest.mark.parametrize("ref", ["#/nope", "#/$defs/nope", "#/$defs/list/9"])
 def test_a_reference_to_nothing_is_named(ref: str) -> None:
     definitions = {"$defs": {"list": {"anyOf": [{"type": "string"}]}, "a/b": {"type": "string"}}}
-    with pytest.raises(DataError, match="points at nothing in the schema"):
+    with pytest.raises(DataError, match="names no part of the schema"):
         normalise({"type": "object", "properties": {"city": {"$ref": ref}}, **definitions})
     # Control: what is there is found, by JSON Pointer's spelling.
     for good in ("#", "#/$defs/list", "#/$defs/list/anyOf/0", "#/$defs/a~1b"):

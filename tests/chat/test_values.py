@@ -1,4 +1,4 @@
-"""Is every value and every name that a schema admits written, admitted by the mask and read back, or refused?
+"""Values and names that a schema admits: written, admitted by the mask and read back, or refused.
 
 Strings beside other types, lists of mixed values, Python's constants, names with spaces; words that only speak of a
 tool; long texts; templates that change what they carry. Each has a control.
@@ -14,14 +14,14 @@ from tests.chat.test_grammar import accepts, tool
 from ttsi.chat import thinking
 from ttsi.chat.attempts import attempt
 from ttsi.chat.calls import FORMATS
-from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.handshake import meet
-from ttsi.chat.lark import kinds
+from ttsi.chat.grammar import answer_grammar, tool_grammar
+from ttsi.chat.handshake import probe_template
+from ttsi.chat.lark import kinds, listed_values
 from ttsi.chat.template_source import TemplateSource
 from ttsi.chat.template_turns import call_text
-from ttsi.chat.thinking import without_thinking
+from ttsi.chat.thinking import strip_thinking
 from ttsi.errors import ModelError
-from ttsi.types import ToolCall
+from ttsi.types import Tool, ToolCall
 
 NULLABLE = {"anyOf": [{"type": "string", "minLength": 3, "pattern": "^[a-z ]+$"}, {"type": "null"}]}
 VALUES: list[tuple[dict[str, Any], Any]] = [
@@ -151,15 +151,15 @@ def test_thoughts_without_end_to_end_are_found_in_one_pass(monkeypatch: pytest.M
     looks = 0
     first = thinking._first
 
-    def counted(text: str, signs: Any, at: int = 0) -> int:
+    def count_first(text: str, signs: Any, at: int = 0) -> int:
         nonlocal looks
         looks += 1
         return first(text, signs, at)
 
-    monkeypatch.setattr(thinking, "_first", counted)
-    assert without_thinking("<think>a <call></think>" * 1000 + " No.", ["<call>", "{"]) == " No."
+    monkeypatch.setattr(thinking, "_first", count_first)
+    assert strip_thinking("<think>a <call></think>" * 1000 + " No.", ["<call>", "{"]) == " No."
     few = looks
-    assert without_thinking("<think>a</think>" * 1000 + " No.", ["<call>", "{"]) == " No."
+    assert strip_thinking("<think>a</think>" * 1000 + " No.", ["<call>", "{"]) == " No."
     assert looks - few < 50 < few  # control: a sign within a thought is passed and looked for again
 
 
@@ -172,14 +172,30 @@ TEMPLATE = (
     "content", ["{{ m.content | e }}", "{{ m.content[:2000] }}", "{{ m.content | replace('\"', '') }}"]
 )
 def test_a_template_that_changes_what_the_user_says_is_refused(content: str) -> None:
-    with pytest.raises(ModelError, match="changes what the user says"):
-        meet(TemplateSource(TEMPLATE.replace("CONTENT", content)))
-    meet(TemplateSource(TEMPLATE.replace("CONTENT", "{{ m.content | trim }}")))  # control
+    with pytest.raises(ModelError, match="changes the user's text"):
+        probe_template(TemplateSource(TEMPLATE.replace("CONTENT", content)))
+    probe_template(TemplateSource(TEMPLATE.replace("CONTENT", "{{ m.content | trim }}")))  # control
 
 
 @pytest.mark.parametrize("form", ["%F", "%c", "%x %T", "%D", "%e %b", "%-d %B"])
 def test_every_way_of_writing_the_date_is_fixed(form: str) -> None:
     source = f"{{{{ strftime_now('{form}') }}}} " + TEMPLATE.replace("CONTENT", "{{ m.content }}")
-    assert meet(TemplateSource(source)).dated
+    assert probe_template(TemplateSource(source)).dated
     assert "%" not in TemplateSource(source)([{"role": "user", "content": "hi"}], [])
-    assert not meet(TemplateSource(source.replace(form, "no date"))).dated  # control
+    assert not probe_template(TemplateSource(source.replace(form, "no date"))).dated  # control
+
+
+@pytest.mark.parametrize("ref", ["#/properties/unit", "#/$defs/metric~1imperial"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_reference_to_any_part_of_the_schema_is_followed(name: str, ref: str) -> None:
+    unit = {"enum": ["m", "ft"]}
+    properties = {"unit": unit, "other": {"$ref": ref}}
+    schema = {"type": "object", "properties": properties, "required": ["other"], "$defs": {"metric/imperial": unit}}
+    offered, form = Tool("measure", "Measure.", schema), FORMATS[name]
+    assert listed_values(properties["other"], schema) == ["m", "ft"]
+    call = ToolCall("measure", {"other": "ft"})
+    text = form.render([call], tools=[offered])
+    assert form.parse(text, [offered]).calls == (call,)
+    assert accepts(tool_grammar(form, offered), text)
+    other = form.render([ToolCall("measure", {"other": "mile"})], tools=[offered])
+    assert not accepts(tool_grammar(form, offered), other)  # control

@@ -118,10 +118,11 @@ def test_the_prompt_is_used_and_recorded(reader: Reader) -> None:
 def test_the_objective_trains(reader: Reader) -> None:
     pytest.importorskip("torch")
     reader.write("An objective")
+    line = ("run", "--limit", "2", "--quiet", "--awareness.gate", "all", "--k", "2")
     losses = []
-    for more in ((), ("--clean", "--adaptation.objective", "cross-entropy")):
-        assert reader.run("An objective", limit=2, *("--awareness.gate", "all", "--k", "2", *more)).code == 0
-        losses.append([row.episode.adaptation.losses for row in load_run("out").rows])
+    for name in ("mine:focal", "cross-entropy"):
+        assert reader.type(*line, "--adaptation.objective", name, "--output-dir", name.replace(":", "-")).code == 0
+        losses.append([row.episode.adaptation.losses for row in load_run(name.replace(":", "-")).rows])
     assert any(losses[0]) and losses[0] != losses[1]
 
 

@@ -21,7 +21,8 @@ from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.record import STAGES
 from ttsi.runs.reading import load_run, parse_settings, run_folders
-from ttsi.runs.runner import resolve, run, settings_of
+from ttsi.runs.provenance import resolve, settings_of
+from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 
 LOOP = preset("ttsi", "embedded")

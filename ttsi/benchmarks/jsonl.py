@@ -25,7 +25,7 @@ from ttsi.benchmarks import Benchmark, Sample
 from ttsi.benchmarks.data_files import read_bytes, sha256
 from ttsi.benchmarks.matching import OFFICIAL
 from ttsi.benchmarks.official import read_rule
-from ttsi.chat.conversation import check_text, each, expect, read_call, read_messages, read_tool, read_tools
+from ttsi.chat.conversation import check_text, expect, read_call, read_each, read_messages, read_tool, read_tools
 from ttsi.errors import DataError, unknown_name
 from ttsi.types import Input, Tool
 
@@ -140,7 +140,7 @@ def _checked_keys(row: Any) -> Row:
 
 def _sample(row: Row, number: int, tools: tuple[Tool, ...]) -> Sample:
     item = Input(str(row.get("id", number)), read_messages(row.get("messages")), tools)
-    gold = None if row.get("gold") is None else tuple(each(row["gold"], "gold", read_call))
+    gold = None if row.get("gold") is None else tuple(read_each(row["gold"], "gold", read_call))
     tags = expect(row.get("tags", {}), dict, "tags", 'an object like {"kind": "easy"}')
     official = None if row.get("official") is None else read_rule(row["official"], gold, tools)
     return Sample(item, gold, {key: str(value) for key, value in tags.items()}, official)

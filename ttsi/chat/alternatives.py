@@ -1,9 +1,8 @@
-"""A composed JSON Schema as plain alternatives: what a value may look like, without allOf, anyOf, $ref and the like.
+"""Plain alternatives of a composed JSON Schema, without allOf, anyOf, $ref and the like.
 
-Inputs: a schema of Draft 2020-12 and the schema that its `$ref`s point into. Outputs: a list of schemas that hold no
-applicator at their top (`alternatives`). Every value that is legal for the schema is legal for one of them; where this
-cannot be exact (`not`, endless references, too many combinations) they admit more, never less.
-Not in the paper (arXiv:2510.07841).
+Inputs: a schema of Draft 2020-12 and the schema that its `$ref`s point into. Outputs: a list of schemas without
+applicators at their top (`alternatives`). A value that is legal for the schema is legal for at least one of them.
+Where they cannot be exact (`not`, endless references, too many combinations) they admit more, never less.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from urllib.parse import unquote
 
 MAX_ALTERNATIVES = 64
 _MOST_REFERENCES = 200
-"""References followed for one schema; a chain that doubles at each step would never end."""
+"""References followed for one schema, because a chain may double at each step."""
 _OBJECT = ("properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties")
 _PLAIN = (
     "type", "enum", *_OBJECT, "items", "prefixItems", "minItems", "maxItems", "pattern", "minLength", "maxLength",
@@ -27,15 +26,15 @@ _LOWER = ("maxProperties", "maxItems", "maxLength", "maximum", "exclusiveMaximum
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to be legal."""
+    """One alternative."""
 
     schema: Mapping[str, Any]
     others: Mapping[str, Sequence[Any]] | None = field(default_factory=dict)
-    """Names that another option of an `anyOf` may account for, with their schemas; None: any name at all."""
+    """Names that other options of an `anyOf` may admit, with their schemas; None: any name."""
 
 
 def alternatives(schema: Any, root: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The plain schemas that together admit whatever `schema` admits; none for a schema that admits nothing.
+    """The plain schemas that together admit all values of `schema`; none for a schema without values.
 
     >>> text = {"properties": {"a": {"type": "string"}}}
     >>> alternatives({"type": "object", "anyOf": [text, {"required": ["b"]}]}, {})
@@ -45,7 +44,7 @@ def alternatives(schema: Any, root: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def resolve_reference(ref: Any, root: Mapping[str, Any]) -> Any:
-    """What a local `$ref` (a JSON Pointer, RFC 6901) points at; None for nothing or another place."""
+    """The target of a local `$ref` (a JSON Pointer, RFC 6901); None where there is none."""
     if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
         return None
     node: Any = root
@@ -59,7 +58,7 @@ def resolve_reference(ref: Any, root: Mapping[str, Any]) -> Any:
 
 
 class _Flattening:
-    """One walk over the applicators of a schema."""
+    """One walk through the applicators of a schema."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root, self._references = root, 0
@@ -69,17 +68,17 @@ class _Flattening:
             return []
         if not isinstance(schema, Mapping):
             return [_Way({})]
-        ways = _own(schema)
+        ways = _own_ways(schema)
         for conjunct in self._conjuncts(schema, seen):
-            ways = _both(ways, conjunct)
+            ways = _conjunction(ways, conjunct)
         if "unevaluatedProperties" in schema:
             rest = schema["unevaluatedProperties"]
             order = {name: None for way in ways for name in way.schema.get("properties", {})}
-            ways = [_closed(way, rest, list(order)) for way in ways]
+            ways = [_forbid_rest(way, rest, list(order)) for way in ways]
         return ways
 
     def _conjuncts(self, schema: Mapping[str, Any], seen: frozenset[str]) -> Iterable[list[_Way]]:
-        """What else must hold, in the order in which a reader of the schema meets it."""
+        """The alternatives of each applicator; a value must fit one of each."""
         if "$ref" in schema:
             yield self._target(schema["$ref"], seen)
         if "$dynamicRef" in schema:
@@ -87,16 +86,16 @@ class _Flattening:
         for part in _list(schema.get("allOf")):
             yield self.ways(part, seen)
         if options := _list(schema.get("anyOf")):
-            yield _any([self.ways(option, seen) for option in options])
+            yield _disjunction([self.ways(option, seen) for option in options])
         if options := _list(schema.get("oneOf")):
             yield [way for option in options for way in self.ways(option, seen)]
         if "if" in schema:
-            then = _both(self.ways(schema["if"], seen), self.ways(schema.get("then", True), seen))
+            then = _conjunction(self.ways(schema["if"], seen), self.ways(schema.get("then", True), seen))
             yield then + self.ways(schema.get("else", True), seen)
         for name, part in _map(schema.get("dependentSchemas")).items():
-            yield [_without(name), *_both([_Way({"required": [name]})], self.ways(part, seen))]
+            yield [_absence(name), *_conjunction([_Way({"required": [name]})], self.ways(part, seen))]
         for name, needed in _map(schema.get("dependentRequired")).items():
-            yield [_without(name), _Way({"required": list(dict.fromkeys([name, *_list(needed)]))})]
+            yield [_absence(name), _Way({"required": list(dict.fromkeys([name, *_list(needed)]))})]
 
     def _target(self, ref: Any, seen: frozenset[str]) -> list[_Way]:
         target = resolve_reference(ref, self._root)
@@ -114,12 +113,12 @@ def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _without(name: str) -> _Way:
+def _absence(name: str) -> _Way:
     return _Way({"properties": {name: False}})
 
 
-def _own(schema: Mapping[str, Any]) -> list[_Way]:
-    """What the schema says itself, one way per type."""
+def _own_ways(schema: Mapping[str, Any]) -> list[_Way]:
+    """The schema's own keywords, one alternative per type."""
     plain = {key: schema[key] for key in _PLAIN if key in schema}
     if "const" in schema:
         plain["enum"] = [schema["const"]]
@@ -128,16 +127,16 @@ def _own(schema: Mapping[str, Any]) -> list[_Way]:
     return [_Way(plain)]
 
 
-def _both(left: Sequence[_Way], right: Sequence[_Way]) -> list[_Way]:
-    """The ways to satisfy both sides; where they are too many, those of the left that leave the right to chance."""
+def _conjunction(left: Sequence[_Way], right: Sequence[_Way]) -> list[_Way]:
+    """The ways to fit both sides; where they are too many, the left ones alone."""
     if len(left) * len(right) > MAX_ALTERNATIVES**2:
         return [replace(way, others=None) for way in left]
     met = [way for one in left for other in right if (way := _meet(one, other)) is not None]
     return met if len(met) <= MAX_ALTERNATIVES else [replace(way, others=None) for way in left]
 
 
-def _any(options: Sequence[Sequence[_Way]]) -> list[_Way]:
-    """One of several options or more: a name that an option does not list may belong to another that holds as well."""
+def _disjunction(options: Sequence[Sequence[_Way]]) -> list[_Way]:
+    """The ways to fit one option or several: another option may admit a name that one does not list."""
     result = []
     for number, option in enumerate(options):
         rest = [way for other, ways in enumerate(options) if other != number for way in ways]
@@ -147,11 +146,11 @@ def _any(options: Sequence[Sequence[_Way]]) -> list[_Way]:
             free = free or way.others is None
             for name, part in [*_map(way.schema.get("properties")).items(), *(way.others or {}).items()]:
                 others.setdefault(name, []).append({"anyOf": part} if isinstance(part, list) else part)
-        result += [replace(way, others=None if free else _merged(way.others, others)) for way in option]
+        result += [replace(way, others=None if free else _merge(way.others, others)) for way in option]
     return result
 
 
-def _merged(
+def _merge(
     left: Mapping[str, Sequence[Any]] | None, right: Mapping[str, Sequence[Any]] | None
 ) -> Mapping[str, Sequence[Any]] | None:
     if left is None or right is None:
@@ -159,8 +158,8 @@ def _merged(
     return {name: [*left.get(name, ()), *right.get(name, ())] for name in {**left, **right}}
 
 
-def _closed(way: _Way, rest: Any, order: Sequence[str]) -> _Way:
-    """The way with `unevaluatedProperties: rest`, which sees the names that others account for."""
+def _forbid_rest(way: _Way, rest: Any, order: Sequence[str]) -> _Way:
+    """The way with `unevaluatedProperties: rest`, which also counts the names of other options."""
     if "additionalProperties" in way.schema or way.others is None:
         return _Way(way.schema)
     listed = dict(_map(way.schema.get("properties")))
@@ -170,7 +169,7 @@ def _closed(way: _Way, rest: Any, order: Sequence[str]) -> _Way:
     return _Way({**way.schema, "properties": listed, "additionalProperties": rest})
 
 
-# ---- two plain schemas at once
+# ---- the conjunction of two plain schemas
 
 
 def _meet(one: _Way, other: _Way) -> _Way | None:
@@ -181,7 +180,7 @@ def _meet(one: _Way, other: _Way) -> _Way | None:
             return None
         result["type"] = "integer"
     if "enum" in left and "enum" in right:
-        result["enum"] = [value for value in left["enum"] if any(_same(value, own) for own in right["enum"])]
+        result["enum"] = [value for value in left["enum"] if any(_equal(value, own) for own in right["enum"])]
         if not result["enum"]:
             return None
     for keys, choose in ((_HIGHER, max), (_LOWER, min)):
@@ -189,7 +188,7 @@ def _meet(one: _Way, other: _Way) -> _Way | None:
             if key in left and key in right:
                 result[key] = choose(left[key], right[key])
     if "pattern" in left:
-        result["pattern"] = left["pattern"]  # one of two is what can be held
+        result["pattern"] = left["pattern"]  # only one of two can be enforced
     if {"items", "prefixItems"} & left.keys() and {"items", "prefixItems"} & right.keys():
         result = {key: value for key, value in result.items() if key not in ("items", "prefixItems")}
         result |= _items(left, right)
@@ -198,29 +197,29 @@ def _meet(one: _Way, other: _Way) -> _Way | None:
         if names is None:
             return None
         result |= names
-    return _Way(result, _merged(one.others, other.others))
+    return _Way(result, _merge(one.others, other.others))
 
 
-def _same(left: Any, right: Any) -> bool:
-    """Equality of JSON values, in which `true` is not 1."""
+def _equal(left: Any, right: Any) -> bool:
+    """Equality of JSON values; `true` is not 1."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_same, left, right))
+        return len(left) == len(right) and all(map(_equal, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
     return bool(left == right)
 
 
 def _items(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    """The items of two schemas of a list; of two that count places, the one with the places."""
+    """The item keywords of two schemas; where one has `prefixItems`, that one's."""
     if "prefixItems" not in left and "prefixItems" not in right:
-        return {"items": _all(left["items"], right["items"])}
+        return {"items": _conjoin(left["items"], right["items"])}
     side = left if "prefixItems" in left else right
     return {key: side[key] for key in ("prefixItems", "items") if key in side}
 
 
-def _all(left: Any, right: Any) -> Any:
+def _conjoin(left: Any, right: Any) -> Any:
     if left is False or right is False:
         return False
     if left is True or left == {} or left == right:
@@ -234,12 +233,12 @@ def _names(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any] 
     properties: dict[str, Any] = {}
     for name in {**first, **second}:
         if name in first and name in second:
-            properties[name] = _all(first[name], second[name])
+            properties[name] = _conjoin(first[name], second[name])
         else:
             part, stranger = (first[name], right) if name in first else (second[name], left)
             # A name that a pattern may cover is not an additional one.
             extra = True if stranger.get("patternProperties") else stranger.get("additionalProperties", True)
-            properties[name] = _all(part, extra)
+            properties[name] = _conjoin(part, extra)
     result: dict[str, Any] = {"properties": properties} if properties else {}
     required = list(dict.fromkeys([*_list(left.get("required")), *_list(right.get("required"))]))
     if any(properties.get(name) is False for name in required):
@@ -248,10 +247,10 @@ def _names(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any] 
         result["required"] = required
     patterns: dict[str, Any] = {**_map(left.get("patternProperties"))}
     for text, part in _map(right.get("patternProperties")).items():
-        patterns[text] = _all(patterns.get(text, True), part)
+        patterns[text] = _conjoin(patterns.get(text, True), part)
     if patterns:
         result["patternProperties"] = patterns
     extras = [side["additionalProperties"] for side in (left, right) if "additionalProperties" in side]
     if extras:
-        result["additionalProperties"] = _all(True, extras[0]) if len(extras) == 1 else _all(*extras)
+        result["additionalProperties"] = _conjoin(True, extras[0]) if len(extras) == 1 else _conjoin(*extras)
     return result

@@ -1,8 +1,7 @@
-"""The tool-call formats as the rest of the package imports them: `FORMATS` by name, and the `Format` protocol.
+"""Public names of the tool-call formats: `FORMATS` by name, and the `Format` protocol.
 
 Inputs -> outputs: text -> `Parsed` (`Format.parse`). A format also rejects text that begins like a call of another
-family, so that an attempted call never counts as the right answer "no tool fits". The formats are in
-`ttsi.chat.families`.
+family, so that an attempted call never counts as the right answer "no tool fits".
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
-"""A conversation and its tools in OpenAI's form, read strictly.
+"""Strict reader of conversations and tools in OpenAI's form.
 
-Inputs: JSON values (`messages`, `tools`, a call), from a file or from a request. Outputs: our `Message`s, `Tool`s and
-`ToolCall`s, with each tool result in the place of the call that it answers. This is the one reader of OpenAI's form:
-benchmark files, `ttsi ask` and the server take the same.
+Inputs: JSON values (`messages`, `tools`, a call) from a file or a request. Outputs: `Message`s, `Tool`s and
+`ToolCall`s, with tool results in the order of the calls that they answer. Benchmark files, `ttsi ask` and the server
+all use this reader.
 
-What nobody here reads is left out and may be named to the caller; what would change the answer and cannot be taken,
-such as an image, is a `DataError`. No error repeats a value of a message: a server shows these lines to strangers.
-Not in the paper (arXiv:2510.07841).
+Fields without effect are ignored, and the caller can ask for their names. A field that would change the answer and is
+not supported, such as an image, is a `DataError`. No error repeats a message's text: a server shows it to strangers.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from ttsi.chat.json_text import strict_json
@@ -26,7 +25,7 @@ Item = TypeVar("Item")
 ROLES: Mapping[str, Role] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool",
 }  # fmt: skip
-"""OpenAI's roles as ours."""
+"""OpenAI's role -> role of a `Message`."""
 
 _OTHER_PARTS: Mapping[str, str] = {
     "image_url": "images are", "input_image": "images are", "image": "images are", "video_url": "videos are",
@@ -35,45 +34,46 @@ _OTHER_PARTS: Mapping[str, str] = {
 _OTHER_SCHEMAS = (
     "input_schema", "inputSchema", "json_schema", "schema", "params", "parameter", "args", "arguments", "properties",
 )  # fmt: skip
-"""Where other vendors, and slips, put a tool's parameters."""
+"""Other names for a tool's parameters: other vendors' and frequent mistakes."""
+_MESSAGE_FIELDS = {"role", "content", "tool_calls", "tool_call_id", "refusal"}
 _LONGEST_ID = 256
 
 
 def read_messages(value: Any, unread: set[str] | None = None) -> tuple[Message, ...]:
-    """A list of messages; within each run of tool results, these stand in the order of the calls they answer.
+    """The messages of a list. Neighbouring tool results are put in the order of the calls that they answer.
 
     Args:
         value: the list.
-        unread: gets the names of fields that say something and have no effect, "messages.reasoning_content".
+        unread: receives the names of fields without effect, such as "messages.reasoning_content".
 
     Raises:
-        DataError: it is no conversation, a result answers no call or one that has a result, or the last message is not
-            the user's or a tool's.
+        DataError: the list is no conversation, its last message is not of the user or a tool, or a result answers no
+            call or a call that has a result already.
     """
     ignored = set() if unread is None else unread
-    messages = each(value, "messages", lambda row: _message(row, ignored))
+    messages = read_each(value, "messages", lambda row: _message(row, ignored))
     if not messages or messages[-1].role not in ("user", "tool"):
-        raise DataError("messages must end with a user's turn or a tool's result, for the model to answer")
-    return _by_call(messages)
+        raise DataError("messages must end with a user's turn or a tool's result")
+    return _order_results(messages)
 
 
 def read_tools(
     value: Any, unread: set[str] | None = None, read: Callable[[Any], Tool] | None = None
 ) -> tuple[Tool, ...]:
-    """A list of function tools with unique names, or an object whose `tools` is one.
+    """The tools of a list, or of an object with a list `tools`.
 
     Args:
-        value: the list.
-        unread: as in `read_messages`.
-        read: what reads one tool, `read_tool` by default; for a caller that remembers tools.
+        value: the list or object.
+        unread: receives the names of fields without effect.
+        read: the reader of one tool, `read_tool` by default. A caller may give one with a cache.
 
     Raises:
-        DataError: it is none.
+        DataError: there is no tool, an item is no function tool, or two have one name.
     """
     if isinstance(value, Mapping) and "tools" in value:
         value = value["tools"]
     shape = '[{"type": "function", "function": {"name": ..., "parameters": {...}}}]'
-    tools = each(value, "tools", read or (lambda row: read_tool(row, unread)), f"a list like {shape}")
+    tools = read_each(value, "tools", read or (lambda row: read_tool(row, unread)), f"a list like {shape}")
     if not tools:
         raise DataError(f"tools is empty: name at least one, like {shape}")
     names = [tool.name for tool in tools]
@@ -84,44 +84,44 @@ def read_tools(
 
 
 def read_tool(row: Any, unread: set[str] | None = None) -> Tool:
-    """A tool, `{"type": "function", "function": {...}}` or the inner object alone; no parameters are no arguments.
+    """A tool, `{"type": "function", "function": {...}}` or the inner object alone.
+
+    A tool without parameters takes no arguments.
 
     Raises:
-        DataError: it is none, or its schema stands under another name.
+        DataError: the value is no function tool, or its schema stands under another name than `parameters`.
     """
     shape = 'an object like {"type": "function", "function": {"name": ...}}'
     row = expect(row, dict, "a tool", shape)
     kind = row.get("type", "function")
     if "function" not in row and kind != "function" and isinstance(kind, str):
-        raise DataError("only tools of type function are understood, which are called here and run by the caller")
+        raise DataError("only tools of type function are supported")
     function = expect(row.get("function", row), dict, "function", 'an object like {"name": ..., "parameters": {...}}')
     if function.get("parameters") is None:
         elsewhere = next((key for key in _OTHER_SCHEMAS if function.get(key)), None)
         if elsewhere is not None:
-            raise DataError(f"the tool has {elsewhere} and no parameters: write its schema under parameters")
+            raise DataError(f"the tool has {elsewhere} and no parameters; rename {elsewhere} to parameters")
     else:
         expect(function["parameters"], dict, "parameters", "a JSON Schema of type object")
-    if unread is not None:
-        inner = {"name", "description", "parameters", "strict"}
-        outer = {"type", "function"} if "function" in row else inner | {"type"}
-        unread |= {f"tools.{key}" for key in _speaking(row, outer)}
-        if "function" in row:
-            unread |= {f"tools.function.{key}" for key in _speaking(function, inner)}
+    inner = {"name", "description", "parameters", "strict"}
+    _note_unread(unread, "tools", row, {"type", "function"} if "function" in row else inner | {"type"})
+    if "function" in row:
+        _note_unread(unread, "tools.function", function, inner)
     return tool_from_openai(row)
 
 
 def read_call(row: Any, unread: set[str] | None = None) -> ToolCall:
-    """One call, plain `{"name", "arguments"}` or OpenAI's `{"function": {...}}`.
+    """One call, `{"name", "arguments"}` or OpenAI's `{"function": {...}}`.
 
-    Arguments are an object or its JSON text; null, "null" and "" are no arguments.
+    Arguments are an object or its JSON text. null, "null" and "" are no arguments.
 
     Raises:
-        DataError: it is none.
+        DataError: the value is no call of a function.
     """
     shape = 'an object like {"name": "...", "arguments": {...}}'
     row = expect(row, dict, "a call", shape)
     if row.get("type") not in (None, "function"):
-        raise DataError("only calls of type function are understood")
+        raise DataError("only calls of type function are supported")
     function = expect(row.get("function", row), dict, "function", shape)
     name = expect(function.get("name"), str, "a call's name", "a string")
     arguments = function.get("arguments")
@@ -129,11 +129,9 @@ def read_call(row: Any, unread: set[str] | None = None) -> ToolCall:
         arguments = _parse(arguments) if arguments.strip() else None
     if arguments is None:
         arguments = {}
-    if unread is not None:
-        outer = {"id", "type", "function", "name", "arguments"}
-        unread |= {f"messages.tool_calls.{key}" for key in _speaking(row, outer)}
-        if function is not row:
-            unread |= {f"messages.tool_calls.function.{key}" for key in _speaking(function, {"name", "arguments"})}
+    _note_unread(unread, "messages.tool_calls", row, {"id", "type", "function", "name", "arguments"})
+    if function is not row:
+        _note_unread(unread, "messages.tool_calls.function", function, {"name", "arguments"})
     return ToolCall(name, expect(arguments, dict, "arguments", "an object (or its JSON text)"), _id(row, "id"))
 
 
@@ -141,31 +139,28 @@ def _message(row: Any, unread: set[str]) -> Message:
     row = expect(row, dict, "a message", 'an object like {"role": "user", "content": "..."}')
     role = row.get("role")
     if role == "function" or row.get("function_call") is not None:
-        raise DataError("function_call and the role function are OpenAI's old form: send tool_calls and the role tool")
+        raise DataError("function_call and the role function are OpenAI's old form; send tool_calls and the role tool")
     if not isinstance(role, str) or role not in ROLES:
         raise DataError(f"role is {'missing' if role is None else 'unknown'}; use one of {', '.join(ROLES)}")
     if row.get("audio") is not None:
-        raise DataError("audio is not understood: send text")
+        raise DataError("audio is not supported; send text")
     raw = row.get("tool_calls")
-    calls = tuple(each([] if raw is None else raw, "tool_calls", lambda call: read_call(call, unread)))
+    calls = tuple(read_each([] if raw is None else raw, "tool_calls", lambda call: read_call(call, unread)))
     if calls and role != "assistant":
         raise DataError(f"tool_calls in a message of role {role}; only the assistant calls tools")
-    unread |= {f"messages.{key}" for key in _speaking(row, _READ)}
+    _note_unread(unread, "messages", row, _MESSAGE_FIELDS)
     content = row.get("content")
     if content is None and role == "assistant":
-        content = row.get("refusal")  # what it said instead
+        content = row.get("refusal")
     if content is None and role in ("assistant", "tool"):
         content = ""
     return Message(ROLES[role], _text(content, unread), calls, _id(row, "tool_call_id") if role == "tool" else "")
 
 
-_READ = {"role", "content", "tool_calls", "tool_call_id", "refusal"}
-
-
 def _text(content: Any, unread: set[str]) -> str:
     """The text of a message: a string, or the joined texts of its parts."""
     if isinstance(content, list):
-        return "".join(each(content, "content", lambda part: _part(part, unread)))
+        return "".join(read_each(content, "content", lambda part: _part(part, unread)))
     text: str = expect(content, str, "content", "a string or a list of text parts")
     return text
 
@@ -175,33 +170,28 @@ def _part(part: Any, unread: set[str]) -> str:
     kind = part.get("type", "text")
     if kind not in ("text", "refusal"):
         what = _OTHER_PARTS.get(kind, "this type of part is") if isinstance(kind, str) else "this type of part is"
-        raise DataError(f"{what} not understood: send text")
-    unread |= {f"messages.content.{key}" for key in _speaking(part, {"type", kind})}
+        raise DataError(f"{what} not supported; send text")
+    _note_unread(unread, "messages.content", part, {"type", kind})
     text = part.get(kind)
     if not isinstance(text, str):
-        raise DataError("a part without text: only text is understood")
+        raise DataError(f"the part has no {kind}; only text is supported")
     return text
 
 
-def _by_call(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages with each run of results in the order of the calls they answer."""
+def _order_results(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages, neighbouring results in the order of the calls that they answer."""
     answers = answered_calls(messages)
     for place, (message, answer) in enumerate(zip(messages, answers, strict=True)):
         if message.tool_call_id and answer is None:
             earlier = (call.id for other in messages[:place] for call in other.tool_calls)
             again = message.tool_call_id in set(earlier)
-            why = "it answers a call that has its result already" if again else "its tool_call_id names no earlier call"
-            raise DataError(f"messages[{place}]: {why}")
+            reason = "the call named by its tool_call_id has a result already"
+            raise DataError(f"messages[{place}]: {reason if again else 'its tool_call_id names no earlier call'}")
     ordered: list[Message] = []
-    run: list[tuple[float, Message]] = []
-    for message, answer in zip(messages, answers, strict=True):
-        if message.role == "tool":
-            run.append((math.inf if answer is None else answer, message))
-            continue
-        ordered += [result for _, result in sorted(run, key=lambda pair: pair[0])]
-        run = []
-        ordered.append(message)
-    return (*ordered, *(result for _, result in sorted(run, key=lambda pair: pair[0])))
+    pairs = zip(messages, answers, strict=True)
+    for _, run in groupby(pairs, key=lambda pair: pair[0].role == "tool"):
+        ordered += [message for message, _ in sorted(run, key=lambda pair: (pair[1] is None, pair[1] or 0))]
+    return tuple(ordered)
 
 
 def _id(row: Mapping[str, Any], key: str) -> str:
@@ -212,27 +202,28 @@ def _id(row: Mapping[str, Any], key: str) -> str:
     return text
 
 
-def _speaking(row: Mapping[str, Any], read: Iterable[str]) -> list[str]:
-    """The keys of a row that nobody reads and that say something: null, [] and {} do not."""
-    return [str(key) for key, value in row.items() if key not in read and value is not None and value not in ([], {})]
+def _note_unread(unread: set[str] | None, place: str, row: Mapping[str, Any], read: Collection[str]) -> None:
+    """Add the keys of a row that have no effect and a value other than null, [] and {}."""
+    if unread is not None:
+        ignored = (key for key, value in row.items() if key not in read and value not in (None, [], {}))
+        unread.update(f"{place}.{key}" for key in ignored)
 
 
 def check_text(value: Any) -> None:
-    """Refuse strings that UTF-8 cannot hold: JSON may spell half of a surrogate pair, and so may a command line.
+    """Refuse a lone surrogate, which UTF-8 cannot encode. JSON and a command line may contain one.
 
     Raises:
-        DataError: there is one somewhere in this JSON value, or the value is nested too deeply to look.
+        DataError: the JSON value contains one, or is nested too deeply to be searched.
     """
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise DataError("a string holds half a character (a lone surrogate): write it as UTF-8") from None
+        raise DataError("a string holds half a character (a lone surrogate); write it as UTF-8") from None
     except RecursionError:
         raise DataError("nested too deeply to be read; flatten it") from None
 
 
 def _parse(text: str) -> Any:
-    """JSON without what only some parsers accept."""
     try:
         value = strict_json(text)
     except (ValueError, RecursionError):
@@ -241,17 +232,17 @@ def _parse(text: str) -> Any:
     return value
 
 
-def each(value: Any, key: str, read: Callable[[Any], Item], shape: str = "a list") -> list[Item]:
-    """Every item of a list, read; an error says which one it was.
+def read_each(value: Any, key: str, read: Callable[[Any], Item], shape: str = "a list") -> list[Item]:
+    """Every item of a list, read. An error names the item's place.
 
     Raises:
-        DataError: it is no list, or an item is wrong.
+        DataError: the value is no list, or an item is wrong.
     """
     items: Sequence[Any] = expect(value, list, key, shape)
-    return [_at(f"{key}[{place}]", item, read) for place, item in enumerate(items)]
+    return [_read_at(f"{key}[{place}]", item, read) for place, item in enumerate(items)]
 
 
-def _at(place: str, item: Any, read: Callable[[Any], Item]) -> Item:
+def _read_at(place: str, item: Any, read: Callable[[Any], Item]) -> Item:
     try:
         return read(item)
     except DataError as error:
@@ -259,10 +250,10 @@ def _at(place: str, item: Any, read: Callable[[Any], Item]) -> Item:
 
 
 def expect(value: Any, kind: type, what: str, shape: str) -> Any:
-    """The value, where it is of this kind.
+    """The value, if it is of this kind.
 
     Raises:
-        DataError: it is not; the line says what it is, in JSON's words, and what to write.
+        DataError: it is of another kind. The line names both in JSON's words.
     """
     if not isinstance(value, kind):
         raise DataError(f"{what} is {_kind(value)}; write {shape}")

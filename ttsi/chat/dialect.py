@@ -1,11 +1,10 @@
-"""A tool's JSON Schema in one dialect, whatever draft and regular expressions it was written in.
+"""Translation of JSON Schemas of older drafts into Draft 2020-12.
 
-Inputs: the parameters of a tool, and what to do with a pattern (`ttsi.chat.patterns`). Outputs: a schema of Draft
-2020-12 that means the same (`modern`), and the names of the keywords that nothing can enforce (`left_out`).
+Inputs: the parameters of a tool, and a translation of patterns (`ttsi.chat.patterns`). Outputs: an equivalent schema
+of Draft 2020-12 (`to_draft_2020`), and the keywords that cannot be enforced (`unenforced_keywords`).
 
-A schema may name its draft in `$schema`; draft 4, 6, 7 and 2019-09 are translated, keyword by keyword. A pattern that
-cannot be enforced is left out alone, and what then could not be told apart stays open. Nothing is fetched.
-Not in the paper (arXiv:2510.07841).
+A schema may name its draft in `$schema`. Drafts 4, 6, 7 and 2019-09 are translated keyword by keyword. A pattern that
+cannot be enforced is omitted, and names that it may cover are then admitted. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 from ttsi.chat.patterns import python_pattern
 
 Pattern = Callable[[str], str | None]
-"""A pattern as the reader of the schema takes it; None for one that it cannot hold."""
+"""A translation of a pattern; None for one that cannot be enforced."""
 
 _DRAFTS = {"draft-04": 4, "draft-06": 6, "draft-07": 7, "2019-09": 2019}
 _DATA = ("enum", "const", "default", "examples", "example")
@@ -28,7 +27,7 @@ _SINCE = {
     "maxContains": 2019, "dependentRequired": 2019, "dependentSchemas": 2019, "unevaluatedProperties": 2019,
     "unevaluatedItems": 2019, "prefixItems": 2020, "$dynamicRef": 2020,
 }  # fmt: skip
-"""The first draft of each keyword that an earlier one does not know, and hence ignores."""
+"""The first draft with each keyword; earlier drafts ignore the keyword."""
 
 
 def draft_of(schema: Mapping[str, Any]) -> int:
@@ -41,31 +40,30 @@ def draft_of(schema: Mapping[str, Any]) -> int:
     return next((draft for part, draft in _DRAFTS.items() if isinstance(name, str) and part in name), 2020)
 
 
-def modern(schema: Any, draft: int = 2020, pattern: Pattern = python_pattern) -> Any:
-    """The schema in Draft 2020-12 with its patterns as `pattern` gives them.
+def to_draft_2020(schema: Any, draft: int = 2020, pattern: Pattern = python_pattern) -> Any:
+    """The schema in Draft 2020-12, its patterns translated by `pattern`.
 
     Raises:
         ValueError: a pattern is no regular expression.
     """
-    return _Reading(draft, pattern).schema(schema, ())
+    return _DraftTranslator(draft, pattern).schema(schema, ())
 
 
-def left_out(parameters: Mapping[str, Any]) -> list[str]:
-    """The places of the keywords that are not enforced since no dialect at hand can, e.g. "properties.a.pattern"."""
-    reading = _Reading(draft_of(parameters), python_pattern)
-    reading.schema(parameters, ())
-    return reading.left_out
+def unenforced_keywords(parameters: Mapping[str, Any]) -> list[str]:
+    """The places of keywords that cannot be enforced, e.g. "properties.a.pattern"."""
+    translator = _DraftTranslator(draft_of(parameters), python_pattern)
+    translator.schema(parameters, ())
+    return translator.unenforced
 
 
-class _Reading:
+class _DraftTranslator:
     """One walk through a schema."""
 
     def __init__(self, draft: int, pattern: Pattern) -> None:
         self._draft, self._pattern = draft, pattern
-        self.left_out: list[str] = []
+        self.unenforced: list[str] = []
 
     def schema(self, schema: Any, path: Sequence[str]) -> Any:
-        """One schema, and everything in it."""
         if isinstance(schema, list | tuple):
             return [self.schema(one, (*path, str(number))) for number, one in enumerate(schema)]
         if not isinstance(schema, Mapping):
@@ -75,12 +73,12 @@ class _Reading:
             if key == "$schema" or _SINCE.get(key, 0) > self._draft:
                 continue
             if self._draft < 2019 and "$ref" in schema and key not in ("$ref", "$defs", "definitions"):
-                continue  # what stands beside a reference had no say before draft 2019-09
+                continue  # keywords beside a reference are ignored before draft 2019-09
             result[key] = self._value(key, value, (*path, key))
         if isinstance(result.get("$ref"), str) and self._draft < 2020:
             result["$ref"] = re.sub(r"/items/(?=\d)", "/prefixItems/", result["$ref"])
         self._patterns(result, path)
-        self._old_keywords(result)
+        self._translate_keywords(result)
         return result
 
     def _value(self, key: str, value: Any, path: Sequence[str]) -> Any:
@@ -92,25 +90,25 @@ class _Reading:
 
     def _patterns(self, result: dict[str, Any], path: Sequence[str]) -> None:
         if isinstance(result.get("pattern"), str):
-            translated = self._translated(result.pop("pattern"), (*path, "pattern"))
+            translated = self._translate(result.pop("pattern"), (*path, "pattern"))
             if translated is not None:
                 result["pattern"] = translated
         by_name = result.get("patternProperties")
         if not isinstance(by_name, Mapping):
             return
-        held = {name: self._translated(name, (*path, "patternProperties", name)) for name in by_name}
+        held = {name: self._translate(name, (*path, "patternProperties", name)) for name in by_name}
         result["patternProperties"] = {text: by_name[name] for name, text in held.items() if text is not None}
         if None in held.values():
-            # Which names the lost pattern covers is unknown, so that no name can be called an unlisted one.
+            # The omitted pattern may cover any name, so no name is an unlisted one.
             result["additionalProperties"] = True
 
-    def _translated(self, text: str, path: Sequence[str]) -> str | None:
+    def _translate(self, text: str, path: Sequence[str]) -> str | None:
         translated = self._pattern(text)
         if translated is None:
-            self.left_out.append(".".join(path))
+            self.unenforced.append(".".join(path))
         return translated
 
-    def _old_keywords(self, result: dict[str, Any]) -> None:
+    def _translate_keywords(self, result: dict[str, Any]) -> None:
         if self._draft < 6:
             for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
                 if result.pop(exclusive, False) is True and limit in result:
@@ -118,9 +116,8 @@ class _Reading:
         if self._draft < 2020:
             rest = result.pop("additionalItems", None)
             if isinstance(result.get("items"), list):
-                result["prefixItems"] = result.pop("items")
-                if not result["prefixItems"]:
-                    del result["prefixItems"]
+                if prefix := result.pop("items"):
+                    result["prefixItems"] = prefix
                 if rest is not None:
                     result["items"] = rest
             if "$recursiveRef" in result and "$ref" not in result:

@@ -1,12 +1,12 @@
-"""The tool-call format of a model family: what it writes for a call, and how that is read and constrained.
+"""The tool-call format of a model family, written, read and constrained.
 
 Inputs -> outputs: calls -> text (`Format.render`) and text -> `Parsed` (`Format.parse`); pieces of a grammar
 (`ttsi.chat.grammar`). `FramedFormat` is the shape that nearly all families share:
 
-    words  OPENING before NAME spelled ARGUMENTS  BETWEEN before NAME spelled ARGUMENTS  CLOSING
+    words  OPENING prefix NAME arguments  BETWEEN prefix NAME arguments  CLOSING
 
-Nothing is repaired silently: what begins like a call and cannot be read is an error line. Text without any call is no
-error. Not in the paper (arXiv:2510.07841), which uses its models' own formats.
+Nothing is repaired silently: text that begins like a call and cannot be read gives an error line. Text without any
+call is no error.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ttsi.chat.attempts import attempt
-from ttsi.chat.json_text import call_of, check_value, checked, json_text, value_at, why
-from ttsi.chat.lark import Rule, literal, quoted
+from ttsi.chat.json_text import call_of, check_value, error_line, json_text, validate_call, value_at
+from ttsi.chat.lark import Rule, literal, string_literal
 from ttsi.chat.schema_mask import json_arguments
-from ttsi.chat.thinking import ThinkingNeverEnds, without_thinking
+from ttsi.chat.thinking import ThinkingNeverEnds, strip_thinking
 from ttsi.types import Tool, ToolCall
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a model's text says."""
+    """A model's text, read."""
 
     reasoning: str
-    """The text outside the calls and outside of thinking; all of that when there is no call."""
+    """The text outside of calls and thinking."""
     calls: tuple[ToolCall, ...]
     error: str | None = None
-    """One line when there is something that begins like a call and is none; then `calls` is empty."""
+    """One line when the text begins like a call that cannot be read; then `calls` is empty."""
 
 
 class Format(Protocol):
@@ -44,22 +44,22 @@ class Format(Protocol):
 
     @property
     def gloss(self) -> str:
-        """Which models write so, in a few words."""
+        """The models that use the format, in a few words."""
         ...
 
     @property
     def no_tool(self) -> str | None:
-        """The text by which the model says that no tool fits; None when the family has no such text."""
+        """The family's fixed text for "no tool fits", if it has one."""
         ...
 
     @property
     def instruction(self) -> str | None:
-        """How a model is asked to write calls so, where its template does not."""
+        """The prompt text that asks a model for this format, for templates that do not; None where none exists."""
         ...
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """The texts that frame calls and that no reasoning may contain; control tokens in some tokenizers."""
+        """The texts that frame calls. No reasoning may contain them. In some tokenizers they are control tokens."""
         ...
 
     @property
@@ -71,9 +71,9 @@ class Format(Protocol):
         """The assistant's turn that makes these calls, without the end of turn.
 
         Args:
-            calls: what is called.
+            calls: the calls, in order.
             reasoning: the words before the first call, or one text per call where the format has a place for each.
-            tools: what is on offer; a format whose values are typed by a schema writes them exactly only with it.
+            tools: the tools on offer. A format whose values are typed by a schema needs them to write values exactly.
 
         Raises:
             ValueError: an argument is no JSON value (NaN, infinite), or the format cannot hold it.
@@ -81,11 +81,11 @@ class Format(Protocol):
         ...
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
-        """What `render` writes, read back. Never raises."""
+        """The calls and words of a text as `render` writes it. Never raises."""
         ...
 
     def name_span(self, name: str) -> tuple[str, str]:
-        """The assistant's turn up to a call's name, and the name with what closes it."""
+        """The assistant's turn up to a call's name, and the name with the text that ends it."""
         ...
 
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
@@ -93,7 +93,7 @@ class Format(Protocol):
         ...
 
     def reasons(self, tool: Tool) -> tuple[str, ...]:
-        """Everything that `reason` could be for this tool; ("",) where nothing is written."""
+        """Every text that `reason` could return for this tool; ("",) for a family without reasons."""
         ...
 
 
@@ -110,36 +110,36 @@ class FramedFormat:
     between: str
     """Between two calls."""
     marks: tuple[str, ...] = ()
-    """As `Format.marks`; where there are any, `opening` begins with the first."""
+    """The texts that frame calls; where there are any, `opening` begins with the first."""
     several: bool = True
     no_tool: str | None = None
     one_call: bool = False
-    """Whether a mask admits one call a turn only: a model that nobody trained to call goes on calling, tool after tool
+    """Whether a mask admits one call a turn only: a model without tool training goes on calling, tool after tool
     (`ttsi.chat.handshake` sets it)."""
     order: int = 50
-    """Which of two families that read the same text is meant: the one with the smaller number."""
+    """Rank among families that read the same text; the smallest number comes first."""
 
     @property
     def instruction(self) -> str | None:
-        """How a model is asked to write calls so."""
+        """The prompt text that asks a model for this format, by an example."""
         example = self.render([ToolCall("TOOL_NAME", {"ARGUMENT": "VALUE"})])
         return f"To call a tool, answer with this and nothing else:\n{example}\nIf no tool fits, answer in words."
 
-    # ---- what a family fills in
+    # ---- filled in by a family
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         """One call's text before the tool's name; `number` counts from 0 within the turn."""
         raise NotImplementedError
 
     def lead_rule(self, name: str) -> str:
-        """`before` and `name_text` as a grammar expression, for any number."""
-        return literal(self.marks, self.before(0) + self.name_text(name))
+        """`name_prefix` and `name_text` as a grammar expression, for any number."""
+        return literal(self.marks, self.name_prefix(0) + self.name_text(name))
 
     def name_text(self, name: str) -> str:
-        """The tool's name with what closes it."""
+        """The tool's name with the text that ends it."""
         raise NotImplementedError
 
-    def written(self, arguments: dict[str, Any]) -> str:
+    def arguments_text(self, arguments: dict[str, Any]) -> str:
         """One call's text behind the name.
 
         Raises:
@@ -148,7 +148,7 @@ class FramedFormat:
         raise NotImplementedError
 
     def arguments_rule(self, tool: Tool, label: str) -> Rule:
-        """`written` as a grammar; `label` is unique in the grammar."""
+        """The grammar of `arguments_text`; `label` is unique in the whole grammar."""
         raise NotImplementedError
 
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
@@ -159,7 +159,7 @@ class FramedFormat:
         """
         raise NotImplementedError
 
-    # ---- what all of them share
+    # ---- shared by all families
 
     @property
     def trigger(self) -> str:
@@ -167,7 +167,7 @@ class FramedFormat:
         return self.marks[0] if self.marks and self.opening.startswith(self.marks[0]) else self.opening[0]
 
     def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "", tools: Sequence[Tool] = ()) -> str:
-        """As `Format.render`, all words before the first call; no call at all is the words alone."""
+        """The assistant's turn, all words before the first call; without a call the words alone."""
         words = reasoning if isinstance(reasoning, str) else "\n".join(filter(None, reasoning))
         if not calls:
             return words
@@ -188,31 +188,31 @@ class FramedFormat:
 
     def _call(self, call: ToolCall, number: int) -> str:
         check_value(call.arguments)
-        return self.before(number) + self.name_text(call.name) + self.written(dict(call.arguments))
+        return self.name_prefix(number) + self.name_text(call.name) + self.arguments_text(dict(call.arguments))
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
-        """As `Format.parse`."""
+        """The calls and words of a text; an attempt in another family's format is an error, too. Never raises."""
         try:
-            outside = without_thinking(text, (self.trigger, *self.marks, "{"))
+            outside = strip_thinking(text, (self.trigger, *self.marks, "{"))
             reasoning, calls = self.read(outside, tools)
             if not calls and (line := attempt(outside, tools, self.name)):
                 return Parsed(text, (), line)
-            return Parsed(reasoning, tuple(map(checked, calls)))
+            return Parsed(reasoning, tuple(map(validate_call, calls)))
         except ThinkingNeverEnds as error:
             return Parsed("", (), str(error))
         except (ValueError, RecursionError) as error:
-            return Parsed(text, (), why(error))
+            return Parsed(text, (), error_line(error))
 
     def name_span(self, name: str) -> tuple[str, str]:
-        """As `Format.name_span`, e.g. ('{"name": "', 'f"')."""
-        return self.opening + self.before(0), self.name_text(name)
+        """The turn up to a first call's name, and the name, e.g. ('{"name": "', 'f"')."""
+        return self.opening + self.name_prefix(0), self.name_text(name)
 
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
-        """No reason: these families call at once."""
+        """The empty text, because these families write no reason."""
         return ""
 
     def reasons(self, tool: Tool) -> tuple[str, ...]:
-        """No words."""
+        """The empty text alone."""
         return ("",)
 
 
@@ -221,41 +221,41 @@ class JsonFormat(FramedFormat):
     """A format whose calls are JSON objects: {"name": ..., KEY: {...}}."""
 
     key: str = "arguments"
-    """What the family calls the arguments."""
+    """The family's key for the arguments."""
     extra: tuple[str, ...] = ("id",)
     """Further fields of a call's object that carry no meaning."""
-    # The opening ends with the first brace and the closing begins with the last: a brace alone can be a trigger.
+    # The opening ends with the first brace and the closing begins with the last, so that a brace can be a trigger.
 
-    def before(self, number: int) -> str:
-        """As `FramedFormat.before`."""
+    def name_prefix(self, number: int) -> str:
+        """The key of the tool's name."""
         return '"name": "'
 
     def name_text(self, name: str) -> str:
-        """As `FramedFormat.name_text`."""
+        """The name as a JSON string, without its first quotation mark."""
         return json_text(name)[1:]
 
-    def written(self, arguments: dict[str, Any]) -> str:
-        """As `FramedFormat.written`."""
+    def arguments_text(self, arguments: dict[str, Any]) -> str:
+        """The key of the arguments, and their JSON."""
         return f', "{self.key}": {json_text(arguments)}'
 
     def arguments_rule(self, tool: Tool, label: str) -> Rule:
-        """As `FramedFormat.arguments_rule`."""
-        return Rule(f"{quoted(f', {json_text(self.key)}: ')} {json_arguments(tool)}")
+        """The grammar of the arguments as one JSON object."""
+        return Rule(f"{string_literal(f', {json_text(self.key)}: ')} {json_arguments(tool)}")
 
     def call(self, value: Any) -> ToolCall:
-        """The call that one JSON object says.
+        """The call in one JSON object.
 
         Raises:
-            ValueError: none.
+            ValueError: the value is no call.
         """
         return call_of(value, self.key, extra=self.extra)
 
 
 def blocks(text: str, opening: str, closing: str) -> tuple[list[str], list[str]]:
-    """What stands in OPENING ... CLOSING, and the words outside.
+    """The texts between OPENING and CLOSING, and the words outside.
 
     Raises:
-        ValueError: a block does not end, or an end has no beginning.
+        ValueError: a block does not end.
     """
     inner, words, at = [], [], 0
     while (start := text.find(opening, at)) >= 0:
@@ -268,11 +268,11 @@ def blocks(text: str, opening: str, closing: str) -> tuple[list[str], list[str]]
     return inner, [*words, text[at:]]
 
 
-def joined(words: Sequence[str], stray: Sequence[str] = ()) -> str:
-    """Words outside calls as one text.
+def join_words(words: Sequence[str], stray: Sequence[str] = ()) -> str:
+    """The words outside calls as one text.
 
     Raises:
-        ValueError: they hold a mark that belongs to a call.
+        ValueError: they contain one of the `stray` marks.
     """
     for mark in stray:
         if any(mark in part for part in words):
@@ -281,12 +281,34 @@ def joined(words: Sequence[str], stray: Sequence[str] = ()) -> str:
 
 
 def json_list(text: str, at: int) -> tuple[list[Any], int]:
-    """The JSON list that begins at `at`, and where the text goes on.
+    """The JSON list that begins at `at`, and the place behind it.
 
     Raises:
-        ValueError: there is none, or it is empty.
+        ValueError: there is no list, or it is empty.
     """
     value, end = value_at(text, at)
     if not isinstance(value, list) or not value:
         raise ValueError("a call must be an object in a list")
     return value, end
+
+
+def json_object(text: str, at: int) -> tuple[dict[str, Any], int]:
+    """The JSON object of arguments that begins at `at`, and the place behind it.
+
+    Raises:
+        ValueError: there is no object.
+    """
+    value, end = value_at(text, at)
+    if not isinstance(value, dict):
+        raise ValueError("the arguments are not a JSON object")
+    return value, end
+
+
+def check_end(text: str, at: int) -> None:
+    """Refuse anything but white space from `at` on.
+
+    Raises:
+        ValueError: there is more text.
+    """
+    if text[at:].strip():
+        raise ValueError(f"text behind a call: {text[at : at + 40]!r}")

@@ -1,16 +1,16 @@
-"""Token grammars of answers: what a model may write, so that whatever it writes is a legal call.
+"""Token grammars that limit a model's answers to legal calls.
 
 Inputs: a `Format` and the tools on offer. Outputs: a grammar as text, in llguidance's dialect of Lark, from which the
-engine makes a token mask. Strings only: nothing here imports llguidance.
+engine makes a token mask. llguidance is not imported.
 
 `answer_grammar`: an answer; words, calls, or calls alone. `tool_grammar`: exactly one call of exactly this tool.
 `call_then_text_grammar`: the rest of an example written call first. `json_answer`: one JSON value.
 `ttsi.chat.lark.localise`: for marks that are control tokens.
 
-Legal means: an offered name, keys in the schema's order, required ones present, typed values, nothing unlisted, no free
-white space. What a mask cannot hold of a schema (`not`, `if`, look-ahead patterns ...) gives way to any JSON value of
-the stated type, never to an error (`ttsi.chat.schema_mask`), and `ttsi.chat.tool_schema.problem` judges the rest.
-Not in the paper (arXiv:2510.07841), which samples freely.
+A legal call has an offered name, keys in the schema's order, all required ones, typed values, no unlisted name, no free
+white space. A part of a schema that no mask can enforce admits any JSON value of the stated type
+(`ttsi.chat.schema_mask`); `ttsi.chat.tool_schema.problem` checks it afterwards.
+The paper (arXiv:2510.07841) samples freely.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from typing import Literal
 
 from ttsi.chat import marked
 from ttsi.chat.format import Format, FramedFormat
-from ttsi.chat.lark import ANY, literal, localise, mark_rules, quoted, without
+from ttsi.chat.lark import ANY, exclude_marks, literal, localise, mark_rules, string_literal
 from ttsi.chat.marked_grammar import arguments_rule, calls_rules
 from ttsi.types import Tool
 
 __all__ = ["Demand", "answer_grammar", "call_then_text_grammar", "json_answer", "localise", "tool_grammar"]
 
 Demand = Literal["auto", "required", "one"]
-"""Whether an answer must call: as the model likes, one call or more, or exactly one."""
+"""How many calls an answer makes: any number, one or more, or exactly one."""
 _REQUEST = r"/ ?[^\s][^\n]+[^\s]/"
 
 
 def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -> str:
-    """Words that begin no call, then zero or more legal calls, and nothing else.
+    """Words that begin no call, then zero or more legal calls.
 
-    Where a call is demanded there are no words before it, except what the family was trained to write there: in our own
-    format a call's words quote that tool's line, and words alone say that no tool fits.
+    A demanded call has no words before it, except a reason that the family writes. In the format `marked` a reason
+    quotes the tool's line, and words alone are its text for "no tool fits".
 
     Raises:
         ValueError: a call is demanded, and there is no tool.
@@ -48,53 +48,50 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -
         return _text(["start: " + _marked_answer(tools, calls), *(calls_rules(tools) if tools else [])])
     if not tools:
         return _text(["start: WORDS", _words(fmt)])
-    rules = []
-    if calls == "auto":
-        body = f"WORDS | head {literal(fmt.marks, fmt.opening.removeprefix(fmt.trigger))} {_calls_text(fmt, tools)}"
-        rules += [_head(fmt), _words(fmt)]
-    else:
-        body = f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated=calls == 'required')}"
-    return _text([f"start: {body}", *_call_rules(fmt, tools), *mark_rules(fmt.marks), *rules])
+    if calls != "auto":
+        return _text([f"start: {_calls(fmt, tools, calls == 'required')}", *_rules(fmt, tools)])
+    body = f"WORDS | head {literal(fmt.marks, fmt.opening.removeprefix(fmt.trigger))} {_calls_text(fmt, tools, True)}"
+    return _text([f"start: {body}", *_rules(fmt, tools), _head(fmt), _words(fmt)])
 
 
 def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str:
     """Exactly one call of `tool`, behind exactly one of `reasons` ("" is no reason).
 
     Raises:
-        ValueError: there is no reason to choose from.
+        ValueError: `reasons` is empty.
     """
     if not reasons:
         raise ValueError("tool_grammar needs at least one reason, which may be empty")
     behind = "\n" if isinstance(fmt, FramedFormat) else ""
     reason = _reason([reason and reason + behind for reason in reasons])
-    return _text([f"start: {reason} {_one_call(fmt, [tool])}", *_rules(fmt, [tool])])
+    return _text([f"start: {reason} {_calls(fmt, [tool])}", *_rules(fmt, [tool])])
 
 
 def call_then_text_grammar(fmt: Format, tool: Tool | None, tools: Sequence[Tool], lead: str) -> str:
-    """The remainder of an example written call first: the call's arguments, then `lead`, then one line of words.
+    """The rest of an example written call first: the call's arguments, then `lead`, then one line of words.
 
-    With a tool, the text up to and including its name is taken as written (`Format.name_span`); without one, the whole
-    call is free, of any of `tools`. The line has at least 3 characters and none of the format's marks.
+    With a tool, the text up to and including its name stands already (`Format.name_span`). Without one, the call is a
+    whole call of any of `tools`. The line has at least 3 characters and none of the format's marks.
 
     Raises:
         ValueError: there is no tool to call.
     """
     if tool is None and not tools:
         raise ValueError("there is no tool to call")
-    request = " & ".join([_REQUEST, *without(fmt.marks)])
+    request = " & ".join([_REQUEST, *exclude_marks(fmt.marks)])
     if tool is None:
-        call, rules = _one_call(fmt, tools), _rules(fmt, tools)
+        call, rules = _calls(fmt, tools), _rules(fmt, tools)
     elif isinstance(fmt, FramedFormat):
         rest = fmt.arguments_rule(tool, "t0")
         call, rules = f"{rest.text} {literal(fmt.marks, fmt.closing)}", [*rest.named, *mark_rules(fmt.marks)]
     else:
         call, rules = arguments_rule(tool), []
-    between = literal(fmt.marks, lead) if isinstance(fmt, FramedFormat) else quoted(lead)
+    between = literal(fmt.marks, lead) if isinstance(fmt, FramedFormat) else string_literal(lead)
     return _text([f"start: {call} {between} REQUEST", f"REQUEST: {request}", *rules])
 
 
 def json_answer(schema: str) -> str:
-    """One JSON value that fits the schema (given as JSON text), without free white space, and nothing else.
+    """One JSON value that fits the schema (given as JSON text), without free white space.
 
     >>> json_answer('{"type": "null"}')
     'start: %json {"type": "null", "x-guidance": {"whitespace_flexible": false}}'
@@ -109,7 +106,7 @@ def _marked_answer(tools: Sequence[Tool], calls: Demand) -> str:
     if calls == "one":
         return " | ".join(each)
     some = f"({' | '.join(each)})+"
-    return some if calls == "required" else f"{quoted(marked.NO_TOOL_TEXT)} | {some}"
+    return some if calls == "required" else f"{string_literal(marked.NO_TOOL_TEXT)} | {some}"
 
 
 def _text(rules: Sequence[str]) -> str:
@@ -118,7 +115,7 @@ def _text(rules: Sequence[str]) -> str:
 
 def _reason(reasons: Sequence[str]) -> str:
     """One of the reasons, or nothing where "" is among them."""
-    texts = [quoted(reason) for reason in dict.fromkeys(reasons) if reason]
+    texts = [string_literal(reason) for reason in dict.fromkeys(reasons) if reason]
     return f"({' | '.join(texts)}){'?' if '' in reasons else ''}" if texts else ""
 
 
@@ -128,57 +125,46 @@ def _names(tools: Sequence[Tool]) -> str:
 
 def _rules(fmt: Format, tools: Sequence[Tool]) -> list[str]:
     """Rules call_0, call_1, ... and the marks' rules."""
-    if isinstance(fmt, FramedFormat):
-        return [*_call_rules(fmt, tools), *mark_rules(fmt.marks)]
-    return calls_rules(tools)
-
-
-def _one_call(fmt: Format, tools: Sequence[Tool]) -> str:
-    if isinstance(fmt, FramedFormat):
-        return f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated=False)}"
-    return f"({_names(tools)})"
-
-
-def _calls_text(fmt: FramedFormat, tools: Sequence[Tool], repeated: bool = True) -> str:
-    """Calls up to the end of the last one's frame, without the opening."""
-    more = (
-        f"({literal(fmt.marks, fmt.between)} ({_names(tools)}))*"
-        if repeated and fmt.several and not fmt.one_call
-        else ""
-    )
-    return f"({_names(tools)}) {more} {literal(fmt.marks, fmt.closing)}"
-
-
-def _call_rules(fmt: FramedFormat, tools: Sequence[Tool]) -> list[str]:
+    if not isinstance(fmt, FramedFormat):
+        return calls_rules(tools)
     rules = []
     for i, tool in enumerate(tools):
         rest = fmt.arguments_rule(tool, f"t{i}")
-        rules.append(f"call_{i}: {fmt.lead_rule(tool.name)} {rest.text}")
-        rules += rest.named
-    return rules
+        rules += [f"call_{i}: {fmt.lead_rule(tool.name)} {rest.text}", *rest.named]
+    return [*rules, *mark_rules(fmt.marks)]
+
+
+def _calls(fmt: Format, tools: Sequence[Tool], repeated: bool = False) -> str:
+    """One call of any of the tools; several where they are `repeated` and the format admits it."""
+    if isinstance(fmt, FramedFormat):
+        return f"{literal(fmt.marks, fmt.opening)} {_calls_text(fmt, tools, repeated)}"
+    return f"({_names(tools)})"
+
+
+def _calls_text(fmt: FramedFormat, tools: Sequence[Tool], repeated: bool) -> str:
+    """Calls up to the end of the last one's frame, without the opening."""
+    again = repeated and fmt.several and not fmt.one_call
+    more = f"({literal(fmt.marks, fmt.between)} ({_names(tools)}))*" if again else ""
+    return f"({_names(tools)}) {more} {literal(fmt.marks, fmt.closing)}"
 
 
 def _head(fmt: FramedFormat) -> str:
-    """The rule of the words up to and including what begins a first call.
+    """The rule of the words up to and including the first trigger of a call.
 
-    The head is lazy: it ends at the first trigger, and from there on only calls are possible.
+    The head is lazy: it ends at the first trigger, and only calls can follow.
     """
-    marked = fmt.trigger in fmt.marks
-    # Where the first mark is a control token, spelling it letter by letter begins no call.
-    free = [ANY if marked else _lines_without(fmt.trigger), *without(fmt.marks)]
-    return f"head[lazy]: FREE {quoted(fmt.trigger)}\nFREE: {' & '.join(free)}"
+    # A control token spelled letter by letter begins no call.
+    free = [ANY if fmt.trigger in fmt.marks else _lines_without(fmt.trigger), *exclude_marks(fmt.marks)]
+    return f"head[lazy]: FREE {string_literal(fmt.trigger)}\nFREE: {' & '.join(free)}"
 
 
 def _words(fmt: FramedFormat) -> str:
     """The terminal of a whole answer without any call."""
-    if fmt.trigger in fmt.marks:
-        words = ANY
-    else:
-        letter = re.escape(fmt.trigger)
-        words = rf"{_lines_without(fmt.trigger)} /[ \t]*([^{letter} \t\n][^\n]*)?/"
-    return " & ".join([f"WORDS: {words}", *without(fmt.marks)])
+    last_line = rf"/[ \t]*([^{re.escape(fmt.trigger)} \t\n][^\n]*)?/"
+    words = ANY if fmt.trigger in fmt.marks else f"{_lines_without(fmt.trigger)} {last_line}"
+    return " & ".join([f"WORDS: {words}", *exclude_marks(fmt.marks)])
 
 
 def _lines_without(letter: str) -> str:
-    """Lines without this letter at their beginning, which would begin a call in formats without marks."""
+    """Lines that do not begin with this letter, which begins a call in formats without marks."""
     return rf"/([ \t]*([^{re.escape(letter)} \t\n][^\n]*)?\n)*/"

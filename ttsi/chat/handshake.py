@@ -1,10 +1,9 @@
 """The handshake with a model: what its chat template carries, and how it writes tool calls.
 
-Inputs: a way to render turns through the template; later one answer of the model. Outputs: one frozen `Handshake`.
-Short conversations with a tool, a call, its result, two calls, a second system message and a follow-up are rendered;
-what comes out decides, not what the template's source looks like. The format is the one that reads the template's own
-call back (and renders it the same); a template that shows no call is read by the marks it names. Not in the paper
-(arXiv:2510.07841), whose models are two.
+Inputs: a chat template as a function; later one answer of the model. Outputs: one frozen `Handshake`. Short
+conversations with a tool, a call, its result, two calls, a second system message and a follow-up are rendered. Their
+text decides, not the template's source. The format is the one that reads the template's own call (best: that renders
+it the same). For a template that shows no call, the marks that it names decide.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from ttsi.chat.probes import (
     TOOL,
     USER,
     assistant,
-    carried_of_words,
-    dated,
-    holds,
+    depends_on_date,
     probe_calls,
+    probe_words,
+    prompt_contains,
     text_of,
     user,
 )
 from ttsi.chat.template_source import DAY, Render, TemplateSource
 from ttsi.chat.template_turns import CLOSING_TURN, Carries, fit_turns
-from ttsi.chat.thinking import closing_of
+from ttsi.chat.thinking import thinking_end
 from ttsi.errors import ConfigError, ModelError, unknown_name
 from ttsi.types import ToolCall, to_openai
 
@@ -38,161 +37,148 @@ _PROBE = "quite an answer"
 
 @dataclass(frozen=True)
 class Handshake:
-    """What was settled with one model before it is used."""
+    """What is certain about one model before it is used."""
 
     format: str
-    """The tool-call format that is read, scored, taught and constrained."""
+    """The tool-call format in which answers are read, scored, trained and constrained."""
     chosen_by: Literal["template", "marks", "tokens", "model", "user", "default"]
-    """What decided: the template's own call, marks that it names, tokens of the tokenizer, what the model wrote,
-    --format, or nothing at all."""
+    """The evidence for the format: the template's own call, marks that the template names, tokens of the tokenizer,
+    the model's answer, --format, or none."""
     template_format: str | None
-    """The format in which the template writes calls; None where it writes none, or one that nobody registered."""
+    """The format in which the template writes calls; None where it writes none, or an unregistered one."""
     carries: Carries
     dated: bool = False
-    """Whether the template asks for the date, which is fixed."""
+    """Whether the template writes the date, which is fixed."""
     thinking: str = ""
-    """What is written behind the prompt where it would end inside the model's thinking: the end of it."""
+    """The end of thinking, appended to a prompt that would end inside it; else ""."""
     unread: str = ""
-    """How the template writes a call, where no registered format reads it."""
+    """The template's own call, where no registered format reads it."""
     model_format: str | None = None
-    """The format that the model wrote when asked a plain question; None where it was not asked or did not call."""
+    """The format of the model's answer to a plain question; None without a question or a call."""
     model_text: str = ""
-    """What it wrote."""
+    """That answer."""
 
     def chosen_format(self) -> Format:
-        """The format to read, score, teach and constrain with."""
+        """The format itself, limited to one call a turn for a model without tool training."""
         form = FORMATS[self.format]
         return replace(form, one_call=True) if not self.trained and isinstance(form, FramedFormat) else form
 
     @property
     def trained(self) -> bool:
-        """Whether anything shows that the model was trained to call: its template, its tokens, its own answer, its
-        user."""
+        """Whether there is any evidence of tool training: template, tokens, answer or user."""
         return self.chosen_by != "default" or self.model_format is not None
 
     def record(self) -> dict[str, Any]:
-        """Everything as JSON values, for a run's record."""
+        """All fields as JSON values, for a run's record."""
         return asdict(self)
 
     def table(self) -> str:
-        """Everything for a person, a line each."""
+        """A table for a person, one line a fact."""
         return "\n".join(f"{name:<22} {value}" for name, value in self._lines())
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         carries = self.carries
-        why = {
-            "template": "the template writes calls so",
+        evidence = {
+            "template": "the template writes calls in this format",
             "marks": "the template names its marks",
             "tokens": "the tokenizer has its marks as tokens",
-            "model": "the model writes calls so",
-            "user": "--format says so",
-            "default": "the template says nothing about calls",
+            "model": "the model writes calls in this format",
+            "user": "chosen by --format",
+            "default": "the template does not mention calls",
         }[self.chosen_by]
-        yield "tool-call format", f"{self.format} ({why})"
+        yield "tool-call format", f"{self.format} ({evidence})"
         if self.template_format not in (None, self.format):
             yield "template's own format", str(self.template_format)
         if self.unread:
             yield "template's own format", f"not readable: {self.unread[:80]!r}"
         if self.model_text:
             yield "when asked, it wrote", repr(self.model_text[:100])
-        yield "tools", _where(carries.tools, "listed in the system message, in words")
-        yield "how to call", _where(carries.instruction, "in the system message, in words")
-        yield "earlier calls", _where(carries.calls, "in the assistant's words, in this format")
-        yield "results of calls", _where(carries.results, "in the user's words")
-        yield (
-            "system message",
-            "carried by the template" if carries.system == "template" else "at the head of the user's first turn",
-        )
+        yield "tools", _carrier(carries.tools, "listed in the system message, in words")
+        yield "how to call", _carrier(carries.instruction, "in the system message, in words")
+        yield "earlier calls", _carrier(carries.calls, "in the assistant's words, in this format")
+        yield "results of calls", _carrier(carries.results, "in the user's words")
+        yield "system message", _carrier(carries.system, "at the head of the user's first turn")
         yield "further system ones", "where they stand" if carries.later_system == "template" else "joined to the first"
-        yield "words beside a call", "carried by the template" if carries.words_beside_call else "such turns are worded"
+        yield (
+            "words beside a call",
+            "carried by the template" if carries.words_beside_call else "such turns are written in words",
+        )
         if not self.trained:
-            yield "several calls a turn", "no: nothing shows that this model was trained to call"
+            yield "several calls a turn", "no: nothing shows that this model was trained to call tools"
         else:
             yield "several calls a turn", "yes" if carries.several_calls else "no: one a turn, each with its result"
-        yield (
-            "order of roles",
-            "any" if carries.roles == "any" else "user and assistant take turns: neighbours are joined",
-        )
+        alternate = "user and assistant take turns: neighbours are joined"
+        yield "order of roles", "any" if carries.roles == "any" else alternate
         if carries.unanswered == "closed":
             yield "a call without result", f"the assistant says {CLOSING_TURN!r} before the user goes on"
-        yield "date", f"asked for; always {DAY:%d %B %Y}" if self.dated else "not asked for"
+        yield "date", f"always {DAY:%d %B %Y}" if self.dated else "not in the template"
         yield "thinking", "opened by the template, closed at once" if self.thinking else "none before the answer"
 
 
-def _where(how: str, words: str) -> str:
+def _carrier(how: str, words: str) -> str:
     return "carried by the template" if how == "template" else words
 
 
-def meet(render: Render, form: str | None = None, tokens: Collection[str] = ()) -> Handshake:
-    """What a chat template carries and which format it writes.
+def probe_template(render: Render, form: str | None = None, tokens: Collection[str] = ()) -> Handshake:
+    """The handshake with a chat template: what it carries and which format it writes.
 
     Args:
         render: the template.
-        form: the format to speak whatever the template writes (`--format`).
-        tokens: the tokenizer's added tokens; where the template shows no call, its family's marks are among them.
+        form: the format to use instead of the template's (`--format`).
+        tokens: the tokenizer's added tokens, which may be marks of a family.
 
     Raises:
-        ModelError: the template refuses every conversation, or does not carry what the user says.
-        ConfigError: there is no such format.
+        ModelError: the template refuses every conversation, or does not carry the user's text.
+        ConfigError: there is no format of this name.
     """
     if form is not None and form not in FORMATS:
         raise ConfigError(unknown_name("format", form, FORMATS))
-    carries = carried_of_words(render)
+    carries = probe_words(render)
     tools = [to_openai(TOOL)]
-    if not holds(render, [user(USER)], tools, [TOOL.name, TOOL.description, "city", USER], carries):
+    if not prompt_contains(render, [user(USER)], tools, [TOOL.name, TOOL.description, "city", USER], carries):
         carries = replace(carries, tools="words")
-    written = _own_call(render, carries)
+    written = _template_calls(render, carries)
     own, unread, carries = _read_back(written, carries)
-    nearly = None if own else _nearly(written)
-    by_marks = None if own or nearly else _by_marks(render, carries)
-    by_tokens = None if own or nearly or by_marks or unread else _by_tokens(tokens)
-    name = form or own or nearly or by_marks or by_tokens or "plain"
-    spoken = FORMATS[name]
-    if not (own or nearly or by_marks or by_tokens) or carries.tools == "words" or (form is not None and form != own):
+    nearly = None if own else _unquoted_match(written)
+    by_marks = None if own or nearly else _format_by_marks(render, carries)
+    by_tokens = None if own or nearly or by_marks or unread else _format_by_tokens(tokens)
+    evidence: dict[Any, str | None] = {"template": own or nearly, "marks": by_marks, "tokens": by_tokens}
+    if not any(evidence.values()) or carries.tools == "words" or (form is not None and form != own):
         carries = replace(carries, instruction="words")
-    carries = probe_calls(render, spoken, carries, template_calls=own == name)
-    chosen: Any = (
-        "user"
-        if form
-        else "template"
-        if own or nearly
-        else "marks"
-        if by_marks
-        else "tokens"
-        if by_tokens
-        else "default"
-    )
+    candidates = {"user": form, **evidence, "default": "plain"}
+    chosen_by, name = next((by, name) for by, name in candidates.items() if name)
+    carries = probe_calls(render, FORMATS[name], carries, template_calls=own == name)
     return Handshake(
         format=name,
-        chosen_by=chosen,
+        chosen_by=chosen_by,
         template_format=own,
         carries=carries,
-        dated=any(dated(render, offer) for offer in ((), tools)),
-        thinking=closing_of(text_of(render, [user(USER)]).rpartition(USER)[2]),
+        dated=any(depends_on_date(render, offer) for offer in ((), tools)),
+        thinking=thinking_end(text_of(render, [user(USER)]).rpartition(USER)[2]),
         unread="" if nearly else unread,
     )
 
 
 def with_answer(handshake: Handshake, render: Render, text: str, likelier: Callable[[str, str], bool]) -> Handshake:
-    """The handshake after the model has answered QUESTION, freely.
+    """The handshake, updated by the model's free answer to `QUESTION`.
 
     Args:
-        handshake: with the template.
+        handshake: the handshake with the template.
         render: the template.
-        text: what the model wrote.
-        likelier: whether the model finds the first of two texts likelier than the second.
+        text: the answer.
+        likelier: whether the model gives the first of two texts a higher probability than the second.
 
     Raises:
-        ModelError: the template writes calls in a way that nobody reads, and so does the model.
+        ModelError: the template carries the model's calls and their results neither itself nor in words.
     """
     calls_by = {
-        name: parsed.calls for name, form in _spoken_first(handshake) if (parsed := form.parse(text, [TOOL])).calls
+        name: parsed.calls for name, form in _formats_in_order(handshake) if (parsed := form.parse(text, [TOOL])).calls
     }
     handshake = replace(handshake, model_text=text)
     readable = {name: calls for name, calls in calls_by.items() if calls[0].name == TOOL.name}
     if not readable:
         return handshake
-    wrote = handshake.format if handshake.format in readable else _likest(readable, text)
+    wrote = handshake.format if handshake.format in readable else _closest_format(readable, text)
     handshake = replace(handshake, model_format=wrote)
     if wrote == handshake.format or handshake.chosen_by == "user":
         return handshake
@@ -204,10 +190,10 @@ def with_answer(handshake: Handshake, render: Render, text: str, likelier: Calla
 
 
 def refuse_unread(handshake: Handshake) -> None:
-    """Refuse a model whose calls nobody can read.
+    """Refuse a model whose calls no registered format reads, unless the user or the model's answer named a format.
 
     Raises:
-        ModelError: the template's own calls are in no registered format, and nobody chose another.
+        ModelError: the model is refused.
     """
     if handshake.unread and handshake.chosen_by == "default":
         raise ModelError(
@@ -216,25 +202,23 @@ def refuse_unread(handshake: Handshake) -> None:
         )
 
 
-def _spoken_first(handshake: Handshake) -> list[tuple[str, Format]]:
+def _formats_in_order(handshake: Handshake) -> list[tuple[str, Format]]:
     return sorted(FORMATS.items(), key=lambda pair: pair[0] != handshake.format)
 
 
-def _likest(readable: Mapping[str, Sequence[ToolCall]], text: str) -> str:
-    """The format that would have written nearly this text."""
+def _closest_format(readable: Mapping[str, Sequence[ToolCall]], text: str) -> str:
+    """The format that renders this text but for white space; else the first."""
     plain = "".join(text.split())
-    return next(
-        (name for name, calls in readable.items() if "".join(FORMATS[name].render(calls).split()) == plain),
-        next(iter(readable)),
-    )
+    same = (name for name, calls in readable.items() if "".join(FORMATS[name].render(calls).split()) == plain)
+    return next(same, next(iter(readable)))
 
 
 Shape = tuple[Literal["object", "text"], Literal["plain", "functions"]]
 """How a template is given a call: its arguments and its id."""
 
 
-def _own_call(render: Render, carries: Carries) -> dict[Shape, str]:
-    """How the template writes a call, by how it is given one; empty where it writes none."""
+def _template_calls(render: Render, carries: Carries) -> dict[Shape, str]:
+    """The template's own call for each shape; empty where the template writes no calls."""
     result: dict[Shape, str] = {}
     shapes: list[Shape] = [("object", "plain"), ("text", "plain"), ("object", "functions"), ("text", "functions")]
     for arguments, ids in shapes:
@@ -246,16 +230,16 @@ def _own_call(render: Render, carries: Carries) -> dict[Shape, str]:
         )
         if _PROBE not in words or not called:
             continue
-        written = _differing(words, called)
+        written = _difference(words, called)
         if "Oslo" in written and "get_weather" in written:
             result[arguments, ids] = written
     return result
 
 
-def _differing(words: str, called: str) -> str:
-    """The part of `called` that is not in `words`, whole tokens of the form <...> or [...] at both ends."""
-    start = _common(words, called)
-    end = len(called) - min(_common(words[::-1], called[::-1]), len(called) - start)
+def _difference(words: str, called: str) -> str:
+    """The part of `called` that is not in `words`, with whole tokens <...> or [...] at both ends."""
+    start = _common_prefix(words, called)
+    end = max(start, len(called) - _common_prefix(words[::-1], called[::-1]))
     for opening, closing in ("<>", "[]"):
         before, behind = called.rfind(opening, 0, start), called.find(closing, end)
         if before >= 0 and not set(called[before:start]) & {closing, "\n", " "}:
@@ -266,28 +250,28 @@ def _differing(words: str, called: str) -> str:
     return called[start:end]
 
 
-def _common(one: str, other: str) -> int:
+def _common_prefix(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _read_back(written: Mapping[Shape, str], carries: Carries) -> tuple[str | None, str, Carries]:
-    """The format that reads the template's own call and, best, renders it the same; else the text nobody reads."""
+    """The format that reads the template's own call (best: that renders it the same), else the unread text."""
     for (arguments, ids), text in written.items():
-        for ending in _without_ends(text):
-            reads = [name for name, form in FORMATS.items() if _says(form, ending)]
+        for ending in _strip_ends(text):
+            reads = [name for name, form in FORMATS.items() if _reads_probe(form, ending)]
             same = [name for name in reads if FORMATS[name].render([OSLO]).strip() == ending.strip()]
             if reads:
                 return (same or reads)[0], "", replace(carries, arguments=arguments, ids=ids)
     return None, next(iter(written.values()), "").strip(), carries
 
 
-def _says(form: Format, text: str) -> bool:
+def _reads_probe(form: Format, text: str) -> bool:
     parsed = form.parse(text, [TOOL])
     return parsed.calls == (OSLO,) and not parsed.reasoning.strip()
 
 
-def _without_ends(text: str) -> Iterator[str]:
-    """The text, and what is left of it without one or two tokens of the end of turn."""
+def _strip_ends(text: str) -> Iterator[str]:
+    """The text itself, without its last token, and without its last two."""
     yield text
     for _ in range(2):
         stripped = text.rstrip()
@@ -297,24 +281,24 @@ def _without_ends(text: str) -> Iterator[str]:
         yield text
 
 
-def _nearly(written: Mapping[Any, str]) -> str | None:
-    """The format that would write the template's own call, but for quotation marks: some templates leave them out."""
+def _unquoted_match(written: Mapping[Any, str]) -> str | None:
+    """The format that renders the template's own call but for quotation marks, which some templates omit."""
 
     def bare(text: str) -> str:
         return "".join(letter for letter in text if letter not in "'\"\\ \n")
 
     for text in written.values():
-        for ending in _without_ends(text):
+        for ending in _strip_ends(text):
             for name, form in FORMATS.items():
                 if bare(form.render([OSLO])) == bare(ending):
                     return name
     return None
 
 
-def _by_tokens(tokens: Collection[str]) -> str | None:
-    """The format all of whose marks are tokens, where the template shows none of them; of several the last.
+def _format_by_tokens(tokens: Collection[str]) -> str | None:
+    """The format whose marks are all tokens; of several the one with most marks.
 
-    Qwen's <tool_call> proves nothing: every model made from a Qwen has it as a token.
+    Qwen's <tool_call> is no evidence, because every model made from a Qwen has it as a token.
     """
     marked = [
         (len(form.marks), number, name)
@@ -324,7 +308,7 @@ def _by_tokens(tokens: Collection[str]) -> str | None:
     return max(marked)[2] if marked else None
 
 
-def _by_marks(render: Render, carries: Carries) -> str | None:
+def _format_by_marks(render: Render, carries: Carries) -> str | None:
     """The format whose marks the template names when it describes the tools."""
     if carries.tools == "words":
         return None
@@ -339,11 +323,11 @@ def _by_marks(render: Render, carries: Carries) -> str | None:
 
 
 def detect(template: str | None) -> Format:
-    """The format that a chat template's source writes; `plain` where it says nothing about calls.
+    """The format that a chat template's source writes; `plain` where it does not mention calls.
 
     Raises:
         ModelError: the template refuses every conversation.
     """
     if not template:
         return FORMATS["plain"]
-    return meet(TemplateSource(template)).chosen_format()
+    return probe_template(TemplateSource(template)).chosen_format()

@@ -1,8 +1,7 @@
-"""JSON values inside a model's text, read strictly.
+"""Strict reader of JSON values inside a model's text.
 
-Inputs: text and where a value begins. Outputs: the value and where the text goes on. Nothing is repaired: a key given
-twice, NaN, an infinite number and half a character are errors with one line that says so. Not in the paper
-(arXiv:2510.07841), which does not say how answers are read.
+Inputs: a text and a place in it. Outputs: the value there and the place behind it. Nothing is repaired: a key given
+twice, NaN, an infinite number and half a character are errors of one line.
 """
 
 from __future__ import annotations
@@ -17,53 +16,41 @@ from ttsi.types import ToolCall
 
 
 def value_at(text: str, at: int) -> tuple[Any, int]:
-    """The JSON value that begins at `at` (behind white space), and where the text goes on behind it.
+    """The JSON value that begins at `at`, and the place behind it. White space around the value is skipped.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no value.
     """
     value, end = _DECODER.raw_decode(text, skip_space(text, at))
     return value, skip_space(text, end)
-
-
-def value_of(text: str) -> Any:
-    """The JSON value that a text is, white space around it aside.
-
-    Raises:
-        ValueError: it is none, or more than one.
-    """
-    value, end = value_at(text, 0)
-    if end < len(text):
-        raise ValueError(f"text behind a value: {text[end : end + 40]!r}")
-    return value
 
 
 def strict_json(text: str) -> Any:
     """A whole JSON text, in which no object has a name twice and no number is NaN or infinite.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is not strict JSON.
     """
-    return json.loads(text, object_pairs_hook=unique, parse_constant=_refuse_constant)
+    return json.loads(text, object_pairs_hook=object_of_pairs, parse_constant=_refuse_constant)
 
 
 def skip_space(text: str, at: int) -> int:
-    """Where the white space that begins at `at` ends."""
+    """The end of the white space that begins at `at`."""
     match = _SPACE.match(text, at)
     return match.end() if match else at
 
 
 def call_of(value: Any, key: str, name_key: str = "name", extra: tuple[str, ...] = ("id",)) -> ToolCall:
-    """The call that a JSON object says.
+    """The call in a JSON object.
 
     Args:
         value: the object.
-        key: what the family calls the arguments.
-        name_key: what it calls the tool's name.
-        extra: further fields that carry no meaning here.
+        key: the family's key for the arguments.
+        name_key: the family's key for the tool's name.
+        extra: further fields without meaning here.
 
     Raises:
-        ValueError: it says no call; the message says why.
+        ValueError: the object is no call; the message names the fault.
     """
     if not isinstance(value, dict):
         raise ValueError("a call must be a JSON object")
@@ -71,19 +58,19 @@ def call_of(value: Any, key: str, name_key: str = "name", extra: tuple[str, ...]
     if not isinstance(name, str) or not name:
         raise ValueError("a call without a name")
     if not isinstance(arguments, dict):
-        raise ValueError(f"the {key} of {name} are missing" if key not in value else f"the {key} are no JSON object")
-    # Templates of two families write these beside the call; they carry no meaning of their own.
+        raise ValueError(f"the {key} of {name} are missing" if key not in value else f"the {key} are not a JSON object")
+    # Templates of two families write extra fields beside the call, without meaning.
     unknown = value.keys() - {name_key, key, *extra} - ({"type"} if value.get("type") == "function" else set())
     if unknown:
         raise ValueError(f"unknown field {min(unknown)} beside the {key}")
-    return checked(ToolCall(name, arguments))
+    return validate_call(ToolCall(name, arguments))
 
 
-def checked(call: ToolCall) -> ToolCall:
-    """The call, if it has a name and its arguments are JSON values that UTF-8 can hold.
+def validate_call(call: ToolCall) -> ToolCall:
+    """The call itself, if it has a name and its arguments are JSON values that UTF-8 can encode.
 
     Raises:
-        ValueError: one of that is missing.
+        ValueError: it has no name, or a value is refused.
     """
     if not call.name:
         raise ValueError("a call without a name")
@@ -93,13 +80,13 @@ def checked(call: ToolCall) -> ToolCall:
 
 
 def check_value(value: Any) -> None:
-    """Refuse what is no JSON value or cannot be encoded as UTF-8.
+    """Refuse a value that is not JSON (NaN, infinite) or that UTF-8 cannot encode (a lone surrogate).
 
     Raises:
-        ValueError: it is refused.
+        ValueError: the value is refused.
     """
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no JSON number")
+        raise ValueError(f"{value} is not a JSON number")
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError("a string holds half a character (a lone surrogate)")
     if isinstance(value, Mapping):
@@ -120,8 +107,8 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def why(error: Exception) -> str:
-    """An error of reading as one short line."""
+def error_line(error: Exception) -> str:
+    """An error of a reader as one short line."""
     if isinstance(error, RecursionError):
         return "JSON nested too deeply"
     if isinstance(error, json.JSONDecodeError):
@@ -131,8 +118,8 @@ def why(error: Exception) -> str:
     return " ".join(str(error).split())[:160]
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Pairs as an object.
+def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of (key, value) pairs.
 
     Raises:
         ValueError: a key is given twice.
@@ -145,8 +132,8 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=object_of_pairs, parse_constant=_refuse_constant)
 _SPACE = re.compile(r"[ \t\r\n]*")

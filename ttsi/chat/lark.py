@@ -1,8 +1,7 @@
 """Pieces of grammars in llguidance's dialect of Lark.
 
-Inputs: literal text, a family's marks, a tool's JSON Schema. Outputs: grammar text. Marks that are control tokens in
-some tokenizers stand in rules of their own (`mark_0`, `until_0`, `head`), so that `localise` can name them by token id.
-Not in the paper (arXiv:2510.07841), which samples freely.
+Inputs: literal text, a family's marks, a tool's JSON Schema. Outputs: grammar text. Some tokenizers have a mark as a
+control token. Therefore each mark has a rule of its own (`mark_0`, `until_0`, `head`), which `localise` rewrites.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.chat.alternatives import alternatives
+from ttsi.chat.alternatives import alternatives, resolve_reference
 from ttsi.types import Tool
 
 ANY = "/(?s:.*)/"
@@ -37,10 +36,10 @@ class Rule:
 
 
 def localise(grammar: str, special_ids: Mapping[str, int]) -> str:
-    """The grammar for a tokenizer in which some marks are control tokens, given as text -> id.
+    """The grammar for a tokenizer whose control tokens are `special_ids`, text -> id.
 
-    Such a token is never matched by text, so the rule of its mark names the id instead. A mark that the tokenizer
-    spells out stays text. The embedded format's marks are always control tokens and already named.
+    Text never matches a control token, so the rule of such a mark names the token's id. A mark that the tokenizer
+    spells out stays text. The embedded format's marks are always control tokens, and its rules name them already.
     """
 
     def name_id(match: re.Match[str]) -> str:
@@ -55,26 +54,26 @@ def localise(grammar: str, special_ids: Mapping[str, int]) -> str:
     return re.sub(rule, name_id, grammar, flags=re.MULTILINE)
 
 
-def quoted(text: str) -> str:
-    """A Lark literal; llguidance reads it as JSON, so a line break or a quotation mark cannot escape."""
+def string_literal(text: str) -> str:
+    """A string literal of the grammar. llguidance reads it as JSON, so no line break or quotation mark escapes."""
     return json.dumps(text, ensure_ascii=False) if text else ""
 
 
 def literal(marks: Sequence[str], text: str) -> str:
     """A literal in which each mark is a reference to its own rule, for `localise`."""
     if not marks or not text:
-        return quoted(text)
+        return string_literal(text)
     parts = re.split("(" + "|".join(map(re.escape, sorted(marks, key=len, reverse=True))) + ")", text)
-    return " ".join(f"mark_{marks.index(part)}" if part in marks else quoted(part) for part in parts if part)
+    return " ".join(f"mark_{marks.index(part)}" if part in marks else string_literal(part) for part in parts if part)
 
 
 def mark_rules(marks: Sequence[str]) -> list[str]:
     """The rule of each mark, which `literal` refers to."""
-    return [f"mark_{i}: {quoted(mark)}" for i, mark in enumerate(marks)]
+    return [f"mark_{i}: {string_literal(mark)}" for i, mark in enumerate(marks)]
 
 
-def without(marks: Sequence[str]) -> list[str]:
-    """What to intersect a terminal with, so that it holds none of the marks."""
+def exclude_marks(marks: Sequence[str]) -> list[str]:
+    """The terminals that match text without any of the marks, to be joined with "&"; none where there are no marks."""
     if not marks:
         return []
     # One expression: the product of one automaton per mark is more than the lexer's limit.
@@ -82,24 +81,24 @@ def without(marks: Sequence[str]) -> list[str]:
     return [f"~/(?s:.*)({listed})(?s:.*)/"]
 
 
-def until(stop: str, label: str, never: str = "") -> Rule:
+def text_until(stop: str, label: str, never: str = "") -> Rule:
     """Text up to and including the first `stop`, without `never` (or `stop`, spelled letter by letter) before it."""
-    free = " & ".join([ANY, *without([never or stop])])
+    free = " & ".join([ANY, *exclude_marks([never or stop])])
     name = f"FREE_{label.upper()}"
-    return Rule(f"until_{label}", (f"until_{label}[lazy]: {name} {quoted(stop)}", f"{name}: {free}"))
+    return Rule(f"until_{label}", (f"until_{label}[lazy]: {name} {string_literal(stop)}", f"{name}: {free}"))
 
 
 def pairs(
     tool: Tool, label: str, pair: Callable[[str, Mapping[str, Any], str], Rule], separator: str = "", sort: bool = False
 ) -> Rule:
-    """A tool's arguments one by one: required ones present, all in the schema's order (or sorted by name).
+    """A tool's arguments one by one: required ones present, all in the schema's order.
 
     Args:
-        tool: whose arguments.
+        tool: the tool that the call names.
         label: a prefix for the names of rules, unique in the grammar.
-        pair: the grammar of one argument, of its name, its schema and a label.
-        separator: what stands between two.
-        sort: by name instead of in the schema's order.
+        pair: (name, schema, label) -> the grammar of one argument.
+        separator: the text between two arguments.
+        sort: whether the order is by name instead.
     """
     properties, required = arguments_of(tool)
     names = sorted(properties) if sort else list(properties)
@@ -107,8 +106,8 @@ def pairs(
     named = [line for rule in rules for line in rule.named]
     needed = [name in required for name in names]
     named += [f"{label}_p{i}: {rule.text}" for i, rule in enumerate(rules)]
-    # after_i: what may follow once something stands before argument i
-    between = quoted(separator)
+    # after[i]: the grammar of argument i and all behind it, once an argument stands before them
+    between = string_literal(separator)
     after = [""] * (len(rules) + 1)
     for i in reversed(range(len(rules))):
         step = f"{between} {label}_p{i}".strip()
@@ -135,23 +134,14 @@ def arguments_of(tool: Tool) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
 
 
 def resolve(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema behind a chain of `$ref`s into the root's definitions; {} where it leads nowhere."""
+    """The schema at the end of a chain of `$ref`s into the root; {} where it leads nowhere."""
     for _ in range(16):
         if not isinstance(schema, Mapping):
             return {}
         if "$ref" not in schema:
             return schema
-        match = re.fullmatch(r"#/(\$defs|definitions)/(.+)", str(schema["$ref"]))
-        schema = (root.get(match[1]) or {}).get(match[2]) if match else None
+        schema = resolve_reference(schema["$ref"], root)
     return {}
-
-
-def is_text(schema: Any, root: Mapping[str, Any]) -> bool:
-    """Whether a schema admits strings and nothing else."""
-    plain = resolve(schema, root)
-    if "const" in plain or "enum" in plain:
-        return all(isinstance(value, str) for value in ([plain["const"]] if "const" in plain else plain["enum"]))
-    return plain.get("type") in ("string", ["string"])
 
 
 def kinds(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
@@ -170,7 +160,7 @@ def kinds(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
 
 
 def kind_of(value: Any) -> str:
-    """The JSON type of a value; of a whole number the narrower one."""
+    """The JSON type of a value; "integer" for a whole number."""
     for types, kind in _KIND_OF:
         if isinstance(value, types):
             return kind
@@ -178,11 +168,11 @@ def kind_of(value: Any) -> str:
 
 
 def listed_values(schema: Any, root: Mapping[str, Any]) -> list[Any]:
-    """The values that a schema lists, where it lists what it admits."""
+    """The values of a schema's `const` or `enum`; none without one."""
     plain = resolve(schema, root)
     return [plain["const"]] if "const" in plain else list(plain.get("enum") or [])
 
 
 def listed_texts(schema: Any, root: Mapping[str, Any]) -> list[str]:
-    """The strings that a schema lists, where it lists what it admits."""
+    """The strings among `listed_values`."""
     return [value for value in listed_values(schema, root) if isinstance(value, str)]

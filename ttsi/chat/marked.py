@@ -2,11 +2,10 @@
 
     <reason><|call|> name<|args|> key<|=|> value<|,|> key<|=|> value<|,|>
 
-`<|call|>` and the other marks are tokens of their own, so that no text can imitate them. A string is written as it is,
-after one space; other values as compact JSON; a list of strings as items separated by `<|;|>`; a nested object as
-dotted keys (`address.city`). Anything else is written as JSON. The reason, where there is one, quotes the tool's own
-line, from a word that the request contains up to the tool's name. That short "think, then act" is what lets a
-two-million-parameter model choose tools at all.
+`<|call|>` and the other marks are tokens of their own, so that no text can imitate them. A string is written bare,
+after one space. A list of strings is written as items separated by `<|;|>`, a nested object as dotted keys
+(`address.city`), any other value as JSON. The reason, where there is one, quotes the end of the tool's description,
+from a word that the request contains. With this short "think, then act" a two-million-parameter model can choose tools.
 
 Inputs -> outputs: calls -> text (`render`) and text -> calls (`parse_calls`), typed by the tools' JSON Schemas.
 """
@@ -32,8 +31,8 @@ _STOP_WORDS = frozenset((
 ))  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
 LONGEST_QUOTE = 16
-"""Content words of a reason at most. Every word of a line may begin one, so that the cost of all reasons grows with the
-square of its length; the lines that the model was trained on have at most 7."""
+"""Most content words of a reason. Any content word may begin a reason, so the cost of all reasons grows with the square
+of their number. The descriptions in the model's training data have at most 7."""
 
 
 def words(text: str) -> list[str]:
@@ -67,10 +66,10 @@ _BARE = re.compile(BARE)
 
 
 def render(calls: Sequence[ToolCall], reasons: Sequence[str] = (), tools: Sequence[Tool] = ()) -> str:
-    """Calls as the embedded model writes them, each behind its reason; no call at all is NO_TOOL_TEXT.
+    """Calls as the embedded model writes them, each behind its reason; NO_TOOL_TEXT without a call.
 
-    With their tools, a value that shares its place with values of another type is written so that `parse_calls` reads
-    it back; without, every string and every list of strings is written bare.
+    With the tools, a value of an argument of several types is written so that `parse_calls` reads it back. Without
+    them, every string and every list of strings is written bare.
     """
     if not calls:
         return NO_TOOL_TEXT
@@ -86,21 +85,21 @@ def render(calls: Sequence[ToolCall], reasons: Sequence[str] = (), tools: Sequen
 
 
 def _key(name: str, top: Slot | None) -> str:
-    """A first name as it is written: in quotation marks where it could be read otherwise."""
+    """A top-level key, in quotation marks where it would be read as another key."""
     odd = not plain(name.replace(".", "_")) or name.startswith(".")
     free = top is not None and name not in top.names and "." in name
     return _json(name) if odd or free else name
 
 
-def written_key(name: str) -> str:
-    """A listed first name as it is written."""
+def key_text(name: str) -> str:
+    """A listed top-level key."""
     return _key(name, None)
 
 
 def _pairs(key: str, name: str, value: Any, above: Slot | None) -> list[tuple[str, str]]:
-    """(key, written value) of one name; several where the value is an object of dotted keys."""
-    slot = above.below(name) if above else None
-    if isinstance(value, dict) and (slot.may_dot(value) if slot else _all_plain(key, value) and above is None):
+    """(key, value as text) of one name; several pairs for an object of dotted keys."""
+    slot = above.child(name) if above else None
+    if isinstance(value, dict) and (slot.is_dotted(value) if slot else _all_plain(key, value) and above is None):
         return [pair for inner, one in value.items() for pair in _pairs(f"{key}.{inner}", inner, one, slot)]
     return [(key, render_value(value, slot))]
 
@@ -137,29 +136,29 @@ def _has_mark(text: str) -> bool:
 
 
 def _special(text: str, first: str = "") -> bool:
-    """Whether bare text would be lost, be more than one line, or be read as text in quotation marks."""
+    """Whether bare text would be empty, longer than a line, or read as text in quotation marks."""
     odd = not text or "\n" in text or _has_mark(text) or bool(first and text.startswith(first))
-    return odd or _unquoted(text, first) != text
+    return odd or _unquote(text, first) != text
 
 
-def _unquoted(text: str, first: str = "") -> str:
-    """What text in quotation marks stands for, where it could not have been written bare; else the text itself."""
+def _unquote(text: str, first: str = "") -> str:
+    """The string of a text in quotation marks, where it could not have been written bare; else the text itself."""
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
             value = json.loads(text)
         except ValueError:
             return text
-        # `text` is one JSON string, so that `value` is shorter and this comes to an end.
+        # The recursion ends, because `value` is shorter than `text`, its JSON string.
         if isinstance(value, str) and _special(value, first):
             return value
     return text
 
 
 def parse_calls(text: str, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
-    """Read what `render` writes.
+    """The calls of a text that `render` wrote.
 
     Raises:
-        ValueError: the text is no sequence of calls; the message says where.
+        ValueError: the text is no sequence of calls.
     """
     by_name = {tool.name: tool for tool in tools}
     calls = []
@@ -170,7 +169,7 @@ def parse_calls(text: str, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
             raise ValueError(f"a call without {ARGS}")
         tool = by_name.get(name.strip())
         *pairs, tail = rest.split(NEXT)
-        # What follows a call that is not the last is the next call's reason.
+        # The text behind a call is the reason of the next call.
         if tail.strip() and (number == len(parts) or IS in tail):
             raise ValueError(f"an argument without {NEXT} at its end")
         calls.append(ToolCall(name.strip(), _parse_arguments(pairs, layout(tool) if tool else None)))
@@ -186,13 +185,13 @@ def _parse_arguments(pairs: Sequence[str], top: Slot | None) -> dict[str, Any]:
         path = _path(key.strip(), top)
         slot = top
         for step in path:
-            slot = slot.below(step) if slot else None
+            slot = slot.child(step) if slot else None
         _place(arguments, path, parse_value(value[1:], slot))
     return arguments
 
 
 def _path(key: str, top: Slot | None) -> list[str]:
-    """The names that a key leads through. Dots lead into an object, also into one whose schema lists no keys."""
+    """The names of a dotted key. Dots lead into an object, also into one whose schema lists no names."""
     if key.startswith('"'):
         try:
             return [str(json.loads(key))]
@@ -200,7 +199,7 @@ def _path(key: str, top: Slot | None) -> list[str]:
             return [key]
     if top is None or key in top.names:
         return [key]
-    slot = top.below(key.partition(".")[0])
+    slot = top.child(key.partition(".")[0])
     return key.split(".") if slot is not None and "object" in slot.kinds else [key]
 
 
@@ -213,9 +212,9 @@ def _place(arguments: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def parse_value(text: str, slot: Slot | None = None) -> Any:
-    """Read what `render_value` writes."""
+    """The value of a text that `render_value` wrote."""
     if slot is not None and slot.only_text:
-        return _unquoted(text)
+        return _unquote(text)
     only_lists = slot is not None and slot.only_lists
     if ITEM not in text and (text.startswith("[") if only_lists else _LOOKS_LIKE_JSON.fullmatch(text)):
         try:
@@ -223,18 +222,17 @@ def parse_value(text: str, slot: Slot | None = None) -> Any:
         except json.JSONDecodeError:
             pass
     if ITEM in text or (slot is not None and slot.owns_items):
-        return [_unquoted(item, "[") for item in text.split(f"{ITEM} ")]
-    return _unquoted(text)
+        return [_unquote(item, "[") for item in text.split(f"{ITEM} ")]
+    return _unquote(text)
 
 
 def quote(
     tool: Tool, request: str, others: Sequence[Tool] = (), speaks_of: Callable[[str, str], bool] = str.__eq__
 ) -> str:
-    """The reason for calling `tool`: its description from a word that the request speaks of.
+    """The reason for calling `tool`: the end of its description, from a word that the request mentions.
 
-    The word that fewest other tools on offer share wins; among equals one that occurs in the request before one that
-    it only `speaks_of`, then the later one. Where there is none, the last content word of the description stands alone.
-    It is one of the last `LONGEST_QUOTE`.
+    The word is one of the last `LONGEST_QUOTE`. The word in the fewest other tools' descriptions wins, then a word of
+    the request before one that it only `speaks_of`, then the later one. Without such a word, the last one is quoted.
     """
     spans = _content(tool.description)
     if not spans:
@@ -255,10 +253,10 @@ def quote(
 
 
 def suffixes(description: str) -> tuple[str, ...]:
-    """Every reason that `quote` could give for a tool with this description, longest first."""
+    """Every reason that `quote` could return for this description, longest first."""
     return tuple(" " + description[span.start() :] for span in _content(description)) or ("",)
 
 
 def _content(description: str) -> list[re.Match[str]]:
-    """The content words that may begin a quotation."""
+    """The content words that may begin a reason."""
     return [match for match in _WORD.finditer(description) if words(match.group())][-LONGEST_QUOTE:]

@@ -2,7 +2,6 @@
 
 Inputs: the tools on offer. Outputs: rules in llguidance's dialect of Lark, one per tool (`calls_rules`), or the grammar
 of one tool's arguments (`arguments_rule`), for texts as `ttsi.chat.marked` writes them.
-Not in the paper (arXiv:2510.07841), which samples freely.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 from ttsi.chat import marked
 from ttsi.chat.alternatives import alternatives
-from ttsi.chat.lark import quoted
+from ttsi.chat.lark import string_literal
 from ttsi.chat.marked_layout import BARE, Slot, item_kinds, layout, plain
 from ttsi.chat.schema_mask import enforceable_schema, json_rule
 from ttsi.types import Tool
@@ -24,13 +23,13 @@ _NOTHING = '""'
 def calls_rules(tools: Sequence[Tool]) -> list[str]:
     """The rules call_0, call_1, ..., one whole call of each tool."""
     return [
-        f"call_{i}: {marked.CALL} {quoted(' ' + tool.name)} {marked.ARGS} {arguments_rule(tool)}"
+        f"call_{i}: {marked.CALL} {string_literal(' ' + tool.name)} {marked.ARGS} {arguments_rule(tool)}"
         for i, tool in enumerate(tools)
     ]
 
 
 def arguments_rule(tool: Tool) -> str:
-    """What follows the name of a call of this tool."""
+    """The grammar of the text behind the name in a call of this tool."""
     shapes = _shapes(layout(tool), enforceable_schema(tool), "")
     return _one_of([_in_order(pairs) for pairs in shapes])
 
@@ -45,7 +44,7 @@ def _in_order(pairs: Sequence[tuple[str, bool]]) -> str:
 
 
 def _at_least_one(pairs: Sequence[tuple[str, bool]]) -> str:
-    """The pairs in order, but not none of them: an object is only written by what is in it."""
+    """The pairs in order, at least one of them, because an object without pairs is not written."""
     if any(required for _, required in pairs):
         return _in_order(pairs)
     starts = (_in_order([(pair, True), *pairs[i + 1 :]]) for i, (pair, _) in enumerate(pairs))
@@ -67,20 +66,20 @@ def _shapes(slot: Slot, root: Mapping[str, Any], prefix: str) -> list[list[tuple
 
 def _argument(slot: Slot, root: Mapping[str, Any], prefix: str, name: str) -> str:
     """One listed name: the dotted keys of an object, or the key and its value."""
-    key = f"{prefix}{name}" if prefix else marked.written_key(name)
+    key = f"{prefix}{name}" if prefix else marked.key_text(name)
     texts = [_at_least_one(pairs) for pairs in _shapes(slot, root, f"{key}.") if pairs]
-    leaf = f"{quoted(f' {key}')} {marked.IS} "
+    leaf = f"{string_literal(f' {key}')} {marked.IS} "
     if not slot.shapes:
         return f"{leaf}{_value(slot, root)} {marked.NEXT}"
     if slot.kinds != {"object"} or slot.free or not all(map(plain, slot.names)) or not texts:
         texts.append(f"{leaf}{_value(slot, root)} {marked.NEXT}")
     elif any(not shape.get("required") and not shape.get("minProperties") for shape in slot.shapes):
-        texts.append(f"{leaf}{quoted(' {}')} {marked.NEXT}")
+        texts.append(f"{leaf}{string_literal(' {}')} {marked.NEXT}")
     return _one_of(texts)
 
 
 def _free(slot: Slot, root: Mapping[str, Any], prefix: str) -> str:
-    """Any number of unlisted names. The space belongs to the name's terminal, since the longest terminal wins."""
+    """Any number of unlisted names. The space is part of the name's terminal, because the longest terminal wins."""
     bare = r"[^\s.\"<|][^\n.<|]*"
     before = re.escape(prefix).replace("/", r"\/").replace(r"\ ", " ")
     name = f"/ {before}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
@@ -88,12 +87,12 @@ def _free(slot: Slot, root: Mapping[str, Any], prefix: str) -> str:
 
 
 def _value(slot: Slot, root: Mapping[str, Any]) -> str:
-    """One value behind one space: text as it is, a list of strings by items, all else as JSON."""
+    """One value behind one space: bare text, the items of a list of strings, or JSON."""
     if slot.parts and all("enum" in part for part in slot.parts):
         values = [value for part in slot.parts for value in part["enum"]]
         texts = [marked.render_value(value, slot) for value in values if not slot.only_text or isinstance(value, str)]
         if texts:
-            return _one_of([quoted(f" {text}") for text in texts])
+            return _one_of([string_literal(f" {text}") for text in texts])
     if slot.only_text:
         return r"/ [^\n]+/"
     kinds = [item_kinds(part, root) for part in slot.parts]
@@ -105,7 +104,7 @@ def _value(slot: Slot, root: Mapping[str, Any]) -> str:
         return f"({json} | {item} ({marked.ITEM} {item})*)" if any("string" in kind for kind in kinds) else json
     if not (slot.owns_items or "string" in slot.kinds):
         return json
-    # The longest terminal wins, so that numbers and the like have to stand in the one terminal that bare text is.
+    # The longest terminal wins, so numbers and the like must be part of the terminal of bare text.
     bare = f"/ ({'|'.join([BARE, *_scalars(slot)])})/"
     items = [rf"/ [^\n\"\[{{][^\n]*/ ({marked.ITEM} {item})+"] if slot.owns_items else []
     return f"({' | '.join([json, bare, *items])})"
@@ -125,7 +124,7 @@ def _list(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     item = r"/ [^\n\[][^\n]*/"
     if all("enum" in part for part in parts):
         texts = [value for part in parts for value in part["enum"] if isinstance(value, str)]
-        item = _one_of([quoted(f" {marked.render_value([text])}") for text in texts]) if texts else item
+        item = _one_of([string_literal(f" {marked.render_value([text])}") for text in texts]) if texts else item
     least, most = schema.get("minItems", 0), schema.get("maxItems")
     if not isinstance(most, int) or most < max(least, 1):
         most = None

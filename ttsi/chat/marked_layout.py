@@ -1,11 +1,10 @@
-"""How each argument of a tool stands in the embedded model's format: as text, as items, as dotted keys or as JSON.
+"""Layout of a tool's arguments in the embedded model's format: as text, items, dotted keys or JSON.
 
-Inputs: a tool. Outputs: a tree of `Slot`s, one per argument (`layout`). `ttsi.chat.marked` writes and reads by it, and
-`ttsi.chat.marked_grammar` makes the mask of it, so that the three cannot disagree about a schema that is composed.
+Inputs: a tool. Outputs: a tree of `Slot`s, one per argument (`layout`). `ttsi.chat.marked` writes and reads with it,
+and `ttsi.chat.marked_grammar` makes the mask from it, so that the three agree about composed schemas.
 
-Text without quotation marks belongs to one kind of value in each slot: to lists where the schema allows lists of
-strings, else to strings. What shares the slot with it is JSON, and so is text that would be read as JSON.
-Not in the paper (arXiv:2510.07841).
+Text without quotation marks is one kind of value in each slot: a list where the schema allows lists of strings, else a
+string. Other values of the slot are JSON, and so is text that would be read as JSON.
 """
 
 from __future__ import annotations
@@ -17,26 +16,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
+from ttsi.chat.lark import kind_of
 from ttsi.chat.schema_mask import enforceable_schema
 from ttsi.types import Tool
 
 _KINDS = frozenset({"string", "number", "boolean", "null", "array", "object"})
 _MAX_DEPTH = 4
 _MAX_SLOTS = 200
-"""Slots of one tool; what lies deeper or beyond is written as JSON."""
+"""Slots of one tool; arguments beyond, or deeper, are written as JSON."""
 
 
-def _other_than(word: str) -> str:
-    """Lines that begin with the first letter of a word and are not the word."""
+def _lines_unlike(word: str) -> str:
+    """Lines that begin with the word's first letter and are not the word."""
     cut = [rf"{word[:end]}(?:[^{word[end]}\n][^\n]*)?" for end in range(1, len(word))]
     return "|".join([*cut, rf"{word}[^\n]+"])
 
 
 BARE = (
-    r'[^"\[{\-0-9tfn\n][^\n]*|' + "|".join(map(_other_than, ("true", "false", "null")))
+    r'[^"\[{\-0-9tfn\n][^\n]*|' + "|".join(map(_lines_unlike, ("true", "false", "null")))
     + r"|[\-0-9][^\n]*[^0-9.eE+\-\n][^\n]*|[0-9]+[+\-][^\n]*|-?0[0-9][^\n]*|-?[0-9]+\.[0-9]+[.+\-][^\n]*"
 )  # fmt: skip
-"""Lines that nobody reads as JSON, as a regular expression that token masks and Python share."""
+"""Lines that are not read as JSON: a regular expression for token masks and for Python."""
 
 
 @dataclass
@@ -44,17 +44,17 @@ class Slot:
     """One argument, or one name within it."""
 
     schema: Any
-    """What its values must fit, in the dialect of the masks."""
+    """The schema of its values, as `enforceable_schema` gives it."""
     kinds: frozenset[str] = _KINDS
     owns_items: bool = False
     """Whether text without quotation marks is a list here."""
     parts: list[dict[str, Any]] = field(default_factory=list)
     """The plain alternatives of the schema."""
     shapes: list[dict[str, Any]] = field(default_factory=list)
-    """Those that are objects whose names may stand as dotted keys."""
+    """The alternatives that are objects whose names may be dotted keys."""
     names: dict[str, Slot] = field(default_factory=dict)
     free: Slot | None = None
-    """The slot of unlisted names, where there may be any."""
+    """The slot of unlisted names, where the schema admits any."""
 
     @property
     def only_text(self) -> bool:
@@ -66,13 +66,13 @@ class Slot:
         """Whether every value is a list."""
         return self.kinds == {"array"}
 
-    def below(self, name: str) -> Slot | None:
+    def child(self, name: str) -> Slot | None:
         """The slot of one name of an object."""
         return self.names.get(name, self.free)
 
-    def may_dot(self, value: Mapping[str, Any]) -> bool:
-        """Whether an object is written as dotted keys, one line of the grammar for each of its names."""
-        return bool(value) and bool(self.shapes) and all(plain(name) and self.below(name) for name in value)
+    def is_dotted(self, value: Mapping[str, Any]) -> bool:
+        """Whether an object is written as dotted keys."""
+        return bool(value) and bool(self.shapes) and all(plain(name) and self.child(name) for name in value)
 
 
 def plain(name: str) -> bool:
@@ -91,7 +91,7 @@ def layout(tool: Tool) -> Slot:
         _fill(slot, root)
         slots += len(slot.names)
         for name, inner in slot.names.items():
-            # A listed name with a dot would read like the way into the object before the dot.
+            # A listed name with a dot would read like a dotted key of the object before the dot.
             clash = depth == 0 and any(other.startswith(f"{name}.") for other in slot.names)
             listed = [part for part in inner.parts if _is_object(part)]
             if listed and plain(name) and not clash and depth < _MAX_DEPTH and slots + len(queue) < _MAX_SLOTS:
@@ -141,13 +141,7 @@ def _slot(schema: Any, root: Mapping[str, Any]) -> Slot:
 
 
 def _kinds(part: Mapping[str, Any]) -> frozenset[str]:
-    if "type" in part:
-        return frozenset({"number" if part["type"] == "integer" else part["type"]})
-    if "enum" in part:
-        return frozenset(map(_kind, part["enum"]))
-    return frozenset({"object"}) if _is_object(part) else _KINDS
-
-
-def _kind(value: Any) -> str:
-    names = {str: "string", bool: "boolean", type(None): "null", list: "array", dict: "object"}
-    return names.get(type(value), "number")
+    if "type" not in part and "enum" not in part:
+        return frozenset({"object"}) if _is_object(part) else _KINDS
+    kinds = [part["type"]] if "type" in part else map(kind_of, part["enum"])
+    return frozenset("number" if kind == "integer" else kind for kind in kinds)

@@ -1,11 +1,10 @@
-r"""Regular expressions of JSON Schema (ECMA-262, JavaScript's dialect, Unicode mode) in the dialects that enforce them.
+r"""Translation of JSON Schema's regular expressions (ECMA-262, Unicode mode) into Python's.
 
 Inputs: a pattern. Outputs: Python's regular expression with the same meaning (`python_pattern`), or the pattern itself
-where a token mask holds it (`mask_pattern`); None for what cannot be enforced.
+where a token mask can enforce it (`mask_pattern`); None for a pattern that cannot be enforced.
 
-The two dialects differ where one expects it least: in JavaScript `\d` and `\w` are ASCII, `$` never stands before a
-last line break, `[^]` is any character. What is no JavaScript, but a regular expression of Python's, is read as that.
-Not in the paper (arXiv:2510.07841).
+In ECMA-262 `\d` and `\w` are ASCII, `$` does not match before a last line break, and `[^]` is any character. A pattern
+that is not ECMA-262's but Python's is read as Python's.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class _Unenforceable(ValueError):
 
 @lru_cache(maxsize=4096)
 def python_pattern(pattern: str) -> str | None:
-    r"""The same in Python's dialect, for `re.search`; None for what it cannot express.
+    r"""The pattern in Python's dialect, for `re.search`; None where Python cannot express it.
 
     >>> python_pattern(r"^(?<year>\d{4})$")
     '^([0-9]{4})\\Z'
@@ -59,7 +58,7 @@ def python_pattern(pattern: str) -> str | None:
     True
 
     Raises:
-        ValueError: it is a regular expression of neither dialect.
+        ValueError: the pattern is a regular expression of neither dialect.
     """
     try:
         translated = _Translation(pattern).text
@@ -79,14 +78,14 @@ def python_pattern(pattern: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def mask_pattern(pattern: str) -> str | None:
-    """The pattern where a token mask and `python_pattern` read it alike, else None. Raises as `python_pattern`."""
+    """The pattern where a token mask reads it as `python_pattern` does, else None. Raises the same errors."""
     return pattern if _SAFE.fullmatch(pattern) and python_pattern(pattern) is not None else None
 
 
 def _compiles(pattern: str) -> Exception | None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sets within sets, which a later Python may read otherwise
+            warnings.simplefilter("ignore")  # about nested sets, which a later Python may read differently
             re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         return error
@@ -162,7 +161,7 @@ class _Translation:
         return rf"(?:\{number})"
 
     def _character(self) -> str | None:
-        """The one character that an escape stands for; None when it is no such escape, and then nothing is taken."""
+        """The character of an escape; None, with nothing taken, where the escape is of another kind."""
         match = self._take(_CHARACTER)
         if match is None:
             return None
@@ -199,7 +198,7 @@ class _Translation:
         return ("[^" if negated else "[") + "".join(parts) + "]"
 
     def _member(self) -> str:
-        """One character of a set, or the ranges that a class such as `\\d` stands for."""
+        """One character of a set, or the ranges of a class such as `\\d`."""
         if self._at >= len(self._pattern):
             raise _NotJavaScript
         letter = self._pattern[self._at]

@@ -1,19 +1,20 @@
-"""Short conversations that show what a chat template carries.
+"""Short conversations that probe what a chat template carries.
 
-Inputs: a template. Outputs: what it carries of a plain conversation (`carried_of_words`) and of calls and their results
-(`probe_calls`): each is rendered, and everything said must be in the text. Not in the paper (arXiv:2510.07841).
+Inputs: a template. Outputs: what it carries of a plain conversation (`probe_words`), and of calls and their results
+(`probe_calls`). Each conversation is rendered, and all its words must be in the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any, Literal
 
 from ttsi.chat.families import FORMATS
 from ttsi.chat.format import Format
 from ttsi.chat.template_source import OTHER_DAY, Render
-from ttsi.chat.template_turns import Carries, Turn, fit_turns
+from ttsi.chat.template_turns import Carries, Turn, fit_turns, openai_call
 from ttsi.errors import ModelError
 from ttsi.types import Tool, ToolCall, to_openai
 
@@ -27,7 +28,7 @@ QUESTION = "What is the weather in Oslo?"
 OSLO, _ROME = ToolCall("get_weather", {"city": "Oslo"}), ToolCall("get_weather", {"city": "Rome"})
 USER, _FOLLOW_UP, _RESULT, _OTHER_RESULT = "Is it cold there?", "And tomorrow?", "4 degrees", "19 degrees"
 _VERBATIM = '"a" < b & c\'s\n' + 400 * "so it goes on " + "to the end"
-"""Words that must arrive as they are: some templates escape them for HTML, or cut what is long."""
+"""Words that must be unchanged in the text: some templates escape HTML or cut long texts."""
 _SYSTEM, _LATER, _WORDS = "Be brief.", "Be polite, too.", "Let me look."
 
 
@@ -39,12 +40,7 @@ def user(text: str) -> Turn:
 def assistant(text: str, calls: Sequence[ToolCall] = ()) -> Turn:
     """An assistant's turn, with its calls."""
     turn: Turn = {"role": "assistant", "content": text}
-    if calls:
-        turn["tool_calls"] = [
-            {"id": f"call{i:05d}", "type": "function", "function": {"name": c.name, "arguments": dict(c.arguments)}}
-            for i, c in enumerate(calls)
-        ]
-    return turn
+    return {**turn, "tool_calls": list(map(openai_call, calls, count()))} if calls else turn
 
 
 def result(text: str, number: int = 0) -> Turn:
@@ -53,7 +49,7 @@ def result(text: str, number: int = 0) -> Turn:
 
 
 def text_of(render: Render, turns: Sequence[Turn], tools: Sequence[Any] = (), **more: Any) -> str:
-    """The text; empty where the template refuses."""
+    """The rendered text; empty where the template refuses."""
     try:
         return render(turns, tools, **more)
     except ModelError:
@@ -61,21 +57,19 @@ def text_of(render: Render, turns: Sequence[Turn], tools: Sequence[Any] = (), **
 
 
 def _in_order(text: str, wanted: Sequence[str]) -> bool:
-    at = 0
     for part in wanted:
-        place = text.find(part, at)
-        if place < 0:
+        _, match, text = text.partition(part)
+        if not match:
             return False
-        at = place + len(part)
     return True
 
 
-def dated(render: Render, tools: Sequence[Any]) -> bool:
-    """Whether the text depends on the day."""
+def depends_on_date(render: Render, tools: Sequence[Any]) -> bool:
+    """Whether the template's text changes with the day."""
     return text_of(render, [user(USER)], tools) != text_of(render, [user(USER)], tools, now=OTHER_DAY)
 
 
-def holds(
+def prompt_contains(
     render: Render,
     turns: Sequence[Turn],
     tools: Sequence[Any],
@@ -83,44 +77,47 @@ def holds(
     carries: Carries,
     fmt: Format | None = None,
 ) -> bool:
-    """Whether every wanted text is in the prompt of these turns, the turns' own in their order."""
-    shaped, offered = fit_turns(turns, tools, fmt or FORMATS["plain"], carries)
-    text = text_of(render, shaped, offered)
+    """Whether every wanted text is in the prompt of these turns."""
+    text = text_of(render, *fit_turns(turns, tools, fmt or FORMATS["plain"], carries))
     return bool(text) and all(part in text for part in wanted)
 
 
-def carried_of_words(render: Render) -> Carries:
-    """What is carried of plain conversations.
+def probe_words(render: Render) -> Carries:
+    """What the template carries of plain conversations.
 
     Raises:
-        ModelError: not even the user's words.
+        ModelError: the template does not carry the user's words unchanged.
     """
     carries = Carries()
-    if not holds(render, [user(USER)], [], [USER], carries):
+    if not prompt_contains(render, [user(USER)], [], [USER], carries):
         carries = Carries(content="parts")
-        if not holds(render, [user(USER)], [], [USER], carries):
-            render([user(USER)], [])  # raises where the template refuses, with its own words
-            raise ModelError("its chat template does not carry what the user says")
-    if not holds(render, [user(_VERBATIM)], [], [_VERBATIM], carries):
-        raise ModelError("its chat template changes what the user says: it escapes quotation marks, or cuts long texts")
+        if not prompt_contains(render, [user(USER)], [], [USER], carries):
+            render([user(USER)], [])  # a template that refuses raises here, with its own message
+            raise ModelError("its chat template drops the user's text")
+    if not prompt_contains(render, [user(_VERBATIM)], [], [_VERBATIM], carries):
+        raise ModelError("its chat template changes the user's text: it escapes quotation marks, or cuts long texts")
     talk = [user(USER), assistant(_WORDS), user(_FOLLOW_UP)]
-    if not holds(render, talk, [], [USER, _WORDS, _FOLLOW_UP], carries):
+    if not prompt_contains(render, talk, [], [USER, _WORDS, _FOLLOW_UP], carries):
         raise ModelError("its chat template does not carry a conversation of three turns")
-    if not holds(render, [{"role": "system", "content": _SYSTEM}, *talk], [], [_SYSTEM, USER], carries):
+    if not prompt_contains(render, [{"role": "system", "content": _SYSTEM}, *talk], [], [_SYSTEM, USER], carries):
         carries = replace(carries, system="user")
-    if not holds(render, [user(USER), user(_FOLLOW_UP)], [], [USER, _FOLLOW_UP], carries):
+    if not prompt_contains(render, [user(USER), user(_FOLLOW_UP)], [], [USER, _FOLLOW_UP], carries):
         carries = replace(carries, roles="alternate")
     later = [{"role": "system", "content": _SYSTEM}, {"role": "system", "content": _LATER}, *talk]
     middle = [{"role": "system", "content": _SYSTEM}, *talk[:2], {"role": "system", "content": _LATER}, talk[2]]
     if carries.system == "user" or not all(
-        holds(render, turns, [], [_SYSTEM, _LATER, _FOLLOW_UP], carries) for turns in (later, middle)
+        prompt_contains(render, turns, [], [_SYSTEM, _LATER, _FOLLOW_UP], carries) for turns in (later, middle)
     ):
         carries = replace(carries, later_system="first")
     return carries
 
 
 def probe_calls(render: Render, fmt: Format, carries: Carries, template_calls: bool) -> Carries:
-    """How earlier calls and their results reach the text."""
+    """What the template carries of earlier calls and their results, added to `carries`.
+
+    Raises:
+        ModelError: the template carries a call and its result neither itself nor in words.
+    """
     tools = [to_openai(TOOL)]
     ways: list[tuple[Any, Any]] = [("template", "template"), ("template", "words")] if template_calls else []
     ways += [("words", "template"), ("words", "words")]
@@ -129,39 +126,33 @@ def probe_calls(render: Render, fmt: Format, carries: Carries, template_calls: b
         trial = replace(carries, calls=calls, results=results, unanswered=closing)
         turns = [user(USER), assistant("", [OSLO]), result(_RESULT), user(_FOLLOW_UP)]
         bare = [user(USER), assistant("", [OSLO]), user(_FOLLOW_UP)]
-        if all(_carried(render, probe, tools, trial, fmt) for probe in (turns, bare)):
+        if all(_contains_turns(render, probe, tools, trial, fmt) for probe in (turns, bare)):
             carries = trial
             break
     else:
         carries = replace(carries, calls="words", results="words", roles="alternate")
-        if not _carried(render, turns, tools, carries, fmt):
+        if not _contains_turns(render, turns, tools, carries, fmt):
             raise ModelError("its chat template carries neither a call and its result nor words in their place")
     if carries.calls == "template":
-        two = [
-            user(USER),
-            assistant("", [OSLO, _ROME]),
-            result(_RESULT),
-            result(_OTHER_RESULT, 1),
-            user(_FOLLOW_UP),
-        ]
-        if not _carried(render, two, tools, carries, fmt):
+        results = [result(_RESULT), result(_OTHER_RESULT, 1)]
+        two = [user(USER), assistant("", [OSLO, _ROME]), *results, user(_FOLLOW_UP)]
+        if not _contains_turns(render, two, tools, carries, fmt):
             carries = replace(carries, several_calls=False)
-            if not _carried(render, two, tools, carries, fmt):
+            if not _contains_turns(render, two, tools, carries, fmt):
                 carries = replace(carries, calls="words", results="words", roles="alternate")
     beside = [user(USER), assistant(_WORDS, [OSLO]), result(_RESULT), user(_FOLLOW_UP)]
-    if carries.calls == "template" and not _carried(render, beside, tools, carries, fmt):
+    if carries.calls == "template" and not _contains_turns(render, beside, tools, carries, fmt):
         carries = replace(carries, words_beside_call=False)
     return carries
 
 
-def _carried(render: Render, turns: Sequence[Turn], tools: Sequence[Any], carries: Carries, fmt: Format) -> bool:
-    """Whether all that these turns say is in their text, in order."""
+def _contains_turns(render: Render, turns: Sequence[Turn], tools: Sequence[Any], carries: Carries, fmt: Format) -> bool:
+    """Whether the words, arguments and results of these turns are in their text, in order."""
     wanted: list[str] = []
     for turn in turns:
         wanted += [turn["content"]] if turn["content"] and turn["role"] != "tool" else []
         wanted += [call["function"]["arguments"]["city"] for call in turn.get("tool_calls", [])]
         wanted += [turn["content"]] if turn["role"] == "tool" else []
-    shaped, offered = fit_turns(turns, tools, fmt, carries)
-    text = text_of(render, shaped, offered)
+    text = text_of(render, *fit_turns(turns, tools, fmt, carries))
     start = text.find(USER)
     return start >= 0 and (_in_order(text[start:], wanted) or all(text[start:].count(part) for part in wanted))

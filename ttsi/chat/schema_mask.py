@@ -1,10 +1,8 @@
-"""The part of a JSON Schema that a token mask can hold.
+"""The part of a JSON Schema that a token mask can enforce.
 
 Inputs: a schema, and the tool's parameters that its `$ref`s point into. Outputs: a schema that llguidance compiles
-(`maskable`), or the rule of JSON that fits it
-(`json_arguments`, `json_value`). What a mask cannot hold (`not`, `if`, look-ahead patterns ...) gives way to
-any JSON value of the stated type, never to an error. Text and dictionaries only: nothing here imports llguidance.
-Not in the paper (arXiv:2510.07841), which samples freely.
+(`mask_schema`), or the grammar of JSON that fits it (`json_arguments`, `json_value`). A part that no mask can enforce
+(`not`, look-ahead patterns ...) admits any JSON value of the stated type and is never an error.
 """
 
 from __future__ import annotations
@@ -16,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
-from ttsi.chat.dialect import draft_of, modern
+from ttsi.chat.dialect import draft_of, to_draft_2020
 from ttsi.chat.patterns import mask_pattern
-from ttsi.chat.tool_schema import closed
+from ttsi.chat.tool_schema import forbid_unlisted
 from ttsi.types import Tool
 
 _COMPACT = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
 _MAX_DEPTH = 32
 _MAX_SCHEMAS = 2000
-"""Schemas in one mask; what lies beyond takes any JSON value."""
+"""Schemas in one mask; those beyond admit any JSON value."""
 _MAX_COUNT = 1000
 """Longest string or list whose length is enforced; counting further makes the mask slow."""
 _MAX_NAMES = 16
@@ -34,11 +32,11 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
     "array": (list,), "object": (dict,),
 }  # fmt: skip
-_SAYS_NOTHING = frozenset((
+_ANNOTATIONS = frozenset((
     "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "format",
     "$comment", "$defs", "definitions",
 ))  # fmt: skip
-"""Keywords that a mask can pass over without admitting more."""
+"""Keywords that constrain nothing."""
 
 
 def json_arguments(tool: Tool) -> str:
@@ -49,25 +47,25 @@ def json_arguments(tool: Tool) -> str:
 
 def json_value(schema: Any, tool: Tool) -> str:
     """The rule of one JSON value that fits `schema`, which is a part of the tool's parameters."""
-    part = modern(schema, draft_of(tool.parameters), mask_pattern)
-    return json_rule(closed(part, top=False) if isinstance(part, Mapping) else part, enforceable_schema(tool))
+    part = to_draft_2020(schema, draft_of(tool.parameters), mask_pattern)
+    return json_rule(forbid_unlisted(part, top=False) if isinstance(part, Mapping) else part, enforceable_schema(tool))
 
 
 def enforceable_schema(tool: Tool) -> dict[str, Any]:
-    """The tool's parameters as the masks read them: one dialect, the patterns that a mask holds, nothing unlisted."""
-    return closed(modern(tool.parameters, draft_of(tool.parameters), mask_pattern))
+    """The tool's parameters in Draft 2020-12, with enforceable patterns only, closed to unlisted names."""
+    return forbid_unlisted(to_draft_2020(tool.parameters, draft_of(tool.parameters), mask_pattern))
 
 
 def json_rule(schema: Any, root: Mapping[str, Any]) -> str:
     """The rule of one JSON value that fits a schema, a part of `root` that `enforceable_schema` gave."""
-    body = maskable(schema, root)
+    body = mask_schema(schema, root)
     if '"$ref"' in json.dumps(body):
         body = {**body, **definitions(root)}
     return "%json " + json.dumps({**body, "x-guidance": _COMPACT})
 
 
-def maskable(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
-    """What a mask can hold of `schema`; `root` is the schema that its `$ref`s point into."""
+def mask_schema(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
+    """The enforceable part of `schema`; `root` is the schema that its `$ref`s point into."""
     return _Mask(root).schema(schema) or {}
 
 
@@ -88,34 +86,33 @@ class _Mask:
         self._root, self._schemas = root, 0
 
     def schema(self, schema: Any, depth: int = 0) -> dict[str, Any] | None:
-        """The schema for a mask; {} admits anything, None nothing."""
+        """The schema for a mask; {} admits any value, None no value."""
         self._schemas += 1
         if schema is False:
             return None
         if not isinstance(schema, Mapping) or depth > _MAX_DEPTH or self._schemas > _MAX_SCHEMAS:
             return {}
-        keywords = schema.keys() - _SAYS_NOTHING
+        keywords = schema.keys() - _ANNOTATIONS
         if keywords == {"$ref"} and _leads_somewhere(schema, self._root):
             return {"$ref": schema["$ref"]}
         if keywords in ({"anyOf"}, {"oneOf"}, {"allOf"}) and _leads_somewhere(schema, self._root):
             [options] = (schema[key] for key in keywords)
             if keywords != {"allOf"} or len(options) == 1:
-                return _any([self.schema(option, depth + 1) for option in options])
+                return _any_of([self.schema(option, depth + 1) for option in options])
         parts = [self._plain(part, depth) for part in alternatives(schema, self._root)]
-        # Where nothing is legal there is nothing to hold on to but the type.
-        return _any(parts) if parts else None
+        return _any_of(parts) if parts else None
 
     def _plain(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any] | None:
         """The same for a schema without applicators at its top."""
         if "enum" in schema:
-            return _listed(schema)
+            return _enum(schema)
         lists = any(part is not False for part in (schema.get("properties") or {}).values())
         kind = schema.get("type", "object" if lists else None)
         if kind == "object":
             return self._object(schema, depth)
         if kind == "array":
             return {"type": kind, **self._array(schema, depth)}
-        rules = {"string": _of_string, "integer": _of_number, "number": _of_number}
+        rules = {"string": _string_keywords, "integer": _number_keywords, "number": _number_keywords}
         return {"type": kind, **rules[kind](schema)} if kind in rules else {"type": kind} if kind else {}
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any] | None:
@@ -135,9 +132,9 @@ class _Mask:
             if (part := self.schema(inner, depth + 1)) is not None
         }
         if len(patterns) > 1:
-            # A mask needs patterns of which no name fits two; without that, every name takes what any of them takes.
+            # A mask needs patterns that no name fits twice. Else every name takes a value of any of them.
             more = [] if free is False else [{} if free is True else free]
-            free = _any([*patterns.values(), *more]) or {}
+            free = _any_of([*patterns.values(), *more]) or {}
             patterns = {}
         result: dict[str, Any] = {"type": "object"}
         result |= {"properties": properties} if properties else {}
@@ -145,7 +142,7 @@ class _Mask:
         required = [name for name in schema.get("required", ()) if name in properties or free is not False or patterns]
         result |= {"required": required} if required else {}
         result["additionalProperties"] = free if free != {} else True
-        return _counted(result, schema)
+        return _count_names(result, schema)
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         result: dict[str, Any] = _counts(schema, "minItems", "maxItems")
@@ -156,16 +153,16 @@ class _Mask:
         return result
 
 
-def _any(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
-    """One of the parts; None is a part that nothing fits."""
+def _any_of(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """A schema that admits the values of all parts; None is a part without values."""
     some = [part for part in parts if part is not None]
     if len(some) <= 1:
         return some[0] if some else None
     return {} if {} in some else {"anyOf": some}
 
 
-def _counted(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The object with as much of its number of names as a mask can count."""
+def _count_names(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The object with its limits on the number of names, as far as a mask can count."""
     names, required = result.get("properties", {}), result.get("required", [])
     low, high = int(schema.get("minProperties", 0)), int(schema.get("maxProperties", _MAX_NAMES))
     free = result["additionalProperties"] is not False or "patternProperties" in result
@@ -179,7 +176,7 @@ def _counted(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _listed(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+def _enum(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     kinds = [schema["type"]] if "type" in schema else list(_KINDS)
     wanted = tuple(t for kind in kinds for t in _KINDS.get(kind, ()))
     legal = [
@@ -189,7 +186,7 @@ def _listed(schema: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _leads_somewhere(schema: Any, root: Mapping[str, Any]) -> bool:
-    """Whether every way through `$ref`s and their like ends in a definition, and not in itself or nowhere."""
+    """Whether every chain of `$ref`s ends in a definition, and none in itself or nowhere."""
     done: set[str] = set()
 
     def leads(node: Any, open_refs: frozenset[str]) -> bool:
@@ -211,9 +208,9 @@ def _leads_somewhere(schema: Any, root: Mapping[str, Any]) -> bool:
     return leads(schema, frozenset())
 
 
-def _of_string(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _string_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "pattern" in schema:
-        return {"pattern": schema["pattern"]}  # without lengths: the two together may allow nothing
+        return {"pattern": schema["pattern"]}  # without lengths: the two together may admit no text
     return _counts(schema, "minLength", "maxLength")
 
 
@@ -225,7 +222,7 @@ def _counts(schema: Mapping[str, Any], least: str, most: str) -> dict[str, Any]:
     return counts | ({most: int(high)} if most in schema and high <= _MAX_COUNT else {})
 
 
-def _of_number(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _number_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     bounds = {
         key: schema[key]
         for key in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
@@ -234,5 +231,5 @@ def _of_number(schema: Mapping[str, Any]) -> dict[str, Any]:
     low = max((value for key, value in bounds.items() if key.lower().endswith("minimum")), default=-math.inf)
     high = min((value for key, value in bounds.items() if key.lower().endswith("maximum")), default=math.inf)
     whole = low == high and float(low).is_integer() and bounds.keys() <= {"minimum", "maximum"}
-    # Narrow bounds may leave no integer between them, which would be no grammar at all; the validator still knows them.
+    # No integer may lie between narrow bounds, and then there is no grammar. The validator still checks them.
     return bounds if whole or high - low >= 2 else {}

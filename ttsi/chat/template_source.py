@@ -1,8 +1,7 @@
-"""Chat templates as functions from turns to text, with a clock that stands still.
+"""Chat templates as functions from turns to text, with a fixed date.
 
-Inputs: turns, tools, a template's source or a tokenizer that has one. Outputs: the conversation as text, or a refusal.
-Whatever a template leaves to the day or to a default is fixed, so that the same prompt is the same tokens tomorrow. Not
-in the paper (arXiv:2510.07841).
+Inputs: turns, tools and a template's source. Outputs: the conversation as text, or a refusal. The date and the
+defaults of a template are fixed, so that a prompt has the same tokens on every day.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ttsi.chat.template_turns import Turn
 from ttsi.errors import ModelError
 
 DAY = datetime.datetime(2024, 7, 26, 12)
-"""The day that every template is told, so that the same prompt is the same tokens tomorrow."""
+"""The date in every prompt."""
 OTHER_DAY = datetime.datetime(2001, 2, 3, 4)
 
 
@@ -38,41 +37,43 @@ class TemplateSource:
     """A template as text, rendered by transformers' own renderer."""
 
     def __init__(self, source: str) -> None:
-        """Keep the source."""
         self._source = source
 
     def __call__(
         self, turns: Sequence[Turn], tools: Sequence[Any], *, answer: bool = True, now: datetime.datetime = DAY
     ) -> str:
-        """As `Render`."""
-        from transformers.utils.chat_template_utils import (
-            render_jinja_template,
-        )  # heavy: only where a bare source is met
+        """The conversation as text."""
+        # heavy, and not needed where there is a tokenizer
+        from transformers.utils.chat_template_utils import render_jinja_template
 
         try:
             texts: Any = render_jinja_template(
                 conversations=[list(turns)],
                 tools=list(tools) or None,
-                chat_template=with_fixed_date(self._source, now),
+                chat_template=fix_date(self._source, now),
                 add_generation_prompt=answer,
-                **fixed(now),
+                **fixed_variables(now),
             )
         except Exception as error:
-            raise ModelError(
-                f"the model's chat template refuses this conversation: {' '.join(str(error).split())[:160]}"
-            ) from error
+            raise template_error(error) from error
         return str(texts[0][0])
+
+
+def template_error(error: Exception) -> ModelError:
+    """The error of a chat template as one line."""
+    problem = "is broken" if type(error).__name__ == "TemplateSyntaxError" else "refuses this conversation"
+    return ModelError(f"the model's chat template {problem}: {' '.join(str(error).split())[:160]}")
 
 
 _DIRECTIVES = "dbBYyHMSaAjmIpfZcxXDFTRreuwUWVGCklsz"
 
 
-def with_fixed_date(source: str, now: datetime.datetime = DAY) -> str:
-    """A template's source in which `strftime_now` tells this moment instead of the clock's.
+def fix_date(source: str, now: datetime.datetime = DAY) -> str:
+    """A template's source in which `strftime_now` returns this moment instead of the present.
 
-    A macro of that name, since transformers hands no functions to templates.
+    The source gets a macro of that name, because transformers passes no functions to templates.
 
-    >>> with_fixed_date("no date in it")
+    >>> fix_date("no date in it")
     'no date in it'
     """
     if "strftime_now" not in source:
@@ -84,6 +85,6 @@ def with_fixed_date(source: str, now: datetime.datetime = DAY) -> str:
     return f"{{%- macro strftime_now(form) -%}}{{{{ form{replaced} }}}}{{%- endmacro -%}}" + source
 
 
-def fixed(now: datetime.datetime = DAY) -> dict[str, Any]:
-    """Variables of known templates that would else depend on the day or on a default: date, thinking."""
+def fixed_variables(now: datetime.datetime = DAY) -> dict[str, Any]:
+    """Template variables that would otherwise depend on the day or on a default: date and thinking."""
     return {"date_string": f"{now:%d %b %Y}", "enable_thinking": False}

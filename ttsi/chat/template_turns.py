@@ -1,8 +1,8 @@
 """Conversations as turns that a chat template can carry.
 
-Inputs: turns in OpenAI's form, and what the template carries (`Carries`). Outputs: turns for the template, in which
-everything it would drop or refuse stands in words: tools and later system messages in the system message, calls in the
-assistant's own words as its family writes them, results in the user's. Not in the paper (arXiv:2510.07841).
+Inputs: turns in OpenAI's form, and what the template carries (`Carries`). Outputs: turns for the template. Parts that
+it would drop or refuse stand in words: tools and later system messages in the system message, calls in the assistant's
+words as its family writes them, results in the user's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ttsi.types import ToolCall
 Turn = dict[str, Any]
 How = Literal["template", "words"]
 CLOSING_TURN = "Done."
-"""What the assistant says after a call without a result, where a template insists that roles take turns."""
+"""The assistant's turn after a call without a result, for a template in which roles must take turns."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,32 @@ class Carries:
     """Where further system messages go: where they stand, or into the first."""
     tools: How = "template"
     instruction: How = "template"
-    """Whether the template says how to call."""
+    """Whether the template explains how to write a call."""
     calls: How = "template"
     results: How = "template"
     words_beside_call: bool = True
-    """Whether words in a turn that calls reach the text; where not, such a turn is worded."""
+    """Whether words in a turn with calls reach the text; where not, such a turn is written in words."""
     several_calls: bool = True
     """Whether a turn may hold several calls; where not, it is split."""
     unanswered: Literal["template", "closed"] = "template"
-    """What follows a call without a result: the next turn, or first a short turn of the assistant."""
+    """Whether the next turn follows a call without a result directly, or after a short turn of the assistant."""
     roles: Literal["any", "alternate"] = "any"
     arguments: Literal["object", "text"] = "object"
     """How it takes a call's arguments."""
     ids: Literal["plain", "functions"] = "plain"
-    """How calls are numbered: nine letters and digits, as Mistral's templates want it, or functions.NAME:0, which
-    Kimi's writes in place of the name."""
+    """The form of call ids: nine letters and digits, as Mistral's templates require, or functions.NAME:0, which Kimi's
+    template writes in place of the name."""
 
 
 EVERYTHING = Carries()
 NOTHING = Carries(tools="words", instruction="words", calls="words", results="words", roles="alternate")
-"""A template that knows only who speaks."""
+"""A template that carries only roles and words."""
+
+
+def openai_call(call: ToolCall, number: int) -> dict[str, Any]:
+    """A call in OpenAI's form, except that its arguments are an object, and its id is made of its number."""
+    function = {"name": call.name, "arguments": dict(call.arguments)}
+    return {"id": f"call{number:05d}", "type": "function", "function": function}
 
 
 def fit_turns(
@@ -63,22 +69,22 @@ def fit_turns(
     result = [dict(turn) for turn in turns]
     if not carries.several_calls and carries.calls == "template":
         result = _split(result)
-    result = _worded(result, fmt, carries)
+    result = _write_out(result, fmt, carries)
     if carries.unanswered == "closed" and carries.calls == "template":
-        result = _closed(result)
+        result = _answer_calls(result)
     if carries.roles == "alternate":
-        result = _merged(result)
+        result = _merge_neighbours(result)
     if carries.later_system == "first":
-        result = _one_system(result)
+        result = _merge_system(result)
     if tools and carries.tools == "words":
-        result = _with_system(result, "Tools:\n" + json.dumps([tool["function"] for tool in tools], ensure_ascii=False))
+        result = _add_system(result, "Tools:\n" + json.dumps([tool["function"] for tool in tools], ensure_ascii=False))
     if tools and carries.instruction == "words" and fmt.instruction:
-        result = _with_system(result, fmt.instruction)
+        result = _add_system(result, fmt.instruction)
     if carries.system == "user":
-        result = _folded(result)
+        result = _fold_system(result)
     if carries.ids == "functions":
-        result = _numbered(result)
-    result = [_shaped(turn, carries) for turn in result]
+        result = _number_calls(result)
+    result = [_shape(turn, carries) for turn in result]
     return result, list(tools) if carries.tools == "template" else []
 
 
@@ -104,13 +110,13 @@ def _split(turns: Sequence[Turn]) -> list[Turn]:
     return result
 
 
-def _worded(turns: Sequence[Turn], fmt: Format, carries: Carries) -> list[Turn]:
+def _write_out(turns: Sequence[Turn], fmt: Format, carries: Carries) -> list[Turn]:
     result, results, several = [], carries.results, False
     for turn in turns:
         calls = turn.get("tool_calls")
         if turn["role"] != "tool":
-            several = len(calls or ()) > 1  # then a result says whose it is
-            # Where the words beside a call would be lost, the whole step is worded, its results too.
+            several = len(calls or ()) > 1  # then a result names its tool
+            # Where the words beside a call would be lost, the call and its results are written in words, too.
             beside = bool(calls and turn["content"]) and not carries.words_beside_call
             results = "words" if beside else carries.results
             if calls and (carries.calls == "words" or beside):
@@ -124,7 +130,7 @@ def _worded(turns: Sequence[Turn], fmt: Format, carries: Carries) -> list[Turn]:
 
 
 def call_text(fmt: Format, calls: Sequence[ToolCall], words: str = "") -> str:
-    """Calls in the assistant's own words; one below the other where the format holds one a turn, JSON where none."""
+    """Calls as the assistant's words, a line each where the format holds one a turn; JSON where it cannot hold one."""
     if fmt.several or len(calls) == 1:
         try:
             return fmt.render(calls, words)
@@ -140,8 +146,8 @@ def _one_call_text(fmt: Format, call: ToolCall) -> str:
         return json_text({"name": call.name, "arguments": call.arguments})
 
 
-def _closed(turns: Sequence[Turn]) -> list[Turn]:
-    """A short turn of the assistant between a call or its result and the user's next words."""
+def _answer_calls(turns: Sequence[Turn]) -> list[Turn]:
+    """Add a short turn of the assistant between a call or its result and the user's next turn."""
     result: list[Turn] = []
     for turn in turns:
         if result and turn["role"] == "user" and (result[-1].get("tool_calls") or result[-1]["role"] == "tool"):
@@ -150,8 +156,8 @@ def _closed(turns: Sequence[Turn]) -> list[Turn]:
     return result
 
 
-def _merged(turns: Sequence[Turn]) -> list[Turn]:
-    """Neighbours of the same role as one turn; calls and results stay."""
+def _merge_neighbours(turns: Sequence[Turn]) -> list[Turn]:
+    """Merge neighbouring turns of one role, except calls and results."""
     result: list[Turn] = []
     for turn in turns:
         plain = turn["role"] != "tool" and not turn.get("tool_calls")
@@ -162,20 +168,20 @@ def _merged(turns: Sequence[Turn]) -> list[Turn]:
     return result
 
 
-def _one_system(turns: Sequence[Turn]) -> list[Turn]:
+def _merge_system(turns: Sequence[Turn]) -> list[Turn]:
     system = [turn["content"] for turn in turns if turn["role"] == "system"]
     rest = [turn for turn in turns if turn["role"] != "system"]
     return [{"role": "system", "content": "\n\n".join(system)}, *rest] if system else rest
 
 
-def _with_system(turns: Sequence[Turn], text: str) -> list[Turn]:
+def _add_system(turns: Sequence[Turn], text: str) -> list[Turn]:
     if turns and turns[0]["role"] == "system":
         return [{**turns[0], "content": f"{turns[0]['content']}\n\n{text}"}, *turns[1:]]
     return [{"role": "system", "content": text}, *turns]
 
 
-def _folded(turns: Sequence[Turn]) -> list[Turn]:
-    """The system message at the head of the user's first turn."""
+def _fold_system(turns: Sequence[Turn]) -> list[Turn]:
+    """Move the system message to the head of the user's first turn."""
     if not turns or turns[0]["role"] != "system":
         return list(turns)
     system, rest = turns[0], list(turns[1:])
@@ -184,8 +190,8 @@ def _folded(turns: Sequence[Turn]) -> list[Turn]:
     return [{"role": "user", "content": system["content"]}, *rest]
 
 
-def _numbered(turns: Sequence[Turn]) -> list[Turn]:
-    """Ids of the form functions.NAME:N, counted over the conversation."""
+def _number_calls(turns: Sequence[Turn]) -> list[Turn]:
+    """Give calls ids of the form functions.NAME:N, counted over the conversation."""
     ids: dict[str, str] = {}
     result = []
     for turn in turns:
@@ -200,19 +206,14 @@ def _numbered(turns: Sequence[Turn]) -> list[Turn]:
     return result
 
 
-def _shaped(turn: Turn, carries: Carries) -> Turn:
+def _with_text_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}}
+
+
+def _shape(turn: Turn, carries: Carries) -> Turn:
     if carries.arguments == "text" and turn.get("tool_calls"):
-        calls = [
-            {
-                **call,
-                "function": {
-                    **call["function"],
-                    "arguments": json.dumps(call["function"]["arguments"], ensure_ascii=False),
-                },
-            }
-            for call in turn["tool_calls"]
-        ]
-        turn = {**turn, "tool_calls": calls}
+        turn = {**turn, "tool_calls": list(map(_with_text_arguments, turn["tool_calls"]))}
     if carries.content == "parts":
         turn = {**turn, "content": [{"type": "text", "text": turn["content"]}] if turn["content"] else []}
     return turn

@@ -1,14 +1,13 @@
-"""Conversations as the tokens that a model reads, and where its answer begins and ends.
+"""Conversations rendered as a model's tokens, and where its answer begins and ends.
 
 Inputs: a tokenizer with its own chat template, a `Format`, what the template carries (`ttsi.chat.handshake`), and a
 `Prompt` or `TrainingExample`. Outputs: text, or token ids.
 
-Text from users, tools and models is data: before it is rendered, every control token spelled out in it is broken by a
-zero-width space (`neutralise`), so that none is ever encoded as one. Whatever a template leaves to the clock or to a
-default is fixed (`ttsi.chat.template_source.fixed`), so that the same prompt is the same tokens tomorrow.
+Text from users, tools and models is data. Before it is rendered, every control token spelled out in it is broken by a
+zero-width space (`neutralise`), so that none is ever encoded as one. The date and other defaults of a template are
+fixed (`ttsi.chat.template_source`), so that a prompt has the same tokens on every day.
 
-The paper (arXiv:2510.07841) does not say how it renders prompts. The tokenizer is any object that behaves like one of
-transformers' fast tokenizers; transformers itself is not imported.
+The tokenizer is any object that behaves like one of transformers' fast tokenizers. Transformers is not imported.
 """
 
 from __future__ import annotations
@@ -18,13 +17,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import count
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from ttsi.chat.calls import FORMATS, Format
-from ttsi.chat.handshake import Handshake, meet
-from ttsi.chat.template_source import DAY, Render, fixed, with_fixed_date
-from ttsi.chat.template_turns import NOTHING, fit_turns
+from ttsi.chat.handshake import Handshake, probe_template
+from ttsi.chat.template_source import DAY, Render, fix_date, fixed_variables, template_error
+from ttsi.chat.template_turns import NOTHING, fit_turns, openai_call
 from ttsi.chat.thinking import THINKING
 from ttsi.errors import ModelError
 from ttsi.types import Message, Prompt, ToolCall, TrainingExample, answered_calls, to_openai
@@ -40,16 +40,15 @@ _PROBE = "an answer to find again"
 
 
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """The control tokens, text -> id: those that a decoder would skip (`ttsi.chat.grammar.localise` takes them)."""
+    """The control tokens, text -> id: the tokens that a decoder skips, as `ttsi.chat.lark.localise` takes them."""
     return {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def special_strings(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """Every spelling that must not come from outside: control tokens, and added tokens that mean something here.
+    """The spellings to neutralise in text from outside: control tokens, and added tokens with a function.
 
-    Qwen's <tool_call> is such an added token: not a control token by name, but one by use. An added token means
-    something where it is a mark of a family's calls or of thinking, or where the chat template writes it. Gemma's
-    tokens for HTML tags are none: a user's <b> stays <b>.
+    An added token has a function if it is a mark of a family's calls or of thinking, or if the chat template writes
+    it. Qwen's <tool_call> is one. Gemma's tokens for HTML tags have none, so a user's <b> stays <b>.
     """
     added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     used = {mark for form in FORMATS.values() for mark in form.marks} | {mark for pair in THINKING for mark in pair}
@@ -61,7 +60,7 @@ def special_strings(tokenizer: Tokenizer) -> tuple[str, ...]:
 def neutralise(text: str, specials: Iterable[str]) -> str:
     """The text with U+200B after the first character of each control token spelled out in it.
 
-    A control token of one character cannot be broken and is replaced. Twice is once: neutral text stays as it is.
+    A control token of one character cannot be broken and is replaced. Neutral text stays as it is.
     """
     pattern = _any_of(tuple(specials))
     while pattern is not None and pattern.search(text):  # again, because spellings may overlap
@@ -78,7 +77,7 @@ def _any_of(specials: tuple[str, ...]) -> re.Pattern[str] | None:
 def neutralise_call(call: ToolCall, specials: Iterable[str]) -> ToolCall:
     """The call with every string in it, keys and name too, neutralised."""
     spellings = tuple(specials)
-    arguments = _neutral(dict(call.arguments), spellings)
+    arguments = _neutralise_value(dict(call.arguments), spellings)
     return replace(call, name=neutralise(call.name, spellings), arguments=arguments)
 
 
@@ -87,41 +86,41 @@ def prompt_text(
 ) -> str:
     """The prompt as the model's own template writes it, up to and including `prompt.prefix`.
 
-    What the template does not carry is worded (`ttsi.chat.template_turns`), and thinking that it opens is closed. The
-    prefix is the caller's own text and is appended as it is.
+    Parts that the template does not carry are written in words (`ttsi.chat.template_turns`). Thinking that it opens is
+    closed. The prefix is the caller's own text and is appended as it is.
 
     Args:
-        handshake: with the model; settled with the template alone where nobody gives one.
+        handshake: the handshake with the model; by default the one with its template alone.
 
     Raises:
         ModelError: there is no chat template, or it refuses this conversation.
     """
     spellings = tuple(specials)
     handshake = handshake or handshake_with(tokenizer, fmt.name)
-    tools = [_neutral(to_openai(tool), spellings) for tool in prompt.tools]
-    messages = [_neutral_message(message, spellings) for message in prompt.messages]
+    tools = [_neutralise_value(to_openai(tool), spellings) for tool in prompt.tools]
+    messages = [_neutralise_message(message, spellings) for message in prompt.messages]
     text = _render(tokenizer, *fit_turns(openai_turns(messages), tools, fmt, handshake.carries))
     return text + handshake.thinking + prompt.prefix
 
 
-_MET: WeakKeyDictionary[Any, dict[tuple[str, str | None], Handshake]] = WeakKeyDictionary()
+_HANDSHAKES: WeakKeyDictionary[Any, dict[tuple[str, str | None], Handshake]] = WeakKeyDictionary()
 
 
 def handshake_with(tokenizer: Tokenizer, form: str | None = None) -> Handshake:
-    """The handshake with a tokenizer's template, settled once.
+    """The handshake with a tokenizer's template, cached.
 
     Args:
-        form: the format to speak; None takes the template's own.
+        form: the format to use; None for the template's own.
 
     Raises:
         ModelError: there is no chat template, or it carries no conversation.
     """
-    met, key = _MET.setdefault(tokenizer, {}), (json.dumps(tokenizer.chat_template), form)
-    if key not in met:
+    cache, key = _HANDSHAKES.setdefault(tokenizer, {}), (json.dumps(tokenizer.chat_template), form)
+    if key not in cache:
         tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-        settled = meet(renderer(tokenizer), tokens=tokens)
-        met[key] = settled if form in (None, settled.format) else meet(renderer(tokenizer), form, tokens)
-    return met[key]
+        own = probe_template(renderer(tokenizer), tokens=tokens)
+        cache[key] = own if form in (None, own.format) else probe_template(renderer(tokenizer), form, tokens)
+    return cache[key]
 
 
 def renderer(tokenizer: Tokenizer) -> Render:
@@ -136,7 +135,7 @@ def renderer(tokenizer: Tokenizer) -> Render:
 def encode_prompt(
     tokenizer: Tokenizer, fmt: Format, prompt: Prompt, specials: Iterable[str], handshake: Handshake | None = None
 ) -> list[int]:
-    """`prompt_text` as token ids; the template has already written any begin-of-text token."""
+    """`prompt_text` as token ids. The template writes any begin-of-text token."""
     return _encode(tokenizer, prompt_text(tokenizer, fmt, prompt, specials, handshake))
 
 
@@ -149,21 +148,20 @@ def encode_training_example(
 ) -> tuple[list[int], int]:
     """Token ids of prompt, target and end of turn, and how many of them are the prompt.
 
-    Prompt and target are tokenised apart. Together, a tokenizer may merge the prompt's last and the target's first
-    characters into one token, which the model never sees when it answers: there the prompt's ids are given, and the
-    answer starts on a token of its own. Control tokens spelled in the target are neutralised too, except the
-    format's own marks outside the calls' strings.
+    Prompt and target are tokenised apart. Tokenised together, the prompt's last and the target's first characters
+    could become one token, which never occurs when the model answers. Control tokens spelled in the target are
+    neutralised too, except the format's own marks outside the calls' strings.
 
     Raises:
         ModelError: no chat template, or no end-of-turn token.
     """
     spellings = tuple(specials)
     prompt = encode_prompt(tokenizer, fmt, lesson.prompt, spellings, handshake)
-    target = _neutral_target(fmt, lesson, spellings)
+    target = _neutralise_target(fmt, lesson, spellings)
     return [*prompt, *_encode(tokenizer, target), end_of_turn(tokenizer)], len(prompt)
 
 
-def _neutral_target(fmt: Format, lesson: TrainingExample, specials: Sequence[str]) -> str:
+def _neutralise_target(fmt: Format, lesson: TrainingExample, specials: Sequence[str]) -> str:
     """The target with its marks whole and everything else neutralised."""
     parsed = fmt.parse(lesson.target, lesson.prompt.tools)
     tools = lesson.prompt.tools
@@ -174,8 +172,8 @@ def _neutral_target(fmt: Format, lesson: TrainingExample, specials: Sequence[str
 
 
 def decode_answer(tokenizer: Tokenizer, prompt: Sequence[int], ids: Sequence[int]) -> str:
-    """The text of the tokens behind a prompt; the prompt's text may matter only by its last token."""
-    # Some decoders strip the space of the very first token, so the last prompt token goes along.
+    """The text of the tokens behind a prompt."""
+    # Some decoders strip the space of the first token, so the last prompt token is decoded along with the answer.
     before, both = _decode(tokenizer, prompt[-1:]), _decode(tokenizer, [*prompt[-1:], *ids])
     return both[len(before) :] if both.startswith(before) else _decode(tokenizer, ids)
 
@@ -212,23 +210,23 @@ def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return [int(i) for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
-def _neutral(value: Any, specials: Sequence[str]) -> Any:
+def _neutralise_value(value: Any, specials: Sequence[str]) -> Any:
     if isinstance(value, str):
         return neutralise(value, specials)
     if isinstance(value, Mapping):
-        return {neutralise(str(key), specials): _neutral(inner, specials) for key, inner in value.items()}
+        return {neutralise(str(key), specials): _neutralise_value(inner, specials) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_neutral(inner, specials) for inner in value]
+        return [_neutralise_value(inner, specials) for inner in value]
     return value
 
 
-def _neutral_message(message: Message, specials: Sequence[str]) -> Message:
+def _neutralise_message(message: Message, specials: Sequence[str]) -> Message:
     calls = tuple(neutralise_call(call, specials) for call in message.tool_calls)
     return replace(message, content=neutralise(message.content, specials), tool_calls=calls)
 
 
 def _template(tokenizer: Tokenizer, with_tools: bool) -> str:
-    """The template's source; some tokenizers have one for tools and one for everything else."""
+    """The template's source. Some tokenizers have one template for tools and another without."""
     template = tokenizer.chat_template
     if isinstance(template, Mapping):
         template = (template.get("tool_use") if with_tools else None) or template.get("default")
@@ -238,17 +236,17 @@ def _template(tokenizer: Tokenizer, with_tools: bool) -> str:
 
 
 def openai_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Turns in OpenAI's form, but for arguments, which are objects as templates want them.
+    """Turns in OpenAI's form, except that arguments are objects, as templates expect them.
 
-    A result answers the call that `ttsi.types.answered_calls` says. Ids are numbered anew: Mistral's template wants
-    nine letters or digits, and an id from outside is nobody's text.
+    A result gets the id of the call that it answers (`ttsi.types.answered_calls`). Ids are numbered anew: Mistral's
+    template requires nine letters or digits, and no id from outside may reach a prompt.
     """
     turns: list[dict[str, Any]] = []
     made: list[dict[str, Any]] = []
     for message, answer in zip(messages, answered_calls(messages), strict=True):
         turn: dict[str, Any] = {"role": message.role, "content": message.content}
         if message.tool_calls:
-            turn["tool_calls"] = [_openai_call(call, len(made) + i) for i, call in enumerate(message.tool_calls)]
+            turn["tool_calls"] = list(map(openai_call, message.tool_calls, count(len(made))))
             made += turn["tool_calls"]
         elif answer is not None:
             turn |= {"tool_call_id": made[answer]["id"], "name": made[answer]["function"]["name"]}
@@ -256,27 +254,19 @@ def openai_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return turns
 
 
-def _openai_call(call: ToolCall, number: int) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": dict(call.arguments)}
-    return {"id": f"call{number:05d}", "type": "function", "function": function}
-
-
-def worded_turns(fmt: Format, messages: Sequence[Message], tools: Sequence[Any]) -> list[dict[str, Any]]:
-    """Turns for a reader that knows only who speaks: tools, calls and results are written out."""
+def plain_text_turns(fmt: Format, messages: Sequence[Message], tools: Sequence[Any]) -> list[dict[str, Any]]:
+    """Turns of roles and words only, with tools, calls and results in words."""
     return fit_turns(openai_turns(messages), tools, fmt, NOTHING)[0]
 
 
 def _render(
     tokenizer: Tokenizer, turns: list[dict[str, Any]], tools: list[Any], answer: bool = True, now: Any = DAY
 ) -> str:
-    source = with_fixed_date(_template(tokenizer, bool(tools)), now)
+    source, variables = fix_date(_template(tokenizer, bool(tools)), now), fixed_variables(now)
     try:
         text = tokenizer.apply_chat_template(
-            turns, tools or None, chat_template=source, tokenize=False, add_generation_prompt=answer, **fixed(now)
+            turns, tools or None, chat_template=source, tokenize=False, add_generation_prompt=answer, **variables
         )
     except Exception as error:  # the template is code from the model's folder; it may raise anything
-        line = " ".join(str(error).split())[:160]
-        if type(error).__name__ == "TemplateSyntaxError":
-            raise ModelError(f"the model's chat template is broken: {line}") from error
-        raise ModelError(f"the model's chat template refuses this conversation: {line}") from error
+        raise template_error(error) from error
     return str(text)

@@ -1,8 +1,7 @@
-"""What a model thinks aloud before it answers, set aside.
+"""Removal of a model's thinking from its answer.
 
-Inputs: an answer's text. Outputs: the text without its thinking. A model that thinks drafts calls and names marks
-there; neither is an answer. Only thinking that begins before the first call is set aside, so that a string in an
-argument may hold such marks. Not in the paper (arXiv:2510.07841), whose models do not think.
+Inputs: an answer's text. Outputs: the text without its thinking, which may contain drafts of calls and marks. Only
+thinking that begins before the first call is removed, because a string in an argument may contain such marks.
 """
 
 from __future__ import annotations
@@ -18,37 +17,37 @@ THINKING = (
     ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
     ("<|channel>thought", "<channel|>"),
 )
-"""How families open and close it: Qwen, DeepSeek and many more; Magistral; Command; Seed; Kimi; Gemma 4."""
+"""(opening, closing) mark by family: Qwen, DeepSeek and many more; Magistral; Command; Seed; Kimi; Gemma 4."""
 
 
 class ThinkingNeverEnds(ValueError):
-    """The text opens its thinking and never closes it."""
+    """An answer that opens its thinking and does not close it."""
 
 
-def without_thinking(text: str, signs: Sequence[str] = ()) -> str:
-    """The text without what stands between marks of thinking before the first call.
+def strip_thinking(text: str, signs: Sequence[str] = ()) -> str:
+    """The text without the thinking before the first call.
 
     Args:
         text: an answer.
-        signs: what begins a call.
+        signs: texts that begin a call.
 
     Raises:
-        ThinkingNeverEnds: it is opened and not closed.
+        ThinkingNeverEnds: the thinking is not closed.
 
-    >>> without_thinking("<think>perhaps <call>?</think> No.", ["<call>"])
+    >>> strip_thinking("<think>perhaps <call>?</think> No.", ["<call>"])
     ' No.'
-    >>> without_thinking("<call>a <think> b", ["<call>"])
+    >>> strip_thinking("<call>a <think> b", ["<call>"])
     '<call>a <think> b'
     """
     for opening, closing in THINKING:
         # A closing mark alone: the prompt opened it.
         if 0 <= text.find(closing) < min(_first(text, signs), _first(text, [opening])):
             text = text.partition(closing)[2]
-        text = _without(text, opening, closing, signs)
+        text = _strip(text, opening, closing, signs)
     return text
 
 
-def _without(text: str, opening: str, closing: str, signs: Sequence[str]) -> str:
+def _strip(text: str, opening: str, closing: str, signs: Sequence[str]) -> str:
     kept, at, sign = [], 0, -1
     while (start := text.find(opening, at)) >= 0:
         sign = _first(text, signs, at) if sign < at else sign
@@ -62,10 +61,10 @@ def _without(text: str, opening: str, closing: str, signs: Sequence[str]) -> str
     return "".join([*kept, text[at:]])
 
 
-def closing_of(text: str) -> str:
-    """What ends the thinking inside which a text ends; "" where it does not.
+def thinking_end(text: str) -> str:
+    """The text that closes the thinking at the end of a text; "" where none is open.
 
-    >>> closing_of("<|im_start|>assistant\\n<think>\\n"), closing_of("<think></think>")
+    >>> thinking_end("<|im_start|>assistant\\n<think>\\n"), thinking_end("<think></think>")
     ('\\n</think>\\n\\n', '')
     """
     for opening, closing in THINKING:

@@ -1,11 +1,11 @@
 """Validation of tool calls against the offered tools.
 
-Inputs: a `ToolCall` and the offered tools (JSON Schema of the draft that it names, else 2020-12; `ttsi.chat.dialect`).
+Inputs: a `ToolCall` and the offered tools. Their parameters are JSON Schema of any draft (`ttsi.chat.dialect`).
 Outputs: None, or one short line with the error; and `Tool` objects from OpenAI's JSON. Nothing is coerced: "3" is not
-an integer. A schema that lists `properties` and does not mention others is read as complete, so that an invented
-argument name is an error, as the benchmarks' graders see it.
+an integer. A schema that lists `properties` is read as complete, so an invented argument name is an error, as it is
+for the benchmarks' graders.
 
-In the paper (arXiv:2510.07841) a synthetic example is used as it is written; here it must be legal first.
+The paper (arXiv:2510.07841) uses a synthetic example as the model wrote it. Here its calls must be legal.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
-from ttsi.chat.dialect import draft_of, modern
+from ttsi.chat.alternatives import resolve_reference
+from ttsi.chat.dialect import draft_of, to_draft_2020
 from ttsi.chat.patterns import python_pattern
 from ttsi.errors import DataError
 from ttsi.types import Tool, ToolCall
@@ -27,34 +27,34 @@ MAX_LINE = 160
 """Longest error line, in characters."""
 
 APPLICATORS = frozenset({"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "if", "then", "else", "dependentSchemas"})
-"""Keywords by which other schemas have a say about the same object."""
+"""Keywords that apply further schemas to the same object."""
 _NAME_FORBIDS = re.compile(r'[<>\[\]{}|"\\\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]')
 _EMPTY: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
 def problem(call: ToolCall, tools: Sequence[Tool]) -> str | None:
-    """None when the call names an offered tool and its arguments are legal, else one line ("schema: city is missing").
+    """The error in a call as one line, such as "schema: city is missing"; None for a legal call of an offered tool.
 
-    Never raises: a schema that cannot be used is itself the problem.
+    Never raises: a schema that cannot be used is an error of the call.
     """
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         return _line(f"no tool is called {call.name!r}")
     try:
-        schema = closed(modern(tool.parameters, draft_of(tool.parameters)))
+        schema = forbid_unlisted(to_draft_2020(tool.parameters, draft_of(tool.parameters)))
         errors = list(_validator(schema).iter_errors(dict(call.arguments)))
     except Exception as error:  # a schema from outside: unresolvable or endless $ref, broken pattern, ...
         return _line(f"the schema of {tool.name} cannot be used ({type(error).__name__})")
     if not errors:
         return None
-    return _line(_say(min(errors, key=_rank)))
+    return _line(_describe(min(errors, key=_rank)))
 
 
 def normalise(parameters: Any) -> dict[str, Any]:
-    """A tool's parameters as an object schema; nothing at all means that the tool takes no arguments.
+    """A tool's parameters as an object schema. None and {} are a tool without arguments.
 
     Raises:
-        DataError: they are no usable object schema; the message is one line.
+        DataError: the parameters are no usable object schema. The message is one line.
     """
     if parameters is None or parameters == {}:
         return dict(_EMPTY)
@@ -73,7 +73,7 @@ def tool_from_openai(obj: Any) -> Tool:
     """A tool from `{"type": "function", "function": {...}}` or bare `{"name", "description", "parameters"}`.
 
     Raises:
-        DataError: it has no usable name, description or parameters; the message is one line.
+        DataError: the tool has no usable name, description or parameters. The message is one line.
     """
     if not isinstance(obj, Mapping):
         raise DataError(f"a tool must be a JSON object, not {type(obj).__name__}")
@@ -90,27 +90,27 @@ def tool_from_openai(obj: Any) -> Tool:
         raise DataError(f"tool {name}: {error}") from error
 
 
-def closed(schema: Mapping[str, Any], top: bool = True) -> dict[str, Any]:
-    """The schema with unlisted names refused wherever it lists `properties` and is silent about others.
+def forbid_unlisted(schema: Mapping[str, Any], top: bool = True) -> dict[str, Any]:
+    """The schema, closed to unlisted names wherever it lists `properties` and does not mention other names.
 
     Descends into `properties` and `items`. An empty `properties` means "no arguments" at the top and a free-form
-    object below it. Where other schemas have a say about the same object (`allOf`, `$ref` and the like) the refusal is
+    object below it. Where further schemas apply to the same object (`allOf`, `$ref` and the like), the keyword is
     `unevaluatedProperties`, which counts their properties too. Required but unlisted names take any value.
     """
     result = dict(schema)
     listed = schema.get("properties")
     if isinstance(listed, Mapping) and (listed or top):
-        properties = {name: _closed_inner(inner) for name, inner in listed.items()}
+        properties = {name: _forbid_unlisted_inner(inner) for name, inner in listed.items()}
         result["properties"] = properties | {name: True for name in _required(schema) if name not in properties}
         if not {"additionalProperties", "unevaluatedProperties"} & schema.keys():
             result["unevaluatedProperties" if APPLICATORS & schema.keys() else "additionalProperties"] = False
     if "items" in schema:
-        result["items"] = _closed_inner(schema["items"])
+        result["items"] = _forbid_unlisted_inner(schema["items"])
     return result
 
 
-def _closed_inner(schema: Any) -> Any:
-    return closed(schema, top=False) if isinstance(schema, Mapping) else schema
+def _forbid_unlisted_inner(schema: Any) -> Any:
+    return forbid_unlisted(schema, top=False) if isinstance(schema, Mapping) else schema
 
 
 def _required(schema: Mapping[str, Any]) -> list[str]:
@@ -127,11 +127,11 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
 
 def _rank(error: Any) -> tuple[int, list[str]]:
-    # What is missing is the most useful thing to hear; the rest in a stable order.
+    # A missing argument is the most useful error; the rest in a stable order.
     return (error.validator != "required", [str(step) for step in error.absolute_path])
 
 
-def _say(error: Any) -> str:
+def _describe(error: Any) -> str:
     path = [str(step) for step in error.absolute_path]
     place = ".".join(path) or "the arguments"
     if error.validator == "required":
@@ -155,10 +155,10 @@ def _line(text: str) -> str:
 
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise DataError("a tool needs a name that is a non-empty string")
+        raise DataError("a tool needs a name, a non-empty string")
     if name != name.strip() or _NAME_FORBIDS.search(name):
         # Such a name could end a quoted name or imitate a control token in a prompt.
-        raise DataError(f'tool name {name!r} holds a space at its ends, a control character or one of <>[]{{}}|"\\')
+        raise DataError(f'tool name {name!r} contains a space at its ends, a control character or one of <>[]{{}}|"\\')
     return name
 
 
@@ -186,40 +186,26 @@ def _check_reference(key: str, value: Any, root: Mapping[str, Any]) -> None:
     if key != "$ref" or not isinstance(value, str):
         return
     if not value.startswith("#"):
-        raise DataError(f"$ref {value!r} must point into the schema itself (start with #)")
-    if value.startswith("#/") and not _points_somewhere(value, root):
-        raise DataError(f"$ref {value!r} points at nothing in the schema")
+        raise DataError(f"$ref {value!r} must point into the schema itself and start with #")
+    if value.startswith("#/") and resolve_reference(value, root) is None:
+        raise DataError(f"$ref {value!r} names no part of the schema")
 
 
 def _check_patterns(schema: Mapping[str, Any]) -> None:
-    def checked(pattern: str) -> str | None:
+    def compile_pattern(pattern: str) -> str | None:
         try:
             return python_pattern(pattern)
         except ValueError as error:
             raise DataError(_line(f"pattern {pattern!r} is not a regular expression: {error}")) from error
 
-    modern(schema, draft_of(schema), checked)
-
-
-def _points_somewhere(ref: str, root: Mapping[str, Any]) -> bool:
-    """Is there anything at this JSON Pointer (RFC 6901) of the schema?"""
-    node: Any = root
-    for step in unquote(ref[2:]).split("/"):
-        name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list | tuple):
-            node = dict(enumerate(node)).get(int(name)) if name.isdecimal() else None
-        else:
-            node = node.get(name) if isinstance(node, Mapping) else None
-        if node is None:
-            return False
-    return True
+    to_draft_2020(schema, draft_of(schema), compile_pattern)
 
 
 def _pairs(node: Any, depth: int) -> Iterator[tuple[str, Any]]:
     if depth > MAX_DEPTH:
         raise DataError(f"parameters are nested deeper than {MAX_DEPTH} levels")
     if isinstance(node, float) and not math.isfinite(node):
-        raise DataError(f"{node} is no JSON number")
+        raise DataError(f"{node} is not a JSON number")
     if isinstance(node, Mapping):
         for key, value in node.items():
             if not isinstance(key, str):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from ttsi.chat.calls import FORMATS
-from ttsi.chat.templates import worded_turns
+from ttsi.chat.templates import plain_text_turns
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models import Generation, Request
@@ -254,7 +254,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> RemoteModel
 def _payload(name: str, format_name: str, request: Request, endpoint: str) -> dict[str, Any]:
     prompt = request.prompt
     tools = [to_openai(tool) for tool in prompt.tools]
-    turns = worded_turns(FORMATS[format_name], prompt.messages, tools)
+    turns = plain_text_turns(FORMATS[format_name], prompt.messages, tools)
     if prompt.prefix:
         turns.append({"role": "user", "content": f"Begin your answer with exactly this, then go on:\n{prompt.prefix}"})
     # Hosted models that think take only the new name of the limit, and many servers of one's own only the old.

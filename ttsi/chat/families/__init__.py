@@ -1,6 +1,6 @@
-"""The model families whose tool calls can be read, taught and constrained, one small file for each way of writing.
+"""The tool-call formats of model families, one small file for each way of writing.
 
-A module of this folder with a tuple `FORMATS` is registered by being here.
+Every module of this folder with a tuple `FORMATS` is registered.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pkgutil import iter_modules
 from ttsi.chat.format import Format
 
 
-def _registered() -> dict[str, Format]:
+def _load_formats() -> dict[str, Format]:
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
     formats = [form for module in modules for form in getattr(module, "FORMATS", ())]
     return {form.name: form for form in sorted(formats, key=lambda form: (form.order, form.name))}
 
 
-FORMATS: dict[str, Format] = _registered()
-"""Every format by name; of two that read the same text the earlier one is meant."""
+FORMATS: dict[str, Format] = _load_formats()
+"""Every format by name; where two read the same text, the earlier one counts."""
 
 _EARLIER_NAMES = {"ours": "marked"}
 
 
 def format_name(name: str) -> str:
-    """Today's name of a format; names that earlier versions used are still accepted, and stand in their records.
+    """The current name of a format, also for a name from an earlier version's records.
 
     >>> format_name("ours")
     'marked'

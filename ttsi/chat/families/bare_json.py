@@ -1,11 +1,11 @@
-"""Calls as JSON objects without marks: one a line, or in a code fence (models without tool training, Qwen2.5-Coder).
+"""The formats without marks: JSON objects, one a line or in a code fence.
 
-    plain    {"name": "f", "arguments": {"city": "Oslo"}}
-    fenced   ```json\\n{"name": "f", "arguments": {"city": "Oslo"}}\\n```
+    plain    {"name": "f", "arguments": {"city": "Oslo"}}                            (models without tool training)
+    fenced   ```json\\n{"name": "f", "arguments": {"city": "Oslo"}}\\n```           (Qwen2.5-Coder)
     llama3   {"name": "f", "parameters": {"city": "Oslo"}}; {"name": "g", "parameters": {}}     (Llama 3)
 
-The first two read each other, since models that write the one often write the other; they differ in what is taught
-and in what a mask admits.
+The first two read each other, because models that write the one often write the other. They differ when calls are
+written and constrained.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _JsonLines(JsonFormat):
         if self.fenced and (fences := _fences(text)):
             values, words = fences
             return words, [self.call(value) for value in values]
-        # What lies in a fence and is no call is an illustration.
+        # A fence without a call is an illustration.
         match = _FIRST.search(_ANY_FENCE.sub(lambda fence: "." * len(fence[0]), text) if self.fenced else text)
         if match is None:
             return text, []
@@ -64,7 +64,7 @@ class _JsonLines(JsonFormat):
 
 
 def _last(text: str, at: int) -> int:
-    """Where the value that ends before `at` (behind white space) ends itself."""
+    """The end of the value before the white space that ends at `at`."""
     while text[at - 1] in " \t\r\n":
         at -= 1
     return at
@@ -98,10 +98,10 @@ def _fences(text: str) -> tuple[list[Any], str] | None:
     return values, "\n".join(part.strip() for part in [*words, rest] if part.strip())
 
 
-def fenced_or_whole(text: str) -> str:
-    """What stands in the one fence that a text consists of, else the text.
+def strip_fence(text: str) -> str:
+    """The text inside a code fence, where the fence is the whole text; else the text itself.
 
-    >>> fenced_or_whole("```json\\n[1]\\n```")
+    >>> strip_fence("```json\\n[1]\\n```")
     '[1]\\n'
     """
     match = re.fullmatch(r"\s*```(?:\w+)?[ \t]*\n(.*?)```\s*", text, re.DOTALL)

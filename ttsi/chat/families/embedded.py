@@ -1,4 +1,4 @@
-"""The calls of the embedded model, between marks that are tokens of their own (`ttsi.chat.marked`).
+"""The embedded model's format, `marked`, with marks that are tokens of their own (`ttsi.chat.marked`).
 
 <|call|> f<|args|> city<|=|> Oslo<|,|>
 """
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from ttsi.chat import marked
 from ttsi.chat.attempts import attempt
 from ttsi.chat.format import Parsed
-from ttsi.chat.json_text import check_value, checked, why
+from ttsi.chat.json_text import check_value, error_line, validate_call
 from ttsi.types import Tool, ToolCall
 
 
 @dataclass(frozen=True)
-class MarkedFormat:
-    """The format `marked`; see `ttsi.chat.marked`."""
+class _MarkedFormat:
+    """The format of `ttsi.chat.marked`."""
 
     name: str = "marked"
     gloss: str = "the embedded model"
@@ -28,33 +28,28 @@ class MarkedFormat:
     order: int = 0
 
     def render(self, calls: Sequence[ToolCall], reasoning: str | Sequence[str] = "", tools: Sequence[Tool] = ()) -> str:
-        """As `Format.render`; no call at all is NO_TOOL_TEXT."""
         for call in calls:
             check_value(call.arguments)
         return marked.render(calls, [reasoning] if isinstance(reasoning, str) else reasoning, tools)
 
     def parse(self, text: str, tools: Sequence[Tool]) -> Parsed:
-        """As `Format.parse`, typed by the tools' schemas."""
         reasoning = text.partition(marked.CALL)[0]
         try:
-            calls = tuple(map(checked, marked.parse_calls(text, tools)))
+            calls = tuple(map(validate_call, marked.parse_calls(text, tools)))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            return Parsed(reasoning, (), why(error))
+            return Parsed(reasoning, (), error_line(error))
         if not calls and (line := attempt(text, tools, self.name)):
             return Parsed(text, (), line)
         return Parsed(reasoning, calls)
 
     def name_span(self, name: str) -> tuple[str, str]:
-        """As `Format.name_span`."""
         return marked.CALL, f" {name}{marked.ARGS}"
 
     def reason(self, tool: Tool, request: str, others: Sequence[Tool] = ()) -> str:
-        """A quotation of the tool's own line (`marked.quote`)."""
         return marked.quote(tool, request, others)
 
     def reasons(self, tool: Tool) -> tuple[str, ...]:
-        """Every quotation of the tool's own line."""
         return marked.suffixes(tool.description)
 
 
-FORMATS = (MarkedFormat(),)
+FORMATS = (_MarkedFormat(),)

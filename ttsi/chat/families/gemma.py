@@ -1,4 +1,4 @@
-"""Gemma's calls: a name and its arguments in braces, strings between marks instead of quotes.
+"""The formats of Gemma: a name and its arguments in braces, strings between marks instead of quotes.
 
     functiongemma   <start_function_call>call:f{city:<escape>Oslo<escape>,days:3}<end_function_call>
     gemma4          <|tool_call>call:f{city:<|"|>Oslo<|"|>,days:3}<tool_call|>
@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ttsi.chat.format import FramedFormat, blocks, joined
-from ttsi.chat.json_text import json_text, unique
-from ttsi.chat.lark import Rule, kinds, listed_values, literal, pairs, quoted, resolve, until
+from ttsi.chat.format import FramedFormat, blocks, check_end, join_words
+from ttsi.chat.json_text import json_text, object_of_pairs
+from ttsi.chat.lark import Rule, kinds, listed_values, literal, pairs, resolve, string_literal, text_until
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
@@ -31,7 +31,7 @@ class _Gemma(FramedFormat):
         """The mark at both ends of a string."""
         return self.marks[2]
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return "call:"
 
     def name_text(self, name: str) -> str:
@@ -39,15 +39,15 @@ class _Gemma(FramedFormat):
             raise ValueError(f"the {self.name} format cannot hold the name {name[:40]!r}")
         return name + "{"
 
-    def written(self, arguments: dict[str, Any]) -> str:
+    def arguments_text(self, arguments: dict[str, Any]) -> str:
         return self._members(arguments) + "}"
 
     def _members(self, values: Mapping[str, Any]) -> str:
         if bad := next((key for key in values if not _KEY.fullmatch(key) or key != key.strip()), None):
             raise ValueError(f"the {self.name} format cannot hold the argument name {bad[:40]!r}")
-        return ",".join(f"{key}:{self._spelled(value)}" for key, value in sorted(values.items()))
+        return ",".join(f"{key}:{self._value_text(value)}" for key, value in sorted(values.items()))
 
-    def _spelled(self, value: Any) -> str:
+    def _value_text(self, value: Any) -> str:
         if isinstance(value, str):
             if bad := next((mark for mark in self.marks if mark in value), None):
                 raise ValueError(f"the {self.name} format cannot hold the text {bad!r}")
@@ -55,48 +55,48 @@ class _Gemma(FramedFormat):
         if isinstance(value, Mapping):
             return "{" + self._members(value) + "}"
         if isinstance(value, list | tuple):
-            return "[" + ",".join(map(self._spelled, value)) + "]"
+            return "[" + ",".join(map(self._value_text, value)) + "]"
         return json_text(value)
 
     def arguments_rule(self, tool: Tool, label: str) -> Rule:
-        def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
-            value = self._value_rule(schema, tool, part, 0)
-            return Rule(f"{quoted(key + ':')} {value.text}", value.named)
-
-        inner = pairs(tool, label, pair, separator=",", sort=True)
+        inner = self._members_rule(tool, tool, label, 0)
         return Rule(f'{inner.text} "}}"'.strip(), inner.named)
 
+    def _members_rule(self, members: Tool, tool: Tool, label: str, depth: int) -> Rule:
+        """The grammar of `members`, which are the tool's arguments or those of an object within them."""
+
+        def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
+            value = self._value_rule(schema, tool, part, depth)
+            return Rule(f"{string_literal(key + ':')} {value.text}", value.named)
+
+        return pairs(members, label, pair, separator=",", sort=True)
+
     def _value_rule(self, schema: Any, tool: Tool, label: str, depth: int) -> Rule:
-        """A value of the schema: strings between marks, lists and objects of them; what is neither is JSON."""
+        """The grammar of a value: strings between marks, lists and objects of them, JSON for the rest."""
         plain = resolve(schema, tool.parameters)
         kind = plain.get("type")
         if values := listed_values(plain, tool.parameters):
-            return Rule(f"({' | '.join(literal(self.marks, self._spelled(value)) for value in values)})")
+            return Rule(f"({' | '.join(literal(self.marks, self._value_text(value)) for value in values)})")
         if kind == "string":
-            free = until(self.quote, label)
+            free = text_until(self.quote, label)
             return Rule(f"{literal(self.marks, self.quote)} {free.text}", free.named)
         if kind == "array" and depth < 4:
             item = self._value_rule(plain.get("items", {}), tool, f"{label}_i", depth + 1)
             least = int(plain.get("minItems", 0) or 0) > 0
-            items = f"{label}_item ({quoted(',')} {label}_item)*"
+            items = f"{label}_item ({string_literal(',')} {label}_item)*"
             return Rule(
                 f'"[" {items} "]"' if least else f'"[" ({items})? "]"', (*item.named, f"{label}_item: {item.text}")
             )
         if kind == "object" and depth < 4 and plain.get("properties"):
             inner = Tool(tool.name, "", {**plain, "$defs": tool.parameters.get("$defs", {})})
-
-            def pair(key: str, part_schema: Mapping[str, Any], part: str) -> Rule:
-                value = self._value_rule(part_schema, tool, part, depth + 1)
-                return Rule(f"{quoted(key + ':')} {value.text}", value.named)
-
-            members = pairs(inner, f"{label}_o", pair, separator=",", sort=True)
+            members = self._members_rule(inner, tool, f"{label}_o", depth + 1)
             return Rule(f'"{{" {members.text} "}}"', members.named)
         if kinds(plain, tool.parameters) <= {"integer", "number", "boolean", "null"}:
             return Rule(json_value(plain, tool))
         return self._any_rule(label)
 
     def _any_rule(self, label: str) -> Rule:
-        free = until(self.quote, label)
+        free = text_until(self.quote, label)
         number = r"/-?(0|[1-9][0-9]*)(\.[0-9]+)?/"
         return Rule(
             f"{label}_any",
@@ -111,7 +111,7 @@ class _Gemma(FramedFormat):
 
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         inner, words = blocks(text, self.marks[0], self.marks[1])
-        return joined(words, self.marks[:2]), [self._read_call(body.strip()) for body in inner]
+        return join_words(words, self.marks[:2]), [self._read_call(body.strip()) for body in inner]
 
     def _read_call(self, body: str) -> ToolCall:
         if not body.startswith("call:"):
@@ -120,8 +120,7 @@ class _Gemma(FramedFormat):
         if name is None or not body.startswith("{", name.end()):
             raise ValueError("a call without a name")
         arguments, end = self._read_object(body, name.end(), 0)
-        if body[end:].strip():
-            raise ValueError(f"text behind a call: {body[end : end + 40]!r}")
+        check_end(body, end)
         return ToolCall(name[0], arguments)
 
     def _read_object(self, text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
@@ -134,7 +133,7 @@ class _Gemma(FramedFormat):
             value, at = self._read_value(text, key.end() + 1, depth + 1)
             members.append((key[0].strip(), value))
             at = _next(text, at, "}")
-        return unique(members), at + 1
+        return object_of_pairs(members), at + 1
 
     def _read_value(self, text: str, at: int, depth: int) -> tuple[Any, int]:
         if depth > _MAX_DEPTH:
@@ -166,23 +165,11 @@ def _next(text: str, at: int, end: str) -> int:
     return at
 
 
+def _gemma(name: str, gloss: str, order: int, opening: str, closing: str, quote: str) -> _Gemma:
+    return _Gemma(name, gloss, opening, closing, closing + opening, (opening, closing, quote), order=order)
+
+
 FORMATS = (
-    _Gemma(
-        name="functiongemma",
-        gloss="FunctionGemma",
-        opening="<start_function_call>",
-        closing="<end_function_call>",
-        between="<end_function_call><start_function_call>",
-        marks=("<start_function_call>", "<end_function_call>", "<escape>"),
-        order=34,
-    ),
-    _Gemma(
-        name="gemma4",
-        gloss="Gemma 4",
-        opening="<|tool_call>",
-        closing="<tool_call|>",
-        between="<tool_call|><|tool_call>",
-        marks=("<|tool_call>", "<tool_call|>", '<|"|>'),
-        order=35,
-    ),
+    _gemma("functiongemma", "FunctionGemma", 34, "<start_function_call>", "<end_function_call>", "<escape>"),
+    _gemma("gemma4", "Gemma 4", 35, "<|tool_call>", "<tool_call|>", '<|"|>'),
 )

@@ -1,4 +1,4 @@
-"""Hermes calls: JSON between <tool_call> and </tool_call> (Qwen 2.5 and 3, Hermes 2 and 3, Granite 4).
+"""The Hermes format: JSON between <tool_call> and </tool_call> (Qwen 2.5 and 3, Hermes 2 and 3, Granite 4).
 
 <tool_call>\\n{"name": "f", "arguments": {"city": "Oslo"}}\\n</tool_call>
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ttsi.chat.format import JsonFormat, joined
+from ttsi.chat.format import JsonFormat, join_words
 from ttsi.chat.json_text import value_at
 from ttsi.types import Tool, ToolCall
 
@@ -16,7 +16,7 @@ OPENING, CLOSING = "<tool_call>", "</tool_call>"
 
 class _Hermes(JsonFormat):
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
-        # A block says where it ends, so words behind it are words, not garbage.
+        # A block has an end, so the text behind it is words.
         calls: list[ToolCall] = []
         words, at = [], 0
         while (start := text.find(OPENING, at)) >= 0:
@@ -26,7 +26,7 @@ class _Hermes(JsonFormat):
                 raise ValueError(f"a call that does not end with {CLOSING}")
             calls.append(self.call(value))
             at = end + len(CLOSING)
-        return joined([*words, text[at:]], [CLOSING]), calls
+        return join_words([*words, text[at:]], [CLOSING]), calls
 
 
 FORMATS = (

@@ -1,4 +1,4 @@
-"""Calls as one JSON list of objects, with or without marks around it.
+"""The formats with one JSON list of calls, with or without marks around it.
 
 json-list   [{"name": "f", "arguments": {"city": "Oslo"}}]                          (xLAM, Hammer)
 granite3    <|tool_call|>[{"name": "f", "arguments": {"city": "Oslo"}}]              (Granite 3)
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.chat.families.bare_json import fenced_or_whole
-from ttsi.chat.format import JsonFormat, json_list
-from ttsi.chat.json_text import call_of, skip_space
-from ttsi.chat.lark import quoted
+from ttsi.chat.families.bare_json import strip_fence
+from ttsi.chat.format import JsonFormat, check_end, json_list
+from ttsi.chat.json_text import call_of
+from ttsi.chat.lark import string_literal
 from ttsi.types import Tool, ToolCall
 
 _LIST = re.compile(r"^[ \t]*\[\s*(?=\{)", re.MULTILINE)
@@ -24,20 +24,19 @@ _LIST = re.compile(r"^[ \t]*\[\s*(?=\{)", re.MULTILINE)
 
 class _BareList(JsonFormat):
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
-        text = fenced_or_whole(text)
+        text = strip_fence(text)
         match = _LIST.search(text)
         if match is None:
             return text, []
         values, end = json_list(text, match.start())
-        if end < len(text):
-            raise ValueError(f"text behind a call: {text[end : end + 40]!r}")
+        check_end(text, end)
         return text[: match.start()].strip(), [self.call(value) for value in values]
 
 
 @dataclass(frozen=True)
 class _MarkedList(JsonFormat):
     end: str = ""
-    """The mark behind the list; "" where the end of the turn is all there is."""
+    """The mark behind the list; "" where the turn ends there."""
 
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         words, mark, rest = text.partition(self.marks[0])
@@ -48,17 +47,16 @@ class _MarkedList(JsonFormat):
         values, at = json_list(rest, 0)
         if self.end and not rest.startswith(self.end, at):
             raise ValueError(f"a call that does not end with {self.end}")
-        if rest[skip_space(rest, at + len(self.end)) :]:
-            raise ValueError(f"text behind a call: {rest[at : at + 40]!r}")
+        check_end(rest, at + len(self.end))
         return words.strip(), [self.call(value) for value in values]
 
 
 class _Command(_MarkedList):
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return f'"tool_call_id": "{number}", "tool_name": "'
 
     def lead_rule(self, name: str) -> str:
-        start, end = quoted('"tool_call_id": "'), quoted('", "tool_name": "' + self.name_text(name))
+        start, end = string_literal('"tool_call_id": "'), string_literal('", "tool_name": "' + self.name_text(name))
         return f"{start} /[0-9]{{1,3}}/ {end}"
 
     def call(self, value: Any) -> ToolCall:

@@ -1,4 +1,4 @@
-"""Calls as a name and a JSON object, each between marks of their own.
+"""The formats with marks around a name and its JSON object: Mistral, DeepSeek, Kimi, gpt-oss.
 
     mistral         [TOOL_CALLS] [{"name": "f", "arguments": {"city": "Oslo"}}]            (Mistral up to Small 3.1)
     mistral-v11     [TOOL_CALLS]f[CALL_ID]call00000[ARGS]{"city": "Oslo"}                   (Mistral Small 3.2)
@@ -8,7 +8,7 @@
     kimi-k2         <|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{...}...
     harmony         <|channel|>commentary to=functions.f <|constrain|>json<|message|>{"city": "Oslo"}<|call|>  (gpt-oss)
 
-The three of Mistral read each other, since the models do not keep to one.
+The three of Mistral read each other, because the models do not keep to one.
 """
 
 from __future__ import annotations
@@ -18,44 +18,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.chat.format import FramedFormat, JsonFormat, joined, json_list
-from ttsi.chat.json_text import json_text, skip_space, value_at
+from ttsi.chat.format import FramedFormat, JsonFormat, check_end, join_words, json_list, json_object
+from ttsi.chat.json_text import json_text, skip_space
 from ttsi.chat.lark import Rule, literal
 from ttsi.chat.schema_mask import json_arguments
 from ttsi.types import Tool, ToolCall
 
 
 @dataclass(frozen=True)
-class NamedJson(FramedFormat):
-    """NAME MIDDLE {arguments} BEHIND, in a frame."""
+class _NamedJson(FramedFormat):
+    """FRONT NAME MIDDLE {arguments} BEHIND, in a frame."""
 
     front: str = ""
     """Before the name."""
     middle: str = ""
-    """Between the name and the arguments; `middle_rule` where it varies."""
+    """Between the name and the arguments."""
     middle_rule: str = ""
-    """Grammar of `middle` behind its first mark, where it is no fixed text."""
+    """Grammar of `middle` behind its first mark, where the text varies."""
     behind: str = ""
     """Behind the arguments."""
 
-    def before(self, number: int) -> str:
-        """As `FramedFormat.before`."""
+    def name_prefix(self, number: int) -> str:
         return self.front
 
     def name_text(self, name: str) -> str:
-        """As `FramedFormat.name_text`: up to the first mark behind the name."""
         return name + self._stop
 
     @property
     def _stop(self) -> str:
         return next(mark for mark in (*self.marks, ":", " ", "\n") if self.middle.startswith(mark))
 
-    def written(self, arguments: dict[str, Any]) -> str:
-        """As `FramedFormat.written`."""
+    def arguments_text(self, arguments: dict[str, Any]) -> str:
         return self.middle.removeprefix(self._stop) + json_text(arguments) + self.behind
 
     def arguments_rule(self, tool: Tool, label: str) -> Rule:
-        """As `FramedFormat.arguments_rule`."""
         middle = self.middle_rule or literal(self.marks, self.middle.removeprefix(self._stop))
         return Rule(f"{middle} {json_arguments(tool)} {literal(self.marks, self.behind)}")
 
@@ -66,28 +62,25 @@ _CALLS, _ID, _ARGS = "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"
 def _read_mistral(text: str) -> tuple[str, list[ToolCall]]:
     start = text.find(_CALLS)
     if start < 0:
-        return joined([text], [_ARGS, _ID]), []
+        return join_words([text], [_ARGS, _ID]), []
     calls: list[ToolCall] = []
     at = start
     while text.startswith(_CALLS, at):
         more, at = _mistral_calls(text, at + len(_CALLS))
         calls += more
-    if at < len(text):
-        raise ValueError(f"text behind a call: {text[at : at + 40]!r}")
+    check_end(text, at)
     return text[:start].strip(), calls
 
 
 def _mistral_calls(text: str, at: int) -> tuple[list[ToolCall], int]:
-    """A list of calls, or one call in the newer ways, and where the text goes on."""
+    """The calls in a list, or one call in a newer format, and the place behind them."""
     if text.startswith("[{", skip_space(text, at)) or re.match(r"\s*\[\s", text[at:]):
         values, end = json_list(text, at)
         return [_OLD_MISTRAL.call(value) for value in values], end
     name, mark, _ = text[at:].partition(_ARGS)
     if not mark or "\n" in name.strip() or _CALLS in name:
         raise ValueError(f"a call without a list and without {_ARGS}")
-    arguments, end = value_at(text, at + len(name) + len(mark))
-    if not isinstance(arguments, dict):
-        raise ValueError("the arguments are no JSON object")
+    arguments, end = json_object(text, at + len(name) + len(mark))
     return [ToolCall(name.partition(_ID)[0].strip(), arguments)], end
 
 
@@ -96,7 +89,7 @@ class _OldMistral(JsonFormat):
         return _read_mistral(text)
 
 
-class _Mistral(NamedJson):
+class _Mistral(_NamedJson):
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         return _read_mistral(text)
 
@@ -113,38 +106,36 @@ _OLD_MISTRAL = _OldMistral(
 
 
 @dataclass(frozen=True)
-class _Blocks(NamedJson):
-    """Calls between a mark that opens and one that ends each, in a section that is optional when read."""
+class _Blocks(_NamedJson):
+    """Calls between a mark that opens and one that ends each, in a section that is optional when read.
 
-    section: tuple[str, str] = ("", "")
-    call: tuple[str, str] = ("", "")
+    Its five marks are: the section's opening, the call's opening, a separator, the call's end, the section's end.
+    """
+
     name_pattern: str = r"(?P<name>.+?)"
 
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
-        begin, end = self.call
-        start = text.find(self.section[0])
+        begin_section, begin, _, end, end_section = self.marks
+        start = text.find(begin_section)
         first = text.find(begin)
         start = first if start < 0 else start
         if start < 0 or first < 0:
-            return joined([text], self.marks), []
-        words, rest = text[:start], text[start:].removeprefix(self.section[0])
+            return join_words([text], self.marks), []
+        words, rest = text[:start], text[start:].removeprefix(begin_section)
         calls = []
         at = skip_space(rest, 0)
         while rest.startswith(begin, at):
             match = re.compile(self.name_pattern + r"\s*", re.DOTALL).match(rest, at + len(begin))
             if match is None or "\n" in match["name"].strip():
                 raise ValueError("a call without a name or without its marks")
-            arguments, at = value_at(rest, match.end())
-            if not isinstance(arguments, dict):
-                raise ValueError("the arguments are no JSON object")
+            arguments, at = json_object(rest, match.end())
             fence = re.compile(r"```\s*").match(rest, at)
             at = fence.end() if fence and "```" in self.middle else at
             if not rest.startswith(end, at):
                 raise ValueError(f"a call that does not end with {end}")
             at = skip_space(rest, at + len(end))
             calls.append(ToolCall(match["name"].strip(), arguments))
-        if rest[at:].removeprefix(self.section[1]).strip():
-            raise ValueError(f"text behind a call: {rest[at : at + 40]!r}")
+        check_end(rest[at:].removeprefix(end_section), 0)
         return words.strip(), calls
 
 
@@ -180,7 +171,7 @@ _HARMONY_WORDS = re.compile(
 _HARMONY_ENDS = ("<|call|>", "<|end|>", "<|return|>", "<|start|>assistant")
 
 
-class _Harmony(NamedJson):
+class _Harmony(_NamedJson):
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         match = _HARMONY.search(text)
         words = _HARMONY_WORDS.sub(
@@ -190,12 +181,9 @@ class _Harmony(NamedJson):
         for mark in _HARMONY_ENDS:
             words = words.replace(mark, "")
         if match is None:
-            return (words if words == text else joined([words.strip()], [*self.marks, "to=functions."])), []
-        arguments, end = value_at(text, match.end())
-        if not isinstance(arguments, dict):
-            raise ValueError("the arguments are no JSON object")
-        if text[end:].removeprefix("<|call|>").strip():
-            raise ValueError(f"text behind a call: {text[end : end + 40]!r}")
+            return (words if words == text else join_words([words.strip()], [*self.marks, "to=functions."])), []
+        arguments, end = json_object(text, match.end())
+        check_end(text[end:].removeprefix("<|call|>"), 0)
         return words.strip(), [ToolCall(match["name"], arguments)]
 
 
@@ -231,8 +219,6 @@ FORMATS = (
         marks=_DS,
         middle=_DS_SEP,
         behind=_DS_END,
-        section=(_DS_CALLS, _DS_CLOSE),
-        call=(_DS_CALL, _DS_END),
         name_pattern=rf"(?!function{_DS_SEP}[^\n{{]+\n```)(?P<name>[^{{]+?){_DS_SEP}",
         order=40,
     ),
@@ -246,8 +232,6 @@ FORMATS = (
         front=f"function{_DS_SEP}",
         middle="\n```json\n",
         behind=f"\n```{_DS_END}",
-        section=(_DS_CALLS, _DS_CLOSE),
-        call=(_DS_CALL, _DS_END),
         name_pattern=rf"function{_DS_SEP}(?P<name>[^{{\n]+)\n```(?:json)?",
         order=41,
     ),
@@ -262,8 +246,6 @@ FORMATS = (
         middle=f":0{_KIMI[2]}",
         middle_rule="/[0-9]{1,3}/ mark_2",
         behind=_KIMI[3],
-        section=(_KIMI[0], _KIMI[4]),
-        call=(_KIMI[1], _KIMI[3]),
         name_pattern=rf"\s*(?:functions\.)?(?P<name>(?!\s)[^{{]+?):\d+\s*{re.escape(_KIMI[2])}",
         order=42,
     ),

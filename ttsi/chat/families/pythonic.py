@@ -1,9 +1,9 @@
-"""Calls as a list of Python calls.
+"""The pythonic formats: calls as a list of Python calls.
 
     pythonic   [f(city="Oslo", days=3), g()]                                  (Llama 3.2 and 4, ToolACE)
     lfm2       <|tool_call_start|>[f(city="Oslo")]<|tool_call_end|>           (LFM2)
 
-True, False and None are Python's; what lies deeper is JSON, and both spellings are read. Nothing is evaluated.
+True, False and None are Python's, but JSON's within lists and objects. Both spellings are read. Nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ttsi.chat.families.bare_json import fenced_or_whole
-from ttsi.chat.format import FramedFormat, joined
-from ttsi.chat.json_text import json_text, skip_space, unique
-from ttsi.chat.lark import Rule, kind_of, kinds, listed_values, pairs, quoted, resolve
+from ttsi.chat.families.bare_json import strip_fence
+from ttsi.chat.format import FramedFormat, check_end, join_words
+from ttsi.chat.json_text import json_text, object_of_pairs, skip_space
+from ttsi.chat.lark import Rule, kind_of, kinds, listed_values, pairs, resolve, string_literal
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
@@ -31,7 +31,7 @@ _PYTHON = ("<|python_start|>", "<|python_end|>")
 
 
 class _Pythonic(FramedFormat):
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return ""
 
     def name_text(self, name: str) -> str:
@@ -39,17 +39,17 @@ class _Pythonic(FramedFormat):
             raise ValueError(f"the {self.name} format cannot hold the name {name[:40]!r}")
         return f"{name}("
 
-    def written(self, arguments: dict[str, Any]) -> str:
+    def arguments_text(self, arguments: dict[str, Any]) -> str:
         if bad := next((key for key in arguments if not _NAME.fullmatch(key)), None):
             raise ValueError(f"the {self.name} format cannot hold the argument name {bad[:40]!r}")
-        return ", ".join(f"{key}={_spelled(value)}" for key, value in arguments.items()) + ")"
+        return ", ".join(f"{key}={_value_text(value)}" for key, value in arguments.items()) + ")"
 
     def arguments_rule(self, tool: Tool, label: str) -> Rule:
         def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
             if resolve(schema, tool.parameters).get("type") == "boolean":
-                return Rule(f'{quoted(key + "=")} ("True" | "False")')
-            named = map(quoted, _constants(schema, tool.parameters))
-            return Rule(f"{quoted(key + '=')} ({' | '.join([*named, json_value(schema, tool)])})")
+                return Rule(f'{string_literal(key + "=")} ("True" | "False")')
+            named = map(string_literal, _constants(schema, tool.parameters))
+            return Rule(f"{string_literal(key + '=')} ({' | '.join([*named, json_value(schema, tool)])})")
 
         inner = pairs(tool, label, pair, separator=", ")
         return Rule(f'{inner.text} ")"'.strip(), inner.named)
@@ -57,15 +57,14 @@ class _Pythonic(FramedFormat):
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         if self.marks:
             return self._read_marked(text)
-        text = fenced_or_whole(text)
+        text = strip_fence(text)
         if text.startswith(_PYTHON[0]):  # Llama 4
             text = text.removeprefix(_PYTHON[0]).strip().removesuffix(_PYTHON[1])
         match = _FIRST.search(text) or _first_spaced(text, tools)
         if match is None:
             return text, []
         calls, end = _calls(text, match.end())
-        if text[end:].strip():
-            raise ValueError(f"text behind a call: {text[end : end + 40]!r}")
+        check_end(text, end)
         return text[: match.start()].strip(), calls
 
     def _read_marked(self, text: str) -> tuple[str, list[ToolCall]]:
@@ -79,17 +78,17 @@ class _Pythonic(FramedFormat):
             if not text.startswith(stop, at):
                 raise ValueError(f"a call that does not end with {stop}")
             at += len(stop)
-        return joined([*words, text[at:]], self.marks), calls
+        return join_words([*words, text[at:]], self.marks), calls
 
 
 def _first_spaced(text: str, tools: Sequence[Tool]) -> re.Match[str] | None:
-    """Where a list begins with a tool whose name holds spaces, as some of ToolACE's do; other words are no name."""
+    """The beginning of a list whose first tool has spaces in its name, as some of ToolACE's do."""
     names = "|".join(re.escape(tool.name) for tool in tools if " " in tool.name)
     return re.search(rf"^[ \t]*(?=\[\s*(?:{names})\()", text, re.MULTILINE) if names else None
 
 
 def _constants(schema: Any, root: Mapping[str, Any]) -> list[str]:
-    """Python's constants that a schema admits, as they are written."""
+    """The constants of Python that a schema admits."""
     values = listed_values(schema, root)
     if values:
         return [str(value) for value in values if kind_of(value) in ("null", "boolean")]
@@ -97,16 +96,12 @@ def _constants(schema: Any, root: Mapping[str, Any]) -> list[str]:
     return [str(value) for value in (None, True, False) if kind_of(value) in admitted]
 
 
-def _spelled(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return str(value) if value is None or isinstance(value, bool) else json_text(value)
 
 
 def _calls(text: str, at: int) -> tuple[list[ToolCall], int]:
-    """The calls of the list that begins at `at`, and where the text goes on.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The calls of the list that begins at `at`, and the place behind it."""
     at = skip_space(text, at)
     if not text.startswith("[", at):
         raise ValueError("a call that is not in a list")
@@ -114,11 +109,9 @@ def _calls(text: str, at: int) -> tuple[list[ToolCall], int]:
     while True:
         call, at = _call(text, at)
         calls.append(call)
-        at = skip_space(text, at)
+        at = _next(text, at, "]")
         if text.startswith("]", at):
-            break
-        at = skip_space(text, _expect(text, at, ","))
-    return calls, at + 1
+            return calls, at + 1
 
 
 def _call(text: str, at: int) -> tuple[ToolCall, int]:
@@ -133,10 +126,8 @@ def _call(text: str, at: int) -> tuple[ToolCall, int]:
             raise ValueError("an argument without a name")
         value, at = _value(text, skip_space(text, _expect(text, skip_space(text, key.end()), "=")), 0)
         arguments.append((key[0], value))
-        at = skip_space(text, at)
-        if not text.startswith(")", at):
-            at = skip_space(text, _expect(text, at, ","))
-    return ToolCall(name[0], unique(arguments)), at + 1
+        at = _next(text, at, ")")
+    return ToolCall(name[0], object_of_pairs(arguments)), at + 1
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
@@ -161,9 +152,7 @@ def _items(text: str, at: int, depth: int) -> tuple[list[Any], int]:
     while not text.startswith(end, at):
         value, at = _value(text, at, depth + 1)
         items.append(value)
-        at = skip_space(text, at)
-        if not text.startswith(end, at):
-            at = skip_space(text, _expect(text, at, ","))
+        at = _next(text, at, end)
     return items, at + 1
 
 
@@ -176,10 +165,14 @@ def _object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
             raise ValueError("a key that is no string")
         value, at = _value(text, skip_space(text, _expect(text, skip_space(text, key.end()), ":")), depth + 1)
         members.append((_string(key[0]), value))
-        at = skip_space(text, at)
-        if not text.startswith("}", at):
-            at = skip_space(text, _expect(text, at, ","))
-    return unique(members), at + 1
+        at = _next(text, at, "}")
+    return object_of_pairs(members), at + 1
+
+
+def _next(text: str, at: int, end: str) -> int:
+    """The place of the next item, or of the end."""
+    at = skip_space(text, at)
+    return at if text.startswith(end, at) else skip_space(text, _expect(text, at, ","))
 
 
 def _expect(text: str, at: int, letter: str) -> int:
@@ -189,7 +182,7 @@ def _expect(text: str, at: int, letter: str) -> int:
 
 
 def _string(token: str) -> str:
-    """A Python string literal, by the rules of JSON but for single quotes and escapes that JSON does not have."""
+    """The text of a Python string literal, read as JSON plus single quotes and escapes that JSON lacks."""
 
     def escape(match: re.Match[str]) -> str:
         if match[0] == '"':

@@ -1,4 +1,4 @@
-"""Calls whose arguments stand one by one between tags, strings as they are and all else as JSON.
+"""The formats with one tag per argument, strings as they are and other values as JSON: Qwen3-Coder, GLM.
 
     qwen3-coder   <tool_call>\\n<function=f>\\n<parameter=city>\\nOslo\\n</parameter>\\n</function>\\n</tool_call>
                   (Qwen3-Coder, Qwen3.5, Nemotron 3)
@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.chat.format import FramedFormat, blocks, joined
-from ttsi.chat.json_text import json_text, unique, value_of
-from ttsi.chat.lark import Rule, arguments_of, is_text, kind_of, kinds, listed_values, literal, pairs, quoted, until
+from ttsi.chat.format import FramedFormat, blocks, check_end, join_words
+from ttsi.chat.json_text import json_text, object_of_pairs, strict_json
+from ttsi.chat.lark import Rule, arguments_of, kind_of, kinds, listed_values, literal, pairs, string_literal, text_until
 from ttsi.chat.schema_mask import json_value
 from ttsi.types import Tool, ToolCall
 
@@ -29,9 +29,11 @@ class _Tagged(FramedFormat):
 
     key_open: str = ""
     key_close: str = ""
-    """From behind the key to the value."""
+    """The text between the key and the value."""
     value_close: str = ""
-    """From behind the value to the next argument."""
+    """The text between the value and the next argument."""
+    stop: str = ""
+    """The beginning of `value_close`, at which a free string ends."""
     name_close: str = ""
     """Behind the name; part of its span."""
     pattern: re.Pattern[str] = re.compile("")
@@ -39,15 +41,15 @@ class _Tagged(FramedFormat):
     head: re.Pattern[str] = re.compile("")
     """A call's text up to its arguments, with the group name."""
     tail: str = ""
-    """What stands behind the arguments within a call."""
+    """The text behind the arguments, within a call."""
 
-    def before(self, number: int) -> str:
+    def name_prefix(self, number: int) -> str:
         return ""
 
     def name_text(self, name: str) -> str:
         return name + self.name_close
 
-    def written(self, arguments: dict[str, Any]) -> str:
+    def arguments_text(self, arguments: dict[str, Any]) -> str:
         return "".join(self._pair(key, value) for key, value in arguments.items())
 
     def _pair(self, key: str, value: Any) -> str:
@@ -61,32 +63,20 @@ class _Tagged(FramedFormat):
         def pair(key: str, schema: Mapping[str, Any], part: str) -> Rule:
             start = f"{literal(self.marks, self.key_open + key + self.key_close)}"
             if texts := [_text(value) for value in listed_values(schema, tool.parameters)]:
-                listed = " | ".join(map(quoted, texts))
+                listed = " | ".join(map(string_literal, texts))
                 return Rule(f"{start} ({listed}) {literal(self.marks, self.value_close)}")
             # Where strings are admitted beside other values, any text is: a string stands without quotation marks.
             if "string" not in kinds(schema, tool.parameters):
                 return Rule(f"{start} {json_value(schema, tool)} {literal(self.marks, self.value_close)}")
-            free = until(self.stop, part, self.stop.strip())
+            free = text_until(self.stop, part, self.stop.strip())
             rest = literal(self.marks, self.value_close.partition(self.stop)[2])
             return Rule(f"{start} {free.text} {rest}".rstrip(), free.named)
 
         return pairs(tool, label, pair)
 
-    @property
-    def stop(self) -> str:
-        """The text at which a free string ends."""
-        raise NotImplementedError
-
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
-        inner, words = blocks(text, *self.frame)
-        return joined(words, [mark for mark in self.marks if mark != self.frame[0]]), [
-            self._read_call(body, tools) for body in inner
-        ]
-
-    @property
-    def frame(self) -> tuple[str, str]:
-        """The tags around one call."""
-        return self.marks[0], self.marks[1]
+        inner, words = blocks(text, *self.marks[:2])
+        return join_words(words, self.marks[1:]), [self._read_call(body, tools) for body in inner]
 
     def _read_call(self, body: str, tools: Sequence[Tool]) -> ToolCall:
         head = self.head.match(body)
@@ -99,26 +89,24 @@ class _Tagged(FramedFormat):
         arguments, at = [], head.end()
         while match := self.pattern.match(body, at):
             key = match["key"].strip()
-            arguments.append((key, _typed(match["value"], schemas.get(key, {}), root)))
+            arguments.append((key, _typed_value(match["value"], schemas.get(key, {}), root)))
             at = match.end()
         rest = body[at:].strip()
         if rest != self.tail:
             raise ValueError(f"text that is no argument: {rest[:40]!r}")
-        return ToolCall(name, unique(arguments))
+        return ToolCall(name, object_of_pairs(arguments))
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json_text(value)
 
 
-def _typed(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    if is_text(schema, root):
-        return value
+def _typed_value(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     for listed in listed_values(schema, root):
         if _text(listed) == value:
             return listed
     try:
-        typed = value_of(value)
+        typed = strict_json(value)
     except (ValueError, RecursionError):
         return value
     # Where the schema admits strings too, a text that reads as another kind of value is that value if it is admitted.
@@ -128,10 +116,6 @@ def _typed(value: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> An
 
 
 class _Coder(_Tagged):
-    @property
-    def stop(self) -> str:
-        return "\n</parameter>\n"
-
     def read(self, text: str, tools: Sequence[Tool]) -> tuple[str, list[ToolCall]]:
         # These models often leave out the opening tag around the function.
         if "<function=" in text and "<tool_call>" not in text:
@@ -140,21 +124,35 @@ class _Coder(_Tagged):
             if end < len("</function>") + start:
                 raise ValueError("a call that does not end with </function>")
             rest = text[end:].strip().removesuffix("</tool_call>")
-            if rest.strip():
-                raise ValueError(f"text behind a call: {rest[:40]!r}")
+            check_end(rest, 0)
             return text[:start].strip(), [self._read_call(text[start:end], tools)]
         return super().read(text, tools)
-
-
-class _Glm(_Tagged):
-    @property
-    def stop(self) -> str:
-        return "</arg_value>"
 
 
 _GLM_MARKS = ("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 _GLM_HEAD = re.compile(r"\s*(?P<name>[^\s<{}\[\]\"][^\n<{}\[\]\"]*)\s*")
 _GLM_PAIR = re.compile(r"<arg_key>(?P<key>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>\s*", re.DOTALL)
+
+
+def _glm(name: str, gloss: str, order: int, gap: str) -> _Tagged:
+    """A format of GLM with `gap` between its tags."""
+    return _Tagged(
+        name=name,
+        gloss=gloss,
+        opening="<tool_call>",
+        closing="</tool_call>",
+        between=f"</tool_call>{gap}<tool_call>",
+        marks=_GLM_MARKS,
+        name_close=gap,
+        key_open="<arg_key>",
+        key_close=f"</arg_key>{gap}<arg_value>",
+        value_close=f"</arg_value>{gap}",
+        stop="</arg_value>",
+        head=_GLM_HEAD,
+        pattern=_GLM_PAIR,
+        order=order,
+    )
+
 
 FORMATS = (
     _Coder(
@@ -168,39 +166,12 @@ FORMATS = (
         key_open="<parameter=",
         key_close=">\n",
         value_close="\n</parameter>\n",
+        stop="\n</parameter>\n",
         head=re.compile(r"\s*<function=(?P<name>[^>\n]+)>\n?"),
         pattern=re.compile(r"\s*<parameter=(?P<key>[^>\n]+)>\n?(?P<value>.*?)\n?</parameter>\n?", re.DOTALL),
         tail="</function>",
         order=21,
     ),
-    _Glm(
-        name="glm",
-        gloss="GLM 4.5, 4.6",
-        opening="<tool_call>",
-        closing="</tool_call>",
-        between="</tool_call>\n<tool_call>",
-        marks=_GLM_MARKS,
-        name_close="\n",
-        key_open="<arg_key>",
-        key_close="</arg_key>\n<arg_value>",
-        value_close="</arg_value>\n",
-        head=_GLM_HEAD,
-        pattern=_GLM_PAIR,
-        order=22,
-    ),
-    _Glm(
-        name="glm-4.7",
-        gloss="GLM 4.7, 5",
-        opening="<tool_call>",
-        closing="</tool_call>",
-        between="</tool_call><tool_call>",
-        marks=_GLM_MARKS,
-        name_close="",
-        key_open="<arg_key>",
-        key_close="</arg_key><arg_value>",
-        value_close="</arg_value>",
-        head=_GLM_HEAD,
-        pattern=_GLM_PAIR,
-        order=23,
-    ),
+    _glm("glm", "GLM 4.5, 4.6", order=22, gap="\n"),
+    _glm("glm-4.7", "GLM 4.7, 5", order=23, gap=""),
 )
