@@ -58,7 +58,7 @@ class OurRule(LogitsProcessor):
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Only the taken token is left."""
         logprobs_BV = scores.float().log_softmax(-1)
-        allowed_BV = self._grammars.allowed([self.writer.matcher]) if self._grammars is not None else None
+        allowed_BV = self._grammars.allowed_tokens([self.writer.matcher]) if self._grammars is not None else None
         masked_BV = logprobs_BV
         if allowed_BV is not None:
             masked_BV = logprobs_BV.masked_fill(~allowed_BV.to(scores.device), -torch.inf)

@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
         "codec", "config", "cpu", "errors", "interop.trackers", "loop", "methods", "models", "record", "reports",
         "row_schema", "runs", "serve", "types",
     },
-    "serve": {"answer", "chat", "config", "errors", "loop", "methods", "models", "types"},
+    "serve": {"answer", "awareness", "chat", "config", "errors", "loop", "methods", "models", "types"},
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},
 }  # fmt: skip
 """The most specific key decides; a folder may always import itself."""

@@ -1,4 +1,4 @@
-"""How is the command started? `python -m ttsi` is the same as `ttsi`."""
+"""`python -m ttsi`, the same command as `ttsi`."""
 
 from __future__ import annotations
 

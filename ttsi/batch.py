@@ -60,7 +60,7 @@ class Improve(Protocol):
         ...
 
 
-def isolated(method: Improve) -> Improve:
+def isolate_failures(method: Improve) -> Improve:
     """Keep one input's failure its own: inputs go through the method together, and each alone where that fails."""
 
     @wraps(method)
@@ -126,7 +126,7 @@ class _AdaptationFailed(Exception):
 
 @contextmanager
 def fall_back_to(episodes: list[Episode]) -> Iterator[None]:
-    """Where the block fails, these episodes stand, with the reason; within `isolated`."""
+    """Where the block fails, these episodes stand, with the reason; within `isolate_failures`."""
     try:
         yield
     except ConfigError:

@@ -1,4 +1,4 @@
-"""What can go wrong, named by the boundary it crossed.
+"""Errors that a user can mend, named by the boundary they crossed.
 
 Every error here carries one line that tells the user what to do; the command line prints that line and exits with
 code 2. An input that fails during a run is not an error but a recorded fact (`Episode.error`).
@@ -34,9 +34,9 @@ class PromptTooLong(TTSIError):
     """A prompt does not fit the model's context."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: str, names: Iterable[str]) -> str:
     """One line for a name that does not exist: what was meant, or what there is."""
-    names = sorted(known)
+    names = sorted(names)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(names)}"
     return f"unknown {kind} {name!r}; {hint}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ttsi.adaptation import adapters
 from ttsi.answer import generate_answers
 from ttsi.awareness import estimate, needs_samples, select
-from ttsi.batch import Stages, fall_back_to, isolated, with_adaptations
+from ttsi.batch import Stages, fall_back_to, isolate_failures, with_adaptations
 from ttsi.config import LoopConfig
 from ttsi.methods import preset
 from ttsi.models import Model, Writer
@@ -19,7 +19,7 @@ from ttsi.synthesis import synthesise
 from ttsi.types import Answer, Episode, Input
 
 
-@isolated
+@isolate_failures
 def improve(
     inputs: Sequence[Input],
     model: Model,

@@ -1,7 +1,7 @@
-"""The worked examples of docs/extending.md: each runs as it stands, by the command beneath it, and changes what it says.
+"""The worked examples of docs/extending.md: each runs as it stands, by the command beneath it, and has its effect.
 
-Each example is written to mine.py in an empty folder, as a reader would; a control shows that the command fails, or that
-the result differs, without it.
+Each example is written to mine.py in an empty folder, as a reader would; a control shows that the command fails, or
+that the result differs, without it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """kill -9 at any moment loses nothing and counts nothing twice, also when the resumed run is killed again.
 
 Every crash point is the place of a kill once for each of its passages, then kills come at random moments. The bytes of
-summary.json and of all rows are compared, with the loop's clock stopped. `tests/trials/reliability.py` does the same hundreds
-of times at random instants.
+summary.json and of all rows are compared, with the loop's clock stopped. `tests/trials/reliability.py` does the same
+hundreds of times at random instants.
 """
 
 from __future__ import annotations

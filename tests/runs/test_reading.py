@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ttsi.runs.row_export import COLUMNS
 
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
@@ -20,8 +19,9 @@ from ttsi.errors import ConfigError, RunFolderError
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.record import STAGES
-from ttsi.runs.reading import load_run, parse_settings, run_folders
 from ttsi.runs.provenance import resolve, settings_of
+from ttsi.runs.reading import load_run, parse_settings, run_folders
+from ttsi.runs.row_export import COLUMNS
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 

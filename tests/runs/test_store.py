@@ -38,7 +38,7 @@ def test_rows_come_back_in_the_benchmarks_order(tmp_path: Path) -> None:
             store.record(row(number))
         store.record(row(1, repeat=1))
         assert [(r.position, r.repeat) for r in store.rows()] == [(0, 0), (1, 0), (1, 1), (2, 0)]
-        assert store.done() == {row(0).key, row(1).key, row(2).key, row(1, 1).key}
+        assert store.keys() == {row(0).key, row(1).key, row(2).key, row(1, 1).key}
     assert read_rows(tmp_path / "run")[0] == row(0)
 
 

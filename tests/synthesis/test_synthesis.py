@@ -16,7 +16,7 @@ from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import check_synthesis, synthesise
-from ttsi.synthesis.example_filters import grounded, leaves, normal, refusal
+from ttsi.synthesis.example_filters import leaves, normal, refusal
 from ttsi.synthesis.prompts import LEAD, writing_prompt
 from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Input, Message, Tool, ToolCall
 
@@ -237,7 +237,7 @@ def test_prompts_are_known_by_their_hash(order: str) -> None:
 
 
 def grounding(example: Example) -> str | None:
-    return grounded(example, RAIN, [], TWO)
+    return groundedness(example, RAIN, [], TWO)
 
 
 def test_every_value_must_be_stated_but_booleans() -> None:

@@ -108,17 +108,17 @@ def lora_in_context(task: AdaptationTask) -> Iterator[Tuned]:
 @contextmanager
 def vote(task: AdaptationTask) -> Iterator[Tuned]:
     """A majority vote over samples; nothing is learned."""
-    yield replace(_resampled(task.inputs, "majority vote"), vote=True)
+    yield replace(_without_training(task.inputs, "majority vote"), vote=True)
 
 
 @contextmanager
 def ask_again(task: AdaptationTask) -> Iterator[Tuned]:
     """The model reads its first answer and answers once more (arXiv:2602.08520); nothing is learned."""
     inputs = [with_self_doubt_turn(item, answer) for item, answer in zip(task.inputs, task.answers, strict=True)]
-    yield _resampled(inputs, "asked again")
+    yield _without_training(inputs, "asked again")
 
 
-def _resampled(inputs: Sequence[Input], reason: str) -> Tuned:
+def _without_training(inputs: Sequence[Input], reason: str) -> Tuned:
     n = len(inputs)
     return Tuned(tuple(inputs), (None,) * n, (Adaptation("resampled", reason=reason),) * n)
 

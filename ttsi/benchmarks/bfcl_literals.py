@@ -117,7 +117,7 @@ def _as_is(text: str, inner: str | None) -> str:
     return text
 
 
-def _quoted(text: str) -> bool:
+def _has_quotes(text: str) -> bool:
     return any(text.startswith(mark) and text.endswith(mark) for mark in "\"'")
 
 
@@ -131,14 +131,14 @@ def _guess_number(text: str) -> int | float | str:
 
 
 def _js_string(text: str, inner: str | None) -> str:
-    return text[1:-1] if _quoted(text) else text
+    return text[1:-1] if _has_quotes(text) else text
 
 
 def _js_guess(text: str) -> Any:
     text = text.strip()
     if text in ("true", "false"):
         return text == "true"
-    return text[1:-1] if _quoted(text) else _guess_number(text)
+    return text[1:-1] if _has_quotes(text) else _guess_number(text)
 
 
 def _js_list(text: str, inner: str | None) -> Any:

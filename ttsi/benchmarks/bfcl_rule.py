@@ -141,12 +141,12 @@ def _value_right(value: Any, spec: Mapping[str, Any], accepted: Accepted, langua
         value = bfcl_literals.read(value, kind, language, inner)
     elif kind == "float" and type(value) is int:
         value = float(value)
-    legal, variable = _typed(value, accepted, types[kind], types[inner] if inner else None)
+    legal, variable = _check_type(value, accepted, types[kind], types[inner] if inner else None)
     if not legal:
         return False
     if variable:
         return value in accepted
-    return _accepted(value, accepted, types[kind], inner == "dict")
+    return _is_accepted(value, accepted, types[kind], inner == "dict")
 
 
 def _kinds(spec: Mapping[str, Any], language: str) -> tuple[str, str | None]:
@@ -155,7 +155,7 @@ def _kinds(spec: Mapping[str, Any], language: str) -> tuple[str, str | None]:
     return spec["type"], spec["items"]["type"] if nests else None
 
 
-def _typed(value: Any, accepted: Accepted, expected: type, inner: type | None) -> tuple[bool, bool]:
+def _check_type(value: Any, accepted: Accepted, expected: type, inner: type | None) -> tuple[bool, bool]:
     """Does the value have a legal type, and must it be taken for a variable?"""
     gold_type = _type_of_first(accepted)
     if type(value) is not expected:
@@ -177,7 +177,7 @@ def _type_of_first(accepted: Accepted) -> type | None:
     return next((type(one) for one in accepted if one != ""), None)
 
 
-def _accepted(value: Any, accepted: Accepted, expected: type, of_dicts: bool) -> bool:
+def _is_accepted(value: Any, accepted: Accepted, expected: type, of_dicts: bool) -> bool:
     if expected is dict:
         return any(one != "" and _same_dict(value, one) for one in accepted)
     if expected is list and of_dicts:

@@ -135,11 +135,11 @@ def _nonempty(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _right_arguments(call: ToolCall, gold: Calls) -> int:
-    shared = (_shared(call.arguments, right.arguments) for right in gold if right.name == call.name)
+    shared = (_count_shared(call.arguments, right.arguments) for right in gold if right.name == call.name)
     return next((n for n in shared if n), 0)
 
 
-def _shared(predicted: Mapping[str, Any], gold: Mapping[str, Any]) -> int:
+def _count_shared(predicted: Mapping[str, Any], gold: Mapping[str, Any]) -> int:
     predicted_texts, gold_texts = _nonempty(predicted), _nonempty(gold)
     if not gold and not predicted_texts:
         return 1

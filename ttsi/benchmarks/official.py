@@ -80,11 +80,11 @@ class NexusRaven:
         """Whether these calls are right."""
         if not calls or calls[0].name != self.gold.name:
             return False
-        predicted = bound(calls[0], self.tools)
-        return predicted is not None and predicted == bound(self.gold, self.tools)
+        predicted = bind_arguments(calls[0], self.tools)
+        return predicted is not None and predicted == bind_arguments(self.gold, self.tools)
 
 
-def bound(call: ToolCall, tools: Sequence[Tool]) -> Mapping[str, Any] | None:
+def bind_arguments(call: ToolCall, tools: Sequence[Tool]) -> Mapping[str, Any] | None:
     """Every parameter of the called tool with its value or its default; None where Python would raise a TypeError."""
     schema = next((tool.parameters for tool in tools if tool.name == call.name), None)
     if schema is None or not call.arguments.keys() <= schema["properties"].keys():

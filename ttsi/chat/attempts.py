@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from ttsi.types import Tool
 
+MARKS: dict[str, tuple[str, ...]] = {}
+"""The marks around the calls of every format, by its name; `ttsi.chat.families` fills it."""
 _OBJECT = re.compile(r'\{\s*"(?:tool_call_id|tool_name|name|function|function_name|tool|type)"\s*:\s*["{]')
 _ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:\s*[{"]')
 _CALLED = r"[ \t]*\((?:\s*(?:\w+\s*[=:]|[\"'{])|[^()\n]*(?:\Z|\)[\s\])`;]*(?:$|,\s*[\w.-]+\()))"
@@ -23,13 +25,15 @@ _FUNCTION_TAG = re.compile(r"<function[=\s][^<>\n]+>|<invoke name=")
 
 
 def attempt(text: str, tools: Sequence[Tool], own: str) -> str | None:
-    """One line about an attempted call in an answer without a call; None for words."""
-    from ttsi.chat.families import FORMATS  # late: each family's reader uses this module
+    """One line about an attempted call in an answer without a call; None for words.
 
-    for form in FORMATS.values():
-        mark = next((mark for mark in form.marks if mark in text and not mark.startswith("```")), None)
-        if mark is not None and form.name != own:
-            return f"it begins like a call in the {form.name} format: {mark}"
+    Args:
+        own: the name of the format that the answer was read in.
+    """
+    for name, marks in MARKS.items():
+        mark = next((mark for mark in marks if mark in text and not mark.startswith("```")), None)
+        if mark is not None and name != own:
+            return f"it begins like a call in the {name} format: {mark}"
     if _FUNCTION_TAG.search(text):
         return "it begins like a call in tags"
     if _OBJECT.search(text) and _ARGUMENTS.search(text):

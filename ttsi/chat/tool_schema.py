@@ -101,7 +101,7 @@ def forbid_unlisted(schema: Mapping[str, Any], top: bool = True) -> dict[str, An
     listed = schema.get("properties")
     if isinstance(listed, Mapping) and (listed or top):
         properties = {name: _forbid_unlisted_inner(inner) for name, inner in listed.items()}
-        result["properties"] = properties | {name: True for name in _required(schema) if name not in properties}
+        result["properties"] = properties | {name: True for name in _required_keys(schema) if name not in properties}
         if not {"additionalProperties", "unevaluatedProperties"} & schema.keys():
             result["unevaluatedProperties" if APPLICATORS & schema.keys() else "additionalProperties"] = False
     if "items" in schema:
@@ -113,7 +113,7 @@ def _forbid_unlisted_inner(schema: Any) -> Any:
     return forbid_unlisted(schema, top=False) if isinstance(schema, Mapping) else schema
 
 
-def _required(schema: Mapping[str, Any]) -> list[str]:
+def _required_keys(schema: Mapping[str, Any]) -> list[str]:
     required = schema.get("required")
     return [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
 

@@ -149,7 +149,7 @@ def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
     path = find_file(Path(name))
     settings = upgrade_settings(read_yaml(path), path)
     names = {argument.name.removeprefix("--") for argument in arguments}
-    for setting in _dotted(settings):
+    for setting in _dotted_names(settings):
         if setting.replace("_", "-") not in names:
             raise ConfigError(f"{path}: {_unknown_setting(setting, names)}")
     try:
@@ -179,10 +179,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content or {}
 
 
-def _dotted(settings: Mapping[str, Any], section: str = "") -> Iterator[str]:
+def _dotted_names(settings: Mapping[str, Any], section: str = "") -> Iterator[str]:
     for key, value in settings.items():
         if isinstance(value, dict):
-            yield from _dotted(value, f"{section}{key}.")
+            yield from _dotted_names(value, f"{section}{key}.")
         else:
             yield f"{section}{key}"
 

@@ -153,7 +153,7 @@ def _run(
                 questions, model, writer, config, store, report, retry_failed=retry_failed, executor=executor
             )
         except KeyboardInterrupt:
-            kept = len(store.done())
+            kept = len(store.keys())
             print(f"ttsi: {kept} inputs are kept in {store.folder}; continue with: {resume_command()}", file=sys.stderr)
             raise
 

@@ -64,7 +64,7 @@ class Grammars:
         """Drop the compiled grammars: the time that a request takes must not reveal what others requested."""
         self._compiled.clear()
 
-    def allowed(self, matchers_B: Sequence[LLMatcher | None]) -> Tensor | None:
+    def allowed_tokens(self, matchers_B: Sequence[LLMatcher | None]) -> Tensor | None:
         """Boolean mask [B, V] of the next tokens; a row without matcher may go on with any. None if no row has one.
 
         A row whose matcher is in error may go on with none.

@@ -214,7 +214,7 @@ def _choose(batch: _Batch, grammars: Grammars | None) -> list[int]:
     logprobs_BV = batch.logits_BV.log_softmax(dim=-1)
     scores_BV = logprobs_BV
     matchers = [None if sequence.done else sequence.matcher for sequence in batch.sequences]
-    allowed_BV = grammars.allowed(matchers) if grammars is not None else None
+    allowed_BV = grammars.allowed_tokens(matchers) if grammars is not None else None
     if allowed_BV is not None:
         scores_BV = logprobs_BV.masked_fill(~allowed_BV.to(logprobs_BV.device), -torch.inf)
     tokens_B = _pick(scores_BV, batch.sequences)

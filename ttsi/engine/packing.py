@@ -162,7 +162,7 @@ def collate(
     """
     longest = max(len(row.ids_T) for row in rows_B)
 
-    def padded(values_BT: Sequence[Sequence[int]]) -> Tensor:
+    def pad(values_BT: Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor([[*v, *[0] * (longest - len(v))] for v in values_BT], device=device)
 
     labels: dict[tuple[int, int, int], int] = {}
@@ -176,14 +176,14 @@ def collate(
     cached_B = torch.tensor([row.cached for row in rows_B], device=device)
     positions_BT, mask_B1TT = None, None
     if not plain:
-        positions_BT = padded([row.positions_T for row in rows_B])
-        ends_BT = padded([subtree_ends(row.positions_T) for row in rows_B])
+        positions_BT = pad([row.positions_T for row in rows_B])
+        ends_BT = pad([subtree_ends(row.positions_T) for row in rows_B])
         furthest = 1 + max(max(row.positions_T) for row in rows_B)
         visible_BTK = tree_visible(ends_BT, cached_B, cache_length)
         keys_BK = key_positions(positions_BT, cache_length)
         mask_B1TT = masks(visible_BTK, positions_BT, keys_BK, dtype, spans, furthest)
     return PackedBatch(
-        ids_BT=padded([row.ids_T for row in rows_B]),
+        ids_BT=pad([row.ids_T for row in rows_B]),
         positions_BT=positions_BT,
         mask_B1TT=mask_B1TT,
         rows_U=different[:, 0],

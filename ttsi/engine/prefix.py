@@ -169,7 +169,7 @@ def _prefill_together(
         PrefixEntry(
             prompt.ids,
             tuple(
-                (_joined(prompt, layer, 0, keys_BHTD[row]), _joined(prompt, layer, 1, values_BHTD[row]))
+                (_join(prompt, layer, 0, keys_BHTD[row]), _join(prompt, layer, 1, values_BHTD[row]))
                 for layer, (keys_BHTD, values_BHTD) in enumerate(_pairs(cache, cache_length))
             ),
             hidden_BTD[row, len(prompt.rest) - 1].clone(),
@@ -187,7 +187,7 @@ def _pairs(cache: Cache, start: int) -> list[tuple[Tensor, Tensor]]:
     return pairs
 
 
-def _joined(prompt: CachedPrompt, layer: int, which: int, new_HTD: Tensor) -> Tensor:
+def _join(prompt: CachedPrompt, layer: int, which: int, new_HTD: Tensor) -> Tensor:
     """The kept beginning and the new tokens, without padding, as a tensor of its own."""
     own_HTD = new_HTD[:, : len(prompt.rest)]
     if prompt.before is None:
@@ -229,7 +229,7 @@ class PreallocatedCacheLayer(DynamicLayer):
         DynamicLayer.__init__(self)
         self.length = max(len(entry.ids) for entry in entries_B)
         self.keys, self.values = (
-            _stacked([entry.pairs_L[layer][which] for entry in entries_B], self.length, max_new_tokens)
+            _stack([entry.pairs_L[layer][which] for entry in entries_B], self.length, max_new_tokens)
             for which in (0, 1)
         )
         self.is_initialized = True
@@ -262,7 +262,7 @@ def preallocated_cache(entries_B: Sequence[PrefixEntry], max_new_tokens: int) ->
     return Cache(layers=[PreallocatedCacheLayer(entries_B, layer, max_new_tokens) for layer in layers])
 
 
-def _stacked(parts_B: Sequence[Tensor], longest: int, max_new_tokens: int) -> Tensor:
+def _stack(parts_B: Sequence[Tensor], longest: int, max_new_tokens: int) -> Tensor:
     like = parts_B[0]
     whole = like.new_empty(len(parts_B), like.shape[0], longest + max_new_tokens, like.shape[2])
     for row, part_HTD in enumerate(parts_B):

@@ -115,14 +115,14 @@ def train_with_loss(
     state = OptimizerState.of(stack.values_of(slots))
     for step in range(steps):
 
-        def checked(step: int = step) -> Tensor:
+        def check_losses(step: int = step) -> Tensor:
             losses_B = losses(step)
             if losses_B.shape != (len(runs),):
                 raise ValueError(f"one loss per slot is wanted, {len(runs)} in all, not {tuple(losses_B.shape)}")
             return losses_B
 
         optimizer.optimizer_step(
-            state, runs, step, *optimizer.gradients(stack, state.values_BP, checked, rows_per_adapter), config
+            state, runs, step, *optimizer.gradients(stack, state.values_BP, check_losses, rows_per_adapter), config
         )
     kept = [at for at, run in enumerate(runs) if not run.reason]
     stack.write([runs[at].slot for at in kept], state.values_BP[kept])

@@ -164,13 +164,13 @@ class _Walk:
             raise _Broken(f"general.alignment is {alignment}")
         self.require(tensor_count, 32, "tensors")  # length, dimensions, one size, type and offset
         table = [self.tensor() for _ in range(tensor_count)]
-        return GGUFHeader(metadata, lengths, dict(self.placed(table, alignment)))
+        return GGUFHeader(metadata, lengths, dict(self.place_tensors(table, alignment)))
 
-    def placed(
+    def place_tensors(
         self, table: list[tuple[str, int, tuple[int, ...], int]], alignment: int
     ) -> Iterator[tuple[str, TensorEntry]]:
         """Tensors lie one behind the other, each on the next aligned byte, in the table's order."""
-        begin = _aligned(self.place, alignment)
+        begin = _align(self.place, alignment)
         expected, names = 0, set()
         for name, kind, dimensions, offset in table:
             if name in names:
@@ -187,7 +187,7 @@ class _Walk:
             if begin + offset + size > self.size:
                 raise _Broken(f"the tensor {name!r} ends behind the end of the file")
             yield name, TensorEntry(name, type_name, dimensions, begin + offset, size)
-            expected = _aligned(offset + size, alignment)
+            expected = _align(offset + size, alignment)
         if begin + expected < self.size:
             raise _Broken(f"{self.size - begin - expected} bytes follow the last tensor")
 
@@ -263,7 +263,7 @@ class _Walk:
         return name, self.number("<I"), dimensions, self.number("<Q")
 
 
-def _aligned(place: int, alignment: int) -> int:
+def _align(place: int, alignment: int) -> int:
     return -(-place // alignment) * alignment
 
 
@@ -307,7 +307,7 @@ def _check_tokens(header: GGUFHeader) -> None:
 def _check_sizes(header: GGUFHeader) -> None:
     """Refuse sizes in the metadata that differ from the tensors': a reader allocates by the former."""
 
-    def stated(key: str, default: int | None = None) -> int:
+    def positive_int(key: str, default: int | None = None) -> int:
         value = header.metadata.get(f"{header.architecture}.{key}", default)
         if type(value) is not int or not 0 < value < 2**31:
             raise _Broken(f"{header.architecture}.{key} is {str(value)[:40]}")
@@ -319,20 +319,24 @@ def _check_sizes(header: GGUFHeader) -> None:
         return header.tensors[name].dimensions
 
     blocks = {int(match[1]) for name in header.tensors if (match := re.match(r"blk\.(\d{1,6})\.", name))}
-    if not len(blocks) == max(blocks, default=-1) + 1 == stated("block_count"):
-        raise _Broken(f"it states {stated('block_count')} layers and has tensors of {len(blocks)}")
-    width, heads, tokens = stated("embedding_length"), stated("attention.head_count"), shape("token_embd.weight")[-1]
-    groups = stated("attention.head_count_kv", heads)
-    head_width = stated("attention.key_length", width // heads)
-    vocabulary = stated("vocab_size", tokens), header.lengths["tokenizer.ggml.tokens"]
-    stated("context_length")
+    if not len(blocks) == max(blocks, default=-1) + 1 == positive_int("block_count"):
+        raise _Broken(f"it states {positive_int('block_count')} layers and has tensors of {len(blocks)}")
+    width, heads, tokens = (
+        positive_int("embedding_length"),
+        positive_int("attention.head_count"),
+        shape("token_embd.weight")[-1],
+    )
+    groups = positive_int("attention.head_count_kv", heads)
+    head_width = positive_int("attention.key_length", width // heads)
+    vocabulary = positive_int("vocab_size", tokens), header.lengths["tokenizer.ggml.tokens"]
+    positive_int("context_length")
     if vocabulary != (tokens, tokens):
         raise _Broken(f"it states {vocabulary[0]} tokens, lists {vocabulary[1]} and has embeddings of {tokens}")
     expected = {
         "token_embd.weight": (width, tokens),
         "blk.0.attn_q.weight": (width, heads * head_width),
         "blk.0.attn_k.weight": (width, groups * head_width),
-        "blk.0.ffn_up.weight": (width, stated("feed_forward_length")),
+        "blk.0.ffn_up.weight": (width, positive_int("feed_forward_length")),
     }
     for name, dimensions in expected.items():
         if shape(name) != dimensions:

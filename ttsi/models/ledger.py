@@ -121,7 +121,7 @@ class Ledger:
     def begin(self, key: str, tokens: int, dollars: float) -> int | None:
         """Reserve the most that an attempt can cost and return its number; None when the budget has no room."""
         with self._lock, self._db:
-            spent_tokens, spent_dollars = self._spent()
+            spent_tokens, spent_dollars = self._sum_expenses()
             over_tokens = self._budget.tokens is not None and spent_tokens + tokens > self._budget.tokens
             over_dollars = self._budget.dollars is not None and spent_dollars + dollars > self._budget.dollars
             if over_tokens or over_dollars:
@@ -148,17 +148,17 @@ class Ledger:
             else:
                 self._close(number, f"failed: {fault}", 0, 0.0)
 
-    def spent(self) -> tuple[int, float]:
+    def expenses(self) -> tuple[int, float]:
         """Tokens and dollars of this run so far."""
         with self._lock:
-            return self._spent()
+            return self._sum_expenses()
 
     def _close(self, number: int, state: str, tokens: int, dollars: float) -> None:
         self._db.execute(
             "UPDATE attempts SET state = ?, tokens = ?, dollars = ? WHERE id = ?", (state, tokens, dollars, number)
         )
 
-    def _spent(self) -> tuple[int, float]:
+    def _sum_expenses(self) -> tuple[int, float]:
         total = "SELECT COALESCE(SUM(tokens), 0), COALESCE(SUM(dollars), 0.0) FROM attempts WHERE run = ?"
         tokens, dollars = self._db.execute(total, (self._run,)).fetchone()
         return int(tokens), float(dollars)

@@ -65,7 +65,7 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> Loaded:
     adapter = merging.adapter_folder(spec, name, revision)
     if adapter is None:
         model = _read_weights(spec, name, revision, numbers)
-        return Loaded(_placed(model, place), _read_tokenizer(spec, name, revision))
+        return Loaded(_move_to(model, place), _read_tokenizer(spec, name, revision))
     base, base_revision = _place_of(adapter.base)
     if merging.adapter_folder(spec, base, base_revision) is not None:
         raise ModelError(f"cannot load {spec}: its base {base} is an adapter itself; merge that one first")
@@ -74,7 +74,7 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> Loaded:
     )
     own = any((adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
     tokenizer = _read_tokenizer(spec, *((str(adapter.folder), "") if own else (base, base_revision)))
-    return Loaded(_placed(model, place), tokenizer, adapter.origin())
+    return Loaded(_move_to(model, place), tokenizer, adapter.origin())
 
 
 def _place_of(rest: str) -> tuple[str, str]:
@@ -157,7 +157,7 @@ def _errors_on_one_line(spec: str, name: str) -> Iterator[None]:
             raise ModelError(f"cannot load {spec}: {hub.advice(name) or on_one_line(error)}") from error
 
 
-def _placed(model: Any, device: torch.device) -> PreTrainedModel:
+def _move_to(model: Any, device: torch.device) -> PreTrainedModel:
     # Any: transformers' decorators hide the signatures of these two from type checkers.
     placed: PreTrainedModel = model.to(device).eval()
     return placed

@@ -47,7 +47,7 @@ def adapter_folder(spec: str, name: str, revision: str) -> Adapter | None:
     Raises:
         ModelError: its files cannot be used, it is no LoRA adapter, or it names no base.
     """
-    place = Path(name) if Path(name).is_dir() else _downloaded(name, revision)
+    place = Path(name) if Path(name).is_dir() else _download(name, revision)
     if place is None or not (place / SETTINGS).is_file():
         return None
     weight_files.check(place)
@@ -106,7 +106,7 @@ def merge(spec: str, model: PreTrainedModel, adapter: Adapter) -> PreTrainedMode
     return result
 
 
-def _downloaded(name: str, revision: str) -> Path | None:
+def _download(name: str, revision: str) -> Path | None:
     """The folder with the hub's files of an adapter, or None for a model."""
     wanted: dict[str, Any] = {
         "revision": revision or "main",

@@ -109,11 +109,11 @@ class _Scripted:
         finally:
             self._jobs = []
 
-    def _forced(self, request: Request) -> Tool | None:
+    def _only_tool(self, request: Request) -> Tool | None:
         """The only tool that may be called: named by the begun answer, or by a grammar for one tool."""
         prompt = request.prompt
         if request.grammar is None or NAMED.search(prompt.prefix):
-            return _named(prompt.prefix, prompt.tools)
+            return _tool_named_in(prompt.prefix, prompt.tools)
         if request.grammar == answer_grammar(self.format, prompt.tools):
             return None
         named = set(NAMED.findall(request.grammar.replace('\\"', '"')))
@@ -166,7 +166,7 @@ class DemoModel(_Scripted):
         ]
 
     def _score(self, prompt: Prompt, text: str, training_examples: Sequence[TrainingExample] = ()) -> float:
-        tool = _named(text if NAMED.search(text) else prompt.prefix + text, prompt.tools)
+        tool = _tool_named_in(text if NAMED.search(text) else prompt.prefix + text, prompt.tools)
         if tool is None:
             return -3.0
         plain = _attraction(tool, prompt, ())
@@ -180,16 +180,16 @@ class DemoModel(_Scripted):
             return "I have no tools for that."
         if _WRITING in request_text:
             return self._example(request, query_first=request.prompt.prefix.startswith("Request:"))
-        chosen = self._forced(request) or max(
+        chosen = self._only_tool(request) or max(
             prompt.tools, key=lambda tool: _attraction(tool, prompt, self._training_examples(request))
         )
         return self.format.render([ToolCall(chosen.name, _arguments(chosen, request_text))])
 
     def _example(self, request: Request, query_first: bool) -> str:
         rng = random.Random(request.seed)
-        tool = self._forced(request) or rng.choice(request.prompt.tools)
+        tool = self._only_tool(request) or rng.choice(request.prompt.tools)
         arguments = {
-            key: _invented(schema, rng)
+            key: _invent(schema, rng)
             for key, schema in tool.parameters.get("properties", {}).items()
             if key in tool.parameters.get("required", ())
         }
@@ -205,7 +205,7 @@ class DemoModel(_Scripted):
         return f"Request: {query}\n{call}" if query_first else f"{call}\nRequest: {query}"
 
 
-def _named(text: str, tools: Sequence[Tool]) -> Tool | None:
+def _tool_named_in(text: str, tools: Sequence[Tool]) -> Tool | None:
     """The tool that a begun or written call names."""
     match = NAMED.search(text)
     return next((tool for tool in tools if match and tool.name == match[1]), None)
@@ -258,7 +258,7 @@ def _value_in(schema: Mapping[str, Any], request: str) -> Any:
     return [plain] if kind == "array" else plain
 
 
-def _invented(schema: Mapping[str, Any], rng: random.Random) -> Any:
+def _invent(schema: Mapping[str, Any], rng: random.Random) -> Any:
     if schema.get("enum"):
         return rng.choice(schema["enum"])
     kind = schema.get("type")
@@ -328,7 +328,7 @@ class FileModel(_Scripted):
         return next((float(score) for part, score in self._scores.items() if part in text), -10.0)
 
     def _text(self, request: Request) -> str:
-        tool = self._forced(request) if request.grammar is not None else None
+        tool = self._only_tool(request) if request.grammar is not None else None
         return self._reply(request) if tool is None else self.format.render([ToolCall(tool.name, {})])
 
     def _reply(self, request: Request) -> str:

@@ -23,8 +23,8 @@ def samples_trained(group: Group) -> float:
     return group.per_run(lambda run: float(run.summary["samples_trained"]))
 
 
-def _changed(group: Group) -> str:
-    fixed, broken = pairing.changed(group.rows, group.matcher)
+def _fixed_and_broken(group: Group) -> str:
+    fixed, broken = pairing.count_changes(group.rows, group.matcher)
     return f"{fixed} / {broken}" if group.adapts and outcomes(group, "base") else "-"
 
 
@@ -38,7 +38,7 @@ SEEDS: Column = ("seeds", lambda group: count(len(group.runs)))
 BASE: Column = ("base", lambda group: mean_cell(list(outcomes(group, "base").values()), NOT_GRADED))
 FINAL: Column = ("in the end", lambda group: mean_cell(list(pairing.final(group).values()), NOT_GRADED))
 GAIN: Column = ("gain, points", lambda group: points_cell(pairing.gain(group)))
-CHANGED: Column = ("fixed / broken, all seeds", _changed)
+CHANGED: Column = ("fixed / broken, all seeds", _fixed_and_broken)
 ADAPTED: Column = ("inputs adapted", lambda group: percent(adapted_share(group)))
 TRAINED: Column = ("samples trained", lambda group: count(samples_trained(group)))
 TIME: Column = ("time per input", _time)

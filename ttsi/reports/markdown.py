@@ -58,13 +58,13 @@ def _lines(groups: Sequence[Group], version: str) -> Iterator[str]:
         for finding in findings:
             if finding.table is not None:
                 yield from _finding(finding)
-        yield from _unanswered(findings)
+        yield from _missing_answers(findings)
     yield "## Every benchmark\n"
     for finding in questions.benchmarks(groups):
         yield from _finding(finding)
 
 
-def _unanswered(findings: Sequence[Finding]) -> Iterator[str]:
+def _missing_answers(findings: Sequence[Finding]) -> Iterator[str]:
     """The questions that need other runs, together behind the others."""
     missing = [f"* {one.title}: {one.missing.removeprefix('Missing: ')}" for one in findings if one.table is None]
     if missing:

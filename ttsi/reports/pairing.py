@@ -140,7 +140,7 @@ def _verdicts(run: Run) -> dict[Key, tuple[bool, RunRow]]:
     return {row.key: (verdict, row) for row, verdict in pairs if verdict is not None}
 
 
-def changed(rows: Sequence[RunRow], rule: str) -> tuple[int, int]:
+def count_changes(rows: Sequence[RunRow], rule: str) -> tuple[int, int]:
     """How many graded rows adapting fixed (wrong, then right), and how many it broke."""
     pairs = [(row.right("base", rule), row.right("adapted", rule)) for row in rows]
     return pairs.count((False, True)), pairs.count((True, False))

@@ -37,7 +37,11 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
     facts = [("base", _score(summary, "base"))]
     if summary["adapted"] is not None:
         facts += [("adapted", _score(summary, "adapted")), ("gain", _gain(summary["gain"]))]
-    facts += [("unsure", _unsure(summary)), ("trained", _trained(summary)), ("seconds", _seconds(summary["seconds"]))]
+    facts += [
+        ("unsure", _unsure(summary)),
+        ("trained", _training_line(summary)),
+        ("seconds", _seconds(summary["seconds"])),
+    ]
     failed = summary["metrics"]["adaptations.training-failed"]
     if failed:
         facts.append(("given up", f"{failed} adaptations; there the base answered{_why(summary, 'given_up')}"))
@@ -123,7 +127,7 @@ def _unsure(summary: Summary) -> str:
     return f"{share:.1f} %  ({summary['n_unsure']} of {summary['n']}, tau {tau:g}{predicts})"
 
 
-def _trained(summary: Summary) -> str:
+def _training_line(summary: Summary) -> str:
     kept = summary["metrics"]["examples.kept"]
     written = summary["metrics"]["examples.written"]
     of = "" if kept is None else f"  (from {written} written examples, {kept:.1f} % of them kept)"

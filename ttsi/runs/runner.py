@@ -108,7 +108,7 @@ def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mappin
     """If the data changed since the last sitting, move every row to its new place and grade it again."""
     if store.config().get("data") == resolved["data"]:
         return
-    if loop.awareness.gate == "random" and store.done():
+    if loop.awareness.gate == "random" and store.keys():
         raise RunFolderError(
             f"{store.folder} drew its share from other data: with --awareness.gate random use the data of the run, or "
             "start over with --clean"

@@ -79,7 +79,7 @@ class Store:
             for row in rows:
                 database.put(self._db, row, replace=True)
 
-    def done(self) -> frozenset[Key]:
+    def keys(self) -> frozenset[Key]:
         """Keys of the rows that are written."""
         return frozenset(row.key for row in self.each())
 

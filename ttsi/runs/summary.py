@@ -103,7 +103,7 @@ def _error_auroc(rows: Sequence[RunRow], matcher: str, measure: str) -> float | 
     pairs = [
         (-value, not row.grades[matcher]["base"])
         for row in rows
-        if row.grades is not None and (value := _measured(row, measure)) is not None
+        if row.grades is not None and (value := _measure(row, measure)) is not None
     ]
     return stats.auroc([score for score, _ in pairs], [wrong for _, wrong in pairs])
 
@@ -118,7 +118,7 @@ def _rates_at_tau(rows: Sequence[RunRow], matcher: str) -> tuple[float | None, f
     return stats.rates_at([0.0 if unsure else 1.0 for unsure, _ in pairs], [wrong for _, wrong in pairs], 0.5)
 
 
-def _measured(row: RunRow, measure: str) -> float | None:
+def _measure(row: RunRow, measure: str) -> float | None:
     awareness = row.episode.awareness
     if awareness is None:
         return None

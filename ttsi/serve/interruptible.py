@@ -1,8 +1,7 @@
 """A model whose stages a deadline or a disconnected client can interrupt.
 
 Inputs: a model and a request's interrupts. Outputs: a `Model` for the loop. It records which stage is running and lets
-an interrupt stop it there, but never during the removal of an adapter. It remembers the base's answer, so that a later
-failure does not compute it twice.
+an interrupt stop it there, but never during the removal of an adapter.
 
 Signals raise the interrupts in the main thread of the worker, so they stop training between two tensor operations.
 They are not `Exception`s, because the loop (`ttsi.loop`) handles those itself.
@@ -79,20 +78,13 @@ class InterruptibleModel(ModelWrapper):
         super().__init__(model)
         self._interrupts, self._progress = interrupts, progress
         self._adapting = False
-        self._base_answer: tuple[list[Request], list[Generation]] | None = None
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """As the model; the first answer, which is the base's, is remembered."""
-        batch = list(requests)
-        if not batch:
-            return []  # the loop runs every stage, also when it has no input there
-        if self._base_answer is None:
-            with self._interrupts.allowing(ClientDisconnected):  # a deadline falls back to this answer
-                self._base_answer = batch, self._model.generate(batch)
-        if batch == self._base_answer[0]:
-            return self._base_answer[1]
+        """As the model; an empty batch reaches no stage, because the loop runs every stage also without inputs."""
+        if not requests:
+            return []
         self._progress.reach("answer" if self._adapting else "awareness")
-        return self._model.generate(batch)
+        return self._model.generate(requests)
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """As the model."""

@@ -28,6 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from ttsi.answer import generate_answers
+from ttsi.awareness import needs_samples
 from ttsi.chat.answer_text import user_text
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.tool_schema import problem
@@ -92,12 +93,13 @@ def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts) -> Out
         return Outcome(id=job.id, state="unfit", reason="the model's chat template cannot render this conversation")
     config = replace(job.config, answer=_answer_config(model, job))
     progress = StageProgress()
-    base_model = InterruptibleModel(model, interrupts, progress)
+    interruptible = InterruptibleModel(model, interrupts, progress)
     writer = InterruptibleWriter(model, interrupts, progress)
     began = time.perf_counter()
-    base = _base_answer(base_model, item, config)
+    with interrupts.allowing(ClientDisconnected):  # at a deadline this answer is given, so it may finish
+        base = _base_answer(model, item, config)
     base_seconds = time.perf_counter() - began
-    episodes, fallback = _episodes(base_model, writer, progress, job, config, base, interrupts)
+    episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts)
     return Outcome(
         id=job.id,
         state="answered",
@@ -122,7 +124,7 @@ def _answer_config(model: ServableModel, job: AnswerJob) -> AnswerConfig:
     return replace(config, calls=calls, grammar=answer_grammar(model.format, tools, calls))
 
 
-def _base_answer(model: InterruptibleModel, item: Input, config: LoopConfig) -> Answer:
+def _base_answer(model: Model, item: Input, config: LoopConfig) -> Answer:
     """The base's own answer; one failure is retried."""
     try:
         [answer] = generate_answers(model, [item], config.answer)
@@ -151,7 +153,7 @@ def _episodes(
     try:
         with interrupts.allowing(ClientDisconnected, DeadlineExceeded):
             while len(episodes) < choices and not any(_failure(episode) for episode in episodes):
-                improved = _improve(model, writer, item, config, len(episodes))
+                improved = _improve(model, writer, item, config, len(episodes), base)
                 episodes.append(improved or _with_failure(plain, STAGE_FAILED))
     except DeadlineExceeded:
         late = _with_failure(plain, f"deadline at stage {progress.stage}")
@@ -162,11 +164,12 @@ def _episodes(
 
 
 def _improve(
-    model: InterruptibleModel, writer: InterruptibleWriter, item: Input, config: LoopConfig, repeat: int
+    model: InterruptibleModel, writer: InterruptibleWriter, item: Input, config: LoopConfig, repeat: int, base: Answer
 ) -> Episode | None:
     """The loop's episode; None where the loop itself failed."""
+    answers = () if needs_samples(config.awareness) else (base,)  # samples differ from choice to choice
     try:
-        return _prefer_legal(improve([item], model, writer, config, repeat)[0], item)
+        return _prefer_legal(improve([item], model, writer, config, repeat, answers)[0], item)
     except Exception:
         return None
 

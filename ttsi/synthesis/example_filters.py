@@ -80,7 +80,7 @@ def overlap(example: Example, item: Input, kept: Sequence[Example], config: Synt
     return "diversity: the request is nearly one that was written before" if near else None
 
 
-def grounded(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
+def groundedness(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
     """An argument value that the request does not state; booleans need no statement."""
     text, stated_numbers = f" {normal(example.query)} ", numbers(example.query)
     for call in example.calls:
@@ -105,7 +105,12 @@ def unambiguous(example: Example, item: Input, kept: Sequence[Example], config: 
 
 
 EXAMPLE_FILTERS: Mapping[str, ExampleFilter] = {
-    one.__name__: one for one in (schema, copy, seed_overlap, overlap, grounded, unambiguous)
+    "schema": schema,
+    "copy": copy,
+    "seed_overlap": seed_overlap,
+    "overlap": overlap,
+    "grounded": groundedness,
+    "unambiguous": unambiguous,
 }
 """Built-in filters by name."""
 

@@ -48,7 +48,7 @@ def worst(scores: Sequence[float], share: float) -> list[int]:
 
 
 def _round_trip(model: Model, inputs: Sequence[Input], written: Written, config: SynthesisConfig) -> None:
-    places = _kept(written)
+    places = _indices_kept(written)
     requests = [
         Request(
             standalone_prompt(inputs[i], written[i][j].query),
@@ -68,7 +68,7 @@ def _round_trip(model: Model, inputs: Sequence[Input], written: Written, config:
 
 
 def _drop_worst(model: Model, inputs: Sequence[Input], written: Written, share: float) -> None:
-    places = _kept(written)
+    places = _indices_kept(written)
     targets = [_target(model, inputs[i], written[i][j]) for i, j in places]
     prompts = [standalone_prompt(inputs[i], written[i][j].query) for i, j in places]
     logprobs = model.score(prompts, [[target] for target in targets])
@@ -85,7 +85,7 @@ def _target(model: Model, item: Input, example: Example) -> str:
     return model.format.render(example.calls, reasons, item.tools)
 
 
-def _kept(written: Written) -> list[tuple[int, int]]:
+def _indices_kept(written: Written) -> list[tuple[int, int]]:
     """(input, example) of every example that was not refused."""
     return [(i, j) for i, examples in enumerate(written) for j, one in enumerate(examples) if one.refused is None]
 

@@ -44,7 +44,7 @@ def demonstrations(
     chosen = []
     for item, seed in zip(inputs, seeds, strict=True):
         shuffled = random.Random(seed).sample(range(len(pairs)), len(pairs))
-        ranked = index.ranked(last_request(item), shuffled) if index else shuffled
+        ranked = index.rank(last_request(item), shuffled) if index else shuffled
         chosen.append(tuple(_example(pairs[number], item) for number in reversed(ranked[: config.k])))
     return chosen
 
@@ -64,7 +64,7 @@ class _Nearest:
         self._idf = {word: math.log((1 + len(pairs)) / (1 + df)) for word, df in frequency.items()}
         self._rows = [self._unit(count) for count in counts]
 
-    def ranked(self, request: str, order: Sequence[int]) -> list[int]:
+    def rank(self, request: str, order: Sequence[int]) -> list[int]:
         """Row numbers, most similar first; equals stay in `order`."""
         query = self._unit(Counter(normal(request).split()))
         return sorted(order, key=lambda number: -cosine(query, self._rows[number]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from ttsi.chat.attempts import MARKS
 from ttsi.chat.format import Format
 
 
@@ -19,6 +20,7 @@ def _load_formats() -> dict[str, Format]:
 
 FORMATS: dict[str, Format] = _load_formats()
 """Every format by name; where two read the same text, the earlier one counts."""
+MARKS.update({form.name: form.marks for form in FORMATS.values()})
 
 _EARLIER_NAMES = {"ours": "marked"}
 

@@ -91,8 +91,8 @@ def failures(groups: Sequence[Group]) -> Finding:
     heads: tuple[Column, ...] = (
         columns.N,
         columns.SEEDS,
-        ("failed", lambda group: count(_failed(group, ""))),
-        ("of these too long", lambda group: count(_failed(group, "prompt:"))),
+        ("failed", lambda group: count(_failures(group, ""))),
+        ("of these too long", lambda group: count(_failures(group, "prompt:"))),
         ("unsure", lambda group: percent(sum(row.unsure for row in group.rows) / max(len(group.rows), 1))),
         ("answered again", columns.ADAPTED[1]),
         columns.TIME,
@@ -104,6 +104,6 @@ def failures(groups: Sequence[Group]) -> Finding:
     )
 
 
-def _failed(group: Group, reason: str) -> float:
+def _failures(group: Group, reason: str) -> float:
     errors = [row.episode.error for row in group.rows if row.episode.error is not None]
     return sum(error.startswith(reason) for error in errors) / len(group.runs)

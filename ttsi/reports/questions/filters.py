@@ -1,4 +1,4 @@
-"""Filters of the written examples: which help, and what became of the examples?
+"""Filters of the written examples: their effect on the score, and what they refused.
 
 The effect of a filter is read off runs of the reference method that differ from its preset in the filters only.
 """
@@ -27,7 +27,7 @@ def filters(groups: Sequence[Group]) -> Finding:
     if not varied:
         return Finding(title, missing="Missing: runs that differ in one filter (configs/results/checks.yaml).")
     used = [*with_same_questions(varied, references(groups)), *varied]
-    kept = ("examples kept", _kept)
+    kept = ("examples kept", _share_kept)
     heads = (columns.N, columns.SEEDS, kept, columns.GAIN, columns.against_reference(groups))
     return Finding(
         title,
@@ -37,7 +37,7 @@ def filters(groups: Sequence[Group]) -> Finding:
     )
 
 
-def _kept(group: Group) -> str:
+def _share_kept(group: Group) -> str:
     return _share(_fates(group), KEPT)
 
 

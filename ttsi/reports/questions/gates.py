@@ -1,4 +1,4 @@
-"""Gates: which inputs should be adapted?
+"""Gates: scores by which inputs are adapted.
 
 Read off runs of the reference method that differ from its preset in the gate only. Counterpart: Figure 4 of the paper
 (arXiv:2510.07841), without intervals.

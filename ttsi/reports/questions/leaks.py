@@ -134,6 +134,6 @@ def check_leaks(rows: Sequence[RunRow], rule: str) -> LeakCheck:
         same_call=counts["same call"],
         other_input=counts["other input"],
         rows_same_call=len(copied),
-        fixed_same_call=pairing.changed(copied, rule)[0],
-        fixed=pairing.changed(usable, rule)[0],
+        fixed_same_call=pairing.count_changes(copied, rule)[0],
+        fixed=pairing.count_changes(usable, rule)[0],
     )

@@ -1,4 +1,4 @@
-"""Quality of the measures: which one predicts that the base is wrong?
+"""Quality of the measures: how well each predicts that the base is wrong.
 
 Inputs: groups of runs; every run records every measure. Outputs: per measure the AUROC with DeLong's interval, the
 error rate over all coverages (AURC), and the share of errors among the least confident inputs. What does not depend on

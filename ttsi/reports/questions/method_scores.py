@@ -1,4 +1,4 @@
-"""Scores of the methods: which gives the most right answers, and by how much more than another?
+"""Scores of the methods, and the paired differences between them.
 
 Differences are paired over the inputs that both have, with bootstrap intervals; scores have Wilson's interval, or a
 bootstrap over inputs where seeds are averaged. The paper (arXiv:2510.07841) prints means.

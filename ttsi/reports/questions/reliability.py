@@ -1,4 +1,4 @@
-"""Reliability: is what the model calls 80 % likely right 80 % of the time? (Not in the paper.)"""
+"""Reliability: how often answers of a given probability are right (calibration)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Risk and coverage: how many answers are wrong when only the surest inputs are answered? (Not in the paper.)"""
+"""Risk and coverage: the share of wrong answers when only the most confident are given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened in a group of runs, in sentences for somebody who has not read about the method."""
+"""The verdict on a group of runs, in sentences for readers who are new to the method."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _sentences(group: Group) -> Iterator[str]:
     yield _adaptation(group)
     adapted = list(outcomes(group, "adapted").values())
     if base and adapted:
-        fixed, broken = pairing.changed(group.rows, group.matcher)
+        fixed, broken = pairing.count_changes(group.rows, group.matcher)
         answers = "answer was" if fixed == 1 else "answers were"
         over = " over all seeds" if runs > 1 else ""
         changes = f"{count(fixed)} {answers} fixed and {count(broken)} broken{over}"
