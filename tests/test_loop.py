@@ -410,8 +410,8 @@ def test_names_and_files_are_checked_before_a_model_is_there() -> None:
     for wrong, line in (
         (replace(CONFIG, awareness=replace(BY_NAME, measure="margni")), "unknown measure 'margni'"),
         (replace(CONFIG, adaptation=AdaptationConfig(method="loar")), "did you mean 'lora'"),
-        (replace(CONFIG, adaptation=AdaptationConfig(objective="nowhere:loss")), "cannot import nowhere"),
-        (replace(CONFIG, synthesis=SynthesisConfig(filter=("nowhere:short",))), "cannot import nowhere"),
+        (replace(CONFIG, adaptation=AdaptationConfig(objective="no_such_module:loss")), "cannot import no_such_module"),
+        (replace(CONFIG, synthesis=SynthesisConfig(filter=("no_such_module:short",))), "cannot import no_such_module"),
         (replace(CONFIG, synthesis=SynthesisConfig(prompt=Path("no.txt"))), "no.txt cannot be read"),
         (replace(CONFIG, synthesis=SynthesisConfig(k=0)), "nothing would be learned"),
     ):

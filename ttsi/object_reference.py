@@ -7,6 +7,7 @@ is that of Python's entry points; the current folder is searched last.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -30,6 +31,17 @@ def is_reference(name: str) -> bool:
     return REFERENCE.fullmatch(name) is not None
 
 
+def can_import(module_name: str) -> bool:
+    """Whether the first part of a module's name is installed or lies in the current folder."""
+    _search_current_folder()
+    return importlib.util.find_spec(module_name.partition(".")[0]) is not None
+
+
+def _search_current_folder() -> None:
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.append(folder)  # last: a file of the current folder must not stand in for an installed package
+
+
 def load_object(kind: str, reference: str) -> Any:
     """The object that `package.module:object` names.
 
@@ -40,8 +52,7 @@ def load_object(kind: str, reference: str) -> Any:
         ConfigError: the module cannot be imported, or has no such object; one line.
     """
     module_name, _, path = reference.partition(":")
-    if (folder := os.getcwd()) not in sys.path:
-        sys.path.append(folder)  # last: a file of the current folder must not stand in for an installed package
+    _search_current_folder()
     try:
         value: Any = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises on import

@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks.mutations import RULES, mutants
 from ttsi.benchmarks.matching import Calls, grade, lenient, strict
-from ttsi.benchmarks.official import Keyless, NexusRaven, ToolRL, bound
+from ttsi.benchmarks.official import Keyless, NexusRaven, ToolRL, bind_arguments
 from ttsi.types import Answer, Tool, ToolCall
 
 KEYS = frozenset({"api_key"})
@@ -115,12 +115,12 @@ def test_what_cannot_be_read_is_wrong_under_every_rule() -> None:
 
 
 def test_a_call_is_bound_or_refused() -> None:
-    assert bound(ToolCall("book_lanes", {"lanes": 1, "pool": "x"}), TOOLS) == {
+    assert bind_arguments(ToolCall("book_lanes", {"lanes": 1, "pool": "x"}), TOOLS) == {
         "pool": "x", "lanes": 1, "quiet": None, "guests": None, "address": None, "code": None, "api_key": None,
     }  # fmt: skip
-    assert bound(ToolCall("book_lanes", {"lanes": 1}), TOOLS) is None
-    assert bound(ToolCall("book_lanes", {"lanes": 1, "pool": "x", "y": 1}), TOOLS) is None
-    assert bound(ToolCall("no_such_tool", {}), TOOLS) is None
+    assert bind_arguments(ToolCall("book_lanes", {"lanes": 1}), TOOLS) is None
+    assert bind_arguments(ToolCall("book_lanes", {"lanes": 1, "pool": "x", "y": 1}), TOOLS) is None
+    assert bind_arguments(ToolCall("no_such_tool", {}), TOOLS) is None
 
 
 @pytest.mark.parametrize("official", [None, ToolRL(FULL)])

@@ -84,7 +84,7 @@ def test_data_that_changed_are_not_taken_for_the_same_run(ttsi: Any, tmp_path: P
     assert "other data" in result.err
     refused = ttsi(*MINE, "--resume")
     assert refused.code == 2
-    assert "holds 7 inputs that are not in the data any more (the first: 'q1')" in refused.err
+    assert "holds 7 inputs that are no longer in the data (the first: 'q1')" in refused.err
 
 
 WRONG = [

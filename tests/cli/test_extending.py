@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Command, CommandResult
+from tests.worlds import rows, write
 from ttsi.chat.calls import FORMATS, Parsed, detect
 from ttsi.chat.grammar import answer_grammar
 from ttsi.models import load
@@ -52,6 +54,8 @@ class Reader:
         """Type the section's command, for a few inputs and with a model that needs no time where it names none."""
         [line] = re.findall(r"^\$ ttsi (.*)$", section(heading), re.MULTILINE)
         words = shlex.split(line)
+        if "--model" in more and "--model" in words:
+            del words[(at := words.index("--model")) : at + 2]
         model = () if "--model" in (*words, *more) else ("--model", "scripted:demo")
         return self._command(*words, *model, *OUT, "--limit", str(limit), *more)
 
@@ -149,16 +153,16 @@ def test_the_model_passes_everything_on(reader: Reader) -> None:
     pytest.importorskip("torch")
     reader.write("A model")
     assert reader.run("A model", limit=2).code == 0
-    counted = [row.episode.adapted for row in load_run("out").rows]
+    counted = [row.episode.base for row in load_run("out").rows]
     assert reader.type("run", "--limit", "2", "--output-dir", "plain", "--quiet").code == 0
-    assert counted == [row.episode.adapted for row in load_run("plain").rows]
+    assert counted == [row.episode.base for row in load_run("plain").rows]
     wrapper = load_object("model", "mine:Counted")(load("scripted:demo"))
     assert wrapper.written == 0 and wrapper.describe() == load("scripted:demo").describe()
 
 
 def test_the_format_reads_and_writes(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     reader.write("A tool-call format")
-    form = load_object("format", "mine:ACME") if sys.path.append(str(reader.folder)) is None else None
+    form = load_object("format", "mine:ACME")
     tool = Tool("get_weather", "", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
     call = ToolCall("get_weather", {"city": "</do>"})
     text = form.render([call], "Let me look.")
@@ -175,16 +179,20 @@ def test_the_format_reads_and_writes(reader: Reader, monkeypatch: pytest.MonkeyP
     assert detect(template).name == "acme"
 
 
-def test_a_model_speaks_the_format(reader: Reader) -> None:
-    pytest.importorskip("torch")
+def test_a_model_writes_the_format(reader: Reader, saved_model: Callable[[str], Path]) -> None:
     reader.write("A tool-call format")
-    assert reader.run("A tool-call format", "--method", "base", "--answer.calls", "one", limit=1).code == 0
+    write(reader.folder / "mine.jsonl", rows(1))
+    line = ("run", "--benchmark", "mine.jsonl", "--quiet", "--method", "base", "--answer.calls", "one")
+    model = ("--model", str(saved_model("qwen2")), "--output-dir", "out")
+    try:
+        assert reader.type(*line, *model, "--format", "mine:ACME").code == 0
+    finally:
+        FORMATS.pop("mine:ACME", None)
     [row] = load_run("out").rows
     assert row.episode.base is not None and row.episode.base.text.startswith("<do>{")
-    FORMATS.pop("mine:ACME", None)
 
 
 @pytest.mark.parametrize("heading", EXAMPLES)
 def test_control_without_the_file_the_command_is_refused_in_one_line(heading: str, reader: Reader) -> None:
-    refused = reader.run(heading)
+    refused = reader.run(heading, *(("--model", "scripted:demo") if heading == "A tool-call format" else ()))
     assert refused.code == 2 and "cannot import mine" in refused.err

@@ -13,7 +13,7 @@ from ttsi.chat.calls import FORMATS
 from ttsi.cli.progress import LINE_INTERVAL, _Lines, _Stages, announced, loading, progress
 from ttsi.models import scripted
 from ttsi.models.scripted import DemoModel
-from ttsi.runs.runner import Progress
+from ttsi.runs.tally import RunProgress
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_shipped_files_are_listed_and_found(ttsi: Any) -> None:
     assert ttsi("sweep", "configs/no-model.yaml", "--dry-run").code == 2
 
 
-def state(done: int) -> Progress:
+def state(done: int) -> RunProgress:
     fixed = done // 4
-    return Progress(done, 100, done // 2, 0, graded=done, base_right=0, adapted_right=fixed, fixed=fixed)
+    return RunProgress(done, 100, done // 2, 0, graded=done, base_right=0, adapted_right=fixed, fixed=fixed)
 
 
 def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ CONFIG = RunConfig("mine", "scripted:demo", loop=replace(LOOP, awareness=replace
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     benchmark = load_benchmark(str(write(tmp_path / "mine.jsonl", rows(6))))
-    config, model = replace(CONFIG, data_dir=tmp_path), load("scripted:demo")
+    config, model = replace(CONFIG, data=tmp_path), load("scripted:demo")
     with open_run(tmp_path / "run", resolve(config, benchmark, model, model)) as store:
         run(benchmark, model, model, config, store)
     return tmp_path / "run"
@@ -47,7 +47,7 @@ def edit(folder: Path, change: Any) -> None:
 
 def test_a_run_is_typed(folder: Path) -> None:
     loaded = load_run(str(folder))
-    assert loaded.config == replace(CONFIG, data_dir=folder.parent)
+    assert loaded.config == replace(CONFIG, data=folder.parent)
     assert (loaded.name, loaded.seed, loaded.adapts, loaded.final_side) == ("run", 3, True, "adapted")
     assert (loaded.data.benchmark, loaded.data.matcher, loaded.data.n) == ("mine", "strict", 6)
     assert list(loaded.rows) == read_rows(folder)
@@ -59,7 +59,7 @@ def test_a_run_is_typed(folder: Path) -> None:
 
 @pytest.mark.parametrize("method", ["ttsi", "base", "sft", "vote"])
 def test_settings_come_back_as_they_were(method: str) -> None:
-    config = replace(CONFIG, method=method, loop=preset(method, "embedded"), data_dir=Path("data"), limit=4)
+    config = replace(CONFIG, method=method, loop=preset(method, "embedded"), data=Path("data"), limit=4)
     assert parse_settings(json.loads(json.dumps(settings_of(config)))) == config
 
 
@@ -85,7 +85,7 @@ def test_a_setting_that_is_younger_than_the_run_has_its_default(folder: Path) ->
     [
         (lambda record: record.pop("data"), "config.json lacks 'data'"),
         (lambda record: record["settings"].pop("loop"), "config.json lacks 'loop'"),
-        (lambda record: record["settings"].update(batch_size=0), "cannot be read: batch-size is 0"),
+        (lambda record: record["settings"].update(batch_size=0), "cannot be read: batch_size is 0"),
     ],
 )
 def test_a_record_that_lacks_something_is_named_in_one_line(folder: Path, change: Any, message: str) -> None:

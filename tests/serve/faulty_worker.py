@@ -87,7 +87,7 @@ class Commanded(DemoModel):
 class Leaky(DemoModel):
     """A broken model: the last adapter answers the next request, too."""
 
-    def _lessons(self, request: Request) -> Sequence[TrainingExample]:
+    def _training_examples(self, request: Request) -> Sequence[TrainingExample]:
         return self._kept
 
     _kept: Sequence[TrainingExample] = ()
@@ -97,7 +97,7 @@ class Leaky(DemoModel):
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         with super().adapted(jobs, config, seeds) as done:
-            self._kept = [lesson for job in jobs for lesson in job] or self._kept
+            self._kept = [example for job in jobs for example in job] or self._kept
             yield done
 
 

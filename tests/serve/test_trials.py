@@ -1,4 +1,4 @@
-"""The trials of `dev/server_promises.py` with small numbers; that file runs them with large ones."""
+"""The trials of `tests/trials/server_promises.py` with small numbers; that file runs them with large ones."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import check_synthesis, synthesise
-from ttsi.synthesis.example_filters import leaves, normal, refusal
+from ttsi.synthesis.example_filters import groundedness, leaves, normal, refusal
 from ttsi.synthesis.prompts import LEAD, writing_prompt
 from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Input, Message, Tool, ToolCall
 

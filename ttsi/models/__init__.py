@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,7 +24,7 @@ from ttsi.chat.format import Format
 from ttsi.chat.marked import CALL
 from ttsi.config import AdaptationConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError, first_line, unknown_name
-from ttsi.object_reference import is_reference, load_object
+from ttsi.object_reference import can_import, is_reference, load_object
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
 
@@ -245,7 +246,7 @@ def split_spec(spec: str) -> tuple[str, str]:
 def computes_here(spec: str) -> bool:
     """Whether the weights of this model are, or may be, computed with in this process."""
     kind, _ = split_spec(spec)
-    return MODELS[kind].computes_here if kind in MODELS else is_reference(spec)
+    return MODELS[kind].computes_here if kind in MODELS else is_reference(spec) and not _is_misspelt(kind)
 
 
 def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> Model:
@@ -269,7 +270,7 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     if computes_here(spec):
         cpu.sleep_while_waiting()
     options = {"device": device, "dtype": dtype} | ({} if format is None else {"format": format_name(format)})
-    if kind not in MODELS and is_reference(spec):
+    if kind not in MODELS and is_reference(spec) and not _is_misspelt(kind):
         return _load_reference(spec, options)
     if kind not in MODELS or (kind == "hf" and not rest):
         if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", spec):
@@ -279,6 +280,11 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     module, _, name = MODELS[kind].loader.partition(":")
     loader: Callable[..., Model] = getattr(import_module(module), name)
     return loader(rest, **options)
+
+
+def _is_misspelt(kind: str) -> bool:
+    """Whether this is nearly the name of a kind of model, and no module."""
+    return bool(get_close_matches(kind, MODELS, n=1)) and not can_import(kind)
 
 
 _MEMBERS = ("spec", "format", "describe", "fits", "generate", "score", "adapted")
