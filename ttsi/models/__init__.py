@@ -39,7 +39,7 @@ class Request:
     seed: int = 0
     """Seed of this row's own generator; unused when greedy."""
     grammar: str | None = None
-    """A llguidance Lark grammar of the continuation (`ttsi.chat.grammar`), or None for free text."""
+    """An llguidance Lark grammar of the continuation (`ttsi.chat.grammar`), or None for free text."""
     adapter: int | None = None
     """Index into the jobs given to `adapted`, or None for the base."""
 
