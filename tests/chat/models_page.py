@@ -34,10 +34,11 @@ If a template cannot carry something, such as the tools, `ttsi` writes it into t
 read a model's calls, the model is refused with the reason. There is no third case.
 
 `python -m tests.chat.models_page` makes the table below from our own templates in the style of these families
-(`tests/chat/templates`). Public templates may differ from release to release. The handshake reads the template that your
-model has.
+(`tests/chat/templates`). Public templates may differ from release to release. The handshake reads the template of
+your model.
 
-* **format**: the tool-call format that is read, scored, trained on and enforced by the grammar; *by*: the source of this choice.
+* **format**: the tool-call format that is read, scored, trained on and enforced by the grammar; *by*: the source of
+  this choice.
 * **tools**: listed by the template, or as text in the system message.
 * **own call**: whether the format reads the call that the template writes. A dash means that it writes none.
 * **taught alike**: whether a training target equals that call, apart from white space, quotation marks and ids.
@@ -48,11 +49,13 @@ model has.
 |---|---|---|---|---|---|---|---|---|
 """
 TAIL = """
-Some models write calls differently from their template. The question at load shows this, and the model's own way is used
-if the model finds it likelier: Qwen2.5-Coder's template has Hermes calls, but the model writes JSON in a code fence.
+Some models write calls differently from their template. The question at load shows this, and the model's own way is
+used if the model finds it likelier: Qwen2.5-Coder's template has Hermes calls, but the model writes JSON in a code
+fence.
 
 In a mixture of experts, the experts get no adapters: these are added to the other linear layers, and `ttsi env --model`
-shows the share of weights without one. An architecture that the engine cannot compute exactly is refused at load by name.
+shows the share of weights without one. An architecture that the engine cannot compute exactly is refused at load by
+name.
 """
 
 
