@@ -46,7 +46,7 @@ def evaluate(
     on_batch: OnBatch = lambda progress: None,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Answer every input of a benchmark, base and improved, and grade the answers.
+    """Answer every input of a benchmark, base and adapted, and grade the answers.
 
     Args:
         benchmark: a name (`ttsi ls benchmarks`), a .jsonl file of your own, or a `Benchmark`.
