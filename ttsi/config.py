@@ -155,7 +155,7 @@ class AnswerConfig:
     temperature: NonNegativeFloat = 0.7
     """Sampling temperature of these samples."""
     grammar: str | None = None
-    """A llguidance Lark grammar for the answer, instead of the one made from the tools."""
+    """An llguidance Lark grammar for the answer, instead of the one made from the tools."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class RunConfig(MethodConfig):
     split: str = "test"
     """Part of the benchmark."""
     limit: PositiveInt | None = None
-    """Use only the first so many inputs. With --resume, a larger limit (or none) runs the rest."""
+    """Use only this many inputs, from the first on. With --resume, a larger limit (or none) runs the rest."""
     format: str | None = None
     """Tool-call format of the model (ttsi ls formats), instead of the one that its chat template uses."""
     batch_size: PositiveInt = 16

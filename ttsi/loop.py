@@ -31,6 +31,7 @@ def improve(
     """Measure, write examples, adapt, answer, forget: one episode per input, in order.
 
     Args:
+        inputs: conversations that end with a request, and the tools on offer.
         model: answers (`ttsi.load_model`); its weights are the same afterwards.
         writer: writes the examples: the model itself (None, TT-SI), a teacher (TT-D), or training data (few-shot).
         config: the settings; None is `preset("ttsi", model)`.

@@ -206,7 +206,15 @@ def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str
 
 
 def preset(name: str, model: Model | str | None = None) -> LoopConfig:
-    """The settings of a method for a model; arguments and errors as for `overrides`."""
+    """The settings of a method for a model.
+
+    Args:
+        name: the method, as `ttsi ls methods` lists it, or "package.module:object".
+        model: the model that answers, or its spec. None is any model without tuned settings.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
     config = LoopConfig(adapt=find_method(name).adapts)
     for stage, values in overrides(name, model).items():
         config = replace(config, **{stage: replace(getattr(config, stage), **values)})

@@ -21,9 +21,8 @@ from ttsi.errors import ModelError
 
 HEAD = """# Models
 
-Before a model is used, ttsi meets it: it renders short conversations through the model's chat template and looks at
-what comes out, then asks the model one plain question with one tool. The result is the *handshake*. See it for your
-model with
+When `ttsi` loads a model, it renders short conversations through the model's chat template, reads the result, and asks
+the model one plain question with one tool. The outcome is the *handshake*. To see that of your model:
 
 ```console
 $ ttsi env --model hf:OWNER/NAME
@@ -31,27 +30,32 @@ $ ttsi env --model hf:OWNER/NAME
 
 `--format NAME` overrides the tool-call format; `ttsi ls formats` lists them. Run records hold the handshake.
 
-What a template does not carry is put into words. A model whose way of calling nobody reads is refused with the
-reason: there is no third case. The table is made by `python -m tests.chat.models_page` from templates of our own in the
-manner of these families (`tests/chat/templates`); the public ones may differ from release to release, and the handshake
-looks at the one in front of it.
+If a template cannot carry something, such as the tools, `ttsi` writes it into the text of a message. If no format can
+read a model's calls, the model is refused with the reason. There is no third case.
 
-* **format**: what is read, scored, taught and admitted by the mask; *by* says what decided.
-* **tools**: listed by the template, or in words in the system message.
-* **own call**: whether the format reads the call that the template writes. A dash: it writes none.
-* **taught alike**: whether what is taught is that call, letter by letter but for white space, quotation marks and ids.
-* **mask**: whether the grammar admits what is taught, token by token.
+`python -m tests.chat.models_page` makes the table below from our own templates in the style of these families
+(`tests/chat/templates`). Public templates may differ from release to release. The handshake reads the template of
+your model.
+
+* **format**: the tool-call format that is read, scored, trained on and enforced by the grammar; *by*: the source of
+  this choice.
+* **tools**: listed by the template, or as text in the system message.
+* **own call**: whether the format reads the call that the template writes. A dash means that it writes none.
+* **taught alike**: whether a training target equals that call, apart from white space, quotation marks and ids.
+* **mask**: whether the grammar admits the training target, token by token.
 * **calls, results**: how earlier calls and their results reach the model.
 
 | family | format | by | tools | own call | taught alike | mask | calls | results |
 |---|---|---|---|---|---|---|---|---|
 """
 TAIL = """
-Some models write calls in another way than their template. They are asked at load, and what they write wins where they
-find it likelier: Qwen2.5-Coder's template says Hermes, the model writes JSON in a code fence.
+Some models write calls differently from their template. The question at load shows this, and the model's own way is
+used if the model finds it likelier: Qwen2.5-Coder's template has Hermes calls, but the model writes JSON in a code
+fence.
 
-A mixture of experts keeps its experts as they are: adapters sit on the other linear layers, and `ttsi env --model` says
-what share of the weights has none. Architectures that the engine cannot compute exactly are refused at load by name.
+In a mixture of experts, the experts get no adapters: these are added to the other linear layers, and `ttsi env --model`
+shows the share of weights without one. An architecture that the engine cannot compute exactly is refused at load by
+name.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,17 @@ def test_shipped_files_are_listed_and_found(ttsi: Any) -> None:
     result = ttsi("sweep", "configs/own-model.yaml", "--benchmark", "mine.jsonl", "--dry-run")
     assert result.code == 0
     assert ttsi("sweep", "configs/no-model.yaml", "--dry-run").code == 2
+
+
+def test_bytecode_beside_the_shipped_files_is_not_listed(ttsi: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    # pip compiles the examples when it installs them.
+    (tmp_path / "examples" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "examples" / "__pycache__" / "many.pyc").write_bytes(b"\xa7\r\r\n")
+    (tmp_path / "examples" / "many.py").write_text('"""Many adapters."""\n')
+    monkeypatch.setattr("ttsi.cli.shipped_files.shipped_root", lambda: tmp_path)
+    result = ttsi("ls", "examples")
+    assert result.code == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == ["examples/many.py"]
 
 
 def state(done: int) -> RunProgress:

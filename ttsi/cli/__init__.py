@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from ttsi import __version__, cpu
 from ttsi.cli import resume_hint
@@ -106,7 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130, verbose=False)
     except UnusedCliTokensError as error:
-        return _fail(f"{error} Every setting has a name: --benchmark FILE.jsonl, --model NAME (--help)", 2, verbose)
+        extra = " ".join(error.unused_tokens or ())
+        hint = "quote a request of several words; every setting has a name, like --benchmark FILE.jsonl (--help)"
+        return _fail(f"unexpected: {extra} ({hint})", 2, verbose)
+    except MissingArgumentError as error:
+        return _fail(_missing(error, words), 2, verbose)
     except (TTSIError, CycloptsError) as error:
         return _fail(str(error), 2, verbose)
     except BrokenPipeError:
@@ -125,6 +129,15 @@ def _show_events(verbose: bool) -> None:
     logger = logging.getLogger("ttsi")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
+    """The line for a parameter that was left out, or named without a value."""
+    name = error.argument.name if error.argument is not None else "a value"
+    if name in words:
+        return f"{name} needs a value"
+    command = " ".join(["ttsi", *(error.command_chain or ())])
+    return f"{command} needs {name}: {command} --help"
 
 
 def _fail(message: str, code: int, verbose: bool) -> int:

@@ -37,10 +37,10 @@ def compare(
     """Compare the final answers of two runs, input by input.
 
     Args:
-        first: a run folder.
-        second: another run folder over the same data.
-        show: how many of the inputs to list that only one of the two got right.
-        json: print everything as JSON, with all of those inputs.
+        first: A run folder.
+        second: Another run folder over the same data.
+        show: Number of inputs to list that only one of the two runs got right.
+        json: Print everything as JSON, with all of these inputs.
     """
     if first.resolve() == second.resolve():
         raise ConfigError(f"{second} is named twice: name each run once")

@@ -48,7 +48,7 @@ def import_(name: Name, copy: Path, /, *, data: Folder = None) -> None:
     """Take a data set from a folder with a copy of its files, plain or .gz.
 
     Args:
-        copy: the folder.
+        copy: The folder that holds the copy.
     """
     wanted = dataset(name)
     _log(f"{name}: {_terms(wanted)}")

@@ -31,9 +31,9 @@ def export(
     Args:
         format: jsonl (everything), csv (flat), parquet (flat with types, and everything in one column); trackio or
             wandb hand over settings, curves and metrics, no texts.
-        output: the file; by default RUN.FORMAT, beside the run folder.
-        project: the tracker's project that the run goes into.
-        schema: print the JSON Schema of a JSONL line and stop.
+        output: The file; by default RUN.FORMAT, beside the run folder.
+        project: The tracker's project that receives the run.
+        schema: Print the JSON Schema of a JSONL line, and stop.
     """
     from ttsi.interop.trackers import TRACKERS, track
     from ttsi.row_schema import row_schema

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FIRST = ("--benchmark", "--model", "--method")
 """Options that head the page."""
 
+NO_DEFAULT = {"None", "()", '""'}
+"""Values that Python writes where a setting has none."""
+
 
 class Formatter:
     """cyclopts' own formatter, given entries whose defaults are those that run."""
@@ -55,6 +58,8 @@ class Formatter:
         for name in entry.positive_names:
             if name in self._defaults:
                 changed["default"] = self._defaults[name]
+        if str(changed.get("default", entry.default)) in NO_DEFAULT:
+            changed["default"] = None
         return entry.copy(**changed)
 
 

@@ -102,7 +102,7 @@ def _method_lines(method: str) -> Iterator[str]:
     changes = method_changes(method, "embedded")
     embedded, own = (stage_settings(method_preset(method, model)) for model in ("embedded", "hf:OWNER/NAME"))
     other = {name: value for name, value in own.items() if value != embedded[name]}
-    for how, values in (("sets", changes), ("with a model of your own", other)):
+    for how, values in (("sets", changes), ("with a model of your own:", other)):
         if values:
             yield f"{how} {', '.join(f'{name} {value}' for name, value in values.items())}"
 

@@ -32,9 +32,9 @@ def report(
     Runs that differ in nothing but the seed are pooled; the others stand side by side.
 
     Args:
-        runs: run folders, or folders of them (a sweep's).
-        output: the page to write; a name that ends in .md makes tables for a README.
-        plots: a folder for the pictures as .svg and .png files.
+        runs: Run folders, or folders of them (a sweep's).
+        output: The page to write. A name that ends in .md gives Markdown tables.
+        plots: Also write the pictures into this folder, as .svg and .png files.
     """
     folders = run_folders(runs)
     for folder in folders:

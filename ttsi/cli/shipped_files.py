@@ -11,6 +11,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
 FOLDERS = ("configs", "examples")
+SUFFIXES = (".json", ".py", ".yaml")
+"""Of the files to list: pip leaves bytecode of its own beside them."""
 MAX_CHARACTERS = 90
 """Of a description in the list."""
 
@@ -38,7 +40,7 @@ def find_file(path: Path) -> Path:
 def list_files() -> dict[str, str]:
     """Each shipped file by the name that commands take, with a one-line description."""
     root = shipped_root()
-    paths = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*") if path.is_file())
+    paths = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*") if path.suffix in SUFFIXES)
     return {path.relative_to(root).as_posix(): _description(path) for path in paths}
 
 

@@ -90,11 +90,11 @@ def sweep(
     The same command again continues an interrupted sweep.
 
     Args:
-        config: the sweep.
+        config: The sweep.
         model: The model that answers, instead of the file's.
         benchmark: The questions, instead of the file's: a benchmark (ttsi ls benchmarks), or your own FILE.jsonl.
         data: Folder with downloaded benchmarks.
-        limit: Use only the first so many inputs in each run.
+        limit: Use only this many inputs in each run, from the first on.
         output_dir: Folder of the runs; by default runs/sweep--NAME--MODEL, followed by the benchmark and the limit
             if they are given here.
         clean: Run every point again instead of continuing.
@@ -121,7 +121,13 @@ def sweep(
     from ttsi.runs.store import write_json
 
     write_json(folder / "sweep.json", {"schema": 1, "points": entries})
-    print(json_module.dumps(entries, indent=2, ensure_ascii=False) if json else table(entries))
+    if json:
+        print(json_module.dumps(entries, indent=2, ensure_ascii=False))
+    else:
+        print(table(entries))
+        if not quiet:
+            place, page = shlex.quote(str(folder)), shlex.quote(f"{folder}.html")
+            print(f"kept in {folder}\nthe report, one page:  ttsi report {place} --output {page}", file=sys.stderr)
     return 0
 
 

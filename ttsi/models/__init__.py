@@ -39,7 +39,7 @@ class Request:
     seed: int = 0
     """Seed of this row's own generator; unused when greedy."""
     grammar: str | None = None
-    """A llguidance Lark grammar of the continuation (`ttsi.chat.grammar`), or None for free text."""
+    """An llguidance Lark grammar of the continuation (`ttsi.chat.grammar`), or None for free text."""
     adapter: int | None = None
     """Index into the jobs given to `adapted`, or None for the base."""
 
@@ -252,14 +252,15 @@ def computes_here(spec: str) -> bool:
 def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> Model:
     """Find and load a model.
 
-    Where this is the first use of torch in the process, its threads sleep while they wait (`ttsi.cpu`).
+    If nothing in the process has used torch yet, its threads sleep while they wait (`ttsi.cpu`).
 
     Args:
-        spec: see the header of this module; the built-in kinds win over object references.
+        spec: "embedded", "hf:OWNER/NAME", a folder, FILE.gguf and more (`ttsi ls models`), or
+            "package.module:object".
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto", "float32", "bfloat16", "float16".
-        format: how it writes tool calls (`ttsi.chat.calls.FORMATS`, or "package.module:object"); None is what its
-            template says.
+        format: how it writes tool calls (`ttsi.chat.calls.FORMATS`, or "package.module:object"); None is the
+            format of its chat template.
 
     Raises:
         ConfigError: there is no such format, or an object reference cannot be used.

@@ -130,7 +130,8 @@ def _unsure(summary: Summary) -> str:
 def _training_line(summary: Summary) -> str:
     kept = summary["metrics"]["examples.kept"]
     written = summary["metrics"]["examples.written"]
-    of = "" if kept is None else f"  (from {written} written examples, {kept:.1f} % of them kept)"
+    twice = "; one that is learned twice counts twice" if summary["samples_trained"] else ""
+    of = "" if kept is None else f"  ({kept:.1f} % of {written} examples kept{twice})"
     return f"{summary['samples_trained']} samples{of}"
 
 

@@ -46,7 +46,7 @@ def evaluate(
     on_batch: OnBatch = lambda progress: None,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Answer every input of a benchmark, base and improved, and grade the answers.
+    """Answer every input of a benchmark, base and adapted, and grade the answers.
 
     Args:
         benchmark: a name (`ttsi ls benchmarks`), a .jsonl file of your own, or a `Benchmark`.
@@ -58,7 +58,7 @@ def evaluate(
             None keeps nothing but the summary.
         teacher: writes the examples: a spec or a model; None is the model itself.
         train_data: the data that the methods icl and sft learn from: a benchmark's name or a .jsonl file with gold.
-        limit: only the first so many inputs.
+        limit: use only this many inputs, from the first on.
         batch_size: inputs that go through the model together.
         data: the folder with downloaded benchmarks.
         split: the part of the benchmark.
