@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from ttsi.chat.calls import Format
-from ttsi.chat.marked import words
+from ttsi.chat.marked import content_words
 from ttsi.types import Example, Input, Tool, TrainingExample, standalone_prompt
 
 DECLINED = "None of these tools can do that."
@@ -39,9 +39,9 @@ def distractor_tools(request: str, called: Container[str] = (), count: int = 2) 
     >>> [tool.name for tool in distractor_tools("convert 20 euros and play a song", called=["set_reminder"])]
     ['translate_text', 'measure_distance']
     """
-    request_words = set(words(request))
+    request_words = set(content_words(request))
     others = [tool for tool in _EVERYDAY if tool.name not in called]
-    shared = {tool.name: len(request_words & set(words(f"{tool.name} {tool.description}"))) for tool in others}
+    shared = {tool.name: len(request_words & set(content_words(f"{tool.name} {tool.description}"))) for tool in others}
     return tuple(sorted(others, key=lambda tool: shared[tool.name]))[:count]
 
 

@@ -22,7 +22,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ttsi.benchmarks.data_files import find, find_if_present, read_bytes, sha256, write_file
+from ttsi.atomic import write_atomically
+from ttsi.benchmarks.data_files import find, find_if_present, read_bytes, sha256
 from ttsi.benchmarks.datasets import PublicDataset
 from ttsi.errors import DataError
 
@@ -86,7 +87,9 @@ def import_copy(dataset: PublicDataset, copy: Path, data_dir: Path, log: Log = l
                 f"{path} is not the file of the pinned commit: fetch {dataset.repository} at {dataset.commit}"
             )
     for file, content in contents.items():
-        write_file(data_dir / dataset.name / file, content)
+        target = data_dir / dataset.name / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, content)
         log(f"{file}: copied")
     return _write_manifest(dataset, data_dir, str(copy))
 
@@ -102,7 +105,7 @@ def _write_manifest(dataset: PublicDataset, data_dir: Path, origin: str) -> Path
         "from": origin,
         "files": {file: sha256(read_bytes(find(data_dir, dataset.name, file))) for file in dataset.files},
     }
-    write_file(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    write_atomically(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     return folder
 
 
