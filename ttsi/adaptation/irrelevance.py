@@ -21,16 +21,16 @@ DECLINED = "None of these tools can do that."
 """The target where the model's family has no words for "no tool fits" (`Format.no_tool`)."""
 
 
-def no_tool_examples(form: Format, item: Input, examples: Sequence[Example], count: int) -> list[TrainingExample]:
+def no_tool_examples(fmt: Format, item: Input, examples: Sequence[Example], count: int) -> list[TrainingExample]:
     """The first `count` examples without the tools that they call."""
-    return [_no_tool_example(form, item, example) for example in examples[:count]]
+    return [_no_tool_example(fmt, item, example) for example in examples[:count]]
 
 
-def _no_tool_example(form: Format, item: Input, example: Example) -> TrainingExample:
+def _no_tool_example(fmt: Format, item: Input, example: Example) -> TrainingExample:
     called = {call.name for call in example.calls}
     others = tuple(tool for tool in example.tools or item.tools if tool.name not in called)
     prompt = standalone_prompt(item, example.query, others or distractor_tools(example.query, called))
-    return TrainingExample(prompt, form.no_tool or DECLINED)
+    return TrainingExample(prompt, fmt.no_tool or DECLINED)
 
 
 def distractor_tools(request: str, called: Container[str] = (), count: int = 2) -> tuple[Tool, ...]:

@@ -284,10 +284,10 @@ class FileModel(_Scripted):
         if not isinstance(script, dict | list):
             raise ModelError(f"the script {path} must be a list of replies or an object")
         settings: dict[str, Any] = script if isinstance(script, dict) and "replies" in script else {"replies": script}
-        form = format_name(str(settings.get("format", "hermes")))
-        if form not in FORMATS:
-            raise ModelError(f"the script {path}: {unknown_name('format', form, FORMATS)}")
-        super().__init__(f"scripted:{path}", FORMATS[form])
+        name = format_name(str(settings.get("format", "hermes")))
+        if name not in FORMATS:
+            raise ModelError(f"the script {path}: {unknown_name('format', name, FORMATS)}")
+        super().__init__(f"scripted:{path}", FORMATS[name])
         self._replies: list[Any] | dict[str, Any] = settings["replies"]
         self._scores: Mapping[str, float] = settings.get("scores", {})
         self._context: int | None = settings.get("context")

@@ -76,6 +76,6 @@ def _draw(axes: Axes, counts: Histogram, tau: float) -> None:
     axes.grid(axis="x", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    axes.set_xlabel("less sure  ←  measure  →  surer")
+    axes.set_xlabel("less confident  ←  measure  →  more confident")
     axes.set_ylabel("inputs")
     axes.legend()
