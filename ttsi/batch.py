@@ -1,4 +1,4 @@
-"""Care for a batch around the method: names and files of the settings, unfit inputs, failures, seconds, episodes.
+"""A batch around the method: checks of the settings, unfit inputs, isolated failures, seconds, episodes.
 
 Inputs: the page of the method (`ttsi.loop`) and its arguments. Outputs: one `Episode` per input, whatever happens. An
 input that does not fit the model, or fails, is an episode with an error. A failed adaptation leaves the base's answer,

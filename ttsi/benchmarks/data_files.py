@@ -79,4 +79,4 @@ def parse_json(data: bytes, path: Path, lines: bool = False) -> Any:
     try:
         return [json.loads(line) for line in data.splitlines() if line.strip()] if lines else json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not the expected JSON ({error}); fetch it again") from None
+        raise DataError(f"{path} is not the expected JSON ({error}); download it again") from None

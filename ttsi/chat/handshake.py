@@ -250,8 +250,8 @@ def _difference(words: str, called: str) -> str:
     return called[start:end]
 
 
-def _common_prefix(one: str, other: str) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _common_prefix(left: str, right: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
 def _read_back(written: Mapping[Shape, str], carries: Carries) -> tuple[str | None, str, Carries]:

@@ -22,7 +22,7 @@ from ttsi.errors import DataError
 Name = Annotated[str, Parameter(help="A data set, as `ttsi data ls` names it.")]
 Folder = Annotated[Path | None, Parameter(name="--data", help="Where the data lie; TTSI_HOME/data by default.")]
 
-app = App(name="data", help="List, fetch, import and check the public benchmark data.")
+app = App(name="data", help="List, download, import and check the public benchmark data.")
 
 
 @app.command(name="ls")

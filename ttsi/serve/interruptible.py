@@ -67,7 +67,7 @@ class StageProgress:
         self.stage = SERVE_STAGES[0]
 
     def reach(self, stage: str) -> None:
-        """A stage begins."""
+        """Note that a stage begins."""
         self.stage = max(self.stage, stage, key=SERVE_STAGES.index)
 
 
@@ -80,7 +80,7 @@ class InterruptibleModel(ModelWrapper):
         self._adapting = False
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """The model's continuations. An empty batch reaches no stage, because the loop runs every stage without inputs too."""
+        """The model's continuations. An empty batch reaches no stage: the loop runs stages without inputs, too."""
         if not requests:
             return []
         self._progress.reach("answer" if self._adapting else "awareness")

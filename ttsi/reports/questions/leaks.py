@@ -67,13 +67,13 @@ def leaks(group: Group) -> Finding:
     )
 
 
-def same_calls(one: Sequence[ToolCall], other: Sequence[ToolCall]) -> bool:
+def same_calls(left: Sequence[ToolCall], right: Sequence[ToolCall]) -> bool:
     """Equal calls in any order; 1 and 1.0 are the same number, as for the graders.
 
     >>> same_calls([ToolCall("f", {"a": 1.0})], [ToolCall("f", {"a": 1})])
     True
     """
-    return canonical_calls(one) == canonical_calls(other)
+    return canonical_calls(left) == canonical_calls(right)
 
 
 def rules_met(example: Example, row: RunRow, requests: Requests) -> list[str]:
