@@ -1,4 +1,4 @@
-"""Does the confidence guard keep the base's answer where the model is less sure of the new one, and only there?"""
+"""Does the confidence guard keep the base's answer where the model is less confident of the new one, and only there?"""
 
 from __future__ import annotations
 
