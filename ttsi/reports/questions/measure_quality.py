@@ -53,7 +53,8 @@ def measures_of(group: Group) -> Finding:
         "Which measure predicts an error",
         "AUROC: how often a wrong answer looks less confident than a right one; 0.5 is a coin. Wrong, over all "
         "coverages: the error rate when only the most confident inputs are answered, averaged over all shares of them "
-        "(AURC). Caught: the part of the wrong answers among the least confident inputs, as many as tau calls unsure here.",
+        "(AURC). Caught: the part of the wrong answers among the least confident inputs, as many as tau calls unsure "
+        "here.",
         Table(("measure", "AUROC", "wrong, over all coverages", "errors caught", "n"), tuple(rows)) if rows else None,
     )
 
