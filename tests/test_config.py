@@ -85,16 +85,16 @@ def test_equal_settings_have_equal_digests() -> None:
     assert len(digest(LoopConfig())) == 16
 
 
-def test_control_every_knob_changes_the_digest() -> None:
+def test_control_every_setting_changes_the_digest() -> None:
     config = LoopConfig()
     digests = {digest(config), digest(replace(config, seed=1)), digest(replace(config, adapt=False))}
-    knobs = 0
+    n_settings = 0
     for stage in ("awareness", "synthesis", "adaptation", "answer"):
         settings = getattr(config, stage)
-        for knob in fields(settings):
-            knobs += 1
-            digests.add(digest(replace(config, **{stage: replace(settings, **{knob.name: "something else"})})))
-    assert len(digests) == knobs + 3
+        for setting in fields(settings):
+            n_settings += 1
+            digests.add(digest(replace(config, **{stage: replace(settings, **{setting.name: "something else"})})))
+    assert len(digests) == n_settings + 3
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def test_a_failed_adaptation_leaves_the_bases_answer_and_says_why(model: type[Sp
     assert timeless([sure]) == timeless(run([SURE]))
 
 
-def test_an_answer_that_the_model_is_not_surer_of_is_not_taken() -> None:
+def test_an_answer_that_the_model_is_not_more_confident_of_is_not_taken() -> None:
     guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=100.0))
     sure, unsure = run([SURE, UNSURE], config=guarded)
     assert unsure.adaptation.status == "kept-base"
@@ -248,7 +248,7 @@ def test_an_answer_that_the_model_is_not_surer_of_is_not_taken() -> None:
     assert sure.adaptation.status == "none"
 
 
-def test_control_a_surer_answer_is_taken() -> None:
+def test_control_a_more_confident_answer_is_taken() -> None:
     guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=-100.0))
     [unsure] = run([UNSURE], config=guarded)
     assert (unsure.adaptation.status, called(unsure, "adapted")) == ("trained", "get_weather")

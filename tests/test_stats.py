@@ -16,7 +16,6 @@ from ttsi.stats import (
     RatiosOfSums,
     auroc,
     auroc_interval,
-    auroc_pooled,
     changed_verdicts,
     mcnemar_exact,
     mean_stderr,
@@ -61,13 +60,11 @@ def test_auroc_counts_pairs(scored: list[tuple[float, bool]]) -> None:
     assert flipped == pytest.approx(1 - wins / len(pairs))
 
 
-def test_auroc_refuses_what_is_no_number_and_pools_seeds() -> None:
+def test_auroc_refuses_what_is_no_number() -> None:
     with pytest.raises(ValueError, match="number"):
         auroc([math.nan, 1.0], [True, False])
     with pytest.raises(ValueError, match="each label"):
         auroc([1.0], [True, False])
-    assert auroc_pooled([([3.0, 2.0], [True, False]), ([1.0], [True])]) == auroc([3.0, 2.0, 1.0], [True, False, True])
-    assert auroc_pooled([([1.0], [True]), ([2.0], [True])]) is None
 
 
 @given(st.integers(1, 60), st.data())

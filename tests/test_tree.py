@@ -119,10 +119,10 @@ README_OF_THREE = """# x
 ttsi/                 the package
   loop.py             the method; see `awareness/` and more.py
   chat/               text and calls
-    calls.py  ours.py
+    calls.py  marked.py
 ```
 """
-THREE = {"ttsi/", "ttsi/loop.py", "ttsi/chat/", "ttsi/chat/calls.py", "ttsi/chat/ours.py"}
+THREE = {"ttsi/", "ttsi/loop.py", "ttsi/chat/", "ttsi/chat/calls.py", "ttsi/chat/marked.py"}
 
 
 def test_the_tree_block_is_read() -> None:

@@ -28,7 +28,7 @@ from toolworld.world import (
     Scene,
     draw_scene,
 )
-from ttsi.chat.marked import words
+from ttsi.chat.marked import content_words
 from ttsi.embedded import DATA
 from ttsi.types import ToolCall, to_openai
 
@@ -108,8 +108,8 @@ def _is_clear(scene: Scene, exchange: Exchange) -> bool:
     """Whether the called tool's description shares more words with the request than any other."""
     if len(exchange.calls) != 1:
         return False
-    spoken = {word for m in exchange.messages if m.role == "user" for word in words(m.content)}
-    overlap = {tool.name: len(spoken & set(words(tool.description))) for tool in scene.tools}
+    spoken = {word for m in exchange.messages if m.role == "user" for word in content_words(m.content)}
+    overlap = {tool.name: len(spoken & set(content_words(tool.description))) for tool in scene.tools}
     mine = overlap.pop(exchange.calls[0].name)
     return mine > max(overlap.values(), default=0)
 

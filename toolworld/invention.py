@@ -16,7 +16,7 @@ from typing import Any
 from toolworld import values
 from toolworld.domains import SLOT, Argument, DomainTool
 from toolworld.lexicon import Words, synonym
-from ttsi.chat.marked import words
+from ttsi.chat.marked import content_words
 
 Pool = list[tuple[DomainTool, str]]
 """Tools with the names of their domains."""
@@ -86,14 +86,14 @@ def rename(pool: Pool, rng: random.Random, source: Words) -> Pool:
     A phrasing that shares no word with its tool's description identifies nothing after that. It is left out where
     others remain.
     """
-    lines = sorted({word for tool, _ in pool for word in words(tool.does)})
+    lines = sorted({word for tool, _ in pool for word in content_words(tool.does)})
     other = {word: source.draw(rng) for word in lines}
     return [(_rename_tool(tool, other, rng, source), domain) for tool, domain in pool]
 
 
 def _rename_tool(tool: DomainTool, other: dict[str, str], rng: random.Random, source: Words) -> DomainTool:
-    mine = set(words(tool.does))
-    telling = tuple(ask for ask in tool.asks if mine & set(words(SLOT.sub("", ask)))) or tool.asks
+    mine = set(content_words(tool.does))
+    telling = tuple(ask for ask in tool.asks if mine & set(content_words(SLOT.sub("", ask)))) or tool.asks
     spoken = other
     if source.paraphrased and rng.random() < source.paraphrased:
         spoken = {word: synonym(new, rng) for word, new in other.items()}

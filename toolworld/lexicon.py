@@ -17,7 +17,7 @@ from pathlib import Path
 
 from toolworld.domains import SLOT, Domain
 from toolworld.values import nonsense_word
-from ttsi.chat.marked import words
+from ttsi.chat.marked import content_words
 
 FOLDER = Path(__file__).parent / "thesaurus"
 _ENDINGS = ("ings", "ing", "ers", "er", "ed", "es", "s", "d", "e")
@@ -38,7 +38,7 @@ def heads() -> tuple[str, ...]:
 def words_of(domains: Iterable[Domain]) -> tuple[str, ...]:
     """Every content word of some domains' lines and phrasings, in alphabetical order."""
     text = " ".join(f"{tool.does} {' '.join(tool.asks)}" for domain in domains for tool in domain.tools)
-    return tuple(sorted({word for word in words(SLOT.sub("", text)) if len(word) > 2 and word.isalpha()}))
+    return tuple(sorted({word for word in content_words(SLOT.sub("", text)) if len(word) > 2 and word.isalpha()}))
 
 
 @lru_cache(maxsize=65536)

@@ -1,4 +1,4 @@
-"""Care for a batch around the method: names and files of the settings, unfit inputs, failures, seconds, episodes.
+"""A batch around the method: checks of the settings, unfit inputs, isolated failures, seconds, episodes.
 
 Inputs: the page of the method (`ttsi.loop`) and its arguments. Outputs: one `Episode` per input, whatever happens. An
 input that does not fit the model, or fails, is an episode with an error. A failed adaptation leaves the base's answer,
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
-from typing import Protocol
+from typing import TypeVar, cast
 
 from ttsi.adaptation import Tuned
 from ttsi.adaptation.confidence import lack_of_confidence
@@ -44,20 +44,8 @@ def check_references(config: LoopConfig) -> None:
     check_synthesis(config.synthesis)
 
 
-class Improve(Protocol):
-    """The signature of `ttsi.improve`."""
-
-    def __call__(
-        self,
-        inputs: Sequence[Input],
-        model: Model,
-        writer: Writer | None = None,
-        config: LoopConfig | None = None,
-        repeat: int = 0,
-        answers: Sequence[Answer] = (),
-    ) -> list[Episode]:
-        """One episode per input, in order."""
-        ...
+Improve = TypeVar("Improve", bound=Callable[..., list[Episode]])
+"""The type of `ttsi.improve`: one episode per input, in order."""
 
 
 def isolate_failures(method: Improve) -> Improve:
@@ -88,7 +76,7 @@ def isolate_failures(method: Improve) -> Improve:
             for item, reason in zip(inputs, reasons, strict=True)
         ]
 
-    return improve
+    return cast(Improve, improve)
 
 
 Attempt = Callable[[Sequence[Input], Sequence[Answer]], list[Episode]]

@@ -1,4 +1,4 @@
-"""JSON of our dataclasses: the run record, exported rows, settings, and frames between processes.
+"""JSON codec of the dataclasses: the run record, exported rows, settings, and frames between processes.
 
 Inputs -> outputs: a frozen dataclass -> canonical JSON text (`dumps`) or a JSON value (`to_json`), and text -> the same
 dataclass (`loads`), checked by pydantic. Nothing is listed twice: the fields and their annotations are the format.

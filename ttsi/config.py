@@ -48,23 +48,23 @@ class AwarenessConfig:
     """The confidence measure that decides (ttsi ls measures), or your own package.module:function. Larger means more
     confident."""
     tau: float = 0.95
-    """Threshold: an input is uncertain when the measure is below it. 0.95 is the paper's, for the margin; choose
+    """Threshold: an input is unsure when the measure is below it. 0.95 is the paper's, for the margin; choose
     yours on validation data."""
     gate: Literal["unsure", "sure", "all", "random"] = "unsure"
-    """Which inputs are adapted: the uncertain ones (the method), or a control group."""
+    """Which inputs are adapted: the unsure ones (the method), or a control group."""
     share: Fraction = 0.5
     """With gate "random": the share of inputs that is adapted. A run adapts exactly this share, chosen by its seed."""
 
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """Stage 2 (the paper's G): write similar examples for an uncertain input."""
+    """Stage 2 (the paper's G): write similar examples for an unsure input."""
 
     source: Literal["writer", "nearest", "random"] = "writer"
     """Where examples come from: a model writes them, or they are rows of the training data, the most similar or random
     ones."""
     k: NonNegativeInt = 8
-    """Number of examples per uncertain input."""
+    """Number of examples per unsure input."""
     order: Literal["call-first", "query-first"] = "call-first"
     """Write the call first and then a request for it, or the request first and then its call."""
     tools: Literal["round-robin", "likely", "free"] = "round-robin"

@@ -5,8 +5,7 @@ environment with a waiting policy where the user set none. Threads that spin whi
 they do nothing: beside another busy process each step then lasts as long as that process's turns, and a run takes many
 times as long. Threads that sleep while they wait give the core away.
 
-OpenMP reads the environment once, when its library is loaded: a variable set after `import torch` does nothing. The
-paper (arXiv:2510.07841) ran on GPUs, where this does not matter.
+OpenMP reads the environment once, when its library is loaded: a variable set after `import torch` does nothing.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def improve(
     repeat: int = 0,
     answers: Sequence[Answer] = (),
 ) -> list[Episode]:
-    """Measure, write examples, adapt, answer, forget: one episode per input, in order.
+    """Measure confidence, write examples, adapt, answer, forget: one episode per input, in order.
 
     Args:
         inputs: conversations that end with a request, and the tools on offer.
@@ -55,15 +55,16 @@ def improve(
     before = answers or generate_answers(model, inputs, config.answer, seeds=seeds, sample=sample)
     stages.begin("awareness")
     awareness = estimate(model, inputs, before, config.awareness)  # H
-    chosen = select(inputs, awareness, config, repeat)
-    unsure, confidence, first = [inputs[i] for i in chosen], [awareness[i] for i in chosen], [before[i] for i in chosen]
+    selected = select(inputs, awareness, config, repeat)
+    unsure, confidence = [inputs[i] for i in selected], [awareness[i] for i in selected]
+    first_answers = [before[i] for i in selected]
     episodes = stages.episodes(before, awareness)
     with fall_back_to(episodes):
-        seeds = stages.begin("synthesis", chosen)
+        seeds = stages.begin("synthesis", selected)
         examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model)  # G
         seeds = stages.begin("adaptation")
-        with adapters(model, unsure, examples, first, config, seeds) as tuned:  # T
+        with adapters(model, unsure, examples, first_answers, config, seeds) as tuned:  # T
             seeds = stages.begin("answer")
             after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, vote=tuned.vote)
     stages.end()
-    return with_adaptations(episodes, chosen, examples, tuned, after, config.adaptation.min_confidence_gain)
+    return with_adaptations(episodes, selected, examples, tuned, after, config.adaptation.min_confidence_gain)

@@ -90,7 +90,7 @@ class Method:
     """The name of the same method where a teacher writes the examples."""
 
 
-_TUNED_GATE: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
+_TUNED_AWARENESS: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
 """Measure and threshold that toolworld-validation chose for the embedded model (dev/log.md)."""
 
 _TUNED_TRAINING: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_confidence_gain": 0.0}
@@ -99,7 +99,7 @@ _TUNED_TRAINING: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_confidence
 _UNTUNED: dict[str, dict[str, Any]] = {"awareness": {"measure": "margin", "tau": 0.95}, "adaptation": {"lr": 1e-4}}
 """The paper's values, in place of the tuned ones, for every other model."""
 
-_EVERY_INPUT: dict[str, Any] = {**_TUNED_GATE, "gate": "all"}
+_EVERY_INPUT: dict[str, Any] = {**_TUNED_AWARENESS, "gate": "all"}
 
 _TEACHER_WRITES: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
 """Hosted models: some accept no other temperature, and the tokens they think with count as written."""
@@ -107,12 +107,12 @@ _TEACHER_WRITES: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
 METHODS: Mapping[str, Method] = {
     "base": Method(
         "the model as it is: measured and answered, never adapted",
-        {"awareness": _TUNED_GATE},
+        {"awareness": _TUNED_AWARENESS},
         adapts=False,
     ),
     "ttsi": Method(
         "TT-SI with the settings that validation chose",
-        {"awareness": _TUNED_GATE, "adaptation": _TUNED_TRAINING},
+        {"awareness": _TUNED_AWARENESS, "adaptation": _TUNED_TRAINING},
         with_teacher="ttd",
     ),
     "ttsi-paper": Method(
@@ -128,21 +128,21 @@ METHODS: Mapping[str, Method] = {
     ),
     "ttsi-icl": Method(
         "TT-SI in context: the examples go into the prompt, no training",
-        {"awareness": _TUNED_GATE, "adaptation": {"method": "in-context"}},
+        {"awareness": _TUNED_AWARENESS, "adaptation": {"method": "in-context"}},
         with_teacher="ttd-icl",
     ),
     "ttsi-both": Method(
         "TT-SI in weights and context: the examples are learned and go into the prompt",
-        {"awareness": _TUNED_GATE, "adaptation": {**_TUNED_TRAINING, "method": "both"}},
+        {"awareness": _TUNED_AWARENESS, "adaptation": {**_TUNED_TRAINING, "method": "both"}},
     ),
     "ttd": Method(
         "TT-D: a teacher writes the examples (--teacher openai:NAME, or any model)",
-        {"awareness": _TUNED_GATE, "synthesis": _TEACHER_WRITES, "adaptation": _TUNED_TRAINING},
+        {"awareness": _TUNED_AWARENESS, "synthesis": _TEACHER_WRITES, "adaptation": _TUNED_TRAINING},
         needs_teacher=True,
     ),
     "ttd-icl": Method(
         "TT-D in context: the teacher's examples go into the prompt",
-        {"awareness": _TUNED_GATE, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context"}},
+        {"awareness": _TUNED_AWARENESS, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context"}},
         needs_teacher=True,
     ),
     "icl": Method(
@@ -168,7 +168,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "ask-again": Method(
         "where unsure, the model reads its first answer and answers once more",
-        {"awareness": _TUNED_GATE, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
+        {"awareness": _TUNED_AWARENESS, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
     ),
 }  # fmt: skip
 """Methods by name (`ttsi ls methods`)."""

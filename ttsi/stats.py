@@ -273,13 +273,3 @@ def share(values: Sequence[float]) -> Interval | None:
     if all(value in (0, 1) for value in values):
         return wilson(round(math.fsum(values)), len(values))
     return paired_bootstrap([0.0] * len(values), values)
-
-
-def auroc_pooled(groups: Sequence[tuple[Sequence[float], Sequence[bool]]]) -> float | None:
-    """AUROC over several seeds' (scores, labels): all pairs are put together before counting.
-
-    >>> auroc_pooled([([0.9], [True]), ([0.1], [False])])
-    1.0
-    """
-    scores = [score for group, _ in groups for score in group]
-    return auroc(scores, [label for _, group in groups for label in group])

@@ -1,4 +1,4 @@
-"""Does the confidence guard keep the base's answer where the model is less sure of the new one, and only there?"""
+"""Does the confidence guard keep the base's answer where the model is less confident of the new one, and only there?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def answer(logprob: float, tokens: int) -> Answer:
         (answer(0.0, 0), answer(-0.0, 0), 0.05, False),
     ],
 )
-def test_an_answer_is_taken_when_the_model_is_surer_of_it(
+def test_an_answer_is_taken_when_the_model_is_more_confident_of_it(
     base: Answer, adapted: Answer, margin: float | None, taken: bool
 ) -> None:
     assert (lack_of_confidence(base, adapted, margin) is None) is taken

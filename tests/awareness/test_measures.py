@@ -88,7 +88,7 @@ def test_an_impossible_candidate_has_no_share() -> None:
 
 
 @pytest.mark.parametrize("measure", [margin, top1, entropy])
-def test_a_wider_gap_is_surer(measure: Callable[[Evidence], float]) -> None:
+def test_a_wider_gap_is_more_confident(measure: Callable[[Evidence], float]) -> None:
     values = [measure(of(-0.5, -0.5 - gap)) for gap in (0.0, 0.5, 2.0, 8.0)]
     assert values == sorted(values)
     assert len(set(values)) == len(values)

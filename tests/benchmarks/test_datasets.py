@@ -166,7 +166,8 @@ def test_a_copy_is_brought_plain_or_packed_and_only_when_it_is_right(tmp_path: P
 def test_the_cache_lies_in_ttsi_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTSI_HOME", str(tmp_path))
     assert data_files.cache() == tmp_path / "data"
-    data_files.write_file(tmp_path / "data" / "made-up" / "a.json", b"[]")
+    (tmp_path / "data" / "made-up").mkdir(parents=True)
+    (tmp_path / "data" / "made-up" / "a.json").write_bytes(b"[]")
     assert data_files.find(None, "made-up", "a.json") == tmp_path / "data" / "made-up" / "a.json"
     with pytest.raises(
         DataError, match=r"made-up is not on this machine: run `ttsi data get made-up`, or pass --data DIR"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Any
 
 import pytest
 
 from ttsi.benchmarks import BENCHMARKS
-from ttsi.benchmarks.micro_f1 import OFFICIAL, Counts, count, count_seal_tools, f1, total
+from ttsi.benchmarks.micro_f1 import OFFICIAL, Counts, count, count_seal_tools, f1
 from ttsi.types import ToolCall
 
 
@@ -66,6 +68,10 @@ def test_every_benchmark_with_a_counting_of_its_own_exists() -> None:
     assert OFFICIAL.keys() <= BENCHMARKS.keys()
     assert all(name.startswith("seal") for name in OFFICIAL)
     assert {name for name in BENCHMARKS if name.startswith("seal")} == OFFICIAL.keys()
+
+
+def total(rows: Iterable[Counts]) -> Counts:
+    return Counts(*(sum(column) for column in zip(astuple(Counts()), *map(astuple, rows), strict=True)))
 
 
 def test_rows_add_up_and_give_f1() -> None:

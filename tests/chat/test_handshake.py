@@ -18,7 +18,7 @@ from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.handshake import Handshake, detect, probe_template, refuse_unread, with_answer
 from ttsi.chat.probes import TOOL
 from ttsi.chat.template_source import DAY, fix_date
-from ttsi.chat.template_turns import EVERYTHING, fit_turns
+from ttsi.chat.template_turns import Carries, fit_turns
 from ttsi.chat.templates import handshake_with, prompt_text, renderer, special_strings
 from ttsi.engine.constraint import Grammars
 from ttsi.errors import ConfigError, ModelError
@@ -117,7 +117,7 @@ def test_control_a_template_alone_drops_much_of_it() -> None:
     lost = set()
     for name in MET:
         fast = tokenizer(name)
-        careless = replace(handshake_of(name), carries=EVERYTHING)
+        careless = replace(handshake_of(name), carries=Carries())
         try:
             text = prompt_text(fast, careless.chosen_format(), Prompt(CONVERSATION, (TOOL,)), (), careless)
         except ModelError:
@@ -244,5 +244,5 @@ def test_a_result_goes_with_its_own_call_when_turns_are_split() -> None:
         {"role": "tool", "content": "sun", "tool_call_id": "c1"},
         {"role": "tool", "content": "sleet", "tool_call_id": "c0"},
     ]
-    shaped, _ = fit_turns(turns, [], FORMATS["hermes"], replace(EVERYTHING, several_calls=False))
+    shaped, _ = fit_turns(turns, [], FORMATS["hermes"], Carries(several_calls=False))
     assert [turn["content"] or turn["tool_calls"][0]["id"] for turn in shaped] == ["c0", "sleet", "c1", "sun"]

@@ -262,7 +262,7 @@ def test_a_lesson_is_the_prompt_then_the_target_then_the_end() -> None:
     assert tokens[split:].count(ids("<tool_call>")[0]) == 1
     unsafe = ALesson(ASK, fmt.render([ToolCall("weather", {"city": SPOOF})]))
     assert encode_training_example(fast, fmt, unsafe, specials)[0] == tokens
-    # Control: without neutralising, the lesson would teach the model to end its turn inside a string.
+    # Control: without neutralising, the example would teach the model to end its turn inside a string.
     spoofed, split = encode_training_example(fast, fmt, unsafe, ())
     assert spoofed[split:].count(ids("<|im_end|>")[0]) == 2
 

@@ -30,12 +30,12 @@ def called(model: Model, prompt: Prompt = UMBRELLA, adapter: int | None = None, 
 
 def test_the_demo_learns_inside_the_block_and_forgets_outside() -> None:
     model = load("scripted:demo")
-    lesson = TrainingExample(
+    example = TrainingExample(
         Prompt((Message("user", "umbrella for Rome"),), OFFER),
         model.format.render([ToolCall("get_weather", {"city": "Rome"})]),
     )
     before = called(model)
-    with model.adapted([[lesson], []], AdaptationConfig(), [0, 1]) as done:
+    with model.adapted([[example], []], AdaptationConfig(), [0, 1]) as done:
         assert [state.status for state in done] == ["trained", "none"]
         assert len(done[0].losses) == done[0].steps == 5
         assert called(model, adapter=0) == ToolCall("get_weather", {"city": "Lima"})

@@ -65,17 +65,17 @@ def test_nothing_is_read_twice_through_it(tiny: Counting, front: Front, monkeypa
 
 def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     model = front(tiny)
-    seal = WeightsIntegrity(model)
+    integrity = WeightsIntegrity(model)
     run(model, "sft")  # the shared adapter is attached from here on
-    seal.check()
-    seal.check_fully()
+    integrity.check()
+    integrity.check_fully()
     with monkeypatch.context() as patch:
         patch.setattr(ModelWrapper, "weights_checksum", lambda self: 0)
         blind = WeightsIntegrity(model)
     weight = tiny.model.get_input_embeddings().weight
     update = torch.full(weight.shape, 1e-3)  # once merged and taken back
     weight.data.add_(update).sub_(update)
-    for check in (seal.check, seal.check_fully):
+    for check in (integrity.check, integrity.check_fully):
         with pytest.raises(ModelError, match="base weights are not what they were"):
             check()
     # Control: one that says nothing of its weights lets the change pass.
@@ -85,10 +85,10 @@ def test_a_base_that_changed_behind_it_is_seen(tiny: Counting, front: Front, mon
 
 def test_where_there_are_no_weights_nothing_changes() -> None:
     model = CachedModel(DemoModel())
-    seal = WeightsIntegrity(model)
+    integrity = WeightsIntegrity(model)
     run(model, "ttsi")
-    seal.check()
-    seal.check_fully()
+    integrity.check()
+    integrity.check_fully()
     assert (model.weights_checksum(), model.weights_sha256()) == (0, "")
 
 

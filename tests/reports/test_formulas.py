@@ -41,7 +41,7 @@ def test_control_adapting_the_wrong_ones_is_another_curve() -> None:
 
 
 @given(INPUTS)
-def test_risk_at_a_coverage_is_the_error_rate_of_the_surest(inputs: list[tuple[float, bool, bool]]) -> None:
+def test_risk_at_a_coverage_is_the_error_rate_of_the_most_confident(inputs: list[tuple[float, bool, bool]]) -> None:
     values, right = [value for value, _, _ in inputs], [ok for _, ok, _ in inputs]
     points = risk_coverage(values, right)
     cuts = sorted(set(values), reverse=True)

@@ -78,7 +78,7 @@ def test_the_outline_of_one_run() -> None:
         "h1 ttsi, measure margin, tau 0.95 with m on b",
         "h2 Results",
         "h2 Details",
-        "h4 How sure, and how right",
+        "h4 Confidence and correctness",
         "h4 Risk and coverage",
         "h4 Reliability",
         "h4 What a smaller tau would have done",

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.reports.records import GOLD, row
-from ttsi.reports.questions.leaks import check_leaks, same_calls, similarity
+from ttsi.reports.questions.leaks import check_leaks, same_calls
 from ttsi.runs.store import RunRow
 from ttsi.types import Example, ToolCall
+from ttsi.words import jaccard
 
 
 def with_examples(made: RunRow, *examples: Example) -> RunRow:
@@ -67,5 +68,5 @@ def test_same_calls_are_equal_as_json(one: list[ToolCall], other: list[ToolCall]
 
 
 def test_likeness_is_symmetric_and_between_0_and_1() -> None:
-    assert similarity("a b c", "c d") == similarity("c d", "a b c") == 0.25
-    assert (similarity("", ""), similarity("a", "")) == (1.0, 0.0)
+    assert jaccard("a b c", "c d") == jaccard("c d", "a b c") == 0.25
+    assert (jaccard("", "", empty=1.0), jaccard("a", "", empty=1.0)) == (1.0, 0.0)

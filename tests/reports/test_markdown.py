@@ -48,7 +48,7 @@ def settings(method: str = "ttsi", seed: int = 0, train: int | None = None, **kn
     return made
 
 
-# The first is right, the others wrong; who is less sure stands later. answer_mean decides and is in `measures`.
+# The first is right, the others wrong; the less confident stand later. answer_mean decides and is in `measures`.
 def outcome(*adapted: bool, name: str = "r", **more: Any) -> Run:
     made = settings(**more)
     measure = made["settings"]["loop"]["awareness"]["measure"]
@@ -104,7 +104,7 @@ def test_gates_by_hand() -> None:
 def test_the_curve_of_tau_by_hand() -> None:
     table = thresholds(group_runs([ALL])).table
     assert table is not None and len(table.rows) == 10
-    # The least sure are 3, 2, 1, 0; adapting them fixes, fixes, fixes and breaks.
+    # The least confident are 3, 2, 1, 0; adapting them fixes, fixes, fixes and breaks.
     ends = {line[1]: tuple(cell.partition("\n")[0] for cell in line[2:5]) for line in table.rows}
     assert ends["50.0\xa0%"] == ("75.0\xa0%", "+50.0", "+25.0")
     assert ends["75.0\xa0%"] == ("100.0\xa0%", "+75.0", "+37.5")

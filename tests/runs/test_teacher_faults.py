@@ -34,7 +34,8 @@ def go(folder: Path, monkeypatch: pytest.MonkeyPatch, *behaviours: Behaviour, go
         loop,
         awareness=replace(loop.awareness, gate="all"),
         synthesis=replace(loop.synthesis, k=1, tools="free", unambiguous=False),
-        adaptation=replace(loop.adaptation, min_confidence_gain=None),  # one example seldom makes the demo surer
+        # One example seldom makes the demo more confident.
+        adaptation=replace(loop.adaptation, min_confidence_gain=None),
     )
     config = RunConfig(str(path), "scripted:demo", method="ttd", teacher="openai:small", loop=loop)
     teaching = TeacherConfig(cache=folder / "teacher.db", parallel=1, timeout=0.2 if hangs in behaviours else 5.0)

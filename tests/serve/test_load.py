@@ -1,4 +1,4 @@
-"""The load of `tests/trials/server_load.py` with small numbers: that it counts what it says, not how fast this machine is."""
+"""The load test (`tests/trials/server_load.py`) with small numbers: what it counts, not how fast this machine is."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import check_synthesis, synthesise
-from ttsi.synthesis.example_filters import groundedness, leaves, normal, refusal
+from ttsi.synthesis.example_filters import groundedness, leaves, normalise, refusal
 from ttsi.synthesis.prompts import LEAD, writing_prompt
 from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Input, Message, Tool, ToolCall
 
@@ -277,7 +277,7 @@ def test_numbers_are_stated_as_numbers(value: float, query: str, stated: bool) -
 
 
 def test_texts_are_compared_without_case_and_marks() -> None:
-    assert normal("Rain, in Oslo?!") == normal("rain in  oslo")
+    assert normalise("Rain, in Oslo?!") == normalise("rain in  oslo")
     example = Example("RAIN in Oslo!", (ToolCall("get_weather", {"city": "Oslo"}),), "")
     assert refusal(example, RAIN, [], TWO) == "copy: the request is the input itself"
     assert refusal(replace(example, query="rain in Oslo now"), RAIN, [], TWO) is None

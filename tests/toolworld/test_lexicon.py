@@ -12,7 +12,7 @@ from toolworld import lexicon
 from toolworld.invention import invent, rename
 from toolworld.lexicon import Words, is_related, synonym
 from toolworld.world import training_domains, training_words
-from ttsi.chat.marked import quote, words
+from ttsi.chat.marked import content_words, quote
 from ttsi.types import Tool
 
 
@@ -48,8 +48,8 @@ def test_paraphrased_tools_are_asked_for_in_other_words_that_speak_of_their_line
     def shared(paraphrased: float) -> float:
         rng = random.Random(0)
         tools = [tool for tool, _ in invent(400, rng, Words(lexicon.heads(), paraphrased=paraphrased))]
-        common = [bool(set(words(tool.short)) & set(words(tool.does))) for tool in tools]
-        assert all(any(is_related(s, w) for s in words(t.short) for w in words(t.does)) for t in tools)
+        common = [bool(set(content_words(tool.short)) & set(content_words(tool.does))) for tool in tools]
+        assert all(any(is_related(s, w) for s in content_words(t.short) for w in content_words(t.does)) for t in tools)
         return sum(common) / len(common)
 
     assert shared(1.0) < 0.8, "made-up words have no stand-in"
@@ -61,9 +61,9 @@ def test_renamed_tools_share_no_word_with_what_they_were_and_keep_their_slots() 
     pool = [(tool, domain.name) for tool in domain.tools]
     source = replace(training_words(), vocabulary=("qqq", "xxx", "zzz"), paraphrased=0.0, blended=0.0)
     for (old, _), (new, _) in zip(pool, rename(pool, random.Random(0), source), strict=True):
-        assert not set(words(old.does)) & set(words(new.does))
+        assert not set(content_words(old.does)) & set(content_words(new.does))
         assert old.arguments == new.arguments
-        assert all(set(words(ask)) & set(words(new.does)) for ask in new.asks)
+        assert all(set(content_words(ask)) & set(content_words(new.does)) for ask in new.asks)
 
 
 def test_a_quote_begins_where_the_request_speaks_of_the_line() -> None:

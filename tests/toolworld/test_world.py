@@ -20,7 +20,7 @@ from toolworld.corpus import request_hash
 from toolworld.domains import all_domains, problems
 from toolworld.lexicon import Words
 from toolworld.styles import FRAMES, SKELETONS, held_out_way, trained_way, writing_way
-from ttsi.chat.marked import LONGEST_QUOTE, MARKS, parse_calls, quote, render, suffixes, words
+from ttsi.chat.marked import LONGEST_QUOTE, MARKS, content_words, parse_calls, quote, render, suffixes
 from ttsi.chat.tool_schema import problem, tool_from_openai
 from ttsi.types import Tool, ToolCall
 
@@ -188,11 +188,11 @@ def test_a_quote_is_the_end_of_the_tools_own_line(line: str, request: str, other
     said = quote(tool, request, [tool, *(Tool(f"other{i}", other, {}) for i, other in enumerate(others))])
     assert said in suffixes(line)
     assert line.endswith(said.strip())
-    common = set(words(line)) & set(words(request))
+    common = set(content_words(line)) & set(content_words(request))
     if common:
-        assert words(said)[0] in common
-    elif words(line):
-        assert words(said) == words(line)[-1:]
+        assert content_words(said)[0] in common
+    elif content_words(line):
+        assert content_words(said) == content_words(line)[-1:]
 
 
 def test_a_quote_begins_with_the_word_that_fewest_others_share() -> None:
@@ -208,7 +208,9 @@ def test_a_quote_begins_with_the_word_that_fewest_others_share() -> None:
 def test_a_long_line_is_quoted_from_its_last_words_only() -> None:
     """A page of documentation as a description must not cost the square of its length."""
     line = " ".join(f"word{i}" for i in range(1000))
-    assert [words(said)[0] for said in suffixes(line)] == [f"word{i}" for i in range(1000 - LONGEST_QUOTE, 1000)]
+    assert [content_words(said)[0] for said in suffixes(line)] == [
+        f"word{i}" for i in range(1000 - LONGEST_QUOTE, 1000)
+    ]
     assert quote(Tool("mine", line, {}), "word3 word990") == " " + line[line.index("word990") :]
     assert quote(Tool("mine", line, {}), "word3") == " word999"
 
@@ -219,7 +221,7 @@ def test_control_every_suffix_begins_with_a_content_word() -> None:
 
 
 def lines(tools: Iterable[Tool]) -> list[tuple[str, ...]]:
-    return [tuple(words(tool.description)) for tool in tools]
+    return [tuple(content_words(tool.description)) for tool in tools]
 
 
 def near_misses(source: Words) -> int:
@@ -248,9 +250,13 @@ def speaks_of_its_line(kind: str) -> list[bool]:
             continue
         [call] = asked.calls
         mine = next(tool for tool in shown.tools if tool.name == call.name)
-        given = words(" ".join(f"{key} {json.dumps(value)}" for key, value in call.arguments.items()).replace("_", " "))
-        usual = [word for way in (*FRAMES["trained"], *(s.text for s in SKELETONS["trained"])) for word in words(way)]
-        found.append(bool(set(words(asked.request)) & set(words(mine.description)) - {*given, *usual}))
+        given = content_words(
+            " ".join(f"{key} {json.dumps(value)}" for key, value in call.arguments.items()).replace("_", " ")
+        )
+        usual = [
+            word for way in (*FRAMES["trained"], *(s.text for s in SKELETONS["trained"])) for word in content_words(way)
+        ]
+        found.append(bool(set(content_words(asked.request)) & set(content_words(mine.description)) - {*given, *usual}))
     return found
 
 

@@ -79,13 +79,14 @@ def adapters(
 @contextmanager
 def lora(task: AdaptationTask) -> Iterator[Tuned]:
     """One temporary adapter per input, trained on its kept examples."""
-    form, count = task.model.format, task.config.adaptation.irrelevance
+    fmt, count = task.model.format, task.config.adaptation.irrelevance
     jobs = [
-        training_examples(form, item, kept) + no_tool_examples(form, item, kept, count)
+        training_examples(fmt, item, kept) + no_tool_examples(fmt, item, kept, count)
         for item, kept in zip(task.inputs, task.kept, strict=True)
     ]
     with task.model.adapted(jobs, task.config.adaptation, task.seeds) as adaptations:
-        indices = tuple(i if one.status in ("trained", "shared") else None for i, one in enumerate(adaptations))
+        usable = (adaptation.status in ("trained", "shared") for adaptation in adaptations)
+        indices = tuple(i if adapter_exists else None for i, adapter_exists in enumerate(usable))
         yield Tuned(tuple(task.inputs), indices, tuple(adaptations))
 
 

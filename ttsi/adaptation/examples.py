@@ -34,19 +34,19 @@ DOUBT = (
 """The user's turn of "ask again"; ours, because the words of arXiv:2602.08520 are for multiple choice."""
 
 
-def training_examples(form: Format, item: Input, examples: Sequence[Example]) -> list[TrainingExample]:
+def training_examples(fmt: Format, item: Input, examples: Sequence[Example]) -> list[TrainingExample]:
     """One per example; the target is the call as the model's family writes it, behind its reason."""
-    return [_training_example(form, item, example) for example in examples]
+    return [_training_example(fmt, item, example) for example in examples]
 
 
-def _training_example(form: Format, item: Input, example: Example) -> TrainingExample:
+def _training_example(fmt: Format, item: Input, example: Example) -> TrainingExample:
     tools = example.tools or item.tools
     by_name = {tool.name: tool for tool in tools}
-    reasons = [form.reason(by_name[call.name], example.query, tools) for call in example.calls]
-    return TrainingExample(standalone_prompt(item, example.query, tools), form.render(example.calls, reasons, tools))
+    reasons = [fmt.reason(by_name[call.name], example.query, tools) for call in example.calls]
+    return TrainingExample(standalone_prompt(item, example.query, tools), fmt.render(example.calls, reasons, tools))
 
 
-def gold_training_examples(form: Format, pairs: Sequence[GoldExample]) -> list[TrainingExample]:
+def gold_training_examples(fmt: Format, pairs: Sequence[GoldExample]) -> list[TrainingExample]:
     """Rows of a training file, as whole conversations.
 
     Left out are rows whose answer the family cannot write: a call of a tool that is not on offer, and "no tool fits"
@@ -55,11 +55,11 @@ def gold_training_examples(form: Format, pairs: Sequence[GoldExample]) -> list[T
     examples = []
     for pair in pairs:
         tools = {tool.name: tool for tool in pair.input.tools}
-        if not all(call.name in tools for call in pair.calls) or not (pair.calls or form.no_tool):
+        if not all(call.name in tools for call in pair.calls) or not (pair.calls or fmt.no_tool):
             continue
         request = last_request(pair.input)
-        reasons = [form.reason(tools[call.name], request, pair.input.tools) for call in pair.calls]
-        target = form.render(pair.calls, reasons, pair.input.tools) if pair.calls else str(form.no_tool)
+        reasons = [fmt.reason(tools[call.name], request, pair.input.tools) for call in pair.calls]
+        target = fmt.render(pair.calls, reasons, pair.input.tools) if pair.calls else str(fmt.no_tool)
         examples.append(TrainingExample(Prompt(pair.input.messages, pair.input.tools), target))
     return examples
 

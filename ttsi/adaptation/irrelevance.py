@@ -14,23 +14,23 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from ttsi.chat.calls import Format
-from ttsi.chat.marked import words
+from ttsi.chat.marked import content_words
 from ttsi.types import Example, Input, Tool, TrainingExample, standalone_prompt
 
 DECLINED = "None of these tools can do that."
 """The target where the model's family has no words for "no tool fits" (`Format.no_tool`)."""
 
 
-def no_tool_examples(form: Format, item: Input, examples: Sequence[Example], count: int) -> list[TrainingExample]:
+def no_tool_examples(fmt: Format, item: Input, examples: Sequence[Example], count: int) -> list[TrainingExample]:
     """The first `count` examples without the tools that they call."""
-    return [_no_tool_example(form, item, example) for example in examples[:count]]
+    return [_no_tool_example(fmt, item, example) for example in examples[:count]]
 
 
-def _no_tool_example(form: Format, item: Input, example: Example) -> TrainingExample:
+def _no_tool_example(fmt: Format, item: Input, example: Example) -> TrainingExample:
     called = {call.name for call in example.calls}
     others = tuple(tool for tool in example.tools or item.tools if tool.name not in called)
     prompt = standalone_prompt(item, example.query, others or distractor_tools(example.query, called))
-    return TrainingExample(prompt, form.no_tool or DECLINED)
+    return TrainingExample(prompt, fmt.no_tool or DECLINED)
 
 
 def distractor_tools(request: str, called: Container[str] = (), count: int = 2) -> tuple[Tool, ...]:
@@ -39,9 +39,9 @@ def distractor_tools(request: str, called: Container[str] = (), count: int = 2) 
     >>> [tool.name for tool in distractor_tools("convert 20 euros and play a song", called=["set_reminder"])]
     ['translate_text', 'measure_distance']
     """
-    request_words = set(words(request))
+    request_words = set(content_words(request))
     others = [tool for tool in _EVERYDAY if tool.name not in called]
-    shared = {tool.name: len(request_words & set(words(f"{tool.name} {tool.description}"))) for tool in others}
+    shared = {tool.name: len(request_words & set(content_words(f"{tool.name} {tool.description}"))) for tool in others}
     return tuple(sorted(others, key=lambda tool: shared[tool.name]))[:count]
 
 

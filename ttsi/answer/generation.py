@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ttsi.answer.voting import winner
 from ttsi.chat.grammar import answer_grammar
@@ -43,15 +44,16 @@ def generate_answers(
     vote = vote or config.strategy == "vote"
     sampling = _sampling(requests, seeds, config) if vote or sample or config.strategy == "pass@k" else []
     generations = model.generate([*([] if vote else requests), *sampling])
-    greedy = [] if vote else [_answer(model, item, one) for item, one in zip(inputs, generations, strict=False)]
-    rest = generations[len(greedy) :]
-    if not rest:
+    read = partial(_answer, model)
+    greedy = [] if vote else list(map(read, inputs, generations))
+    sampled = generations[len(greedy) :]
+    if not sampled:
         return greedy
     n = config.samples
-    per_input = [[_answer(model, item, one) for one in rest[i * n : (i + 1) * n]] for i, item in enumerate(inputs)]
+    per_input = [[read(item, sample) for sample in sampled[i * n : (i + 1) * n]] for i, item in enumerate(inputs)]
     samples = [tuple(SampledAnswer(a.text, a.calls, a.error, a.logprob) for a in answers) for answers in per_input]
-    given = [answers[winner(own)] for answers, own in zip(per_input, samples, strict=True)] if vote else greedy
-    return [replace(answer, samples=own) for answer, own in zip(given, samples, strict=True)]
+    final = [answers[winner(votes)] for answers, votes in zip(per_input, samples, strict=True)] if vote else greedy
+    return [replace(answer, samples=beside) for answer, beside in zip(final, samples, strict=True)]
 
 
 def _sampling(requests: Sequence[Request], seeds: Sequence[int], config: AnswerConfig) -> list[Request]:

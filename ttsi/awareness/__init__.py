@@ -47,7 +47,7 @@ def estimate(
 def _judge(actions: list[tuple[str, str, float]], answer: Answer, config: AwarenessConfig) -> Awareness:
     logprobs = tuple(logprob for _, _, logprob in actions)
     evidence = Evidence(logprobs, answer.logprob, answer.min_logprob, answer.tokens, count_votes(answer.samples))
-    functions = {name: one for name, one in MEASURES.items() if evidence.votes or not counts_samples(one)}
+    functions = {name: f for name, f in MEASURES.items() if evidence.votes or not counts_samples(f)}
     functions[config.measure] = find_measure(config.measure)
     measures = {name: function(evidence) for name, function in functions.items()}
     value = measures[config.measure]

@@ -1,7 +1,6 @@
 """Measures of confidence: pure functions from `Evidence` to a float; larger is more confident.
 
- N candidates have log-likelihoods l_1..l_N (nats, summed
-over tokens); the answer y that the model gives greedily has tokens y_1..y_T.
+N candidates have log-likelihoods l_1..l_N (nats, summed over tokens); the greedy answer y has tokens y_1..y_T.
 
     name             formula                                   when to use it
     margin           p_(1) - p_(2), p = softmax(l)             the paper's H (RSS); comparable across inputs

@@ -1,7 +1,7 @@
 """Selection of the inputs that are adapted: the unsure ones, or a control group.
 
-Inputs: each input with its awareness, the settings. Outputs: the selected places. The paper (arXiv:2510.07841) adapts
-on unsure inputs only; the gates "sure", "all" and "random" are controls.
+Inputs: each input with its awareness, the settings. Outputs: the indices of the selected inputs. The paper
+(arXiv:2510.07841) adapts on unsure inputs only; the gates "sure", "all" and "random" are controls.
 """
 
 from __future__ import annotations

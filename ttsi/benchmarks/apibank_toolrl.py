@@ -1,6 +1,6 @@
 r"""ToolRL's cut of API-Bank: the same dialogues in another form, without the turns that search for tools.
 
-Source, licence, metric and splits are in `ttsi.benchmarks.apibank`, which has the splits. Inputs: the level, and a data
+Source, licence, metric and splits are in `ttsi.benchmarks.apibank`. Inputs: the level, and a data
 folder with `api-bank-toolrl/level-{1,2,3}-api_processed.json[.gz]`. Outputs: a `Benchmark` of 399, 67 or 131 samples. A
 sample, made up in the same form (level 3 has `1. BookLane: Books a lane.`; level 2 one object as its answer):
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -80,12 +79,4 @@ def parse_json(data: bytes, path: Path, lines: bool = False) -> Any:
     try:
         return [json.loads(line) for line in data.splitlines() if line.strip()] if lines else json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not the expected JSON ({error}); fetch it again") from None
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it has either its old content or all of the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+        raise DataError(f"{path} is not the expected JSON ({error}); download it again") from None

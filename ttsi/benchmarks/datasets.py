@@ -4,8 +4,7 @@ Inputs: `datasets.yaml` beside this file, which pins repository, commit, licence
 the rows that are read from it; and a data folder. Outputs: `PublicDataset` objects, and for each what is missing or
 different, how many rows its benchmarks and training pools have, and how many of them no answer can solve.
 
-A checksum is that of the uncompressed content, so packed and plain copies are the same data. The paper
-(arXiv:2510.07841) names its benchmarks without revisions.
+A checksum is that of the uncompressed content, so packed and plain copies are the same data.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ copy. Outputs: the files under `FOLDER/DATASET/`, each put into place only after
 `manifest.json`: where they came from, their sums, their licence.
 
 A download that was cut off leaves `FILE.part` and goes on from there next time; what is there already and right is not
-fetched again. Only `https` addresses of the pinned commit are asked for, and nothing is ever executed or unpacked.
+downloaded again. Only `https` addresses of the pinned commit are asked for, and nothing is ever executed or unpacked.
 
 pooch would break four of these promises: it begins a cut download again, has no limit of size, takes one checksum per
 file where two are right here, and does not take a packed copy for the same file.
@@ -22,7 +22,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ttsi.benchmarks.data_files import find, find_if_present, read_bytes, sha256, write_file
+from ttsi.atomic import write_atomically
+from ttsi.benchmarks.data_files import find, find_if_present, read_bytes, sha256
 from ttsi.benchmarks.datasets import PublicDataset
 from ttsi.errors import DataError
 
@@ -39,7 +40,7 @@ def download(dataset: PublicDataset, data_dir: Path, log: Log = lambda line: Non
     """Download what is missing.
 
     Args:
-        dataset: what to fetch.
+        dataset: what to download.
         data_dir: the folder that holds one folder per data set.
         log: gets one line per file.
 
@@ -83,10 +84,12 @@ def import_copy(dataset: PublicDataset, copy: Path, data_dir: Path, log: Log = l
         contents[file] = read_bytes(path)
         if sha256(contents[file]) not in sums:
             raise DataError(
-                f"{path} is not the file of the pinned commit: fetch {dataset.repository} at {dataset.commit}"
+                f"{path} is not the file of the pinned commit: download {dataset.repository} at {dataset.commit}"
             )
     for file, content in contents.items():
-        write_file(data_dir / dataset.name / file, content)
+        target = data_dir / dataset.name / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, content)
         log(f"{file}: copied")
     return _write_manifest(dataset, data_dir, str(copy))
 
@@ -102,7 +105,7 @@ def _write_manifest(dataset: PublicDataset, data_dir: Path, origin: str) -> Path
         "from": origin,
         "files": {file: sha256(read_bytes(find(data_dir, dataset.name, file))) for file in dataset.files},
     }
-    write_file(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    write_atomically(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     return folder
 
 

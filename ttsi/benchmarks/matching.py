@@ -103,7 +103,7 @@ def readable(answer: Answer | None) -> Calls | None:
     return None if answer is None or answer.error is not None else answer.calls
 
 
-def same_json(one: Any, other: Any) -> bool:
+def same_json(left: Any, right: Any) -> bool:
     """Equal as JSON values, all the way down.
 
     >>> same_json([1, {"a": None}], [1.0, {"a": None}])
@@ -111,16 +111,16 @@ def same_json(one: Any, other: Any) -> bool:
     >>> same_json(True, 1)
     False
     """
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return _same_items(one, other, same_json)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same_json, one, other))
-    return bool(one == other)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return _same_items(left, right, same_json)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(same_json, left, right))
+    return bool(left == right)
 
 
-def same_text(one: Any, other: Any) -> bool:
+def same_text(left: Any, right: Any) -> bool:
     """Equal as JSON values, or as trimmed text, all the way down.
 
     >>> same_text({"a": [1, " x"]}, {"a": ["1", "x"]})
@@ -128,21 +128,21 @@ def same_text(one: Any, other: Any) -> bool:
     >>> same_text(True, 1)
     False
     """
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return _same_items(one, other, same_text)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same_text, one, other))
-    if same_json(one, other):
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return _same_items(left, right, same_text)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(same_text, left, right))
+    if same_json(left, right):
         return True
-    left, right = str(one).strip(), str(other).strip()
-    if isinstance(one, bool) or isinstance(other, bool):
+    left_text, right_text = str(left).strip(), str(right).strip()
+    if isinstance(left, bool) or isinstance(right, bool):
         # Python writes True and JSON writes true; a model may have read either.
-        return left.lower() == right.lower()
-    return left == right
+        return left_text.lower() == right_text.lower()
+    return left_text == right_text
 
 
-def _same_items(one: Mapping[str, Any], other: Mapping[str, Any], same: Callable[[Any, Any], bool]) -> bool:
-    return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+def _same_items(left: Mapping[str, Any], right: Mapping[str, Any], same: Callable[[Any, Any], bool]) -> bool:
+    return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
 
 
 def _pairs_up(predicted: list[ToolCall], gold: list[ToolCall], same: Callable[[Any, Any], bool]) -> bool:

@@ -22,8 +22,8 @@ here to compare with the papers that do not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ttsi.benchmarks.matching import Calls
@@ -98,11 +98,6 @@ OFFICIAL: Mapping[str, CountingRule] = dict.fromkeys(
     ("sealtool", "sealtool-dev", "seal-tools-in", "seal-tools-out", "seal-tools-dev"), count_seal_tools
 )
 """Benchmark -> its owners' way of counting, where that is their score."""
-
-
-def total(counts: Iterable[Counts]) -> Counts:
-    """The sum of many rows."""
-    return Counts(*(sum(column) for column in zip(astuple(Counts()), *map(astuple, counts), strict=True)))
 
 
 def f1(counts: Counts) -> dict[str, float | None]:

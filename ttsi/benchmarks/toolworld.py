@@ -9,8 +9,6 @@ Licence: the package's own. A sample, made up in the same way: "is there a slot 
 `book_grooming`, `find_sitter` and `order_food` on offer. Metric: share of inputs whose calls are all right (`strict`).
 Known defects: the texts come from templates, so they are less varied than people; results say how the *method* behaves
 on a tiny model, not how good a model is in the world.
-
-The paper (arXiv:2510.07841) used public benchmarks with 1.5B and 7B models.
 """
 
 from __future__ import annotations

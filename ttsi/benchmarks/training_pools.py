@@ -16,12 +16,12 @@ The paper (arXiv:2510.07841) compares with fine-tuning on 13k rows of Seal-Tools
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ttsi.benchmarks import Benchmark, Sample, read_named
 from ttsi.errors import DataError
+from ttsi.words import words
 
 POOLS: dict[str, str] = {
     "seal-tools-dev": "ttsi.benchmarks.sealtools:DEV_POOL",
@@ -34,7 +34,6 @@ FILE_SUMMARY = "your own inputs with gold"
 
 MIN_WORDS = 4
 """A shorter message ("Yes, please.") does not show where it came from."""
-_WORD = re.compile(r"[^\W_]+")
 
 
 def load(name: str, data_dir: Path | None = None, test: Benchmark | None = None) -> Benchmark:
@@ -62,13 +61,13 @@ def load(name: str, data_dir: Path | None = None, test: Benchmark | None = None)
 
 def contaminated_ids(pool: Benchmark, test: Benchmark) -> tuple[str, ...]:
     """Ids of pool rows that repeat a user's request of the test; only words count, not case, marks and spaces."""
-    requests = {words for sample in test.samples for words in _user_requests(sample)}
-    return tuple(s.input.id for s in pool.samples if any(words in requests for words in _user_requests(s)))
+    requests = {request for sample in test.samples for request in _user_requests(sample)}
+    return tuple(s.input.id for s in pool.samples if any(request in requests for request in _user_requests(s)))
 
 
 def _user_requests(sample: Sample) -> Iterator[tuple[str, ...]]:
     for message in sample.input.messages:
         # API-Bank puts a time stamp behind a request, which would hide that it was made before.
-        words = tuple(_WORD.findall(message.content.partition("TIME: ")[0].lower()))
-        if message.role == "user" and len(words) >= MIN_WORDS:
-            yield words
+        request = tuple(words(message.content.partition("TIME: ")[0]))
+        if message.role == "user" and len(request) >= MIN_WORDS:
+            yield request

@@ -25,7 +25,7 @@ from ttsi.types import Tool, ToolCall
 
 @dataclass(frozen=True)
 class Parsed:
-    """A model's text, read."""
+    """What was read from a model's text."""
 
     reasoning: str
     """The text outside of calls and thinking."""

@@ -60,8 +60,8 @@ class Handshake:
 
     def chosen_format(self) -> Format:
         """The format itself, limited to one call a turn for a model without tool training."""
-        form = FORMATS[self.format]
-        return replace(form, one_call=True) if not self.trained and isinstance(form, FramedFormat) else form
+        fmt = FORMATS[self.format]
+        return replace(fmt, one_call=True) if not self.trained and isinstance(fmt, FramedFormat) else fmt
 
     @property
     def trained(self) -> bool:
@@ -119,20 +119,20 @@ def _carrier(how: str, words: str) -> str:
     return "carried by the template" if how == "template" else words
 
 
-def probe_template(render: Render, form: str | None = None, tokens: Collection[str] = ()) -> Handshake:
+def probe_template(render: Render, format_name: str | None = None, tokens: Collection[str] = ()) -> Handshake:
     """The handshake with a chat template: what it carries and which format it writes.
 
     Args:
         render: the template.
-        form: the format to use instead of the template's (`--format`).
+        format_name: the format to use instead of the template's (`--format`).
         tokens: the tokenizer's added tokens, which may be marks of a family.
 
     Raises:
         ModelError: the template refuses every conversation, or does not carry the user's text.
         ConfigError: there is no format of this name.
     """
-    if form is not None and form not in FORMATS:
-        raise ConfigError(unknown_name("format", form, FORMATS))
+    if format_name is not None and format_name not in FORMATS:
+        raise ConfigError(unknown_name("format", format_name, FORMATS))
     carries = probe_words(render)
     tools = [to_openai(TOOL)]
     if not prompt_contains(render, [user(USER)], tools, [TOOL.name, TOOL.description, "city", USER], carries):
@@ -143,9 +143,9 @@ def probe_template(render: Render, form: str | None = None, tokens: Collection[s
     by_marks = None if own or nearly else _format_by_marks(render, carries)
     by_tokens = None if own or nearly or by_marks or unread else _format_by_tokens(tokens)
     evidence: dict[Any, str | None] = {"template": own or nearly, "marks": by_marks, "tokens": by_tokens}
-    if not any(evidence.values()) or carries.tools == "words" or (form is not None and form != own):
+    if not any(evidence.values()) or carries.tools == "words" or (format_name is not None and format_name != own):
         carries = replace(carries, instruction="words")
-    candidates = {"user": form, **evidence, "default": "plain"}
+    candidates = {"user": format_name, **evidence, "default": "plain"}
     chosen_by, name = next((by, name) for by, name in candidates.items() if name)
     carries = probe_calls(render, FORMATS[name], carries, template_calls=own == name)
     return Handshake(
@@ -172,7 +172,7 @@ def with_answer(handshake: Handshake, render: Render, text: str, likelier: Calla
         ModelError: the template carries the model's calls and their results neither itself nor in words.
     """
     calls_by = {
-        name: parsed.calls for name, form in _formats_in_order(handshake) if (parsed := form.parse(text, [TOOL])).calls
+        name: parsed.calls for name, fmt in _formats_in_order(handshake) if (parsed := fmt.parse(text, [TOOL])).calls
     }
     handshake = replace(handshake, model_text=text)
     readable = {name: calls for name, calls in calls_by.items() if calls[0].name == TOOL.name}
@@ -250,23 +250,23 @@ def _difference(words: str, called: str) -> str:
     return called[start:end]
 
 
-def _common_prefix(one: str, other: str) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _common_prefix(left: str, right: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
 def _read_back(written: Mapping[Shape, str], carries: Carries) -> tuple[str | None, str, Carries]:
     """The format that reads the template's own call (best: that renders it the same), else the unread text."""
     for (arguments, ids), text in written.items():
         for ending in _strip_ends(text):
-            reads = [name for name, form in FORMATS.items() if _reads_probe(form, ending)]
+            reads = [name for name, fmt in FORMATS.items() if _reads_probe(fmt, ending)]
             same = [name for name in reads if FORMATS[name].render([OSLO]).strip() == ending.strip()]
             if reads:
                 return (same or reads)[0], "", replace(carries, arguments=arguments, ids=ids)
     return None, next(iter(written.values()), "").strip(), carries
 
 
-def _reads_probe(form: Format, text: str) -> bool:
-    parsed = form.parse(text, [TOOL])
+def _reads_probe(fmt: Format, text: str) -> bool:
+    parsed = fmt.parse(text, [TOOL])
     return parsed.calls == (OSLO,) and not parsed.reasoning.strip()
 
 
@@ -289,8 +289,8 @@ def _unquoted_match(written: Mapping[Any, str]) -> str | None:
 
     for text in written.values():
         for ending in _strip_ends(text):
-            for name, form in FORMATS.items():
-                if bare(form.render([OSLO])) == bare(ending):
+            for name, fmt in FORMATS.items():
+                if bare(fmt.render([OSLO])) == bare(ending):
                     return name
     return None
 
@@ -301,9 +301,9 @@ def _format_by_tokens(tokens: Collection[str]) -> str | None:
     Qwen's <tool_call> is no evidence, because every model made from a Qwen has it as a token.
     """
     marked = [
-        (len(form.marks), number, name)
-        for number, (name, form) in enumerate(FORMATS.items())
-        if form.marks and set(form.marks) <= set(tokens) and "<tool_call>" not in form.marks
+        (len(fmt.marks), number, name)
+        for number, (name, fmt) in enumerate(FORMATS.items())
+        if fmt.marks and set(fmt.marks) <= set(tokens) and "<tool_call>" not in fmt.marks
     ]
     return max(marked)[2] if marked else None
 
@@ -315,9 +315,9 @@ def _format_by_marks(render: Render, carries: Carries) -> str | None:
     text = text_of(render, [user(USER)], [to_openai(TOOL)])
     plain = text_of(render, [user(USER)])
     counts = {
-        name: sum(mark in text and mark not in plain for mark in form.marks) / len(form.marks)
-        for name, form in FORMATS.items()
-        if form.marks and form.marks[0] in text and form.marks[0] not in plain
+        name: sum(mark in text and mark not in plain for mark in fmt.marks) / len(fmt.marks)
+        for name, fmt in FORMATS.items()
+        if fmt.marks and fmt.marks[0] in text and fmt.marks[0] not in plain
     }
     return max(counts, key=lambda name: (counts[name], -list(FORMATS).index(name))) if counts else None
 

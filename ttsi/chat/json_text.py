@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ttsi.errors import on_one_line
 from ttsi.types import ToolCall
 
 
@@ -115,7 +116,7 @@ def error_line(error: Exception) -> str:
         return f"broken JSON at character {error.pos}: {error.msg}"
     if isinstance(error, TypeError | AttributeError):
         return "an argument is given both as a value and as an object"
-    return " ".join(str(error).split())[:160]
+    return on_one_line(error, 160)
 
 
 def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

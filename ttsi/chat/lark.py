@@ -171,8 +171,3 @@ def listed_values(schema: Any, root: Mapping[str, Any]) -> list[Any]:
     """The values of a schema's `const` or `enum`; none without one."""
     plain = resolve(schema, root)
     return [plain["const"]] if "const" in plain else list(plain.get("enum") or [])
-
-
-def listed_texts(schema: Any, root: Mapping[str, Any]) -> list[str]:
-    """The strings among `listed_values`."""
-    return [value for value in listed_values(schema, root) if isinstance(value, str)]

@@ -20,6 +20,7 @@ from typing import Any
 
 from ttsi.chat.marked_layout import BARE, Slot, layout, plain
 from ttsi.types import Tool, ToolCall
+from ttsi.words import WORD, words
 
 CALL, ARGS, IS, OPTIONAL, NEXT, ITEM = "<|call|>", "<|args|>", "<|=|>", "<|?|>", "<|,|>", "<|;|>"
 MARKS = (CALL, ARGS, IS, OPTIONAL, NEXT, ITEM)
@@ -29,15 +30,14 @@ _STOP_WORDS = frozenset((
     "a", "an", "the", "of", "for", "to", "in", "on", "at", "and", "or", "with", "by", "from", "is", "are", "be", "it",
     "its", "that", "this", "my", "me", "i", "you", "your", "so", "as", "up",
 ))  # fmt: skip
-_WORD = re.compile(r"[^\W_]+")
 LONGEST_QUOTE = 16
 """Most content words of a reason. Any content word may begin a reason, so the cost of all reasons grows with the square
 of their number. The descriptions in the model's training data have at most 7."""
 
 
-def words(text: str) -> list[str]:
-    """The lower-case content words of a text."""
-    return [word for word in _WORD.findall(text.lower()) if word not in _STOP_WORDS]
+def content_words(text: str) -> list[str]:
+    """The words of a text without stop words (the, of, ...), in lower case."""
+    return [word for word in words(text) if word not in _STOP_WORDS]
 
 
 def flatten(properties: Mapping[str, Any], required: Sequence[str]) -> list[tuple[str, Mapping[str, Any], bool]]:
@@ -237,8 +237,8 @@ def quote(
     spans = _content(tool.description)
     if not spans:
         return ""
-    request_words = set(words(request))
-    lines = [set(words(other.description)) for other in others if other.name != tool.name]
+    request_words = set(content_words(request))
+    lines = [set(content_words(other.description)) for other in others if other.name != tool.name]
 
     def is_in_request(span: re.Match[str]) -> bool:
         return any(speaks_of(word, span.group().lower()) for word in request_words)
@@ -259,4 +259,4 @@ def suffixes(description: str) -> tuple[str, ...]:
 
 def _content(description: str) -> list[re.Match[str]]:
     """The content words that may begin a reason."""
-    return [match for match in _WORD.finditer(description) if words(match.group())][-LONGEST_QUOTE:]
+    return [match for match in WORD.finditer(description) if content_words(match.group())][-LONGEST_QUOTE:]

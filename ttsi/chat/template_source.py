@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ttsi.chat.template_turns import Turn
-from ttsi.errors import ModelError
+from ttsi.errors import ModelError, on_one_line
 
 DAY = datetime.datetime(2024, 7, 26, 12)
 """The date in every prompt."""
@@ -62,7 +62,7 @@ class TemplateSource:
 def template_error(error: Exception) -> ModelError:
     """The error of a chat template as one line."""
     problem = "is broken" if type(error).__name__ == "TemplateSyntaxError" else "refuses this conversation"
-    return ModelError(f"the model's chat template {problem}: {' '.join(str(error).split())[:160]}")
+    return ModelError(f"the model's chat template {problem}: {on_one_line(error, 160)}")
 
 
 _DIRECTIVES = "dbBYyHMSaAjmIpfZcxXDFTRreuwUWVGCklsz"

@@ -51,7 +51,6 @@ class Carries:
     template writes in place of the name."""
 
 
-EVERYTHING = Carries()
 NOTHING = Carries(tools="words", instruction="words", calls="words", results="words", roles="alternate")
 """A template that carries only roles and words."""
 

@@ -51,7 +51,7 @@ def special_strings(tokenizer: Tokenizer) -> tuple[str, ...]:
     it. Qwen's <tool_call> is one. Gemma's tokens for HTML tags have none, so a user's <b> stays <b>.
     """
     added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    used = {mark for form in FORMATS.values() for mark in form.marks} | {mark for pair in THINKING for mark in pair}
+    used = {mark for fmt in FORMATS.values() for mark in fmt.marks} | {mark for pair in THINKING for mark in pair}
     template = json.dumps(tokenizer.chat_template or "", ensure_ascii=False)
     written = {token for token in added if not token.isspace() and len(token) > 2 and token in template}
     return tuple(sorted({*special_ids(tokenizer), *(added & used), *written} - {""}))
@@ -106,20 +106,21 @@ def prompt_text(
 _HANDSHAKES: WeakKeyDictionary[Any, dict[tuple[str, str | None], Handshake]] = WeakKeyDictionary()
 
 
-def handshake_with(tokenizer: Tokenizer, form: str | None = None) -> Handshake:
+def handshake_with(tokenizer: Tokenizer, format_name: str | None = None) -> Handshake:
     """The handshake with a tokenizer's template, cached.
 
     Args:
-        form: the format to use; None for the template's own.
+        format_name: the format to use; None for the template's own.
 
     Raises:
         ModelError: there is no chat template, or it carries no conversation.
     """
-    cache, key = _HANDSHAKES.setdefault(tokenizer, {}), (json.dumps(tokenizer.chat_template), form)
+    cache, key = _HANDSHAKES.setdefault(tokenizer, {}), (json.dumps(tokenizer.chat_template), format_name)
     if key not in cache:
         tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()}
         own = probe_template(renderer(tokenizer), tokens=tokens)
-        cache[key] = own if form in (None, own.format) else probe_template(renderer(tokenizer), form, tokens)
+        fits = format_name in (None, own.format)
+        cache[key] = own if fits else probe_template(renderer(tokenizer), format_name, tokens)
     return cache[key]
 
 
@@ -142,7 +143,7 @@ def encode_prompt(
 def encode_training_example(
     tokenizer: Tokenizer,
     fmt: Format,
-    lesson: TrainingExample,
+    example: TrainingExample,
     specials: Iterable[str],
     handshake: Handshake | None = None,
 ) -> tuple[list[int], int]:
@@ -156,19 +157,19 @@ def encode_training_example(
         ModelError: no chat template, or no end-of-turn token.
     """
     spellings = tuple(specials)
-    prompt = encode_prompt(tokenizer, fmt, lesson.prompt, spellings, handshake)
-    target = _neutralise_target(fmt, lesson, spellings)
+    prompt = encode_prompt(tokenizer, fmt, example.prompt, spellings, handshake)
+    target = _neutralise_target(fmt, example, spellings)
     return [*prompt, *_encode(tokenizer, target), end_of_turn(tokenizer)], len(prompt)
 
 
-def _neutralise_target(fmt: Format, lesson: TrainingExample, specials: Sequence[str]) -> str:
+def _neutralise_target(fmt: Format, example: TrainingExample, specials: Sequence[str]) -> str:
     """The target with its marks whole and everything else neutralised."""
-    parsed = fmt.parse(lesson.target, lesson.prompt.tools)
-    tools = lesson.prompt.tools
-    if parsed.calls and fmt.render(parsed.calls, parsed.reasoning, tools) == lesson.target:
+    parsed = fmt.parse(example.target, example.prompt.tools)
+    tools = example.prompt.tools
+    if parsed.calls and fmt.render(parsed.calls, parsed.reasoning, tools) == example.target:
         calls = [neutralise_call(call, specials) for call in parsed.calls]
         return fmt.render(calls, neutralise(parsed.reasoning, specials), tools)
-    return neutralise(lesson.target, set(specials) - set(fmt.marks))
+    return neutralise(example.target, set(specials) - set(fmt.marks))
 
 
 def decode_answer(tokenizer: Tokenizer, prompt: Sequence[int], ids: Sequence[int]) -> str:

@@ -33,7 +33,7 @@ from ttsi.errors import TTSIError
 
 HELP = """\
 Agents that improve themselves at test time (TT-SI, arXiv:2510.07841): where the
-model is uncertain about an input, it writes similar examples, trains a small
+model is unsure about an input, it writes similar examples, trains a small
 temporary adapter on them, answers again, and drops the adapter.
 
 Start here, offline and without a GPU:

@@ -22,7 +22,7 @@ from ttsi.errors import DataError
 Name = Annotated[str, Parameter(help="A data set, as `ttsi data ls` names it.")]
 Folder = Annotated[Path | None, Parameter(name="--data", help="Where the data lie; TTSI_HOME/data by default.")]
 
-app = App(name="data", help="List, fetch, import and check the public benchmark data.")
+app = App(name="data", help="List, download, import and check the public benchmark data.")
 
 
 @app.command(name="ls")
@@ -30,17 +30,17 @@ def ls(*, data: Folder = None) -> None:
     """List the data sets: how many files of each are here, its licence and what to know about it."""
     folder = data or data_files.cache()
     width = max(map(len, datasets()))
-    for name, one in datasets().items():
-        files = f"{one.present(folder)}/{len(one.files)}"
-        print(f"{name:<{width}}  {files:>5} files here  {_terms(one)}")
+    for name, data_set in datasets().items():
+        files = f"{data_set.present(folder)}/{len(data_set.files)}"
+        print(f"{name:<{width}}  {files:>5} files here  {_terms(data_set)}")
 
 
 @app.command(name="get")
 def get(name: Name, /, *, data: Folder = None) -> None:
     """Download a data set at its pinned commit; go on where an interrupted download stopped."""
-    wanted = dataset(name)
-    _log(f"{name}: {_terms(wanted)}")
-    print(download(wanted, data or data_files.cache(), _log))
+    data_set = dataset(name)
+    _log(f"{name}: {_terms(data_set)}")
+    print(download(data_set, data or data_files.cache(), _log))
 
 
 @app.command(name="import")
@@ -50,9 +50,9 @@ def import_(name: Name, copy: Path, /, *, data: Folder = None) -> None:
     Args:
         copy: The folder that holds the copy.
     """
-    wanted = dataset(name)
-    _log(f"{name}: {_terms(wanted)}")
-    print(import_copy(wanted, copy, data or data_files.cache(), _log))
+    data_set = dataset(name)
+    _log(f"{name}: {_terms(data_set)}")
+    print(import_copy(data_set, copy, data or data_files.cache(), _log))
 
 
 @app.command(name="check")
@@ -69,27 +69,27 @@ def check(
     if name is not None and is_file(name):
         return _check_file(name)
     folder = data or data_files.cache()
-    wanted = datasets().values() if name is None else [dataset(name)]
-    present = [one for one in wanted if one.present(folder)]
+    data_sets = datasets().values() if name is None else [dataset(name)]
+    present = [data_set for data_set in data_sets if data_set.present(folder)]
     if not present:
         raise DataError(f"{folder} holds none of the data: run `ttsi data get {name or 'NAME'}`, or pass --data DIR")
     problems = 0
-    for one in present:
-        lines, differences = _check_dataset(folder, one)
+    for data_set in present:
+        lines, differences = _check_dataset(folder, data_set)
         problems += differences
         print("\n".join(lines))
     return 1 if problems else 0
 
 
-def _check_dataset(folder: Path, one: PublicDataset) -> tuple[list[str], int]:
+def _check_dataset(folder: Path, data_set: PublicDataset) -> tuple[list[str], int]:
     """Report lines, and the number of problems."""
-    wrong = one.mismatches(folder)
-    lines = [f"{one.name}: {len(one.files) - len(wrong)} of {len(one.files)} files are the pinned ones"]
+    wrong = data_set.mismatches(folder)
+    lines = [f"{data_set.name}: {len(data_set.files) - len(wrong)} of {len(data_set.files)} files are the pinned ones"]
     lines += [f"  {line}" for line in wrong]
     if wrong:
         return lines, len(wrong)
     differences = 0
-    for name, (counted, expected) in one.count_rows(folder).items():
+    for name, (counted, expected) in data_set.count_rows(folder).items():
         lines.append(f"  {name}: {counted.rows} rows, {counted.unsolvable} that no answer can solve")
         if counted != expected:
             differences += 1
@@ -108,8 +108,8 @@ def _check_file(name: str) -> int:
     return 1 if warnings else 0
 
 
-def _terms(wanted: PublicDataset) -> str:
-    return wanted.licence + (f"; {wanted.note}" if wanted.note else "")
+def _terms(data_set: PublicDataset) -> str:
+    return data_set.licence + (f"; {data_set.note}" if data_set.note else "")
 
 
 def _log(line: str) -> None:

@@ -1,7 +1,7 @@
 """Progress of a run: a live table on a terminal, a plain line every ten seconds elsewhere; always on stderr.
 
 Inputs: the runner's `RunProgress` after each batch, and the loop's events within one. Outputs: what is being loaded or
-read; inputs per second, the time left, the share of uncertain inputs and the gain so far with its interval; within a
+read; inputs per second, the time left, the share of unsure inputs and the gain so far with its interval; within a
 batch its current stage. Nothing goes to stdout, so that data can be piped.
 """
 

@@ -6,7 +6,6 @@ needs the extra `report` (Jinja2, matplotlib); or tables, where the output ends 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ttsi import __version__
+from ttsi.atomic import write_atomically
 from ttsi.errors import ConfigError, DataError, RunFolderError
 from ttsi.runs.reading import load_run, run_folders
 from ttsi.runs.store import holds_run
@@ -46,7 +46,7 @@ def report(
         if plots is not None:
             raise ConfigError(f"{output} has no pictures: leave --plots out, or write a page, like report.html")
         with writing(output):
-            write_whole(output, markdown.page([load_run(folder) for folder in folders], __version__))
+            write_atomically(output, markdown.page([load_run(folder) for folder in folders], __version__))
         print(output)
         return 0
     try:
@@ -59,7 +59,7 @@ def report(
 
     html, figures = page([load_run(folder) for folder in folders], __version__)
     with writing(output):
-        write_whole(output, html)
+        write_atomically(output, html)
         for name, figure in figures.items() if plots is not None else ():
             drawing.save(figure, plots or Path(), name)
     print(output)
@@ -68,22 +68,15 @@ def report(
 
 @contextmanager
 def writing(output: Path) -> Iterator[None]:
-    """Name the file that could not be written in one line.
+    """Make the folder of a file, and name the file in one line where it cannot be written.
 
     Raises:
         DataError: the system refused to write it.
     """
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         raise DataError(
             f"{error.filename or output} cannot be written ({error.strerror}): choose another place"
         ) from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -70,7 +70,7 @@ def run(
 ) -> int:
     """Run a benchmark, with and without adaptation.
 
-    The model answers every input; where it is uncertain, it adapts and answers again.
+    The model answers every input; where it is unsure, it adapts and answers again.
 
     Args:
         config: the settings of the run.
@@ -204,23 +204,23 @@ def _print_plan(
     model = _load(config, device, dtype, quiet=quiet)
     inputs = [place.sample.input for place in plan(questions, config)]
     with announced("trying a few inputs", quiet):
-        bill = estimate_cost(
+        estimate = estimate_cost(
             inputs, model, load_training_data(config, questions) or model, config.loop, config.batch_size
         )
     if as_json:
         planned = {
             "inputs": len(inputs),
-            "bill": asdict(bill),
+            "bill": asdict(estimate),
             "output_dir": str(folder),
             "settings": settings_of(config),
         }
         print(json_module.dumps(planned, indent=2))
         return 0
-    memory = "" if bill.memory_mb is None else f", {bill.memory_mb / 1024:.1f} GB of memory"
+    memory = "" if estimate.memory_mb is None else f", {estimate.memory_mb / 1024:.1f} GB of memory"
     print(f"would run  {len(inputs)} inputs of {config.benchmark}: {config.method} with {config.model}, into {folder}")
-    print(f"adapted    about {100 * bill.adapted_share:.0f} % of the inputs")
-    bounds = f"{duration(bill.seconds_low)} to {duration(bill.seconds_high)}"
-    print(f"takes      about {duration(bill.seconds)} ({bounds}; {bill.tried} inputs tried){memory}")
+    print(f"adapted    about {100 * estimate.adapted_share:.0f} % of the inputs")
+    bounds = f"{duration(estimate.seconds_low)} to {duration(estimate.seconds_high)}"
+    print(f"takes      about {duration(estimate.seconds)} ({bounds}; {estimate.tried} inputs tried){memory}")
     return 0
 
 

@@ -40,7 +40,7 @@ def serve(
 ) -> int:
     """Serve the model as an OpenAI-compatible API.
 
-    Where the model is uncertain about a tool call, it adapts to the request before it answers.
+    Where the model is unsure about a tool call, it adapts to the request before it answers.
 
     Args:
         model: the model that answers.

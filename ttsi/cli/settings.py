@@ -104,7 +104,7 @@ def complete(config: Config, shortcuts: Shortcuts, model: str, inputs: int | Non
     check_references(loop)
     if upper_bound(find_measure(awareness.measure)) <= 0 < awareness.tau < math.inf:
         print(
-            f"ttsi: {awareness.measure} is never above 0, so tau {awareness.tau:g} makes every input uncertain; "
+            f"ttsi: {awareness.measure} is never above 0, so tau {awareness.tau:g} makes every input unsure; "
             "0.95 is a value for the margin (--awareness.measure margin)",
             file=sys.stderr,
         )

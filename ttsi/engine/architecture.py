@@ -30,7 +30,7 @@ from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import collate, label_logprobs, pack
 from ttsi.engine.prefix import CachedPrompt, cache_of, prefill
 from ttsi.engine.windows import spans_of
-from ttsi.errors import ModelError
+from ttsi.errors import ModelError, on_one_line
 
 SEQUENCES = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 4, 5, 8, 3, 9, 1))
 """Two that begin alike."""
@@ -104,7 +104,7 @@ def _fault(model: PreTrainedModel) -> str:
     except Exception as error:  # a model's own code may raise anything when it is called in a new way
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
-        return f"its forward pass ends in {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        return f"its forward pass ends in {type(error).__name__}: {on_one_line(error, 120)}"
     return ""
 
 

@@ -11,7 +11,7 @@ the step; losses, gradient norms and the reason of a rejection in each adapter's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -96,7 +96,12 @@ def gradients(
 
 @torch.no_grad()
 def optimizer_step(
-    state: OptimizerState, runs: list[AdapterRun], step: int, losses_B: Tensor, grads_BP: Tensor, config: EngineConfig
+    state: OptimizerState,
+    runs: Sequence[AdapterRun],
+    step: int,
+    losses_B: Tensor,
+    grads_BP: Tensor,
+    config: EngineConfig,
 ) -> None:
     """Clip, update in place and record; all adapters of a state have had the same number of steps."""
     norms_B = torch.linalg.vector_norm(grads_BP, dim=1)
@@ -108,7 +113,7 @@ def optimizer_step(
 
 
 def _adamw(state: OptimizerState, rates: list[float], grads_BP: Tensor, step: int, weight_decay: float) -> None:
-    """torch's formula."""
+    """One step in place, by torch's formula."""
     rates_B1 = torch.tensor(rates, device=grads_BP.device)[:, None]
     state.first_BP.lerp_(grads_BP, 1 - BETA1)
     state.second_BP.mul_(BETA2).addcmul_(grads_BP, grads_BP, value=1 - BETA2)
@@ -118,7 +123,7 @@ def _adamw(state: OptimizerState, rates: list[float], grads_BP: Tensor, step: in
     state.values_BP.sub_(rates_B1 / (1 - BETA1 ** (step + 1)) * state.first_BP / denominator_BP)
 
 
-def _record(runs: list[AdapterRun], step: int, losses: list[float], norms: list[float], finite: list[bool]) -> None:
+def _record(runs: Sequence[AdapterRun], step: int, losses: list[float], norms: list[float], finite: list[bool]) -> None:
     for run, loss, norm, weights_finite in zip(runs, losses, norms, finite, strict=True):
         if run.reason:
             continue

@@ -79,8 +79,8 @@ class PackedBatch:
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     """Length of the longest common beginning."""
     low, high = min(sequences), max(sequences)  # type: ignore[type-var]  # lists or tuples: they have an order
-    for index, (one, other) in enumerate(zip(low, high, strict=False)):
-        if one != other:
+    for index, (left, right) in enumerate(zip(low, high, strict=False)):
+        if left != right:
             return index
     return min(len(low), len(high))
 

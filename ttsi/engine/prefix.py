@@ -105,7 +105,7 @@ class PrefixCache:
         if not new:
             return
         # Neighbours in sorted order share the longest beginnings; n prompts have at most n - 1 of them.
-        self.add(model, [one[: common_prefix((one, other))] for one, other in pairwise(new)])
+        self.add(model, [left[: common_prefix((left, right))] for left, right in pairwise(new)])
         for entry in prefill(model, [self.lookup(ids) for ids in new if self._is_worth(ids)]):
             self.insert(entry)
 

@@ -4,8 +4,8 @@
     train_with_loss   any module, with the caller's own loss per adapter
 
 Inputs: attached adapters and what each one learns. Outputs: trained slots and one report per adapter. The optimizer
-keeps adapters apart (`ttsi.engine.optimizer`). One optimizer step's examples of one adapter share a row
-(`ttsi.engine.packing`). The paper (arXiv:2510.07841) trains one adapter per input and after another, batch size 1
+keeps adapters apart (`ttsi.engine.optimizer`). The examples of one adapter's step share a row
+(`ttsi.engine.packing`). The paper (arXiv:2510.07841) trains one adapter after another, with batch size 1
 (`batch_size=1` here).
 """
 
@@ -34,7 +34,7 @@ from ttsi.errors import ModelError
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What one adapter learns."""
+    """What one adapter learns: its slot, and (token ids, length of the prompt) per example."""
 
     slot: int
     examples: tuple[EncodedExample, ...]
@@ -42,7 +42,7 @@ class TrainingJob:
 
 @dataclass
 class _JobRun(AdapterRun):
-    """One job under way."""
+    """A job under way, with its packed examples."""
 
     rows: tuple[PackedRow, ...] = ()
     """One per optimizer step of an epoch."""
@@ -81,7 +81,7 @@ def train(
     ready = [run for run in runs if not run.reason]
     lengths = [max(len(row.ids_T) for row in run.rows) for run in ready]
     for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
-        _train_with_oom_backoff(model, stack, [ready[at] for at in group], config)
+        _train_with_oom_backoff(model, stack, [ready[i] for i in group], config)
     return [run.report(config.max_loss_rise) for run in runs]
 
 
@@ -115,17 +115,15 @@ def train_with_loss(
     state = OptimizerState.of(stack.values_of(slots))
     for step in range(steps):
 
-        def check_losses(step: int = step) -> Tensor:
+        def losses_of_step(step: int = step) -> Tensor:
             losses_B = losses(step)
             if losses_B.shape != (len(runs),):
                 raise ValueError(f"one loss per slot is wanted, {len(runs)} in all, not {tuple(losses_B.shape)}")
             return losses_B
 
-        optimizer.optimizer_step(
-            state, runs, step, *optimizer.gradients(stack, state.values_BP, check_losses, rows_per_adapter), config
-        )
-    kept = [at for at, run in enumerate(runs) if not run.reason]
-    stack.write([runs[at].slot for at in kept], state.values_BP[kept])
+        losses_B, grads_BP = optimizer.gradients(stack, state.values_BP, losses_of_step, rows_per_adapter)
+        optimizer.optimizer_step(state, runs, step, losses_B, grads_BP, config)
+    _write_back(stack, runs, state)
     return [run.report(config.max_loss_rise) for run in runs]
 
 
@@ -173,35 +171,41 @@ def _train_chunk(model: PreTrainedModel, stack: LoraStack, runs: list[_JobRun], 
     rows_B: list[PackedRow] = []
     spans = spans_of(model)
     for step in range(max(len(run.rates) for run in runs)):
-        chunk = _without_finished(chunk, step, finished)
+        chunk = _set_finished_aside(chunk, step, finished)
         if not chunk.runs:
             break
-        wanted = [run.rows[step % len(run.rows)] for run in chunk.runs]
-        if len(wanted) != len(rows_B) or any(a is not b for a, b in zip(wanted, rows_B, strict=True)):
-            rows_B, batch = wanted, collate(wanted, model.device, model.dtype, spans=spans)
+        rows_of_step = [run.rows[step % len(run.rows)] for run in chunk.runs]
+        if len(rows_of_step) != len(rows_B) or any(a is not b for a, b in zip(rows_of_step, rows_B, strict=True)):
+            rows_B, batch = rows_of_step, collate(rows_of_step, model.device, model.dtype, spans=spans)
 
         def losses(batch: PackedBatch = batch) -> Tensor:
             return _losses(model, batch, config.objective)
 
         losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses)
-        optimizer.optimizer_step(chunk.state, [*chunk.runs], step, losses_B, grads_BP, config)
+        optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
     for part in [*finished, chunk]:
-        kept = [at for at, run in enumerate(part.runs) if not run.reason]
-        stack.write([part.runs[at].slot for at in kept], part.state.values_BP[kept])
+        _write_back(stack, part.runs, part.state)
+
+
+def _write_back(stack: LoraStack, runs: Sequence[AdapterRun], state: OptimizerState) -> None:
+    """Put the trained values into their slots, except those of rejected adapters."""
+    usable = [i for i, run in enumerate(runs) if not run.reason]
+    stack.write([runs[i].slot for i in usable], state.values_BP[usable])
 
 
 def _losses(model: PreTrainedModel, batch: PackedBatch, objective: Objective) -> Tensor:
-    """One loss per row."""
+    """One loss per row [B]."""
     rows = torch.split(label_logprobs(model, batch), list(batch.counts_B))
     counts_B1 = torch.tensor(batch.counts_B, device=rows[0].device)[:, None]
     logprobs_BT = pad_sequence(list(rows), batch_first=True)
     return objective(logprobs_BT, torch.arange(logprobs_BT.shape[1], device=counts_B1.device) < counts_B1)
 
 
-def _without_finished(chunk: _Chunk, step: int, finished: list[_Chunk]) -> _Chunk:
-    """The chunk without adapters that have had all their steps or were rejected; the former go to `finished`."""
-    going = [at for at, run in enumerate(chunk.runs) if not run.reason and step < len(run.rates)]
-    if len(going) == len(chunk.runs):
+def _set_finished_aside(chunk: _Chunk, step: int, finished: list[_Chunk]) -> _Chunk:
+    """The adapters that train on. Those that have had all their steps go to `finished`; rejected ones are dropped."""
+    active = [i for i, run in enumerate(chunk.runs) if not run.reason and step < len(run.rates)]
+    if len(active) == len(chunk.runs):
         return chunk
-    finished.append(chunk.select([at for at, run in enumerate(chunk.runs) if not run.reason and at not in going]))
-    return chunk.select(going)
+    done = [i for i, run in enumerate(chunk.runs) if not run.reason and step >= len(run.rates)]
+    finished.append(chunk.select(done))
+    return chunk.select(active)

@@ -8,9 +8,8 @@ of its user. The paper (arXiv:2510.07841) drops every adapter.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from ttsi.adaptation import adapters
 from ttsi.config import LoopConfig
@@ -21,10 +20,10 @@ from ttsi.types import Episode, Input, stage_seed
 
 @runtime_checkable
 class SupportsExport(Protocol):
-    """A model that returns the adapter it uses."""
+    """A model that writes its adapters to files."""
 
-    def export_adapter(self, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block."""
+    def save_adapter(self, index: int, folder: Path) -> Path:
+        """Write a job's adapter in PEFT's format; within the `adapted` block."""
         ...
 
 
@@ -42,8 +41,6 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
     Raises:
         ModelError: nothing was trained, or this model has no weights of its own.
     """
-    from safetensors.torch import save_file
-
     if not isinstance(model, SupportsExport):
         raise ModelError(f"{model.spec} has no adapters to export: choose a model whose weights are local")
     if episode.adaptation.status != "trained":
@@ -52,8 +49,4 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
     with adapters(model, [item], [episode.examples], (), config, [seed]) as tuned:
         if tuned.adapters[0] is None:
             raise ModelError(f"the adapter of {item.id} could not be trained again: {tuned.adaptations[0].reason}")
-        tensors, adapter_config = model.export_adapter(0)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(adapter_config, indent=2) + "\n", encoding="utf-8")
-    return folder
+        return model.save_adapter(0, folder)

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ttsi.errors import ConfigError, TTSIError
+from ttsi.errors import ConfigError, TTSIError, on_one_line
 from ttsi.runs.folder import read_json
 from ttsi.runs.store import each_row
 from ttsi.runs.tally import RunProgress, Tally
@@ -49,7 +49,7 @@ def track(folder: Path, tracker: str, project: str) -> int:
         module.log(final(summary), step=summary["n"])
         module.finish()
     except Exception as error:  # a tracker may raise anything; its user gets one line
-        raise TTSIError(f"{tracker} did not take the run: {' '.join(str(error).split()) or repr(error)}") from error
+        raise TTSIError(f"{tracker} did not take the run: {on_one_line(error)}") from error
     return int(summary["n"])
 
 

@@ -325,10 +325,10 @@ def check_format(name: str | None) -> None:
         return
     if not is_reference(name):
         raise ConfigError(unknown_name("format", name, FORMATS))
-    form = load_object("format", name)
-    if missing := [member for member in ("name", "render", "parse", "marks", "no_tool") if not hasattr(form, member)]:
+    fmt = load_object("format", name)
+    if missing := [member for member in ("name", "render", "parse", "marks", "no_tool") if not hasattr(fmt, member)]:
         raise ConfigError(f"format {name!r} has no {missing[0]!r}: see docs/extending.md")
-    FORMATS[name] = form
+    FORMATS[name] = fmt
 
 
 def is_embedded(spec: str) -> bool:

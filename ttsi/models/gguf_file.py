@@ -191,11 +191,11 @@ class _Walk:
         if begin + expected < self.size:
             raise _Broken(f"{self.size - begin - expected} bytes follow the last tensor")
 
-    def number(self, form: str) -> Any:
+    def number(self, layout: str) -> Any:
         """The next number."""
-        self.require(1, struct.calcsize(form), "bytes")
-        (value,) = struct.unpack_from(form, self.content, self.place)
-        self.place += struct.calcsize(form)
+        self.require(1, struct.calcsize(layout), "bytes")
+        (value,) = struct.unpack_from(layout, self.content, self.place)
+        self.place += struct.calcsize(layout)
         return value
 
     def require(self, count: int, width: int, what: str) -> None:

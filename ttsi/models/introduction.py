@@ -1,4 +1,4 @@
-"""The question by which a model shows how it writes tool calls.
+"""A test question that shows how a model writes tool calls.
 
 Inputs: a model, the handshake with its template, the template. Outputs: the handshake after the model has answered one
 plain request with one tool, freely and greedily. Some models write another format than their template: Qwen2.5-Coder

@@ -148,11 +148,6 @@ class Ledger:
             else:
                 self._close(number, f"failed: {fault}", 0, 0.0)
 
-    def expenses(self) -> tuple[int, float]:
-        """Tokens and dollars of this run so far."""
-        with self._lock:
-            return self._sum_expenses()
-
     def _close(self, number: int, state: str, tokens: int, dollars: float) -> None:
         self._db.execute(
             "UPDATE attempts SET state = ?, tokens = ?, dollars = ? WHERE id = ?", (state, tokens, dollars, number)

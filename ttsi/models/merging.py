@@ -1,4 +1,4 @@
-"""Merging a PEFT adapter into its base, when a model is loaded that is an adapter.
+"""Merging of a PEFT adapter into its base, for a model folder that holds an adapter only.
 
 Inputs: a folder (or a repository of the hub) with PEFT's adapter_config.json. Outputs: the base that it names with the
 adapter added to its weights, once, in memory: later adapters act on that sum, as if it had been saved. Files of base

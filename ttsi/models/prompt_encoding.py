@@ -78,11 +78,6 @@ class PromptEncoder:
         finally:
             self._cache = None
 
-    @property
-    def cached_prompts(self) -> int:
-        """Number of prompts kept at the moment."""
-        return len(self._cache or {})
-
     def _check(self, ids: Sequence[int]) -> None:
         largest = max(ids, default=0)
         if largest >= self.vocabulary_size:

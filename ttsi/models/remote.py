@@ -136,19 +136,19 @@ class RemoteModel:
         kept = ledger.find(key)
         if kept is not None:
             return _generation(request, kept, [])
-        faults: list[str] = []
+        errors: list[str] = []
         for attempt in range(self._config.attempts):
             if self._is_down():
-                return _no_reply("down", [*faults, "down"])
+                return _no_reply("down", [*errors, "down"])
             tokens, dollars = self._most(payload, request)
             number = ledger.begin(key, tokens, dollars)
             if number is None:
-                return _no_reply("budget", [*faults, "budget"])
+                return _no_reply("budget", [*errors, "budget"])
             try:
                 reply = self._reply(self._body(client, payload), payload)
             except _Fault as fault:
                 ledger.fail(number, fault.word, fault.word in PERHAPS_BILLED)
-                faults.append(fault.word)
+                errors.append(fault.word)
                 wait = fault.wait if fault.wait is not None else _backoff_seconds(key, attempt)
                 if fault.word not in RETRIED or attempt + 1 == self._config.attempts or wait > MAX_WAIT_SECONDS:
                     break
@@ -156,9 +156,9 @@ class RemoteModel:
                 continue
             ledger.keep(number, key, reply)
             self._count(failed=False)
-            return _generation(request, reply, faults)
+            return _generation(request, reply, errors)
         self._count(failed=True)
-        return _no_reply(faults[-1], faults)
+        return _no_reply(errors[-1], errors)
 
     def _body(self, client: OpenAI, payload: dict[str, Any]) -> bytes:
         """The body of one reply.
@@ -263,15 +263,15 @@ def _payload(name: str, format_name: str, request: Request, endpoint: str) -> di
     return {"model": name, "messages": turns, limit: request.max_tokens, **sampling}
 
 
-def _generation(request: Request, reply: LedgerReply, faults: list[str]) -> Generation:
-    tokens, faults = reply.prompt_tokens + reply.completion_tokens, [*faults, *([reply.fault] if reply.fault else [])]
+def _generation(request: Request, reply: LedgerReply, errors: list[str]) -> Generation:
+    tokens, errors = reply.prompt_tokens + reply.completion_tokens, [*errors, *([reply.fault] if reply.fault else [])]
     if reply.fault in ("garbage", "empty"):
-        return Generation("", tokens, 0.0, 0.0, False, reply.fault, reply.dollars, tuple(faults))
+        return Generation("", tokens, 0.0, 0.0, False, reply.fault, reply.dollars, tuple(errors))
     text = without_prefix(request.prompt.prefix, reply.text)
     if text is None:
-        faults = [*faults, "wrong-start"]
-        return Generation("", tokens, 0.0, 0.0, False, "wrong-start", reply.dollars, tuple(faults))
-    return Generation(text, tokens, 0.0, 0.0, reply.finished, None, reply.dollars, tuple(faults))
+        errors = [*errors, "wrong-start"]
+        return Generation("", tokens, 0.0, 0.0, False, "wrong-start", reply.dollars, tuple(errors))
+    return Generation(text, tokens, 0.0, 0.0, reply.finished, None, reply.dollars, tuple(errors))
 
 
 def _refuse_status(response: Any) -> None:
@@ -284,8 +284,8 @@ def _refuse_status(response: Any) -> None:
         raise _Fault(str(response.status_code), _retry_after(response.headers.get("retry-after")))
 
 
-def _no_reply(error: str, faults: list[str]) -> Generation:
-    return Generation("", 0, 0.0, 0.0, False, error, attempt_errors=tuple(faults))
+def _no_reply(error: str, errors: list[str]) -> Generation:
+    return Generation("", 0, 0.0, 0.0, False, error, attempt_errors=tuple(errors))
 
 
 def _backoff_seconds(key: str, attempt: int) -> float:

@@ -28,7 +28,7 @@ from typing import Any
 
 from ttsi.chat.calls import FORMATS, Format, format_name
 from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.marked import words
+from ttsi.chat.marked import content_words
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError, unknown_name
 from ttsi.models import Generation, Model, Request
@@ -193,7 +193,7 @@ class DemoModel(_Scripted):
             for key, schema in tool.parameters.get("properties", {}).items()
             if key in tool.parameters.get("required", ())
         }
-        subject = words(f"{tool.name.replace('_', ' ')} {tool.description}")
+        subject = content_words(f"{tool.name.replace('_', ' ')} {tool.description}")
         synonyms = [other for word in dict.fromkeys(subject) for other in SYNONYMS.get(word, ())]
         synonyms = synonyms or subject or [tool.name]
         values = [str(value[0] if isinstance(value, list) else value) for value in arguments.values()]
@@ -213,14 +213,14 @@ def _tool_named_in(text: str, tools: Sequence[Tool]) -> Tool | None:
 
 def _attraction(tool: Tool, prompt: Prompt, training_examples: Sequence[TrainingExample]) -> float:
     """Words that the request shares with the tool's line, and with the requests of examples that call it."""
-    request_words = set(words(_last_user(prompt.messages)))
-    line = set(words(f"{tool.name.replace('_', ' ')} {tool.description}"))
+    request_words = set(content_words(_last_user(prompt.messages)))
+    line = set(content_words(f"{tool.name.replace('_', ' ')} {tool.description}"))
     requests = [_last_user(one.prompt.messages) for one in training_examples if _calls(one.target, tool)]
     for before, after in zip(prompt.messages, prompt.messages[1:], strict=False):
         # Examples in the prompt count as much as examples in an adapter.
         if after.role == "assistant" and (_calls(after.content, tool) or _makes(after, tool)):
             requests.append(before.content)
-    example_words = {word for request in requests for word in words(request)}
+    example_words = {word for request in requests for word in content_words(request)}
     return len(request_words & line) + 2.0 * len(request_words & example_words)
 
 
@@ -254,7 +254,7 @@ def _value_in(schema: Mapping[str, Any], request: str) -> Any:
         return {}
     quoted = re.search(r"[\"']([^\"']+)[\"']", request)
     capitals = re.findall(r"(?<=\s)[A-Z][\w-]*(?:\s[A-Z][\w-]*)*", request)
-    plain = quoted[1] if quoted else capitals[-1] if capitals else (words(request) or ["it"])[-1]
+    plain = quoted[1] if quoted else capitals[-1] if capitals else (content_words(request) or ["it"])[-1]
     return [plain] if kind == "array" else plain
 
 
@@ -284,10 +284,10 @@ class FileModel(_Scripted):
         if not isinstance(script, dict | list):
             raise ModelError(f"the script {path} must be a list of replies or an object")
         settings: dict[str, Any] = script if isinstance(script, dict) and "replies" in script else {"replies": script}
-        form = format_name(str(settings.get("format", "hermes")))
-        if form not in FORMATS:
-            raise ModelError(f"the script {path}: {unknown_name('format', form, FORMATS)}")
-        super().__init__(f"scripted:{path}", FORMATS[form])
+        name = format_name(str(settings.get("format", "hermes")))
+        if name not in FORMATS:
+            raise ModelError(f"the script {path}: {unknown_name('format', name, FORMATS)}")
+        super().__init__(f"scripted:{path}", FORMATS[name])
         self._replies: list[Any] | dict[str, Any] = settings["replies"]
         self._scores: Mapping[str, float] = settings.get("scores", {})
         self._context: int | None = settings.get("context")

@@ -1,7 +1,7 @@
-"""One episode as plain text, for somebody who has not read about the method.
+"""One episode as plain text, for readers who are new to the method.
 
 Inputs: an `Episode` and its `Input`. Outputs: text in the order of the method (arXiv:2510.07841): the candidates and
-how sure the model was (H), the examples that were kept and refused (G), the losses of the training (T), the answer
+how confident the model was (H), the examples that were kept and refused (G), the losses of the training (T), the answer
 before and after.
 """
 

@@ -85,8 +85,8 @@ class RayWorker:
         self._config, self._life = config, ExitStack()
         self._integrity = WeightsIntegrity(self._model)
         # Where one adapter serves the whole run each worker trains it; the same seed trains the same one.
-        source = data or self._model
-        self._learner, self._source = self._life.enter_context(prepared(self._model, source, config))
+        block = prepared(self._model, data or self._model, config)
+        self._run_model, self._run_writer = self._life.enter_context(block)
 
     def answer(self, batch: Sequence[tuple[Input, int]]) -> list[Episode]:
         """The episodes of one batch.
@@ -94,7 +94,7 @@ class RayWorker:
         Raises:
             ModelError: the base's weights have changed.
         """
-        episodes = answer_batch(batch, self._learner, self._source, self._config)
+        episodes = answer_batch(batch, self._run_model, self._run_writer, self._config)
         self._integrity.check()
         return episodes
 

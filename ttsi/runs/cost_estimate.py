@@ -57,13 +57,13 @@ def estimate_cost(
     if not chosen:
         return CostEstimate(0.0, 0.0, 0.0, 0.0, _peak_mb(), 0)
     few, rows = _few_rows(writer, config)
-    with prepared(model, few, config) as (learner, source):
-        alone, _ = _time_answers(chosen[:1], learner, source, config)  # also warms up
+    with prepared(model, few, config) as (run_model, run_writer):
+        alone, _ = _time_answers(chosen[:1], run_model, run_writer, config)  # also warms up
         if alone > SLOW_SECONDS:
             chosen = chosen[:1]
-        answered, passing = _time_answers(chosen, learner, source, config)
-        first = _time_adaptation(chosen, learner, source, config) if config.adapt else answered
-        again = _time_adaptation(chosen, learner, source, config) if rows else first
+        answered, passing = _time_answers(chosen, run_model, run_writer, config)
+        first = _time_adaptation(chosen, run_model, run_writer, config) if config.adapt else answered
+        again = _time_adaptation(chosen, run_model, run_writer, config) if rows else first
     extra, once = max(again - answered, 0.0), rows * max(first - again, 0.0)
     per_input, per_adapted = answered / len(chosen), extra / len(chosen)
     interval = wilson(passing, len(chosen))

@@ -30,9 +30,11 @@ def local_executor(model: Model, writer: Writer) -> Executor:
 
     def execute(batches: Iterator[Batch], config: LoopConfig) -> Iterator[tuple[Batch, list[Episode]]]:
         integrity = WeightsIntegrity(model)
-        with prepared(model, writer, config) as (learner, source):
+        with prepared(model, writer, config) as (run_model, run_writer):
             for batch in batches:
-                episodes = answer_batch([(item.sample.input, item.repeat) for item in batch], learner, source, config)
+                episodes = answer_batch(
+                    [(item.sample.input, item.repeat) for item in batch], run_model, run_writer, config
+                )
                 integrity.check()
                 yield batch, episodes
         integrity.check_fully()

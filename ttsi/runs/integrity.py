@@ -3,8 +3,6 @@
 Inputs: a model. Outputs: nothing while its weights are unchanged, a `ModelError` as soon as they are not. After every
 batch, before its rows are recorded, a checksum weighted by position is compared (milliseconds; it sees a merged and
 unmerged adapter, which PyTorch's version counters do not). At the end of the run the full SHA-256 is compared.
-
-The paper (arXiv:2510.07841) drops its adapters and does not check.
 """
 
 from __future__ import annotations

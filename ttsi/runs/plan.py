@@ -53,7 +53,7 @@ def batches(planned: Sequence[PlannedSample], size: int) -> list[Batch]:
 def exact_share(loop: LoopConfig, planned: Sequence[PlannedSample]) -> LoopConfig:
     """With the gate "random": the settings under which exactly round(share * n) of these inputs are adapted.
 
-    A random share that is to be compared with the uncertain inputs must be as large as they are.
+    A random share that is to be compared with the unsure inputs must be as large as they are.
     """
     if loop.awareness.gate != "random":
         return loop

@@ -33,7 +33,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
     from ttsi.synthesis import prompt_hash
 
     data = writer if isinstance(writer, TrainingData) else None
-    generator = model if isinstance(writer, TrainingData) else writer
+    example_writer = model if isinstance(writer, TrainingData) else writer
     return {
         "schema": 1,
         "settings": settings_of(config),
@@ -45,9 +45,9 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
             "n": len(benchmark.samples[: config.limit]),
         },
         "model": model.describe(),
-        "writer": None if config.teacher is None else generator.describe(),
+        "writer": None if config.teacher is None else example_writer.describe(),
         "train": data and {"name": data.name, "checksum": data.checksum, "n": len(data.pairs)},
-        "prompt": prompt_hash(config.loop.synthesis, generator.format.name),
+        "prompt": prompt_hash(config.loop.synthesis, example_writer.format.name),
         "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
         "machine": {
             "python": platform.python_version(),

@@ -1,7 +1,7 @@
 """Repair of a damaged database.
 
 Inputs: a run folder. Outputs: a `run.db` that holds every row which can be read and whose checksum fits, and the number
-of those; the damaged file stays beside it as `run.db.damaged`. Inputs whose rows were lost are owed again. A teacher's
+of those; the damaged file stays beside it as `run.db.damaged`. Inputs whose rows were lost are run again. A teacher's
 replies lie in a file of their own (`ttsi.models.ledger`) and are not lost with them.
 """
 

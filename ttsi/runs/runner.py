@@ -78,15 +78,15 @@ def run(
     loop = exact_share(config.loop, planned)
     _place_rows(store, planned, resolved, loop)
     tally, done, failed = _read_back(store, Tally(len(planned), headline(benchmark, loop), loop.seed), retry_failed)
-    owed = [batch for batch in batches(planned, config.batch_size) if any(item.key not in done for item in batch)]
+    pending = [batch for batch in batches(planned, config.batch_size) if any(item.key not in done for item in batch)]
     name = resolved["digest"][:8]
-    log.info("run begun run=%s folder=%s inputs=%d batches_owed=%d", name, store.folder, len(planned), len(owed))
-    if owed:
+    log.info("run begun run=%s folder=%s inputs=%d batches_owed=%d", name, store.folder, len(planned), len(pending))
+    if pending:
         store.reopen()
     on_batch(tally.progress())
     with _stop_after_batch() as stopped:
         execute = executor or local_executor(model, writer)
-        for batch, episodes in execute(_batches_until(stopped, owed), loop) if owed else ():
+        for batch, episodes in execute(_batches_until(stopped, pending), loop) if pending else ():
             crash_points.reach("batch: answered")
             for item, episode in zip(batch, episodes, strict=True):
                 if item.key not in done:
@@ -139,8 +139,8 @@ def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, s
     return tally, done, failed
 
 
-def _batches_until(stopped: threading.Event, owed: Sequence[Batch]) -> Iterator[Batch]:
-    for batch in owed:
+def _batches_until(stopped: threading.Event, pending: Sequence[Batch]) -> Iterator[Batch]:
+    for batch in pending:
         if stopped.is_set():
             return
         crash_points.reach("batch: begun")

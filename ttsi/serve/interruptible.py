@@ -67,7 +67,7 @@ class StageProgress:
         self.stage = SERVE_STAGES[0]
 
     def reach(self, stage: str) -> None:
-        """A stage begins."""
+        """Note that a stage begins."""
         self.stage = max(self.stage, stage, key=SERVE_STAGES.index)
 
 
@@ -80,14 +80,14 @@ class InterruptibleModel(ModelWrapper):
         self._adapting = False
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """As the model; an empty batch reaches no stage, because the loop runs every stage also without inputs."""
+        """The model's continuations. An empty batch reaches no stage: the loop runs stages without inputs, too."""
         if not requests:
             return []
         self._progress.reach("answer" if self._adapting else "awareness")
         return self._model.generate(requests)
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """As the model."""
+        """The model's scores, in the stage "awareness"."""
         self._progress.reach("awareness")
         return self._model.score(prompts, continuations)
 
@@ -95,7 +95,7 @@ class InterruptibleModel(ModelWrapper):
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
-        """As the model; leaving cannot be interrupted."""
+        """The model's block of adapters; leaving it cannot be interrupted."""
         if jobs:
             self._progress.reach("adaptation")
         block = self._model.adapted(jobs, config, seeds)
@@ -114,7 +114,7 @@ class InterruptibleWriter(InterruptibleModel):
     """The same model in the role of the writer."""
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """As the model."""
+        """The model's continuations, in the stage "synthesis"."""
         if requests:
             self._progress.reach("synthesis")
         return self._model.generate(requests)

@@ -120,7 +120,9 @@ def _tools_in_turn(item: Input, awareness: Awareness, config: SynthesisConfig) -
     if config.tools == "free":
         return []
     tools = {tool.name: tool for tool in item.tools}
-    actions = dict.fromkeys(one.action for one in awareness.candidates)  # several sampled calls may be of one tool
+    actions = dict.fromkeys(
+        candidate.action for candidate in awareness.candidates
+    )  # several sampled calls may be of one tool
     ranked = [tools[action] for action in actions if action != NO_TOOL and action in tools]
     return (ranked or list(item.tools))[: 1 if config.tools == "likely" else None]
 
@@ -144,8 +146,10 @@ def _call_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) ->
         requests.append(_sampling_request(_prompt(writer, job, config, prefix), job, config, grammar))
         prefixes.append(prefix)
     return [
-        _with_cost(read_call_first(prefix + one.text, one.finished, writer.format, job.item.tools), one)
-        for prefix, one, job in zip(prefixes, writer.generate(requests), jobs, strict=True)
+        _with_cost(
+            read_call_first(prefix + generation.text, generation.finished, writer.format, job.item.tools), generation
+        )
+        for prefix, generation, job in zip(prefixes, writer.generate(requests), jobs, strict=True)
     ]
 
 
@@ -161,8 +165,8 @@ def _query_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -
     second = writer.generate([_answer(writer, jobs[i], queries[i], config) for i in answerable])
     answers = dict(zip(answerable, second, strict=True))
     return [
-        _query_first_example(writer, job, query, one, answers.get(i))
-        for i, (job, query, one) in enumerate(zip(jobs, queries, first, strict=True))
+        _query_first_example(writer, job, query, generation, answers.get(i))
+        for i, (job, query, generation) in enumerate(zip(jobs, queries, first, strict=True))
     ]
 
 
@@ -170,7 +174,7 @@ def _query_first_example(
     writer: Model, job: _Job, query: str, request: Generation, answer: Generation | None
 ) -> Example:
     generations = [request] if answer is None else [request, answer]
-    finished = all(one.finished for one in generations)
+    finished = all(generation.finished for generation in generations)
     text = "" if answer is None else answer.text
     return _with_cost(read_query_first(query, text, finished, writer.format, job.item.tools), *generations)
 
@@ -183,11 +187,11 @@ def _answer(writer: Model, job: _Job, query: str, config: SynthesisConfig) -> Re
 
 def _with_cost(example: Example, *generations: Generation) -> Example:
     """The example with the cost of writing it; without any text, refused with the writer's error."""
-    error = next((one.error for one in generations if one.error), None)
+    error = next((generation.error for generation in generations if generation.error), None)
     return replace(
         example,
         refused=f"{WRITER_FAILED}{error}" if error else example.refused,
-        tokens=sum(one.tokens for one in generations),
-        dollars=sum(one.dollars for one in generations),
-        attempt_errors=tuple(error for one in generations for error in one.attempt_errors),
+        tokens=sum(generation.tokens for generation in generations),
+        dollars=sum(generation.dollars for generation in generations),
+        attempt_errors=tuple(error for generation in generations for error in generation.attempt_errors),
     )

@@ -16,16 +16,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ttsi.chat.marked import leaves_of, words
+from ttsi.chat.marked import content_words, leaves_of
 from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig
 from ttsi.object_reference import resolve
 from ttsi.types import Example, Input, Tool, last_request
+from ttsi.words import jaccard, words
 
 ExampleFilter = Callable[[Example, Input, Sequence[Example], SynthesisConfig], str | None]
 """(example, input, examples kept before, settings) -> the reason to refuse it, or None."""
 
-_GAPS = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r"(?<![\w.])(?:(?<![\w)])-)?(?!0\d)\d+(?:,\d{3})*(?:\.\d+)?(?!\.?\d)")
 
 
@@ -61,9 +61,9 @@ def schema(example: Example, item: Input, kept: Sequence[Example], config: Synth
 
 def copy(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
     """A request that is the input's own, or was written before."""
-    if normal(example.query) == normal(last_request(item)):
+    if normalise(example.query) == normalise(last_request(item)):
         return "copy: the request is the input itself"
-    if any(normal(example.query) == normal(other.query) for other in kept):
+    if any(normalise(example.query) == normalise(other.query) for other in kept):
         return "copy: the request was written before"
     return None
 
@@ -82,10 +82,10 @@ def overlap(example: Example, item: Input, kept: Sequence[Example], config: Synt
 
 def groundedness(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
     """An argument value that the request does not state; booleans need no statement."""
-    text, stated_numbers = f" {normal(example.query)} ", numbers(example.query)
+    text, stated_numbers = f" {normalise(example.query)} ", numbers(example.query)
     for call in example.calls:
         for key, value in leaves(call.arguments):
-            stated = value in stated_numbers if isinstance(value, int | float) else f" {normal(str(value))} " in text
+            stated = value in stated_numbers if isinstance(value, int | float) else f" {normalise(str(value))} " in text
             if not stated:
                 return f"grounded: the value of {key} is not in the request"
     return None
@@ -97,7 +97,7 @@ def unambiguous(example: Example, item: Input, kept: Sequence[Example], config: 
     A tool's words are those of its name, its description and its arguments' names. A request that shares none with any
     tool may be another way to put it and is kept.
     """
-    request_words = set(words(example.query))
+    request_words = set(content_words(example.query))
     shared = {tool.name: len(request_words & _tool_words(tool)) for tool in item.tools}
     called = max((shared.get(call.name, 0) for call in example.calls), default=0)
     best = max(shared, key=lambda name: shared[name], default="")
@@ -115,16 +115,6 @@ EXAMPLE_FILTERS: Mapping[str, ExampleFilter] = {
 """Built-in filters by name."""
 
 
-def jaccard(one: str, other: str) -> float:
-    """Shared words as a share of all words of both (Jaccard); 0 when neither has any.
-
-    >>> jaccard("book a flight", "Book a hotel!")
-    0.5
-    """
-    left, right = set(normal(one).split()), set(normal(other).split())
-    return len(left & right) / len(left | right) if left | right else 0.0
-
-
 def numbers(text: str) -> set[float]:
     """The numbers that a text states in digits; parts of a date, a version or a code such as A-07 are none.
 
@@ -136,7 +126,7 @@ def numbers(text: str) -> set[float]:
 
 def _tool_words(tool: Tool) -> set[str]:
     keys = " ".join(key for key, _, _ in leaves_of(tool))
-    return set(words(f"{tool.name} {tool.description} {keys}"))
+    return set(content_words(f"{tool.name} {tool.description} {keys}"))
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -151,10 +141,10 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def normal(text: str) -> str:
+def normalise(text: str) -> str:
     """Lower case, with everything but letters and digits as one space: how texts are compared.
 
-    >>> normal("  Where's  A-12?")
+    >>> normalise("  Where's  A-12?")
     'where s a 12'
     """
-    return _GAPS.sub(" ", text.lower()).strip()
+    return " ".join(words(text))

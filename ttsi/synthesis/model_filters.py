@@ -48,16 +48,16 @@ def worst(scores: Sequence[float], share: float) -> list[int]:
 
 
 def _round_trip(model: Model, inputs: Sequence[Input], written: Written, config: SynthesisConfig) -> None:
-    places = _indices_kept(written)
+    indices = _indices_kept(written)
     requests = [
         Request(
             standalone_prompt(inputs[i], written[i][j].query),
             config.max_tokens,
             grammar=answer_grammar(model.format, inputs[i].tools),
         )
-        for i, j in places
+        for i, j in indices
     ]
-    for (i, j), generation in zip(places, model.generate(requests), strict=True):
+    for (i, j), generation in zip(indices, model.generate(requests), strict=True):
         parsed, calls = model.format.parse(generation.text, inputs[i].tools), written[i][j].calls
         if parsed.error or not generation.finished:
             _refuse(written, i, j, "round trip: the model's own answer cannot be read")
@@ -68,15 +68,15 @@ def _round_trip(model: Model, inputs: Sequence[Input], written: Written, config:
 
 
 def _drop_worst(model: Model, inputs: Sequence[Input], written: Written, share: float) -> None:
-    places = _indices_kept(written)
-    targets = [_target(model, inputs[i], written[i][j]) for i, j in places]
-    prompts = [standalone_prompt(inputs[i], written[i][j].query) for i, j in places]
+    indices = _indices_kept(written)
+    targets = [_target(model, inputs[i], written[i][j]) for i, j in indices]
+    prompts = [standalone_prompt(inputs[i], written[i][j].query) for i, j in indices]
     logprobs = model.score(prompts, [[target] for target in targets])
     scores = [value / max(len(target), 1) for [value], target in zip(logprobs, targets, strict=True)]
     for number in range(len(written)):
-        own = [at for at, (i, _) in enumerate(places) if i == number]
-        for at in worst([scores[at] for at in own], share):
-            _refuse(written, *places[own[at]], f"loss: among the {share:.0%} that the model finds least likely")
+        of_input = [at for at, (i, _) in enumerate(indices) if i == number]
+        for at in worst([scores[at] for at in of_input], share):
+            _refuse(written, *indices[of_input[at]], f"loss: among the {share:.0%} that the model finds least likely")
 
 
 def _target(model: Model, item: Input, example: Example) -> str:
@@ -87,7 +87,9 @@ def _target(model: Model, item: Input, example: Example) -> str:
 
 def _indices_kept(written: Written) -> list[tuple[int, int]]:
     """(input, example) of every example that was not refused."""
-    return [(i, j) for i, examples in enumerate(written) for j, one in enumerate(examples) if one.refused is None]
+    return [
+        (i, j) for i, examples in enumerate(written) for j, example in enumerate(examples) if example.refused is None
+    ]
 
 
 def _refuse(written: Written, i: int, j: int, reason: str) -> None:

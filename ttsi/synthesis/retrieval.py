@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
-from ttsi.synthesis.example_filters import normal
 from ttsi.types import Example, GoldExample, Input, TrainingData, last_request
+from ttsi.words import words
 
 Weights = Mapping[str, float]
 
@@ -59,14 +59,14 @@ class _Nearest:
     """An index over the requests of a training file."""
 
     def __init__(self, pairs: Sequence[GoldExample]) -> None:
-        counts = [Counter(normal(last_request(pair.input)).split()) for pair in pairs]
+        counts = [Counter(words(last_request(pair.input))) for pair in pairs]
         frequency = Counter(word for count in counts for word in count)
         self._idf = {word: math.log((1 + len(pairs)) / (1 + df)) for word, df in frequency.items()}
         self._rows = [self._unit(count) for count in counts]
 
     def rank(self, request: str, order: Sequence[int]) -> list[int]:
         """Row numbers, most similar first; equals stay in `order`."""
-        query = self._unit(Counter(normal(request).split()))
+        query = self._unit(Counter(words(request)))
         return sorted(order, key=lambda number: -cosine(query, self._rows[number]))
 
     def _unit(self, count: Mapping[str, int]) -> Weights:

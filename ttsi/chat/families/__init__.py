@@ -14,13 +14,13 @@ from ttsi.chat.format import Format
 
 def _load_formats() -> dict[str, Format]:
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
-    formats = [form for module in modules for form in getattr(module, "FORMATS", ())]
-    return {form.name: form for form in sorted(formats, key=lambda form: (form.order, form.name))}
+    formats = [fmt for module in modules for fmt in getattr(module, "FORMATS", ())]
+    return {fmt.name: fmt for fmt in sorted(formats, key=lambda fmt: (fmt.order, fmt.name))}
 
 
 FORMATS: dict[str, Format] = _load_formats()
 """Every format by name; where two read the same text, the earlier one counts."""
-MARKS.update({form.name: form.marks for form in FORMATS.values()})
+MARKS.update({fmt.name: fmt.marks for fmt in FORMATS.values()})
 
 _EARLIER_NAMES = {"ours": "marked"}
 

@@ -29,12 +29,12 @@ def confidence(group: Group) -> Finding:
     """Every graded input of the first run by the deciding measure."""
     pairs = measured_verdicts(group, group.measure, group.matcher)
     if not pairs:
-        return Finding("How sure, and how right")
+        return Finding("Confidence and correctness")
     counts = histogram([value for value, _ in pairs], [right for _, right in pairs])
     bins = zip(pairwise(counts.edges), counts.right, counts.wrong, strict=True)
     tau = group.config.loop.awareness.tau
     return Finding(
-        "How sure, and how right",
+        "Confidence and correctness",
         f"Each input by its {group.measure}. A good measure puts the wrong answers left of tau ({tau:g}), the right "
         "ones to the right.",
         Table(
@@ -76,6 +76,6 @@ def _draw(axes: Axes, counts: Histogram, tau: float) -> None:
     axes.grid(axis="x", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    axes.set_xlabel("less sure  ←  measure  →  surer")
+    axes.set_xlabel("less confident  ←  measure  →  more confident")
     axes.set_ylabel("inputs")
     axes.legend()

@@ -43,31 +43,31 @@ def _share_kept(group: Group) -> str:
 
 def examples(group: Group) -> Finding:
     """How many examples were kept, and why the others were refused."""
-    fates = _fates(group)
-    total = sum(fates.values(), Counter())
-    ordered = [KEPT, *(fate for fate, _ in total.most_common() if fate != KEPT)]
-    rows = tuple((fate, count(total[fate]), _share(fates, fate)) for fate in ordered)
+    outcomes = _fates(group)
+    total = sum(outcomes.values(), Counter())
+    ordered = [KEPT, *(outcome for outcome, _ in total.most_common() if outcome != KEPT)]
+    rows = tuple((outcome, count(total[outcome]), _share(outcomes, outcome)) for outcome in ordered)
     return Finding("The written examples", "", Table(("", "examples", "share"), rows) if total else None)
 
 
 def _fates(group: Group) -> dict[Key, Counter[str]]:
     """For each input how many of its examples, over all seeds, were kept or refused for which reason."""
-    fates: dict[Key, Counter[str]] = {}
+    outcomes: dict[Key, Counter[str]] = {}
     for row in group.rows:
-        counts = fates.setdefault(row.key, Counter())
+        counts = outcomes.setdefault(row.key, Counter())
         counts.update(KEPT if one.refused is None else _refusal(one.refused) for one in row.episode.examples)
-    return fates
+    return outcomes
 
 
 def _refusal(reason: str) -> str:
     return f"refused: {reason.partition(':')[0]}"
 
 
-def _share(fates: dict[Key, Counter[str]], fate: str) -> str:
+def _share(outcomes: dict[Key, Counter[str]], outcome: str) -> str:
     """The share of the examples; examples of one input are not independent, so the interval is over inputs."""
     sums = RatiosOfSums(1)
-    for counts in fates.values():
-        sums.add([(counts[fate], counts.total())])
+    for counts in outcomes.values():
+        sums.add([(counts[outcome], counts.total())])
     share, stderr = sums.ratio(0)
     if share is None:
         return "-"

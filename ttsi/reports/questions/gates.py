@@ -56,23 +56,23 @@ def _against_all(every: Sequence[Group]) -> tuple[Column, ...]:
     """Columns that compare a gate with adapting every input of the same questions."""
 
     def adapting_all(group: Group) -> Group | None:
-        return next((one for one in every if pairing.same_questions(one, group)), None)
+        return next((candidate for candidate in every if pairing.same_questions(candidate, group)), None)
 
     def difference(group: Group) -> str:
-        whole = adapting_all(group)
-        both = whole and whole is not group and _common_seeds(group, whole)
-        return points_cell(pairing.final_difference(both[1], both[0])) if both else "-"
+        reference = adapting_all(group)
+        pair = reference and reference is not group and _common_seeds(group, reference)
+        return points_cell(pairing.final_difference(pair[1], pair[0])) if pair else "-"
 
     def gain_share(group: Group) -> str:
-        whole = adapting_all(group)
-        both = whole and _common_seeds(group, whole)
-        mine, theirs = map(pairing.gain, both) if both else (None, None)
+        reference = adapting_all(group)
+        pair = reference and _common_seeds(group, reference)
+        gain, gain_of_all = map(pairing.gain, pair) if pair else (None, None)
         # Nothing can be kept of a gain that is none.
-        return percent(mine.points / theirs.points if mine and theirs and theirs.points > 0 else None)
+        return percent(gain.points / gain_of_all.points if gain and gain_of_all and gain_of_all.points > 0 else None)
 
     def update_share(group: Group) -> str:
-        whole = adapting_all(group)
-        updates = columns.adapted_share(whole) if whole else 0.0
+        reference = adapting_all(group)
+        updates = columns.adapted_share(reference) if reference else 0.0
         return percent(columns.adapted_share(group) / updates if updates else None)
 
     return (
@@ -82,11 +82,11 @@ def _against_all(every: Sequence[Group]) -> tuple[Column, ...]:
     )
 
 
-def _common_seeds(one: Group, other: Group) -> tuple[Group, Group] | None:
+def _common_seeds(left: Group, right: Group) -> tuple[Group, Group] | None:
     """Both with the runs of the seeds that both have; None where they have none in common."""
-    mine, theirs = ({run.seed: run for run in group.runs} for group in (one, other))
-    common = sorted(mine.keys() & theirs.keys())
+    left_runs, right_runs = ({run.seed: run for run in group.runs} for group in (left, right))
+    common = sorted(left_runs.keys() & right_runs.keys())
     if not common:
         return None
-    first, second = (tuple(runs[seed] for seed in common) for runs in (mine, theirs))
-    return Group(one.letter, first), Group(other.letter, second)
+    first, second = (tuple(runs[seed] for seed in common) for runs in (left_runs, right_runs))
+    return Group(left.letter, first), Group(right.letter, second)

@@ -13,7 +13,6 @@ model wrote by itself; the counts show how much of a gain could come from it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +23,9 @@ from ttsi.reports.finding import Finding, Table
 from ttsi.reports.groups import Group
 from ttsi.reports.phrases import count, share_cell
 from ttsi.types import Example, ToolCall, canonical_calls, last_request
+from ttsi.words import jaccard, words
 
 NEAR = 0.8
-_WORDS = re.compile(r"[^\W_]+")
-
-
 RULES = ("near copy", "same call", "other input")
 Requests = dict[tuple[str, ...], set[str]]
 """The words of each request -> the hashes of the inputs that ask it."""
@@ -70,41 +67,22 @@ def leaks(group: Group) -> Finding:
     )
 
 
-def words(text: str) -> tuple[str, ...]:
-    """The words of a text in lower case.
-
-    >>> words("Rain in OSLO, 2x?")
-    ('rain', 'in', 'oslo', '2x')
-    """
-    return tuple(_WORDS.findall(text.lower()))
-
-
-def similarity(one: str, other: str) -> float:
-    """Shared words over all words (Jaccard).
-
-    >>> similarity("rain in Oslo", "rain in Rome")
-    0.5
-    """
-    left, right_ = set(words(one)), set(words(other))
-    return len(left & right_) / len(left | right_) if left | right_ else 1.0
-
-
-def same_calls(one: Sequence[ToolCall], other: Sequence[ToolCall]) -> bool:
+def same_calls(left: Sequence[ToolCall], right: Sequence[ToolCall]) -> bool:
     """Equal calls in any order; 1 and 1.0 are the same number, as for the graders.
 
     >>> same_calls([ToolCall("f", {"a": 1.0})], [ToolCall("f", {"a": 1})])
     True
     """
-    return canonical_calls(one) == canonical_calls(other)
+    return canonical_calls(left) == canonical_calls(right)
 
 
 def rules_met(example: Example, row: RunRow, requests: Requests) -> list[str]:
     """The RULES that a kept example meets."""
     if row.question is None or example.refused is not None:
         return []
-    query, gold = words(example.query), row.question.gold
+    query, gold = tuple(words(example.query)), row.question.gold
     met = (
-        similarity(example.query, last_request(row.question.input)) >= NEAR,
+        jaccard(example.query, last_request(row.question.input), empty=1.0) >= NEAR,
         bool(gold) and same_calls(example.calls, gold or ()),
         bool(query) and bool(requests.get(query, set()) - {row.episode.input_hash}),
     )
@@ -116,7 +94,7 @@ def requests_of(rows: Sequence[RunRow]) -> Requests:
     requests: Requests = {}
     for row in rows:
         if row.question is not None:
-            requests.setdefault(words(last_request(row.question.input)), set()).add(row.episode.input_hash)
+            requests.setdefault(tuple(words(last_request(row.question.input))), set()).add(row.episode.input_hash)
     return requests
 
 

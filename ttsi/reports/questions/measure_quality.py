@@ -38,8 +38,8 @@ def measures(groups: Sequence[Group]) -> Finding:
     return Finding(
         "Measures",
         "Which measure predicts that the base is wrong? AUROC: 0.5 is guessing, 1 is perfect. Wrong: the error rate "
-        "when only the surest inputs are answered, averaged over all shares of them. Caught: the part of the wrong "
-        "answers among the least sure inputs, as many as the run's tau calls unsure.",
+        "when only the most confident inputs are answered, averaged over all shares of them. Caught: the part of the "
+        "wrong answers among the least confident inputs, as many as the run's tau calls unsure.",
         Table(head, tuple(cells)) if tables else None,
         groups=tuple(group for group, _ in tables.values()),
         missing=missing if tables else "Missing: any graded run; every run records every measure.",
@@ -51,9 +51,10 @@ def measures_of(group: Group) -> Finding:
     rows = [(f"{name} (decides)" if name == group.measure else name, *cells) for name, cells in _rows(group)]
     return Finding(
         "Which measure predicts an error",
-        "AUROC: how often a wrong answer looks less sure than a right one; 0.5 is a coin. Wrong, over all coverages: "
-        "the error rate when only the surest inputs are answered, averaged over all shares of them (AURC). Caught: the "
-        "part of the wrong answers among the least sure inputs, as many as tau calls unsure here.",
+        "AUROC: how often a wrong answer looks less confident than a right one; 0.5 is a coin. Wrong, over all "
+        "coverages: the error rate when only the most confident inputs are answered, averaged over all shares of them "
+        "(AURC). Caught: the part of the wrong answers among the least confident inputs, as many as tau calls unsure "
+        "here.",
         Table(("measure", "AUROC", "wrong, over all coverages", "errors caught", "n"), tuple(rows)) if rows else None,
     )
 

@@ -35,14 +35,15 @@ def risk(group: Group) -> Finding:
         rows.append((percent(coverage), *(mean_cell([1 - ok for ok in of[:n]]) for of in verdicts.values()), count(n)))
     return Finding(
         "Risk and coverage",
-        f"If only the surest inputs were answered: how many of them would be wrong? Mean over all coverages: {areas}.",
+        "If only the most confident inputs were answered: how many of them would be wrong? "
+        f"Mean over all coverages: {areas}.",
         Table(("answered", *(f"{side} wrong" for side in sides), "n"), tuple(rows)),
         Plot(f"{group.letter}-risk", lambda axes: _draw(axes, curves)),
     )
 
 
 def risk_coverage(values: Sequence[float], right: Sequence[float]) -> Curve:
-    """(coverage, error rate) when only the surest inputs are answered; equal values come in together.
+    """(coverage, error rate) when only the most confident inputs are answered; equal values come in together.
 
     `right` may be shares, of the seeds that were right.
 
@@ -77,6 +78,6 @@ def _draw(axes: Axes, curves: dict[Side, Curve]) -> None:
     axes.set_ylim(bottom=0)
     percent_ticks(axes.xaxis)
     percent_ticks(axes.yaxis)
-    axes.set_xlabel("% of inputs answered, surest first")
+    axes.set_xlabel("% of inputs answered, most confident first")
     axes.set_ylabel("% of these wrong")
     axes.legend(loc="best")

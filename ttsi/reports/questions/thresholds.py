@@ -119,7 +119,7 @@ def tau_curve(values: Sequence[float], base: Sequence[float], adapted: Sequence[
 
 def _draw(axes: Axes, points: Sequence[Threshold]) -> None:
     shares, scores = [point.adapted for point in points], [point.score for point in points]
-    axes.plot(shares, scores, color=ACCENT, drawstyle="steps-post", label="least sure first")
+    axes.plot(shares, scores, color=ACCENT, drawstyle="steps-post", label="least confident first")
     ends = [shares[0], shares[-1]], [scores[0], scores[-1]]
     axes.plot(*ends, color=MUTED, linewidth=1, linestyle=DASHED, label="as many at random")
     axes.plot(shares[-1:], scores[-1:], "o", color=ACCENT, markersize=6)
