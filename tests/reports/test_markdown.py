@@ -73,7 +73,7 @@ def test_methods_by_hand() -> None:
     lines = cells(methods(group_runs([USUAL, ALL, BASE])))
     assert list(lines) == ["base", "ttsi"], "the gate has a table of its own"
     assert lines["ttsi"]["base"] == "25.0\xa0%\n4.6 to 69.9"
-    assert lines["ttsi"]["in the end"].startswith("75.0\xa0%\n")
+    assert lines["ttsi"]["final"].startswith("75.0\xa0%\n")
     assert lines["ttsi"]["gain, points"].startswith("+50.0\n")
     assert lines["ttsi"]["fixed / broken, all seeds"] == "2 / 0"
     assert lines["base"]["against ttsi, points"].startswith(f"{MINUS}50.0\n")
@@ -85,7 +85,7 @@ def test_seeds_are_averaged_by_input_and_a_repeated_run_is_refused() -> None:
     other = outcome(True, False, False, False, name="other", seed=1)
     lines = cells(methods(group_runs([USUAL, other])))
     assert lines["ttsi"]["seeds"] == "2"
-    assert lines["ttsi"]["in the end"].startswith("50.0\xa0%\n")
+    assert lines["ttsi"]["final"].startswith("50.0\xa0%\n")
     with pytest.raises(ConfigError, match="usual and again are the same run with the same seed"):
         page([USUAL, outcome(True, False, True, True, name="again")], "0")
     page([USUAL, other], "0")  # control
@@ -122,7 +122,7 @@ def test_filters_and_training_data_by_hand() -> None:
     few = outcome(True, True, False, False, name="few", method="sft", train=8)
     learned = cells(training_data(group_runs([few, USUAL])))
     assert list(learned) == ["sft, 8 rows of pool", "ttsi"]
-    assert learned["sft, 8 rows of pool"]["in the end"].startswith("50.0\xa0%\n")
+    assert learned["sft, 8 rows of pool"]["final"].startswith("50.0\xa0%\n")
     assert "sft, 8 rows of pool" not in cells(methods(group_runs([few, USUAL])))
 
 

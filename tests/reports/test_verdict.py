@@ -88,10 +88,10 @@ def test_scores_of_different_inputs_are_not_ranked() -> None:
     base = run(list(four().rows), "base", config("base"))
     same = verdict.best_of(group_runs([four(), base]))
     best = "A (base, measure margin, tau 0.95 with m on b) and B (ttsi, measure margin, tau 0.95 with m on b)"
-    assert same.endswith(f"{best} gave the most right answers in the end: 50.0\xa0%, 95 % interval 15.0 to 85.0.")
+    assert same.endswith(f"{best} has the best final score: 50.0\xa0%, 95 % interval 15.0 to 85.0.")
     better = run([row(i, True, True, 1.0) for i in range(4)], "better", config("ttsi-paper"))
     alone = verdict.best_of(group_runs([four(), better]))
-    assert "B (ttsi-paper with m on b) gave the most right answers in the end: 100.0" in alone
+    assert "B (ttsi-paper with m on b) has the best final score: 100.0" in alone
     other = verdict.best_of(group_runs([four(), replace(base, rows=base.rows[:2])]))
     assert "compare gains, not scores" in other
     assert naming.title_of_several(group_runs([four(), base])) == "2 settings on b"

@@ -36,7 +36,7 @@ def _time(group: Group) -> str:
 N: Column = ("n", lambda group: count(group.n))
 SEEDS: Column = ("seeds", lambda group: count(len(group.runs)))
 BASE: Column = ("base", lambda group: mean_cell(list(outcomes(group, "base").values()), NOT_GRADED))
-FINAL: Column = ("in the end", lambda group: mean_cell(list(pairing.final(group).values()), NOT_GRADED))
+FINAL: Column = ("final", lambda group: mean_cell(list(pairing.final(group).values()), NOT_GRADED))
 GAIN: Column = ("gain, points", lambda group: points_cell(pairing.gain(group)))
 CHANGED: Column = ("fixed / broken, all seeds", _fixed_and_broken)
 ADAPTED: Column = ("inputs adapted", lambda group: percent(adapted_share(group)))

@@ -64,7 +64,7 @@ def samples_and_score(groups: Sequence[Group]) -> Finding:
 
     return Finding(
         title,
-        "Right answers in the end, against the samples learned on the way (an example that is learned twice counts "
+        "Final score against the samples learned on the way (an example that is learned twice counts "
         "twice); same inputs, same decoding as A. A line joins what differs in the number of labelled rows only.",
         tabulate("", letter_and_label, (columns.TRAINED, columns.FINAL, columns.N), used),
         Plot("samples", draw),
@@ -89,7 +89,7 @@ def examples_and_score(groups: Sequence[Group]) -> Finding:
     heads = (("K", lambda group: count(places[group.letter])), columns.FINAL, columns.N)
     return Finding(
         title,
-        "Right answers in the end, against K, the number of examples that may be learned for an unsure input; every "
+        "Final score against K, the number of examples that may be learned for an unsure input; every "
         "other setting is equal.",
         tabulate("", letter_and_label, heads, [group for group in groups if group.letter in places]),
         Plot("k", draw),

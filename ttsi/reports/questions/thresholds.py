@@ -37,7 +37,7 @@ def thresholds(groups: Sequence[Group]) -> Finding:
     """What ten thresholds would have done, in runs of the reference that adapt every input."""
     chosen = [group for group in groups_with_gate(groups, "all") if outcomes(group, "base")]
     rows = [row for group in chosen for row in _tenths(group)]
-    head = ("tau", "inputs adapted", "in the end", "gain, points", "drawn at random, points", "n")
+    head = ("tau", "inputs adapted", "final", "gain, points", "drawn at random, points", "n")
     return Finding(
         "Thresholds",
         "How large should tau be? Read off the runs that adapt every input: below tau the adapted answer, above it the "

@@ -33,7 +33,7 @@ GATE_WORDS = {
 
 def tiles(group: Group) -> list[tuple[str, str]]:
     """(name, cell) of the headline."""
-    named: list[tuple[str, Side]] = [("model alone", "base"), ("improved", "adapted")]
+    named: list[tuple[str, Side]] = [("base", "base"), ("adapted", "adapted")]
     scores = [(name, list(outcomes(group, side).values())) for name, side in named[: 1 + group.adapts]]
     gain = pairing.gain(group)
     gains = [("gain, points", points_cell(gain))] if gain else []
@@ -53,7 +53,7 @@ def best_of(groups: Sequence[Group]) -> str:
     top = max(means, key=lambda letter: means[letter])
     best = listing([f"{one.letter} ({title(one)})" for one in groups if means.get(one.letter) == means[top]])
     score = f"{percent(means[top])}, 95 % interval {interval_text(stats.share(finals[top]))}"
-    return f"{counted} {best} gave the most right answers in the end: {score}."
+    return f"{counted} {best} has the best final score: {score}."
 
 
 def sentences(group: Group) -> str:
