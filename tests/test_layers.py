@@ -72,8 +72,8 @@ ALLOWED: dict[str, set[str]] = {
     "benchmarks": {"chat", "embedded", "errors", "home", "object_reference", "types"},
     "reports": {"config", "errors", "methods", "record", "stats", "types"},
     "runs": {
-        "adaptation.shared", "atomic", "awareness.selection", "benchmarks", "codec", "config", "errors", "loop",
-        "methods", "models", "record", "stats", "synthesis", "types",
+        "adaptation.shared", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config", "errors",
+        "loop", "methods", "models", "object_reference", "record", "stats", "synthesis", "types",
     },
     "cli": {
         "atomic", "awareness.measures", "awareness.threshold", "batch", "benchmarks", "chat.calls",
