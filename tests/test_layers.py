@@ -73,8 +73,8 @@ ALLOWED: dict[str, set[str]] = {
     "benchmarks": {"atomic", "chat", "embedded", "errors", "home", "object_reference", "types", "words"},
     "reports": {"config", "errors", "methods", "record", "stats", "types", "words"},
     "runs": {
-        "adaptation.shared", "atomic", "awareness.selection", "benchmarks", "codec", "config", "errors", "loop",
-        "methods", "models", "record", "stats", "synthesis", "types",
+        "adaptation.shared", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config", "errors",
+        "loop", "methods", "models", "object_reference", "record", "stats", "synthesis", "types",
     },
     "cli": {
         "atomic", "awareness.measures", "awareness.threshold", "batch", "benchmarks", "chat.calls",

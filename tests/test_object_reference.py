@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
 from ttsi.errors import ConfigError
-from ttsi.object_reference import is_reference, resolve
+from ttsi.object_reference import is_reference, load_function, load_object, resolve, source_hash
 
 TABLE = {"margin": 1, "entropy": 2}
 
@@ -16,6 +17,7 @@ TABLE = {"margin": 1, "entropy": 2}
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_things.py").write_text("class Box:\n    inner = 7\nvalue = 3\n")
+    (tmp_path / "leaving_things.py").write_text("raise SystemExit('bye')\n")
     (tmp_path / "broken_things.py").write_text("1 / 0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", list(sys.path))
@@ -36,6 +38,7 @@ def test_an_object_of_the_current_folder_is_used() -> None:
         ("own_things:valu", "number 'own_things:valu': own_things has no 'valu'"),
         ("no_such_things:value", "cannot import no_such_things: ModuleNotFoundError"),
         ("broken_things:value", "cannot import broken_things: ZeroDivisionError: division by zero"),
+        ("leaving_things:value", "cannot import leaving_things: SystemExit: bye"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(name: str, line: str) -> None:
@@ -48,3 +51,26 @@ def test_what_cannot_be_used_is_refused_in_one_line(name: str, line: str) -> Non
 def test_only_its_own_form_is_a_reference(name: str) -> None:
     # openai:gpt-5-mini has a hyphen behind the colon; a model's kinds win over references in any case.
     assert not is_reference(name)
+
+
+@pytest.mark.usefixtures("own")
+def test_only_a_function_does_where_one_is_called() -> None:
+    with pytest.raises(ConfigError, match="number 'own_things:value' is not a function but of type int"):
+        resolve("number", "own_things:value", TABLE, load_function)
+    assert load_function("number", "own_things:Box") is load_object("number", "own_things:Box")
+
+
+@pytest.mark.usefixtures("own")
+def test_the_source_of_a_reference_is_the_text_that_was_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "own_things", raising=False)
+    load_object("number", "own_things:value")
+    before = source_hash("own_things:value")
+    assert before == source_hash("own_things:Box.inner")
+    with (tmp_path / "own_things.py").open("a") as file:
+        file.write("# a change\n")
+    assert source_hash("own_things:value") == before, "the edited text is not what this process runs"
+    del sys.modules["own_things"]
+    importlib.invalidate_caches()
+    load_object("number", "own_things:value")
+    assert source_hash("own_things:value") not in (before, None)
+    assert source_hash("margin") is source_hash("scripted:demo") is source_hash("math:sqrt") is None

@@ -22,8 +22,8 @@ from ttsi.awareness.measures import find_measure
 from ttsi.config import LoopConfig
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
-from ttsi.models import Model, Writer, prefix_cache
-from ttsi.object_reference import load_object
+from ttsi.models import Model, Writer, check_model, prefix_cache
+from ttsi.object_reference import load_function
 from ttsi.synthesis import check_synthesis
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
 
@@ -38,9 +38,9 @@ def check_references(config: LoopConfig) -> None:
     """
     check_method(config)
     find_measure(config.awareness.measure)
-    load_object("adaptation.method", adaptation_method(config.adaptation.method).function)
+    load_function("adaptation.method", adaptation_method(config.adaptation.method).function)
     if config.adaptation.objective != "cross-entropy":
-        load_object("adaptation.objective", config.adaptation.objective)
+        load_function("adaptation.objective", config.adaptation.objective)
     check_synthesis(config.synthesis)
 
 
@@ -60,7 +60,13 @@ def isolate_failures(method: Improve) -> Improve:
         repeat: int = 0,
         answers: Sequence[Answer] = (),
     ) -> list[Episode]:
-        settings = config or preset("ttsi", model)
+        check_model(model)
+        settings = preset("ttsi", model) if config is None else config
+        if not isinstance(settings, LoopConfig):
+            raise ConfigError(f"config is a {type(settings).__name__}: use a LoopConfig, as ttsi.preset makes it")
+        inputs = list(inputs)
+        if answers and len(answers) != len(inputs):
+            raise ConfigError(f"{len(answers)} answers for {len(inputs)} inputs: give one per input, or none")
         if needs_samples(settings.awareness) and not all(answer.samples for answer in answers):
             answers = ()
 

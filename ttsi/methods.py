@@ -9,11 +9,11 @@ model; its measure, threshold and learning rate were chosen for that model alone
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ttsi.config import LoopConfig
-from ttsi.errors import ConfigError
+from ttsi.errors import ConfigError, unknown_name
 from ttsi.object_reference import resolve
 
 if TYPE_CHECKING:
@@ -217,6 +217,12 @@ def preset(name: str, model: Model | str | None = None) -> LoopConfig:
     """
     config = LoopConfig(adapt=find_method(name).adapts)
     for stage, values in overrides(name, model).items():
+        stages = [field.name for field in fields(config) if is_dataclass(getattr(config, field.name))]
+        if stage not in stages:
+            raise ConfigError(f"method {name!r}: {unknown_name('stage', stage, stages)}")
+        settings = [field.name for field in fields(getattr(config, stage))]
+        if unknown := [setting for setting in values if setting not in settings]:
+            raise ConfigError(f"method {name!r}: {unknown_name(f'setting of {stage}', unknown[0], settings)}")
         config = replace(config, **{stage: replace(getattr(config, stage), **values)})
     return config
 

@@ -6,12 +6,17 @@ is that of Python's entry points; the current folder is searched last.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from ttsi.errors import ConfigError, first_line, unknown_name
@@ -55,7 +60,7 @@ def load_object(kind: str, reference: str) -> Any:
     _search_current_folder()
     try:
         value: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises on import
+    except (Exception, SystemExit) as error:  # whatever the user's module raises on import
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ConfigError(f"{kind} {reference!r}: cannot import {module_name}: {reason}") from error
     for attribute in path.split("."):
@@ -65,8 +70,44 @@ def load_object(kind: str, reference: str) -> Any:
     return value
 
 
-def resolve(kind: str, name: str, table: Mapping[str, T]) -> T:
+def load_function(kind: str, reference: str) -> Any:
+    """The function that `package.module:object` names; arguments and errors as for `load_object`.
+
+    Raises:
+        ConfigError: the object cannot be called.
+    """
+    value = load_object(kind, reference)
+    if not callable(value):
+        raise ConfigError(f"{kind} {reference!r} is not a function but of type {type(value).__name__}")
+    return value
+
+
+def source_hash(reference: str) -> str | None:
+    """First 12 hex digits of the SHA-256 of the file in which a loaded object's module stands.
+
+    None where the name is no reference, its module is not loaded, or there is no such file.
+    """
+    module = sys.modules.get(reference.partition(":")[0])
+    return _file_hash(module) if module is not None and is_reference(reference) else None
+
+
+@cache  # a file that is edited later is not what this process runs
+def _file_hash(module: ModuleType) -> str | None:
+    try:
+        file = inspect.getsourcefile(module)
+        return file and hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    except (OSError, TypeError):  # no file: built into Python, or typed at a prompt
+        return None
+
+
+def resolve(kind: str, name: str, table: Mapping[str, T], load: Callable[[str, str], Any] = load_object) -> T:
     """The built-in object of a name, or the user's own where the name is an object reference.
+
+    Args:
+        kind: what it is to be, for the error.
+        name: of the object.
+        table: those that are built in.
+        load: how a reference is loaded: `load_object`, or `load_function` where only a function will do.
 
     Raises:
         ConfigError: there is no such name; the line suggests the nearest.
@@ -74,6 +115,6 @@ def resolve(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name in table:
         return table[name]
     if is_reference(name):
-        value: T = load_object(kind, name)
+        value: T = load(kind, name)
         return value
     raise ConfigError(unknown_name(kind, name, table))

@@ -54,7 +54,10 @@ def test_an_old_file_is_read_and_each_old_name_is_one_line(ttsi: Command, tmp_pa
         ("synthesis: {pointd: false}", "unknown setting 'synthesis.pointd'"),
         ("synthesis: {unambigous: false}", "did you mean 'synthesis.unambiguous'?"),
         ("pointed: false", "unknown setting 'pointed'"),
-        ("synthesis: {pointed: false, unambiguous: true}", "unknown setting 'synthesis.pointed'"),
+        (
+            "synthesis: {pointed: false, unambiguous: true}",
+            "'synthesis.pointed'; it is now called 'synthesis.unambiguous'",
+        ),
         ("loop: {synthesis: {k: 2}}", "unknown setting 'loop.synthesis.k'"),
     ],
 )

@@ -29,6 +29,7 @@ from ttsi.engine import (
 )
 from ttsi.engine import attachment as attachment_module
 from ttsi.engine.checksum import weights_sha256
+from ttsi.engine.optimizer import LossError
 from ttsi.engine.schedule import learning_rates
 from ttsi.errors import ConfigError, ModelError
 
@@ -240,6 +241,10 @@ def test_faults_are_named() -> None:
             net(X)
         with pytest.raises(ValueError, match="one loss per slot is wanted, 2 in all"):
             train_with_loss(adapters, [0, 1], lambda step: net(X[:2]).mean(), CONFIG, steps=1)
+        with pytest.raises(LossError, match="2 in all, not float"):
+            train_with_loss(adapters, [0, 1], lambda step: 1.0, CONFIG, steps=1)  # type: ignore[arg-type, return-value]
+        with pytest.raises(LossError, match="does not depend on the adapters"):
+            train_with_loss(adapters, [0, 1], lambda step: torch.zeros(2), CONFIG, steps=1)
         with pytest.raises(ModelError, match="slot 1 stands twice"):
             train_with_loss(adapters, [1, 1], squared(net), CONFIG, steps=1)
     with pytest.raises(ModelError, match="not attached"), adapters.bind([0]):

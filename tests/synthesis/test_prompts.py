@@ -65,6 +65,11 @@ def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
         check_synthesis(SynthesisConfig(prompt=file))
 
 
+def test_a_byte_order_mark_is_no_part_of_the_prompt(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbflike {seed}")
+    assert prompt_hash(SynthesisConfig(prompt=file), "marked") == WritingPrompt("like {seed}").version()
+
+
 def test_control_a_right_file_and_no_file_pass(file: Path) -> None:
     file.write_text("like {seed} for {tool} of {tools}")
     check_synthesis(SynthesisConfig(prompt=file))

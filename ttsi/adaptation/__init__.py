@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from ttsi.adaptation.examples import training_examples, with_demonstrations, with_self_doubt_turn
 from ttsi.adaptation.irrelevance import no_tool_examples
 from ttsi.config import LoopConfig
+from ttsi.errors import ConfigError
 from ttsi.methods import adaptation_method
 from ttsi.models import Model
-from ttsi.object_reference import load_object
+from ttsi.object_reference import load_function
 from ttsi.types import Adaptation, Answer, Example, Input, Prompt
 
 
@@ -59,6 +60,7 @@ class Tuned:
 AdaptationFunction = Callable[[AdaptationTask], AbstractContextManager[Tuned]]
 
 
+@contextmanager
 def adapters(
     model: Model,
     inputs: Sequence[Input],
@@ -66,14 +68,25 @@ def adapters(
     answers: Sequence[Answer],
     config: LoopConfig,
     seeds: Sequence[int],
-) -> AbstractContextManager[Tuned]:
+) -> Iterator[Tuned]:
     """Adapt the model to each input for as long as the block lasts, in the way that `config.adaptation.method` names.
 
     Raises:
-        ConfigError: there is no such way of adapting.
+        ConfigError: there is no such way of adapting, or it does not yield a `Tuned` with one entry per input.
     """
-    adapt: AdaptationFunction = load_object("adaptation.method", adaptation_method(config.adaptation.method).function)
-    return adapt(AdaptationTask(model, inputs, examples, answers, config, seeds))
+    reference = adaptation_method(config.adaptation.method).function
+    adapt: AdaptationFunction = load_function("adaptation.method", reference)
+    block = adapt(AdaptationTask(model, inputs, examples, answers, config, seeds))
+    if not isinstance(block, AbstractContextManager):
+        raise ConfigError(f"adaptation.method {reference!r} is no context manager: decorate it with @contextmanager")
+    with block as tuned:
+        if not isinstance(tuned, Tuned):
+            raise ConfigError(f"adaptation.method {reference!r} yields a {type(tuned).__name__}: yield a Tuned")
+        if lengths := {len(tuned.inputs), len(tuned.adapters), len(tuned.adaptations)} - {len(inputs)}:
+            raise ConfigError(
+                f"adaptation.method {reference!r} yields {lengths.pop()} entries for {len(inputs)} inputs"
+            )
+        yield tuned
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ttsi.awareness.measures import MEASURES, Evidence, counts_samples, find_mea
 from ttsi.awareness.selection import select
 from ttsi.awareness.threshold import is_unsure
 from ttsi.config import AwarenessConfig
+from ttsi.errors import ConfigError
 from ttsi.models import Model
 from ttsi.types import Answer, Awareness, Candidate, Input
 
@@ -50,7 +51,11 @@ def _judge(actions: list[tuple[str, str, float]], answer: Answer, config: Awaren
     functions = {name: f for name, f in MEASURES.items() if evidence.votes or not counts_samples(f)}
     functions[config.measure] = find_measure(config.measure)
     measures = {name: function(evidence) for name, function in functions.items()}
-    value = measures[config.measure]
+    try:
+        value = measures[config.measure] = float(measures[config.measure])
+    except (TypeError, ValueError):
+        wrong = measures[config.measure]
+        raise ConfigError(f"the measure {config.measure} returned {wrong!r}: return a float") from None
     ranked = sorted(zip(actions, softmax(logprobs), strict=True), key=lambda pair: -pair[1])
     return Awareness(
         candidates=tuple(Candidate(action, text, logprob, share) for (action, text, logprob), share in ranked),

@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ttsi.object_reference import resolve
+from ttsi.object_reference import load_function, resolve
 
 
 @dataclass(frozen=True)
@@ -192,4 +192,4 @@ def find_measure(name: str) -> Measure:
     Raises:
         ConfigError: there is no such measure.
     """
-    return resolve("measure", name, MEASURES)
+    return resolve("measure", name, MEASURES, load_function)

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from ttsi.errors import ConfigError, unknown_name
+from ttsi.errors import ConfigError, TTSIError, first_line, unknown_name
 from ttsi.object_reference import is_reference, load_object
 from ttsi.types import Input, ToolCall
 
@@ -117,7 +117,14 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
         raise ConfigError(f"{unknown_name(kind, name, table)} (or give the path of a .jsonl file)")
     if callable(value):
         parameters = inspect.signature(value).parameters
-        value = value(**{key: option for key, option in options.items() if key in parameters})
+        try:
+            value = value(**{key: option for key, option in options.items() if key in parameters})
+        except TTSIError:
+            raise
+        except Exception as error:
+            if not is_reference(name):
+                raise
+            raise ConfigError(f"{kind} {name!r}: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(value, Benchmark):
         what = type(value).__name__
         raise ConfigError(f"{kind} {name!r} is a {what}; give a Benchmark or a function that returns one")

@@ -188,6 +188,8 @@ def _dotted_names(settings: Mapping[str, Any], section: str = "") -> Iterator[st
 
 
 def _unknown_setting(setting: str, names: set[str]) -> str:
+    if new := RENAMED.get(setting.replace("-", "_")):
+        return f"unknown setting {setting!r}; it is now called {new!r}, which is set as well"
     close = difflib.get_close_matches(setting.replace("_", "-"), names, n=1)
     hint = f"did you mean {close[0].replace('-', '_')!r}?" if close else "--help lists the settings"
     return f"unknown setting {setting!r}; {hint}"

@@ -20,8 +20,13 @@ from torch import Tensor
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.loss_guard import loss_guard
+from ttsi.errors import ConfigError
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+
+class LossError(ConfigError, ValueError):
+    """A loss or an objective does not return one loss per adapter that can be learned from."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,20 @@ def gradients(
         values_BP: flat adapters; the n-th has the n-th `rows_per_adapter` rows of the batch.
         losses: computes one loss per adapter [B], with the adapters bound.
         rows_per_adapter: rows of the batch that each adapter has.
+
+    Raises:
+        LossError: `losses` returns something else, or what has no gradient.
     """
     with torch.enable_grad():
         leaf_BP = values_BP.detach().requires_grad_()
         rows_NP = leaf_BP if rows_per_adapter == 1 else leaf_BP.repeat_interleave(rows_per_adapter, dim=0)
         with stack.using(BoundRows(len(rows_NP), None, stack.pairs_of(rows_NP))):
             losses_B = losses()
+            if not isinstance(losses_B, Tensor) or losses_B.shape != (len(values_BP),):
+                shape = tuple(losses_B.shape) if isinstance(losses_B, Tensor) else type(losses_B).__name__
+                raise LossError(f"one loss per slot is wanted, {len(values_BP)} in all, not {shape}")
+            if not losses_B.requires_grad:
+                raise LossError("the loss does not depend on the adapters: it has no gradient")
             (grads_BP,) = torch.autograd.grad(losses_B.sum(), leaf_BP)
     return losses_B.detach(), grads_BP
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -107,21 +108,14 @@ def train_with_loss(
 
     Raises:
         ModelError: the adapters are not attached, or there is no such slot.
-        ValueError: `losses` does not return one loss per slot.
+        LossError: `losses` does not return one loss per slot, or what has no gradient.
     """
     stack.check_trainable(slots)
     rates = learning_rates(config, steps)
     runs = [AdapterRun(slot, rates) for slot in slots]
     state = OptimizerState.of(stack.values_of(slots))
     for step in range(steps):
-
-        def losses_of_step(step: int = step) -> Tensor:
-            losses_B = losses(step)
-            if losses_B.shape != (len(runs),):
-                raise ValueError(f"one loss per slot is wanted, {len(runs)} in all, not {tuple(losses_B.shape)}")
-            return losses_B
-
-        losses_B, grads_BP = optimizer.gradients(stack, state.values_BP, losses_of_step, rows_per_adapter)
+        losses_B, grads_BP = optimizer.gradients(stack, state.values_BP, partial(losses, step), rows_per_adapter)
         optimizer.optimizer_step(state, runs, step, losses_B, grads_BP, config)
     _write_back(stack, runs, state)
     return [run.report(config.max_loss_rise) for run in runs]

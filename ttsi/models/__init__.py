@@ -309,6 +309,16 @@ def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
     return model
 
 
+def check_model(model: object) -> None:
+    """Refuse what is no model, such as a model's name.
+
+    Raises:
+        ConfigError: it lacks what every model has.
+    """
+    if missing := [name for name in ("spec", "generate") if not hasattr(model, name)]:
+        raise ConfigError(f"the model is a {type(model).__name__} without {missing[0]!r}: use ttsi.load_model(SPEC)")
+
+
 def _missing_members(value: object) -> list[str]:
     return [name for name in _MEMBERS if not hasattr(value, name)]
 

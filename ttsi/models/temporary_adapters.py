@@ -23,7 +23,7 @@ from ttsi.engine.optimizer import TrainReport
 from ttsi.engine.packing import EncodedExample
 from ttsi.engine.training import TrainingJob, train
 from ttsi.errors import ModelError
-from ttsi.object_reference import resolve
+from ttsi.object_reference import load_function, resolve
 from ttsi.types import Adaptation
 
 
@@ -36,7 +36,7 @@ def engine_config(config: AdaptationConfig) -> EngineConfig:
     shared = {field.name for field in fields(EngineConfig)} & {field.name for field in fields(AdaptationConfig)}
     settings = {name: getattr(config, name) for name in shared - {"objective"}}
     name = getattr(config, "objective", "cross-entropy")
-    return EngineConfig(**settings, objective=resolve("objective", name, OBJECTIVES))
+    return EngineConfig(**settings, objective=resolve("objective", name, OBJECTIVES, load_function))
 
 
 class TemporaryAdapters:

@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ttsi.batch import check_references
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LoopConfig, RunConfig, TeacherConfig
+from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
-from ttsi.models import Model, Writer, load_teacher
+from ttsi.models import Model, Writer, check_model, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.executor import Executor
 from ttsi.runs.folder import was_started
@@ -82,6 +84,8 @@ def evaluate(
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
     """
     questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data, split)
+    if not isinstance(model, str):
+        check_model(model)
     spec = model if isinstance(model, str) else model.spec
     method, loop = _method(config, spec, teacher is not None)
     settings = RunConfig(
@@ -97,6 +101,7 @@ def evaluate(
         train_data=train_data,
     )
     check_sources(settings)
+    check_references(loop)
     rows = load_training_data(settings, questions)
     loaded = load_model(model) if isinstance(model, str) else model
     if isinstance(teacher, str):
@@ -133,6 +138,8 @@ def run_in_folder(
 
 def _method(config: LoopConfig | str | None, spec: str, has_teacher: bool) -> tuple[str, LoopConfig]:
     """A method's name and settings; changed settings go by the name of the method that they change."""
+    if not isinstance(config, LoopConfig | str | None):
+        raise ConfigError(f"config is a {type(config).__name__}: use a method's name or a LoopConfig")
     if not isinstance(config, LoopConfig):
         name = config or ("ttd" if has_teacher else "ttsi")
         return name, preset(name, spec)

@@ -109,6 +109,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
+            raise ValueError("it holds no settings")
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} cannot be read ({error}): start over with --clean") from None
     settings, metrics = content.get("settings"), content.get("metrics")
@@ -184,6 +186,8 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     # Through JSON, so that tuples and lists compare as they are stored.
     new = json.loads(json.dumps(config))
     defaults = {"settings": {"loop": json.loads(json.dumps(asdict(LoopConfig())))}}
+    if "sources" not in old:  # an older record
+        new.pop("sources", None)
     lines = differences(_with_defaults(old, new, defaults), new)
     if _grows(*(one.get("settings", {}).get("limit") for one in (old, config))):
         lines = [line for line in lines if not line.startswith("settings.limit:")]

@@ -19,6 +19,7 @@ from ttsi import codec
 from ttsi.benchmarks import Benchmark
 from ttsi.config import RunConfig, digest
 from ttsi.models import Model, Writer
+from ttsi.object_reference import source_hash
 from ttsi.runs.grading import headline
 from ttsi.runs.training_data import check_sources
 from ttsi.types import TrainingData
@@ -48,6 +49,7 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
         "writer": None if config.teacher is None else example_writer.describe(),
         "train": data and {"name": data.name, "checksum": data.checksum, "n": len(data.pairs)},
         "prompt": prompt_hash(config.loop.synthesis, example_writer.format.name),
+        "sources": _source_hashes(config),
         "versions": {name: installed for name in ("ttsi", *PACKAGES) if (installed := _version(name))},
         "machine": {
             "python": platform.python_version(),
@@ -57,6 +59,20 @@ def resolve(config: RunConfig, benchmark: Benchmark, model: Model, writer: Write
             "source": benchmark.source,
         },
     }
+
+
+def _source_hashes(config: RunConfig) -> dict[str, str] | None:
+    """Object reference -> hash of the file that it is loaded from; None where all names are built in.
+
+    A benchmark's reference is not among them: its rows are matched by their content, as those of a file are.
+    """
+    loop = config.loop
+    names = [
+        config.model, config.teacher, config.format, config.method, loop.awareness.measure, *loop.synthesis.filter,
+        loop.adaptation.method, loop.adaptation.objective,
+    ]  # fmt: skip
+    hashes = {name: text_hash for name in names if name and (text_hash := source_hash(name))}
+    return hashes or None
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:

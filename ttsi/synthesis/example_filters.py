@@ -19,7 +19,8 @@ from typing import Any
 from ttsi.chat.marked import content_words, leaves_of
 from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig
-from ttsi.object_reference import resolve
+from ttsi.errors import ConfigError
+from ttsi.object_reference import load_function, resolve
 from ttsi.types import Example, Input, Tool, last_request
 from ttsi.words import jaccard, words
 
@@ -44,13 +45,23 @@ def active_filters(config: SynthesisConfig) -> list[ExampleFilter]:
         "unambiguous": config.unambiguous,
     }
     names = [*(name for name, on in switches.items() if on), *config.filter]
-    return [resolve("example filter", name, EXAMPLE_FILTERS) for name in names]
+    return [resolve("example filter", name, EXAMPLE_FILTERS, load_function) for name in names]
 
 
 def refusal(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
-    """The first reason to refuse this example, or None."""
-    reasons = (refuses(example, item, kept, config) for refuses in active_filters(config))
-    return next((reason for reason in reasons if reason), None)
+    """The first reason to refuse this example, or None.
+
+    Raises:
+        ConfigError: a filter returns something else than a reason or None.
+    """
+    for refuses in active_filters(config):
+        reason = refuses(example, item, kept, config)
+        if reason is not None and not isinstance(reason, str):
+            name = getattr(refuses, "__name__", refuses)
+            raise ConfigError(f"the example filter {name} returned {reason!r}: return a reason (a str) or None")
+        if reason:
+            return reason
+    return None
 
 
 def schema(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:

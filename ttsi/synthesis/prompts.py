@@ -110,7 +110,7 @@ def chosen_prompt(config: SynthesisConfig, format_name: str) -> WritingPrompt:
 @cache  # a run keeps the prompt that it began with
 def _read_prompt(path: Path) -> WritingPrompt:
     try:
-        return WritingPrompt(path.read_text(encoding="utf-8").strip())
+        return WritingPrompt(path.read_text(encoding="utf-8-sig").strip())
     except OSError as error:
         raise ConfigError(f"synthesis.prompt: {path} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -1,0 +1,145 @@
+"""Objects of the user's own: each mistake in one is refused in one line, and a run is not resumed with another text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worlds import rows, write
+from ttsi.errors import ConfigError, RunFolderError
+from ttsi.methods import preset
+from ttsi.runs.evaluation import evaluate
+from ttsi.runs.folder import write_json
+from ttsi.runs.store import read_json
+
+MINE = """
+from contextlib import contextmanager
+from dataclasses import replace
+from ttsi import LoopConfig
+from ttsi.adaptation import in_context
+from ttsi.methods import Method
+
+def right(evidence): return evidence.answer_logprob
+def nothing(evidence): return None
+def refuses(example, item, kept, config): return "mine: always"
+def truth(example, item, kept, config): return True
+def no_block(task): return None
+@contextmanager
+def no_result(task): yield None
+@contextmanager
+def too_few(task):
+    with in_context(task) as tuned:
+        yield replace(tuned, adaptations=tuned.adaptations[:-1])
+@contextmanager
+def as_shipped(task):
+    with in_context(task) as tuned:
+        yield tuned
+def scalar(logprobs, mask): return -(logprobs * mask).sum()
+def cross(logprobs, mask): return -(logprobs * mask).sum(1) / mask.sum(1)
+STAGE = Method("a stage that does not exist", {"adaption": {"method": "lora"}})
+SETTING = Method("a setting that does not exist", {"adaptation": {"metod": "lora"}})
+def fails(data_dir): raise KeyError("column")
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "own_objects.py").write_text(MINE)
+    write(tmp_path / "mine.jsonl", rows(8))
+    yield
+    sys.modules.pop("own_objects", None)
+
+
+def run(ttsi: Any, *words: str, model: str = "scripted:demo") -> Any:
+    questions = () if "--benchmark" in words else ("--benchmark", "mine.jsonl")
+    command = ("run", *questions, "--model", model, "--output-dir", "out", "--quiet")
+    return ttsi(*command, *words, "--awareness.gate", "all")
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "line"),
+    [
+        ("--awareness.measure", "nothing", "the measure own_objects:nothing returned None: return a float"),
+        ("--awareness.measure", "number", "is not a function but of type int"),
+        ("--synthesis.filter", "number", "is not a function but of type int"),
+        ("--synthesis.filter", "truth", "the example filter truth returned True: return a reason (a str) or None"),
+        ("--adaptation.method", "number", "is not a function but of type int"),
+        ("--adaptation.method", "no_block", "is no context manager: decorate it with @contextmanager"),
+        ("--adaptation.method", "no_result", "yields a NoneType: yield a Tuned"),
+        ("--adaptation.method", "too_few", "yields 7 entries for 8 inputs"),
+        ("--adaptation.objective", "number", "is not a function but of type int"),
+        ("--method", "STAGE", "unknown stage 'adaption'; did you mean 'adaptation'?"),
+        ("--method", "SETTING", "unknown setting of adaptation 'metod'; did you mean 'method'?"),
+        ("--benchmark", "fails", "KeyError: 'column'"),
+    ],
+)
+def test_a_mistake_ends_the_run_in_one_line(ttsi: Any, flag: str, name: str, line: str) -> None:
+    result = run(ttsi, flag, f"own_objects:{name}")
+    assert (result.code, result.err.count("\n")) == (2, 1), result.err
+    assert line in result.err and "bug" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [("--awareness.measure", "right"), ("--synthesis.filter", "refuses"), ("--adaptation.method", "as_shipped")],
+)
+def test_control_right_objects_run(ttsi: Any, flag: str, name: str) -> None:
+    assert run(ttsi, flag, f"own_objects:{name}").code == 0
+
+
+def test_an_objective_of_another_shape_ends_the_run(ttsi: Any) -> None:
+    wrong = run(ttsi, "--adaptation.objective", "own_objects:scalar", model="embedded")
+    assert wrong.code == 2 and "one loss per slot is wanted" in wrong.err and wrong.err.count("\n") == 1
+    assert run(ttsi, "--adaptation.objective", "own_objects:cross", "--clean", model="embedded").code == 0
+
+
+MEASURE = ("--awareness.measure", "own_objects:right")
+
+
+def test_a_changed_function_is_another_run(ttsi: Any, tmp_path: Path) -> None:
+    assert run(ttsi, *MEASURE).code == 0
+    assert list(read_json(tmp_path / "out" / "config.json")["sources"]) == ["own_objects:right"]
+    assert run(ttsi, *MEASURE, "--resume").code == 0, "control: the same text goes on"
+    before = (tmp_path / "out" / "summary.json").read_bytes()
+    (tmp_path / "own_objects.py").write_text(MINE.replace("evidence.answer_logprob", "-1.0"))
+    sys.modules.pop("own_objects")
+    changed = run(ttsi, *MEASURE, "--resume")
+    assert changed.code == 2 and "it differs in sources.own_objects:right" in changed.err
+    assert (tmp_path / "out" / "summary.json").read_bytes() == before
+
+
+def test_a_record_without_hashes_goes_on(ttsi: Any, tmp_path: Path) -> None:
+    assert run(ttsi, *MEASURE).code == 0
+    record = read_json(tmp_path / "out" / "config.json")
+    del record["sources"]
+    write_json(tmp_path / "out" / "config.json", record)
+    assert run(ttsi, *MEASURE, "--resume").code == 0
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', '{"settings": 3}'])
+def test_a_record_of_another_shape_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    evaluate("mine.jsonl", "scripted:demo", output_dir="out")
+    (tmp_path / "out" / "config.json").write_text(text)
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        evaluate("mine.jsonl", "scripted:demo", output_dir="out")
+
+
+def test_what_is_no_model_and_no_settings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the model is a object without 'spec'"):
+        evaluate("mine.jsonl", object())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="config is a dict"):
+        evaluate("mine.jsonl", "scripted:demo", {})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="cannot import no_such"):
+        settings = preset("ttsi", "scripted:demo")
+        from dataclasses import replace
+
+        settings = replace(settings, awareness=replace(settings.awareness, measure="no_such:thing"))
+        evaluate("mine.jsonl", "scripted:demo", settings, output_dir="new")
+    assert not (tmp_path / "new").exists(), "refused before a folder is made"

@@ -1,0 +1,50 @@
+"""Arguments of `improve` that do not fit together are refused in one line instead of being recorded per input."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.worlds import rows, write
+from ttsi import improve, load_model
+from ttsi.benchmarks import load
+from ttsi.errors import ConfigError
+from ttsi.types import Input
+
+
+@pytest.fixture
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[Input]:
+    path = write(tmp_path_factory.mktemp("data") / "mine.jsonl", rows(3))
+    return [sample.input for sample in load(str(path)).samples]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_answers_of_another_number_are_refused(inputs: list[Input], count: int) -> None:
+    model = load_model("scripted:demo")
+    answers = [episode.base for episode in improve(inputs, model)] * 2
+    with pytest.raises(ConfigError, match=f"{count} answers for 3 inputs"):
+        improve(inputs, model, answers=answers[:count])  # type: ignore[arg-type]
+
+
+def test_control_one_answer_per_input_changes_nothing(inputs: list[Input]) -> None:
+    model = load_model("scripted:demo")
+    first = improve(inputs, model)
+    again = improve(inputs, model, answers=[episode.base for episode in first])  # type: ignore[misc]
+    assert [(episode.base, episode.adapted) for episode in again] == [(one.base, one.adapted) for one in first]
+
+
+@pytest.mark.parametrize("model", ["embedded", None])
+def test_what_is_no_model_is_refused(inputs: list[Input], model: object) -> None:
+    with pytest.raises(ConfigError, match=r"use ttsi\.load_model\(SPEC\)"):
+        improve(inputs, model)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("config", ["ttsi", {}])
+def test_what_is_no_settings_is_refused(inputs: list[Input], config: object) -> None:
+    with pytest.raises(ConfigError, match="use a LoopConfig"):
+        improve(inputs, load_model("scripted:demo"), config=config)  # type: ignore[arg-type]
+
+
+def test_inputs_may_come_from_a_generator(inputs: list[Input]) -> None:
+    model = load_model("scripted:demo")
+    assert len(improve((item for item in inputs), model)) == 3  # type: ignore[arg-type]
+    assert improve([], model) == []
