@@ -46,14 +46,23 @@ def was_started(folder: Path) -> bool:
     return holds_run(folder) or (folder / LOCK).exists()
 
 
+def check_switches(*, resume: bool, clean: bool) -> None:
+    """Refuse to continue a run and to start it over at once.
+
+    Raises:
+        RunFolderError: both are wanted.
+    """
+    if resume and clean:
+        raise RunFolderError("--resume goes on and --clean starts over: choose one")
+
+
 def check_free(folder: Path, *, resume: bool, clean: bool) -> None:
     """Refuse a folder that a run may not be written to.
 
     Raises:
         RunFolderError: the folder holds a run or other files; one line with the way on.
     """
-    if resume and clean:
-        raise RunFolderError("--resume goes on and --clean starts over: choose one")
+    check_switches(resume=resume, clean=clean)
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is a file: choose another --output-dir")
     if holds_run(folder):
