@@ -20,7 +20,7 @@ from typing import IO, Any
 from ttsi import codec
 from ttsi.atomic import sync_folder, write_atomically
 from ttsi.config import LoopConfig, rename_settings
-from ttsi.errors import RunFolderError
+from ttsi.errors import RunFolderError, on_one_line
 from ttsi.runs import crash_points
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
@@ -120,8 +120,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
             raise ValueError("it holds no settings")
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read ({error}): start over with --clean") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path} cannot be read ({on_one_line(error)}): start over with --clean") from None
     settings, metrics = content.get("settings"), content.get("metrics")
     if isinstance(settings, dict) and isinstance(settings.get("loop"), dict):
         content["settings"] = {**rename_settings(settings), "loop": rename_settings(settings["loop"])}
