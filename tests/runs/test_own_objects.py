@@ -14,6 +14,7 @@ from ttsi.errors import ConfigError, RunFolderError
 from ttsi.methods import preset
 from ttsi.runs.evaluation import evaluate
 from ttsi.runs.folder import write_json
+from ttsi.runs.reading import load_run
 from ttsi.runs.store import read_json
 
 MINE = """
@@ -23,6 +24,8 @@ from dataclasses import replace
 from ttsi import LoopConfig
 from ttsi.adaptation import in_context
 from ttsi.methods import Method
+from ttsi.models import ModelWrapper
+from ttsi.models.scripted import DemoModel
 
 def right(evidence): return evidence.answer_logprob
 def nothing(evidence): return None
@@ -47,6 +50,7 @@ def stops_too(task):
     raise KeyError("column")
     yield
 def never(evidence): return math.nan
+def load(device="auto", dtype="auto"): return ModelWrapper(DemoModel())
 STAGE = Method("a stage that does not exist", {"adaption": {"method": "lora"}})
 SETTING = Method("a setting that does not exist", {"adaptation": {"metod": "lora"}})
 def fails(data_dir): raise KeyError("column")
@@ -171,3 +175,27 @@ def test_a_measure_that_is_no_number_is_counted(ttsi: Any, monkeypatch: pytest.M
     assert answered.code == 0 and "is NaN for 8 of 8 inputs; they count as unsure" in answered.err
     control = run(ttsi, "--awareness.measure", "own_objects:right", *unsure)
     assert (control.code, "NaN" in control.err) == (0, False)
+
+
+OBJECTS = "{model: 'own_objects:load', synthesis: {filter: ['own_objects:refuses']}, awareness.gate: all}"
+
+
+def test_objects_of_ones_own_in_a_sweep_and_its_report(ttsi: Any, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"run: {OBJECTS}\ngrid: {{awareness.measure: ['own_objects:right', margin]}}\n")
+    assert ttsi("sweep", "s.yaml", "--benchmark", "mine.jsonl", "--output-dir", "out", "--quiet").code == 0
+    [own, built_in] = [load_run(f"out/awareness.measure={name}") for name in ("own_objects-right", "margin")]
+    assert {row.episode.awareness.measure for row in own.rows if row.episode.awareness} == {"own_objects:right"}
+    assert {row.episode.awareness.measure for row in built_in.rows if row.episode.awareness} == {"margin"}  # control
+    examples = [example for row in own.rows for example in row.episode.examples]
+    assert "mine: always" in {example.refused for example in examples}
+    assert ttsi("report", "out", "--output", "report.html").code == 0
+    assert "own_objects:right" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_objects_of_ones_own_answer_one_request(ttsi: Any) -> None:
+    command = ("ask", "book seats for a film in Oslo", "--tools", "examples/tools.json", "--adapt-anyway")
+    own = ("--awareness.measure", "own_objects:right", "--synthesis.filter", "own_objects:refuses")
+    result = ttsi(*command, "--model", "own_objects:load", *own)
+    assert (result.code, "own_objects:right" in result.out, "mine: always" in result.out) == (0, True, True)
+    control = ttsi(*command, "--model", "own_objects:load")
+    assert (control.code, "own_objects:right" in control.out, "mine: always" in control.out) == (0, False, False)
