@@ -38,8 +38,8 @@ def test_an_old_file_is_read_and_each_old_name_is_one_line(ttsi: Command, tmp_pa
     notes = [line for line in result.err.splitlines() if "is now called" in line]
     assert notes[0] == "ttsi: old.yaml: synthesis.pointed is now called synthesis.unambiguous"
     assert len(notes) == 4
-    # Control: under the new names nothing is noted.
-    (tmp_path / "new.yaml").write_text("synthesis: {unambiguous: false, drop-worst: 0.25}\n")
+    # Control: under the new names nothing is noted; a stage without settings is none.
+    (tmp_path / "new.yaml").write_text("awareness:\nsynthesis: {unambiguous: false, drop-worst: 0.25}\n")
     result = ttsi(*PLAN, "--config", "new.yaml")
     assert (result.code, "is now called" in result.err, loop_of(result.out)["synthesis"]["drop_worst"]) == (
         0,

@@ -24,6 +24,7 @@ from ttsi.record import STAGES
 from ttsi.runs import database
 from ttsi.runs.provenance import resolve, settings_of
 from ttsi.runs.reading import load_run, parse_settings, run_folders
+from ttsi.runs.repair import repair
 from ttsi.runs.row_export import COLUMNS
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
@@ -117,9 +118,10 @@ def test_a_row_that_json_cannot_read_is_one_line(folder: Path, value: str) -> No
         changed = (*columns[:4], columns[4].replace("{", f'{{"deep": {value},', 1), *columns[5:])
         new = (changed[4], database.checksum(changed))
         db.execute("UPDATE episodes SET json = ?, checksum = ? WHERE position = 0", new)
-    with pytest.raises(RunFolderError, match="has a row that this ttsi cannot read") as refusal:
-        load_run(folder)
-    assert "\n" not in str(refusal.value)
+    for read in (load_run, repair):
+        with pytest.raises(RunFolderError, match="has a row that this ttsi cannot read") as refusal:
+            read(folder)
+        assert "\n" not in str(refusal.value)
 
 
 def test_no_run_and_no_rows(tmp_path: Path) -> None:

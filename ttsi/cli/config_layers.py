@@ -91,13 +91,14 @@ def upgrade_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: a setting stands under two names, or a value where a mapping of settings belongs; one line.
     """
+    settings = {key: value for key, value in settings.items() if not (key in _STAGES and value is None)}  # "synthesis:"
     names: dict[str, str] = {}
     for name in _dotted_names(settings):
         new = RENAMED.get(name.replace("-", "_"), name.replace("-", "_"))
         if names.setdefault(new, name) != name:
             raise ConfigError(f"{path}: {names[new]} and {name} are the same setting: give {new} alone")
     for stage in _STAGES:
-        if settings.get(stage) is not None and not isinstance(settings[stage], Mapping):
+        if stage in settings and not isinstance(settings[stage], Mapping):
             raise ConfigError(
                 f"{path}: {stage} holds settings: write a mapping, like {stage}: {{{_STAGES[stage]}: ...}}"
             )
