@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 
 from tests.worlds import rows, write
-from ttsi import improve, load_model
+from ttsi import improve, load_model, preset
 from ttsi.benchmarks import load
 from ttsi.errors import ConfigError
 from ttsi.types import Input
@@ -42,6 +45,13 @@ def test_what_is_no_model_is_refused(inputs: list[Input], model: object) -> None
 def test_what_is_no_settings_is_refused(inputs: list[Input], config: object) -> None:
     with pytest.raises(ConfigError, match="use a LoopConfig"):
         improve(inputs, load_model("scripted:demo"), config=config)  # type: ignore[arg-type]
+
+
+def test_settings_without_meaning_are_refused(inputs: list[Input]) -> None:
+    model = load_model("scripted:demo")
+    for seed in (-1, 0):  # the second is a control
+        with pytest.raises(ConfigError, match="seed is -1") if seed else nullcontext():
+            improve(inputs, model, config=replace(preset("ttsi", model), seed=seed))
 
 
 def test_inputs_may_come_from_a_generator(inputs: list[Input]) -> None:

@@ -161,6 +161,8 @@ def briefly(task):
     yield Tuned(inputs, (None,) * n, (Adaptation("resampled", reason="briefly"),) * n)
 
 METHOD = Method("told to be brief", {"adaptation": {"method": "own_method:briefly", "lr": 0.5}, "synthesis": {"k": 0}})
+TSSI = Method("misspelt", extends="tssi")
+MORE = Method("more examples", {"synthesis": {"k": 12}, "adaptation": {"epochs": 3}}, extends="ttsi")
 """
 
 
@@ -180,6 +182,23 @@ def test_a_method_of_your_own_is_one_function_and_one_record(own: str) -> None:
     assert [(e.error, e.adaptation.status, e.adaptation.reason) for e in episodes] == [
         (None, "resampled", "briefly")
     ] * 2
+
+
+@pytest.mark.parametrize("model", ["embedded", "hf:some/model"])
+def test_a_method_starts_from_the_one_that_it_extends(own: str, model: str) -> None:
+    base, more = preset("ttsi", model), preset("own_method:MORE", model)
+    wanted = replace(base.adaptation, epochs=3)
+    assert more == replace(base, synthesis=replace(base.synthesis, k=12), adaptation=wanted)
+    assert preset(own, model).awareness == LoopConfig().awareness  # control: one that extends nothing
+    with pytest.raises(ConfigError, match="unknown method to extend 'tssi'; did you mean 'ttsi'"):
+        preset("own_method:TSSI", model)
+
+
+@pytest.mark.parametrize("name", [3, None, ["ttsi"]])
+def test_a_name_that_is_no_text_is_refused(name: object) -> None:
+    with pytest.raises(ConfigError, match="a method is named by a str"):
+        preset(name)  # type: ignore[arg-type]
+    assert preset("base").adapt is False  # control
 
 
 def test_what_is_no_method_is_refused_by_name(own: str) -> None:

@@ -19,7 +19,7 @@ from ttsi.adaptation import Tuned
 from ttsi.adaptation.confidence import lack_of_confidence
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
-from ttsi.config import LoopConfig
+from ttsi.config import LoopConfig, check
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, check_model, prefix_cache
@@ -64,6 +64,7 @@ def isolate_failures(method: Improve) -> Improve:
         settings = preset("ttsi", model) if config is None else config
         if not isinstance(settings, LoopConfig):
             raise ConfigError(f"config is a {type(settings).__name__}: use a LoopConfig, as ttsi.preset makes it")
+        check(settings)
         inputs = list(inputs)
         if answers and len(answers) != len(inputs):
             raise ConfigError(f"{len(answers)} answers for {len(inputs)} inputs: give one per input, or none")

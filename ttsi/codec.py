@@ -111,7 +111,10 @@ def loads(kind: type[Record], text: str) -> Record:
     Raises:
         ValueError: the text is not of this kind; a key that the kind lacks is an error too.
     """
-    record: Record = from_json(kind, json.loads(text))
+    try:
+        record: Record = from_json(kind, json.loads(text))
+    except RecursionError:
+        raise ValueError("it is nested too deeply to be read") from None
     return record
 
 

@@ -88,6 +88,8 @@ class Method:
     needs_teacher: bool = False
     with_teacher: str | None = None
     """The name of the same method where a teacher writes the examples."""
+    extends: str | None = None
+    """The method of `METHODS` whose settings this one starts from; None is the defaults of `ttsi.config`."""
 
 
 _TUNED_AWARENESS: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
@@ -180,6 +182,8 @@ def find_method(name: str) -> Method:
     Raises:
         ConfigError: there is no such method.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"a method is named by a str, not by {name!r}: ttsi ls methods lists the names")
     value: Any = resolve("method", name, METHODS)
     if not isinstance(value, Method):
         raise ConfigError(f"method {name!r} is a {type(value).__name__}: make it a ttsi.methods.Method")
@@ -198,10 +202,17 @@ def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str
     Raises:
         ConfigError: there is no such method.
     """
+    method = find_method(name)
+    if method.extends is not None:
+        if method.extends not in METHODS:
+            raise ConfigError(f"method {name!r}: {unknown_name('method to extend', method.extends, METHODS)}")
+        inherited = overrides(method.extends, model)
+        stages = [*inherited, *(stage for stage in method.overrides if stage not in inherited)]
+        return {stage: {**inherited.get(stage, {}), **method.overrides.get(stage, {})} for stage in stages}
     untuned = _UNTUNED if name in METHODS and not _has_tuned_settings(model) else {}
     return {
         stage: {setting: untuned.get(stage, {}).get(setting, value) for setting, value in values.items()}
-        for stage, values in find_method(name).overrides.items()
+        for stage, values in method.overrides.items()
     }
 
 

@@ -86,6 +86,7 @@ def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: P
         ("run: {output_dir: x}", "not a setting of a point"),
         ("run: {num_workers: 2}", "not a setting of a point"),
         ("run: [1]", "must be a mapping"),
+        ("run: {synthesis: 3}", "synthesis holds settings: write a mapping"),
         ("", "s.yaml is empty"),
         ("a: [", "not YAML"),
     ],

@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from tests.cli.conftest import Command, CommandResult
 from tests.worlds import rows, write
 from ttsi.chat.calls import FORMATS, Parsed, detect
 from ttsi.chat.grammar import answer_grammar
+from ttsi.config import AdaptationConfig
+from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.object_reference import load_object
 from ttsi.runs.reading import load_run
@@ -134,7 +137,10 @@ def test_the_method_adapts(reader: Reader) -> None:
     reader.write("A method")
     gate = ("--awareness.gate", "all")
     assert reader.run("A method", *gate, "--k", "8").code == 0
-    assert {row.episode.adaptation.status for row in load_run("out").rows} == {"trained"}
+    learned = load_run("out")
+    assert {row.episode.adaptation.status for row in learned.rows} <= {"trained", "kept-base"}  # none is "none"
+    inherited = replace(learned.config.loop.adaptation, method="lora")
+    assert inherited == preset("ttsi", "scripted:demo").adaptation != AdaptationConfig()
     assert reader.run("A method", *gate, "--k", "2", "--clean").code == 0
     assert {row.episode.adaptation.status for row in load_run("out").rows} == {"none"}, "control: two are too few"
 

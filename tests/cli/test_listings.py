@@ -86,10 +86,16 @@ def test_env_of_a_model_shows_its_format_and_handshake(ttsi: Any, monkeypatch: p
     assert ttsi("env", "--model", "scripted:demo").out == f"{plain}\ntool results   as role tool\n"
 
 
+def test_env_of_a_model_that_does_not_exist_is_the_error_alone(ttsi: Any) -> None:
+    result = ttsi("env", "--model", "nosuch")
+    assert (result.code, result.out, result.err.count("unknown model 'nosuch'")) == (2, "", 1)
+    assert ttsi("env").out  # control
+
+
 @pytest.mark.parametrize("verb", [("run",), ("ask", "hello", "--tools", "examples/tools.json"), ("serve",), ("env",)])
 def test_an_unknown_format_is_named(ttsi: Any, verb: tuple[str, ...]) -> None:
     result = ttsi(*verb, "--model", "scripted:demo", "--format", "hermse")
-    assert (result.code, result.out if verb != ("env",) else "") == (2, "")
+    assert (result.code, result.out) == (2, "")
     assert "did you mean 'hermes'" in result.err
     listed = [line.split()[0] for line in ttsi("ls", "formats").out.splitlines()]
     assert listed == list(FORMATS)

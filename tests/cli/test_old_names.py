@@ -38,8 +38,8 @@ def test_an_old_file_is_read_and_each_old_name_is_one_line(ttsi: Command, tmp_pa
     notes = [line for line in result.err.splitlines() if "is now called" in line]
     assert notes[0] == "ttsi: old.yaml: synthesis.pointed is now called synthesis.unambiguous"
     assert len(notes) == 4
-    # Control: under the new names nothing is noted.
-    (tmp_path / "new.yaml").write_text("synthesis: {unambiguous: false, drop-worst: 0.25}\n")
+    # Control: under the new names nothing is noted; a stage without settings is none.
+    (tmp_path / "new.yaml").write_text("awareness:\nsynthesis: {unambiguous: false, drop-worst: 0.25}\n")
     result = ttsi(*PLAN, "--config", "new.yaml")
     assert (result.code, "is now called" in result.err, loop_of(result.out)["synthesis"]["drop_worst"]) == (
         0,
@@ -56,8 +56,10 @@ def test_an_old_file_is_read_and_each_old_name_is_one_line(ttsi: Command, tmp_pa
         ("pointed: false", "unknown setting 'pointed'"),
         (
             "synthesis: {pointed: false, unambiguous: true}",
-            "'synthesis.pointed'; it is now called 'synthesis.unambiguous'",
+            "synthesis.pointed and synthesis.unambiguous are the same setting: give synthesis.unambiguous alone",
         ),
+        ("synthesis: {min-k: 1, drop-worst: 0, drop_worst: 0}", "synthesis.drop-worst and synthesis.drop_worst are"),
+        ("synthesis: 3", "synthesis holds settings: write a mapping, like synthesis: {source: ...}"),
         ("loop: {synthesis: {k: 2}}", "unknown setting 'loop.synthesis.k'"),
     ],
 )
@@ -97,6 +99,22 @@ def test_old_sweeps_are_read(ttsi: Command, tmp_path: Path) -> None:
         worst.append(config.loop.synthesis.drop_worst)
         assert config.loop.synthesis.unambiguous is False
     assert worst == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("part", ["run", "grid"])
+@pytest.mark.parametrize("old", ["synthesis.trim: {0}", "synthesis: {{trim: {0}}}"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_setting_of_a_sweep_under_both_names_is_refused(
+    ttsi: Command, tmp_path: Path, part: str, old: str, more: tuple[str, ...]
+) -> None:
+    value = "[0.1, 0.2]" if part == "grid" else "0.1"
+    lines = [old.format(value), f"synthesis.drop-worst: {value}", f"synthesis.k: {value}"]
+    for content, code in ((lines[:2], 2), (lines[::2], 0)):  # the second is a control
+        (tmp_path / "s.yaml").write_text(f"{part}: {{{', '.join(content)}}}\n")
+        result = ttsi("sweep", "s.yaml", *(more if code else ("--dry-run",)))
+        assert result.code == code
+        if code:
+            assert result.err.count("\n") == 1 and "are the same setting: give synthesis.drop_worst" in result.err
 
 
 def test_an_old_record_is_upgraded_and_keeps_its_digest() -> None:

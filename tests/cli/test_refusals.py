@@ -44,6 +44,17 @@ def test_settings_without_meaning_are_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(("--clean", "--resume"), "choose one"), (("--num-workers", "0"), "num-workers is 0: use 1 or more")],
+)
+def test_options_are_checked_before_the_benchmark_is_read(ttsi: Command, given: tuple[str, ...], says: str) -> None:
+    missing = ("run", "--model", "scripted:demo", "--benchmark", "nosuch.jsonl")
+    result = ttsi(*missing, *given)
+    assert (result.code, result.err.count("\n")) == (2, 1) and says in result.err
+    assert "nosuch.jsonl" in ttsi(*missing).err  # control
+
+
 def test_control_every_method_has_settings_with_a_meaning() -> None:
     from ttsi.methods import METHODS, check_method
 

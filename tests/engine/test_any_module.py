@@ -284,11 +284,60 @@ def test_layers_whose_weight_is_read_past_them_get_no_adapter() -> None:
         ({"batch_size": -1}, "batch_size"),
         ({"schedule": "cosign"}, "cosign"),
         ({"warmup_ratio": 2.0}, "warmup_ratio"),
+        ({"rank": 1.5}, "rank"),
+        ({"lr": -1e-3}, "lr"),
+        ({"lr": float("inf")}, "lr"),
+        ({"alpha": float("nan")}, "alpha"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm"),
+        ({"max_loss_rise": float("nan")}, "max_loss_rise"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         EngineConfig(**settings)
+
+
+def test_control_the_bounds_themselves_are_settings() -> None:
+    EngineConfig(rank=1, epochs=1, alpha=0, lr=0, weight_decay=0, max_grad_norm=0, max_loss_rise=float("inf"))
+
+
+@pytest.mark.parametrize("slots", [0, -1])
+def test_attach_needs_a_slot(slots: int) -> None:
+    with pytest.raises(ConfigError, match=f"slots must be at least 1, not {slots}"), attach(build_net(), slots, CONFIG):
+        pass
+
+
+def test_nothing_to_train_is_named() -> None:
+    net = build_net()
+    with attach(net, SLOTS, CONFIG) as adapters:
+        for slots, steps in ((range(SLOTS), 0), (range(SLOTS), -1), ((), 1)):
+            with pytest.raises(ConfigError, match="steps must be at least 1 and slots must not be empty"):
+                train_with_loss(adapters, slots, squared(net), CONFIG, steps=steps)
+        with pytest.raises(ConfigError, match="the config has rank 3, and these adapters were attached with rank 2"):
+            train_with_loss(adapters, range(SLOTS), squared(net), replace(CONFIG, rank=3), steps=1)
+        assert len(train_with_loss(adapters, range(SLOTS), squared(net), CONFIG, steps=1)) == SLOTS  # control
+
+
+def test_inference_mode_is_named() -> None:
+    net = build_net()
+    with (
+        torch.inference_mode(),
+        attach(net, SLOTS, CONFIG) as adapters,
+        pytest.raises(ModelError, match=r"torch\.inference_mode"),
+    ):
+        train_with_loss(adapters, range(SLOTS), squared(net), CONFIG, steps=1)
+    with torch.no_grad(), attach(net, SLOTS, CONFIG) as adapters:  # control
+        assert train_with_loss(adapters, range(SLOTS), squared(net), CONFIG, steps=1)[0].ok
+
+
+def test_an_adapter_is_saved_within_its_block_or_not_at_all(tmp_path: Path) -> None:
+    with attach(build_net(), 1, CONFIG) as adapters:
+        adapters.save(0, tmp_path / "within")  # control
+    for write in (lambda: adapters.save(0, tmp_path / "after"), lambda: adapters.export(0)):
+        with pytest.raises(ModelError, match="no longer attached"):
+            write()
+    assert (tmp_path / "within").exists() and not (tmp_path / "after").exists()
 
 
 def test_the_default_objective_is_the_mean_to_the_bit() -> None:

@@ -14,14 +14,18 @@ from ttsi.errors import ConfigError, RunFolderError
 from ttsi.methods import preset
 from ttsi.runs.evaluation import evaluate
 from ttsi.runs.folder import write_json
+from ttsi.runs.reading import load_run
 from ttsi.runs.store import read_json
 
 MINE = """
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 from ttsi import LoopConfig
 from ttsi.adaptation import in_context
 from ttsi.methods import Method
+from ttsi.models import ModelWrapper
+from ttsi.models.scripted import DemoModel
 
 def right(evidence): return evidence.answer_logprob
 def nothing(evidence): return None
@@ -40,6 +44,13 @@ def as_shipped(task):
         yield tuned
 def scalar(logprobs, mask): return -(logprobs * mask).sum()
 def cross(logprobs, mask): return -(logprobs * mask).sum(1) / mask.sum(1)
+def stops(example, item, kept, config): raise KeyError("column")
+@contextmanager
+def stops_too(task):
+    raise KeyError("column")
+    yield
+def never(evidence): return math.nan
+def load(device="auto", dtype="auto"): return ModelWrapper(DemoModel())
 STAGE = Method("a stage that does not exist", {"adaption": {"method": "lora"}})
 SETTING = Method("a setting that does not exist", {"adaptation": {"metod": "lora"}})
 def fails(data_dir): raise KeyError("column")
@@ -60,7 +71,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def run(ttsi: Any, *words: str, model: str = "scripted:demo") -> Any:
     questions = () if "--benchmark" in words else ("--benchmark", "mine.jsonl")
     command = ("run", *questions, "--model", model, "--output-dir", "out", "--quiet")
-    return ttsi(*command, *words, "--awareness.gate", "all")
+    gate = () if "--awareness.gate" in words else ("--awareness.gate", "all")
+    return ttsi(*command, *words, *gate)
 
 
 @pytest.mark.parametrize(
@@ -143,3 +155,47 @@ def test_what_is_no_model_and_no_settings_is_refused(tmp_path: Path) -> None:
         settings = replace(settings, awareness=replace(settings.awareness, measure="no_such:thing"))
         evaluate("mine.jsonl", "scripted:demo", settings, output_dir="new")
     assert not (tmp_path / "new").exists(), "refused before a folder is made"
+
+
+@pytest.mark.parametrize(("flag", "name"), [("--synthesis.filter", "stops"), ("--adaptation.method", "stops_too")])
+def test_a_run_in_which_adaptation_failed_throughout_ends_with_a_line(ttsi: Any, flag: str, name: str) -> None:
+    result = run(ttsi, flag, f"own_objects:{name}")
+    line = "adaptation failed for 8 of 8 inputs (the most frequent reason: KeyError: 'column'); the base answered them"
+    assert (result.code, result.err.count(line)) == (0, 1), result.err
+    control = run(ttsi, "--synthesis.filter", "own_objects:refuses", "--clean")
+    assert (control.code, "adaptation failed" in control.err) == (0, False)
+
+
+def test_a_measure_that_is_no_number_is_counted(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    unsure = ("--awareness.gate", "unsure", "--clean")
+    refused = run(ttsi, "--awareness.measure", "own_objects:never", *unsure)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "the measure own_objects:never is NaN for all 8 inputs" in refused.err
+    answered = run(ttsi, "--awareness.measure", "own_objects:never", "--clean")  # every input is adapted anyway
+    assert answered.code == 0 and "is NaN for 8 of 8 inputs; they count as unsure" in answered.err
+    control = run(ttsi, "--awareness.measure", "own_objects:right", *unsure)
+    assert (control.code, "NaN" in control.err) == (0, False)
+
+
+OBJECTS = "{model: 'own_objects:load', synthesis: {filter: ['own_objects:refuses']}, awareness.gate: all}"
+
+
+def test_objects_of_ones_own_in_a_sweep_and_its_report(ttsi: Any, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"run: {OBJECTS}\ngrid: {{awareness.measure: ['own_objects:right', margin]}}\n")
+    assert ttsi("sweep", "s.yaml", "--benchmark", "mine.jsonl", "--output-dir", "out", "--quiet").code == 0
+    [own, built_in] = [load_run(f"out/awareness.measure={name}") for name in ("own_objects-right", "margin")]
+    assert {row.episode.awareness.measure for row in own.rows if row.episode.awareness} == {"own_objects:right"}
+    assert {row.episode.awareness.measure for row in built_in.rows if row.episode.awareness} == {"margin"}  # control
+    examples = [example for row in own.rows for example in row.episode.examples]
+    assert "mine: always" in {example.refused for example in examples}
+    assert ttsi("report", "out", "--output", "report.html").code == 0
+    assert "own_objects:right" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_objects_of_ones_own_answer_one_request(ttsi: Any) -> None:
+    command = ("ask", "book seats for a film in Oslo", "--tools", "examples/tools.json", "--adapt-anyway")
+    own = ("--awareness.measure", "own_objects:right", "--synthesis.filter", "own_objects:refuses")
+    result = ttsi(*command, "--model", "own_objects:load", *own)
+    assert (result.code, "own_objects:right" in result.out, "mine: always" in result.out) == (0, True, True)
+    control = ttsi(*command, "--model", "own_objects:load")
+    assert (control.code, "own_objects:right" in control.out, "mine: always" in control.out) == (0, False, False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +21,10 @@ from ttsi.errors import ConfigError, RunFolderError
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.record import STAGES
+from ttsi.runs import database
 from ttsi.runs.provenance import resolve, settings_of
 from ttsi.runs.reading import load_run, parse_settings, run_folders
+from ttsi.runs.repair import repair
 from ttsi.runs.row_export import COLUMNS
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
@@ -86,6 +90,7 @@ def test_a_setting_that_is_younger_than_the_run_has_its_default(folder: Path) ->
         (lambda record: record.pop("data"), "config.json lacks 'data'"),
         (lambda record: record["settings"].pop("loop"), "config.json lacks 'loop'"),
         (lambda record: record["settings"].update(batch_size=0), "cannot be read: batch_size is 0"),
+        (lambda record: record["settings"].update(loop={"answer": 3, "seed": "x"}), "cannot be read: .* validation"),
     ],
 )
 def test_a_record_that_lacks_something_is_named_in_one_line(folder: Path, change: Any, message: str) -> None:
@@ -93,6 +98,30 @@ def test_a_record_that_lacks_something_is_named_in_one_line(folder: Path, change
     with pytest.raises(RunFolderError, match=message) as refusal:
         load_run(folder)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["[" * 20_000 + "]" * 20_000, "9" * 5000])
+def test_what_json_cannot_read_is_one_line(folder: Path, value: str) -> None:
+    text = (folder / "config.json").read_text(encoding="utf-8")
+    (folder / "config.json").write_text(text.replace("{", f'{{"deep": {value},', 1), encoding="utf-8")
+    with pytest.raises(RunFolderError, match=r"config\.json cannot be read") as refusal:
+        load_run(folder)
+    assert "\n" not in str(refusal.value)
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    assert load_run(folder).rows  # control
+
+
+@pytest.mark.parametrize("value", ["[" * 20_000 + "]" * 20_000, "9" * 5000])
+def test_a_row_that_json_cannot_read_is_one_line(folder: Path, value: str) -> None:
+    with closing(sqlite3.connect(folder / "run.db", isolation_level=None)) as db:
+        columns = db.execute(f"SELECT {database.COLUMNS} FROM episodes WHERE position = 0").fetchone()
+        changed = (*columns[:4], columns[4].replace("{", f'{{"deep": {value},', 1), *columns[5:])
+        new = (changed[4], database.checksum(changed))
+        db.execute("UPDATE episodes SET json = ?, checksum = ? WHERE position = 0", new)
+    for read in (load_run, repair):
+        with pytest.raises(RunFolderError, match="has a row that this ttsi cannot read") as refusal:
+            read(folder)
+        assert "\n" not in str(refusal.value)
 
 
 def test_no_run_and_no_rows(tmp_path: Path) -> None:

@@ -260,3 +260,23 @@ def exchange(server: Server, request: bytes) -> bytes:
 def test_every_request_of_the_small_world_is_answered(client: openai.OpenAI) -> None:
     for text, name in REQUESTS.items():
         assert complete(client, text)["choices"][0][1][0][0] in {tool["function"]["name"] for tool in TOOLS}, name
+
+
+def test_objects_of_ones_own_are_served() -> None:
+    here = "tests.serve.own_objects"
+    options = ("--awareness.measure", f"{here}:minus_two", "--synthesis.filter", f"{here}:refuse_all")
+    with running(*options, model=f"{here}:load") as own:
+        body = {**chat_body(), "model": f"{here}:load"}
+        completion = own.client().chat.completions.create(**body, extra_headers={"X-TTSI-Details": "on"}).model_dump()
+        assert own.end() == 0
+    [details] = completion["ttsi"]
+    assert (details["measure"], details["value"], details["unsure"]) == (f"{here}:minus_two", -2.0, True)
+    assert "own: no" in {example["refused"] for example in details["examples"]} and not details["adapted"]
+
+
+def test_control_a_model_that_is_elsewhere_is_not_served() -> None:
+    from ttsi.models import load
+    from ttsi.serve.worker import _is_servable
+
+    assert _is_servable(load("tests.serve.own_objects:load"))
+    assert not _is_servable(load("tests.serve.own_objects:load_elsewhere"))

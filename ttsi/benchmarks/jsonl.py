@@ -26,7 +26,7 @@ from ttsi.benchmarks.data_files import read_bytes, sha256
 from ttsi.benchmarks.matching import OFFICIAL
 from ttsi.benchmarks.official import read_rule
 from ttsi.chat.conversation import check_text, expect, read_call, read_each, read_messages, read_tool, read_tools
-from ttsi.errors import DataError, unknown_name
+from ttsi.errors import DataError, first_line, unknown_name
 from ttsi.types import Input, Tool
 
 KEYS = ("id", "messages", "tools", "gold", "tags", "official")
@@ -113,6 +113,8 @@ def _read_line(line: str, number: int, file: str) -> Sample:
         return read_row(_parse(line), number)
     except DataError as error:
         raise DataError(f"{file}:{number}: {error}") from None
+    except RecursionError:
+        raise DataError(f"{file}:{number}: nested too deeply to be read; flatten it") from None
 
 
 def _parse(text: str) -> Any:
@@ -122,8 +124,8 @@ def _parse(text: str) -> Any:
         return value
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg}, column {error.colno}); one object a line, no line breaks") from None
-    except RecursionError:
-        raise DataError("nested too deeply to be read; flatten it") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise DataError(f"not readable ({first_line(error).partition(':')[0]}); write a shorter number") from None
 
 
 def _refuse_constant(name: str) -> Any:

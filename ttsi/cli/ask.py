@@ -30,7 +30,7 @@ from ttsi.cli.settings import (
 )
 from ttsi.cli.shipped_files import find_file
 from ttsi.config import MethodConfig
-from ttsi.errors import ConfigError, DataError
+from ttsi.errors import ConfigError, DataError, first_line
 from ttsi.methods import find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
 from ttsi.types import Input, Message, Tool
@@ -148,6 +148,8 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
         raise DataError(f"{path} is nested too deeply to be read; flatten it") from None
     except json_module.JSONDecodeError as error:
         raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise DataError(f"{path} is not readable: {first_line(error)}") from None
     try:
         check_text(content)
         return read_tools(content)

@@ -10,7 +10,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ FROM_ENVIRONMENT = frozenset({
 })  # fmt: skip
 """Flags that a TTSI_* variable may set: settings, and facts about the machine. Never what a command reads, writes or
 deletes."""
+
+_STAGES = {
+    field.name: fields(getattr(LoopConfig(), field.name))[0].name
+    for field in fields(LoopConfig)
+    if is_dataclass(getattr(LoopConfig(), field.name))
+}
+"""Stages that hold settings, each with the name of one."""
 
 Layer = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 
@@ -79,7 +86,22 @@ def upgrade_flags(words: Sequence[str]) -> list[str]:
 
 
 def upgrade_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The settings of a YAML file under today's names; each old name is one line on stderr."""
+    """The settings of a YAML file under today's names; each old name is one line on stderr.
+
+    Raises:
+        ConfigError: a setting stands under two names, or a value where a mapping of settings belongs; one line.
+    """
+    settings = {key: value for key, value in settings.items() if not (key in _STAGES and value is None)}  # "synthesis:"
+    names: dict[str, str] = {}
+    for name in _dotted_names(settings):
+        new = RENAMED.get(name.replace("-", "_"), name.replace("-", "_"))
+        if names.setdefault(new, name) != name:
+            raise ConfigError(f"{path}: {names[new]} and {name} are the same setting: give {new} alone")
+    for stage in _STAGES:
+        if stage in settings and not isinstance(settings[stage], Mapping):
+            raise ConfigError(
+                f"{path}: {stage} holds settings: write a mapping, like {stage}: {{{_STAGES[stage]}: ...}}"
+            )
     return rename_settings(settings, on_rename=lambda old, new: _warn_renamed(f"{path}: {old}", new))
 
 
@@ -188,8 +210,6 @@ def _dotted_names(settings: Mapping[str, Any], section: str = "") -> Iterator[st
 
 
 def _unknown_setting(setting: str, names: set[str]) -> str:
-    if new := RENAMED.get(setting.replace("-", "_")):
-        return f"unknown setting {setting!r}; it is now called {new!r}, which is set as well"
     close = difflib.get_close_matches(setting.replace("_", "-"), names, n=1)
     hint = f"did you mean {close[0].replace('-', '_')!r}?" if close else "--help lists the settings"
     return f"unknown setting {setting!r}; {hint}"

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ttsi import __version__, cpu
 from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.settings import Device, Dtype, FormatName
-from ttsi.models import load
+from ttsi.models import Model, load
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "llguidance", "numpy", "cyclopts")
 
@@ -31,13 +31,14 @@ def env(
     Args:
         model: A model to load and describe (ttsi ls models).
     """
+    loaded = None if model is None else _load(model, format, device, dtype)
     facts = {"ttsi": __version__, "python": platform.python_version(), "platform": platform.platform()}
     facts |= {name: _version(name) for name in PACKAGES}
     facts |= {"gpu": _gpu(), "cpu": cpu.capability(), "cores": str(cpu.cores()), **cpu.in_force()}
     _print(facts)
-    if model is not None:
+    if loaded is not None:
         print()
-        _print_model(model, format, device, dtype)
+        _print_model(loaded)
 
 
 def _print(facts: Mapping[str, str]) -> None:
@@ -45,13 +46,17 @@ def _print(facts: Mapping[str, str]) -> None:
         print(f"{name:<16} {value}")
 
 
-def _print_model(spec: str, format: str | None, device: str, dtype: str) -> None:
-    """Facts about a model that loading it revealed."""
+def _load(spec: str, format: str | None, device: str, dtype: str) -> Model:
     with loading(spec):
         model = load(spec, device=device, dtype=dtype, format=format)
     print_notes(model)
+    return model
+
+
+def _print_model(model: Model) -> None:
+    """Facts about a model that loading it revealed."""
     description = model.describe()
-    facts = {"model": spec, "format": model.format.name}
+    facts = {"model": model.spec, "format": model.format.name}
     names = ("dtype", "device", "parameters", "context")
     facts |= {name: str(description[name]) for name in names if name in description}
     if "torch" in sys.modules:

@@ -34,11 +34,12 @@ from ttsi.cli.settings import (
     complete,
 )
 from ttsi.config import RunConfig
-from ttsi.errors import RunFolderError
+from ttsi.errors import ConfigError, RunFolderError
 from ttsi.models import Model, Writer, check_format, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.cost_estimate import estimate_cost
 from ttsi.runs.executor import Executor, local_executor
+from ttsi.runs.folder import check_switches
 from ttsi.runs.plan import plan
 from ttsi.runs.provenance import resolve, settings_digest, settings_of
 from ttsi.runs.runner import run as run_benchmark
@@ -91,8 +92,12 @@ def run(
         loaded: the model, where it is loaded already; no flag.
     """
     from ttsi.benchmarks import load as load_benchmark
+    from ttsi.runs.cluster import Cluster, ray_executor
 
     check_format(config.format)
+    resume = resume or retry_failed or repair
+    check_switches(resume=resume, clean=clean)
+    cluster = Cluster(num_workers, ray, device, dtype, config.format)
     with announced(f"reading {config.benchmark}", quiet):
         questions = load_benchmark(config.benchmark, config.data, config.split)
     for warning in (questions.notice, names_notice(questions) if is_file(config.benchmark) else ""):
@@ -101,7 +106,6 @@ def run(
     config = complete(config, shortcuts, config.model, len(questions.samples[: config.limit]))
     check_sources(config)
     folder = output_dir or default_folder(config)
-    resume = resume or retry_failed or repair
     if dry_run:
         return _print_plan(config, questions, folder, device, dtype, json, quiet)
     if output_dir is None and not resume and not clean:
@@ -120,13 +124,13 @@ def run(
     writer = training or load_teacher(config.teacher, model, teacher, settings_digest(config), device, dtype)
     executor = local_executor(model, writer)
     if ray is not None or num_workers not in (None, 1):
-        from ttsi.runs.cluster import Cluster, ray_executor
-
-        executor = ray_executor(Cluster(num_workers, ray, device, dtype, config.format), model, writer)
+        executor = ray_executor(cluster, model, writer)
     record = resolve(config, questions, model, writer)
     with open_run(folder, record, resume=resume, clean=clean, repair=repair) as store:
         summary = _run(config, questions, model, writer, store, quiet, retry_failed, executor)
     _warn_of_teacher_errors(summary)
+    _warn_of_failed_adaptations(summary)
+    _check_confidence(summary, config)
     return _print_summary(summary, folder, json)
 
 
@@ -167,6 +171,36 @@ def _warn_of_teacher_errors(summary: dict[str, Any]) -> None:
             f"ttsi: some requests to the teacher failed ({counts}); without examples the base model's answer is kept",
             file=sys.stderr,
         )
+
+
+def _warn_of_failed_adaptations(summary: dict[str, Any]) -> None:
+    """The base answers where an adaptation fails, so a run in which most of them do looks like any other."""
+    attempted, failed = (summary["metrics"][f"adaptations.{name}"] for name in ("attempted", "failed"))
+    if failed > attempted / 2:
+        from ttsi.reports.story import one_line
+
+        reason = one_line(summary["reasons"]["adaptation_failed"][0]["reason"], 200)
+        print(
+            f"ttsi: adaptation failed for {failed} of {attempted} inputs (the most frequent reason: {reason}); "
+            "the base answered them",
+            file=sys.stderr,
+        )
+
+
+def _check_confidence(summary: dict[str, Any], config: RunConfig) -> None:
+    """Point out a measure that is no number; refuse it where it decides about adaptation and is none for any input."""
+    missing, measured = summary["metrics"]["awareness.nan"], summary["n"] - summary["n_error"]
+    awareness = config.loop.awareness
+    if not missing:
+        return
+    if missing >= measured and config.loop.adapt and awareness.gate in ("unsure", "sure"):
+        raise ConfigError(
+            f"the measure {awareness.measure} is NaN for all {missing} inputs: nothing can be decided by it"
+        )
+    print(
+        f"ttsi: the measure {awareness.measure} is NaN for {missing} of {measured} inputs; they count as unsure",
+        file=sys.stderr,
+    )
 
 
 def default_folder(config: RunConfig) -> Path:

@@ -263,4 +263,5 @@ def _flag(key: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         stage, _, name = key.rpartition(".")
         return [f"--{stage}.{'' if value else 'no-'}{name}" if stage else f"--{'' if value else 'no-'}{name}"]
-    return [] if value is None else [f"--{key}", str(value)]
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [word for one in values for word in (f"--{key}", str(one))]

@@ -15,6 +15,7 @@ from ttsi.engine.architecture import check_architecture
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack, refuse_in_use
 from ttsi.engine.targets import is_language_model
+from ttsi.errors import ConfigError
 
 
 @contextmanager
@@ -32,9 +33,12 @@ def attach(
     Raises:
         ModelError: the model has no layer to adapt, carries adapters already, or is a language model whose forward
             pass the engine does not compute exactly.
+        ConfigError: there is no slot.
         ValueError: another number of seeds than slots.
     """
     config = config or EngineConfig()
+    if slots < 1:
+        raise ConfigError(f"slots must be at least 1, not {slots}")
     if seeds is not None and len(seeds) != slots:
         raise ValueError(f"{slots} slots, but {len(seeds)} seeds")
     refuse_in_use(model)
@@ -48,3 +52,4 @@ def attach(
     finally:
         stack.detach()
         stack.clear()
+        stack.released = True

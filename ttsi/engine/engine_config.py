@@ -6,8 +6,10 @@ Nothing here knows of a method or of text; `ttsi.models.temporary_adapters` make
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from ttsi.engine.objective import Objective, cross_entropy
@@ -57,10 +59,17 @@ class EngineConfig:
             ConfigError: one line that names the setting.
         """
         schedules = ("cosine", "linear", "constant")
-        if self.rank < 1:
-            raise ConfigError(f"rank must be at least 1, not {self.rank}")
-        if self.epochs < 1 or self.batch_size < 0:
-            raise ConfigError(f"epochs must be at least 1 and batch_size at least 0: {self.epochs}, {self.batch_size}")
+        for name, least in (("rank", 1), ("epochs", 1), ("batch_size", 0)):
+            count = getattr(self, name)
+            if not isinstance(count, Integral) or count < least:
+                raise ConfigError(f"{name} must be a whole number of at least {least}, not {count!r}")
+        for name in ("alpha", "lr", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a finite number of at least 0, not {getattr(self, name)}")
+        if not self.max_grad_norm >= 0:
+            raise ConfigError(f"max_grad_norm must be a number of at least 0, not {self.max_grad_norm}")
+        if math.isnan(self.max_loss_rise):
+            raise ConfigError("max_loss_rise is not a number: no adapter would be rejected")
         if self.schedule not in schedules:
             raise ConfigError(f"unknown schedule {self.schedule!r}; choose one of: {', '.join(schedules)}")
         if not 0 <= self.warmup_ratio <= 1:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from ttsi.engine.engine_config import ALL_LINEAR
 from ttsi.engine.targets import is_language_model, linear_at, peft_targets, replace_layer, target_names
-from ttsi.errors import ModelError
+from ttsi.errors import ConfigError, ModelError
 
 _PEFT_PREFIX = "base_model.model."
 
@@ -116,6 +116,8 @@ class LoraStack:
         """Longest sequence on which the engine is exact with this model; None is no limit."""
         self.length: int | None = None
         """Tokens per row of the pass under way, once a layer has seen them row by row."""
+        self.released = False
+        """The block that attached these adapters has ended, and what they had learned is gone."""
         self._frozen_flags: list[tuple[nn.Parameter, bool]] = []
 
     @property
@@ -266,14 +268,20 @@ class LoraStack:
         if not self.attached:
             raise ModelError("these adapters are not attached: use them within `with ttsi.engine.attach(...)`")
 
-    def check_trainable(self, slots: Sequence[int]) -> None:
-        """Refuse slots that cannot be trained together.
+    def check_trainable(self, slots: Sequence[int], rank: int) -> None:
+        """Refuse slots that cannot be trained together, or not with settings of this rank.
 
         Raises:
-            ModelError: the adapters are not attached, there is no such slot, or a slot stands twice.
+            ModelError: the adapters are not attached, there is no such slot, a slot stands twice, or torch records no
+                gradients.
+            ConfigError: the adapters have another rank.
         """
         self.check_attached()
         self.check_slots(slots)
+        if rank != self.rank:
+            raise ConfigError(f"the config has rank {rank}, and these adapters were attached with rank {self.rank}")
+        if torch.is_inference_mode_enabled() or self.values_SP.is_inference():
+            raise ModelError("torch.inference_mode records no gradients: attach and train adapters outside of it")
         twice = next((slot for slot in slots if slots.count(slot) > 1), None)
         if twice is not None:
             raise ModelError(f"slot {twice} stands twice: give each adapter its examples in one job")
@@ -309,9 +317,13 @@ class LoraStack:
         """(tensors under PEFT's names, PEFT's adapter_config) of one adapter, as copies on the CPU.
 
         Raises:
-            ModelError: there is no such slot.
+            ModelError: there is no such slot, or the block that attached the adapters has ended.
         """
         self.check_slots([slot])
+        if self.released:
+            raise ModelError(
+                "these adapters are no longer attached and hold nothing: save them within the `with` block"
+            )
         state: dict[str, Tensor] = {}
         for name, (a_RD, b_DR) in self._named_pairs(slot):
             state[f"{_PEFT_PREFIX}{name}.lora_A.weight"] = a_RD.cpu().clone()
@@ -322,7 +334,7 @@ class LoraStack:
         """Write one adapter into a folder that `peft.PeftModel.from_pretrained` loads; the folder.
 
         Raises:
-            ModelError: there is no such slot.
+            ModelError: there is no such slot, or the block that attached the adapters has ended.
         """
         return write_peft_folder(Path(folder), *self.export(slot))
 

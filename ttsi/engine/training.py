@@ -30,7 +30,7 @@ from ttsi.engine.packing import EncodedExample, PackedBatch, PackedRow, collate,
 from ttsi.engine.schedule import learning_rates
 from ttsi.engine.targets import is_language_model
 from ttsi.engine.windows import spans_of
-from ttsi.errors import ModelError
+from ttsi.errors import ConfigError, ModelError
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,12 @@ def train(
             rounding.
 
     Raises:
-        ModelError: the model is no causal language model, the adapters are not attached, or there is no such slot.
+        ModelError: the model is no causal language model, the adapters are not attached, there is no such slot, or
+            torch is in inference mode.
+        ConfigError: the adapters were attached with another rank.
     """
     model = _language_model(stack.model)
-    stack.check_trainable([job.slot for job in jobs])
+    stack.check_trainable([job.slot for job in jobs], config.rank)
     runs = [_start(job, config, stack.max_tokens) for job in jobs]
     ready = [run for run in runs if not run.reason]
     lengths = [max(len(row.ids_T) for row in run.rows) for run in ready]
@@ -107,10 +109,13 @@ def train_with_loss(
         rows_per_adapter: rows of the batch that each adapter has.
 
     Raises:
-        ModelError: the adapters are not attached, or there is no such slot.
+        ModelError: the adapters are not attached, there is no such slot, or torch is in inference mode.
+        ConfigError: there is nothing to train, or the adapters were attached with another rank.
         LossError: `losses` does not return one loss per slot, or what has no gradient.
     """
-    stack.check_trainable(slots)
+    if steps < 1 or not slots:
+        raise ConfigError(f"steps must be at least 1 and slots must not be empty: {steps} steps, {len(slots)} slots")
+    stack.check_trainable(slots, config.rank)
     rates = learning_rates(config, steps)
     runs = [AdapterRun(slot, rates) for slot in slots]
     state = OptimizerState.of(stack.values_of(slots))

@@ -169,6 +169,17 @@ class ModelWrapper:
         """See `HasLocalWeights`."""
         return self._model.weights_sha256() if isinstance(self._model, HasLocalWeights) else ""
 
+    def prompt_tokens(self, prompt: Prompt) -> int:
+        """The length of a prompt in tokens, for `ttsi serve`; 0 where the model does not count them."""
+        count: Any = getattr(self._model, "prompt_tokens", None)
+        return count(prompt) if count else 0
+
+    def forget(self) -> None:
+        """Drop all that is cached between calls."""
+        drop: Any = getattr(self._model, "forget", None)
+        if drop:
+            drop()
+
 
 Writer = Model | TrainingData
 """Where examples come from: the model itself (TT-SI), a teacher (TT-D), or a training file (few-shot)."""

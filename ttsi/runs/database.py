@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi import codec
-from ttsi.errors import RunFolderError
+from ttsi.errors import RunFolderError, on_one_line
 from ttsi.record import Key, Question, RunRow
 from ttsi.runs import crash_points
 from ttsi.types import Episode
@@ -129,13 +129,7 @@ def each(db: sqlite3.Connection, path: Path) -> Iterator[RunRow]:
         for i in ids:
             columns = db.execute(f"SELECT {COLUMNS}, checksum FROM episodes WHERE rowid = ?", (i,)).fetchone()
             owner = "a row" if columns is None else f"the row of input {columns[3]!r}"
-            try:
-                row = decode_row(columns)
-            except ValueError as error:
-                reason = " ".join(str(error).split())[:200]
-                raise RunFolderError(
-                    f"{path} has a row that this ttsi cannot read, {owner} ({reason}): use the ttsi that wrote it"
-                ) from None
+            row = decode_row(columns, path)
             if row is None:
                 raise DamagedRecord(path, f"{owner} does not match its checksum")
             if row.key in seen:
@@ -144,11 +138,11 @@ def each(db: sqlite3.Connection, path: Path) -> Iterator[RunRow]:
             yield row
 
 
-def decode_row(columns: tuple[Any, ...] | None) -> RunRow | None:
+def decode_row(columns: tuple[Any, ...] | None, path: Path) -> RunRow | None:
     """A row from its columns and checksum, or None where they do not belong together.
 
     Raises:
-        ValueError: they do, but the row is of another version.
+        RunFolderError: they do, but the row is of another version; the line names the file `path`.
     """
     if columns is None:
         return None
@@ -158,10 +152,16 @@ def decode_row(columns: tuple[Any, ...] | None) -> RunRow | None:
             return None
     except TypeError:  # a damaged column may hold bytes
         return None
-    _, repeat, position, _, text, grades, tags, attempts, question_text = content
-    question = None if question_text is None else codec.loads(Question, question_text)
-    episode = codec.loads(Episode, text)
-    return RunRow(episode, repeat, position, json.loads(grades), json.loads(tags), attempts, question)
+    _, repeat, position, input_id, text, grades, tags, attempts, question_text = content
+    try:
+        question = None if question_text is None else codec.loads(Question, question_text)
+        episode = codec.loads(Episode, text)
+        return RunRow(episode, repeat, position, json.loads(grades), json.loads(tags), attempts, question)
+    except ValueError as error:
+        owner = f"the row of input {input_id!r} ({on_one_line(error)})"
+        raise RunFolderError(
+            f"{path} has a row that this ttsi cannot read, {owner}: use the ttsi that wrote it"
+        ) from None
 
 
 def checksum(content: tuple[Any, ...]) -> str:

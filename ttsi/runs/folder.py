@@ -20,7 +20,7 @@ from typing import IO, Any
 from ttsi import codec
 from ttsi.atomic import sync_folder, write_atomically
 from ttsi.config import LoopConfig, rename_settings
-from ttsi.errors import RunFolderError
+from ttsi.errors import RunFolderError, on_one_line
 from ttsi.runs import crash_points
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
@@ -46,14 +46,23 @@ def was_started(folder: Path) -> bool:
     return holds_run(folder) or (folder / LOCK).exists()
 
 
+def check_switches(*, resume: bool, clean: bool) -> None:
+    """Refuse to continue a run and to start it over at once.
+
+    Raises:
+        RunFolderError: both are wanted.
+    """
+    if resume and clean:
+        raise RunFolderError("--resume goes on and --clean starts over: choose one")
+
+
 def check_free(folder: Path, *, resume: bool, clean: bool) -> None:
     """Refuse a folder that a run may not be written to.
 
     Raises:
         RunFolderError: the folder holds a run or other files; one line with the way on.
     """
-    if resume and clean:
-        raise RunFolderError("--resume goes on and --clean starts over: choose one")
+    check_switches(resume=resume, clean=clean)
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is a file: choose another --output-dir")
     if holds_run(folder):
@@ -111,8 +120,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
             raise ValueError("it holds no settings")
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read ({error}): start over with --clean") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path} cannot be read ({on_one_line(error)}): start over with --clean") from None
     settings, metrics = content.get("settings"), content.get("metrics")
     if isinstance(settings, dict) and isinstance(settings.get("loop"), dict):
         content["settings"] = {**rename_settings(settings), "loop": rename_settings(settings["loop"])}

@@ -15,7 +15,7 @@ from typing import Any
 
 from ttsi import codec
 from ttsi.config import RunConfig, rename_settings
-from ttsi.errors import ConfigError, RunFolderError
+from ttsi.errors import ConfigError, RunFolderError, on_one_line
 from ttsi.record import Run, RunData, RunRow
 from ttsi.runs.corpus_f1 import CorpusF1
 from ttsi.runs.row_export import COLUMNS, flat
@@ -57,7 +57,7 @@ def load_run(folder: Path | str) -> LoadedRun:
     except (KeyError, TypeError) as error:
         raise RunFolderError(f"{folder}/config.json lacks {error}: run it again with this version of ttsi") from None
     except (ValueError, ConfigError) as error:
-        raise RunFolderError(f"{folder}/config.json cannot be read: {error}") from None
+        raise RunFolderError(f"{folder}/config.json cannot be read: {on_one_line(error)}") from None
 
 
 def run_from_record(name: str, record: Mapping[str, Any], rows: Sequence[RunRow]) -> LoadedRun:

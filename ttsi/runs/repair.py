@@ -53,7 +53,7 @@ def _copy(old: Path, target: sqlite3.Connection) -> int:
         with suppress(sqlite3.DatabaseError, UnicodeDecodeError, database.DamagedRecord):
             database.migrate(source, old)
         for columns in _readable(source):
-            row = database.decode_row(columns)
+            row = database.decode_row(columns, old)
             if row is not None:
                 database.put(target, row)
                 kept += 1

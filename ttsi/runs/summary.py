@@ -62,6 +62,7 @@ def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, An
             "given_up": _most_frequent(
                 row.episode.adaptation.reason for row in rows if row.episode.adaptation.status == "training-failed"
             ),
+            "adaptation_failed": _most_frequent(row.episode.adaptation.reason for row in _without_a_step(rows)),
         },
     }
 
@@ -152,6 +153,11 @@ def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, ada
     metrics["examples.in_context"] = sum(_samples(row, "in-context") for row in rows)
     metrics |= _writing(rows)
     metrics["resampled"] = sum(row.episode.adaptation.status == "resampled" for row in rows)
+    metrics["awareness.nan"] = sum(
+        row.episode.awareness is not None and math.isnan(row.episode.awareness.value) for row in rows
+    )
+    metrics["adaptations.attempted"] = sum(row.episode.adaptation.status != "none" for row in rows)
+    metrics["adaptations.failed"] = len(_without_a_step(rows))
     for status in ("training-failed", "kept-base"):
         metrics[f"adaptations.{status}"] = sum(row.episode.adaptation.status == status for row in rows)
     for side in sides:
@@ -168,6 +174,12 @@ def _writing(rows: Sequence[RunRow]) -> dict[str, float]:
     counts |= {f"examples.refused.{reason}": n for reason, n in sorted(refused.items())}
     counts |= {f"teacher.fault.{error}": n for error, n in sorted(errors.items())}
     return {**counts, "teacher.dollars": math.fsum(example.dollars for example in examples)}
+
+
+def _without_a_step(rows: Sequence[RunRow]) -> list[RunRow]:
+    """Rows whose adaptation failed before it had trained; a guard refuses an adapter after its steps."""
+    adaptations = ((row, row.episode.adaptation) for row in rows)
+    return [row for row, adaptation in adaptations if adaptation.status == "training-failed" and not adaptation.steps]
 
 
 def _unreadable(row: RunRow, side: Side) -> bool:

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -35,7 +35,7 @@ from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.loop import improve
-from ttsi.models import Model, load
+from ttsi.models import Model, ModelWrapper, load
 from ttsi.serve.interruptible import (
     ClientDisconnected,
     DeadlineExceeded,
@@ -249,7 +249,7 @@ class AnswerWorker:
         try:
             family = {} if start.format is None else {"format": start.format}
             model = self._load_model(start.model, device=start.device, dtype=start.dtype, **family)
-            if not isinstance(model, ServableModel):
+            if not _is_servable(model):
                 raise TTSIError(f"cannot serve {start.model}: it does not run in this process")
         except TTSIError as error:
             self._send(Unusable(reason=str(error)))
@@ -309,6 +309,14 @@ class AnswerWorker:
 
     def _send(self, message: BaseModel) -> None:
         self._channel.sendall(frame(message))
+
+
+def _is_servable(model: Model) -> TypeGuard[ServableModel]:
+    """Whether a model, or the one behind a wrapper of the user's, runs in this process."""
+    behind = model
+    while isinstance(behind, ModelWrapper):
+        behind = behind._model
+    return isinstance(behind, ServableModel) and isinstance(model, ServableModel)
 
 
 def _is_base(model: ServableModel, sha256: str) -> bool:
