@@ -35,15 +35,15 @@ from ttsi.cli.settings import (
 )
 from ttsi.config import RunConfig
 from ttsi.errors import ConfigError, RunFolderError
-from ttsi.models import Model, Writer, check_format, load_teacher
+from ttsi.models import Model, check_format, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.cost_estimate import estimate_cost
-from ttsi.runs.executor import Executor, local_executor
+from ttsi.runs.evaluation import run_in_folder
+from ttsi.runs.executor import local_executor
 from ttsi.runs.folder import check_switches
 from ttsi.runs.plan import plan
-from ttsi.runs.provenance import resolve, settings_digest, settings_of
-from ttsi.runs.runner import run as run_benchmark
-from ttsi.runs.store import Store, check_free, holds_run, open_run, read_json, was_started
+from ttsi.runs.provenance import settings_digest, settings_of
+from ttsi.runs.store import check_free, each_row, holds_run, read_json, was_started
 from ttsi.runs.training_data import check_sources, load_training_data
 
 MAX_FAILED = 0.05
@@ -125,9 +125,15 @@ def run(
     executor = local_executor(model, writer)
     if ray is not None or num_workers not in (None, 1):
         executor = ray_executor(cluster, model, writer)
-    record = resolve(config, questions, model, writer)
-    with open_run(folder, record, resume=resume, clean=clean, repair=repair) as store:
-        summary = _run(config, questions, model, writer, store, quiet, retry_failed, executor)
+    with progress(quiet) as report:
+        try:
+            summary = run_in_folder(
+                config, questions, model, writer, folder, resume=resume, clean=clean, repair=repair,
+                retry_failed=retry_failed, on_batch=report, executor=executor,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            _print_how_to_continue(folder)
+            raise
     _warn_of_teacher_errors(summary)
     _warn_of_failed_adaptations(summary)
     _check_confidence(summary, config)
@@ -141,25 +147,10 @@ def _load(config: RunConfig, device: str, dtype: str, quiet: bool) -> Model:
     return model
 
 
-def _run(
-    config: RunConfig,
-    questions: Benchmark,
-    model: Model,
-    writer: Writer,
-    store: Store,
-    quiet: bool,
-    retry_failed: bool,
-    executor: Executor,
-) -> dict[str, Any]:
-    with progress(quiet) as report:
-        try:
-            return run_benchmark(
-                questions, model, writer, config, store, report, retry_failed=retry_failed, executor=executor
-            )
-        except KeyboardInterrupt:
-            kept = len(store.keys())
-            print(f"ttsi: {kept} inputs are kept in {store.folder}; continue with: {resume_command()}", file=sys.stderr)
-            raise
+def _print_how_to_continue(folder: Path) -> None:
+    if holds_run(folder):
+        kept = sum(1 for _ in each_row(folder))
+        print(f"ttsi: {kept} inputs are kept in {folder}; continue with: {resume_command()}", file=sys.stderr)
 
 
 def _warn_of_teacher_errors(summary: dict[str, Any]) -> None:

@@ -111,7 +111,7 @@ def take_lock(folder: Path) -> IO[str]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """config.json or summary.json of a run folder; settings and metrics of older versions get their present names.
+    """config.json or summary.json of a run folder, with the present names of what older versions wrote.
 
     Raises:
         RunFolderError: it is missing or damaged.
@@ -125,6 +125,9 @@ def read_json(path: Path) -> dict[str, Any]:
     settings, metrics = content.get("settings"), content.get("metrics")
     if isinstance(settings, dict) and isinstance(settings.get("loop"), dict):
         content["settings"] = {**rename_settings(settings), "loop": rename_settings(settings["loop"])}
+    for part in (content.get("model"), content.get("writer")):
+        if isinstance(part, dict) and part.get("format") == "ours":
+            part["format"] = "marked"
     if isinstance(metrics, dict):
         content["metrics"] = {codec.RENAMED_METRICS.get(name, name): value for name, value in metrics.items()}
     return content
@@ -189,9 +192,6 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         RunFolderError: it is another run; the line lists what differs.
     """
     old = read_json(folder / "config.json")
-    for part in ("model", "writer"):
-        if isinstance(old.get(part), dict) and old[part].get("format") == "ours":
-            old[part]["format"] = "marked"  # the format's name before
     # Through JSON, so that tuples and lists compare as they are stored.
     new = json.loads(json.dumps(config))
     defaults = {"settings": {"loop": json.loads(json.dumps(asdict(LoopConfig())))}}
