@@ -3,8 +3,8 @@
 Inputs: the BFCL data (`--data DIR`, the folder that holds `bfcl`) and the official package, imported from a virtual
 environment of its own, since its dependencies do not go together with ours:
 
-    python -m venv /tmp/bfcl && /tmp/bfcl/bin/pip install --no-deps bfcl-eval==2026.3.23
-    python -m tests.agreement.bfcl --data DIR --official /tmp/bfcl/lib/python3.11/site-packages
+    python -m venv VENV && VENV/bin/pip install --no-deps bfcl-eval==2026.3.23
+    python -m tests.agreement.bfcl --data DIR --official VENV/lib/python3.11/site-packages
 
 and run folders of the benchmark (`--run FOLDER`), whose answers are compared, too.
 
