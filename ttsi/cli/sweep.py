@@ -2,8 +2,8 @@
 
 Inputs: a YAML file with `run` (settings of all points), `points` (a list of settings, for rows that are not a product),
 `grid` (setting -> list of values; every combination) and `dtype` (of the model's weights). Outputs: one run folder per
-point, `sweep.json`, and a table on stdout with the mean over seeds. A point is a command line of `ttsi run`, which --dry-run prints: its settings have
-the same names, defaults and checks, and it can be run by hand.
+point, `sweep.json`, and a table on stdout with the mean over seeds. A point is a command line of `ttsi run`, which
+--dry-run prints: its settings have the same names, defaults and checks, and it can be run by hand.
 
 Finished points are read, interrupted ones are resumed. Unless the file has `share: false`, points share equal work
 (`ttsi.models.cached`); their seconds then mean nothing.
