@@ -24,7 +24,7 @@ from typing import Any
 from dev.real_rows import ResultRow, read_rows, rows_of, scores, seconds_per_input, share_answered_again, write_rows
 from dev.real_tables import readme_table, results_section
 from ttsi.atomic import write_atomically
-from ttsi.config import RunConfig
+from ttsi.benchmarks import is_file
 from ttsi.errors import DataError, RunFolderError, TTSIError
 from ttsi.record import Run
 from ttsi.reports.command import command, provenance
@@ -207,7 +207,7 @@ def _settings(group: Group) -> dict[str, Any]:
     config = group.config
     sources = {
         "teacher": config.teacher and model_name(config.teacher),
-        "train_data": config.train_data and PurePath(config.train_data).name,
+        "train_data": config.train_data and _file_name(config.train_data),
         "train_limit": config.train_limit,
         "format": config.format,
     }
@@ -216,11 +216,24 @@ def _settings(group: Group) -> dict[str, Any]:
 
 
 def _command(group: Group) -> str:
-    """The command of a run, with models by the names under which others get them."""
-    config: RunConfig = group.config
-    named = replace(config, model=public_spec(config.model), teacher=config.teacher and public_spec(config.teacher))
+    """The command of a run, with models by the names under which others get them, and files without their folders."""
+    config, loop = group.config, group.config.loop
+    synthesis = loop.synthesis
+    named = replace(
+        config,
+        model=public_spec(config.model),
+        teacher=config.teacher and public_spec(config.teacher),
+        benchmark=_file_name(config.benchmark),
+        train_data=config.train_data and _file_name(config.train_data),
+        loop=replace(loop, synthesis=replace(synthesis, prompt=synthesis.prompt and Path(synthesis.prompt.name))),
+    )
     dtype = group.first.model.get("dtype")
     return command(named, has_embedded_settings(group.first)) + (f" --dtype {dtype}" if dtype else "")
+
+
+def _file_name(name: str) -> str:
+    """The name of a benchmark, or of a file without its folder."""
+    return PurePath(name).name if is_file(name) else name
 
 
 def put_between(text: str, content: str, name: str) -> str:
