@@ -38,7 +38,7 @@ def made(tmp_path: Path) -> Runs:
     """Make the folder of a run of the scripted demo over eight inputs."""
     write(tmp_path / "mine.jsonl", rows(8))
 
-    def make(name: str, seed: int = 0, gate: str = "all", limit: int | None = None, model: Any = None) -> Path:
+    def make(name: str, seed: int = 0, gate: Any = "all", limit: int | None = None, model: Any = None) -> Path:
         few = few_everywhere()
         config = replace(few, seed=seed, awareness=replace(few.awareness, gate=gate, tau=-0.7))
         evaluate(tmp_path / "mine.jsonl", model or "scripted:demo", config, tmp_path / name, limit=limit)

@@ -24,6 +24,7 @@ from ttsi.models.scripted import DemoModel
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
+REAL = sorted((CONFIGS / "real").glob("*.yaml"))
 TAUS = """\
 run: {benchmark: mine.jsonl, model: 'scripted:demo', awareness.measure: margin}
 grid: {tau: [0.1, 0.9], seed: [0, 1]}
@@ -241,3 +242,32 @@ def test_every_point_of_the_paper_is_a_run(path: Path, tmp_path: Path) -> None:
         assert command.__name__ == "run"
     tests = {str(point.settings["benchmark"]) for point in read_points}
     assert tests <= set(BENCHMARKS) | {"toolalpaca", "nexusraven", "apibank-l1", "apibank-l2"}
+
+
+def test_the_real_models_have_their_files() -> None:
+    named = {path.stem for path in REAL}
+    assert named >= {"headline", "methods", "sft", "gates", "examples", "public", "teacher", "qwen-0.5b", "qwen-1.5b"}
+
+
+def chosen_by_hand(point: Point) -> list[str]:
+    """Settings of a point that the method chooses for the model."""
+    chosen = ("tau", "awareness.measure", "awareness.tau", "adaptation.")
+    return [name for name in point.settings if name.startswith(chosen)]
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_every_point_of_the_real_models_is_a_run_in_one_order_with_a_call_where_one_is_right(path: Path) -> None:
+    file, app, compared = read_sweep(path, {"model": "smollm2"}), build(), set()
+    assert file.dtype == "bfloat16"
+    for point in file.points:
+        _, bound, _ = app.parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
+        config: RunConfig = bound.arguments["config"]
+        assert (config.model, config.order_seed, config.loop.answer.decoding) == ("smollm2", 0, "constrained")
+        assert config.loop.answer.calls == ("auto" if config.split == "irrelevance" else "required")
+        assert chosen_by_hand(point) == []
+        compared.add((config.benchmark, config.split, config.limit))
+    assert len(compared) in (1, len(file.points)), "points of one table answer the same inputs"
+
+
+def test_control_a_setting_that_the_method_chooses_is_seen() -> None:
+    assert chosen_by_hand(read_sweep(CONFIGS / "own-model.yaml").points[0]) == ["adaptation.lr"]
