@@ -106,7 +106,7 @@ def sweep(
         benchmark: The questions, instead of the file's: a benchmark (ttsi ls benchmarks), or your own FILE.jsonl.
         teacher: The model that writes the examples, instead of the file's, in each point that has a teacher.
         data: Folder with downloaded benchmarks.
-        limit: Use only this many inputs in each run, from the first on.
+        limit: Use only this many inputs in each run, from the first of their order on.
         output_dir: Folder of the runs; by default runs/sweep--NAME--MODEL, followed by the benchmark and the limit
             if they are given here.
         clean: Run every point again instead of continuing.
