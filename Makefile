@@ -70,6 +70,7 @@ clients: setup .venv-clients/.done ## the usual clients' loops against `ttsi ser
 
 docs: setup .venv-docs/.done ## build the documentation site: site/index.html
 	$(BIN)/python -m tests.chat.models_page > docs/models.md
+	$(BIN)/python -m dev.real_results pages
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 # An environment of its own: the package need not be there, docstrings are read from the source.

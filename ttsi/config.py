@@ -221,6 +221,9 @@ class RunConfig(MethodConfig):
     """Part of the benchmark."""
     limit: PositiveInt | None = None
     """Use only this many inputs, from the first on. With --resume, a larger limit (or none) runs the rest."""
+    order_seed: NonNegativeInt | None = None
+    """Put the inputs in a random order that this seed draws, before --limit takes the first: files are often sorted. A
+    larger limit contains the smaller ones. None keeps the order of the file."""
     format: str | None = None
     """Tool-call format of the model (ttsi ls formats), instead of the one that its chat template uses."""
     batch_size: PositiveInt = 16
@@ -314,7 +317,12 @@ def rename_settings(
     return renamed
 
 
-ADDED: dict[str, object] = {"synthesis.filter": (), "synthesis.prompt": None, "adaptation.objective": "cross-entropy"}
+ADDED: dict[str, object] = {
+    "synthesis.filter": (),
+    "synthesis.prompt": None,
+    "adaptation.objective": "cross-entropy",
+    "order_seed": None,
+}
 """Settings that the first run folders lack -> the default with which they mean the same."""
 
 
@@ -327,9 +335,10 @@ def digest(settings: object) -> str:
     values: dict[str, Any] = asdict(settings)  # type: ignore[call-overload]
     loop = values.get("loop", values)
     for name, default in ADDED.items():
-        stage, _, setting = name.partition(".")
-        if stage in loop and loop[stage][setting] == default:
-            del loop[stage][setting]
+        stage, _, setting = name.rpartition(".")
+        settings = loop.get(stage, {}) if stage else values
+        if setting in settings and settings[setting] == default:
+            del settings[setting]
     values = rename_settings(values, {new: old for old, new in RENAMED.items()})
     canonical = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

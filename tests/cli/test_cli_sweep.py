@@ -24,6 +24,7 @@ from ttsi.models.scripted import DemoModel
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
+REAL = sorted((CONFIGS / "real").glob("*.yaml"))
 TAUS = """\
 run: {benchmark: mine.jsonl, model: 'scripted:demo', awareness.measure: margin}
 grid: {tau: [0.1, 0.9], seed: [0, 1]}
@@ -32,7 +33,7 @@ grid: {tau: [0.1, 0.9], seed: [0, 1]}
 
 def points(tmp_path: Path, text: str, **overrides: Any) -> list[Point]:
     (tmp_path / "s.yaml").write_text(text)
-    return read_sweep(tmp_path / "s.yaml", overrides)[0]
+    return read_sweep(tmp_path / "s.yaml", overrides).points
 
 
 def test_every_combination_is_a_command_line(tmp_path: Path) -> None:
@@ -49,6 +50,21 @@ def test_rows_that_are_no_product_and_overrides(tmp_path: Path) -> None:
     rows = ("method=base", "method=sft--train-data=x")
     assert [point.name for point in read_points] == [f"{row}--seed={seed}" for row in rows for seed in (0, 1)]
     assert all(point.settings["model"] == "embedded" and point.settings["limit"] == "4" for point in read_points)
+
+
+def test_a_teacher_only_replaces_a_teacher(tmp_path: Path) -> None:
+    text = "points:\n- {method: ttsi}\n- {method: ttd, teacher: embedded}\n"
+    alone, taught = points(tmp_path, text, teacher="mine")
+    assert "teacher" not in alone.settings and taught.settings["teacher"] == "mine"
+    assert points(tmp_path, text)[1].settings["teacher"] == "embedded"  # control
+
+
+def test_the_file_names_the_dtype_and_the_flag_beats_it(ttsi: Command, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("dtype: bfloat16\nrun: {k: 1}\n")
+    (tmp_path / "open.yaml").write_text("run: {k: 1}\n")
+    assert ttsi("sweep", "s.yaml", "--dry-run").out == "ttsi run --k 1 --dtype bfloat16\n"
+    assert ttsi("sweep", "s.yaml", "--dry-run", "--dtype", "float32").out == "ttsi run --k 1 --dtype float32\n"
+    assert ttsi("sweep", "open.yaml", "--dry-run").out == "ttsi run --k 1\n"
 
 
 def test_a_sweep_of_your_own_model_and_questions(ttsi: Command) -> None:
@@ -199,13 +215,13 @@ def test_the_paper_has_its_files() -> None:
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_every_file_of_the_paper_takes_another_model(path: Path) -> None:
-    read_points, _ = read_sweep(path, {"model": "embedded"})
+    read_points = read_sweep(path, {"model": "embedded"}).points
     assert {point.settings["model"] for point in read_points} == {"embedded"}
 
 
 def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
     app = build()
-    for point in read_sweep(PAPER[0].parent / "table1-teacher.yaml")[0]:
+    for point in read_sweep(PAPER[0].parent / "table1-teacher.yaml").points:
         _, bound, _ = app.parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
         loop, paper = bound.arguments["config"].loop, preset("ttsi-paper", "embedded")
         assert loop.adaptation == paper.adaptation
@@ -217,7 +233,7 @@ def test_the_papers_teacher_changes_nothing_but_the_writer() -> None:
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_every_point_of_the_paper_is_a_run(path: Path, tmp_path: Path) -> None:
-    read_points, _ = read_sweep(path)
+    read_points = read_sweep(path).points
     app = build()
     for point in read_points:
         command, bound, _ = app.parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
@@ -226,3 +242,32 @@ def test_every_point_of_the_paper_is_a_run(path: Path, tmp_path: Path) -> None:
         assert command.__name__ == "run"
     tests = {str(point.settings["benchmark"]) for point in read_points}
     assert tests <= set(BENCHMARKS) | {"toolalpaca", "nexusraven", "apibank-l1", "apibank-l2"}
+
+
+def test_the_real_models_have_their_files() -> None:
+    named = {path.stem for path in REAL}
+    assert named >= {"headline", "methods", "sft", "gates", "examples", "public", "teacher", "qwen-0.5b", "qwen-1.5b"}
+
+
+def chosen_by_hand(point: Point) -> list[str]:
+    """Settings of a point that the method chooses for the model."""
+    chosen = ("tau", "awareness.measure", "awareness.tau", "adaptation.")
+    return [name for name in point.settings if name.startswith(chosen)]
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_every_point_of_the_real_models_is_a_run_in_one_order_with_a_call_where_one_is_right(path: Path) -> None:
+    file, app, compared = read_sweep(path, {"model": "smollm2"}), build(), set()
+    assert file.dtype == "bfloat16"
+    for point in file.points:
+        _, bound, _ = app.parse_args(["run", *point.flags()], exit_on_error=False, print_error=False)
+        config: RunConfig = bound.arguments["config"]
+        assert (config.model, config.order_seed, config.loop.answer.decoding) == ("smollm2", 0, "constrained")
+        assert config.loop.answer.calls == ("auto" if config.split == "irrelevance" else "required")
+        assert chosen_by_hand(point) == []
+        compared.add((config.benchmark, config.split, config.limit))
+    assert len(compared) in (1, len(file.points)), "points of one table answer the same inputs"
+
+
+def test_control_a_setting_that_the_method_chooses_is_seen() -> None:
+    assert chosen_by_hand(read_sweep(CONFIGS / "own-model.yaml").points[0]) == ["adaptation.lr"]

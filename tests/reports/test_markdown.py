@@ -269,7 +269,7 @@ def test_control_a_command_that_leaves_a_knob_out_is_seen() -> None:
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_every_point_behind_the_results_is_a_run(path: Path) -> None:
-    points, _ = read_sweep(path)
+    points = read_sweep(path).points
     assert points
     for point in points:
         config = read(*point.flags())
@@ -278,7 +278,7 @@ def test_every_point_behind_the_results_is_a_run(path: Path) -> None:
 
 def test_no_run_stands_in_two_of_the_files() -> None:
     # Seeds and settings of all points: a page of all sweeps must not count one run twice.
-    every = [str(read(*point.flags())) for path in RESULTS for point in read_sweep(path)[0]]
+    every = [str(read(*point.flags())) for path in RESULTS for point in read_sweep(path).points]
     assert len(every) == len(set(every))
 
 

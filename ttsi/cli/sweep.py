@@ -1,9 +1,9 @@
 """`ttsi sweep`: many runs that differ in a few settings, with one loaded model.
 
-Inputs: a YAML file with `run` (settings of all points), `points` (a list of settings, for rows that are not a product)
-and `grid` (setting -> list of values; every combination). Outputs: one run folder per point, `sweep.json`, and a table
-on stdout with the mean over seeds. A point is a command line of `ttsi run`, which --dry-run prints: its settings have
-the same names, defaults and checks, and it can be run by hand.
+Inputs: a YAML file with `run` (settings of all points), `points` (a list of settings, for rows that are not a product),
+`grid` (setting -> list of values; every combination) and `dtype` (of the model's weights). Outputs: one run folder per
+point, `sweep.json`, and a table on stdout with the mean over seeds. A point is a command line of `ttsi run`, which
+--dry-run prints: its settings have the same names, defaults and checks, and it can be run by hand.
 
 Finished points are read, interrupted ones are resumed. Unless the file has `share: false`, points share equal work
 (`ttsi.models.cached`); their seconds then mean nothing.
@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from cyclopts import App, Parameter
 
@@ -35,7 +35,7 @@ from ttsi.errors import ConfigError, RunFolderError, unknown_name
 from ttsi.models import Model, check_format, load
 from ttsi.models.cached import CachedModel
 
-KEYS = ("run", "points", "grid", "share")
+KEYS = ("run", "points", "grid", "share", "dtype")
 NOT_SETTINGS_OF_A_POINT = frozenset({
     "output-dir", "resume", "clean", "retry-failed", "repair", "json", "quiet", "dry-run", "device", "dtype", "config",
     "num-workers", "ray",
@@ -65,6 +65,16 @@ class Point:
         return [word for key, value in self.settings.items() for word in _flag(key, value)]
 
 
+class SweepFile(NamedTuple):
+    """What a sweep's file holds."""
+
+    points: list[Point]
+    share: bool
+    """Whether points share equal work."""
+    dtype: str
+    """Of the model's weights; "auto" where the file leaves it open."""
+
+
 def sweep(
     config: Annotated[
         Path,
@@ -74,6 +84,7 @@ def sweep(
     *,
     model: Annotated[str | None, Parameter(group=BASIC)] = None,
     benchmark: Annotated[str | None, Parameter(group=BASIC)] = None,
+    teacher: Annotated[str | None, Parameter(group=BASIC)] = None,
     data: Annotated[Path | None, Parameter(group=BASIC)] = None,
     limit: Annotated[int | None, Parameter(group=BASIC)] = None,
     format: FormatName = None,
@@ -93,8 +104,9 @@ def sweep(
         config: The sweep.
         model: The model that answers, instead of the file's.
         benchmark: The questions, instead of the file's: a benchmark (ttsi ls benchmarks), or your own FILE.jsonl.
+        teacher: The model that writes the examples, instead of the file's, in each point that has a teacher.
         data: Folder with downloaded benchmarks.
-        limit: Use only this many inputs in each run, from the first on.
+        limit: Use only this many inputs in each run, from the first of their order on.
         output_dir: Folder of the runs; by default runs/sweep--NAME--MODEL, followed by the benchmark and the limit
             if they are given here.
         clean: Run every point again instead of continuing.
@@ -103,10 +115,14 @@ def sweep(
         dry_run: Print the command line of each point, and stop.
     """
     check_format(format)
-    overriding = {"model": model, "benchmark": benchmark, "data": data, "limit": limit, "format": format}
-    points, share = read_sweep(find_file(config), overriding)
+    overriding = {
+        "model": model, "benchmark": benchmark, "teacher": teacher, "data": data, "limit": limit, "format": format,
+    }  # fmt: skip
+    points, share, own_dtype = read_sweep(find_file(config), overriding)
+    dtype = own_dtype if dtype == "auto" else dtype
     if dry_run:
-        print("\n".join(shlex.join(["ttsi", "run", *point.flags()]) for point in points))
+        machine = [] if dtype == "auto" else ["--dtype", dtype]
+        print("\n".join(shlex.join(["ttsi", "run", *point.flags(), *machine]) for point in points))
         return 0
     answering = folder_name(str(points[0].settings.get("model", "embedded")))
     replaced = [folder_name(str(value)) for value in (benchmark, limit, format) if value is not None]
@@ -131,12 +147,12 @@ def sweep(
     return 0
 
 
-def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[list[Point], bool]:
-    """The points of a file, and whether they share equal work.
+def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepFile:
+    """The points of a file, whether they share equal work, and the dtype.
 
     Args:
         path: the YAML file.
-        overrides: settings that replace the file's; None replaces nothing.
+        overrides: settings that replace the file's; None replaces nothing. A teacher only replaces another one.
 
     Raises:
         ConfigError: the file is not a sweep; one line.
@@ -161,14 +177,15 @@ def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[
     varied += [key for key in grid if key not in keys]
     points = []
     for row, choice in itertools.product(rows, combinations):
-        settings = {**common, **row, **choice, **replaced}
+        settings = {**common, **row, **choice}
+        settings |= {key: value for key, value in replaced.items() if key != "teacher" or key in settings}
         varied_here = {key: settings[key] for key in varied if key in settings and key not in replaced}
         points.append(Point(settings, varied_here))
     names = [point.name for point in points]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"{path} has the point {twice} twice: points must differ in a setting that is not replaced")
-    return points, bool(content.get("share", True))
+    return SweepFile(points, bool(content.get("share", True)), str(content.get("dtype", "auto")))
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -207,7 +224,7 @@ class _LastModel:
     """The model that was used last, so that points with the same model load it once."""
 
     def __init__(self, device: str, dtype: str, share: bool) -> None:
-        self._device, self._dtype, self._share = device, dtype, share
+        self.device, self.dtype, self._share = device, dtype, share
         self._spec: tuple[str, str | None] = ("", None)
         self._model: Model | None = None
 
@@ -216,7 +233,7 @@ class _LastModel:
         if (spec, format) != self._spec or self._model is None:
             self._model = None  # first let the old one go
             with loading(spec, quiet):
-                loaded = load(spec, device=self._device, dtype=self._dtype, format=format)
+                loaded = load(spec, device=self.device, dtype=self.dtype, format=format)
             print_notes(loaded, quiet)
             self._spec, self._model = (spec, format), CachedModel(loaded) if self._share else loaded
         return self._model
@@ -227,7 +244,8 @@ def _run(point: Point, folder: Path, models: _LastModel, quiet: bool, clean: boo
     from ttsi.cli.run import run
     from ttsi.runs.store import holds_run
 
-    flags = [*point.flags(), "--output-dir", str(folder), "--json"]
+    # A teacher is loaded by the run.
+    flags = [*point.flags(), "--output-dir", str(folder), "--json", "--device", models.device, "--dtype", models.dtype]
     flags += (["--clean"] if clean else ["--resume"]) if holds_run(folder) else []
     flags += ["--quiet"] if quiet else []
     app = App(config=config_layers())

@@ -17,7 +17,7 @@ from ttsi.reports.phrases import listing
 
 FLAGS = (
     "benchmark", "split", "model", "method", "teacher", "teacher_budget", "train_data", "train_limit", "limit",
-    "batch_size", "format",
+    "order_seed", "batch_size", "format",
 )  # fmt: skip
 """Settings of a run beside the loop's, in the order in which their flags are written."""
 

@@ -40,6 +40,7 @@ def evaluate(
     teacher: str | Model | None = None,
     train_data: str | None = None,
     limit: int | None = None,
+    order_seed: int | None = None,
     batch_size: int = 16,
     data: Path | None = None,
     split: str = "test",
@@ -61,6 +62,7 @@ def evaluate(
         teacher: writes the examples: a spec or a model; None is the model itself.
         train_data: the data that the methods icl and sft learn from: a benchmark's name or a .jsonl file with gold.
         limit: use only this many inputs, from the first on.
+        order_seed: draws a random order of the inputs, before the limit takes the first; None is that of the file.
         batch_size: inputs that go through the model together.
         data: the folder with downloaded benchmarks.
         split: the part of the benchmark.
@@ -95,6 +97,7 @@ def evaluate(
         teacher=teacher if teacher is None or isinstance(teacher, str) else teacher.spec,
         loop=loop,
         limit=limit,
+        order_seed=order_seed,
         batch_size=batch_size,
         data=data,
         split=split,

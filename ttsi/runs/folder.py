@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from ttsi import codec
 from ttsi.atomic import sync_folder, write_atomically
-from ttsi.config import LoopConfig, rename_settings
+from ttsi.config import RunConfig, rename_settings
 from ttsi.errors import RunFolderError, on_one_line
 from ttsi.runs import crash_points
 
@@ -194,7 +194,7 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     old = read_json(folder / "config.json")
     # Through JSON, so that tuples and lists compare as they are stored.
     new = json.loads(json.dumps(config))
-    defaults = {"settings": {"loop": json.loads(json.dumps(asdict(LoopConfig())))}}
+    defaults = {"settings": json.loads(json.dumps(asdict(RunConfig())))}
     if "sources" not in old:  # an older record
         new.pop("sources", None)
     lines = differences(_with_defaults(old, new, defaults), new)

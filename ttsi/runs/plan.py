@@ -1,11 +1,13 @@
 """The plan of a run: every input at its place, cut into batches.
 
-Inputs: a benchmark and a `RunConfig`. Outputs: one `PlannedSample` per input, in the benchmark's order after `limit`,
-and batches of `batch_size`. The plan depends on the data and the settings alone, never on what an interruption left.
+Inputs: a benchmark and a `RunConfig`. Outputs: one `PlannedSample` per input, in the benchmark's order or in the one
+that `order_seed` draws, cut after `limit`, and batches of `batch_size`. The plan depends on the data and the settings
+alone, never on what an interruption left.
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +23,10 @@ class PlannedSample:
 
     sample: Sample
     position: int
+    """Place in the benchmark, from 0, whatever the order of the run."""
     input_hash: str
     repeat: int
-    """How many samples with the same content came before it."""
+    """How many samples with the same content come before it in the benchmark."""
 
     @property
     def key(self) -> Key:
@@ -38,11 +41,14 @@ def plan(benchmark: Benchmark, config: RunConfig) -> list[PlannedSample]:
     """Every input of the run at its place."""
     counts: Counter[str] = Counter()
     planned = []
-    for position, sample in enumerate(benchmark.samples[: config.limit]):
+    # Counted in the order of the file, so that a row has the same key and place in every order.
+    for position, sample in enumerate(benchmark.samples):
         content = sample.input.content_hash
         planned.append(PlannedSample(sample, position, content, counts[content]))
         counts[content] += 1
-    return planned
+    if config.order_seed is not None:
+        random.Random(config.order_seed).shuffle(planned)
+    return planned[: config.limit]
 
 
 def batches(planned: Sequence[PlannedSample], size: int) -> list[Batch]:
