@@ -53,8 +53,9 @@ class Tuned:
     """Which adapter answers; None is the base."""
     adaptations: tuple[Adaptation, ...]
     """The record of what was done."""
-    vote: bool = False
-    """Answer by majority vote."""
+    strategy: str | None = None
+    """How to answer, a value of `answer.strategy`, whatever the settings have there; None is the settings' own. With
+    "rerank", an unchanged input without an adapter keeps the base's answer as the one to rerank."""
 
 
 AdaptationFunction = Callable[[AdaptationTask], AbstractContextManager[Tuned]]
@@ -122,7 +123,7 @@ def lora_in_context(task: AdaptationTask) -> Iterator[Tuned]:
 @contextmanager
 def vote(task: AdaptationTask) -> Iterator[Tuned]:
     """A majority vote over samples; nothing is learned."""
-    yield replace(_without_training(task.inputs, "majority vote"), vote=True)
+    yield replace(_without_training(task.inputs, "majority vote"), strategy="vote")
 
 
 @contextmanager
@@ -130,6 +131,15 @@ def ask_again(task: AdaptationTask) -> Iterator[Tuned]:
     """The model reads its first answer and answers once more (arXiv:2602.08520); nothing is learned."""
     inputs = [with_self_doubt_turn(item, answer) for item, answer in zip(task.inputs, task.answers, strict=True)]
     yield _without_training(inputs, "asked again")
+
+
+@contextmanager
+def rerank(task: AdaptationTask) -> Iterator[Tuned]:
+    """Another tool's call where the answer's own has values that the conversation does not state; nothing is learned.
+
+    The tools are tried from the likeliest name on (`ttsi.answer.reranking`).
+    """
+    yield replace(_without_training(task.inputs, "reranked"), strategy="rerank")
 
 
 def _without_training(inputs: Sequence[Input], reason: str) -> Tuned:
