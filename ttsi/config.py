@@ -138,6 +138,10 @@ class AdaptationConfig:
     nats per token. 0 prevents most of the harm (dev/log.md); None accepts every new answer, as the paper does."""
 
 
+Strategy = Literal["greedy", "vote", "pass@k", "rerank"]
+"""How the answer is chosen."""
+
+
 @dataclass(frozen=True)
 class AnswerConfig:
     """Stage 4: answer, in the same way with and without an adapter."""
@@ -149,7 +153,7 @@ class AnswerConfig:
     before them, one means exactly one call. The last two need constrained decoding."""
     max_tokens: PositiveInt = 160
     """Maximum length of the answer, in tokens."""
-    strategy: Literal["greedy", "vote", "pass@k", "rerank"] = "greedy"
+    strategy: Strategy = "greedy"
     """One greedy answer, the most frequent of several samples (vote), right if any sample is right (pass@k), or the
     greedy answer unless its call has a value that the conversation does not state: then the likeliest tool whose
     likeliest call has none (rerank; needs constrained decoding)."""

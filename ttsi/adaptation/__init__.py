@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from ttsi.adaptation.examples import training_examples, with_demonstrations, with_self_doubt_turn
 from ttsi.adaptation.irrelevance import no_tool_examples
-from ttsi.config import LoopConfig
-from ttsi.errors import ConfigError
+from ttsi.config import LoopConfig, Strategy
+from ttsi.errors import ConfigError, unknown_name
 from ttsi.methods import adaptation_method
 from ttsi.models import Model
 from ttsi.object_reference import load_function
@@ -53,7 +54,7 @@ class Tuned:
     """Which adapter answers; None is the base."""
     adaptations: tuple[Adaptation, ...]
     """The record of what was done."""
-    strategy: str | None = None
+    strategy: Strategy | None = None
     """How to answer, a value of `answer.strategy`, whatever the settings have there; None is the settings' own. With
     "rerank", an unchanged input without an adapter keeps the base's answer as the one to rerank."""
 
@@ -87,6 +88,9 @@ def adapters(
             raise ConfigError(
                 f"adaptation.method {reference!r} yields {lengths.pop()} entries for {len(inputs)} inputs"
             )
+        if tuned.strategy not in (None, *get_args(Strategy)):
+            hint = unknown_name("answer.strategy", str(tuned.strategy), get_args(Strategy))
+            raise ConfigError(f"adaptation.method {reference!r}: {hint}")
         yield tuned
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from ttsi.answer.reranking import rerank
 from ttsi.answer.task import AnswerTask
 from ttsi.answer.voting import winner
-from ttsi.config import AnswerConfig
+from ttsi.config import AnswerConfig, Strategy
 from ttsi.models import Model, Request
 from ttsi.types import Answer, Input, SampledAnswer
 
@@ -27,7 +27,7 @@ def generate_answers(
     config: AnswerConfig,
     adapters: Sequence[int | None] | None = None,
     seeds: Sequence[int] = (),
-    strategy: str | None = None,
+    strategy: Strategy | None = None,
     base: tuple[Sequence[Input], Sequence[Answer]] | None = None,
     *,
     sample: bool = False,
