@@ -103,8 +103,7 @@ class AdaptationConfig:
     method: str = "lora"
     """Train a temporary LoRA adapter on the examples (lora), put them into the prompt (in-context), or do both. Without
     examples: one adapter trained on the training data before the run (shared), majority vote (vote), show the model
-    its first answer and ask again (ask-again), or take another tool's call where the answer's own has values that the
-    conversation does not state (rerank). Or your own package.module:function."""
+    its first answer and ask again (ask-again), rerank, or your own package.module:function."""
     objective: str = "cross-entropy"
     """The training loss: cross-entropy, or your own package.module:function that maps the label tokens'
     log-probabilities and their mask, both [batch, tokens], to one loss per row."""
