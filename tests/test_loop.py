@@ -198,7 +198,7 @@ class Wavering(Spy):
 
 
 class Inventing(Spy):
-    """Invents a city wherever it is free to choose the tool."""
+    """Invents a city wherever it is free to choose the tool; every tool's name is as likely as another's."""
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         free = answer_grammar(self.format, TOOLS)
@@ -206,6 +206,11 @@ class Inventing(Spy):
             replace(one, text=one.text.replace("Oslo", "Rome")) if request.grammar == free else one
             for request, one in zip(requests, super().generate(requests), strict=True)
         ]
+
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        return [[-1.0] * len(texts) for texts in continuations]
 
 
 @pytest.mark.parametrize(("strategy", "city"), [("rerank", "Oslo"), ("greedy", "Rome")])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ttsi.answer import generate_answers
-from ttsi.answer.reranking import RERANKED_TOOLS
+from ttsi.answer.reranking import NAME_MARGIN, RERANKED_TOOLS
 from ttsi.chat.calls import FORMATS, Format
 from ttsi.chat.grammar import answer_grammar, tool_grammar
 from ttsi.config import AnswerConfig, LoopConfig, check
@@ -145,11 +145,20 @@ def test_a_result_of_a_tool_states_values() -> None:
 
 def test_only_the_likeliest_names_are_tried() -> None:
     tools = tuple(Tool(f"tool_{letter}", "", SCHEMA) for letter in "abcdefgh")
-    logprobs = {tool.name: -float(i) for i, tool in enumerate(tools)}
+    logprobs = {tool.name: -0.1 * i for i, tool in enumerate(tools)}
     chooser = Chooser(call("tool_b", city="Rome"), {}, logprobs)
     answer(chooser, item=replace(RAIN, tools=tools))
     grammars = [tool_grammar(HERMES, tool, HERMES.reasons(tool)) for tool in tools if tool.name != "tool_b"]
     assert [request.grammar for request in chooser.requests[1:]] == grammars[:RERANKED_TOOLS]
+
+
+def test_an_unlikely_tool_is_not_tried_however_well_its_call_is_grounded() -> None:
+    names = {"get_weather": -1.0, "find_hotel": -1.0 - NAME_MARGIN - 0.1, "call_taxi": -9.0}
+    chooser = Chooser(INVENTED, GOOD, names)
+    assert answer(chooser).text == INVENTED
+    assert len(chooser.requests) == 1, "nothing is written for it"
+    names["find_hotel"] += 0.2
+    assert answer(Chooser(INVENTED, GOOD, names)).text == GOOD["find_hotel"], "the control: within the margin"
 
 
 def test_the_adapter_writes_and_scores_its_own_alternatives() -> None:
