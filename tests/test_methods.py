@@ -75,6 +75,7 @@ def tiny() -> Counting:
         ("icl", "both", "trained"),
         ("vote", "vote", "resampled"),
         ("ask-again", "ask-again", "resampled"),
+        ("rerank", "rerank", "resampled"),
     ],
 )
 def test_real_weights_come_back_from_every_method(tiny: Counting, method: str, adapted_by: str, status: str) -> None:
