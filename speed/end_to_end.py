@@ -111,8 +111,12 @@ class OneByOne(LocalModel):
             )  # fmt: skip
         return self._generation(row, rule.writer.result())
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """A forward pass per candidate, or one per prompt and one for its candidates (N2)."""
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """A forward pass per candidate, or one per prompt and one for its candidates (N2); under the base alone."""
+        if any(adapter is not None for adapter in adapters):
+            raise NotImplementedError("the peers score under the base: compare answers without rerank")
         items = [
             (self.encoder.encode_prompt(prompt), [self.encoder.encode_text(text) for text in texts])
             for prompt, texts in zip(prompts, continuations, strict=True)

@@ -15,7 +15,8 @@ import pytest
 
 from ttsi import improve
 from ttsi.batch import check_references
-from ttsi.config import AdaptationConfig, AwarenessConfig, LoopConfig, SynthesisConfig
+from ttsi.chat.grammar import answer_grammar
+from ttsi.config import AdaptationConfig, AnswerConfig, AwarenessConfig, LoopConfig, Strategy, SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Generation, Request
@@ -194,6 +195,42 @@ class Wavering(Spy):
             replace(one, text=one.text.replace("find_hotel", "get_weather"), logprob=-9.0) if wavers else one
             for one, wavers in zip(generations, swap, strict=True)
         ]
+
+
+class Inventing(Spy):
+    """Invents a city wherever it is free to choose the tool; every tool's name is as likely as another's."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        free = answer_grammar(self.format, TOOLS)
+        return [
+            replace(one, text=one.text.replace("Oslo", "Rome")) if request.grammar == free else one
+            for request, one in zip(requests, super().generate(requests), strict=True)
+        ]
+
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        return [[-1.0] * len(texts) for texts in continuations]
+
+
+@pytest.mark.parametrize(("strategy", "city"), [("rerank", "Oslo"), ("greedy", "Rome")])
+def test_base_and_adapted_are_reranked_alike(strategy: Strategy, city: str) -> None:
+    model = Inventing()
+    [episode] = run([UNSURE], model, replace(CONFIG, answer=AnswerConfig(strategy=strategy)))
+    assert episode.base is not None and episode.adapted is not None and episode.adaptation.status == "trained"
+    assert [answer.calls[0].arguments for answer in (episode.base, episode.adapted)] == [{"city": city}] * 2
+    tools = {"rerank": ["get_weather", "find_hotel"], "greedy": ["find_hotel", "get_weather"]}
+    assert [called(episode, "base"), called(episode, "adapted")] == tools[strategy]
+    asked = [request.adapter for request in model.answers_to(UNSURE)]
+    assert asked == {"rerank": [None, None, 0, 0], "greedy": [None, 0]}[strategy]
+
+
+def test_the_method_rerank_leaves_grounded_answers_alone_to_the_last_bit() -> None:
+    config = preset("rerank", "embedded")
+    for model, changed in ((Spy(), False), (Inventing(), True)):
+        [episode] = run([UNSURE], model, config)
+        assert (episode.adapted == episode.base) is not changed
+        assert len(model.answers_to(UNSURE)) == 1 + changed, "the base is asked once"
 
 
 def test_votes_of_samples_are_a_measure_and_sampled_calls_are_candidates() -> None:

@@ -75,6 +75,7 @@ def tiny() -> Counting:
         ("icl", "both", "trained"),
         ("vote", "vote", "resampled"),
         ("ask-again", "ask-again", "resampled"),
+        ("rerank", "rerank", "resampled"),
     ],
 )
 def test_real_weights_come_back_from_every_method(tiny: Counting, method: str, adapted_by: str, status: str) -> None:
@@ -150,6 +151,7 @@ def test_sft_that_cannot_be_trained_leaves_every_input_to_the_base_and_tries_onc
 
 OWN = """
 from contextlib import contextmanager
+from dataclasses import replace
 from ttsi.adaptation import Tuned
 from ttsi.methods import Method
 from ttsi.types import Adaptation, Input, Message
@@ -159,6 +161,16 @@ def briefly(task):
     inputs = tuple(Input(i.id, (Message("system", "be brief"), *i.messages), i.tools) for i in task.inputs)
     n = len(inputs)
     yield Tuned(inputs, (None,) * n, (Adaptation("resampled", reason="briefly"),) * n)
+
+@contextmanager
+def upside_down(task):
+    with briefly(task) as tuned:
+        yield replace(tuned, strategy="upside-down")
+
+@contextmanager
+def reranked(task):
+    with briefly(task) as tuned:
+        yield replace(tuned, strategy="rerank")
 
 METHOD = Method("told to be brief", {"adaptation": {"method": "own_method:briefly", "lr": 0.5}, "synthesis": {"k": 0}})
 TSSI = Method("misspelt", extends="tssi")
@@ -171,6 +183,15 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "own_method.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     return "own_method:METHOD"
+
+
+def test_a_strategy_that_does_not_exist_is_refused_by_name(own: str) -> None:
+    config = preset(own, "hf:some/model")
+    with_strategy = [replace(config.adaptation, method=f"own_method:{name}") for name in ("upside_down", "reranked")]
+    with pytest.raises(ConfigError, match=r"upside_down.*upside-down.*rerank"):
+        improve(CASES, DemoModel(), config=replace(config, adaptation=with_strategy[0]))
+    episodes = improve(CASES, DemoModel(), config=replace(config, adaptation=with_strategy[1]))
+    assert [episode.error for episode in episodes] == [None, None], "the control: one that does"
 
 
 def test_a_method_of_your_own_is_one_function_and_one_record(own: str) -> None:

@@ -102,8 +102,8 @@ class AdaptationConfig:
 
     method: str = "lora"
     """Train a temporary LoRA adapter on the examples (lora), put them into the prompt (in-context), or do both. Without
-    examples: one adapter trained on the training data before the run (shared), majority vote (vote), or show the model
-    its first answer and ask again (ask-again). Or your own package.module:function."""
+    examples: one adapter trained on the training data before the run (shared), majority vote (vote), show the model
+    its first answer and ask again (ask-again), rerank, or your own package.module:function."""
     objective: str = "cross-entropy"
     """The training loss: cross-entropy, or your own package.module:function that maps the label tokens'
     log-probabilities and their mask, both [batch, tokens], to one loss per row."""
@@ -137,6 +137,10 @@ class AdaptationConfig:
     nats per token. 0 prevents most of the harm (dev/log.md); None accepts every new answer, as the paper does."""
 
 
+Strategy = Literal["greedy", "vote", "pass@k", "rerank"]
+"""How the answer is chosen."""
+
+
 @dataclass(frozen=True)
 class AnswerConfig:
     """Stage 4: answer, in the same way with and without an adapter."""
@@ -148,8 +152,13 @@ class AnswerConfig:
     before them, one means exactly one call. The last two need constrained decoding."""
     max_tokens: PositiveInt = 160
     """Maximum length of the answer, in tokens."""
-    strategy: Literal["greedy", "vote", "pass@k"] = "greedy"
-    """One greedy answer, the most frequent of several samples (vote), or right if any sample is right (pass@k)."""
+    strategy: Strategy = "greedy"
+    """One greedy answer, the most frequent of several samples (vote), right if any sample is right (pass@k), or the
+    greedy answer unless its call has a value that the conversation does not state: then the likeliest tool whose
+    likeliest call has none (rerank; needs constrained decoding)."""
+    omit_unstated: bool = False
+    """Leave optional arguments out of the answer's calls when the conversation does not state their values (the text
+    keeps them). Wrong where a default, a date or a state may supply a value: see docs/method.md."""
     samples: PositiveInt = 5
     """Number of samples for vote and pass@k."""
     temperature: NonNegativeFloat = 0.7
@@ -248,6 +257,8 @@ def check(config: LoopConfig | RunConfig) -> None:
         raise ConfigError(
             f"answer.calls is {loop.answer.calls!r}, which needs a grammar: use answer.decoding constrained, not free"
         )
+    if "rerank" in (loop.answer.strategy, loop.adaptation.method) and loop.answer.decoding == "free":
+        raise ConfigError("rerank compares calls under a grammar: use answer.decoding constrained, not free")
 
 
 def _check_values(config: Any, section: str = "") -> None:
@@ -322,6 +333,7 @@ ADDED: dict[str, object] = {
     "synthesis.prompt": None,
     "adaptation.objective": "cross-entropy",
     "order_seed": None,
+    "answer.omit_unstated": False,
 }
 """Settings that the first run folders lack -> the default with which they mean the same."""
 

@@ -57,14 +57,13 @@ def improve(
     awareness = estimate(model, inputs, before, config.awareness)  # H
     selected = select(inputs, awareness, config, repeat)
     unsure, confidence = [inputs[i] for i in selected], [awareness[i] for i in selected]
-    first_answers = [before[i] for i in selected]
+    first = [before[i] for i in selected]
     episodes = stages.episodes(before, awareness)
     with fall_back_to(episodes):
         seeds = stages.begin("synthesis", selected)
         examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model)  # G
-        seeds = stages.begin("adaptation")
-        with adapters(model, unsure, examples, first_answers, config, seeds) as tuned:  # T
-            seeds = stages.begin("answer")
-            after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, vote=tuned.vote)
+        with adapters(model, unsure, examples, first, config, stages.begin("adaptation")) as tuned:  # T
+            seeds, base = stages.begin("answer"), (unsure, first)
+            after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, tuned.strategy, base)
     stages.end()
     return with_adaptations(episodes, selected, examples, tuned, after, config.adaptation.min_confidence_gain)

@@ -61,6 +61,11 @@ ADAPTATION_METHODS: Mapping[str, AdaptationMethod] = {
     ),
     "vote": AdaptationMethod("ttsi.adaptation:vote", "{whom} the majority of {samples} samples was taken"),
     "ask-again": AdaptationMethod("ttsi.adaptation:ask_again", "{whom} it was shown its first answer and asked again"),
+    "rerank": AdaptationMethod(
+        "ttsi.adaptation:rerank",
+        "{whom} a call with a value that the conversation does not state gave way to the next likeliest tool's call "
+        "without one",
+    ),
 }
 """Ways of adapting by name. A report looks one up with `.get(name, AdaptationMethod(name))`, which imports no code."""
 
@@ -171,6 +176,10 @@ METHODS: Mapping[str, Method] = {
     "ask-again": Method(
         "where unsure, the model reads its first answer and answers once more",
         {"awareness": _TUNED_AWARENESS, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
+    ),
+    "rerank": Method(
+        "a call with values that the conversation does not state gives way to another tool's; no training",
+        {"awareness": _EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "rerank"}},
     ),
 }  # fmt: skip
 """Methods by name (`ttsi ls methods`)."""

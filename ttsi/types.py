@@ -155,8 +155,8 @@ class Adaptation:
     status: Literal["none", "trained", "in-context", "shared", "resampled", "training-failed", "kept-base"]
     """none: there was nothing to learn from. trained: a temporary adapter answers. in-context: the examples are in the
     prompt. shared: one adapter for the whole run answers (SFT). resampled: answered a second time without learning (a
-    vote, or asked again). training-failed: training failed or a guard rejected the adapter, and the base answers.
-    kept-base: the model is not more confident of its new answer, and the base answers."""
+    vote, reranked, or asked again). training-failed: training failed or a guard rejected the adapter, and the base
+    answers. kept-base: the model is not more confident of its new answer, and the base answers."""
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()
@@ -182,7 +182,9 @@ class Answer:
     """One answer of the model."""
 
     text: str
+    """As the model wrote it."""
     calls: tuple[ToolCall, ...]
+    """The calls in the text; with `answer.omit_unstated` they lack optional arguments that it has."""
     error: str | None = None
     """Why the text could not be read as calls; None when it could (no call at all is not an error)."""
     logprob: float = 0.0

@@ -89,5 +89,5 @@ def test_samples_stand_beside_a_greedy_answer(strategy: str, sample: bool, n: in
 
 def test_control_the_method_vote_votes_whatever_the_strategy_is() -> None:
     [plain, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4))  # type: ignore[arg-type]
-    [voted, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], vote=True)  # type: ignore[arg-type]
+    [voted, _] = generate_answers(Speaker(), ITEMS, AnswerConfig(samples=4), None, [0, 4], "vote")  # type: ignore[arg-type]
     assert (plain.calls, [call.name for call in voted.calls]) == ((), ["a"])

@@ -43,6 +43,7 @@ STATUS = {
     "sft": "shared",
     "vote": "resampled",
     "ask-again": "resampled",
+    "rerank": "resampled",
 }
 
 
@@ -71,7 +72,7 @@ def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method
 
 
 def test_every_method_has_its_line_and_the_issue_names_them() -> None:
-    named = set("base icl sft vote ask-again ttsi ttsi-paper ttsi-icl ttd ttd-icl".split())
+    named = set("base icl sft vote ask-again rerank ttsi ttsi-paper ttsi-icl ttd ttd-icl".split())
     assert named <= set(METHODS) == set(STATUS) | {"base"}
 
 
@@ -115,7 +116,7 @@ def test_ask_knows_what_it_cannot_do(ttsi: Command, tmp_path: Path) -> None:
     assert "ttsi run" in ttsi(*ask, "--method", "icl").err
     result = ttsi(*ask, "--method", "ttd", "--teacher", "scripted:demo", "--adapt-anyway", "--json")
     assert json.loads(result.out)["adaptation"]["status"] == "trained"
-    for method in ("vote", "ask-again"):
+    for method in ("vote", "ask-again", "rerank"):
         second = ttsi(*ask, "--method", method, "--adapt-anyway")
         assert (second.code, "answers a second time" in second.out) == (0, True)
 

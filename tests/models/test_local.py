@@ -177,6 +177,24 @@ def test_scores_equal_alone_and_generation(local: LocalModel) -> None:
     assert written.logprob == pytest.approx(scored[0], abs=1e-4)
 
 
+def test_an_adapter_scores_as_it_writes(local: LocalModel) -> None:
+    texts = [["yes", "no"]] * 3
+    base = local.score([PROMPTS[0]] * 3, texts)
+    with local.prefix_cache(), local.adapted(JOBS, CONFIG, SEEDS):
+        local.score(PROMPTS, texts)  # the base has read the prompts, which must not be taken for the adapter's
+        adapted, untrained, plain = local.score([PROMPTS[0]] * 3, texts, [0, 1, None])
+        assert adapted != pytest.approx(base[0], abs=1e-2)
+        assert untrained == pytest.approx(base[1], abs=1e-5), "a job without an adapter is scored by the base"
+        assert plain == pytest.approx(base[2], abs=1e-5)
+        [written] = local.generate([Request(PROMPTS[0], 12, grammar="start: /[a-z]{5}/", adapter=0)])
+        [[own]] = local.score([PROMPTS[0]], [[written.text + "<|im_end|>"]], [0])
+        [[other]] = local.score([PROMPTS[0]], [[written.text + "<|im_end|>"]], [2])
+        assert written.logprob == pytest.approx(own, abs=1e-4) != pytest.approx(other, abs=1e-4)
+        assert local.score(PROMPTS[:1], texts[:1])[0] == pytest.approx(base[0], abs=1e-5), "the base as before"
+    with pytest.raises(ModelError, match="outside the `adapted` block"):
+        local.score(PROMPTS[:1], texts[:1], [0])
+
+
 def test_marks_that_are_tokens_are_written_and_kept(local: LocalModel) -> None:
     grammar = tool_grammar(local.format, TOOL)
     for seed in range(3):

@@ -55,8 +55,9 @@ def test_what_each_method_did_is_said_as_it_is() -> None:
     assert "one adapter had learned the training data beforehand" in text_of("sft")
     assert "the majority of 5 samples was taken" in text_of("vote")
     assert "shown its first answer and asked again" in text_of("ask-again")
+    assert "gave way to the next likeliest tool's call without one" in text_of("rerank")
     assert "took the 6 similar examples nearest" in text_of("icl")
-    for method in ("sft", "vote", "ask-again", "icl"):
+    for method in ("sft", "vote", "ask-again", "rerank", "icl"):
         assert " wrote " not in text_of(method)
     assert " wrote " in text_of("ttsi")  # control
 

@@ -11,12 +11,13 @@ import pytest
 
 from ttsi.awareness.measures import softmax
 from ttsi.chat.calls import FORMATS, Format
+from ttsi.chat.grounding import leaves, normalise
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import check_synthesis, synthesise
-from ttsi.synthesis.example_filters import groundedness, leaves, normalise, refusal
+from ttsi.synthesis.example_filters import groundedness, refusal
 from ttsi.synthesis.prompts import LEAD, writing_prompt
 from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Input, Message, Tool, ToolCall
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from ttsi.adaptation.examples import training_examples, with_demonstrations, with_self_doubt_turn
 from ttsi.adaptation.irrelevance import no_tool_examples
-from ttsi.config import LoopConfig
-from ttsi.errors import ConfigError
+from ttsi.config import LoopConfig, Strategy
+from ttsi.errors import ConfigError, unknown_name
 from ttsi.methods import adaptation_method
 from ttsi.models import Model
 from ttsi.object_reference import load_function
@@ -53,8 +54,9 @@ class Tuned:
     """Which adapter answers; None is the base."""
     adaptations: tuple[Adaptation, ...]
     """The record of what was done."""
-    vote: bool = False
-    """Answer by majority vote."""
+    strategy: Strategy | None = None
+    """How to answer, a value of `answer.strategy`, whatever the settings have there; None is the settings' own. With
+    "rerank", an unchanged input without an adapter keeps the base's answer as the one to rerank."""
 
 
 AdaptationFunction = Callable[[AdaptationTask], AbstractContextManager[Tuned]]
@@ -86,6 +88,9 @@ def adapters(
             raise ConfigError(
                 f"adaptation.method {reference!r} yields {lengths.pop()} entries for {len(inputs)} inputs"
             )
+        if tuned.strategy not in (None, *get_args(Strategy)):
+            hint = unknown_name("answer.strategy", str(tuned.strategy), get_args(Strategy))
+            raise ConfigError(f"adaptation.method {reference!r}: {hint}")
         yield tuned
 
 
@@ -122,7 +127,7 @@ def lora_in_context(task: AdaptationTask) -> Iterator[Tuned]:
 @contextmanager
 def vote(task: AdaptationTask) -> Iterator[Tuned]:
     """A majority vote over samples; nothing is learned."""
-    yield replace(_without_training(task.inputs, "majority vote"), vote=True)
+    yield replace(_without_training(task.inputs, "majority vote"), strategy="vote")
 
 
 @contextmanager
@@ -130,6 +135,15 @@ def ask_again(task: AdaptationTask) -> Iterator[Tuned]:
     """The model reads its first answer and answers once more (arXiv:2602.08520); nothing is learned."""
     inputs = [with_self_doubt_turn(item, answer) for item, answer in zip(task.inputs, task.answers, strict=True)]
     yield _without_training(inputs, "asked again")
+
+
+@contextmanager
+def rerank(task: AdaptationTask) -> Iterator[Tuned]:
+    """Another tool's call where the answer's own has values that the conversation does not state; nothing is learned.
+
+    The tools are tried from the likeliest name on (`ttsi.answer.reranking`).
+    """
+    yield replace(_without_training(task.inputs, "reranked"), strategy="rerank")
 
 
 def _without_training(inputs: Sequence[Input], reason: str) -> Tuned:

@@ -1,24 +1,24 @@
-"""Decoding of answers: greedy, or samples and their majority; free, or constrained to the tools' schemas.
+"""Decoding of answers: greedy, reranked, or samples and their majority; free, or constrained to the tools' schemas.
 
 Inputs: inputs, and which adapter answers each. Outputs: one `Answer` per input, in order. Base and adapted answers pass
 through this one function with the same settings, so a gain is never a difference between two ways of decoding.
 
 The paper decodes greedily, by majority vote and as pass@5. A vote returns the winning sample. With pass@k the greedy
 answer is returned with the samples beside it (`Answer.samples`), any of which may be right: it is a way of scoring.
-Base and adapted samples have the same seeds.
+Base and adapted samples have the same seeds. Reranking is ours (`ttsi.answer.reranking`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
+from ttsi.answer.reranking import rerank
+from ttsi.answer.task import AnswerTask
 from ttsi.answer.voting import winner
-from ttsi.chat.grammar import answer_grammar
-from ttsi.config import AnswerConfig
-from ttsi.models import Generation, Model, Request
-from ttsi.types import Answer, Input, Prompt, SampledAnswer
+from ttsi.config import AnswerConfig, Strategy
+from ttsi.models import Model, Request
+from ttsi.types import Answer, Input, SampledAnswer
 
 
 def generate_answers(
@@ -27,8 +27,9 @@ def generate_answers(
     config: AnswerConfig,
     adapters: Sequence[int | None] | None = None,
     seeds: Sequence[int] = (),
+    strategy: Strategy | None = None,
+    base: tuple[Sequence[Input], Sequence[Answer]] | None = None,
     *,
-    vote: bool = False,
     sample: bool = False,
 ) -> list[Answer]:
     """Answer each input, with its adapter where it has one.
@@ -36,24 +37,42 @@ def generate_answers(
     Args:
         adapters: which adapter answers each input; None is the base.
         seeds: one per input, for samples; needed where there are any.
-        vote: answer by majority vote whatever the strategy is.
+        strategy: in place of `config.strategy`; with "rerank", the base's own answers are reranked where it answers.
+        base: the inputs as the base had them, and its answers with the same settings. Values count as stated only
+            where they stand in the former.
         sample: return samples beside the greedy answer whatever the strategy is.
     """
     adapters = adapters if adapters is not None else [None] * len(inputs)
-    requests = [_request(model, item, config, adapter) for item, adapter in zip(inputs, adapters, strict=True)]
-    vote = vote or config.strategy == "vote"
+    conversations, first = base or (inputs, ())
+    task = AnswerTask(model, inputs, config, adapters, conversations)
+    answered = _base_answers(task, first) if strategy == "rerank" and config.strategy != "vote" else {}
+    strategy = strategy or config.strategy
+    requests, vote = task.requests(), strategy == "vote"
+    waiting = [] if vote else [i for i in range(len(inputs)) if i not in answered]
     sampling = _sampling(requests, seeds, config) if vote or sample or config.strategy == "pass@k" else []
-    generations = model.generate([*([] if vote else requests), *sampling])
-    read = partial(_answer, model)
-    greedy = [] if vote else list(map(read, inputs, generations))
-    sampled = generations[len(greedy) :]
+    generations = model.generate([*(requests[i] for i in waiting), *sampling])
+    answered |= {i: task.read(i, generation) for i, generation in zip(waiting, generations, strict=False)}
+    greedy = [answered[i] for i in sorted(answered)]
+    final = rerank(task, greedy) if strategy == "rerank" else greedy
+    sampled = generations[len(waiting) :]
     if not sampled:
-        return greedy
+        return final
     n = config.samples
-    per_input = [[read(item, sample) for sample in sampled[i * n : (i + 1) * n]] for i, item in enumerate(inputs)]
+    per_input = [[task.read(i, one) for one in sampled[i * n : (i + 1) * n]] for i in range(len(inputs))]
     samples = [tuple(SampledAnswer(a.text, a.calls, a.error, a.logprob) for a in answers) for answers in per_input]
-    final = [answers[winner(votes)] for answers, votes in zip(per_input, samples, strict=True)] if vote else greedy
+    if vote:
+        final = [answers[winner(votes)] for answers, votes in zip(per_input, samples, strict=True)]
     return [replace(answer, samples=beside) for answer, beside in zip(final, samples, strict=True)]
+
+
+def _base_answers(task: AnswerTask, first: Sequence[Answer]) -> dict[int, Answer]:
+    """The base's greedy answers that answer these very inputs, by their place; its samples do not count."""
+    same = enumerate(zip(task.inputs, task.conversations, task.adapters, first, strict=False))
+    return {
+        i: replace(answer, samples=())
+        for i, (item, conversation, adapter, answer) in same
+        if adapter is None and item == conversation
+    }
 
 
 def _sampling(requests: Sequence[Request], seeds: Sequence[int], config: AnswerConfig) -> list[Request]:
@@ -62,23 +81,3 @@ def _sampling(requests: Sequence[Request], seeds: Sequence[int], config: AnswerC
         for request, seed in zip(requests, seeds, strict=True)
         for number in range(config.samples)
     ]
-
-
-def _request(model: Model, item: Input, config: AnswerConfig, adapter: int | None) -> Request:
-    constrained = config.decoding == "constrained" and item.tools
-    grammar = config.grammar or (answer_grammar(model.format, item.tools, config.calls) if constrained else None)
-    return Request(Prompt(item.messages, item.tools), config.max_tokens, grammar=grammar, adapter=adapter)
-
-
-def _answer(model: Model, item: Input, generation: Generation) -> Answer:
-    parsed = model.format.parse(generation.text, item.tools)
-    error = parsed.error if generation.finished else "cut off at max_tokens"
-    return Answer(
-        text=generation.text,
-        calls=() if error else parsed.calls,
-        error=error,
-        logprob=generation.logprob,
-        min_logprob=generation.min_logprob,
-        tokens=generation.tokens,
-        finish_reason="stop" if generation.finished else "length",
-    )

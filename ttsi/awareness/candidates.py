@@ -19,17 +19,15 @@ swamps the difference between tools: a softmax over sums of -30 and -50 is certa
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 
 from ttsi.chat.grammar import tool_grammar
 from ttsi.config import AwarenessConfig
 from ttsi.models import Model, Request
+from ttsi.models.name_scores import Scored, score_names
 from ttsi.types import NO_TOOL, Answer, Input, Prompt, SampledAnswer, canonical_calls
 
-Scored = list[tuple[str, str, float]]
-"""(action, text, summed log-probability in nats)."""
 MAX_CALL_TOKENS = 200
 
 
@@ -40,7 +38,7 @@ def score_candidates(
     if config.candidates == "samples":
         return [_distinct(answer.samples) for answer in answers]
     if config.candidates == "names":
-        return _names(model, inputs, config.no_tool)
+        return score_names(model, inputs, config.no_tool)
     return _calls(model, inputs, config.no_tool)
 
 
@@ -62,35 +60,6 @@ def count_votes(samples: Sequence[SampledAnswer]) -> tuple[int, ...]:
 
 def _action(sample: SampledAnswer) -> str:
     return " + ".join(call.name for call in sample.calls) or NO_TOOL
-
-
-def _names(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]:
-    prompts = [Prompt(item.messages, item.tools) for item in inputs]
-    openings = [_call_openings(model, item, no_tool) for item in inputs]
-    scores = model.score(prompts, [[text for _, text in texts] for texts in openings])
-    return [_sum_by_action(texts, logprobs) for texts, logprobs in zip(openings, scores, strict=True)]
-
-
-def _call_openings(model: Model, item: Input, no_tool: bool) -> list[tuple[str, str]]:
-    """Every text to be scored, with the action that it begins."""
-    spans = {tool.name: "".join(model.format.name_span(tool.name)) for tool in item.tools}
-    openings = [(tool.name, reason + spans[tool.name]) for tool in item.tools for reason in model.format.reasons(tool)]
-    if no_tool and model.format.no_tool is not None:
-        openings.append((NO_TOOL, model.format.no_tool))
-    return openings
-
-
-def _sum_by_action(texts: Sequence[tuple[str, str]], logprobs: Sequence[float]) -> Scored:
-    """One entry per action: its likeliest text, and the log of its texts' summed probability."""
-    by_action: dict[str, list[tuple[float, str]]] = {}
-    for (action, text), logprob in zip(texts, logprobs, strict=True):
-        by_action.setdefault(action, []).append((logprob, text))
-    return [(action, max(pairs)[1], _log_sum_exp([value for value, _ in pairs])) for action, pairs in by_action.items()]
-
-
-def _log_sum_exp(values: Sequence[float]) -> float:
-    top = max(values)
-    return top if top == -math.inf else top + math.log(sum(math.exp(value - top) for value in values))
 
 
 def _calls(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]:

@@ -82,8 +82,10 @@ class Model(Protocol):
         """One continuation per request, in order."""
         ...
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Summed log-probability (nats) of each continuation of each prompt."""
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """Summed log-probability (nats) of each continuation of each prompt, under its adapter; () is the base."""
         ...
 
     def adapted(
@@ -147,9 +149,11 @@ class ModelWrapper:
         """See `Model.generate`."""
         return self._model.generate(requests)
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
         """See `Model.score`."""
-        return self._model.score(prompts, continuations)
+        return self._model.score(prompts, continuations, *([adapters] if adapters else []))
 
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]

@@ -37,8 +37,12 @@ class CachedModel(ModelWrapper):
         self._generations |= {key: answer for key, answer in answers.items() if new[key].adapter is None}
         return [answers[key] if key in answers else self._generations[key] for key in keys]
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """See `Model.score`; a prompt all of whose continuations were scored before comes from the cache."""
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """See `Model.score`; a prompt all of whose continuations the base scored before comes from the cache."""
+        if any(adapter is not None for adapter in adapters):
+            return super().score(prompts, continuations, adapters)
         keys = [[_key(prompt, text) for text in texts] for prompt, texts in zip(prompts, continuations, strict=True)]
         new = [i for i, wanted in enumerate(keys) if not all(key in self._scores for key in wanted)]
         for i, scores in zip(

@@ -29,10 +29,10 @@ from ttsi.engine.architecture import check_architecture
 from ttsi.engine.checksum import weights_checksum, weights_sha256
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
-from ttsi.engine.loglikelihood import continuation_logprobs
+from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.engine.lora import write_peft_folder
 from ttsi.engine.packing import EncodedExample
-from ttsi.engine.prefix import PrefixCache
+from ttsi.engine.prefix import PrefixCache, using
 from ttsi.engine.targets import unadapted_share
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Request
@@ -209,14 +209,17 @@ class LocalModel:
             finished=decoded.finished,
         )
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Summed log-probability (nats) of each continuation of each prompt, under the base.
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """Summed log-probability (nats) of each continuation of each prompt.
 
-        A continuation starts on a token of its own, as an answer does. No end of turn is added.
+        A continuation starts on a token of its own, as an answer does. No end of turn is added. The base's prompts
+        share forward passes and the prefix cache; one with an adapter is read alone.
 
         Raises:
             PromptTooLong: a prompt with a continuation exceeds the context.
-            ModelError: memory runs out on one prompt alone.
+            ModelError: memory runs out on one prompt alone, or an adapter is named outside `adapted`.
         """
         items = []
         for prompt, texts in zip(prompts, continuations, strict=True):
@@ -224,7 +227,19 @@ class LocalModel:
             endings = [self.encoder.encode_text(text) for text in texts]
             self._tokens_left(len(ids) + max(map(len, endings), default=0) - 1)
             items.append((ids, endings))
-        return continuation_logprobs(self.model, items, prefixes=self._prefixes)
+        slots = [self.adapters.slot(adapter) for adapter in adapters or [None] * len(items)]
+        shared = [item for item, slot in zip(items, slots, strict=True) if slot < 0]
+        of_base = iter(continuation_logprobs(self.model, shared, prefixes=self._prefixes))
+        return [
+            next(of_base) if slot < 0 else self._adapted_logprobs(item, slot)
+            for item, slot in zip(items, slots, strict=True)
+        ]
+
+    def _adapted_logprobs(self, item: ScoringItem, slot: int) -> list[float]:
+        """The item's log-probabilities with the adapter bound to its one row, and no prefix that the base has read."""
+        stack = self.adapters.stack
+        with using(stack, stack.gather([slot]) if stack is not None else None):
+            return continuation_logprobs(self.model, [item])[0]
 
     @contextmanager
     def adapted(

@@ -94,7 +94,9 @@ class RemoteModel:
         """Always None: only the endpoint can tell."""
         return None
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NoReturn:
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> NoReturn:
         """Refused.
 
         Raises:

@@ -159,10 +159,15 @@ class DemoModel(_Scripted):
             for text, request in zip(texts, requests, strict=True)
         ]
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Higher for a tool whose line shares words with the request; a continuation that names no tool gets -3."""
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """Higher for a tool whose line shares words with the request, or whose training examples do; a continuation
+        that names no tool gets -3."""
+        jobs = [() if adapter is None else self._jobs[adapter] for adapter in adapters or [None] * len(prompts)]
         return [
-            [self._score(prompt, text) for text in texts] for prompt, texts in zip(prompts, continuations, strict=True)
+            [self._score(prompt, text, job) for text in texts]
+            for prompt, texts, job in zip(prompts, continuations, jobs, strict=True)
         ]
 
     def _score(self, prompt: Prompt, text: str, training_examples: Sequence[TrainingExample] = ()) -> float:
@@ -317,7 +322,9 @@ class FileModel(_Scripted):
             for text, request in zip(texts, requests, strict=True)
         ]
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
         """The script's score of the first text that a continuation contains; -10 for all others."""
         return [
             [self._score(prompt.prefix + text) for text in texts]

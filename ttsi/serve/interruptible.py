@@ -86,10 +86,12 @@ class InterruptibleModel(ModelWrapper):
         self._progress.reach("answer" if self._adapting else "awareness")
         return self._model.generate(requests)
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """The model's scores, in the stage "awareness"."""
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """The model's scores, in the stage "awareness", which a later one does not return to."""
         self._progress.reach("awareness")
-        return self._model.score(prompts, continuations)
+        return super().score(prompts, continuations, adapters)
 
     @contextmanager
     def adapted(

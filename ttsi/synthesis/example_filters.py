@@ -12,22 +12,19 @@ that does not exist teaches nothing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
+from ttsi.chat.grounding import StatedValues, leaves, normalise
 from ttsi.chat.marked import content_words, leaves_of
 from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.object_reference import load_function, resolve
 from ttsi.types import Example, Input, Tool, last_request
-from ttsi.words import jaccard, words
+from ttsi.words import jaccard
 
 ExampleFilter = Callable[[Example, Input, Sequence[Example], SynthesisConfig], str | None]
 """(example, input, examples kept before, settings) -> the reason to refuse it, or None."""
-
-_NUMBER = re.compile(r"(?<![\w.])(?:(?<![\w)])-)?(?!0\d)\d+(?:,\d{3})*(?:\.\d+)?(?!\.?\d)")
 
 
 def active_filters(config: SynthesisConfig) -> list[ExampleFilter]:
@@ -93,11 +90,10 @@ def overlap(example: Example, item: Input, kept: Sequence[Example], config: Synt
 
 def groundedness(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
     """An argument value that the request does not state; booleans need no statement."""
-    text, stated_numbers = f" {normalise(example.query)} ", numbers(example.query)
+    stated = StatedValues.of(example.query)
     for call in example.calls:
         for key, value in leaves(call.arguments):
-            stated = value in stated_numbers if isinstance(value, int | float) else f" {normalise(str(value))} " in text
-            if not stated:
+            if value not in stated:
                 return f"grounded: the value of {key} is not in the request"
     return None
 
@@ -126,36 +122,6 @@ EXAMPLE_FILTERS: Mapping[str, ExampleFilter] = {
 """Built-in filters by name."""
 
 
-def numbers(text: str) -> set[float]:
-    """The numbers that a text states in digits; parts of a date, a version or a code such as A-07 are none.
-
-    >>> sorted(numbers("1,500 of 20.0 below -5, not 3.1.2 or 2027-05-03"))
-    [-5.0, 20.0, 1500.0, 2027.0]
-    """
-    return {float(number.replace(",", "")) for number in _NUMBER.findall(text)}
-
-
 def _tool_words(tool: Tool) -> set[str]:
     keys = " ".join(key for key, _, _ in leaves_of(tool))
     return set(content_words(f"{tool.name} {tool.description} {keys}"))
-
-
-def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every string and number in the arguments with its key."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from leaves(inner, str(name))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from leaves(inner, key)
-    elif value is not None and not isinstance(value, bool):
-        yield key, value
-
-
-def normalise(text: str) -> str:
-    """Lower case, with everything but letters and digits as one space: how texts are compared.
-
-    >>> normalise("  Where's  A-12?")
-    'where s a 12'
-    """
-    return " ".join(words(text))

@@ -1,0 +1,68 @@
+"""Inputs with all that their answers depend on; the request for an answer, and the reading of what the model writes.
+
+Inputs: a model, its settings, inputs, the adapter of each. Outputs: one `Request` per input, and the `Answer` in what
+the model writes. Optional arguments that the conversation does not state are left out of its calls where the settings
+say so. The paper (arXiv:2510.07841) takes an answer as it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ttsi.chat.grammar import answer_grammar
+from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated
+from ttsi.config import AnswerConfig
+from ttsi.models import Generation, Model, Request
+from ttsi.types import Answer, Input, Prompt
+
+
+@dataclass(frozen=True)
+class AnswerTask:
+    """Inputs to answer; sequences have one entry per input."""
+
+    model: Model
+    inputs: Sequence[Input]
+    config: AnswerConfig
+    adapters: Sequence[int | None]
+    """Which adapter answers; None is the base."""
+    conversations: Sequence[Input]
+    """The inputs as they were asked, without demonstrations or a first answer: only these state values."""
+
+    @cached_property
+    def stated(self) -> list[StatedValues]:
+        """The values that each conversation states."""
+        return [StatedValues.of(conversation_text(item.messages)) for item in self.conversations]
+
+    def requests(self) -> list[Request]:
+        """The greedy answer of each input."""
+        return [
+            Request(Prompt(item.messages, item.tools), self.config.max_tokens, grammar=grammar, adapter=adapter)
+            for item, adapter in zip(self.inputs, self.adapters, strict=True)
+            for grammar in [self.config.grammar or self.own_grammar(item)]
+        ]
+
+    def own_grammar(self, item: Input) -> str | None:
+        """The grammar made from the input's tools; None where decoding is free."""
+        constrained = self.config.decoding == "constrained" and item.tools
+        return answer_grammar(self.model.format, item.tools, self.config.calls) if constrained else None
+
+    def read(self, i: int, generation: Generation) -> Answer:
+        """The answer to an input in what the model wrote."""
+        parsed = self.model.format.parse(generation.text, self.inputs[i].tools)
+        answer = Answer(
+            text=generation.text,
+            calls=parsed.calls,
+            error=parsed.error if generation.finished else "cut off at max_tokens",
+            logprob=generation.logprob,
+            min_logprob=generation.min_logprob,
+            tokens=generation.tokens,
+            finish_reason="stop" if generation.finished else "length",
+        )
+        if answer.error:
+            return replace(answer, calls=())
+        if not self.config.omit_unstated:
+            return answer
+        tools = self.inputs[i].tools
+        return replace(answer, calls=tuple(omit_unstated(call, tools, self.stated[i]) for call in answer.calls))
