@@ -60,9 +60,9 @@ class AwarenessConfig:
 class SynthesisConfig:
     """Stage 2 (the paper's G): write similar examples for an unsure input."""
 
-    source: Literal["writer", "nearest", "random"] = "writer"
-    """Where examples come from: a model writes them, or they are rows of the training data, the most similar or random
-    ones."""
+    source: Literal["writer", "schema", "nearest", "random"] = "writer"
+    """Where examples come from: a model writes them, a rule makes them from the tools' schemas (schema), or they are
+    rows of the training data, the most similar or random ones."""
     k: NonNegativeInt = 8
     """Number of examples per unsure input."""
     order: Literal["call-first", "query-first"] = "call-first"

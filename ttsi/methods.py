@@ -138,6 +138,10 @@ METHODS: Mapping[str, Method] = {
         {"awareness": _TUNED_AWARENESS, "adaptation": {"method": "in-context"}},
         with_teacher="ttd-icl",
     ),
+    "ttsi-schema": Method(
+        "as ttsi, but a rule makes the examples from the tools' schemas and no model writes",
+        {"awareness": _TUNED_AWARENESS, "synthesis": {"source": "schema"}, "adaptation": _TUNED_TRAINING},
+    ),
     "ttsi-both": Method(
         "TT-SI in weights and context: the examples are learned and go into the prompt",
         {"awareness": _TUNED_AWARENESS, "adaptation": {**_TUNED_TRAINING, "method": "both"}},
@@ -255,7 +259,7 @@ def _has_tuned_settings(model: Model | str | None) -> bool:
 
 def wants_training_data(config: LoopConfig) -> bool:
     """Whether these settings learn from a training file."""
-    return config.synthesis.source != "writer" or adaptation_method(config.adaptation.method).shared
+    return config.synthesis.source in ("nearest", "random") or adaptation_method(config.adaptation.method).shared
 
 
 def check_method(config: LoopConfig) -> None:

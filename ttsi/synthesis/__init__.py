@@ -24,11 +24,15 @@ from ttsi.synthesis.model_filters import apply_model_filters
 from ttsi.synthesis.parsing import read_call_first, read_query_first, stripped_line
 from ttsi.synthesis.prompts import LEAD, chosen_prompt
 from ttsi.synthesis.retrieval import demonstrations
+from ttsi.synthesis.schema_examples import schema_example
 from ttsi.types import NO_TOOL, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
 
 ONE_LINE = r"start: /[^\n\r]{3,400}/"
 WRITER_FAILED = "teacher: "
 """How the reason begins where the writer returned no text at all."""
+
+
+_NO_TOOLS = Example("", (), "", "schema: the input offers no tools")
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,14 @@ def synthesise(
     """
     if isinstance(writer, TrainingData):
         return demonstrations(writer, inputs, config, seeds)
-    if config.source != "writer" and inputs:
+    if config.source not in ("writer", "schema") and inputs:
         raise ConfigError(f"synthesis.source is {config.source!r} and there are no training data: give --train-data")
     written: list[list[Example]] = [[] for _ in inputs]
     for round_ in range(config.max_rounds):
         jobs = _missing(inputs, awareness, config, seeds, written, round_)
         if not jobs:
             break
-        write = _call_first if config.order == "call-first" else _query_first
-        for job, example in zip(jobs, write(writer, jobs, config), strict=True):
+        for job, example in zip(jobs, _write(writer, jobs, config), strict=True):
             kept = [other for other in written[job.number] if other.refused is None]
             reason = example.refused or refusal(example, job.item, kept, config)
             written[job.number].append(replace(example, refused=reason))
@@ -117,7 +120,7 @@ def _writer_failed(example: Example) -> bool:
 
 def _tools_in_turn(item: Input, awareness: Awareness, config: SynthesisConfig) -> list[Tool]:
     """Which tools the examples call, likeliest first; empty when the writer may choose."""
-    if config.tools == "free":
+    if config.tools == "free" and config.source == "writer":
         return []
     tools = {tool.name: tool for tool in item.tools}
     actions = dict.fromkeys(
@@ -134,6 +137,12 @@ def _prompt(writer: Model, job: _Job, config: SynthesisConfig, prefix: str) -> P
 
 def _sampling_request(prompt: Prompt, job: _Job, config: SynthesisConfig, grammar: str | None) -> Request:
     return Request(prompt, config.max_tokens, config.temperature, job.seed, grammar)
+
+
+def _write(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:
+    if config.source == "schema":
+        return [schema_example(job.tool, job.seed) if job.tool else _NO_TOOLS for job in jobs]
+    return _call_first(writer, jobs, config) if config.order == "call-first" else _query_first(writer, jobs, config)
 
 
 def _call_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:

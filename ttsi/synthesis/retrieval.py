@@ -35,7 +35,7 @@ def demonstrations(
     Raises:
         ConfigError: the settings want written examples, not training data.
     """
-    if config.source == "writer":
+    if config.source in ("writer", "schema"):
         raise ConfigError(
             "training data were given, but this method uses none: try --method icl, or --synthesis.source nearest"
         )

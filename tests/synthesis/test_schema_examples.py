@@ -1,0 +1,133 @@
+"""Examples made from the tools' schemas: legal calls, requests that state them, nothing that no schema admits."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import ttsi
+from ttsi.chat.tool_schema import problem
+from ttsi.config import SynthesisConfig
+from ttsi.synthesis import synthesise
+from ttsi.synthesis.example_filters import refusal
+from ttsi.synthesis.schema_examples import schema_example
+from ttsi.synthesis.schema_values import NoValueError, sample_arguments, sample_value
+from ttsi.types import Awareness, Candidate, Example, Input, Message, Tool
+
+BOOK = Tool(
+    "book_table",
+    "Reserves a table at a restaurant. Needs a credit card.",
+    {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "the city (e.g., Oslo, Paris)"},
+            "guests": {"type": "integer", "minimum": 1, "maximum": 12},
+            "day": {"type": "string", "description": "day of the visit, DD/MM/YYYY"},
+            "area": {"type": "string", "enum": ["terrace", "indoors"]},
+            "silent": {"type": "boolean"},
+        },
+        "required": ["city", "guests"],
+    },
+)
+RIDE = Tool("orderRide", "", {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]})
+ITEM = Input("1", (Message("user", "a table for two in Rome"),), (BOOK, RIDE))
+
+
+def unsure(*actions: str) -> Awareness:
+    candidates = tuple(Candidate(action, "", -1.0, 1 / len(actions)) for action in actions)
+    return Awareness(candidates, "margin", 0.0, 0.95, True)
+
+
+def examples(tool: Tool, n: int = 200) -> list[Example]:
+    return [schema_example(tool, seed) for seed in range(n)]
+
+
+def test_every_example_is_legal_and_states_its_values() -> None:
+    for example in [*examples(BOOK), *examples(RIDE)]:
+        assert problem(example.calls[0], ITEM.tools) is None
+        assert refusal(example, ITEM, (), SynthesisConfig()) is None, example
+
+
+def test_control_a_request_that_hides_a_value_is_refused() -> None:
+    example = schema_example(BOOK, 0)
+    hidden = replace(example, query="Reserve a table at a restaurant.")
+    assert "grounded" in (refusal(hidden, ITEM, (), SynthesisConfig()) or "")
+
+
+def test_optional_arguments_are_sometimes_absent_and_then_nowhere_in_the_request() -> None:
+    drawn = examples(BOOK)
+    absent = [example for example in drawn if "area" not in example.calls[0].arguments]
+    assert 0 < len(absent) < len(drawn)
+    assert not any("area" in example.query for example in absent)
+    assert any("area" in example.query for example in drawn)  # control
+    assert not any("silent" in example.calls[0].arguments for example in drawn)
+
+
+def test_values_come_from_the_schema_s_own_words() -> None:
+    drawn = [example.calls[0].arguments for example in examples(BOOK)]
+    assert {arguments["city"] for arguments in drawn} == {"Oslo", "Paris"}
+    assert {arguments["guests"] for arguments in drawn} <= set(range(1, 13))
+    assert {arguments["area"] for arguments in drawn if "area" in arguments} == {"terrace", "indoors"}
+    assert all(arguments["day"][2] == arguments["day"][5] == "/" for arguments in drawn if "day" in arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "expected"),
+    [
+        ("a", {"const": 3}, 3),
+        ("a", {"enum": [None, "x"]}, "x"),
+        ("a", {"type": ["null", "integer"], "minimum": 4, "maximum": 4}, 4),
+        ("a", {"anyOf": [{"type": "null"}, {"type": "string", "enum": ["only"]}]}, "only"),
+        ("a", {"$ref": "#/$defs/deep"}, {"b": 7}),
+        ("a", {"type": "array", "minItems": 3, "maxItems": 3, "items": {"const": 1}}, [1, 1, 1]),
+        ("a", {"type": "integer", "examples": ["12"]}, 12),
+        ("a", {"type": "integer", "multipleOf": 5, "minimum": 6, "maximum": 14}, 10),
+    ],
+)
+def test_a_schema_that_leaves_one_choice_gives_it(name: str, schema: dict[str, Any], expected: object) -> None:
+    deep = {"type": "object", "properties": {"b": {"const": 7}}, "required": ["b"]}
+    assert sample_value(name, schema, {"$defs": {"deep": deep}}, random.Random(0)) == expected
+
+
+def test_an_argument_without_a_value_by_rule_refuses_the_example_only_where_it_is_required() -> None:
+    code = {"type": "string", "pattern": "^[A-Z]{3}-[0-9]$"}
+    parameters: dict[str, Any] = {"type": "object", "properties": {"code": code}, "required": ["code"]}
+    refused = schema_example(Tool("f", "Find it now", parameters), 0)
+    assert refused.refused == "schema: code has a pattern and no example" and not refused.calls
+    with pytest.raises(NoValueError):
+        sample_arguments(parameters, random.Random(0), 1.0)
+    assert sample_arguments({**parameters, "required": []}, random.Random(0), 1.0) == {}  # control
+
+
+def test_the_request_takes_its_words_from_the_description_or_the_name() -> None:
+    assert all("eserve a table at a restaurant" in example.query for example in examples(BOOK, 20))
+    assert all("order ride" in example.query.lower() for example in examples(RIDE, 20))
+    api = replace(BOOK, name="bookTable", description="This API books a table.")
+    assert all("book table" in example.query.lower() for example in examples(api, 20))
+
+
+def test_the_loop_learns_them_without_asking_the_writer_and_in_the_order_of_awareness() -> None:
+    class NoWriter:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"the writer was asked for {name}")
+
+    config = SynthesisConfig(source="schema", k=4)
+    writer: Any = NoWriter()
+    [written] = synthesise(writer, [ITEM], [unsure("orderRide", "book_table")], config, [5])
+    assert [example.calls[0].name for example in written] == ["orderRide", "book_table"] * 2
+    assert not any(example.refused for example in written)
+    [again] = synthesise(writer, [ITEM], [unsure("orderRide", "book_table")], config, [5])
+    [other] = synthesise(writer, [ITEM], [unsure("orderRide", "book_table")], config, [6])
+    assert written == again != other
+    with pytest.raises(AssertionError, match="the writer was asked"):  # control: the model writes by default
+        synthesise(writer, [ITEM], [unsure("orderRide", "book_table")], SynthesisConfig(k=1), [5])
+
+
+def test_an_input_without_tools_gets_no_example() -> None:
+    [written] = synthesise(
+        ttsi.load_model("scripted:demo"), [replace(ITEM, tools=())], [unsure()], SynthesisConfig(source="schema"), [0]
+    )
+    assert all(example.refused for example in written)

@@ -1,0 +1,238 @@
+"""Plausible argument values for a JSON Schema, drawn by a seed. No model writes them.
+
+Inputs: a parameter's name, its schema, a generator of random numbers. Outputs: a JSON value. A value comes from the
+first of these that the schema has: `const`, `enum`, `examples`, examples in the words of its description ("e.g. Oslo,
+Paris"), a format or a layout of dates, else a list of neutral values for parameters of such a name. The paper
+(arXiv:2510.07841) has a model write the values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ttsi.chat.alternatives import alternatives
+from ttsi.words import words
+
+Schema = Mapping[str, Any]
+
+DEPTH = 4
+"""Deepest nesting of objects and lists that is filled."""
+
+_PLACES = (
+    "Lisbon", "Toronto", "Nairobi", "Osaka", "Vienna", "Denver", "Cape Town", "Helsinki", "Bogota", "Seoul", "Chicago",
+    "Marseille", "Krakow", "Auckland", "Lima", "Dublin",
+)  # fmt: skip
+_COUNTRIES = ("Brazil", "Norway", "Kenya", "Canada", "Japan", "Portugal", "Chile", "Poland", "Vietnam", "Morocco")
+_PEOPLE = (
+    "Lena Fischer", "Omar Haddad", "Grace Miller", "Ivan Petrov", "Mei Tanaka", "Carlos Ruiz", "Nora Lind",
+    "Samuel Okoye", "Priya Nair", "Tom Becker", "Ana Costa", "Jonas Weber",
+)  # fmt: skip
+_TITLES = (
+    "Silver River", "Blue Harbor", "North Gate", "Green Valley", "Open Sky", "First Light", "Red Maple", "Iron Bridge",
+    "Quiet Hills", "Bright Path", "Stone House", "Winter Garden",
+)  # fmt: skip
+_TOPICS = (
+    "morning routine", "local market", "short report", "public garden", "new model", "sample set", "long river",
+    "early spring", "small group", "basic plan", "daily summary", "open format",
+)  # fmt: skip
+_LANGUAGES = ("English", "Spanish", "German", "Japanese", "Arabic", "French", "Hindi", "Swedish")
+_CURRENCIES = ("EUR", "USD", "JPY", "GBP", "CHF", "CAD", "SEK", "INR")
+
+_KINDS: tuple[tuple[frozenset[str], Sequence[str]], ...] = tuple(
+    (frozenset(names.split()), values)
+    for names, values in (
+        ("country nation nationality", _COUNTRIES),
+        ("language languages locale", _LANGUAGES),
+        ("currency currencies", _CURRENCIES),
+        ("city location place region area origin destination venue town state address departure arrival", _PLACES),
+        ("person author artist employee user student patient customer player speaker actor director", _PEOPLE),
+        ("title name company organization brand team event product project", _TITLES),
+    )
+)
+"""Words of a parameter's name or description, and values for it; the first that applies counts."""
+
+_EXAMPLES = re.compile(
+    r"(?:\be\.?g\b\.?|\bsuch as\b|\bfor example\b|\bfor instance\b)[,:]?\s*([^).;:\n]+)", re.IGNORECASE
+)
+_LAYOUT = re.compile(r"\b(?:YYYY|DD|MM)(?:[-/.](?:YYYY|MM|DD)){1,2}\b")
+_SEPARATOR = re.compile(r",|\bor\b|\band\b")
+
+
+class NoValueError(Exception):
+    """A schema of which no value can be made by rule."""
+
+
+MOST_OPTIONAL = 3
+"""Most optional arguments in one call."""
+
+
+def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -> dict[str, Any]:
+    """Arguments of a call: the required ones, and some of the optional ones.
+
+    Optional booleans and objects are left out, because a request seldom states them.
+
+    Args:
+        parameters: the tool's schema.
+        draw: the random numbers.
+        optional: the probability of each optional argument, up to `MOST_OPTIONAL` of them.
+
+    Raises:
+        NoValueError: a required argument has no value that can be made by rule.
+    """
+    plain = _first(parameters, parameters)
+    required, properties = set(plain.get("required") or ()), plain.get("properties") or {}
+    optional_names = [name for name in properties if name not in required and draw.random() < optional]
+    chosen = required | set(draw.sample(optional_names, min(MOST_OPTIONAL, len(optional_names))))
+    arguments: dict[str, Any] = {}
+    for name, schema in properties.items():
+        if name not in chosen:
+            continue
+        if name not in required and _type(_first(schema, parameters)) in ("boolean", "object"):
+            continue
+        try:
+            arguments[name] = sample_value(name, schema, parameters, draw)
+        except NoValueError:
+            if name in required:
+                raise
+    return arguments
+
+
+def sample_value(name: str, schema: Any, root: Schema, draw: random.Random, depth: int = 0) -> Any:
+    """One value for a parameter.
+
+    Args:
+        name: the parameter's name, which chooses the kind of a string.
+        schema: the parameter's schema.
+        root: the schema that its `$ref`s point into.
+        draw: the random numbers; equal ones give the equal value.
+
+    Raises:
+        NoValueError: it is nested too deeply, has a pattern without an example, or admits nothing.
+    """
+    plain = _first(schema, root)
+    listed = [value for value in plain.get("enum") or () if value is not None]
+    if "const" in plain or listed:
+        return plain["const"] if "const" in plain else draw.choice(listed)
+    kind = _type(plain)
+    if examples := _examples(schema, kind):
+        return draw.choice(examples)
+    if kind == "boolean":
+        return draw.random() < 0.5
+    if kind in ("integer", "number"):
+        step = schema.get("multipleOf") if isinstance(schema, Mapping) else None
+        return _number(name, plain, kind, step, draw)
+    if depth >= DEPTH:
+        raise NoValueError(f"{name} is nested too deeply")
+    if kind == "array":
+        count = max(int(plain.get("minItems") or 0), min(2, int(plain.get("maxItems") or 2)))
+        items = plain.get("items") if plain.get("items") not in (None, True) else {"type": "string"}
+        return [sample_value(name, items, root, draw, depth + 1) for _ in range(count)]
+    if kind == "object":
+        inner, required = plain.get("properties") or {}, plain.get("required") or ()
+        return {key: sample_value(key, inner.get(key, {}), root, draw, depth + 1) for key in required}
+    if "pattern" in plain:
+        raise NoValueError(f"{name} has a pattern and no example")
+    return _string(name, schema if isinstance(schema, Mapping) else {}, plain, draw)
+
+
+def _first(schema: Any, root: Schema) -> Schema:
+    """The first plain alternative of a schema that is not null."""
+    for plain in alternatives(schema, root):
+        if plain.get("type") != "null":
+            return {**plain, "const": schema["const"]} if isinstance(schema, Mapping) and "const" in schema else plain
+    raise NoValueError("the schema admits no value")
+
+
+def _type(plain: Schema) -> str | None:
+    kind = plain.get("type")
+    return next((one for one in kind if one != "null"), None) if isinstance(kind, list) else kind
+
+
+def _examples(schema: Any, kind: str | None) -> list[Any]:
+    """Values that the schema gives as examples, of the right type."""
+    if not isinstance(schema, Mapping):
+        return []
+    given = schema.get("examples") or ()
+    types: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "string": (str,)}
+    allowed = types.get(kind or "string", ())
+    typed = [value for value in (_read(value, kind) for value in given) if isinstance(value, allowed)]
+    description = schema.get("description")
+    if typed or kind not in ("string", None) or not isinstance(description, str):
+        return [value for value in typed if not isinstance(value, bool)]
+    described = (part.strip(" '\"`") for text in _EXAMPLES.findall(description) for part in _SEPARATOR.split(text))
+    return [part for part in described if part and len(part.split()) <= 4 and len(part) <= 40 and part != "etc"]
+
+
+def _read(value: Any, kind: str | None) -> Any:
+    """An example that was written as text, as the type that the schema wants."""
+    if isinstance(value, str) and kind in ("integer", "number"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return None
+    return value
+
+
+def _number(name: str, plain: Schema, kind: str, step: float | None, draw: random.Random) -> int | float:
+    low, high = plain.get("minimum", plain.get("exclusiveMinimum")), plain.get("maximum", plain.get("exclusiveMaximum"))
+    if low is None and high is None:
+        if "year" in words(name):
+            return draw.randint(1990, 2026)
+        low, high = draw.choice([(2, 9), (10, 99), (100, 999)])
+    low = low if low is not None else min(1, high)
+    high = high if high is not None else max(low + 1, 10 * abs(low), 100)
+    if kind == "integer" or (step and float(step).is_integer()):
+        unit = int(step or 1)
+        first, last = math.ceil(low / unit), math.floor(high / unit)
+        value: int | float = unit * draw.randint(first, max(first, last))
+    else:
+        value = round(draw.uniform(low, high), draw.choice([1, 2]))
+    return value
+
+
+def _string(name: str, schema: Schema, plain: Schema, draw: random.Random) -> str:
+    text = str(schema.get("description") or "")
+    in_name, in_both = set(words(_apart(name))), set(words(_apart(name))) | set(words(text))
+    form = str(schema.get("format") or "")
+    layout = _LAYOUT.search(text)
+    if layout or form.startswith("date") or "date" in in_both:
+        return _date(layout.group() if layout else "YYYY-MM-DD", draw) + ("T12:00:00Z" if form == "date-time" else "")
+    if form == "time" or "time" in in_name:
+        return f"{draw.randint(0, 23):02}:{draw.choice((0, 15, 30, 45)):02}"
+    if form == "email" or "email" in in_both:
+        return f"{draw.choice(_PEOPLE).split()[0].lower()}@example.com"
+    if form in ("uri", "url") or in_both & {"url", "link", "website"}:
+        return f"https://example.com/{draw.choice(_TOPICS).split()[1]}{draw.randint(1, 99)}"
+    if in_name & {"id", "ids", "code", "number", "identifier", "token", "key"} or "identifier" in in_both:
+        return "".join(draw.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(2)) + str(draw.randint(1000, 99999))
+    if in_name & {"file", "path", "filename", "image", "photo"}:
+        return f"{draw.choice(_TOPICS).split()[1]}{draw.randint(1, 99)}.{draw.choice(('png', 'csv', 'txt', 'pdf'))}"
+    for kinds in (in_name, in_both):
+        for names, values in _KINDS:
+            if names & kinds:
+                return draw.choice(values)
+    return draw.choice(draw.choice((_TITLES, _TOPICS)))
+
+
+def _date(layout: str, draw: random.Random) -> str:
+    parts = {
+        "YYYY": str(draw.randint(2020, 2027)),
+        "MM": f"{draw.randint(1, 12):02}",
+        "DD": f"{draw.randint(1, 28):02}",
+    }
+    return re.sub(r"YYYY|MM|DD", lambda part: parts[part.group()], layout)
+
+
+def _apart(name: str) -> str:
+    """A name in camel case as words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+
+
+def name_words(name: str) -> str:
+    """The words of a name: "getUserID" -> "get user id"."""
+    return " ".join(words(_apart(name)))
