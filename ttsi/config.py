@@ -111,6 +111,10 @@ class AdaptationConfig:
     """LoRA rank."""
     alpha: NonNegativeFloat = 16.0
     """LoRA alpha. The update is scaled by alpha / rank."""
+    scope: Literal["all", "suffix"] = "all"
+    """The tokens on which the adapter acts: all of them, or those behind the beginning that an input shares with its
+    examples, the system text and the tools (suffix; Activated LoRA, arXiv:2504.12397). With suffix, what the base read
+    of that beginning is used again."""
     lr: NonNegativeFloat = 3e-3
     """Peak learning rate. The method sets it for the model: the paper's 1e-4, or more for the small embedded model."""
     epochs: PositiveInt = 5
@@ -314,7 +318,12 @@ def rename_settings(
     return renamed
 
 
-ADDED: dict[str, object] = {"synthesis.filter": (), "synthesis.prompt": None, "adaptation.objective": "cross-entropy"}
+ADDED: dict[str, object] = {
+    "synthesis.filter": (),
+    "synthesis.prompt": None,
+    "adaptation.objective": "cross-entropy",
+    "adaptation.scope": "all",
+}
 """Settings that the first run folders lack -> the default with which they mean the same."""
 
 

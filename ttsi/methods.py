@@ -161,7 +161,9 @@ METHODS: Mapping[str, Method] = {
         {
             "awareness": _EVERY_INPUT,
             "synthesis": {"k": 0},
-            "adaptation": {"method": "shared", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6},
+            "adaptation": {
+                "method": "shared", "scope": "all", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6,
+            },
         },
     ),
     "vote": Method(
@@ -258,3 +260,8 @@ def check_method(config: LoopConfig) -> None:
     adaptation = adaptation_method(config.adaptation.method)
     if config.adapt and adaptation.uses_examples and config.synthesis.k == 0:
         raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")
+    if config.adapt and adaptation.shared and config.adaptation.scope == "suffix":
+        raise ConfigError(
+            "adaptation.scope is suffix, but the rows of a training file share no beginning with every input: "
+            "use adaptation.scope all"
+        )

@@ -164,6 +164,8 @@ class Adaptation:
     reason: str = ""
     left_out: int = 0
     """Kept examples (or demonstrations) that did not fit the model's context."""
+    unadapted: int = 0
+    """Tokens at the beginning of the prompt on which the adapter does not act (`adaptation.scope` suffix)."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,8 @@ class TrainingExample:
 
     prompt: Prompt
     target: str
+    input_prompt: Prompt | None = None
+    """The prompt of the input that this example prepares for, where there is one (`adaptation.scope` suffix)."""
 
 
 def to_openai(tool: Tool) -> dict[str, Any]:

@@ -12,13 +12,13 @@ keeps adapters apart (`ttsi.engine.optimizer`). The examples of one adapter's st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from ttsi.engine import optimizer
 from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pass_tokens
@@ -27,6 +27,7 @@ from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import Objective
 from ttsi.engine.optimizer import AdapterRun, OptimizerState, TrainReport
 from ttsi.engine.packing import EncodedExample, PackedBatch, PackedRow, collate, label_logprobs, pack
+from ttsi.engine.prefix import CachedPrompt, PrefixCache, cache_of, shallow_copy
 from ttsi.engine.schedule import learning_rates
 from ttsi.engine.targets import is_language_model
 from ttsi.engine.windows import spans_of
@@ -39,6 +40,8 @@ class TrainingJob:
 
     slot: int
     examples: tuple[EncodedExample, ...]
+    unadapted: int = 0
+    """Tokens at the beginning of every example, the same in all of them, on which the adapter does not act."""
 
 
 @dataclass
@@ -47,6 +50,8 @@ class _JobRun(AdapterRun):
 
     rows: tuple[PackedRow, ...] = ()
     """One per optimizer step of an epoch."""
+    start: CachedPrompt = field(default_factory=lambda: CachedPrompt(()))
+    """The tokens on which the adapter does not act, as the base reads them."""
 
 
 @dataclass
@@ -56,12 +61,21 @@ class _Chunk:
     runs: list[_JobRun]
     state: OptimizerState
 
+    def cache(self) -> tuple[Cache, int]:
+        """What the base read of each run's beginning, and the length of the longest."""
+        return cache_of([run.start for run in self.runs])
+
     def select(self, rows: list[int]) -> _Chunk:
         return _Chunk([self.runs[row] for row in rows], self.state.select(rows))
 
 
 def train(
-    stack: LoraStack, jobs: Sequence[TrainingJob], config: EngineConfig, *, token_budget: int | None = None
+    stack: LoraStack,
+    jobs: Sequence[TrainingJob],
+    config: EngineConfig,
+    *,
+    prefixes: PrefixCache | None = None,
+    token_budget: int | None = None,
 ) -> list[TrainReport]:
     """Train the adapters in the jobs' slots from what the slots hold now; reports in the order of the jobs.
 
@@ -70,6 +84,7 @@ def train(
             in any state.
         jobs: no slot twice.
         config: learning rate, epochs, batch size, clipping, weight decay, objective.
+        prefixes: keys and values of prompts that the base has read; the beginnings on which no adapter acts are added.
         token_budget: packed tokens per forward pass, by default what suits the device; changes results by no more than
             rounding.
 
@@ -77,12 +92,16 @@ def train(
         ModelError: the model is no causal language model, the adapters are not attached, there is no such slot, or
             torch is in inference mode.
         ConfigError: the adapters were attached with another rank.
+        ValueError: the examples of a job do not begin with the same `unadapted` tokens, or one is no longer than them.
     """
     model = _language_model(stack.model)
     stack.check_trainable([job.slot for job in jobs], config.rank)
     runs = [_start(job, config, stack.max_tokens) for job in jobs]
     ready = [run for run in runs if not run.reason]
-    lengths = [max(len(row.ids_T) for row in run.rows) for run in ready]
+    cache = prefixes if prefixes is not None else PrefixCache()
+    for run, start in zip(ready, cache.start(model, [run.start for run in ready]), strict=True):
+        run.start = start
+    lengths = [max(len(row.ids_T) for row in run.rows) + _share(run.start.cached) for run in ready]
     for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
         _train_with_oom_backoff(model, stack, [ready[i] for i in group], config)
     return [run.report(config.max_loss_rise) for run in runs]
@@ -135,12 +154,24 @@ def _language_model(model: nn.Module) -> PreTrainedModel:
 def _start(job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _JobRun:
     size = config.batch_size or len(job.examples)
     starts = range(0, len(job.examples), size) if job.examples else ()
-    rows = tuple(pack(job.examples[start : start + size]) for start in starts)
+    rows = tuple(pack(job.examples[start : start + size], job.unadapted) for start in starts)
     rates = learning_rates(config, config.epochs * len(rows))
     reason = "" if rows and all(row.targets_N for row in rows) else "no label tokens to learn from"
     if max_tokens and any(len(ids) > max_tokens for ids, _ in job.examples):
         reason = f"an example is longer than the {max_tokens} tokens on which the engine is exact with this model"
-    return _JobRun(job.slot, rates, rows=rows, reason=reason)
+    return _JobRun(job.slot, rates, reason=reason, rows=rows, start=_beginning(job))
+
+
+def _beginning(job: TrainingJob) -> CachedPrompt:
+    beginnings = {tuple(ids[: job.unadapted]) for ids, _ in job.examples}
+    if len(beginnings) > 1:
+        raise ValueError(f"the examples of slot {job.slot} do not share their first {job.unadapted} tokens")
+    return CachedPrompt(next(iter(beginnings), ()), cached=job.unadapted)
+
+
+def _share(cached: int) -> int:
+    """The tokens of a row that take as much memory as this many in a cache: keys and values are an eighth of it."""
+    return -(-cached // 8)
 
 
 def _train_with_oom_backoff(
@@ -168,17 +199,20 @@ def _train_chunk(model: PreTrainedModel, stack: LoraStack, runs: list[_JobRun], 
     finished: list[_Chunk] = []
     chunk = _Chunk(runs, OptimizerState.of(stack.values_of([run.slot for run in runs])))
     rows_B: list[PackedRow] = []
-    spans = spans_of(model)
+    spans, (cache, cache_length) = spans_of(model), chunk.cache()
     for step in range(max(len(run.rates) for run in runs)):
-        chunk = _set_finished_aside(chunk, step, finished)
+        before, chunk = chunk, _set_finished_aside(chunk, step, finished)
         if not chunk.runs:
             break
+        if chunk is not before:
+            cache, cache_length = chunk.cache()
         rows_of_step = [run.rows[step % len(run.rows)] for run in chunk.runs]
         if len(rows_of_step) != len(rows_B) or any(a is not b for a, b in zip(rows_of_step, rows_B, strict=True)):
-            rows_B, batch = rows_of_step, collate(rows_of_step, model.device, model.dtype, spans=spans)
+            rows_B, batch = rows_of_step, collate(rows_of_step, model.device, model.dtype, cache_length, spans)
+        held = shallow_copy(cache) if cache_length else None
 
-        def losses(batch: PackedBatch = batch) -> Tensor:
-            return _losses(model, batch, config.objective)
+        def losses(batch: PackedBatch = batch, held: Cache | None = held) -> Tensor:
+            return _losses(model, batch, held, config.objective)
 
         losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses)
         optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
@@ -192,9 +226,9 @@ def _write_back(stack: LoraStack, runs: Sequence[AdapterRun], state: OptimizerSt
     stack.write([runs[i].slot for i in usable], state.values_BP[usable])
 
 
-def _losses(model: PreTrainedModel, batch: PackedBatch, objective: Objective) -> Tensor:
+def _losses(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None, objective: Objective) -> Tensor:
     """One loss per row [B]."""
-    rows = torch.split(label_logprobs(model, batch), list(batch.counts_B))
+    rows = torch.split(label_logprobs(model, batch, cache), list(batch.counts_B))
     counts_B1 = torch.tensor(batch.counts_B, device=rows[0].device)[:, None]
     logprobs_BT = pad_sequence(list(rows), batch_first=True)
     return objective(logprobs_BT, torch.arange(logprobs_BT.shape[1], device=counts_B1.device) < counts_B1)

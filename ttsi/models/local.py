@@ -31,7 +31,7 @@ from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import write_peft_folder
-from ttsi.engine.packing import EncodedExample
+from ttsi.engine.packing import EncodedExample, common_prefix
 from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.targets import unadapted_share
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
@@ -39,7 +39,7 @@ from ttsi.models import Generation, Request
 from ttsi.models.introduction import ask
 from ttsi.models.loading import Loaded, read_model
 from ttsi.models.prompt_encoding import PromptEncoder
-from ttsi.models.temporary_adapters import TemporaryAdapters
+from ttsi.models.temporary_adapters import NO_BEGINNING, SharedBeginning, TemporaryAdapters
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -192,6 +192,7 @@ class LocalModel:
             seed=request.seed,
             grammar=chat_grammar.localise(grammar, self._grammars.special_ids) if grammar is not None else None,
             slot=self.adapters.slot(request.adapter),
+            unadapted=self.adapters.unadapted_tokens(request.adapter, ids),
             stop_ids=self.stop_ids,
         )
 
@@ -239,8 +240,22 @@ class LocalModel:
             ModelError: within another `adapted` block, or the adapters do not fit the memory.
         """
         examples = [self.encode_examples(job) for job in jobs]
-        with self.adapters.trained(examples, [len(job) for job in jobs], config, seeds) as outcomes:
+        beginnings = [self._beginning(job, encoded, config) for job, encoded in zip(jobs, examples, strict=True)]
+        counts = [len(job) for job in jobs]
+        with self.adapters.trained(examples, counts, config, seeds, beginnings, self._prefixes) as outcomes:
             yield outcomes
+
+    def _beginning(
+        self, job: Sequence[TrainingExample], encoded: Sequence[EncodedExample], config: AdaptationConfig
+    ) -> SharedBeginning:
+        """What the job's adapter does not act on."""
+        if config.scope == "all" or not encoded:
+            return NO_BEGINNING
+        inputs = [example.input_prompt for example in job if example.input_prompt is not None]
+        prompts = [self.encoder.encode_prompt(prompt) for prompt in inputs[:1]]
+        prompts += [list(ids[:n_prompt]) for ids, n_prompt in encoded]
+        shared = tuple(prompts[0][: common_prefix(prompts)])
+        return SharedBeginning(*self.encoder.split_at_user_turn(shared))
 
     def export_adapter(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block.

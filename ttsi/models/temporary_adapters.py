@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
@@ -21,6 +21,7 @@ from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import OBJECTIVES
 from ttsi.engine.optimizer import TrainReport
 from ttsi.engine.packing import EncodedExample
+from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.training import TrainingJob, train
 from ttsi.errors import ModelError
 from ttsi.object_reference import load_function, resolve
@@ -39,6 +40,19 @@ def engine_config(config: AdaptationConfig) -> EngineConfig:
     return EngineConfig(**settings, objective=resolve("objective", name, OBJECTIVES, load_function))
 
 
+@dataclass(frozen=True)
+class SharedBeginning:
+    """What an input's prompt and its examples begin with, up to the user's turn: an adapter of scope suffix acts behind
+    it."""
+
+    ids: tuple[int, ...] = ()
+    invocation: tuple[int, ...] = ()
+    """The tokens behind it that all of them share: they open the user's turn (PEFT's `alora_invocation_tokens`)."""
+
+
+NO_BEGINNING = SharedBeginning()
+
+
 class TemporaryAdapters:
     """The adapters of one model."""
 
@@ -48,6 +62,8 @@ class TemporaryAdapters:
         """The storage of the last block, for the next one."""
         self.slots: dict[int, int] | None = None
         """Job -> slot; None outside a block."""
+        self._beginnings: Sequence[SharedBeginning] = ()
+        """One per job of the block."""
 
     @contextmanager
     def trained(
@@ -56,6 +72,8 @@ class TemporaryAdapters:
         counts: Sequence[int],
         config: AdaptationConfig,
         seeds: Sequence[int],
+        beginnings: Sequence[SharedBeginning] = (),
+        prefixes: PrefixCache | None = None,
     ) -> Iterator[list[Adaptation]]:
         """Train one adapter per job; leaving the block, in whatever way, drops them.
 
@@ -64,6 +82,8 @@ class TemporaryAdapters:
             counts: how many examples each job had before.
             config: the settings.
             seeds: one per job.
+            beginnings: what each job's adapter does not act on; by default nothing.
+            prefixes: keys and values of prompts that the base has read.
 
         Raises:
             ModelError: within another such block, or the adapters do not fit the memory.
@@ -74,6 +94,7 @@ class TemporaryAdapters:
             raise ValueError(f"{len(examples)} jobs, but {len(seeds)} seeds")
         indices = [index for index, encoded in enumerate(examples) if encoded]
         self.slots = {}
+        self._beginnings = beginnings or [NO_BEGINNING] * len(examples)
         stack = None
         try:
             outcomes = [without_training(count) for count in counts]
@@ -81,14 +102,18 @@ class TemporaryAdapters:
                 stack = self._stack_for(len(indices), config)
                 stack.attach()
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
-                jobs = [TrainingJob(slot, tuple(examples[index])) for slot, index in enumerate(indices)]
-                for index, job, report in zip(indices, jobs, train(stack, jobs, engine_config(config)), strict=True):
+                jobs = [
+                    TrainingJob(slot, tuple(examples[index]), len(self._beginnings[index].ids))
+                    for slot, index in enumerate(indices)
+                ]
+                reports = train(stack, jobs, engine_config(config), prefixes=prefixes)
+                for index, job, report in zip(indices, jobs, reports, strict=True):
                     outcomes[index] = with_training(job, report, counts[index] - len(job.examples))
                     if report.ok:
                         self.slots[index] = job.slot
             yield outcomes
         finally:
-            self.slots = None
+            self.slots, self._beginnings = None, ()
             if stack is not None:
                 stack.detach()
                 stack.clear()
@@ -105,6 +130,22 @@ class TemporaryAdapters:
             raise ModelError("a request names an adapter outside the `adapted` block")
         return self.slots.get(index, -1)
 
+    def unadapted_tokens(self, index: int | None, ids: Sequence[int]) -> int:
+        """Tokens at the beginning of a prompt on which a job's adapter does not act.
+
+        Raises:
+            ModelError: the prompt does not begin like the job's examples.
+        """
+        if self.slot(index) < 0 or index is None:
+            return 0
+        beginning = self._beginnings[index].ids
+        if tuple(ids[: len(beginning)]) != beginning or len(ids) == len(beginning):
+            raise ModelError(
+                f"adapter {index} acts behind the beginning of its examples, and this prompt begins otherwise: "
+                "give the examples the prompt (`input_prompt`), or use adaptation.scope all"
+            )
+        return len(beginning)
+
     def export(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, adapter_config) of a job's adapter in PEFT's format.
 
@@ -114,7 +155,9 @@ class TemporaryAdapters:
         slot = (self.slots or {}).get(index)
         if slot is None or self.stack is None:
             raise ModelError(f"job {index} has no adapter to export")
-        return self.stack.export(slot)
+        tensors, settings = self.stack.export(slot)
+        invocation = self._beginnings[index].invocation
+        return tensors, settings | ({"alora_invocation_tokens": list(invocation)} if invocation else {})
 
     def _stack_for(self, slots: int, config: AdaptationConfig) -> LoraStack:
         """The stack of the last block where it is large enough, else a new one."""
@@ -140,4 +183,5 @@ def without_training(count: int) -> Adaptation:
 def with_training(job: TrainingJob, report: TrainReport, left_out: int) -> Adaptation:
     """The record of a job that was trained; `left_out` of its examples did not fit."""
     status: Any = "trained" if report.ok else "training-failed"
-    return Adaptation(status, len(job.examples), len(report.losses), report.losses, report.reason, left_out)
+    steps, unadapted = len(report.losses), job.unadapted
+    return Adaptation(status, len(job.examples), steps, report.losses, report.reason, left_out, unadapted)
