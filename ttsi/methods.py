@@ -262,6 +262,6 @@ def check_method(config: LoopConfig) -> None:
         raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")
     if config.adapt and adaptation.shared and config.adaptation.scope == "suffix":
         raise ConfigError(
-            "adaptation.scope is suffix, but the rows of a training file share no beginning with every input: "
-            "use adaptation.scope all"
+            "adaptation.scope is suffix, which is for the few examples of one input: fine-tuning on a training file "
+            "needs adaptation.scope all"
         )

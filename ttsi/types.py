@@ -165,7 +165,8 @@ class Adaptation:
     left_out: int = 0
     """Kept examples (or demonstrations) that did not fit the model's context."""
     unadapted: int = 0
-    """Tokens at the beginning of the prompt on which the adapter does not act (`adaptation.scope` suffix)."""
+    """Tokens at the beginning of every example on which the adapter does not act (`adaptation.scope` suffix); where
+    their tools differ, those of the shortest such beginning."""
 
 
 @dataclass(frozen=True)
@@ -231,8 +232,6 @@ class TrainingExample:
 
     prompt: Prompt
     target: str
-    input_prompt: Prompt | None = None
-    """The prompt of the input that this example prepares for, where there is one (`adaptation.scope` suffix)."""
 
 
 def to_openai(tool: Tool) -> dict[str, Any]:

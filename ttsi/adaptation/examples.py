@@ -43,8 +43,7 @@ def _training_example(fmt: Format, item: Input, example: Example) -> TrainingExa
     tools = example.tools or item.tools
     by_name = {tool.name: tool for tool in tools}
     reasons = [fmt.reason(by_name[call.name], example.query, tools) for call in example.calls]
-    prompt, target = standalone_prompt(item, example.query, tools), fmt.render(example.calls, reasons, tools)
-    return TrainingExample(prompt, target, Prompt(item.messages, item.tools))
+    return TrainingExample(standalone_prompt(item, example.query, tools), fmt.render(example.calls, reasons, tools))
 
 
 def gold_training_examples(fmt: Format, pairs: Sequence[GoldExample]) -> list[TrainingExample]:

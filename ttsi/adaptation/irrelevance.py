@@ -15,7 +15,7 @@ from collections.abc import Container, Sequence
 
 from ttsi.chat.calls import Format
 from ttsi.chat.marked import content_words
-from ttsi.types import Example, Input, Prompt, Tool, TrainingExample, standalone_prompt
+from ttsi.types import Example, Input, Tool, TrainingExample, standalone_prompt
 
 DECLINED = "None of these tools can do that."
 """The target where the model's family has no words for "no tool fits" (`Format.no_tool`)."""
@@ -30,7 +30,7 @@ def _no_tool_example(fmt: Format, item: Input, example: Example) -> TrainingExam
     called = {call.name for call in example.calls}
     others = tuple(tool for tool in example.tools or item.tools if tool.name not in called)
     prompt = standalone_prompt(item, example.query, others or distractor_tools(example.query, called))
-    return TrainingExample(prompt, fmt.no_tool or DECLINED, Prompt(item.messages, item.tools))
+    return TrainingExample(prompt, fmt.no_tool or DECLINED)
 
 
 def distractor_tools(request: str, called: Container[str] = (), count: int = 2) -> tuple[Tool, ...]:

@@ -199,9 +199,10 @@ def end_of_turn(tokenizer: Tokenizer) -> int:
 
 
 def user_turn_openings(tokenizer: Tokenizer) -> list[list[int]]:
-    """The token ids with which the template opens a user's turn, as it may be encoded; empty where it has no such mark.
+    """The token ids with which the template opens a user's turn, as they may be encoded.
 
-    They are what the template writes between an answer and the next request, without the end of the answer.
+    They are what the template writes between an answer and the next request, without the end of the answer. Empty where
+    it writes no control token there: text from outside could spell such an opening.
     """
     request = "a request to find again"
     turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": _PROBE}]
@@ -211,6 +212,8 @@ def user_turn_openings(tokenizer: Tokenizer) -> list[list[int]]:
         return []
     between = text.rpartition(_PROBE)[2].partition(request)[0]
     opening = between.removeprefix(_decode(tokenizer, [end_of_turn(tokenizer)]))
+    if not any(mark in opening for mark in special_strings(tokenizer)):
+        return []
     return [ids for ids in (_encode(tokenizer, opening.strip()), _encode(tokenizer, opening)) if ids]
 
 

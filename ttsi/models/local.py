@@ -31,7 +31,7 @@ from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import write_peft_folder
-from ttsi.engine.packing import EncodedExample, common_prefix
+from ttsi.engine.packing import EncodedExample
 from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.targets import unadapted_share
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
@@ -39,7 +39,7 @@ from ttsi.models import Generation, Request
 from ttsi.models.introduction import ask
 from ttsi.models.loading import Loaded, read_model
 from ttsi.models.prompt_encoding import PromptEncoder
-from ttsi.models.temporary_adapters import NO_BEGINNING, SharedBeginning, TemporaryAdapters
+from ttsi.models.temporary_adapters import TemporaryAdapters
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -67,7 +67,7 @@ class LocalModel:
         self.encoder = PromptEncoder(tokenizer, vocabulary_size(model), templates.handshake_with(tokenizer, form))
         self.format = self.encoder.format
         self.stop_ids = templates.end_token_ids(tokenizer) | _generation_eos_ids(model)
-        self.adapters = TemporaryAdapters(model)
+        self.adapters = TemporaryAdapters(model, self.encoder.user_turn)
         self._prefixes: PrefixCache | None = None  # None outside `prefix_cache`
 
     @property
@@ -240,22 +240,9 @@ class LocalModel:
             ModelError: within another `adapted` block, or the adapters do not fit the memory.
         """
         examples = [self.encode_examples(job) for job in jobs]
-        beginnings = [self._beginning(job, encoded, config) for job, encoded in zip(jobs, examples, strict=True)]
         counts = [len(job) for job in jobs]
-        with self.adapters.trained(examples, counts, config, seeds, beginnings, self._prefixes) as outcomes:
+        with self.adapters.trained(examples, counts, config, seeds, self._prefixes) as outcomes:
             yield outcomes
-
-    def _beginning(
-        self, job: Sequence[TrainingExample], encoded: Sequence[EncodedExample], config: AdaptationConfig
-    ) -> SharedBeginning:
-        """What the job's adapter does not act on."""
-        if config.scope == "all" or not encoded:
-            return NO_BEGINNING
-        inputs = [example.input_prompt for example in job if example.input_prompt is not None]
-        prompts = [self.encoder.encode_prompt(prompt) for prompt in inputs[:1]]
-        prompts += [list(ids[:n_prompt]) for ids, n_prompt in encoded]
-        shared = tuple(prompts[0][: common_prefix(prompts)])
-        return SharedBeginning(*self.encoder.split_at_user_turn(shared))
 
     def export_adapter(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, adapter_config) of a job's adapter in PEFT's format; within the `adapted` block.

@@ -66,13 +66,13 @@ class PromptEncoder:
         """(token ids, how many of them are prompt); the model need not have all of the tokens."""
         return templates.encode_training_example(self.tokenizer, self.format, example, self._marks, self.handshake)
 
-    def split_at_user_turn(self, ids: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """(tokens before the last user's turn that opens in `ids`, tokens that open it); both empty where none does."""
+    def user_turn(self, ids: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """(where the first user's turn of a prompt opens, the tokens that open it); (0, ()) where none can be seen."""
         for opening in map(tuple, self._openings):
-            for at in range(len(ids) - len(opening), 0, -1):
-                if ids[at : at + len(opening)] == opening:
-                    return ids[:at], opening
-        return (), ()
+            for at in range(1, len(ids) - len(opening)):
+                if tuple(ids[at : at + len(opening)]) == opening:
+                    return at, opening
+        return 0, ()
 
     @cached_property
     def _openings(self) -> list[list[int]]:

@@ -6,9 +6,9 @@ of each adapter that may be used. Storage is kept between blocks and zeroed in b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
@@ -40,30 +40,26 @@ def engine_config(config: AdaptationConfig) -> EngineConfig:
     return EngineConfig(**settings, objective=resolve("objective", name, OBJECTIVES, load_function))
 
 
-@dataclass(frozen=True)
-class SharedBeginning:
-    """What an input's prompt and its examples begin with, up to the user's turn: an adapter of scope suffix acts behind
-    it."""
-
-    ids: tuple[int, ...] = ()
-    invocation: tuple[int, ...] = ()
-    """The tokens behind it that all of them share: they open the user's turn (PEFT's `alora_invocation_tokens`)."""
-
-
-NO_BEGINNING = SharedBeginning()
+UserTurn = Callable[[Sequence[int]], tuple[int, tuple[int, ...]]]
+"""Prompt -> (where its first user's turn opens, the tokens that open it); (0, ()) where none can be seen."""
 
 
 class TemporaryAdapters:
     """The adapters of one model."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, model: PreTrainedModel, user_turn: UserTurn) -> None:
+        """Adapters on a model.
+
+        Args:
+            user_turn: finds where the user's turn of a prompt opens, where an adapter of scope suffix begins to act.
+        """
+        self._model, self._user_turn = model, user_turn
         self.stack: LoraStack | None = None
         """The storage of the last block, for the next one."""
         self.slots: dict[int, int] | None = None
         """Job -> slot; None outside a block."""
-        self._beginnings: Sequence[SharedBeginning] = ()
-        """One per job of the block."""
+        self._suffix = False
+        self._invocations: dict[int, tuple[int, ...]] = {}  # job -> the tokens that open the user's turn
 
     @contextmanager
     def trained(
@@ -72,7 +68,6 @@ class TemporaryAdapters:
         counts: Sequence[int],
         config: AdaptationConfig,
         seeds: Sequence[int],
-        beginnings: Sequence[SharedBeginning] = (),
         prefixes: PrefixCache | None = None,
     ) -> Iterator[list[Adaptation]]:
         """Train one adapter per job; leaving the block, in whatever way, drops them.
@@ -82,7 +77,6 @@ class TemporaryAdapters:
             counts: how many examples each job had before.
             config: the settings.
             seeds: one per job.
-            beginnings: what each job's adapter does not act on; by default nothing.
             prefixes: keys and values of prompts that the base has read.
 
         Raises:
@@ -93,8 +87,7 @@ class TemporaryAdapters:
         if len(seeds) != len(examples):
             raise ValueError(f"{len(examples)} jobs, but {len(seeds)} seeds")
         indices = [index for index, encoded in enumerate(examples) if encoded]
-        self.slots = {}
-        self._beginnings = beginnings or [NO_BEGINNING] * len(examples)
+        self.slots, self._suffix, self._invocations = {}, config.scope == "suffix", {}
         stack = None
         try:
             outcomes = [without_training(count) for count in counts]
@@ -102,10 +95,7 @@ class TemporaryAdapters:
                 stack = self._stack_for(len(indices), config)
                 stack.attach()
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
-                jobs = [
-                    TrainingJob(slot, tuple(examples[index]), len(self._beginnings[index].ids))
-                    for slot, index in enumerate(indices)
-                ]
+                jobs = [self._job(slot, index, examples[index]) for slot, index in enumerate(indices)]
                 reports = train(stack, jobs, engine_config(config), prefixes=prefixes)
                 for index, job, report in zip(indices, jobs, reports, strict=True):
                     outcomes[index] = with_training(job, report, counts[index] - len(job.examples))
@@ -113,7 +103,7 @@ class TemporaryAdapters:
                         self.slots[index] = job.slot
             yield outcomes
         finally:
-            self.slots, self._beginnings = None, ()
+            self.slots, self._suffix, self._invocations = None, False, {}
             if stack is not None:
                 stack.detach()
                 stack.clear()
@@ -130,24 +120,22 @@ class TemporaryAdapters:
             raise ModelError("a request names an adapter outside the `adapted` block")
         return self.slots.get(index, -1)
 
-    def unadapted_tokens(self, index: int | None, ids: Sequence[int]) -> int:
-        """Tokens at the beginning of a prompt on which a job's adapter does not act.
+    def _job(self, slot: int, index: int, examples: Sequence[EncodedExample]) -> TrainingJob:
+        if not self._suffix:
+            return TrainingJob(slot, tuple(examples))
+        turns = [self._user_turn(ids[:n_prompt]) for ids, n_prompt in examples]
+        self._invocations[index] = turns[0][1]
+        return TrainingJob(slot, tuple(examples), tuple(at for at, _ in turns))
 
-        Raises:
-            ModelError: the prompt does not begin like the job's examples.
-        """
-        if self.slot(index) < 0 or index is None:
-            return 0
-        beginning = self._beginnings[index].ids
-        if tuple(ids[: len(beginning)]) != beginning or len(ids) == len(beginning):
-            raise ModelError(
-                f"adapter {index} acts behind the beginning of its examples, and this prompt begins otherwise: "
-                "give the examples the prompt (`input_prompt`), or use adaptation.scope all"
-            )
-        return len(beginning)
+    def unadapted_tokens(self, index: int | None, ids: Sequence[int]) -> int:
+        """The tokens at the beginning of a prompt on which a job's adapter does not act."""
+        return self._user_turn(ids)[0] if self._suffix and self.slot(index) >= 0 else 0
 
     def export(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, adapter_config) of a job's adapter in PEFT's format.
+
+        With scope suffix, PEFT's adapter begins to act where `alora_invocation_tokens` stand for the last time in a
+        prompt: as here in a prompt with one user's turn, later in one with several.
 
         Raises:
             ModelError: the job has no adapter.
@@ -156,7 +144,7 @@ class TemporaryAdapters:
         if slot is None or self.stack is None:
             raise ModelError(f"job {index} has no adapter to export")
         tensors, settings = self.stack.export(slot)
-        invocation = self._beginnings[index].invocation
+        invocation = self._invocations.get(index)
         return tensors, settings | ({"alora_invocation_tokens": list(invocation)} if invocation else {})
 
     def _stack_for(self, slots: int, config: AdaptationConfig) -> LoraStack:
@@ -183,5 +171,5 @@ def without_training(count: int) -> Adaptation:
 def with_training(job: TrainingJob, report: TrainReport, left_out: int) -> Adaptation:
     """The record of a job that was trained; `left_out` of its examples did not fit."""
     status: Any = "trained" if report.ok else "training-failed"
-    steps, unadapted = len(report.losses), job.unadapted
+    steps, unadapted = len(report.losses), min(job.unadapted, default=0)
     return Adaptation(status, len(job.examples), steps, report.losses, report.reason, left_out, unadapted)
