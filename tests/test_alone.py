@@ -25,20 +25,27 @@ def model() -> LocalModel:
     return LocalModel("tiny", build_model("qwen2"), build_tokenizer())
 
 
-def settings() -> LoopConfig:
+@pytest.fixture(params=["all", "suffix"])
+def scope(request: pytest.FixtureRequest) -> str:
+    """On which tokens the adapters act."""
+    name: str = request.param
+    return name
+
+
+def settings(scope: str = "all") -> LoopConfig:
     """Everything is adapted, with short texts."""
     config = few_everywhere()
     return replace(
         config,
-        adaptation=replace(config.adaptation, rank=2, epochs=3, min_confidence_gain=None),
+        adaptation=replace(config.adaptation, rank=2, epochs=3, min_confidence_gain=None, scope=scope),
         answer=replace(config.answer, max_tokens=24),
     )
 
 
-def improved(model: LocalModel, inputs: list[Input], size: int) -> dict[str, Episode]:
+def improved(model: LocalModel, inputs: list[Input], size: int, scope: str = "all") -> dict[str, Episode]:
     """By id, so many inputs at a time."""
-    starts = range(0, len(inputs), size)
-    found = [e for start in starts for e in improve(inputs[start : start + size], model, DemoModel(), settings())]
+    parts, config = [inputs[start : start + size] for start in range(0, len(inputs), size)], settings(scope)
+    found = [e for part in parts for e in improve(part, model, DemoModel(), config)]
     assert [e.adaptation.status for e in found if e.adaptation] == ["trained"] * len(inputs)
     return {e.input_id: e for e in found}
 
@@ -48,13 +55,13 @@ def bits(episode: Episode) -> str:
     return codec.dumps(replace(episode, seconds={}))
 
 
-def test_one_at_a_time_a_result_has_the_same_bits_whoever_came_before(model: LocalModel) -> None:
-    forward, backward = improved(model, INPUTS, 1), improved(model, INPUTS[::-1], 1)
+def test_one_at_a_time_a_result_has_the_same_bits_whoever_came_before(model: LocalModel, scope: str) -> None:
+    forward, backward = improved(model, INPUTS, 1, scope), improved(model, INPUTS[::-1], 1, scope)
     assert {name: bits(e) for name, e in forward.items()} == {name: bits(e) for name, e in backward.items()}
 
 
-def test_together_it_is_the_same_up_to_rounding(model: LocalModel) -> None:
-    alone, together = improved(model, INPUTS, 1), improved(model, INPUTS, 3)
+def test_together_it_is_the_same_up_to_rounding(model: LocalModel, scope: str) -> None:
+    alone, together = improved(model, INPUTS, 1, scope), improved(model, INPUTS, 3, scope)
     for name, episode in alone.items():
         other = together[name]
         assert episode.examples == other.examples
@@ -67,6 +74,12 @@ def test_together_it_is_the_same_up_to_rounding(model: LocalModel) -> None:
 def test_control_together_the_bits_differ(model: LocalModel) -> None:
     alone, together = improved(model, INPUTS, 1), improved(model, INPUTS, 3)
     assert any(bits(alone[name]) != bits(together[name]) for name in alone)
+
+
+def test_control_another_scope_is_no_rounding(model: LocalModel) -> None:
+    one, other = improved(model, INPUTS[:1], 1)["Oslo"], improved(model, INPUTS[:1], 1, "suffix")["Oslo"]
+    assert one.adaptation is not None and other.adaptation is not None and other.adaptation.unadapted > 0
+    assert other.adaptation.losses[1:] != pytest.approx(one.adaptation.losses[1:], rel=1e-4)
 
 
 def test_control_another_seed_is_no_rounding(model: LocalModel) -> None:
