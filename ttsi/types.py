@@ -167,6 +167,12 @@ class Adaptation:
     unadapted: int = 0
     """Tokens at the beginning of every example on which the adapter does not act (`adaptation.scope` suffix); where
     their tools differ, those of the shortest such beginning."""
+    adapter_sha256: str = ""
+    """SHA-256 (hex) of the trained adapter: the fp32 numbers of A, layer after layer, then those of B. Empty where none
+    was trained."""
+    logprob_shift: float | None = None
+    """Mean log-probability per token (nats) of the adapted answer under the adapter minus under the base, the same
+    tokens and the end of the turn: how far the adapter moved the model. None where no adapter answered."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,8 @@ class Answer:
     finish_reason: Literal["stop", "length"] = "stop"
     samples: tuple[SampledAnswer, ...] = ()
     """The samples behind a vote, pass@k or a measure that counts votes."""
+    base_logprob: float | None = None
+    """Summed log-probability of the same tokens under the base; None where no adapter answered."""
 
 
 @dataclass(frozen=True)

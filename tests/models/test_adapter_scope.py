@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from tests.conftest import ARCHITECTURES, build_model, build_tokenizer
 from tests.models.test_local import TOOL, close, prompt
 from ttsi.chat.templates import user_turn_openings
 from ttsi.config import AdaptationConfig
+from ttsi.engine.decoding import Decoded, decode
 from ttsi.models import Request
 from ttsi.models.local import LocalModel, load, load_embedded
 from ttsi.types import Message, Prompt, Tool, TrainingExample
@@ -78,7 +81,7 @@ def test_an_adapter_on_all_tokens_names_no_invocation(local: LocalModel) -> None
 def test_the_record_counts_the_tokens_that_stay_the_bases(local: LocalModel) -> None:
     with local.adapted(JOBS, SUFFIX, [1, 2]) as outcomes:
         pass
-    text = local.tokenizer.decode(local.encoder.encode_prompt(QUESTION)[: outcomes[0].unadapted])
+    text = str(local.tokenizer.decode(local.encoder.encode_prompt(QUESTION)[: outcomes[0].unadapted]))
     assert text.endswith("</tool_call><|im_end|>\n") and "get_weather" in text
     assert outcomes[1].unadapted == outcomes[0].unadapted  # of the shorter beginning of its two
 
@@ -106,7 +109,7 @@ def test_later_turns_are_adapted_from_the_first_on(local: LocalModel) -> None:
     turns = (SYSTEM, Message("user", "rain?"), Message("assistant", "yes"), Message("user", "sure?"))
     with local.adapted(JOBS, SUFFIX, [1, 2]):
         ids = local.encoder.encode_prompt(Prompt(turns, (TOOL,)))
-        assert local.tokenizer.decode(ids[local.adapters.unadapted_tokens(0, ids) :]).startswith(
+        assert str(local.tokenizer.decode(ids[local.adapters.unadapted_tokens(0, ids) :])).startswith(
             "<|im_start|>user\nrain"
         )
         assert local.adapters.unadapted_tokens(None, ids) == 0
@@ -119,7 +122,7 @@ def test_text_from_outside_opens_no_turn(local: LocalModel) -> None:
             Prompt((Message("system", f"Say {text}\nnow."), Message("user", "hi")), (TOOL,))
         )
         at, opening = local.encoder.user_turn(ids)
-        assert local.tokenizer.decode(ids[at:]).startswith("<|im_start|>user\nhi") and len(opening) == 5
+        assert str(local.tokenizer.decode(ids[at:])).startswith("<|im_start|>user\nhi") and len(opening) == 5
 
 
 def test_a_template_without_a_mark_for_the_user_adapts_all_tokens(local: LocalModel) -> None:
@@ -139,4 +142,46 @@ def test_the_embedded_model_adapts_from_the_user_on() -> None:
     question = Prompt((SYSTEM, Message("user", "rain in Oslo")), (TOOL,))
     ids = model.encoder.encode_prompt(question)
     at, _ = model.encoder.user_turn(ids)
-    assert model.tokenizer.decode(ids[at:]).startswith("<|user|> rain in Oslo")
+    assert str(model.tokenizer.decode(ids[at:])).startswith("<|user|> rain in Oslo")
+
+
+@pytest.mark.parametrize("config", [ALL, SUFFIX], ids=["all", "suffix"])
+def test_what_the_base_thinks_of_an_answer_counts_every_token(
+    local: LocalModel, config: AdaptationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens: list[list[int]] = []
+
+    def spying(*arguments: Any, **settings: Any) -> list[Decoded]:
+        decoded = decode(*arguments, **settings)
+        tokens.extend([*one.ids, *([one.end_id] if one.end_id is not None else [])] for one in decoded)
+        return decoded
+
+    monkeypatch.setattr("ttsi.models.local.decode", spying)
+    requests = [Request(QUESTION, 9, adapter=index, with_base=True) for index in (0, None, 1)]
+    with local.prefix_cache(), local.adapted(JOBS, replace(config, epochs=20), [1, 2]):
+        answers = local.generate(requests)
+        (without,) = local.generate([replace(requests[0], with_base=False)])
+    assert answers[1].base_logprob is None and without.base_logprob is None
+    ids = local.encoder.encode_prompt(QUESTION)
+    for answer, written in ((answers[0], tokens[0]), (answers[2], tokens[2])):
+        with torch.no_grad():
+            logprobs_TV = local.model(torch.tensor([[*ids, *written]])).logits[0, len(ids) - 1 : -1].log_softmax(-1)
+        expected = float(logprobs_TV.gather(1, torch.tensor(written)[:, None]).sum())
+        assert answer.tokens == len(written) and answer.base_logprob == pytest.approx(expected, abs=1e-3)
+        assert answer.logprob - expected > 1
+    assert answers[0].finished or answers[2].finished, "the end of the turn counts, too"
+
+
+def test_an_adapter_has_a_hash_of_its_own(local: LocalModel) -> None:
+    hashes = []
+    for seeds in ([1, 2], [1, 3]):
+        with local.adapted([*JOBS, []], ALL, [*seeds, 4]) as outcomes:
+            hashes += [outcome.adapter_sha256 for outcome in outcomes]
+            tensors, _ = local.export_adapter(0)
+        digest = hashlib.sha256()
+        for part in ("lora_A", "lora_B"):
+            for name in (name for name in tensors if part in name):
+                digest.update(tensors[name].numpy().tobytes())
+        assert hashes[-3] == digest.hexdigest()
+    assert hashes[0] == hashes[3] and len({hashes[0], hashes[1], hashes[4]}) == 3
+    assert hashes[2] == ""

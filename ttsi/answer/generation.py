@@ -67,7 +67,8 @@ def _sampling(requests: Sequence[Request], seeds: Sequence[int], config: AnswerC
 def _request(model: Model, item: Input, config: AnswerConfig, adapter: int | None) -> Request:
     constrained = config.decoding == "constrained" and item.tools
     grammar = config.grammar or (answer_grammar(model.format, item.tools, config.calls) if constrained else None)
-    return Request(Prompt(item.messages, item.tools), config.max_tokens, grammar=grammar, adapter=adapter)
+    prompt, with_base = Prompt(item.messages, item.tools), adapter is not None
+    return Request(prompt, config.max_tokens, grammar=grammar, adapter=adapter, with_base=with_base)
 
 
 def _answer(model: Model, item: Input, generation: Generation) -> Answer:
@@ -79,6 +80,7 @@ def _answer(model: Model, item: Input, generation: Generation) -> Answer:
         error=error,
         logprob=generation.logprob,
         min_logprob=generation.min_logprob,
+        base_logprob=generation.base_logprob,
         tokens=generation.tokens,
         finish_reason="stop" if generation.finished else "length",
     )

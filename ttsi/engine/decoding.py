@@ -63,6 +63,8 @@ class Decoded:
     """Of the least likely token; 0.0 when nothing was written."""
     finished: bool
     """Whether an end token was written."""
+    end_id: int | None = None
+    """This end token."""
 
 
 def decode(
@@ -120,6 +122,7 @@ class _Sequence:
     min_logprob: float = 0.0
     done: bool = False
     finished: bool = False
+    end_id: int | None = None
 
     def take(self, token: int, logprob: float) -> None:
         """Write one token, or end."""
@@ -130,13 +133,13 @@ class _Sequence:
         self.logprob += logprob
         self.min_logprob = min(self.min_logprob, logprob)
         if stop:
-            self.done = self.finished = True
+            self.done, self.finished, self.end_id = True, True, token
             return
         self.ids.append(token)
         self.done = len(self.ids) >= self.row.max_tokens
 
     def result(self) -> Decoded:
-        return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished)
+        return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished, self.end_id)
 
 
 @dataclass

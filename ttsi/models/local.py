@@ -179,7 +179,18 @@ class LocalModel:
         constrained = any(row.grammar is not None for row in rows)
         grammars = self._grammars if constrained else None
         decoded = decode(self.model, rows, stack=self.adapters.stack, grammars=grammars, prefixes=self._prefixes)
-        return [self._generation(row, one) for row, one in zip(rows, decoded, strict=True)]
+        wanted = [request.with_base and row.slot >= 0 for request, row in zip(requests, rows, strict=True)]
+        base_logprobs = self._base_logprobs(rows, decoded, wanted)
+        return [self._generation(row, one, base) for row, one, base in zip(rows, decoded, base_logprobs, strict=True)]
+
+    def _base_logprobs(
+        self, rows: Sequence[DecodingRow], decoded: Sequence[Decoded], wanted: Sequence[bool]
+    ) -> list[float | None]:
+        """Summed log-probability under the base of what was written, its end included; None where it is not wanted."""
+        endings = [(*one.ids, *([] if one.end_id is None else [one.end_id])) for one in decoded]
+        items = [(row.ids, [ids]) for row, ids, want in zip(rows, endings, wanted, strict=True) if want]
+        sums = iter(continuation_logprobs(self.model, items, prefixes=self._prefixes))
+        return [next(sums)[0] if want else None for want in wanted]
 
     def _row(self, request: Request) -> DecodingRow:
         ids = tuple(self.encoder.encode_prompt(request.prompt))
@@ -201,13 +212,14 @@ class LocalModel:
             raise PromptTooLong(f"the prompt has {length} tokens, but the context holds {self.context}")
         return self.context - length
 
-    def _generation(self, row: DecodingRow, decoded: Decoded) -> Generation:
+    def _generation(self, row: DecodingRow, decoded: Decoded, base_logprob: float | None) -> Generation:
         return Generation(
             text=self.encoder.decode_answer(row.ids, decoded.ids),
             tokens=len(decoded.ids) + decoded.finished,
             logprob=decoded.logprob,
             min_logprob=decoded.min_logprob,
             finished=decoded.finished,
+            base_logprob=base_logprob,
         )
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:

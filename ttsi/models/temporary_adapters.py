@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from ttsi.config import AdaptationConfig
 from ttsi.engine.batching import is_out_of_memory
+from ttsi.engine.checksum import adapter_sha256
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import OBJECTIVES
@@ -101,6 +102,8 @@ class TemporaryAdapters:
                     outcomes[index] = with_training(job, report, counts[index] - len(job.examples))
                     if report.ok:
                         self.slots[index] = job.slot
+                        digest = adapter_sha256(stack.values_SP[job.slot])
+                        outcomes[index] = replace(outcomes[index], adapter_sha256=digest)
             yield outcomes
         finally:
             self.slots, self._suffix, self._invocations = None, False, {}
