@@ -212,7 +212,7 @@ class LocalModel:
             raise PromptTooLong(f"the prompt has {length} tokens, but the context holds {self.context}")
         return self.context - length
 
-    def _generation(self, row: DecodingRow, decoded: Decoded, base_logprob: float | None) -> Generation:
+    def _generation(self, row: DecodingRow, decoded: Decoded, base_logprob: float | None = None) -> Generation:
         return Generation(
             text=self.encoder.decode_answer(row.ids, decoded.ids),
             tokens=len(decoded.ids) + decoded.finished,
