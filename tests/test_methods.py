@@ -114,6 +114,19 @@ def test_sft_trains_one_adapter_once_and_drops_it(tiny: Counting) -> None:
     assert run(tiny, "base")[0].base == plain.base
 
 
+def test_scope_suffix_is_refused_for_one_adapter_for_all(tiny: Counting) -> None:
+    suffix = replace(preset("sft"), adaptation=replace(preset("sft").adaptation, scope="suffix"))
+    with pytest.raises(ConfigError, match="fine-tuning on a training file needs"):
+        check_references(suffix)
+    with (
+        pytest.raises(ConfigError, match="fine-tuning on a training file needs"),
+        supervised(tiny, DATA, suffix.adaptation, 0),
+    ):
+        pass
+    check_references(preset("sft"))
+    check_references(replace(preset("ttsi"), adaptation=replace(preset("ttsi").adaptation, scope="suffix")))
+
+
 def test_control_another_seed_trains_another_adapter(tiny: Counting) -> None:
     config = AdaptationConfig(rank=2, epochs=4, lr=2e-2, batch_size=2)
     answers = []

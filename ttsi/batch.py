@@ -199,9 +199,15 @@ def with_adaptations(
     """
     results = list(episodes)
     for i, written, adaptation, answer in zip(adapted, examples, tuned.adaptations, after, strict=True):
+        adaptation = replace(adaptation, logprob_shift=_shift(answer))
         episode = replace(results[i], examples=written, adaptation=adaptation)
         results[i] = _settle(episode, answer, min_confidence_gain)
     return results
+
+
+def _shift(answer: Answer) -> float | None:
+    """How far the adapter moved the mean log-probability of its answer's tokens (nats)."""
+    return None if answer.base_logprob is None else (answer.logprob - answer.base_logprob) / max(1, answer.tokens)
 
 
 def _settle(episode: Episode, answer: Answer, min_confidence_gain: float | None) -> Episode:

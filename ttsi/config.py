@@ -111,6 +111,9 @@ class AdaptationConfig:
     """LoRA rank."""
     alpha: NonNegativeFloat = 16.0
     """LoRA alpha. The update is scaled by alpha / rank."""
+    scope: Literal["all", "suffix"] = "all"
+    """The tokens on which the adapter acts: all of them, or those from the first user's turn on (suffix: Activated
+    LoRA, arXiv:2504.12397). With suffix, what the base read of system text and tools is used again."""
     lr: NonNegativeFloat = 3e-3
     """Peak learning rate. The method sets it for the model: the paper's 1e-4, or more for the small embedded model."""
     epochs: PositiveInt = 5
@@ -334,6 +337,7 @@ ADDED: dict[str, object] = {
     "adaptation.objective": "cross-entropy",
     "order_seed": None,
     "answer.omit_unstated": False,
+    "adaptation.scope": "all",
 }
 """Settings that the first run folders lack -> the default with which they mean the same."""
 

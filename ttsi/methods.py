@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ttsi.config import LoopConfig
+from ttsi.config import AdaptationConfig, LoopConfig
 from ttsi.errors import ConfigError, unknown_name
 from ttsi.object_reference import resolve
 
@@ -170,7 +170,9 @@ METHODS: Mapping[str, Method] = {
         {
             "awareness": _EVERY_INPUT,
             "synthesis": {"k": 0},
-            "adaptation": {"method": "shared", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6},
+            "adaptation": {
+                "method": "shared", "scope": "all", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6,
+            },
         },
     ),
     "vote": Method(
@@ -271,3 +273,18 @@ def check_method(config: LoopConfig) -> None:
     adaptation = adaptation_method(config.adaptation.method)
     if config.adapt and adaptation.uses_examples and config.synthesis.k == 0:
         raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")
+    if config.adapt and adaptation.shared:
+        check_shared(config.adaptation)
+
+
+def check_shared(config: AdaptationConfig) -> None:
+    """Refuse settings with which one adapter cannot learn a training file.
+
+    Raises:
+        ConfigError: one line.
+    """
+    if config.scope == "suffix":
+        raise ConfigError(
+            "adaptation.scope is suffix, which is for the few examples of one input: fine-tuning on a training file "
+            "needs adaptation.scope all"
+        )

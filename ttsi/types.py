@@ -164,6 +164,15 @@ class Adaptation:
     reason: str = ""
     left_out: int = 0
     """Kept examples (or demonstrations) that did not fit the model's context."""
+    unadapted: int = 0
+    """Tokens at the beginning of every example on which the adapter does not act (`adaptation.scope` suffix); where
+    their tools differ, those of the shortest such beginning."""
+    adapter_sha256: str = ""
+    """SHA-256 (hex) of the trained adapter: the fp32 numbers of A, layer after layer, then those of B. Empty where none
+    was trained."""
+    logprob_shift: float | None = None
+    """Mean log-probability per token (nats) of the adapted answer under the adapter minus under the base, the same
+    tokens and the end of the turn: how far the adapter moved the model. None where no adapter answered."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +204,8 @@ class Answer:
     finish_reason: Literal["stop", "length"] = "stop"
     samples: tuple[SampledAnswer, ...] = ()
     """The samples behind a vote, pass@k or a measure that counts votes."""
+    base_logprob: float | None = None
+    """Summed log-probability of the same tokens under the base; None where no adapter answered."""
 
 
 @dataclass(frozen=True)

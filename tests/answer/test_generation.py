@@ -63,7 +63,8 @@ def test_base_and_adapted_are_asked_alike() -> None:
     ask(model, [RAIN], AnswerConfig(), [3])
     base, adapted = model.requests
     assert (base.adapter, adapted.adapter) == (None, 3)
-    assert replace(adapted, adapter=None) == base
+    assert (base.with_base, adapted.with_base) == (False, True)
+    assert replace(adapted, adapter=None, with_base=False) == base
 
 
 def test_control_another_way_of_decoding_would_be_seen() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.worlds import TOOLS
 from ttsi.models.scripted import DemoModel
 from ttsi.reports.story import story
-from ttsi.types import Answer, Awareness, Episode, Example, Input, Message, ToolCall
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Message, ToolCall
 
 QUERY = "Do I need an umbrella in Lima"
 
@@ -38,6 +38,15 @@ def test_the_story_has_every_part(ask: Any) -> None:
         "Seconds",
     ):
         assert part in result.out, part
+
+
+def test_the_story_has_what_the_adapter_did() -> None:
+    item, told = Input("1", (Message("user", QUERY),), ()), "It moved the log-probability of its answer by"
+    done = Adaptation("trained", 1, 1, (1.0,), unadapted=40, logprob_shift=0.25)
+    text = story(item, Episode("1", "", None, None, None, adaptation=done))
+    assert f"{told} +0.250 nats per token." in text and "behind the first 40 tokens" in text
+    plain = story(item, Episode("1", "", None, None, None, adaptation=Adaptation("trained", 1, 1, (1.0,))))
+    assert told not in plain and "behind the first" not in plain
 
 
 MARGIN = ("--awareness.measure", "margin", "--tau", "0.1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ JOBS = [
 
 
 def run(
-    model: PreTrainedModel, jobs: list[TrainingJob], config: EngineConfig = CONFIG, **settings: int
+    model: PreTrainedModel, jobs: list[TrainingJob], config: EngineConfig = CONFIG, **settings: Any
 ) -> tuple[list[TrainReport], LoraStack]:
     """Train from fresh adapters, slot s from seed 100 + s."""
     stack = LoraStack(model, 3, config.rank, config.alpha)

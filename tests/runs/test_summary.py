@@ -122,6 +122,18 @@ def test_adaptations_that_were_given_up_are_shown() -> None:
     assert "1 adaptations; there the base answered" in tables.plain(summary)
 
 
+def test_how_far_the_adapters_moved_the_answers_is_shown() -> None:
+    rows = [row(0, True, True), row(1, True, True), row(2, True, True)]
+    for index, shift in ((0, 0.5), (1, 0.25)):
+        moved = Adaptation("trained", 1, 1, (1.0,), logprob_shift=shift)
+        rows[index] = replace(rows[index], episode=replace(rows[index].episode, adaptation=moved))
+    summary = summarise(rows, config())
+    assert summary["metrics"]["adaptations.logprob_shift"] == 0.375
+    assert "by +0.375 nats per token" in tables.plain(summary)
+    nothing = summarise(rows[2:], config())
+    assert nothing["metrics"]["adaptations.logprob_shift"] is None and "nats per token" not in tables.plain(nothing)
+
+
 def test_no_rows_at_all() -> None:
     summary = summarise([], config())
     assert (summary["n"], summary["base"]["score"], summary["gain"]) == (0, None, None)

@@ -18,6 +18,7 @@ from dataclasses import replace
 from ttsi.adaptation.examples import gold_training_examples
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, DataError, first_line
+from ttsi.methods import check_shared
 from ttsi.models import Generation, Model, ModelWrapper, Request
 from ttsi.types import Adaptation, TrainingData, TrainingExample
 
@@ -28,7 +29,9 @@ def supervised(model: Model, data: TrainingData, config: AdaptationConfig, seed:
 
     Raises:
         DataError: no row of the data can be learned by this model.
+        ConfigError: the settings are for the examples of one input.
     """
+    check_shared(config)
     examples = gold_training_examples(model.format, data.pairs)
     if not examples:
         raise DataError(f"{data.name} has no row that {model.spec} can learn: give rows with gold calls of their tools")

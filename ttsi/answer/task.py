@@ -38,9 +38,14 @@ class AnswerTask:
     def requests(self) -> list[Request]:
         """The greedy answer of each input."""
         return [
-            Request(Prompt(item.messages, item.tools), self.config.max_tokens, grammar=grammar, adapter=adapter)
+            Request(
+                Prompt(item.messages, item.tools),
+                self.config.max_tokens,
+                grammar=self.config.grammar or self.own_grammar(item),
+                adapter=adapter,
+                with_base=adapter is not None,
+            )
             for item, adapter in zip(self.inputs, self.adapters, strict=True)
-            for grammar in [self.config.grammar or self.own_grammar(item)]
         ]
 
     def own_grammar(self, item: Input) -> str | None:
@@ -57,6 +62,7 @@ class AnswerTask:
             error=parsed.error if generation.finished else "cut off at max_tokens",
             logprob=generation.logprob,
             min_logprob=generation.min_logprob,
+            base_logprob=generation.base_logprob,
             tokens=generation.tokens,
             finish_reason="stop" if generation.finished else "length",
         )

@@ -198,6 +198,25 @@ def end_of_turn(tokenizer: Tokenizer) -> int:
     return int(written)
 
 
+def user_turn_openings(tokenizer: Tokenizer) -> list[list[int]]:
+    """The token ids with which the template opens a user's turn, as they may be encoded.
+
+    They are what the template writes between an answer and the next request, without the end of the answer. Empty where
+    it writes no control token there: text from outside could spell such an opening.
+    """
+    request = "a request to find again"
+    turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": _PROBE}]
+    try:
+        text = _render(tokenizer, [*turns, {"role": "user", "content": request}], [], answer=False)
+    except ModelError:  # a template without a second request
+        return []
+    between = text.rpartition(_PROBE)[2].partition(request)[0]
+    opening = between.removeprefix(_decode(tokenizer, [end_of_turn(tokenizer)]))
+    if not any(mark in opening for mark in special_strings(tokenizer)):
+        return []
+    return [ids for ids in (_encode(tokenizer, opening.strip()), _encode(tokenizer, opening)) if ids]
+
+
 def end_token_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """The tokens at which an answer ends: the template's end of turn and the tokenizer's end of text.
 

@@ -3,7 +3,8 @@
 Inputs: a model. Outputs: `weights_checksum`, one 64-bit number over all parameters and buffers, computed where they
 lie: per tensor the sum of its bits, read as integers, times their positions (1, 2, 3, ...), so that two changes cannot
 cancel by swapping; the tensor's name seeds its part. It sees an adapter that was merged and unmerged, which
-`tensor._version` does not. `weights_sha256` stands up to intent, too. Attached adapters change neither.
+`tensor._version` does not. `weights_sha256` stands up to intent, too. Attached adapters change neither;
+`adapter_sha256` identifies one of them.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ def weights_sha256(model: nn.Module) -> str:
         digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def adapter_sha256(values_P: Tensor) -> str:
+    """SHA-256 (hex) of an adapter's numbers (`LoraStack.values_SP`), fp32 and in their order."""
+    return hashlib.sha256(values_P.detach().float().cpu().contiguous().numpy().data).hexdigest()
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -46,6 +46,8 @@ class DecodingRow:
     grammar: str | None = None
     slot: int = -1
     """The adapter's slot; -1 is the base."""
+    unadapted: int = 0
+    """Tokens at the beginning of the prompt on which the adapter does not act; fewer than all."""
     stop_ids: frozenset[int] = frozenset()
 
 
@@ -61,6 +63,8 @@ class Decoded:
     """Of the least likely token; 0.0 when nothing was written."""
     finished: bool
     """Whether an end token was written."""
+    end_id: int | None = None
+    """This end token."""
 
 
 def decode(
@@ -118,6 +122,7 @@ class _Sequence:
     min_logprob: float = 0.0
     done: bool = False
     finished: bool = False
+    end_id: int | None = None
 
     def take(self, token: int, logprob: float) -> None:
         """Write one token, or end."""
@@ -128,13 +133,13 @@ class _Sequence:
         self.logprob += logprob
         self.min_logprob = min(self.min_logprob, logprob)
         if stop:
-            self.done = self.finished = True
+            self.done, self.finished, self.end_id = True, True, token
             return
         self.ids.append(token)
         self.done = len(self.ids) >= self.row.max_tokens
 
     def result(self) -> Decoded:
-        return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished)
+        return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished, self.end_id)
 
 
 @dataclass
@@ -193,10 +198,12 @@ def _prefill(
 ) -> _Batch:
     """Read every different (prompt, slot) once and give every row a copy."""
     adapters = _gather(stack, [sequence.row.slot for sequence in sequences])
-    unique: dict[tuple[int, tuple[int, ...]], int] = {}
-    index = [unique.setdefault((w.row.slot, w.row.ids), len(unique)) for w in sequences]
-    prefixes.add(model, [ids for slot, ids in unique if slot < 0])
-    prompts_U = [prefixes.lookup(ids) if slot < 0 else CachedPrompt(ids, slot) for slot, ids in unique]
+    unique: dict[tuple[int, tuple[int, ...], int], int] = {}
+    index = [unique.setdefault((w.row.slot, w.row.ids, w.row.unadapted), len(unique)) for w in sequences]
+    prefixes.add(model, [ids for slot, ids, _ in unique if slot < 0])
+    adapted_U = [CachedPrompt(ids, slot, cached=unadapted) for slot, ids, unadapted in unique if slot >= 0]
+    started_U = iter(prefixes.start(model, adapted_U))
+    prompts_U = [prefixes.lookup(ids) if slot < 0 else next(started_U) for slot, ids, _ in unique]
     entries_U = prefill(model, prompts_U, stack)
     logits_UV = head_logits(model, torch.stack([entry.last_D for entry in entries_U]))
     entries_B = [entries_U[at] for at in index]

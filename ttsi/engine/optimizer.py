@@ -80,22 +80,23 @@ class OptimizerState:
 
 
 def gradients(
-    stack: LoraStack, values_BP: Tensor, losses: Callable[[], Tensor], rows_per_adapter: int = 1
+    stack: LoraStack, values_BP: Tensor, losses: Callable[[], Tensor], rows_B: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Loss per adapter [B], and its gradient [B, parameters].
 
     Args:
         stack: attached.
-        values_BP: flat adapters; the n-th has the n-th `rows_per_adapter` rows of the batch.
+        values_BP: flat adapters; their rows follow each other in the batch.
         losses: computes one loss per adapter [B], with the adapters bound.
-        rows_per_adapter: rows of the batch that each adapter has.
+        rows_B: rows of the batch that each adapter has.
 
     Raises:
         LossError: `losses` returns something else, or what has no gradient.
     """
     with torch.enable_grad():
         leaf_BP = values_BP.detach().requires_grad_()
-        rows_NP = leaf_BP if rows_per_adapter == 1 else leaf_BP.repeat_interleave(rows_per_adapter, dim=0)
+        repeats_B = torch.tensor(rows_B, device=leaf_BP.device)
+        rows_NP = leaf_BP if set(rows_B) == {1} else leaf_BP.repeat_interleave(repeats_B, dim=0)
         with stack.using(BoundRows(len(rows_NP), None, stack.pairs_of(rows_NP))):
             losses_B = losses()
             if not isinstance(losses_B, Tensor) or losses_B.shape != (len(values_BP),):

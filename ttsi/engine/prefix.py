@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -108,6 +109,25 @@ class PrefixCache:
         self.add(model, [left[: common_prefix((left, right))] for left, right in pairwise(new)])
         for entry in prefill(model, [self.lookup(ids) for ids in new if self._is_worth(ids)]):
             self.insert(entry)
+
+    def start(self, model: PreTrainedModel, prompts: Sequence[CachedPrompt]) -> list[CachedPrompt]:
+        """The same prompts, each with an entry that holds its first `cached` tokens as the base reads them.
+
+        Raises:
+            ModelError: one beginning alone does not fit the memory.
+        """
+        beginnings = {prompt.ids[: prompt.cached] for prompt in prompts if prompt.cached}
+        self.add(model, beginnings)
+        # A beginning that is too short to keep, or for which there is no room, is read for these prompts alone.
+        missing = [self.lookup(ids) for ids in sorted(beginnings) if self._entry(ids) is None]
+        read = {entry.ids: entry for entry in prefill(model, missing)}
+        starts = {ids: read.get(ids) or self._entry(ids) for ids in beginnings}
+        return [replace(prompt, before=starts.get(prompt.ids[: prompt.cached])) for prompt in prompts]
+
+    def _entry(self, ids: tuple[int, ...]) -> PrefixEntry | None:
+        """An entry that begins with all of these tokens, where one is kept."""
+        prompt = self.lookup((*ids, -1))
+        return prompt.before if prompt.cached == len(ids) else None
 
     def _is_worth(self, ids: tuple[int, ...]) -> bool:
         return len(ids) - self.lookup(ids).cached > MIN_CACHED_TOKENS
@@ -212,6 +232,11 @@ def cache_of(prompts_B: Sequence[CachedPrompt]) -> tuple[Cache, int]:
                 values[row, :, : prompt.cached] = prompt.before.pairs_L[layer][1][:, : prompt.cached]
         cache.update(keys, values, layer)
     return cache, longest
+
+
+def shallow_copy(cache: Cache) -> Cache:
+    """A cache with the same keys and values, which a forward pass may grow without changing the given one."""
+    return Cache(layers=[copy(layer) for layer in cache.layers])
 
 
 def using(stack: LoraStack | None, bound: BoundRows | None) -> AbstractContextManager[None]:

@@ -42,6 +42,8 @@ class Request:
     """An llguidance Lark grammar of the continuation (`ttsi.chat.grammar`), or None for free text."""
     adapter: int | None = None
     """Index into the jobs given to `adapted`, or None for the base."""
+    with_base: bool = False
+    """Compute what the base thinks of an adapter's answer, too (`Generation.base_logprob`)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Generation:
     dollars: float = 0.0
     attempt_errors: tuple[str, ...] = ()
     """What went wrong on the way to a remote model, one word per attempt that failed."""
+    base_logprob: float | None = None
+    """Sum over the same tokens under the base; None where no adapter wrote, and where the request does not want it."""
 
 
 class Model(Protocol):

@@ -32,7 +32,7 @@ from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.engine.lora import write_peft_folder
 from ttsi.engine.packing import EncodedExample
-from ttsi.engine.prefix import PrefixCache, using
+from ttsi.engine.prefix import PrefixCache, prefill, using
 from ttsi.engine.targets import unadapted_share
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Request
@@ -67,7 +67,7 @@ class LocalModel:
         self.encoder = PromptEncoder(tokenizer, vocabulary_size(model), templates.handshake_with(tokenizer, form))
         self.format = self.encoder.format
         self.stop_ids = templates.end_token_ids(tokenizer) | _generation_eos_ids(model)
-        self.adapters = TemporaryAdapters(model)
+        self.adapters = TemporaryAdapters(model, self.encoder.user_turn)
         self._prefixes: PrefixCache | None = None  # None outside `prefix_cache`
 
     @property
@@ -179,7 +179,18 @@ class LocalModel:
         constrained = any(row.grammar is not None for row in rows)
         grammars = self._grammars if constrained else None
         decoded = decode(self.model, rows, stack=self.adapters.stack, grammars=grammars, prefixes=self._prefixes)
-        return [self._generation(row, one) for row, one in zip(rows, decoded, strict=True)]
+        wanted = [request.with_base and row.slot >= 0 for request, row in zip(requests, rows, strict=True)]
+        base_logprobs = self._base_logprobs(rows, decoded, wanted)
+        return [self._generation(row, one, base) for row, one, base in zip(rows, decoded, base_logprobs, strict=True)]
+
+    def _base_logprobs(
+        self, rows: Sequence[DecodingRow], decoded: Sequence[Decoded], wanted: Sequence[bool]
+    ) -> list[float | None]:
+        """Summed log-probability under the base of what was written, its end included; None where it is not wanted."""
+        endings = [(*one.ids, *([] if one.end_id is None else [one.end_id])) for one in decoded]
+        items = [(row.ids, [ids]) for row, ids, want in zip(rows, endings, wanted, strict=True) if want]
+        sums = iter(continuation_logprobs(self.model, items, prefixes=self._prefixes))
+        return [next(sums)[0] if want else None for want in wanted]
 
     def _row(self, request: Request) -> DecodingRow:
         ids = tuple(self.encoder.encode_prompt(request.prompt))
@@ -192,6 +203,7 @@ class LocalModel:
             seed=request.seed,
             grammar=chat_grammar.localise(grammar, self._grammars.special_ids) if grammar is not None else None,
             slot=self.adapters.slot(request.adapter),
+            unadapted=self.adapters.unadapted_tokens(request.adapter, ids),
             stop_ids=self.stop_ids,
         )
 
@@ -200,13 +212,14 @@ class LocalModel:
             raise PromptTooLong(f"the prompt has {length} tokens, but the context holds {self.context}")
         return self.context - length
 
-    def _generation(self, row: DecodingRow, decoded: Decoded) -> Generation:
+    def _generation(self, row: DecodingRow, decoded: Decoded, base_logprob: float | None = None) -> Generation:
         return Generation(
             text=self.encoder.decode_answer(row.ids, decoded.ids),
             tokens=len(decoded.ids) + decoded.finished,
             logprob=decoded.logprob,
             min_logprob=decoded.min_logprob,
             finished=decoded.finished,
+            base_logprob=base_logprob,
         )
 
     def score(
@@ -227,19 +240,27 @@ class LocalModel:
             endings = [self.encoder.encode_text(text) for text in texts]
             self._tokens_left(len(ids) + max(map(len, endings), default=0) - 1)
             items.append((ids, endings))
-        slots = [self.adapters.slot(adapter) for adapter in adapters or [None] * len(items)]
+        adapters = adapters or [None] * len(items)
+        slots = [self.adapters.slot(adapter) for adapter in adapters]
+        unadapted_tokens = [
+            self.adapters.unadapted_tokens(adapter, ids) for adapter, (ids, _) in zip(adapters, items, strict=True)
+        ]
         shared = [item for item, slot in zip(items, slots, strict=True) if slot < 0]
         of_base = iter(continuation_logprobs(self.model, shared, prefixes=self._prefixes))
         return [
-            next(of_base) if slot < 0 else self._adapted_logprobs(item, slot)
-            for item, slot in zip(items, slots, strict=True)
+            next(of_base) if slot < 0 else self._adapted_logprobs(item, slot, unadapted)
+            for item, slot, unadapted in zip(items, slots, unadapted_tokens, strict=True)
         ]
 
-    def _adapted_logprobs(self, item: ScoringItem, slot: int) -> list[float]:
-        """The item's log-probabilities with the adapter bound to its one row, and no prefix that the base has read."""
+    def _adapted_logprobs(self, item: ScoringItem, slot: int, unadapted: int) -> list[float]:
+        """The item's log-probabilities with the adapter bound to its one row, from its first `unadapted` tokens on."""
+        beginning = PrefixCache()
+        if unadapted:
+            for entry in prefill(self.model, [(self._prefixes or beginning).lookup(tuple(item[0][:unadapted]))]):
+                beginning.insert(entry)
         stack = self.adapters.stack
         with using(stack, stack.gather([slot]) if stack is not None else None):
-            return continuation_logprobs(self.model, [item])[0]
+            return continuation_logprobs(self.model, [item], prefixes=beginning)[0]
 
     @contextmanager
     def adapted(
@@ -254,7 +275,8 @@ class LocalModel:
             ModelError: within another `adapted` block, or the adapters do not fit the memory.
         """
         examples = [self.encode_examples(job) for job in jobs]
-        with self.adapters.trained(examples, [len(job) for job in jobs], config, seeds) as outcomes:
+        counts = [len(job) for job in jobs]
+        with self.adapters.trained(examples, counts, config, seeds, self._prefixes) as outcomes:
             yield outcomes
 
     def export_adapter(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

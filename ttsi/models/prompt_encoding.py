@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 from ttsi.chat import templates
 from ttsi.chat.handshake import Handshake
@@ -64,6 +65,18 @@ class PromptEncoder:
     def encode_training_example(self, example: TrainingExample) -> tuple[Sequence[int], int]:
         """(token ids, how many of them are prompt); the model need not have all of the tokens."""
         return templates.encode_training_example(self.tokenizer, self.format, example, self._marks, self.handshake)
+
+    def user_turn(self, ids: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """(where the first user's turn of a prompt opens, the tokens that open it); (0, ()) where none can be seen."""
+        for opening in map(tuple, self._openings):
+            for at in range(1, len(ids) - len(opening)):
+                if tuple(ids[at : at + len(opening)]) == opening:
+                    return at, opening
+        return 0, ()
+
+    @cached_property
+    def _openings(self) -> list[list[int]]:
+        return templates.user_turn_openings(self.tokenizer)
 
     def decode_answer(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> str:
         """The text of an answer behind a prompt."""

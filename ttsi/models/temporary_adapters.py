@@ -6,9 +6,9 @@ of each adapter that may be used. Storage is kept between blocks and zeroed in b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from torch import Tensor
@@ -16,11 +16,13 @@ from transformers import PreTrainedModel
 
 from ttsi.config import AdaptationConfig
 from ttsi.engine.batching import is_out_of_memory
+from ttsi.engine.checksum import adapter_sha256
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import OBJECTIVES
 from ttsi.engine.optimizer import TrainReport
 from ttsi.engine.packing import EncodedExample
+from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.training import TrainingJob, train
 from ttsi.errors import ModelError
 from ttsi.object_reference import load_function, resolve
@@ -39,15 +41,26 @@ def engine_config(config: AdaptationConfig) -> EngineConfig:
     return EngineConfig(**settings, objective=resolve("objective", name, OBJECTIVES, load_function))
 
 
+UserTurn = Callable[[Sequence[int]], tuple[int, tuple[int, ...]]]
+"""Prompt -> (where its first user's turn opens, the tokens that open it); (0, ()) where none can be seen."""
+
+
 class TemporaryAdapters:
     """The adapters of one model."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, model: PreTrainedModel, user_turn: UserTurn) -> None:
+        """Adapters on a model.
+
+        Args:
+            user_turn: finds where the user's turn of a prompt opens, where an adapter of scope suffix begins to act.
+        """
+        self._model, self._user_turn = model, user_turn
         self.stack: LoraStack | None = None
         """The storage of the last block, for the next one."""
         self.slots: dict[int, int] | None = None
         """Job -> slot; None outside a block."""
+        self._suffix = False
+        self._invocations: dict[int, tuple[int, ...]] = {}  # job -> the tokens that open the user's turn
 
     @contextmanager
     def trained(
@@ -56,6 +69,7 @@ class TemporaryAdapters:
         counts: Sequence[int],
         config: AdaptationConfig,
         seeds: Sequence[int],
+        prefixes: PrefixCache | None = None,
     ) -> Iterator[list[Adaptation]]:
         """Train one adapter per job; leaving the block, in whatever way, drops them.
 
@@ -64,6 +78,7 @@ class TemporaryAdapters:
             counts: how many examples each job had before.
             config: the settings.
             seeds: one per job.
+            prefixes: keys and values of prompts that the base has read.
 
         Raises:
             ModelError: within another such block, or the adapters do not fit the memory.
@@ -73,7 +88,7 @@ class TemporaryAdapters:
         if len(seeds) != len(examples):
             raise ValueError(f"{len(examples)} jobs, but {len(seeds)} seeds")
         indices = [index for index, encoded in enumerate(examples) if encoded]
-        self.slots = {}
+        self.slots, self._suffix, self._invocations = {}, config.scope == "suffix", {}
         stack = None
         try:
             outcomes = [without_training(count) for count in counts]
@@ -81,14 +96,17 @@ class TemporaryAdapters:
                 stack = self._stack_for(len(indices), config)
                 stack.attach()
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
-                jobs = [TrainingJob(slot, tuple(examples[index])) for slot, index in enumerate(indices)]
-                for index, job, report in zip(indices, jobs, train(stack, jobs, engine_config(config)), strict=True):
+                jobs = [self._job(slot, index, examples[index]) for slot, index in enumerate(indices)]
+                reports = train(stack, jobs, engine_config(config), prefixes=prefixes)
+                for index, job, report in zip(indices, jobs, reports, strict=True):
                     outcomes[index] = with_training(job, report, counts[index] - len(job.examples))
                     if report.ok:
                         self.slots[index] = job.slot
+                        digest = adapter_sha256(stack.values_SP[job.slot])
+                        outcomes[index] = replace(outcomes[index], adapter_sha256=digest)
             yield outcomes
         finally:
-            self.slots = None
+            self.slots, self._suffix, self._invocations = None, False, {}
             if stack is not None:
                 stack.detach()
                 stack.clear()
@@ -105,8 +123,22 @@ class TemporaryAdapters:
             raise ModelError("a request names an adapter outside the `adapted` block")
         return self.slots.get(index, -1)
 
+    def _job(self, slot: int, index: int, examples: Sequence[EncodedExample]) -> TrainingJob:
+        if not self._suffix:
+            return TrainingJob(slot, tuple(examples))
+        turns = [self._user_turn(ids[:n_prompt]) for ids, n_prompt in examples]
+        self._invocations[index] = turns[0][1]
+        return TrainingJob(slot, tuple(examples), tuple(at for at, _ in turns))
+
+    def unadapted_tokens(self, index: int | None, ids: Sequence[int]) -> int:
+        """The tokens at the beginning of a prompt on which a job's adapter does not act."""
+        return self._user_turn(ids)[0] if self._suffix and self.slot(index) >= 0 else 0
+
     def export(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, adapter_config) of a job's adapter in PEFT's format.
+
+        With scope suffix, PEFT's adapter begins to act where `alora_invocation_tokens` stand for the last time in a
+        prompt: as here in a prompt with one user's turn, later in one with several.
 
         Raises:
             ModelError: the job has no adapter.
@@ -114,7 +146,9 @@ class TemporaryAdapters:
         slot = (self.slots or {}).get(index)
         if slot is None or self.stack is None:
             raise ModelError(f"job {index} has no adapter to export")
-        return self.stack.export(slot)
+        tensors, settings = self.stack.export(slot)
+        invocation = self._invocations.get(index)
+        return tensors, settings | ({"alora_invocation_tokens": list(invocation)} if invocation else {})
 
     def _stack_for(self, slots: int, config: AdaptationConfig) -> LoraStack:
         """The stack of the last block where it is large enough, else a new one."""
@@ -140,4 +174,5 @@ def without_training(count: int) -> Adaptation:
 def with_training(job: TrainingJob, report: TrainReport, left_out: int) -> Adaptation:
     """The record of a job that was trained; `left_out` of its examples did not fit."""
     status: Any = "trained" if report.ok else "training-failed"
-    return Adaptation(status, len(job.examples), len(report.losses), report.losses, report.reason, left_out)
+    steps, unadapted = len(report.losses), min(job.unadapted, default=0)
+    return Adaptation(status, len(job.examples), steps, report.losses, report.reason, left_out, unadapted)

@@ -73,6 +73,7 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         what = calls if 0 < again <= kept else f"{done.samples} examples"
         yield f"\n3. A temporary adapter learned {what} in {done.steps} steps. Loss before each step:"
         yield "   " + " ".join(f"{loss:.3f}" for loss in done.losses)
+        yield from _tell_effect(done)
         yield "   It was dropped after the answer; the model is as it was."
         if done.reason:
             yield f"   Its answer is not taken{why}: the base's stays."
@@ -90,6 +91,13 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         sure = episode.awareness is not None and not episode.awareness.unsure
         because = " because the model is sure" if sure else why
         yield f"\n2. No examples were written and nothing was learned{because}: the model answers as it is."
+
+
+def _tell_effect(done: Adaptation) -> Iterator[str]:
+    if done.unadapted:
+        yield f"   It acts behind the first {done.unadapted} tokens of the prompt, which stay as the base reads them."
+    if done.logprob_shift is not None:
+        yield f"   It moved the log-probability of its answer by {done.logprob_shift:+.3f} nats per token."
 
 
 def _tell_left_out(done: Adaptation) -> Iterator[str]:

@@ -132,7 +132,9 @@ def _training_line(summary: Summary) -> str:
     written = summary["metrics"]["examples.written"]
     twice = "; one that is learned twice counts twice" if summary["samples_trained"] else ""
     of = "" if kept is None else f"  ({kept:.1f} % of {written} examples kept{twice})"
-    return f"{summary['samples_trained']} samples{of}"
+    shift = summary["metrics"].get("adaptations.logprob_shift")  # older summaries lack it
+    moved = "" if shift is None else f", which moved the answers' log-probability by {shift:+.3f} nats per token"
+    return f"{summary['samples_trained']} samples{of}{moved}"
 
 
 def _seconds(seconds: Mapping[str, float]) -> str:

@@ -160,6 +160,8 @@ def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, ada
     metrics["adaptations.failed"] = len(_without_a_step(rows))
     for status in ("training-failed", "kept-base"):
         metrics[f"adaptations.{status}"] = sum(row.episode.adaptation.status == status for row in rows)
+    shifts = [shift for row in rows if (shift := row.episode.adaptation.logprob_shift) is not None]
+    metrics["adaptations.logprob_shift"] = math.fsum(shifts) / len(shifts) if shifts else None
     for side in sides:
         metrics[f"{side}.unreadable"] = 100 * sum(_unreadable(row, side) for row in rows) / len(rows) if rows else None
     return metrics
