@@ -39,8 +39,7 @@ demo-smollm2:
 	@echo "With DEMO_ROWS=24 this takes up to 10 minutes on 2 idle cores. Ctrl-C stops it, make demo goes on."
 	@$(BIN)/ttsi run --benchmark sealtool-sample --model smollm2 --answer.calls required --limit $(DEMO_ROWS) \
 		--batch-size 4 --output-dir runs/demo $(if $(wildcard runs/demo/run.db),--resume)
-	@echo "writing the report:"
-	@$(BIN)/ttsi report runs/demo --output runs/demo.html
+	@printf "done: " && $(BIN)/ttsi report runs/demo --output runs/demo.html
 	@echo "next, one request with every step:"
 	@echo "  $(BIN)/ttsi ask \"book seats for a film in Oslo\" --tools examples/tools.json"
 	@echo "then your own model and questions (README.md):"
