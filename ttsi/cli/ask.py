@@ -31,7 +31,8 @@ from ttsi.cli.shipped_files import find_file
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, DataError, first_line
 from ttsi.methods import find_method, wants_training_data
-from ttsi.models import check_format, check_speaker, default_model
+from ttsi.models import check_format, check_speaker
+from ttsi.models.default import default_model
 from ttsi.types import Input, Message, Tool
 
 

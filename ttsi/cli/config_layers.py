@@ -23,7 +23,7 @@ from ttsi.cli.tau import RECIPES, is_recipe
 from ttsi.config import RENAMED, LoopConfig, MethodConfig, RunConfig, rename_settings
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
-from ttsi.models import default_model
+from ttsi.models.default import default_model
 
 SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--answer.decoding"}
 """Short names of settings."""

@@ -352,21 +352,6 @@ def check_format(name: str | None) -> None:
     FORMATS[name] = fmt
 
 
-def default_model() -> tuple[str, str]:
-    """The model of `ttsi ask` where none is named: "smollm2" where it is installed, else "embedded".
-
-    A run has no such default: it is "embedded" everywhere, so that a command means the same on every machine.
-
-    Returns:
-        Its spec; and why it is not "smollm2", in one line that ends with how to install that, or "".
-    """
-    from ttsi.models import gguf
-
-    if gguf.smollm2_file() is not None and not gguf.absent_packages():
-        return "smollm2", ""
-    return "embedded", f"smollm2 is not installed: {gguf.SMOLLM2_INSTALL}"
-
-
 def is_embedded(spec: str) -> bool:
     """Whether this is the model that ships, a folder of one trained like it, or a scripted stand-in.
 
