@@ -14,7 +14,10 @@ from ttsi import cpu
 ROOT = Path(__file__).parents[1]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the torch wheels for Linux bring GNU's OpenMP")
 LOADED = "import ttsi; ttsi.load_model('embedded')"
-COMMAND = "from ttsi.cli import main; main(['ask', 'a film', '--tools', 'examples/tools.json', '--method', 'base'])"
+COMMAND = (
+    "from ttsi.cli import main; "
+    "main(['ask', 'a film', '--tools', 'examples/tools.json', '--model', 'embedded', '--method', 'base'])"
+)
 
 
 def openmp(code: str, **variables: str) -> dict[str, str]:

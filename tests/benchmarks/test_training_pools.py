@@ -133,7 +133,7 @@ def test_control_a_shared_request_is_seen_whatever_its_marks(tmp_path: Path) -> 
 
 @needs("seal-tools")
 @pytest.mark.parametrize(
-    ("name", "rows", "calls"), [("seal-tools-dev", 700, 1804), ("api-bank-l3", 907, 907), ("toolrl-400", 400, 576)]
+    ("name", "rows", "calls"), [("seal-tools-dev", 636, 1740), ("api-bank-l3", 907, 907), ("toolrl-400", 400, 576)]
 )
 def test_every_row_becomes_a_sample_and_none_is_in_a_test(name: str, rows: int, calls: int) -> None:
     pool = training_pools.load(name, DATA)
@@ -147,4 +147,4 @@ def test_every_row_becomes_a_sample_and_none_is_in_a_test(name: str, rows: int, 
         assert training_pools.contaminated_ids(pool, load_benchmark(test, DATA)) == (), test
     # Control: the tuning data of Seal-Tools are seen to be in its own pool.
     if name == "seal-tools-dev":
-        assert len(training_pools.contaminated_ids(pool, load_benchmark("sealtool-dev", DATA))) >= 199
+        assert len(training_pools.contaminated_ids(pool, load_benchmark("sealtool-dev", DATA))) >= 135

@@ -11,6 +11,7 @@ import pytest
 
 from tests.worlds import rows, write
 from ttsi.cli import main
+from ttsi.models import gguf
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class CommandResult:
 
 
 Command = Callable[..., CommandResult]
+
+
+@pytest.fixture(autouse=True)
+def smollm2_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command does without --model must not depend on what `make demo` installed here."""
+    monkeypatch.setattr(gguf, "smollm2_file", lambda: None)
 
 
 @pytest.fixture

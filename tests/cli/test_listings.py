@@ -11,7 +11,7 @@ import pytest
 
 from ttsi import __version__
 from ttsi.chat.calls import FORMATS
-from ttsi.cli.progress import LINE_INTERVAL, _Lines, _Stages, announced, loading, progress
+from ttsi.cli.progress import LINE_INTERVAL, STAGE_LOG, _Lines, _Stages, announced, loading, progress
 from ttsi.models import scripted
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.tally import RunProgress
@@ -161,7 +161,7 @@ def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[st
     report = _Lines(lambda: now[0], stages)
     report(state(16))
     with stages.listening():
-        logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "synthesis", 11)
+        logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "synthesis", 11)
     for seconds in (3.0, LINE_INTERVAL - 1, LINE_INTERVAL, LINE_INTERVAL + 1, 2 * LINE_INTERVAL):
         now[0] = seconds
         report.tick()
@@ -184,7 +184,7 @@ def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureF
     report(state(0))
     for batch in (1, 2):
         with stages.listening():
-            logging.getLogger("ttsi.loop").info("stage begun stage=%s inputs=%d", "adaptation", 9)
+            logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "adaptation", 9)
         now[0] += LINE_INTERVAL
         report.tick()
         now[0] += 4.0
@@ -201,6 +201,14 @@ def test_the_loop_names_every_stage(ttsi: Any) -> None:
     begun = [line.rpartition("stage=")[2].split()[0] for line in result.splitlines() if "stage begun" in line]
     assert begun == ["answer", "awareness", "synthesis", "adaptation", "answer"]
     assert "stage begun" not in ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--clean").err
+
+
+def test_the_progress_listens_where_the_loop_writes(ttsi: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The tests above write the events themselves."""
+    run = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo")
+    with caplog.at_level(logging.INFO, logger=STAGE_LOG):
+        assert ttsi(*run, "--verbose").code == 0
+    assert {record.name for record in caplog.records if "stage begun" in record.getMessage()} == {STAGE_LOG}
 
 
 def test_what_takes_long_is_announced(capsys: pytest.CaptureFixture[str]) -> None:

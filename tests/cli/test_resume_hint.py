@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -51,9 +52,12 @@ def test_the_program_is_called_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_make_demo_goes_on_with_what_is_there() -> None:
-    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndemo:")[2].partition("\n\n")[0]
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndemo:")[2].partition("\nnewest:")[0]
     assert "--clean" not in recipe
-    assert "$(if $(wildcard runs/demo/run.db),--resume)" in recipe
+    folders = re.findall(r"--output-dir (\S+)", recipe)
+    assert folders == ["runs/demo", "runs/demo-toolworld"]
+    for folder in folders:
+        assert f"$(if $(wildcard {folder}/run.db),--resume)" in recipe
 
 
 def test_the_next_step_can_be_typed(ttsi: Command, tmp_path: Path) -> None:

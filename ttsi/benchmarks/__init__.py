@@ -65,6 +65,7 @@ BENCHMARKS: dict[str, str] = {
     "toolworld-validation": "ttsi.benchmarks.toolworld:load_validation",
     "sealtool": "ttsi.benchmarks.sealtools:SEALTOOL",
     "sealtool-dev": "ttsi.benchmarks.sealtools:SEALTOOL_DEV",
+    "sealtool-sample": "ttsi.benchmarks.sealtools:load_sample",
     "seal-tools-in": "ttsi.benchmarks.sealtools:IN_DOMAIN",
     "seal-tools-out": "ttsi.benchmarks.sealtools:OUT_DOMAIN",
     "seal-tools-dev": "ttsi.benchmarks.sealtools:DEV",

@@ -6,7 +6,8 @@ the files, splits, errors that name file and row.
 
 Files are converted in memory whenever a benchmark is read, in 0.01 to 0.8 seconds. A converted copy on disk would save
 half a second at most, since the published files are read for their checksum anyway, and could be stale; so there is
-none, and the data folder may be read-only. The checksum is that of the published files, uncompressed.
+none, and the data folder may be read-only. The checksum is that of the published files, uncompressed, and of the ids
+that are left out, so that a run of all rows is not taken for one of the rest.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Conversion:
     """Whether files named .json hold one value a line, too, as those named .jsonl do."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Tags that a sample must have; others are left out."""
+    excluded_ids: Callable[[], frozenset[str]] = frozenset
+    """A function that returns the ids of rows to leave out, because another benchmark holds them."""
 
     def read(self, paths: Sequence[Path], contents: Sequence[bytes]) -> list[Sample]:
         """The samples of the files with these contents.
@@ -57,7 +60,8 @@ class Conversion:
         except (LookupError, TypeError, ValueError, AttributeError, SyntaxError, DataError) as error:
             reason = str(error) if isinstance(error, DataError) else repr(error)
             raise DataError(f"{paths[0]}, row {len(samples) + 1}: {reason}; this is not {self.form}") from None
-        return [sample for sample in samples if self.only.items() <= sample.tags.items()]
+        excluded = self.excluded_ids()
+        return [s for s in samples if self.only.items() <= s.tags.items() and s.input.id not in excluded]
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class PublicBenchmark:
             contents = [read_bytes(path) for path in located]
             samples += conversion.read(located, contents)
             paths += located
-            content += b"".join(contents)
+            content += b"".join(contents) + "\n".join(sorted(conversion.excluded_ids())).encode()
         name = self.name if single or split == "test" else f"{self.name}-{split}"
         matcher = OFFICIAL if all(sample.official for sample in samples) else "lenient"
         return Benchmark(name, tuple(samples), sha256(content), commonpath(paths), matcher, self.notice)

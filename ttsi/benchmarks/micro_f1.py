@@ -95,7 +95,8 @@ def count_seal_tools(calls: Calls | None, gold: Calls) -> Counts:
 
 
 OFFICIAL: Mapping[str, CountingRule] = dict.fromkeys(
-    ("sealtool", "sealtool-dev", "seal-tools-in", "seal-tools-out", "seal-tools-dev"), count_seal_tools
+    ("sealtool", "sealtool-dev", "sealtool-sample", "seal-tools-in", "seal-tools-out", "seal-tools-dev"),
+    count_seal_tools,
 )
 """Benchmark -> its owners' way of counting, where that is their score."""
 

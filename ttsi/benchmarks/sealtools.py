@@ -2,15 +2,19 @@
 
 Source: Seal-Tools, arXiv:2405.08355, github.com/fairyshine/Seal-Tools at commit ce753ecd (Apache-2.0; its texts were
 written by ChatGPT). `seal-tools-in` and `seal-tools-out` are its whole test splits: 700 rows of domains that its
-training split has, 654 of others, with one to six calls; `seal-tools-dev` are the 700 rows to choose settings on.
+training split has, 654 of others, with one to six calls; `seal-tools-dev` are 636 rows to choose settings on.
 `sealtool` is the cut of it in github.com/MadeAgents/Hammer (Apache-2.0), `data/test/original/sealtool.json`: the 294
 test rows with one call, 200 of known domains and 94 of new ones. 294 is the size that the paper (arXiv:2510.07841)
-reports for SealTool, so this is most likely its test set. `sealtool-dev` is the 200 single-call rows of dev.
+reports for SealTool, so this is most likely its test set. `sealtool-dev` is 136 single-call rows of dev.
+
+`sealtool-sample` ships with the package: 64 of the 200 single-call rows of dev, drawn by a seed, in the order of the
+draw, for the first run of a newcomer. Nothing else may use them, so every benchmark and pool made from dev leaves them
+out. Licence and changes stand beside the file: `data/NOTICE`.
 
 Inputs: a data folder with `hammer-eval/sealtool.json[.gz]` (or the file itself), and for the others
 `seal-tools/SPLIT.jsonl[.gz]` and `seal-tools/dataset_for_finetune/SPLIT.json[.gz]`, whose prompts quote the five tools
-on offer. Outputs: a `Benchmark`, tagged by kind (single, multi) and, for whole splits, by nested and solvable. A row of
-Hammer's cut and one of a split, both made up in their form:
+on offer. Outputs: a `Benchmark`; of downloaded data tagged by kind (single, multi) and, for whole splits, by nested and
+solvable. A row of Hammer's cut and one of a split, both made up in their form:
 
     {"query": "Is the pool open on Sunday?",
      "tools": [{"name": "getPoolHours", "description": "...",
@@ -39,16 +43,23 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks.conversion import Conversion, PublicBenchmark, call_row, message_row, solvable_tag, tool_row
-from ttsi.benchmarks.jsonl import Row
+from ttsi.benchmarks.data_files import parse_json, read_bytes, sha256
+from ttsi.benchmarks.jsonl import Row, read_converted
 from ttsi.benchmarks.type_schemas import JSON_TYPES
+from ttsi.errors import ConfigError, unknown_name
 
 EXAMPLES = ("example", "examples", "example_values")
 """What upstream calls the examples of a parameter."""
 SEEN_DOMAINS = 200
 """So many rows of the test file come first and are of domains that Seal-Tools' training split has."""
+SAMPLE = Path(__file__).parent / "data" / "sealtool-sample.jsonl"
+"""The rows that ship, in the JSONL form."""
 
 
 def convert_hammer(rows: list[Any]) -> Iterator[Row]:
@@ -83,6 +94,28 @@ def convert(rows: list[Any], prompts: list[Any]) -> Iterator[Row]:
         }
 
 
+def load_sample(split: str = "test") -> Benchmark:
+    """Seal-Tools, 64 single-call dev rows that ship with the package; used for nothing else
+
+    Args:
+        split: "test", since there is one alone.
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    if split != "test":
+        raise ConfigError(unknown_name("split of sealtool-sample", split, ("test",)))
+    data = read_bytes(SAMPLE)
+    # As converted rows, so that a model is shown the very tools that it is shown in the other rows of dev.
+    samples = tuple(read_converted(row) for row in parse_json(data, SAMPLE, lines=True))
+    return Benchmark("sealtool-sample", samples, sha256(data), f"ttsi/benchmarks/data/{SAMPLE.name}", "lenient")
+
+
+def sample_ids() -> frozenset[str]:
+    """The ids of the rows that ship, which the same rows have in dev."""
+    return frozenset(sample.input.id for sample in load_sample().samples)
+
+
 def _offered_tools(prompt: str) -> list[Mapping[str, Any]]:
     """The five candidates, which the file quotes in its prompt as a Python literal."""
     tools: list[Mapping[str, Any]] = ast.literal_eval(
@@ -115,15 +148,14 @@ def _schema(parameter: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _conversion(file: str, **only: str) -> Conversion:
-    return Conversion(
-        "seal-tools", (f"{file}.jsonl", f"dataset_for_finetune/{file}.json"), convert, "Seal-Tools", only=only
-    )
+def _conversion(file: str) -> Conversion:
+    return Conversion("seal-tools", (f"{file}.jsonl", f"dataset_for_finetune/{file}.json"), convert, "Seal-Tools")
 
 
 _HAMMER = Conversion("hammer-eval", ("sealtool.json",), convert_hammer, "Hammer's sealtool.json")
-_DEV_SINGLE = _conversion("dev", kind="single")
-_DEV = {"dev": (_conversion("dev"),)}
+_DEV_ROWS = replace(_conversion("dev"), excluded_ids=sample_ids)
+_DEV_SINGLE = replace(_DEV_ROWS, only={"kind": "single"})
+_DEV = {"dev": (_DEV_ROWS,)}
 SEALTOOL = PublicBenchmark(
     "sealtool",
     "Seal-Tools, 294 single-call test rows (Hammer's cut); ttsi data get hammer-eval",
@@ -131,7 +163,7 @@ SEALTOOL = PublicBenchmark(
 )
 SEALTOOL_DEV = PublicBenchmark(
     "sealtool-dev",
-    "Seal-Tools, 200 single-call dev rows, for choosing settings; ttsi data get seal-tools",
+    "Seal-Tools, 136 single-call dev rows, for choosing settings; ttsi data get seal-tools",
     {"dev": (_DEV_SINGLE,)},
 )
 IN_DOMAIN = PublicBenchmark(
@@ -145,8 +177,8 @@ OUT_DOMAIN = PublicBenchmark(
     {"test": (_conversion("test_out_domain"),)},
 )
 DEV = PublicBenchmark(
-    "seal-tools-dev", "Seal-Tools, 700 dev rows, for choosing settings; ttsi data get seal-tools", _DEV
+    "seal-tools-dev", "Seal-Tools, 636 dev rows, for choosing settings; ttsi data get seal-tools", _DEV
 )
 DEV_POOL = PublicBenchmark(
-    "seal-tools-dev", "Seal-Tools' 700 dev rows; only for tests other than seal-tools-dev and sealtool-dev", _DEV
+    "seal-tools-dev", "Seal-Tools' 636 dev rows; only for tests other than seal-tools-dev and sealtool-dev", _DEV
 )

@@ -4,7 +4,7 @@ Inputs: the name of a training pool (or the path of a `.jsonl` file of one's own
 `Benchmark` whose samples are requests with their right calls, for supervised fine-tuning and few-shot prompts
 (`--train-data NAME`), never for testing:
 
-* `seal-tools-dev`: Seal-Tools' 700 dev rows, in the form of its tests (`ttsi.benchmarks.sealtools`).
+* `seal-tools-dev`: Seal-Tools' 636 dev rows, in the form of its tests (`ttsi.benchmarks.sealtools`).
 * `api-bank-l3`: 907 steps of API-Bank's level-3 training data (`ttsi.benchmarks.apibank_train`).
 * `toolrl-400`: the 400 rows that ToolRL fine-tunes on (`ttsi.benchmarks.toolrl_train`).
 

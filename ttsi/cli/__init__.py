@@ -40,11 +40,14 @@ Start here, offline and without a GPU:
 
     ttsi run --limit 64        the model and the benchmark that ship with ttsi
     ttsi ask "book seats for a film in Oslo" --tools examples/tools.json
+                               with smollm2 where it is installed, else the
+                               embedded model (ttsi ls models)
     ttsi ls                    benchmarks, models, methods and more
 
 Then with your own questions and your own model:
 
     ttsi run --benchmark mine.jsonl --model hf:Qwen/Qwen2.5-0.5B-Instruct
+    ttsi run --benchmark sealtool-sample --model smollm2 --limit 8
     ttsi data get hammer-eval  download a public benchmark (ttsi data ls)
     ttsi run --benchmark sealtool --method ttsi-paper --seed 1
     ttsi run --resume          continue after an interruption

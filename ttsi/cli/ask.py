@@ -21,7 +21,6 @@ from ttsi.cli.settings import (
     Dtype,
     FormatName,
     InBasic,
-    ModelSpec,
     OutputSwitch,
     Shortcuts,
     Switch,
@@ -33,6 +32,7 @@ from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, DataError, first_line
 from ttsi.methods import find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
+from ttsi.models.default import default_model
 from ttsi.types import Input, Message, Tool
 
 
@@ -43,7 +43,14 @@ def ask(
     /,
     *,
     tools: Annotated[Path, Parameter(group=BASIC)],
-    model: ModelSpec = "embedded",
+    model: Annotated[
+        str | None,
+        Parameter(
+            group=BASIC,
+            help="The model that answers (ttsi ls models): a folder, FILE.gguf, hf:OWNER/NAME, smollm2, embedded. "
+            "By default smollm2 where it is installed, else embedded.",
+        ),
+    ] = None,
     config: Annotated[MethodConfig, InBasic] = MethodConfig(),  # noqa: B008  frozen, so sharing it is safe
     shortcuts: Shortcuts = Shortcuts(),  # noqa: B008
     costs: TeacherCosts = TeacherCosts(),  # noqa: B008
@@ -69,6 +76,8 @@ def ask(
         adapt_anyway: Adapt to this request even if the model is confident.
         json: Print the episode as JSON instead.
     """
+    if model is None:
+        model = _choose_model()
     check_speaker(model)
     check_format(format)
     request = _read_request() if query == "-" else query
@@ -108,6 +117,13 @@ def ask(
     else:
         print(story(item, episode, ascii_only="utf" not in (sys.stdout.encoding or "").lower()))
     return 0 if episode.error is None else 2 if episode.error.startswith("prompt:") else 1
+
+
+def _choose_model() -> str:
+    model, reason = default_model()
+    because = f", since {reason}" if reason else "; --model chooses another"
+    print(f"ttsi: the model is {model}{because}", file=sys.stderr)
+    return model
 
 
 def _read_request() -> str:

@@ -23,6 +23,7 @@ from ttsi.cli.tau import RECIPES, is_recipe
 from ttsi.config import RENAMED, LoopConfig, MethodConfig, RunConfig, rename_settings
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
+from ttsi.models.default import default_model
 
 SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--answer.decoding"}
 """Short names of settings."""
@@ -57,6 +58,15 @@ def method_preset(method: str, model: str) -> LoopConfig:
         ConfigError: there is no such method.
     """
     return preset(method, model)
+
+
+def model_of(verb: Sequence[str]) -> str:
+    """The spec of the model that a verb uses where none is named.
+
+    >>> model_of(["run"])
+    'embedded'
+    """
+    return default_model()[0] if list(verb) == ["ask"] else RunConfig.model
 
 
 def stage_settings(loop: LoopConfig) -> dict[str, Any]:
@@ -220,7 +230,7 @@ def _method(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     if not any(argument.name == "--method" for argument in arguments):
         return
     method = _value(arguments, "--method") or MethodConfig.method
-    settings = method_changes(method, _value(arguments, "--model") or RunConfig.model)
+    settings = method_changes(method, _value(arguments, "--model") or model_of(commands))
     if settings:
         Dict(settings, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
 

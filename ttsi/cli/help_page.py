@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts.help import DefaultFormatter
 
-from ttsi.cli.config_layers import method_preset, stage_settings
+from ttsi.cli.config_layers import method_preset, model_of, stage_settings
 from ttsi.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Formatter:
     def __init__(self, words: Sequence[str]) -> None:
         self._formatter = DefaultFormatter()
         self._method = option_value(words, "method") or "ttsi"
-        self._model = option_value(words, "model") or "embedded"
+        self._model = option_value(words, "model") or model_of(words[:1])
         self._defaults = default_values(self._method, self._model)
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:

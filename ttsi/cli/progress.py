@@ -27,6 +27,9 @@ LINE_INTERVAL = 10.0
 ANNOUNCE_AFTER = 1.0
 """Seconds after which something that is usually quick is announced."""
 
+STAGE_LOG = "ttsi.batch"
+"""The name of the log with an event at the start of each stage."""
+
 STAGE_VERBS = {
     "answer": "answering",
     "awareness": "measuring confidence on",
@@ -140,7 +143,7 @@ class _Speed:
 
 
 class _Stages(logging.Handler):
-    """The stage that the loop is in, from its log."""
+    """The stage that the loop is in, from the log of stages."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(logging.INFO)
@@ -164,8 +167,8 @@ class _Stages(logging.Handler):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen to the loop's log for as long as the block lasts; other handlers see the log as before."""
-        log = logging.getLogger("ttsi.loop")
+        """Listen to the log of stages for as long as the block lasts; other handlers see the log as before."""
+        log = logging.getLogger(STAGE_LOG)
         before = log.level, log.propagate
         log.propagate = log.isEnabledFor(logging.INFO)
         log.setLevel(logging.INFO)

@@ -49,6 +49,11 @@ from ttsi.runs.training_data import check_sources, load_training_data
 MAX_FAILED = 0.05
 """Share of failed inputs above which the exit code is 1."""
 
+_FOREIGN_DATA = (
+    "the embedded model has met only the small world that it was made in; "
+    "for data of your own choose another: --model smollm2, hf:OWNER/NAME (ttsi ls models)"
+)
+
 
 def run(
     *,
@@ -103,6 +108,8 @@ def run(
     for warning in (questions.notice, names_notice(questions) if is_file(config.benchmark) else ""):
         if warning:
             print(f"ttsi: {warning}", file=sys.stderr)
+    if is_file(config.benchmark) and config.model == "embedded":
+        print(f"ttsi: {_FOREIGN_DATA}", file=sys.stderr)
     config = complete(config, shortcuts, config.model, len(questions.samples[: config.limit]))
     check_sources(config)
     folder = output_dir or default_folder(config)

