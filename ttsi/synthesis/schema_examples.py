@@ -41,8 +41,11 @@ def _request(tool: Tool, arguments: Mapping[str, Any], draw: random.Random) -> s
     sentence = command[:1].upper() + command[1:]
     if not details:
         return draw.choice((f"{sentence}.", f"Please {command}.", f"Can you {command}?"))
-    plain, stated = _joined([f"{key} {value}" for key, value in details]), _joined([f"{k} is {v}" for k, v in details])
-    listed = _joined([f"{key}: {value}" for key, value in details])
+    plain, stated = (
+        _enumeration([f"{key} {value}" for key, value in details]),
+        _enumeration([f"{k} is {v}" for k, v in details]),
+    )
+    listed = _enumeration([f"{key}: {value}" for key, value in details])
     return draw.choice((
         f"Please {command} with {plain}.",
         f"{sentence} for the {plain}.",
@@ -96,5 +99,5 @@ def _text(value: Any, draw: random.Random) -> str:
     return f'"{value}"' if isinstance(value, str) and draw.random() < 0.5 else str(value)
 
 
-def _joined(parts: list[str]) -> str:
+def _enumeration(parts: list[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]

@@ -1,0 +1,181 @@
+"""The protocol that the stages know a model by: requests in, generations and log-probabilities out.
+
+Inputs: conversations with tools, as `Request`s. Outputs: `Generation`s, log-probabilities, temporary adapters. A model
+of one's own has the members of `Model`, and a model in front of another is a `ModelWrapper`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from ttsi.chat.format import Format
+from ttsi.config import AdaptationConfig
+from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
+
+
+@dataclass(frozen=True)
+class Request:
+    """One continuation to write."""
+
+    prompt: Prompt
+    max_tokens: int
+    temperature: float = 0.0
+    """0 is greedy."""
+    seed: int = 0
+    """Seed of this row's own generator; unused when greedy."""
+    grammar: str | None = None
+    """An llguidance Lark grammar of the continuation (`ttsi.chat.grammar`), or None for free text."""
+    adapter: int | None = None
+    """Index into the jobs given to `adapted`, or None for the base."""
+    with_base: bool = False
+    """Compute what the base thinks of an adapter's answer, too (`Generation.base_logprob`)."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One continuation."""
+
+    text: str
+    """Without the prefix and without the end-of-turn token."""
+    tokens: int
+    logprob: float
+    """Sum over the written tokens, end of turn included, under the unmasked model."""
+    min_logprob: float
+    finished: bool
+    """False when max_tokens cut it."""
+    error: str | None = None
+    """Why a remote model gave no text; then `text` is empty."""
+    dollars: float = 0.0
+    attempt_errors: tuple[str, ...] = ()
+    """What went wrong on the way to a remote model, one word per attempt that failed."""
+    base_logprob: float | None = None
+    """Sum over the same tokens under the base; None where no adapter wrote, and where the request does not want it."""
+
+
+class Model(Protocol):
+    """A model the loop can work with."""
+
+    spec: str
+    format: Format
+    """How this model family writes tool calls."""
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies it: revision, weight and template hashes, size."""
+        ...
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        """None when the prompt and `max_new_tokens` more fit the context, else one line saying why not."""
+        ...
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """One continuation per request, in order."""
+        ...
+
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """Summed log-probability (nats) of each continuation of each prompt, under its adapter; () is the base."""
+        ...
+
+    def adapted(
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """Train one temporary adapter per job; inside the block, requests may name it by its index.
+
+        A job without examples, or whose training went wrong, gets no adapter (see its Adaptation); naming it then
+        means the base. Leaving the block drops every adapter; the base weights are untouched throughout.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsPrefixCache(Protocol):
+    """A model that is faster on prompts that begin alike, and may keep what it has read for a while."""
+
+    def prefix_cache(self) -> AbstractContextManager[None]:
+        """Within the block nothing is read twice; leaving it drops everything that was read."""
+        ...
+
+
+def prefix_cache(model: Model) -> AbstractContextManager[None]:
+    """The block in which this model keeps what it has read, where it can."""
+    return model.prefix_cache() if isinstance(model, SupportsPrefixCache) else nullcontext()
+
+
+@runtime_checkable
+class HasLocalWeights(Protocol):
+    """A model whose weights lie in this process, so that one can check that their bits are the same."""
+
+    def weights_checksum(self) -> int:
+        """A fast checksum of all weights, adapters not included."""
+        ...
+
+    def weights_sha256(self) -> str:
+        """SHA-256 (hex) of all weights, adapters not included."""
+        ...
+
+
+class ModelWrapper:
+    """A model in front of another that passes everything on; a subclass overrides what it changes.
+
+    `_model` is the model behind it. Where that has no prefix cache, the block does nothing. Where no weights lie in
+    this process, their checksum is 0 and their hash is empty.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.spec, self.format = model.spec, model.format
+
+    def describe(self) -> dict[str, Any]:
+        """See `Model.describe`."""
+        return self._model.describe()
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        """See `Model.fits`."""
+        return self._model.fits(prompt, max_new_tokens)
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """See `Model.generate`."""
+        return self._model.generate(requests)
+
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """See `Model.score`."""
+        return self._model.score(prompts, continuations, *([adapters] if adapters else []))
+
+    def adapted(
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """See `Model.adapted`."""
+        return self._model.adapted(jobs, config, seeds)
+
+    def prefix_cache(self) -> AbstractContextManager[None]:
+        """See `SupportsPrefixCache`."""
+        return prefix_cache(self._model)
+
+    def weights_checksum(self) -> int:
+        """See `HasLocalWeights`."""
+        return self._model.weights_checksum() if isinstance(self._model, HasLocalWeights) else 0
+
+    def weights_sha256(self) -> str:
+        """See `HasLocalWeights`."""
+        return self._model.weights_sha256() if isinstance(self._model, HasLocalWeights) else ""
+
+    def prompt_tokens(self, prompt: Prompt) -> int:
+        """The length of a prompt in tokens, for `ttsi serve`; 0 where the model does not count them."""
+        count: Any = getattr(self._model, "prompt_tokens", None)
+        return count(prompt) if count else 0
+
+    def forget(self) -> None:
+        """Drop all that is cached between calls."""
+        drop: Any = getattr(self._model, "forget", None)
+        if drop:
+            drop()
+
+
+Writer = Model | TrainingData
+"""Where examples come from: the model itself (TT-SI), a teacher (TT-D), or a training file (few-shot)."""
