@@ -86,7 +86,7 @@ class OneByOne(LocalModel):
         """Tier N0, N1 or N2 (speed/peers.py)."""
         super().__init__("embedded", model, tokenizer())
         _ = self._grammars  # compiled before the model is wrapped
-        self._loop = peers.PeftLoop(model, engine_config(config), "transformers" if tier == "N0" else None)
+        self._loop = peers.PeftLoop(model, engine_config(config, model.num_parameters()), "transformers" if tier == "N0" else None)
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 
     @contextmanager
@@ -138,7 +138,8 @@ class OneByOne(LocalModel):
                     reason = loss_guard(losses, config.max_loss_rise) or ""
                     report = TrainReport(0, tuple(losses), (), not reason, reason)
                     job, left_out = TrainingJob(0, tuple(examples)), len(training_examples) - len(examples)
-                    outcomes[index] = with_training(job, report, left_out)
+                    rate = self._loop.config.lr
+                    outcomes[index] = with_training(job, report, left_out, rate)
                     self.adapters.slots = {index: 0} if outcomes[index].status == "trained" else {}
             yield outcomes
         finally:

@@ -114,15 +114,16 @@ class AdaptationConfig:
     scope: Literal["all", "suffix"] = "all"
     """The tokens on which the adapter acts: all of them, or those from the first user's turn on (suffix: Activated
     LoRA, arXiv:2504.12397). With suffix, what the base read of system text and tools is used again."""
-    lr: NonNegativeFloat = 3e-3
-    """Peak learning rate. The method sets it for the model: the paper's 1e-4, or more for the small embedded model."""
+    lr: NonNegativeFloat | None = 3e-3
+    """Peak learning rate. None chooses it by the number of the model's parameters (1e-3 up to 4 billion, 3e-4 above),
+    as the methods do for every model but the embedded one; ttsi-paper has the paper's 1e-4."""
     epochs: PositiveInt = 5
     """Passes over the examples."""
     batch_size: NonNegativeInt = 0
     """Examples per optimizer step; 0 puts all examples of an input into one step."""
     irrelevance: NonNegativeInt = 0
     """Number of examples that are learned a second time without the tool they call, with "no tool fits" as the right
-    answer. Training on calls alone makes a model call too often."""
+    answer. Training on calls alone makes a model call too often. None are where answer.calls demands a call."""
     warmup_ratio: Fraction = 0.03
     """Share of the steps spent on learning-rate warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

@@ -2,8 +2,8 @@
 
 A method is a name for a set of settings. A method of your own is a `Method` that you name by an object reference:
 `--method my.module:METHOD`. The preset `ttsi-paper` has the paper's values (arXiv:2510.07841; `docs/method.md` lists
-what the paper leaves open). The preset `ttsi` has those that the validation data of toolworld chose for the embedded
-model; its measure, threshold and learning rate were chosen for that model alone, so any other begins with the paper's.
+what the paper leaves open). The other presets have those that validation data chose: toolworld's for the embedded
+model, rows of public benchmarks for every other (`Method.others`).
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ class Method:
     """One line for `ttsi ls methods`."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Stage -> setting -> value: where it differs from the defaults."""
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"awareness": _MARGIN})
+    """Stage -> setting -> value: where every model but the embedded one differs from `overrides`."""
     adapts: bool = True
     """False: measure and answer only."""
     needs_teacher: bool = False
@@ -100,11 +102,21 @@ class Method:
 _TUNED_AWARENESS: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
 """Measure and threshold that toolworld-validation chose for the embedded model (dev/log.md)."""
 
-_TUNED_TRAINING: dict[str, Any] = {"lr": 6e-3, "irrelevance": 2, "min_confidence_gain": 0.0}
+_TUNED_TRAINING: dict[str, Any] = {"lr": 6e-3, "scope": "all", "irrelevance": 2, "min_confidence_gain": 0.0}
 """Its learning rate; examples of when not to call; and the guard that keeps the more confident answer."""
 
-_UNTUNED: dict[str, dict[str, Any]] = {"awareness": {"measure": "margin", "tau": 0.95}, "adaptation": {"lr": 1e-4}}
-"""The paper's values, in place of the tuned ones, for every other model."""
+_OWN_EXAMPLES: dict[str, Any] = {"source": "writer", "k": 8}
+"""The embedded model writes its examples."""
+
+_MARGIN: dict[str, Any] = {"measure": "margin", "tau": 0.95}
+"""The paper's measure and threshold."""
+
+_OTHERS: dict[str, dict[str, Any]] = {"awareness": _MARGIN, "adaptation": {"lr": None, "scope": "suffix"}}
+"""For every model but the embedded one: the learning rate follows its size, and adapters act behind the tools."""
+
+_OTHERS_SCHEMA: dict[str, dict[str, Any]] = {**_OTHERS, "synthesis": {"source": "schema", "k": 4}}
+"""The examples of such a model are made from the tools' schemas: on validation rows of public data they help
+SmolLM2-135M more than those that it writes (dev/log.md)."""
 
 _EVERY_INPUT: dict[str, Any] = {**_TUNED_AWARENESS, "gate": "all"}
 
@@ -119,7 +131,8 @@ METHODS: Mapping[str, Method] = {
     ),
     "ttsi": Method(
         "TT-SI with the settings that validation chose",
-        {"awareness": _TUNED_AWARENESS, "adaptation": _TUNED_TRAINING},
+        {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": _TUNED_TRAINING},
+        others=_OTHERS_SCHEMA,
         with_teacher="ttd",
     ),
     "ttsi-paper": Method(
@@ -135,20 +148,29 @@ METHODS: Mapping[str, Method] = {
     ),
     "ttsi-icl": Method(
         "TT-SI in context: the examples go into the prompt, no training",
-        {"awareness": _TUNED_AWARENESS, "adaptation": {"method": "in-context"}},
+        {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": {"method": "in-context"}},
+        others={"awareness": _MARGIN, "synthesis": _OTHERS_SCHEMA["synthesis"]},
         with_teacher="ttd-icl",
     ),
-    "ttsi-schema": Method(
-        "as ttsi, but a rule makes the examples from the tools' schemas and no model writes",
-        {"awareness": _TUNED_AWARENESS, "synthesis": {"source": "schema"}, "adaptation": _TUNED_TRAINING},
+    "ttsi-written": Method(
+        "as ttsi, and the model itself writes the examples, whichever model it is",
+        {"awareness": _TUNED_AWARENESS, "adaptation": _TUNED_TRAINING},
+        others=_OTHERS,
+        with_teacher="ttd",
     ),
     "ttsi-both": Method(
         "TT-SI in weights and context: the examples are learned and go into the prompt",
-        {"awareness": _TUNED_AWARENESS, "adaptation": {**_TUNED_TRAINING, "method": "both"}},
+        {
+            "awareness": _TUNED_AWARENESS,
+            "synthesis": _OWN_EXAMPLES,
+            "adaptation": {**_TUNED_TRAINING, "method": "both"},
+        },
+        others=_OTHERS_SCHEMA,
     ),
     "ttd": Method(
         "TT-D: a teacher writes the examples (--teacher openai:NAME, or any model)",
         {"awareness": _TUNED_AWARENESS, "synthesis": _TEACHER_WRITES, "adaptation": _TUNED_TRAINING},
+        others=_OTHERS,
         needs_teacher=True,
     ),
     "ttd-icl": Method(
@@ -210,9 +232,8 @@ def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str
 
     Args:
         name: of the method.
-        model: the model that answers, or its spec; None is any model that nobody has tuned. The tuned measure,
-            threshold and learning rate (sixty times the paper's) apply to the embedded model alone; any other begins
-            with the paper's (docs/own-model.md shows how to tune yours).
+        model: the model that answers, or its spec; None is any but the embedded one, which has settings of its own
+            (docs/own-model.md shows how to choose yours).
 
     Raises:
         ConfigError: there is no such method.
@@ -224,11 +245,9 @@ def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str
         inherited = overrides(method.extends, model)
         stages = [*inherited, *(stage for stage in method.overrides if stage not in inherited)]
         return {stage: {**inherited.get(stage, {}), **method.overrides.get(stage, {})} for stage in stages}
-    untuned = _UNTUNED if name in METHODS and not _has_tuned_settings(model) else {}
-    return {
-        stage: {setting: untuned.get(stage, {}).get(setting, value) for setting, value in values.items()}
-        for stage, values in method.overrides.items()
-    }
+    others = {} if _is_embedded(model) else method.others
+    stages = [*method.overrides, *(stage for stage in others if stage not in method.overrides)]
+    return {stage: {**method.overrides.get(stage, {}), **others.get(stage, {})} for stage in stages}
 
 
 def preset(name: str, model: Model | str | None = None) -> LoopConfig:
@@ -253,7 +272,7 @@ def preset(name: str, model: Model | str | None = None) -> LoopConfig:
     return config
 
 
-def _has_tuned_settings(model: Model | str | None) -> bool:
+def _is_embedded(model: Model | str | None) -> bool:
     from ttsi.models import is_embedded  # not at the top: a report needs the table and no model
 
     return model is not None and is_embedded(model if isinstance(model, str) else model.spec)

@@ -173,6 +173,8 @@ class Adaptation:
     logprob_shift: float | None = None
     """Mean log-probability per token (nats) of the adapted answer under the adapter minus under the base, the same
     tokens and the end of the turn: how far the adapter moved the model. None where no adapter answered."""
+    lr: float | None = None
+    """Peak learning rate; None where nothing was trained."""
 
 
 @dataclass(frozen=True)

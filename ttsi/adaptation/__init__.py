@@ -97,7 +97,8 @@ def adapters(
 @contextmanager
 def lora(task: AdaptationTask) -> Iterator[Tuned]:
     """One temporary adapter per input, trained on its kept examples."""
-    fmt, count = task.model.format, task.config.adaptation.irrelevance
+    fmt, answer = task.model.format, task.config.answer
+    count = task.config.adaptation.irrelevance if answer.calls == "auto" else 0  # else no answer is without a call
     jobs = [
         training_examples(fmt, item, kept) + no_tool_examples(fmt, item, kept, count)
         for item, kept in zip(task.inputs, task.kept, strict=True)

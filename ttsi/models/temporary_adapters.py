@@ -6,6 +6,7 @@ of each adapter that may be used. Storage is kept between blocks and zeroed in b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -28,15 +29,31 @@ from ttsi.errors import ModelError
 from ttsi.object_reference import load_function, resolve
 from ttsi.types import Adaptation
 
+LEARNING_RATES = ((4e9, 1e-3), (math.inf, 3e-4))
+"""(most parameters, peak learning rate): the first that applies. 1e-3 is the best of 1e-4 to 3e-3 on the validation
+rows of the smallest model tried (dev/log.md) and the usual best of LoRA up to four billion parameters, above which it
+is 3e-4 (tinker-cookbook, sft_sweep.md)."""
 
-def engine_config(config: AdaptationConfig) -> EngineConfig:
+
+def learning_rate(parameters: int) -> float:
+    """The peak learning rate for a model of this size."""
+    return next(rate for most, rate in LEARNING_RATES if parameters <= most)
+
+
+def engine_config(config: AdaptationConfig, parameters: int) -> EngineConfig:
     """The settings of the adaptation that the engine needs; they have the same names there.
+
+    Args:
+        config: the settings.
+        parameters: of the model, where they choose the learning rate.
 
     Raises:
         ConfigError: there is no such objective.
     """
     shared = {field.name for field in fields(EngineConfig)} & {field.name for field in fields(AdaptationConfig)}
     settings = {name: getattr(config, name) for name in shared - {"objective"}}
+    if config.lr is None:
+        settings["lr"] = learning_rate(parameters)
     name = getattr(config, "objective", "cross-entropy")
     return EngineConfig(**settings, objective=resolve("objective", name, OBJECTIVES, load_function))
 
@@ -97,9 +114,10 @@ class TemporaryAdapters:
                 stack.attach()
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
                 jobs = [self._job(slot, index, examples[index]) for slot, index in enumerate(indices)]
-                reports = train(stack, jobs, engine_config(config), prefixes=prefixes)
+                settings = engine_config(config, self._model.num_parameters())
+                reports = train(stack, jobs, settings, prefixes=prefixes)
                 for index, job, report in zip(indices, jobs, reports, strict=True):
-                    outcomes[index] = with_training(job, report, counts[index] - len(job.examples))
+                    outcomes[index] = with_training(job, report, counts[index] - len(job.examples), settings.lr)
                     if report.ok:
                         self.slots[index] = job.slot
                         digest = adapter_sha256(stack.values_SP[job.slot])
@@ -171,8 +189,8 @@ def without_training(count: int) -> Adaptation:
     return Adaptation("training-failed", reason="no example fits the context", left_out=count)
 
 
-def with_training(job: TrainingJob, report: TrainReport, left_out: int) -> Adaptation:
+def with_training(job: TrainingJob, report: TrainReport, left_out: int, lr: float) -> Adaptation:
     """The record of a job that was trained; `left_out` of its examples did not fit."""
     status: Any = "trained" if report.ok else "training-failed"
     steps, unadapted = len(report.losses), min(job.unadapted, default=0)
-    return Adaptation(status, len(job.examples), steps, report.losses, report.reason, left_out, unadapted)
+    return Adaptation(status, len(job.examples), steps, report.losses, report.reason, left_out, unadapted, lr=lr)
