@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Cache, PreTrainedModel
 
 from ttsi.engine.anatomy import decoder_of, head_logits
+from ttsi.engine.attention import RowLengths, row_attention
 from ttsi.engine.caching import cache_argument
 from ttsi.engine.windows import Masks, Spans, masks
 
@@ -74,6 +75,8 @@ class PackedBatch:
     """Which of them is the n-th label."""
     counts_B: tuple[int, ...]
     """Labels per row."""
+    lengths: RowLengths
+    """Tokens per row, without padding."""
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
@@ -191,19 +194,21 @@ def collate(
         targets_U=different[:, 2],
         labels_N=torch.tensor(labels_N, dtype=torch.long, device=device),
         counts_B=tuple(len(row.targets_N) for row in rows_B),
+        lengths=RowLengths([row.cached for row in rows_B], [len(row.ids_T) for row in rows_B], cache_length),
     )
 
 
 def label_logprobs(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None = None) -> Tensor:
     """fp32 log-probabilities [N] of the batch's labels, row after row, with gradients where they are on."""
     decoder = decoder_of(model)
-    hidden_BTD = decoder(
-        input_ids=batch.ids_BT,
-        attention_mask=batch.mask_B1TT,
-        position_ids=batch.positions_BT,
-        use_cache=cache is not None,
-        **cache_argument(decoder, cache),
-    ).last_hidden_state
+    with row_attention(model, batch.lengths, cache):
+        hidden_BTD = decoder(
+            input_ids=batch.ids_BT,
+            attention_mask=batch.mask_B1TT,
+            position_ids=batch.positions_BT,
+            use_cache=cache is not None,
+            **cache_argument(decoder, cache),
+        ).last_hidden_state
     hidden_UD = hidden_BTD[batch.rows_U, batch.sources_U]
     parts = zip(torch.split(hidden_UD, HEAD_ROWS), torch.split(batch.targets_U, HEAD_ROWS), strict=True)
     if len(hidden_UD) <= HEAD_ROWS or not torch.is_grad_enabled():

@@ -28,6 +28,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from ttsi.engine.anatomy import decoder_of
+from ttsi.engine.attention import RowLengths, row_attention
 from ttsi.engine.batching import SATURATING_TOKENS, in_groups, pass_tokens
 from ttsi.engine.caching import cache_argument
 from ttsi.engine.lora import BoundRows, LoraStack
@@ -176,7 +177,8 @@ def _prefill_together(
         furthest = max(len(prompt.ids) for prompt in prompts_B)
         mask_B1TT = masks(visible_BTK, positions_BT, keys_BK, model.dtype, spans_of(model), furthest)
     bound = stack.gather([prompt.slot for prompt in prompts_B]) if stack is not None else None
-    with using(stack, bound):
+    lengths = RowLengths([p.cached for p in prompts_B], [len(p.rest) for p in prompts_B], cache_length)
+    with using(stack, bound), row_attention(model, lengths, cache):
         decoder = decoder_of(model)
         hidden_BTD = decoder(
             input_ids=ids_BT,
