@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,20 @@ def test_values_come_from_the_schema_s_own_words() -> None:
     assert {arguments["guests"] for arguments in drawn} <= set(range(1, 13))
     assert {arguments["area"] for arguments in drawn if "area" in arguments} == {"terrace", "indoors"}
     assert all(arguments["day"][2] == arguments["day"][5] == "/" for arguments in drawn if "day" in arguments)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "description": "first day (e.g., YYYY/MM/DD)"},
+        {"type": "string", "description": "first day", "examples": ["YYYY/MM/DD"]},
+    ],
+)
+def test_a_layout_of_dates_is_no_value(schema: dict[str, Any]) -> None:
+    value = sample_value("day", schema, {}, random.Random(0))
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d", value)
+    other = {"type": "string", "examples": ["Monday"]}
+    assert sample_value("day", other, {}, random.Random(0)) == "Monday"  # control
 
 
 @pytest.mark.parametrize(

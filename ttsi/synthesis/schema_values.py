@@ -60,6 +60,8 @@ _EXAMPLES = re.compile(
     r"(?:\be\.?g\b\.?|\bsuch as\b|\bfor example\b|\bfor instance\b)[,:]?\s*([^).;:\n]+)", re.IGNORECASE
 )
 _LAYOUT = re.compile(r"\b(?:YYYY|DD|MM)(?:[-/.](?:YYYY|MM|DD)){1,2}\b")
+_ONLY_LAYOUT = re.compile(r"[YMDHSymdhs\W]+")
+"""A description's "e.g. YYYY-MM-DD" or "HH:MM" gives the layout of a value and no value."""
 _SEPARATOR = re.compile(r",|\bor\b|\band\b")
 
 
@@ -162,10 +164,17 @@ def _examples(schema: Any, kind: str | None) -> list[Any]:
     allowed = types.get(kind or "string", ())
     typed = [value for value in (_read(value, kind) for value in given) if isinstance(value, allowed)]
     description = schema.get("description")
+    typed = [value for value in typed if not isinstance(value, bool)]
+    typed = [value for value in typed if not isinstance(value, str) or not _ONLY_LAYOUT.fullmatch(value)]
     if typed or kind not in ("string", None) or not isinstance(description, str):
-        return [value for value in typed if not isinstance(value, bool)]
+        return typed
     described = (part.strip(" '\"`") for text in _EXAMPLES.findall(description) for part in _SEPARATOR.split(text))
-    return [part for part in described if part and len(part.split()) <= 4 and len(part) <= 40 and part != "etc"]
+    return [part for part in described if _is_value(part)]
+
+
+def _is_value(part: str) -> bool:
+    few_words = 0 < len(part) <= 40 and len(part.split()) <= 4
+    return few_words and part != "etc" and not _ONLY_LAYOUT.fullmatch(part)
 
 
 def _read(value: Any, kind: str | None) -> Any:
@@ -199,7 +208,7 @@ def _string(name: str, schema: Schema, plain: Schema, draw: random.Random) -> st
     text = str(schema.get("description") or "")
     in_name, in_both = set(words(_apart(name))), set(words(_apart(name))) | set(words(text))
     form = str(schema.get("format") or "")
-    layout = _LAYOUT.search(text)
+    layout = _LAYOUT.search(" ".join([text, *map(str, schema.get("examples") or ())]))
     if layout or form.startswith("date") or "date" in in_both:
         return _date(layout.group() if layout else "YYYY-MM-DD", draw) + ("T12:00:00Z" if form == "date-time" else "")
     if form == "time" or "time" in in_name:
