@@ -54,7 +54,7 @@ def _tell_awareness(awareness: Awareness, block: str) -> Iterator[str]:
 
 def _tell_examples(examples: Sequence[Example]) -> Iterator[str]:
     kept = sum(example.refused is None for example in examples)
-    yield f"\n2. Similar examples, written without knowing the answer: {kept} of {len(examples)} kept"
+    yield f"\n2. Similar examples, made without knowing the answer: {kept} of {len(examples)} kept"
     for example in examples:
         if example.refused is None:
             yield f"   + {one_line(example.query)}"

@@ -83,6 +83,15 @@ def _sentences(group: Group) -> Iterator[str]:
         yield _meaning(pairing.gain(group), fixed, broken, runs)
 
 
+GOT_EXAMPLES = {
+    "writer": "wrote {made}",
+    "schema": "took {made} made from the tools' schemas",
+    "nearest": "took the {made} nearest",
+    "random": "took {made} at random",
+}
+"""Where a run's examples came from, in a sentence."""
+
+
 def _adaptation(group: Group) -> str:
     runs, rows, loop = len(group.runs), group.rows, group.config.loop
     unsure = f"It was unsure about {count(sum(row.unsure for row in rows) / runs)} of them"
@@ -92,7 +101,7 @@ def _adaptation(group: Group) -> str:
     examples = [example for row in rows for example in row.episode.examples]
     kept = count(sum(example.refused is None for example in examples) / runs)
     made = f"{count(len(examples) / runs)} similar examples"
-    got = f"took the {made} nearest" if loop.synthesis.source == "nearest" else f"wrote {made}"
+    got = GOT_EXAMPLES[loop.synthesis.source].format(made=made)
     summary = ADAPTATION_METHODS.get(method, AdaptationMethod(method)).summary
     wrote, samples = f"{got}, kept {kept}", loop.answer.samples
     return f"{unsure}; {summary.format(whom=whom, wrote=wrote, samples=samples, attempted=attempted)}."
