@@ -65,8 +65,9 @@ class SynthesisConfig:
     rows of the training data, the most similar or random ones."""
     k: NonNegativeInt = 8
     """Number of examples per unsure input."""
-    order: Literal["call-first", "query-first"] = "call-first"
-    """Write the call first and then a request for it, or the request first and then its call."""
+    order: Literal["call-first", "query-first", "schema-first"] = "call-first"
+    """Write the call first and then a request for it, or the request first and then its call, or only reword the
+    request of an example made from a tool's schema (schema-first), which a small model does best."""
     tools: Literal["round-robin", "likely", "free"] = "round-robin"
     """The tool of each example: every tool in turn from the likeliest on, only the likeliest, or the model's choice."""
     temperature: NonNegativeFloat = 0.4

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ import pytest
 import ttsi
 from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig
-from ttsi.synthesis import synthesise
+from ttsi.errors import ConfigError
+from ttsi.models import Generation, Request
+from ttsi.synthesis import prompt_hash, synthesise
 from ttsi.synthesis.example_filters import refusal
 from ttsi.synthesis.schema_examples import schema_example
 from ttsi.synthesis.schema_values import NoValueError, sample_arguments, sample_value
@@ -146,3 +150,43 @@ def test_an_input_without_tools_gets_no_example() -> None:
         ttsi.load_model("scripted:demo"), [replace(ITEM, tools=())], [unsure()], SynthesisConfig(source="schema"), [0]
     )
     assert all(example.refused for example in written)
+
+
+class Rewriter:
+    """A writer of which every answer is the same text."""
+
+    def __init__(self, text: str, finished: bool = True) -> None:
+        self.text, self.finished, self.requests = text, finished, list[Request]()
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        self.requests += requests
+        return [Generation(self.text, 5, -1.0, -1.0, self.finished) for _ in requests]
+
+
+def reworded(text: str, finished: bool = True, **settings: Any) -> tuple[list[Example], Rewriter]:
+    writer: Any = Rewriter(text, finished)
+    config = SynthesisConfig(order="schema-first", k=1, max_rounds=1, **settings)
+    tool = replace(RIDE, parameters={**RIDE.parameters, "properties": {"to": {"enum": ["Oslo"]}}})
+    [written] = synthesise(writer, [replace(ITEM, tools=(tool,))], [unsure("orderRide")], config, [5])
+    return list(written), writer
+
+
+def test_the_writer_rewords_the_request_of_a_call_made_from_the_schema() -> None:
+    [example], writer = reworded("Get me a ride to Oslo, please.")
+    assert example.query == "Get me a ride to Oslo, please." and example.refused is None
+    assert example.calls[0].arguments == {"to": "Oslo"} and example.tokens == 5
+    [request] = writer.requests
+    assert "Oslo" in request.prompt.messages[-1].content and request.prompt.tools == ()
+
+
+def test_control_words_that_lose_a_value_or_never_end_are_refused() -> None:
+    assert "grounded" in (reworded("Get me a ride.")[0][0].refused or "")
+    assert "parse" in (reworded("Get me a ride to Oslo", finished=False)[0][0].refused or "")
+    assert "parse" in (reworded(" ")[0][0].refused or "")
+
+
+def test_the_prompt_of_rewording_has_a_version_and_takes_no_file() -> None:
+    config = SynthesisConfig(order="schema-first")
+    assert prompt_hash(config, "") != prompt_hash(SynthesisConfig(), "")
+    with pytest.raises(ConfigError, match="schema-first has its own prompt"):
+        prompt_hash(replace(config, prompt=Path("mine.txt")), "")

@@ -22,8 +22,9 @@ from ttsi.models import Generation, Model, Request, Writer
 from ttsi.synthesis.example_filters import active_filters, refusal
 from ttsi.synthesis.model_filters import apply_model_filters
 from ttsi.synthesis.parsing import read_call_first, read_query_first, stripped_line
-from ttsi.synthesis.prompts import LEAD, chosen_prompt
+from ttsi.synthesis.prompts import LEAD, WritingPrompt, chosen_prompt
 from ttsi.synthesis.retrieval import demonstrations
+from ttsi.synthesis.rewording import prompt_text, rewording_request
 from ttsi.synthesis.schema_examples import schema_example
 from ttsi.types import NO_TOOL, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
 
@@ -58,7 +59,11 @@ def check_synthesis(config: SynthesisConfig) -> None:
 
 def prompt_hash(config: SynthesisConfig, format_name: str) -> str:
     """The version of the prompt with which a model of this family writes examples, for the run's record."""
-    return chosen_prompt(config, format_name).version()
+    if config.order != "schema-first":
+        return chosen_prompt(config, format_name).version()
+    if config.prompt is not None:
+        raise ConfigError("synthesis.order schema-first has its own prompt: leave synthesis.prompt out, or the order")
+    return WritingPrompt(prompt_text()).version()
 
 
 def synthesise(
@@ -120,7 +125,7 @@ def _writer_failed(example: Example) -> bool:
 
 def _tools_in_turn(item: Input, awareness: Awareness, config: SynthesisConfig) -> list[Tool]:
     """Which tools the examples call, likeliest first; empty when the writer may choose."""
-    if config.tools == "free" and config.source == "writer":
+    if config.tools == "free" and config.source == "writer" and config.order != "schema-first":
         return []
     tools = {tool.name: tool for tool in item.tools}
     actions = dict.fromkeys(
@@ -141,8 +146,26 @@ def _sampling_request(prompt: Prompt, job: _Job, config: SynthesisConfig, gramma
 
 def _write(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:
     if config.source == "schema":
-        return [schema_example(job.tool, job.seed) if job.tool else _NO_TOOLS for job in jobs]
+        return _from_schemas(jobs)
+    if config.order == "schema-first":
+        return _schema_first(writer, jobs, config)
     return _call_first(writer, jobs, config) if config.order == "call-first" else _query_first(writer, jobs, config)
+
+
+def _from_schemas(jobs: Sequence[_Job]) -> list[Example]:
+    return [schema_example(job.tool, job.seed) if job.tool else _NO_TOOLS for job in jobs]
+
+
+def _schema_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:
+    examples = _from_schemas(jobs)
+    places = [place for place, example in enumerate(examples) if example.refused is None]
+    requests = [rewording_request(examples[place], config, jobs[place].seed) for place in places]
+    for place, generation in zip(places, writer.generate(requests), strict=True):
+        query = stripped_line(generation.text)
+        refused = None if query and generation.finished else "parse: no request, or one that does not end"
+        reworded = replace(examples[place], query=query, text=generation.text, refused=refused)
+        examples[place] = _with_cost(reworded, generation)
+    return examples
 
 
 def _call_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:

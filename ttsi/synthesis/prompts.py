@@ -94,7 +94,7 @@ def chosen_prompt(config: SynthesisConfig, format_name: str) -> WritingPrompt:
         ConfigError: the file cannot be read, or a slot is unknown or missing; one line.
     """
     if config.prompt is None:
-        return writing_prompt(format_name, config.order)
+        return writing_prompt(format_name, "query-first" if config.order == "query-first" else "call-first")
     prompt = _read_prompt(Path(config.prompt))
     slots = prompt.slots()
     if unknown := sorted(slots.difference(SLOTS)):
