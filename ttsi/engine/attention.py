@@ -14,7 +14,8 @@ the larger scores is small, and its error too.
 
 Inputs: a language model whose attention goes through transformers' `AttentionInterface` with `sdpa`, how long the rows
 and their beginnings are. Outputs: the same model, which attends in this way within a `with` block; whatever the block
-cannot do better (a GPU, float16, dropout, few scores, an argument it does not know) is left to `sdpa`.
+cannot do better (a GPU, float16, bfloat16 without gradients, dropout, few scores, an argument it does not know) is left
+to `sdpa`.
 """
 
 from __future__ import annotations
@@ -154,9 +155,14 @@ def _is_usable(
         and rows.fit(query_BHTD, key_BGKD)
         and query_BHTD.shape[1] % key_BGKD.shape[1] == 0
         and query_BHTD.device.type == "cpu"
-        and (query_BHTD.dtype == torch.float32 or (query_BHTD.dtype == torch.bfloat16 and _multiplies_bfloat16()))
+        and (query_BHTD.dtype == torch.float32 or _is_usable_in_bfloat16(query_BHTD))
         and all(given is None or given is False or name in IGNORED_ARGUMENTS for name, given in arguments.items())
     )
+
+
+def _is_usable_in_bfloat16(query_BHTD: Tensor) -> bool:
+    """Its output is a little less exact than the fused kernel's, its gradients are not: scores keep the kernel."""
+    return query_BHTD.dtype == torch.bfloat16 and query_BHTD.requires_grad and _multiplies_bfloat16()
 
 
 @cache
