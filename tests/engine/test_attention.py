@@ -268,10 +268,10 @@ def test_others_who_use_the_model_meanwhile_get_what_they_always_get(model: PreT
 def test_a_beginning_with_gradients_keeps_them(model: PreTrainedModel, calls: list[int]) -> None:
     (entry,) = prefill(model, [CachedPrompt(tuple(range(1, 36)))])
     cache, length = cache_of([CachedPrompt(TREE[0][0], before=entry, cached=35)])
-    for layer in cache.layers:
-        assert layer.values is not None  # type: ignore[attr-defined]
-        layer.values.requires_grad_()  # type: ignore[attr-defined]
-    first = cache.layers[0].values  # type: ignore[attr-defined]
+    layers: list[Any] = list(cache.layers)
+    for layer in layers:
+        layer.values.requires_grad_()
+    first = layers[0].values
     batch = collate([pack(TREE, length)], model.device, model.dtype, length, spans_of(model))
     (gradient,) = torch.autograd.grad(label_logprobs(model, batch, cache).sum(), first)
     assert gradient.any() and calls == []
