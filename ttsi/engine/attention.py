@@ -8,12 +8,14 @@ are one matrix product; a row attends to its own beginning and to itself; of the
 gradients. The probabilities are computed again in the backward pass, so that no [T, K] tensor is kept. A block of
 queries sees no key behind it, because a token never sees a later one (`ttsi.engine.packing`).
 
-A score of 30 has a rounding error of 0.06 in bfloat16. So each row's maximum is subtracted before the product is
-rounded: what is left of the larger scores is small, and its error too.
+A score of 30 has a rounding error of 0.06 in bfloat16. So the forward pass keeps scores in float32. The backward pass
+multiplies bfloat16, four times as fast, and subtracts each row's maximum before the product is rounded: what is left of
+the larger scores is small, and its error too.
 
 Inputs: a language model whose attention goes through transformers' `AttentionInterface` with `sdpa`, how long the rows
 and their beginnings are. Outputs: the same model, which attends in this way within a `with` block; whatever the block
-cannot do better (a GPU, float16, dropout, few scores, an argument it does not know) is left to `sdpa`.
+cannot do better (a GPU, float16, bfloat16 without gradients, dropout, few scores, an argument it does not know) is left
+to `sdpa`.
 """
 
 from __future__ import annotations
@@ -40,8 +42,11 @@ IMPLEMENTATION = "ttsi_packed_rows"
 MIN_SCORES = 2**14
 """Scores per row and head, on average, from which on it is faster than the fused kernel."""
 
-BLOCK_SCORES = 2**20
+BLOCK_SCORES = 2**19
 """Scores of one block of queries: they should stay in a processor's cache."""
+
+MIN_QUERIES = 32
+"""Queries of a block per head, however many keys they see: smaller products are slow."""
 
 IGNORED_ARGUMENTS = frozenset({"position_ids", "sliding_window", "use_cache", "cache_position", "output_attentions"})
 """Arguments of an attention function that change nothing here: the mask holds what they mean."""
@@ -150,9 +155,14 @@ def _is_usable(
         and rows.fit(query_BHTD, key_BGKD)
         and query_BHTD.shape[1] % key_BGKD.shape[1] == 0
         and query_BHTD.device.type == "cpu"
-        and (query_BHTD.dtype == torch.float32 or (query_BHTD.dtype == torch.bfloat16 and _multiplies_bfloat16()))
+        and (query_BHTD.dtype == torch.float32 or _is_usable_in_bfloat16(query_BHTD))
         and all(given is None or given is False or name in IGNORED_ARGUMENTS for name, given in arguments.items())
     )
+
+
+def _is_usable_in_bfloat16(query_BHTD: Tensor) -> bool:
+    """Its output is a little less exact than the fused kernel's, its gradients are not: scores keep the kernel."""
+    return query_BHTD.dtype == torch.bfloat16 and query_BHTD.requires_grad and _multiplies_bfloat16()
 
 
 @cache
@@ -178,41 +188,43 @@ class _Row:
     def blocks(self) -> Iterator[tuple[int, int, int]]:
         """(key-value head, first query, end) of each block of queries."""
         heads, repeats, length, _ = self.q_GRTD.shape
-        size = max(32, BLOCK_SCORES // (repeats * self.k_GKD.shape[1]))
+        size = max(MIN_QUERIES, BLOCK_SCORES // (repeats * self.k_GKD.shape[1]))
         count = -(-length // size)
         edges = [length * i // count for i in range(count + 1)]
         for head in range(heads):
             for start, end in pairwise(edges):
                 yield head, start, end
 
-    def probabilities(self, head: int, start: int, end: int, shift_N1: Tensor) -> Tensor:
-        """Softmax [N, K] of a block, N = repeats * (end - start).
+    def probabilities(self, head: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """(softmax [N, K] of a block, the maximum [N, 1] of its scores), N = repeats * (end - start).
 
         Args:
             head: the key-value head.
             start: first query.
             end: end of the queries, and of the row's own keys that they see.
-            shift_N1: what is subtracted from each row before rounding; filled in where it is NaN.
         """
-        q_ND = self.q_GRTD[head, :, start:end].flatten(0, 1)
-        k_DK = self.k_GKD[head, : self.cached + end].T
-        if q_ND.dtype == torch.float32:
-            return torch.softmax(self._masked(torch.mm(q_ND * self.scaling, k_DK), start, end), dim=-1)
-        if shift_N1.isnan().any():
-            rough_NK = torch.addmm(shift_N1, q_ND, k_DK, beta=0, alpha=self.scaling)
-            shift_N1.copy_(self._masked(rough_NK, start, end).amax(dim=-1, keepdim=True))
-        scores_NK = (-shift_N1).repeat(1, k_DK.shape[1])
-        # Product and sum are rounded together, once.
-        self._masked(scores_NK, start, end).addmm_(q_ND, k_DK, alpha=self.scaling)
+        q_ND, k_KD = self.q_GRTD[head, :, start:end].flatten(0, 1), self.k_GKD[head, : self.cached + end]
+        scores_NK = torch.mm(q_ND.float() * self.scaling, k_KD.float().T)
+        self._mask(scores_NK, start, end)
+        highest_N1 = scores_NK.amax(dim=-1, keepdim=True)
+        return torch.softmax(scores_NK, dim=-1).to(q_ND.dtype), highest_N1.to(q_ND.dtype)
+
+    def probabilities_again(self, head: int, start: int, end: int, highest_N1: Tensor) -> Tensor:
+        """The same from the product in the queries' own precision."""
+        if highest_N1.dtype == torch.float32:
+            return self.probabilities(head, start, end)[0]
+        q_ND, k_KD = self.q_GRTD[head, :, start:end].flatten(0, 1), self.k_GKD[head, : self.cached + end]
+        scores_NK = q_ND.new_empty(len(q_ND), len(k_KD)).copy_(-highest_N1)
+        self._mask(scores_NK, start, end)
+        scores_NK.addmm_(q_ND, k_KD.T, alpha=self.scaling)  # product and sum are rounded together, once
         return torch.softmax(scores_NK, dim=-1)
 
-    def _masked(self, scores_NK: Tensor, start: int, end: int) -> Tensor:
-        """The scores of a block, with the mask added in place."""
+    def _mask(self, scores_NK: Tensor, start: int, end: int) -> None:
+        """Add the mask to the scores of a block, in place."""
         seen = self.cached + end
         first = self.k_GKD.shape[1] - self.mask_TK.shape[1]
         by_head = scores_NK.unflatten(0, (-1, end - start))[:, :, first:]
         by_head += self.mask_TK[start:end, : seen - first]
-        return scores_NK
 
 
 def _row_of(
@@ -253,25 +265,24 @@ class _RowAttention(torch.autograd.Function):
         groups = k_BGKD.shape[1]
         repeats = heads // groups
         out_BTHD = q_BHTD.new_empty(batch, length, heads, v_BGKD.shape[3])
-        shift_BGRT = q_BHTD.new_full((batch, groups, repeats, length), torch.nan)
+        highest_BGRT = q_BHTD.new_zeros(batch, groups, repeats, length)
         for index in range(batch):
             row = _row_of(rows, index, q_BHTD, k_BGKD, v_BGKD, mask_B1TK, scaling)
             for head, start, end in row.blocks():
-                shift_N1 = shift_BGRT[index, head, :, start:end].reshape(-1, 1)
-                p_NK = row.probabilities(head, start, end, shift_N1)
-                shift_BGRT[index, head, :, start:end] = shift_N1.view(repeats, -1)
+                p_NK, highest_N1 = row.probabilities(head, start, end)
+                highest_BGRT[index, head, :, start:end] = highest_N1.view(repeats, -1)
                 out_ND = torch.mm(p_NK, row.v_GKD[head, : p_NK.shape[1]])
                 heads_here = slice(head * repeats, (head + 1) * repeats)
                 out_BTHD[index, start:end, heads_here] = out_ND.unflatten(0, (repeats, -1)).transpose(0, 1)
             out_BTHD[index, rows.own_B[index] :] = 0
         ctx.rows, ctx.scaling = rows, scaling
-        ctx.save_for_backward(q_BHTD, k_BGKD, v_BGKD, mask_B1TK, shift_BGRT)
+        ctx.save_for_backward(q_BHTD, k_BGKD, v_BGKD, mask_B1TK, highest_BGRT)
         return out_BTHD
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grad_BTHD,) = grads
-        q_BHTD, k_BGKD, v_BGKD, mask_B1TK, shift_BGRT = ctx.saved_tensors
+        q_BHTD, k_BGKD, v_BGKD, mask_B1TK, highest_BGRT = ctx.saved_tensors
         rows, scaling = ctx.rows, ctx.scaling
         dq_BHTD, dk_BGKD, dv_BGKD = torch.zeros_like(q_BHTD), torch.zeros_like(k_BGKD), torch.zeros_like(v_BGKD)
         repeats = q_BHTD.shape[1] // k_BGKD.shape[1]
@@ -282,7 +293,7 @@ class _RowAttention(torch.autograd.Function):
             for head, start, end in row.blocks():
                 heads_here = slice(head * repeats, (head + 1) * repeats)
                 grad_ND = grad_BTHD[index, start:end, heads_here].transpose(0, 1).flatten(0, 1)
-                p_NK = row.probabilities(head, start, end, shift_BGRT[index, head, :, start:end].reshape(-1, 1))
+                p_NK = row.probabilities_again(head, start, end, highest_BGRT[index, head, :, start:end].reshape(-1, 1))
                 seen, q_ND = p_NK.shape[1], row.q_GRTD[head, :, start:end].flatten(0, 1)
                 dp_NK = torch.mm(grad_ND, row.v_GKD[head, :seen].T)
                 dv_GTD[head, :end] += torch.mm(p_NK[:, row.cached :].T, grad_ND)
