@@ -23,7 +23,8 @@ from ttsi.engine.objective import OBJECTIVES
 from ttsi.engine.optimizer import TrainReport
 from ttsi.engine.packing import EncodedExample
 from ttsi.engine.prefix import PrefixCache
-from ttsi.engine.training import TrainingJob, train
+from ttsi.engine.training import train
+from ttsi.engine.training_job import TrainingJob
 from ttsi.errors import ModelError
 from ttsi.object_reference import load_function, resolve
 from ttsi.types import Adaptation
