@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from ttsi.adaptation.contrast import with_contrasts
-from ttsi.adaptation.distillation import distillation_examples
 from ttsi.adaptation.examples import (
     fitting_demonstrations,
     training_examples,
@@ -24,6 +23,7 @@ from ttsi.adaptation.examples import (
     with_self_doubt_turn,
 )
 from ttsi.adaptation.irrelevance import no_tool_examples
+from ttsi.adaptation.on_policy import distillation_examples
 from ttsi.config import LoopConfig, Strategy
 from ttsi.errors import ConfigError, unknown_name
 from ttsi.methods import adaptation_method

@@ -197,11 +197,11 @@ def _with_beginnings(
     starts = iter(prefixes.start(model, [row.start for row in rows]))
     states = iter(teacher_states(model, taught, prefixes) if taught else ())
 
-    def completed(row: _Row) -> _Row:
+    def complete(row: _Row) -> _Row:
         own = [next(states) for branch in row.branches if branch.teacher_prompt]
         return replace(row, start=next(starts), teacher_MD=torch.cat(own) if own else None)
 
-    return {run.slot: [tuple(map(completed, step)) for step in (*run.steps, run.evaluation)] for run in runs}
+    return {run.slot: [tuple(map(complete, step)) for step in (*run.steps, run.evaluation)] for run in runs}
 
 
 def _train_with_oom_backoff(

@@ -1,4 +1,4 @@
-"""What one adapter learns, and the packed sequences that this makes: the branches of its training steps.
+"""The job of one adapter: its examples, and the branches of its training steps, which are the sequences to pack.
 
     learned      its labels go to the objective
     preferred    a text that is to be likelier than the rejected one behind it: a contrast
