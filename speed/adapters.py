@@ -19,7 +19,8 @@ from speed.shapes import cost_of, model_of, tokens
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import EncodedExample
-from ttsi.engine.training import TrainingJob, train
+from ttsi.engine.training import train
+from ttsi.engine.training_job import TrainingJob
 
 SHAPE = "embedded"
 TOLERANCE = 1e-3

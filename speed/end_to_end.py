@@ -28,7 +28,7 @@ from ttsi.engine import decoding
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.loss_guard import loss_guard
 from ttsi.engine.optimizer import TrainReport
-from ttsi.engine.training import TrainingJob
+from ttsi.engine.training_job import TrainingJob
 from ttsi.loop import improve
 from ttsi.methods import preset
 from ttsi.models import Generation, Model, Request

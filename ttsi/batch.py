@@ -19,11 +19,11 @@ from ttsi.adaptation import Tuned
 from ttsi.adaptation.confidence import lack_of_confidence
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
-from ttsi.config import LoopConfig, check
+from ttsi.config import OBJECTIVE_NAMES, LoopConfig, check
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, check_model, prefix_cache
-from ttsi.object_reference import load_function
+from ttsi.object_reference import load_function, resolve
 from ttsi.synthesis import check_synthesis
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
 
@@ -39,8 +39,7 @@ def check_references(config: LoopConfig) -> None:
     check_method(config)
     find_measure(config.awareness.measure)
     load_function("adaptation.method", adaptation_method(config.adaptation.method).function)
-    if config.adaptation.objective != "cross-entropy":
-        load_function("adaptation.objective", config.adaptation.objective)
+    resolve("adaptation.objective", config.adaptation.objective, dict.fromkeys(OBJECTIVE_NAMES), load_function)
     check_synthesis(config.synthesis)
 
 

@@ -97,6 +97,10 @@ class SynthesisConfig:
     request (required), {tool} the tool to call, {tools} all tools as JSON."""
 
 
+OBJECTIVE_NAMES = ("cross-entropy", "contrast", "distill")
+"""Values of `adaptation.objective` that are no reference to a function."""
+
+
 @dataclass(frozen=True)
 class AdaptationConfig:
     """Stage 3 (the paper's T): learn the examples, briefly."""
@@ -106,7 +110,9 @@ class AdaptationConfig:
     examples: one adapter trained on the training data before the run (shared), majority vote (vote), show the model
     its first answer and ask again (ask-again), rerank, or your own package.module:function."""
     objective: str = "cross-entropy"
-    """The training loss: cross-entropy, or your own package.module:function that maps the label tokens'
+    """The training loss: cross-entropy; contrast (cross-entropy, and the right call is to be likelier than the same
+    call of the runner-up tool); distill (on the model's own samples for the input, the adapter learns the distributions
+    of the base that has the examples in context); or your own package.module:function that maps the label tokens'
     log-probabilities and their mask, both [batch, tokens], to one loss per row."""
     rank: PositiveInt = 8
     """LoRA rank."""
@@ -125,6 +131,9 @@ class AdaptationConfig:
     irrelevance: NonNegativeInt = 0
     """Number of examples that are learned a second time without the tool they call, with "no tool fits" as the right
     answer. Training on calls alone makes a model call too often. None are where answer.calls demands a call."""
+    held_back: NonNegativeInt = 0
+    """Number of an input's examples that are not trained on, the last ones. The adapter of the step with the lowest
+    loss on them answers, or the base where no step lowers it by a hundredth. 0 is off."""
     warmup_ratio: Fraction = 0.03
     """Share of the steps spent on learning-rate warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -340,6 +349,7 @@ ADDED: dict[str, object] = {
     "order_seed": None,
     "answer.omit_unstated": False,
     "adaptation.scope": "all",
+    "adaptation.held_back": 0,
 }
 """Settings that the first run folders lack -> the default with which they mean the same."""
 

@@ -62,7 +62,7 @@ def improve(
     with fall_back_to(episodes):
         seeds = stages.begin("synthesis", selected)
         examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model)  # G
-        with adapters(model, unsure, examples, first, config, stages.begin("adaptation")) as tuned:  # T
+        with adapters(model, unsure, examples, first, config, stages.begin("adaptation"), confidence) as tuned:  # T
             seeds, base = stages.begin("answer"), (unsure, first)
             after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, tuned.strategy, base)
     stages.end()

@@ -295,6 +295,11 @@ def check_method(config: LoopConfig) -> None:
     adaptation = adaptation_method(config.adaptation.method)
     if config.adapt and adaptation.uses_examples and config.synthesis.k == 0:
         raise ConfigError("synthesis.k is 0, so nothing would be learned: use a number from 1, or --method base")
+    if config.adapt and adaptation.trains and 0 < config.synthesis.k <= config.adaptation.held_back:
+        raise ConfigError(
+            f"adaptation.held_back is {config.adaptation.held_back} and synthesis.k {config.synthesis.k}, so nothing "
+            "would ever be held back: use a larger synthesis.k"
+        )
     if config.adapt and adaptation.shared:
         check_shared(config.adaptation)
 
@@ -309,4 +314,14 @@ def check_shared(config: AdaptationConfig) -> None:
         raise ConfigError(
             "adaptation.scope is suffix, which is for the few examples of one input: fine-tuning on a training file "
             "needs adaptation.scope all"
+        )
+    if config.held_back:
+        raise ConfigError(
+            "adaptation.held_back is for the examples of one input: fine-tuning on a training file needs "
+            "adaptation.held_back 0"
+        )
+    if config.objective in ("contrast", "distill"):
+        raise ConfigError(
+            f"adaptation.objective is {config.objective}, which is for the examples of one input: fine-tuning on a "
+            "training file needs cross-entropy or a function of yours"
         )

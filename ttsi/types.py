@@ -160,7 +160,7 @@ class Adaptation:
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()
-    """Loss before each optimizer step, in nats per label token."""
+    """Loss before each optimizer step, in nats per label token with the default objective."""
     reason: str = ""
     left_out: int = 0
     """Kept examples (or demonstrations) that did not fit the model's context."""
@@ -175,6 +175,9 @@ class Adaptation:
     tokens and the end of the turn: how far the adapter moved the model. None where no adapter answered."""
     lr: float | None = None
     """Peak learning rate; None where nothing was trained."""
+    held_back_losses: tuple[float, ...] = ()
+    """Loss on the examples that were not trained on (`adaptation.held_back`) after 0, 1, ... steps, in nats per label
+    token. The adapter of the lowest answers. Empty where nothing was held back."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,12 @@ class TrainingExample:
 
     prompt: Prompt
     target: str
+    held_back: bool = False
+    """Not trained on: its loss chooses the step whose adapter answers."""
+    contrast: tuple[str, str] | None = None
+    """(preferred, rejected): two beginnings of an answer, of which the first is to be likelier."""
+    teacher: Prompt | None = None
+    """The prompt behind which the base teaches every token of the target; None learns the target itself."""
 
 
 def to_openai(tool: Tool) -> dict[str, Any]:

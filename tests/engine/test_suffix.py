@@ -209,11 +209,11 @@ def test_out_of_memory_is_halved(model: PreTrainedModel, monkeypatch: pytest.Mon
     whole = training._losses
     sizes: list[int] = []
 
-    def small(model: Any, batch: Any, cache: Any, rows_B: list[int], objective: Any) -> torch.Tensor:
-        sizes.append(len(rows_B))
-        if len(rows_B) > 1:
+    def small(model: Any, batch: Any, objective: Any) -> Any:
+        sizes.append(len(batch.rows_B))
+        if len(batch.rows_B) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return whole(model, batch, cache, rows_B, objective)
+        return whole(model, batch, objective)
 
     with trained(model, JOBS) as (expected, _):
         pass

@@ -15,14 +15,21 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from ttsi.adaptation.examples import training_examples, with_demonstrations, with_self_doubt_turn
+from ttsi.adaptation.contrast import with_contrasts
+from ttsi.adaptation.examples import (
+    fitting_demonstrations,
+    training_examples,
+    with_demonstrations,
+    with_self_doubt_turn,
+)
 from ttsi.adaptation.irrelevance import no_tool_examples
+from ttsi.adaptation.on_policy import distillation_examples
 from ttsi.config import LoopConfig, Strategy
 from ttsi.errors import ConfigError, unknown_name
 from ttsi.methods import adaptation_method
 from ttsi.models import Model
 from ttsi.object_reference import load_function
-from ttsi.types import Adaptation, Answer, Example, Input, Prompt
+from ttsi.types import Adaptation, Answer, Awareness, Example, Input, TrainingExample
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class AdaptationTask:
     """The base's answers."""
     config: LoopConfig
     seeds: Sequence[int]
+    awareness: Sequence[Awareness] = ()
+    """How confident the base is; () where that was not measured."""
 
     @property
     def kept(self) -> list[list[Example]]:
@@ -70,6 +79,7 @@ def adapters(
     answers: Sequence[Answer],
     config: LoopConfig,
     seeds: Sequence[int],
+    awareness: Sequence[Awareness] = (),
 ) -> Iterator[Tuned]:
     """Adapt the model to each input for as long as the block lasts, in the way that `config.adaptation.method` names.
 
@@ -78,7 +88,7 @@ def adapters(
     """
     reference = adaptation_method(config.adaptation.method).function
     adapt: AdaptationFunction = load_function("adaptation.method", reference)
-    block = adapt(AdaptationTask(model, inputs, examples, answers, config, seeds))
+    block = adapt(AdaptationTask(model, inputs, examples, answers, config, seeds, awareness))
     if not isinstance(block, AbstractContextManager):
         raise ConfigError(f"adaptation.method {reference!r} is no context manager: decorate it with @contextmanager")
     with block as tuned:
@@ -97,22 +107,59 @@ def adapters(
 @contextmanager
 def lora(task: AdaptationTask) -> Iterator[Tuned]:
     """One temporary adapter per input, trained on its kept examples."""
-    fmt, answer = task.model.format, task.config.answer
-    count = task.config.adaptation.irrelevance if answer.calls == "auto" else 0  # else no answer is without a call
-    jobs = [
-        training_examples(fmt, item, kept) + no_tool_examples(fmt, item, kept, count)
-        for item, kept in zip(task.inputs, task.kept, strict=True)
-    ]
-    with task.model.adapted(jobs, task.config.adaptation, task.seeds) as adaptations:
+    jobs = _jobs(task)
+    with task.model.adapted(jobs, task.config.adaptation, task.seeds) as outcomes:
+        adaptations = list(map(_with_reason, outcomes, task.kept, jobs))
         usable = (adaptation.status in ("trained", "shared") for adaptation in adaptations)
         indices = tuple(i if adapter_exists else None for i, adapter_exists in enumerate(usable))
         yield Tuned(tuple(task.inputs), indices, tuple(adaptations))
 
 
+def _jobs(task: AdaptationTask) -> list[list[TrainingExample]]:
+    """The training examples of each input; those that are held back stand last."""
+    config, fmt = task.config.adaptation, task.model.format
+    # Where a call is demanded, no answer is without one.
+    without_call = config.irrelevance if task.config.answer.calls == "auto" else 0
+    learned = [kept[: -config.held_back] if 0 < config.held_back < len(kept) else kept for kept in task.kept]
+    jobs = []
+    for item, kept, examples, lessons in zip(task.inputs, task.kept, learned, _lessons(task, learned), strict=True):
+        if lessons:
+            held_back = training_examples(fmt, item, kept[len(examples) :])
+            lessons += no_tool_examples(fmt, item, examples, without_call)
+            lessons += [replace(example, held_back=True) for example in held_back]
+        jobs.append(lessons)
+    return jobs
+
+
+def _lessons(task: AdaptationTask, learned: Sequence[Sequence[Example]]) -> list[list[TrainingExample]]:
+    """What the objective makes of each input's examples."""
+    fmt, objective = task.model.format, task.config.adaptation.objective
+    if objective == "distill":
+        return distillation_examples(task.model, task.inputs, learned, task.config, task.seeds)
+    lessons = [training_examples(fmt, item, examples) for item, examples in zip(task.inputs, learned, strict=True)]
+    if objective != "contrast":
+        return lessons
+    awareness = task.awareness or (None,) * len(lessons)
+    return [
+        with_contrasts(fmt, examples, own, confidence)
+        for examples, own, confidence in zip(learned, lessons, awareness, strict=True)
+    ]
+
+
+def _with_reason(outcome: Adaptation, kept: Sequence[Example], job: Sequence[TrainingExample]) -> Adaptation:
+    """The record of an input; where its kept examples made no training example, it says so."""
+    if job or not kept:
+        return outcome
+    return Adaptation("training-failed", reason="no answer to distil: none ended, or no example fits the context")
+
+
 @contextmanager
 def in_context(task: AdaptationTask) -> Iterator[Tuned]:
     """The kept examples in the prompt, as earlier turns; nothing is trained."""
-    fitting = [_fitting(task, item, kept) for item, kept in zip(task.inputs, task.kept, strict=True)]
+    fitting = [
+        fitting_demonstrations(task.model, item, kept, task.config)
+        for item, kept in zip(task.inputs, task.kept, strict=True)
+    ]
     inputs = tuple(map(with_demonstrations, task.inputs, fitting))
     adaptations = tuple(map(_in_context_record, task.kept, fitting))
     yield Tuned(inputs, (None,) * len(inputs), adaptations)
@@ -156,16 +203,3 @@ def _in_context_record(kept: Sequence[Example], fitting: Sequence[Example]) -> A
     if fitting:
         return Adaptation("in-context", samples=len(fitting), left_out=len(kept) - len(fitting))
     return Adaptation("none", reason="no example fits the context" if kept else "", left_out=len(kept))
-
-
-def _fitting(task: AdaptationTask, item: Input, kept: Sequence[Example]) -> list[Example]:
-    """The demonstrations that fit the context together with the input and its answer."""
-    fitting = list(kept)
-    worst = 0 if task.config.synthesis.source == "nearest" else -1  # the nearest stands last, next to the question
-    while fitting:
-        candidate = with_demonstrations(item, fitting)
-        prompt = Prompt(candidate.messages, candidate.tools)
-        if task.model.fits(prompt, task.config.answer.max_tokens) is None:
-            break
-        fitting.pop(worst)
-    return fitting

@@ -14,6 +14,8 @@ import json
 from collections.abc import Sequence
 
 from ttsi.chat.calls import Format
+from ttsi.config import LoopConfig
+from ttsi.models import Model
 from ttsi.types import (
     Answer,
     Example,
@@ -72,6 +74,18 @@ def with_demonstrations(item: Input, examples: Sequence[Example]) -> Input:
     system = tuple(message for message in item.messages if message.role == "system")
     rest = tuple(message for message in item.messages if message.role != "system")
     return Input(item.id, (*system, *turns, *rest), item.tools)
+
+
+def fitting_demonstrations(model: Model, item: Input, examples: Sequence[Example], config: LoopConfig) -> list[Example]:
+    """The examples that fit the context as demonstrations, together with the input and its answer."""
+    fitting = list(examples)
+    worst = 0 if config.synthesis.source == "nearest" else -1  # the nearest stands last, next to the question
+    while fitting:
+        candidate = with_demonstrations(item, fitting)
+        if model.fits(Prompt(candidate.messages, candidate.tools), config.answer.max_tokens) is None:
+            break
+        fitting.pop(worst)
+    return fitting
 
 
 def _request(example: Example) -> str:

@@ -16,6 +16,10 @@ own adapter, its own random numbers and its own result. docs/engine.md has more.
     lora.py            many adapters in one model
     targets.py         which layers get adapters
     training.py        training: causal language models, or any module with a loss of one's own
+    training_job.py    what one adapter learns
+    step_loss.py       the loss of a training step
+    distillation.py    the base with a longer prompt as the teacher
+    held_back.py       the choice of the step by held-back examples
     optimizer.py       AdamW for many adapters, each as if it were alone
     objective.py       one loss per adapter from log-probabilities
     schedule.py        the learning rate of each step
@@ -44,7 +48,8 @@ from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import Objective, cross_entropy
 from ttsi.engine.optimizer import TrainReport
-from ttsi.engine.training import TrainingJob, train, train_with_loss
+from ttsi.engine.training import train, train_with_loss
+from ttsi.engine.training_job import TrainingJob
 
 __all__ = [
     "Decoded",

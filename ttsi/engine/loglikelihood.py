@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from ttsi.engine.batching import SATURATING_TOKENS, in_groups, pass_tokens
-from ttsi.engine.packing import PackedRow, collate, label_logprobs, pack
+from ttsi.engine.packing import PackedBatch, PackedRow, collate, label_logprobs, pack
 from ttsi.engine.prefix import PrefixCache, cache_of
 from ttsi.engine.windows import spans_of
 
@@ -43,7 +43,7 @@ def continuation_logprobs(
     """
     indices = [index for index, (_, continuations) in enumerate(items) if any(continuations)]
     items_B = [items[index] for index in indices]
-    lengths = [len(prompt) + len(_row((prompt, endings), len(prompt) - 1).ids_T) for prompt, endings in items_B]
+    lengths = [item_tokens(item) for item in items_B]
 
     def work(part: Sequence[ScoringItem]) -> list[list[float]]:
         return _sums(model, part, prefixes if prefixes is not None else PrefixCache())
@@ -53,6 +53,11 @@ def continuation_logprobs(
     return [sums.get(index, [0.0] * len(continuations)) for index, (_, continuations) in enumerate(items)]
 
 
+def item_tokens(item: ScoringItem) -> int:
+    """Tokens that reading an item takes, those of the cache included."""
+    return len(item[0]) + len(_row(item, len(item[0]) - 1).ids_T)
+
+
 def _row(item: ScoringItem, cached: int) -> PackedRow:
     prompt, continuations = item
     return pack([([*prompt, *continuation], len(prompt)) for continuation in continuations], cached)
@@ -60,13 +65,22 @@ def _row(item: ScoringItem, cached: int) -> PackedRow:
 
 @torch.no_grad()
 def _sums(model: PreTrainedModel, items_B: Sequence[ScoringItem], prefixes: PrefixCache) -> list[list[float]]:
+    rows_B, batch, cache = continuation_batch(model, items_B, prefixes)
+    logprobs_N = label_logprobs(model, batch, cache).cpu().double()
+    counts = [count for row in rows_B for count in row.counts_K]
+    sums = iter([float(part.sum()) for part in torch.split(logprobs_N, counts)])
+    return [[next(sums) for _ in row.counts_K] for row in rows_B]
+
+
+@torch.no_grad()
+def continuation_batch(
+    model: PreTrainedModel, items_B: Sequence[ScoringItem], prefixes: PrefixCache
+) -> tuple[list[PackedRow], PackedBatch, Cache | None]:
+    """(rows, the same as a batch, what is cached of the prompts); the prompts are added to the prefix cache."""
     prompts_B = [tuple(prompt) for prompt, _ in items_B]
     prefixes.add(model, prompts_B)
     cached_B = [prefixes.lookup(ids) for ids in prompts_B]
     cache, cache_length = cache_of(cached_B)
     rows_B = [_row(item, prompt.cached) for item, prompt in zip(items_B, cached_B, strict=True)]
     batch = collate(rows_B, model.device, model.dtype, cache_length, spans_of(model))
-    logprobs_N = label_logprobs(model, batch, cache if cache_length else None).cpu().double()
-    counts = [count for row in rows_B for count in row.counts_K]
-    sums = iter([float(part.sum()) for part in torch.split(logprobs_N, counts)])
-    return [[next(sums) for _ in row.counts_K] for row in rows_B]
+    return rows_B, batch, cache if cache_length else None

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ttsi.engine.engine_config import EngineConfig
+from ttsi.engine.held_back import StepChoice
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.loss_guard import loss_guard
 from ttsi.errors import ConfigError
@@ -41,6 +42,9 @@ class TrainReport:
     ok: bool
     reason: str = ""
     """Why the adapter is not usable, e.g. "non-finite loss at step 3"."""
+    held_back_losses: tuple[float, ...] = ()
+    """Loss on the held-back examples after 0, 1, ... steps, in nats per label token; the adapter is that of the lowest.
+    () where nothing was held back."""
 
 
 @dataclass
@@ -53,11 +57,18 @@ class AdapterRun:
     losses: list[float] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
     reason: str = ""
+    choice: StepChoice = field(default_factory=StepChoice)
 
     def report(self, max_loss_rise: float) -> TrainReport:
-        """The report, after the loss guard has looked at the losses."""
-        reason = self.reason or loss_guard(self.losses, max_loss_rise) or ""
-        return TrainReport(self.slot, tuple(self.losses), tuple(self.grad_norms), not reason, reason)
+        """The report, after the guards have looked at the losses: at those up to the chosen step, where one is."""
+        last = None if self.choice.step is None else self.choice.step + 1
+        reason = self.reason or self.choice.refusal or loss_guard(self.losses[:last], max_loss_rise) or ""
+        held_back = tuple(self.choice.losses)
+        return TrainReport(self.slot, tuple(self.losses), tuple(self.grad_norms), not reason, reason, held_back)
+
+    def restart(self) -> None:
+        """Forget what was recorded."""
+        self.losses, self.grad_norms, self.reason, self.choice = [], [], "", StepChoice()
 
 
 @dataclass
@@ -95,9 +106,7 @@ def gradients(
     """
     with torch.enable_grad():
         leaf_BP = values_BP.detach().requires_grad_()
-        repeats_B = torch.tensor(rows_B, device=leaf_BP.device)
-        rows_NP = leaf_BP if set(rows_B) == {1} else leaf_BP.repeat_interleave(repeats_B, dim=0)
-        with stack.using(BoundRows(len(rows_NP), None, stack.pairs_of(rows_NP))):
+        with stack.using(bound_rows(stack, leaf_BP, rows_B)):
             losses_B = losses()
             if not isinstance(losses_B, Tensor) or losses_B.shape != (len(values_BP),):
                 shape = tuple(losses_B.shape) if isinstance(losses_B, Tensor) else type(losses_B).__name__
@@ -106,6 +115,13 @@ def gradients(
                 raise LossError("the loss does not depend on the adapters: it has no gradient")
             (grads_BP,) = torch.autograd.grad(losses_B.sum(), leaf_BP)
     return losses_B.detach(), grads_BP
+
+
+def bound_rows(stack: LoraStack, values_BP: Tensor, rows_B: Sequence[int]) -> BoundRows:
+    """Flat adapters [B, parameters], of which each acts on the next `rows_B` rows of a batch."""
+    repeats_B = torch.tensor(rows_B, device=values_BP.device)
+    rows_NP = values_BP if set(rows_B) == {1} else values_BP.repeat_interleave(repeats_B, dim=0)
+    return BoundRows(len(rows_NP), None, stack.pairs_of(rows_NP))
 
 
 @torch.no_grad()

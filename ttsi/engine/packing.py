@@ -200,25 +200,31 @@ def collate(
 
 def label_logprobs(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None = None) -> Tensor:
     """fp32 log-probabilities [N] of the batch's labels, row after row, with gradients where they are on."""
+    hidden_UD = label_states(model, batch, cache)
+    parts = zip(torch.split(hidden_UD, HEAD_ROWS), torch.split(batch.targets_U, HEAD_ROWS), strict=True)
+    if len(hidden_UD) <= HEAD_ROWS or not torch.is_grad_enabled():
+        logprobs_U = torch.cat([head_logprobs(model, h, t) for h, t in parts])
+    else:  # many labels: forget the logits and compute them again in the backward pass
+        logprobs_U = torch.cat([
+            checkpoint(head_logprobs, model, h, t, use_reentrant=False, preserve_rng_state=False) for h, t in parts
+        ])  # fmt: skip
+    return logprobs_U if len(logprobs_U) == len(batch.labels_N) else logprobs_U[batch.labels_N]
+
+
+def label_states(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None = None) -> Tensor:
+    """Hidden states [U, D] that predict the batch's different labels."""
     decoder = decoder_of(model)
     with row_attention(model, batch.lengths, cache):
-        hidden_BTD = decoder(
+        hidden_BTD: Tensor = decoder(
             input_ids=batch.ids_BT,
             attention_mask=batch.mask_B1TT,
             position_ids=batch.positions_BT,
             use_cache=cache is not None,
             **cache_argument(decoder, cache),
         ).last_hidden_state
-    hidden_UD = hidden_BTD[batch.rows_U, batch.sources_U]
-    parts = zip(torch.split(hidden_UD, HEAD_ROWS), torch.split(batch.targets_U, HEAD_ROWS), strict=True)
-    if len(hidden_UD) <= HEAD_ROWS or not torch.is_grad_enabled():
-        logprobs_U = torch.cat([_head_logprobs(model, h, t) for h, t in parts])
-    else:  # many labels: forget the logits and compute them again in the backward pass
-        logprobs_U = torch.cat([
-            checkpoint(_head_logprobs, model, h, t, use_reentrant=False, preserve_rng_state=False) for h, t in parts
-        ])  # fmt: skip
-    return logprobs_U if len(logprobs_U) == len(batch.labels_N) else logprobs_U[batch.labels_N]
+    return hidden_BTD[batch.rows_U, batch.sources_U]
 
 
-def _head_logprobs(model: PreTrainedModel, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+def head_logprobs(model: PreTrainedModel, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+    """fp32 log-probabilities [N] of tokens, from the hidden states that predict them."""
     return -torch.nn.functional.cross_entropy(head_logits(model, hidden_ND), targets_N, reduction="none")

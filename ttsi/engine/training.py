@@ -11,38 +11,31 @@ keeps adapters apart (`ttsi.engine.optimizer`). The examples of one adapter's st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, PreTrainedModel
 
 from ttsi.engine import optimizer
 from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pass_tokens
+from ttsi.engine.distillation import label_values, teacher_states
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import Objective
 from ttsi.engine.optimizer import AdapterRun, OptimizerState, TrainReport
-from ttsi.engine.packing import EncodedExample, PackedBatch, PackedRow, collate, label_logprobs, pack
-from ttsi.engine.prefix import CachedPrompt, PrefixCache, cache_of, shallow_copy
+from ttsi.engine.packing import PackedBatch, PackedRow, collate, label_logprobs, pack
+from ttsi.engine.prefix import CachedPrompt, PrefixCache, cache_of, shallow_copy, using
 from ttsi.engine.schedule import learning_rates
+from ttsi.engine.step_loss import step_losses
 from ttsi.engine.targets import is_language_model
-from ttsi.engine.windows import spans_of
+from ttsi.engine.training_job import Branch, TrainingJob, held_back_branches, learned_branches
+from ttsi.engine.windows import Spans, spans_of
 from ttsi.errors import ConfigError, ModelError
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What one adapter learns: its slot, and (token ids, length of the prompt) per example."""
-
-    slot: int
-    examples: tuple[EncodedExample, ...]
-    unadapted: tuple[int, ...] = ()
-    """Tokens at the beginning of each example's prompt on which the adapter does not act; () is none."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,10 @@ class _Row:
     """That beginning, as the base reads it."""
     packed: PackedRow
     """What follows it."""
+    branches: tuple[Branch, ...]
+    """What each of its sequences is for."""
+    teacher_MD: Tensor | None = None
+    """The teacher's hidden states for the labels that have one, once the base has read its prompts."""
 
     @property
     def memory(self) -> int:
@@ -66,6 +63,8 @@ class _JobRun(AdapterRun):
 
     steps: tuple[tuple[_Row, ...], ...] = ()
     """The rows of each optimizer step of an epoch: one per beginning on which the adapter does not act."""
+    evaluation: tuple[_Row, ...] = ()
+    """The rows of the held-back examples alone, for their loss after the last step."""
 
 
 @dataclass
@@ -160,38 +159,49 @@ def _language_model(model: nn.Module) -> PreTrainedModel:
 
 
 def _start(job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _JobRun:
-    size = config.batch_size or len(job.examples)
-    starts = range(0, len(job.examples), size) if job.examples else ()
-    unadapted = job.unadapted or (0,) * len(job.examples)
-    steps = tuple(_rows(job.examples[start : start + size], unadapted[start : start + size]) for start in starts)
+    learned, held_back = learned_branches(job), held_back_branches(job)
+    size = config.batch_size or len(learned)
+    starts = range(0, len(learned), size) if learned else ()
+    steps = tuple(_rows([*chain(*learned[start : start + size]), *held_back]) for start in starts)
     rates = learning_rates(config, config.epochs * len(steps))
     reason = "" if steps and all(_has_labels(rows) for rows in steps) else "no label tokens to learn from"
-    if max_tokens and any(len(ids) > max_tokens for ids, _ in job.examples):
+    if max_tokens and any(branch.length > max_tokens for branch in [*chain(*learned), *held_back]):
         reason = f"an example is longer than the {max_tokens} tokens on which the engine is exact with this model"
-    return _JobRun(job.slot, rates, reason=reason, steps=steps)
+    return _JobRun(job.slot, rates, reason=reason, steps=steps, evaluation=_rows(held_back))
 
 
-def _rows(examples: Sequence[EncodedExample], unadapted: Sequence[int]) -> tuple[_Row, ...]:
-    by_beginning: dict[tuple[int, ...], list[EncodedExample]] = {}
-    for example, cached in zip(examples, unadapted, strict=True):
-        by_beginning.setdefault(tuple(example[0][:cached]), []).append(example)
+def _rows(branches: Sequence[Branch]) -> tuple[_Row, ...]:
+    by_beginning: dict[tuple[int, ...], list[Branch]] = {}
+    for branch in branches:
+        by_beginning.setdefault(tuple(branch.example[0][: branch.unadapted]), []).append(branch)
     return tuple(
-        _Row(CachedPrompt(beginning, cached=len(beginning)), pack(group, len(beginning)))
+        _Row(
+            CachedPrompt(beginning, cached=len(beginning)),
+            pack([branch.example for branch in group], len(beginning)),
+            tuple(group),
+        )
         for beginning, group in by_beginning.items()
     )
 
 
 def _has_labels(rows: Sequence[_Row]) -> bool:
-    return any(row.packed.targets_N for row in rows)
+    return any(branch.labels for row in rows for branch in row.branches if branch.role == "learned")
 
 
 def _with_beginnings(
     model: PreTrainedModel, runs: Sequence[_JobRun], prefixes: PrefixCache
 ) -> dict[int, list[tuple[_Row, ...]]]:
-    """The steps of each slot, once the base has read what no adapter acts on."""
-    rows = [row for run in runs for step in run.steps for row in step]
+    """The steps of each slot and its evaluation, once the base has read what no adapter acts on, and as a teacher."""
+    rows = [row for run in runs for step in (*run.steps, run.evaluation) for row in step]
+    taught = [branch for row in rows for branch in row.branches if branch.teacher_prompt]
     starts = iter(prefixes.start(model, [row.start for row in rows]))
-    return {run.slot: [tuple(replace(row, start=next(starts)) for row in step) for step in run.steps] for run in runs}
+    states = iter(teacher_states(model, taught, prefixes) if taught else ())
+
+    def complete(row: _Row) -> _Row:
+        own = [next(states) for branch in row.branches if branch.teacher_prompt]
+        return replace(row, start=next(starts), teacher_MD=torch.cat(own) if own else None)
+
+    return {run.slot: [tuple(map(complete, step)) for step in (*run.steps, run.evaluation)] for run in runs}
 
 
 def _train_with_oom_backoff(
@@ -206,7 +216,7 @@ def _train_with_oom_backoff(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     for run in runs:
-        run.losses, run.grad_norms, run.reason = [], [], ""
+        run.restart()
     if len(runs) == 1:
         runs[0].reason = "out of memory"
         return None
@@ -229,37 +239,92 @@ def _train_chunk(
             break
         following_B = [steps_of[run.slot][step % len(run.steps)] for run in chunk.runs]
         if len(following_B) != len(steps_B) or any(a is not b for a, b in zip(following_B, steps_B, strict=True)):
-            steps_B, rows_N = following_B, [row for rows in following_B for row in rows]
-            cache, length = cache_of([row.start for row in rows_N])
-            batch = collate([row.packed for row in rows_N], model.device, model.dtype, length, spans)
-            rows_B = [len(rows) for rows in steps_B]
-        held = shallow_copy(cache) if length else None
+            steps_B, batch = following_B, _batch(model, following_B, spans)
+        held_back: list[float | None] = []
 
-        def losses(batch: PackedBatch = batch, held: Cache | None = held, rows_B: list[int] = rows_B) -> Tensor:
-            return _losses(model, batch, held, rows_B, config.objective)
+        def losses(batch: _StepBatch = batch, held_back: list[float | None] = held_back) -> Tensor:
+            losses_B, held_back[:] = _losses(model, batch, config.objective)
+            return losses_B
 
-        losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses, rows_B)
+        losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses, batch.rows_B)
+        _record_held_back(chunk, held_back)
         optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
     for part in [*finished, chunk]:
+        _choose_step(model, stack, part, steps_of, config.objective)
         _write_back(stack, part.runs, part.state)
+
+
+@dataclass(frozen=True)
+class _StepBatch:
+    """The rows of one step of some adapters, as one batch."""
+
+    packed: PackedBatch
+    cache: Cache | None
+    """What the base has read of them."""
+    branches_B: list[list[Branch]]
+    """The sequences of each adapter."""
+    rows_B: list[int]
+    """The rows of each adapter."""
+    teacher_MD: Tensor | None
+
+
+def _batch(model: PreTrainedModel, steps_B: Sequence[tuple[_Row, ...]], spans: Spans) -> _StepBatch:
+    rows_N = [row for rows in steps_B for row in rows]
+    cache, length = cache_of([row.start for row in rows_N])
+    packed = collate([row.packed for row in rows_N], model.device, model.dtype, length, spans)
+    branches_B = [[branch for row in rows for branch in row.branches] for rows in steps_B]
+    states = [row.teacher_MD for row in rows_N if row.teacher_MD is not None]
+    teacher_MD = torch.cat(states) if states else None
+    return _StepBatch(packed, cache if length else None, branches_B, [len(rows) for rows in steps_B], teacher_MD)
+
+
+def _losses(model: PreTrainedModel, batch: _StepBatch, objective: Objective) -> tuple[Tensor, list[float | None]]:
+    """(one loss per adapter [B], its held-back loss); the adapters are bound."""
+    cache = shallow_copy(batch.cache) if batch.cache is not None else None
+    if batch.teacher_MD is None:
+        values_N = label_logprobs(model, batch.packed, cache)
+    else:
+        taught = [bool(b.teacher_prompt) for branches in batch.branches_B for b in branches for _ in b.labels]
+        taught_N = torch.tensor(taught, device=model.device)
+        values_N = label_values(model, batch.packed, cache, taught_N, batch.teacher_MD)
+    return step_losses(values_N, batch.branches_B, objective)
+
+
+def _record_held_back(chunk: _Chunk, losses_B: Sequence[float | None]) -> None:
+    for run, loss, values_P in zip(chunk.runs, losses_B, chunk.state.values_BP, strict=True):
+        if loss is None or run.reason:
+            continue
+        if math.isfinite(loss):
+            run.choice.record(loss, values_P)
+        else:
+            run.reason = f"non-finite held-back loss after step {len(run.choice.losses)}"
+
+
+@torch.no_grad()
+def _choose_step(
+    model: PreTrainedModel,
+    stack: LoraStack,
+    part: _Chunk,
+    steps_of: dict[int, list[tuple[_Row, ...]]],
+    objective: Objective,
+) -> None:
+    """Measure the held-back losses after the last step; give each such adapter the numbers of its best step."""
+    open_ = [i for i, run in enumerate(part.runs) if run.evaluation and not run.reason]
+    if not open_:
+        return
+    measured = part.select(open_)
+    batch = _batch(model, [steps_of[run.slot][-1] for run in measured.runs], spans_of(model))
+    with using(stack, optimizer.bound_rows(stack, measured.state.values_BP, batch.rows_B)):
+        _record_held_back(measured, _losses(model, batch, objective)[1])
+    for i in open_:
+        if (best_P := part.runs[i].choice.best_P) is not None:
+            part.state.values_BP[i] = best_P
 
 
 def _write_back(stack: LoraStack, runs: Sequence[AdapterRun], state: OptimizerState) -> None:
     """Put the trained values into their slots, except those of rejected adapters."""
     usable = [i for i, run in enumerate(runs) if not run.reason]
     stack.write([runs[i].slot for i in usable], state.values_BP[usable])
-
-
-def _losses(
-    model: PreTrainedModel, batch: PackedBatch, cache: Cache | None, rows_B: Sequence[int], objective: Objective
-) -> Tensor:
-    """One loss per adapter [B], of which each has the next `rows_B` rows of the batch."""
-    ends_B = list(accumulate(rows_B))
-    counts_B = [sum(batch.counts_B[end - rows : end]) for rows, end in zip(rows_B, ends_B, strict=True)]
-    rows = torch.split(label_logprobs(model, batch, cache), counts_B)
-    counts_B1 = torch.tensor(counts_B, device=rows[0].device)[:, None]
-    logprobs_BT = pad_sequence(list(rows), batch_first=True)
-    return objective(logprobs_BT, torch.arange(logprobs_BT.shape[1], device=counts_B1.device) < counts_B1)
 
 
 def _set_finished_aside(chunk: _Chunk, step: int, finished: list[_Chunk]) -> _Chunk:

@@ -46,7 +46,8 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
     if episode.adaptation.status != "trained":
         raise ModelError(f"there is no adapter to export: the adaptation of {item.id} is {episode.adaptation.status!r}")
     seed = stage_seed(config.seed, episode.input_hash, repeat, "adaptation")
-    with adapters(model, [item], [episode.examples], (), config, [seed]) as tuned:
+    awareness = () if episode.awareness is None else (episode.awareness,)
+    with adapters(model, [item], [episode.examples], (), config, [seed], awareness) as tuned:
         if tuned.adapters[0] is None:
             raise ModelError(f"the adapter of {item.id} could not be trained again: {tuned.adaptations[0].reason}")
         return model.save_adapter(0, folder)

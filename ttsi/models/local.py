@@ -34,6 +34,7 @@ from ttsi.engine.lora import write_peft_folder
 from ttsi.engine.packing import EncodedExample
 from ttsi.engine.prefix import PrefixCache, prefill, using
 from ttsi.engine.targets import unadapted_share
+from ttsi.engine.training_job import TrainingJob
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Request
 from ttsi.models.introduction import ask
@@ -274,9 +275,9 @@ class LocalModel:
         Raises:
             ModelError: within another `adapted` block, or the adapters do not fit the memory.
         """
-        examples = [self.encode_examples(job) for job in jobs]
+        encoded = [self._encode_job(index, job) for index, job in enumerate(jobs)]
         counts = [len(job) for job in jobs]
-        with self.adapters.trained(examples, counts, config, seeds, self._prefixes) as outcomes:
+        with self.adapters.trained(encoded, counts, config, seeds, self._prefixes) as outcomes:
             yield outcomes
 
     def export_adapter(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -302,12 +303,27 @@ class LocalModel:
 
     def encode_examples(self, training_examples: Sequence[TrainingExample]) -> list[EncodedExample]:
         """The training examples that fit the context and the vocabulary, as token ids."""
-        encoded = [self.encoder.encode_training_example(example) for example in training_examples]
+        return [encoded for _, encoded in self._fitting(training_examples)]
+
+    def _fitting(self, training_examples: Sequence[TrainingExample]) -> list[tuple[TrainingExample, EncodedExample]]:
+        """The examples that fit, and the same as token ids."""
+        encoded = [(example, self.encoder.encode_training_example(example)) for example in training_examples]
         return [
-            (ids, n_prompt)
-            for ids, n_prompt in encoded
+            (example, (ids, n_prompt))
+            for example, (ids, n_prompt) in encoded
             if len(ids) <= self.context and max(ids) < self.encoder.vocabulary_size
         ]
+
+    def _encode_job(self, index: int, training_examples: Sequence[TrainingExample]) -> TrainingJob:
+        """The job for the slot of its index, of the examples that fit; those that are held back stand last."""
+        fitting = self._fitting(sorted(training_examples, key=lambda example: example.held_back))
+        return TrainingJob(
+            index,
+            tuple(ids for _, ids in fitting),
+            held_back=sum(example.held_back for example, _ in fitting),
+            contrasts=tuple(self.encoder.encode_contrast(example) for example, _ in fitting),
+            teacher_prompts=tuple(self.encoder.encode_teacher(example) for example, _ in fitting),
+        )
 
 
 def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> LocalModel:

@@ -66,6 +66,17 @@ class PromptEncoder:
         """(token ids, how many of them are prompt); the model need not have all of the tokens."""
         return templates.encode_training_example(self.tokenizer, self.format, example, self._marks, self.handshake)
 
+    def encode_contrast(self, example: TrainingExample) -> tuple[list[int], list[int]] | None:
+        """The two texts of a training example's contrast; None where it has none."""
+        if example.contrast is None:
+            return None
+        preferred, rejected = example.contrast
+        return self.encode_text(preferred), self.encode_text(rejected)
+
+    def encode_teacher(self, example: TrainingExample) -> tuple[int, ...]:
+        """The prompt behind which the base teaches a training example; empty where it does not."""
+        return () if example.teacher is None else tuple(self.encode_prompt(example.teacher))
+
     def user_turn(self, ids: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """(where the first user's turn of a prompt opens, the tokens that open it); (0, ()) where none can be seen."""
         for opening in map(tuple, self._openings):

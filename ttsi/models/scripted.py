@@ -103,9 +103,9 @@ class _Scripted:
         """Keep each job's training examples until the block is left."""
         if self._jobs:
             raise ModelError("adapters are in use already: leave one `with adapted` block before the next")
-        self._jobs = list(jobs)
+        self._jobs = [[example for example in job if not example.held_back] for job in jobs]
         try:
-            yield [_adaptation(job, config) for job in jobs]
+            yield [_adaptation(job, config) for job in self._jobs]
         finally:
             self._jobs = []
 

@@ -22,9 +22,9 @@ from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import OBJECTIVES
 from ttsi.engine.optimizer import TrainReport
-from ttsi.engine.packing import EncodedExample
 from ttsi.engine.prefix import PrefixCache
-from ttsi.engine.training import TrainingJob, train
+from ttsi.engine.training import train
+from ttsi.engine.training_job import TrainingJob
 from ttsi.errors import ModelError
 from ttsi.object_reference import load_function, resolve
 from ttsi.types import Adaptation
@@ -58,6 +58,9 @@ def engine_config(config: AdaptationConfig, parameters: int) -> EngineConfig:
     return EngineConfig(**settings, objective=resolve("objective", name, OBJECTIVES, load_function))
 
 
+NOTHING_HELD_BACK = "too few examples to hold any back: the last step's adapter answers"
+"""Stands in the record of an adapter that was to be chosen by held-back examples and was not."""
+
 UserTurn = Callable[[Sequence[int]], tuple[int, tuple[int, ...]]]
 """Prompt -> (where its first user's turn opens, the tokens that open it); (0, ()) where none can be seen."""
 
@@ -82,7 +85,7 @@ class TemporaryAdapters:
     @contextmanager
     def trained(
         self,
-        examples: Sequence[Sequence[EncodedExample]],
+        encoded: Sequence[TrainingJob],
         counts: Sequence[int],
         config: AdaptationConfig,
         seeds: Sequence[int],
@@ -91,7 +94,7 @@ class TemporaryAdapters:
         """Train one adapter per job; leaving the block, in whatever way, drops them.
 
         Args:
-            examples: those of each job that fit the model.
+            encoded: the jobs, of their examples those that fit the model; their slots do not count.
             counts: how many examples each job had before.
             config: the settings.
             seeds: one per job.
@@ -102,9 +105,9 @@ class TemporaryAdapters:
         """
         if self.slots is not None:
             raise ModelError("`adapted` blocks cannot be nested")
-        if len(seeds) != len(examples):
-            raise ValueError(f"{len(examples)} jobs, but {len(seeds)} seeds")
-        indices = [index for index, encoded in enumerate(examples) if encoded]
+        if len(seeds) != len(encoded):
+            raise ValueError(f"{len(encoded)} jobs, but {len(seeds)} seeds")
+        indices = [index for index, job in enumerate(encoded) if len(job.examples) > job.held_back]
         self.slots, self._suffix, self._invocations = {}, config.scope == "suffix", {}
         stack = None
         try:
@@ -113,11 +116,13 @@ class TemporaryAdapters:
                 stack = self._stack_for(len(indices), config)
                 stack.attach()
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
-                jobs = [self._job(slot, index, examples[index]) for slot, index in enumerate(indices)]
+                jobs = [self._job(slot, index, encoded[index]) for slot, index in enumerate(indices)]
                 settings = engine_config(config, self._model.num_parameters())
                 reports = train(stack, jobs, settings, prefixes=prefixes)
                 for index, job, report in zip(indices, jobs, reports, strict=True):
                     outcomes[index] = with_training(job, report, counts[index] - len(job.examples), settings.lr)
+                    if config.held_back and not job.held_back and report.ok:
+                        outcomes[index] = replace(outcomes[index], reason=NOTHING_HELD_BACK)
                     if report.ok:
                         self.slots[index] = job.slot
                         digest = adapter_sha256(stack.values_SP[job.slot])
@@ -141,12 +146,12 @@ class TemporaryAdapters:
             raise ModelError("a request names an adapter outside the `adapted` block")
         return self.slots.get(index, -1)
 
-    def _job(self, slot: int, index: int, examples: Sequence[EncodedExample]) -> TrainingJob:
+    def _job(self, slot: int, index: int, encoded: TrainingJob) -> TrainingJob:
         if not self._suffix:
-            return TrainingJob(slot, tuple(examples))
-        turns = [self._user_turn(ids[:n_prompt]) for ids, n_prompt in examples]
+            return replace(encoded, slot=slot)
+        turns = [self._user_turn(ids[:n_prompt]) for ids, n_prompt in encoded.examples]
         self._invocations[index] = turns[0][1]
-        return TrainingJob(slot, tuple(examples), tuple(at for at, _ in turns))
+        return replace(encoded, slot=slot, unadapted=tuple(at for at, _ in turns))
 
     def unadapted_tokens(self, index: int | None, ids: Sequence[int]) -> int:
         """The tokens at the beginning of a prompt on which a job's adapter does not act."""
@@ -192,5 +197,14 @@ def without_training(count: int) -> Adaptation:
 def with_training(job: TrainingJob, report: TrainReport, left_out: int, lr: float) -> Adaptation:
     """The record of a job that was trained; `left_out` of its examples did not fit."""
     status: Any = "trained" if report.ok else "training-failed"
-    steps, unadapted = len(report.losses), min(job.unadapted, default=0)
-    return Adaptation(status, len(job.examples), steps, report.losses, report.reason, left_out, unadapted, lr=lr)
+    return Adaptation(
+        status,
+        samples=len(job.examples) - job.held_back,
+        steps=len(report.losses),
+        losses=report.losses,
+        reason=report.reason,
+        left_out=left_out,
+        unadapted=min(job.unadapted, default=0),
+        held_back_losses=report.held_back_losses,
+        lr=lr,
+    )

@@ -75,7 +75,10 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         yield "   " + " ".join(f"{loss:.3f}" for loss in done.losses)
         yield from _tell_effect(done)
         yield "   It was dropped after the answer; the model is as it was."
-        if done.reason:
+        if done.held_back_losses:
+            losses = " ".join(f"{loss:.3f}" for loss in done.held_back_losses)
+            yield f"   Loss on examples held back, from no step on: {losses}. The adapter of the lowest answered."
+        if done.status == "kept-base":
             yield f"   Its answer is not taken{why}: the base's stays."
     elif done.status == "in-context":
         yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
