@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+import ttsi
 from ttsi.awareness import estimate
 from ttsi.awareness.candidates import score_candidates
 from ttsi.awareness.selection import is_selected
@@ -16,7 +17,7 @@ from ttsi.chat.marked import suffixes
 from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
-from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Prompt, Tool
+from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Prompt, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("get_weather", "get the weather of a city", CITY), Tool("find_hotel", "find a hotel in a city", CITY))
@@ -156,3 +157,18 @@ def test_an_unknown_measure_is_named_before_anything_is_scored() -> None:
     with pytest.raises(ConfigError, match="did you mean 'margin'"):
         judge(model, [RAIN], replace(NAMES, measure="margn"))
     assert not model.texts
+
+
+def unstated_margin(answer: Answer) -> float:
+    """The deciding value for one request about Oslo, given the base's answer to it."""
+    item = Input("1", (Message("user", "Will it rain in Oslo?"),), TOOLS[:1])
+    config = AwarenessConfig(measure="grounded_margin")
+    [awareness] = estimate(ttsi.load_model("scripted:demo"), [item], [answer], config)
+    return awareness.value - awareness.measures["margin"]
+
+
+def test_the_grounded_margin_counts_the_values_that_the_conversation_does_not_state() -> None:
+    assert unstated_margin(Answer("", (ToolCall("get_weather", {"city": "Oslo"}),))) == 0
+    assert unstated_margin(Answer("", (ToolCall("get_weather", {"city": "Rome"}),))) == -1
+    assert unstated_margin(Answer("", (), error="cut off")) == -1
+    assert unstated_margin(Answer("No tool fits.", ())) == 0, "the control: words invent nothing"

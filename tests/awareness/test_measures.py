@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from ttsi.awareness.measures import (
     counts_samples,
     entropy,
     find_measure,
+    grounded_margin,
     margin,
     measure,
     perplexity,
@@ -118,6 +120,13 @@ def test_votes_are_counted_and_without_any_nothing_is_known() -> None:
 
 def test_no_answer_is_too_unlikely_for_a_perplexity() -> None:
     assert math.isfinite(perplexity(Evidence((), -1e9, -1e9, 1)))
+
+
+def test_the_grounded_margin_falls_by_one_for_every_unstated_value() -> None:
+    grounded, invented = of(-0.1, -3.0), replace(of(-0.1, -3.0), unstated=2)
+    assert grounded_margin(grounded) == margin(grounded)
+    assert grounded_margin(invented) == pytest.approx(margin(invented) - 2)
+    assert margin(invented) == margin(grounded), "the control: the margin sees names only"
 
 
 def test_an_empty_answer_has_a_mean() -> None:

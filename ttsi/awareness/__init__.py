@@ -16,9 +16,11 @@ from ttsi.awareness.candidates import count_votes, score_candidates
 from ttsi.awareness.measures import MEASURES, Evidence, counts_samples, find_measure, softmax
 from ttsi.awareness.selection import select
 from ttsi.awareness.threshold import is_unsure
+from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
 from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Model
+from ttsi.models.name_scores import Scored
 from ttsi.types import Answer, Awareness, Candidate, Input
 
 __all__ = ["estimate", "needs_samples", "select"]
@@ -42,12 +44,26 @@ def estimate(
     """
     find_measure(config.measure)  # a wrong name costs no forward pass
     scored = score_candidates(model, inputs, config, answers)
-    return [_judge(actions, answer, config) for actions, answer in zip(scored, answers, strict=True)]
+    return [
+        _judge(actions, _evidence(item, actions, answer), config)
+        for item, actions, answer in zip(inputs, scored, answers, strict=True)
+    ]
 
 
-def _judge(actions: list[tuple[str, str, float]], answer: Answer, config: AwarenessConfig) -> Awareness:
-    logprobs = tuple(logprob for _, _, logprob in actions)
-    evidence = Evidence(logprobs, answer.logprob, answer.min_logprob, answer.tokens, count_votes(answer.samples))
+def _evidence(item: Input, actions: Scored, answer: Answer) -> Evidence:
+    stated = StatedValues.of(conversation_text(item.messages))
+    unstated = sum(len(unstated_arguments(call, item.tools, stated)) for call in answer.calls)
+    return Evidence(
+        tuple(logprob for _, _, logprob in actions),
+        answer.logprob,
+        answer.min_logprob,
+        answer.tokens,
+        count_votes(answer.samples),
+        unstated + (answer.error is not None),
+    )
+
+
+def _judge(actions: Scored, evidence: Evidence, config: AwarenessConfig) -> Awareness:
     functions = {name: f for name, f in MEASURES.items() if evidence.votes or not counts_samples(f)}
     functions[config.measure] = find_measure(config.measure)
     measures = {name: function(evidence) for name, function in functions.items()}
@@ -56,7 +72,7 @@ def _judge(actions: list[tuple[str, str, float]], answer: Answer, config: Awaren
     except (TypeError, ValueError):
         wrong = measures[config.measure]
         raise ConfigError(f"the measure {config.measure} returned {wrong!r}: return a float") from None
-    ranked = sorted(zip(actions, softmax(logprobs), strict=True), key=lambda pair: -pair[1])
+    ranked = sorted(zip(actions, softmax(evidence.logprobs), strict=True), key=lambda pair: -pair[1])
     return Awareness(
         candidates=tuple(Candidate(action, text, logprob, share) for (action, text, logprob), share in ranked),
         measure=config.measure,

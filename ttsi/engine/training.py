@@ -39,7 +39,7 @@ from ttsi.errors import ConfigError, ModelError
 
 
 @dataclass(frozen=True)
-class _Row:
+class _StepRow:
     """Examples with the same beginning on which the adapter does not act."""
 
     start: CachedPrompt
@@ -61,9 +61,9 @@ class _Row:
 class _JobRun(AdapterRun):
     """A job under way, with its packed examples."""
 
-    steps: tuple[tuple[_Row, ...], ...] = ()
+    steps: tuple[tuple[_StepRow, ...], ...] = ()
     """The rows of each optimizer step of an epoch: one per beginning on which the adapter does not act."""
-    evaluation: tuple[_Row, ...] = ()
+    evaluation: tuple[_StepRow, ...] = ()
     """The rows of the held-back examples alone, for their loss after the last step."""
 
 
@@ -170,12 +170,12 @@ def _start(job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _J
     return _JobRun(job.slot, rates, reason=reason, steps=steps, evaluation=_rows(held_back))
 
 
-def _rows(branches: Sequence[Branch]) -> tuple[_Row, ...]:
+def _rows(branches: Sequence[Branch]) -> tuple[_StepRow, ...]:
     by_beginning: dict[tuple[int, ...], list[Branch]] = {}
     for branch in branches:
         by_beginning.setdefault(tuple(branch.example[0][: branch.unadapted]), []).append(branch)
     return tuple(
-        _Row(
+        _StepRow(
             CachedPrompt(beginning, cached=len(beginning)),
             pack([branch.example for branch in group], len(beginning)),
             tuple(group),
@@ -184,20 +184,20 @@ def _rows(branches: Sequence[Branch]) -> tuple[_Row, ...]:
     )
 
 
-def _has_labels(rows: Sequence[_Row]) -> bool:
+def _has_labels(rows: Sequence[_StepRow]) -> bool:
     return any(branch.labels for row in rows for branch in row.branches if branch.role == "learned")
 
 
 def _with_beginnings(
     model: PreTrainedModel, runs: Sequence[_JobRun], prefixes: PrefixCache
-) -> dict[int, list[tuple[_Row, ...]]]:
+) -> dict[int, list[tuple[_StepRow, ...]]]:
     """The steps of each slot and its evaluation, once the base has read what no adapter acts on, and as a teacher."""
     rows = [row for run in runs for step in (*run.steps, run.evaluation) for row in step]
     taught = [branch for row in rows for branch in row.branches if branch.teacher_prompt]
     starts = iter(prefixes.start(model, [row.start for row in rows]))
     states = iter(teacher_states(model, taught, prefixes) if taught else ())
 
-    def complete(row: _Row) -> _Row:
+    def complete(row: _StepRow) -> _StepRow:
         own = [next(states) for branch in row.branches if branch.teacher_prompt]
         return replace(row, start=next(starts), teacher_MD=torch.cat(own) if own else None)
 
@@ -231,7 +231,7 @@ def _train_chunk(
     finished: list[_Chunk] = []
     steps_of = _with_beginnings(model, runs, prefixes)
     chunk = _Chunk(runs, OptimizerState.of(stack.values_of([run.slot for run in runs])))
-    steps_B: list[tuple[_Row, ...]] = []
+    steps_B: list[tuple[_StepRow, ...]] = []
     spans = spans_of(model)
     for step in range(max(len(run.rates) for run in runs)):
         chunk = _set_finished_aside(chunk, step, finished)
@@ -268,7 +268,7 @@ class _StepBatch:
     teacher_MD: Tensor | None
 
 
-def _batch(model: PreTrainedModel, steps_B: Sequence[tuple[_Row, ...]], spans: Spans) -> _StepBatch:
+def _batch(model: PreTrainedModel, steps_B: Sequence[tuple[_StepRow, ...]], spans: Spans) -> _StepBatch:
     rows_N = [row for rows in steps_B for row in rows]
     cache, length = cache_of([row.start for row in rows_N])
     packed = collate([row.packed for row in rows_N], model.device, model.dtype, length, spans)
@@ -305,7 +305,7 @@ def _choose_step(
     model: PreTrainedModel,
     stack: LoraStack,
     part: _Chunk,
-    steps_of: dict[int, list[tuple[_Row, ...]]],
+    steps_of: dict[int, list[tuple[_StepRow, ...]]],
     objective: Objective,
 ) -> None:
     """Measure the held-back losses after the last step; give each such adapter the numbers of its best step."""
