@@ -51,7 +51,7 @@ def test_another_model_has_its_own_gate_learning_rate_scope_and_examples_and_not
     assert elsewhere == preset(name)
     assert (elsewhere.awareness.measure, elsewhere.awareness.tau) == ("margin", 0.95)
     learned, examples = chosen.adaptation, chosen.synthesis
-    if ADAPTATION_METHODS[learned.method].trains and name != "ttsi-paper":
+    if chosen.adapt and ADAPTATION_METHODS[learned.method].trains and name != "ttsi-paper":
         learned = replace(learned, lr=None, scope="suffix")
     if name in ("ttsi", "ttsi-icl", "ttsi-both"):
         examples = replace(examples, source="schema", k=4)
