@@ -262,7 +262,7 @@ def preset(name: str, model: Model | str | None = None) -> LoopConfig:
 
     Args:
         name: the method, as `ttsi ls methods` lists it, or "package.module:object".
-        model: the model that answers, or its spec. None is any model without tuned settings.
+        model: the model that answers, or its spec; None is any but the embedded one.
 
     Raises:
         ConfigError: there is no such method.
