@@ -86,9 +86,8 @@ class OneByOne(LocalModel):
         """Tier N0, N1 or N2 (speed/peers.py)."""
         super().__init__("embedded", model, tokenizer())
         _ = self._grammars  # compiled before the model is wrapped
-        self._loop = peers.PeftLoop(
-            model, engine_config(config, model.num_parameters()), "transformers" if tier == "N0" else None
-        )
+        settings = engine_config(config, model.num_parameters())
+        self._loop = peers.PeftLoop(model, settings, "transformers" if tier == "N0" else None)
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 
     @contextmanager

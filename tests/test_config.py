@@ -18,16 +18,27 @@ from ttsi.config import (
     digest,
 )
 from ttsi.errors import ConfigError
-from ttsi.methods import METHODS, preset
+from ttsi.methods import ADAPTATION_METHODS, METHODS, preset
 
 
-def test_the_papers_values() -> None:
-    paper = preset("ttsi-paper", "embedded")
-    assert (paper.awareness.measure, paper.awareness.tau, paper.awareness.gate) == ("margin", 0.95, "unsure")
-    assert paper.synthesis.k == 1
-    learned = paper.adaptation
-    assert (learned.rank, learned.alpha, learned.lr, learned.epochs) == (8, 16.0, 1e-4, 5)
-    assert (learned.warmup_ratio, learned.schedule, learned.batch_size) == (0.03, "cosine", 1)
+def departures_from_the_paper(config: LoopConfig) -> list[str]:
+    """The settings in which a configuration is not the paper's."""
+    learned = config.adaptation
+    found = {
+        "gate": (config.awareness.measure, config.awareness.tau, config.awareness.gate) == ("margin", 0.95, "unsure"),
+        "writer": (config.synthesis.source, config.synthesis.k) == ("writer", 1),
+        "lora": (learned.method, learned.scope, learned.rank, learned.alpha) == ("lora", "all", 8, 16.0),
+        "lr": learned.lr == 1e-4,
+        "steps": (learned.epochs, learned.batch_size) == (5, 1),
+        "schedule": (learned.warmup_ratio, learned.schedule) == (0.03, "cosine"),
+    }
+    return [name for name, same in found.items() if not same]
+
+
+@pytest.mark.parametrize("model", [None, "embedded", "smollm2", "hf:some/model", "a/folder", "mine:load"])
+def test_the_papers_values_are_the_papers_for_every_model(model: str | None) -> None:
+    assert departures_from_the_paper(preset("ttsi-paper", model)) == []
+    assert {"writer", "lr", "steps"} <= set(departures_from_the_paper(preset("ttsi", model)))  # control
 
 
 def test_only_base_does_not_adapt() -> None:
@@ -35,21 +46,32 @@ def test_only_base_does_not_adapt() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_another_model_begins_with_the_papers_gate_and_learning_rate(name: str) -> None:
-    """Both were chosen with the embedded model, and are the only things that are not carried over."""
-    chosen, elsewhere, paper = preset(name, "embedded"), preset(name), preset("ttsi-paper", "embedded")
+def test_another_model_has_its_own_gate_learning_rate_scope_and_examples_and_nothing_else(name: str) -> None:
+    chosen, elsewhere = preset(name, "embedded"), preset(name, "hf:some/model")
+    assert elsewhere == preset(name)
     assert (elsewhere.awareness.measure, elsewhere.awareness.tau) == ("margin", 0.95)
-    if "lr" in METHODS[name].overrides.get("adaptation", {}):
-        assert elsewhere.adaptation.lr == paper.adaptation.lr
-    gate = replace(elsewhere.awareness, measure=chosen.awareness.measure, tau=chosen.awareness.tau)
-    learned = replace(elsewhere.adaptation, lr=chosen.adaptation.lr)
-    assert replace(elsewhere, awareness=gate, adaptation=learned) == chosen
+    learned, examples = chosen.adaptation, chosen.synthesis
+    if chosen.adapt and ADAPTATION_METHODS[learned.method].trains and name != "ttsi-paper":
+        learned = replace(learned, lr=None, scope="suffix")
+    if name in ("ttsi", "ttsi-icl", "ttsi-both"):
+        examples = replace(examples, source="schema", k=4)
+    gate = replace(chosen.awareness, measure="margin", tau=0.95)
+    assert elsewhere == replace(chosen, awareness=gate, synthesis=examples, adaptation=learned)
 
 
 def test_control_the_embedded_model_has_its_own() -> None:
-    assert preset("ttsi", "embedded").adaptation.lr > 10 * preset("ttsi").adaptation.lr
-    assert preset("ttsi", "embedded").awareness.measure != preset("ttsi").awareness.measure
-    assert preset("ttsi-paper", "embedded") == preset("ttsi-paper"), "the paper's are the paper's everywhere"
+    own, elsewhere = preset("ttsi", "embedded"), preset("ttsi")
+    assert (own.adaptation.lr, own.adaptation.scope) == (6e-3, "all") != (elsewhere.adaptation.lr, "suffix")
+    assert (own.awareness.measure, own.awareness.tau) == ("answer_mean", -0.04)
+    assert (own.synthesis.source, own.synthesis.k) == ("writer", 8)
+
+
+def test_a_model_writes_the_examples_of_ttsi_written_whichever_it_is() -> None:
+    written, rule = preset("ttsi-written"), preset("ttsi")
+    assert (written.synthesis.source, written.synthesis.k) == ("writer", 8)
+    assert replace(written, synthesis=rule.synthesis) == rule, "the examples are the only difference"
+    assert rule.synthesis.source != "writer"  # control
+    assert preset("ttsi-written", "embedded") == preset("ttsi", "embedded")
 
 
 def test_in_context_changes_the_adaptation_alone() -> None:

@@ -187,6 +187,8 @@ def reranked(task):
 
 METHOD = Method("told to be brief", {"adaptation": {"method": "own_method:briefly", "lr": 0.5}, "synthesis": {"k": 0}})
 TSSI = Method("misspelt", extends="tssi")
+GATED = Method("its own gate", {"awareness": {"measure": "top1", "tau": 0.5}})
+OTHERS = Method("slow", {"synthesis": {"k": 12}}, others={"adaptation": {"lr": 0.25}}, extends="ttsi")
 MORE = Method("more examples", {"synthesis": {"k": 12}, "adaptation": {"epochs": 3}}, extends="ttsi")
 """
 
@@ -228,6 +230,21 @@ def test_a_method_starts_from_the_one_that_it_extends(own: str, model: str) -> N
         preset("own_method:TSSI", model)
 
 
+@pytest.mark.parametrize("model", [None, "embedded", "hf:some/model"])
+def test_no_model_takes_the_settings_of_your_own_method_away(own: str, model: str | None) -> None:
+    gate = preset("own_method:GATED", model).awareness
+    assert (gate.measure, gate.tau) == ("top1", 0.5)
+    # Control: a shipped method has another gate for another model.
+    assert preset("vote", "embedded").awareness != preset("vote", "hf:some/model").awareness
+
+
+def test_a_method_of_your_own_differs_between_models_where_it_has_others(own: str) -> None:
+    slow, base = preset("own_method:OTHERS", "hf:some/model"), preset("ttsi", "hf:some/model")
+    assert slow == replace(base, synthesis=replace(base.synthesis, k=12), adaptation=replace(base.adaptation, lr=0.25))
+    embedded = preset("own_method:OTHERS", "embedded")  # control
+    assert (embedded.synthesis.k, embedded.adaptation) == (12, preset("ttsi", "embedded").adaptation)
+
+
 @pytest.mark.parametrize("name", [3, None, ["ttsi"]])
 def test_a_name_that_is_no_text_is_refused(name: object) -> None:
     with pytest.raises(ConfigError, match="a method is named by a str"):
@@ -261,4 +278,4 @@ def test_whose_learning_rate_a_preset_has() -> None:
     assert preset("ttsi", "embedded") == preset("ttsi", model) == preset("ttsi", model.spec)
     model.spec = "somebody-elses"
     assert preset("ttsi") == preset("ttsi", model) == preset("ttsi", "hf:some/model")
-    assert preset("ttsi").adaptation.lr == 1e-4 < preset("ttsi", "embedded").adaptation.lr
+    assert preset("ttsi").adaptation.lr is None and preset("ttsi", "embedded").adaptation.lr == 6e-3

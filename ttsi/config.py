@@ -273,6 +273,11 @@ def check(config: LoopConfig | RunConfig) -> None:
         )
     if "rerank" in (loop.answer.strategy, loop.adaptation.method) and loop.answer.decoding == "free":
         raise ConfigError("rerank compares calls under a grammar: use answer.decoding constrained, not free")
+    if loop.synthesis.source == "schema" and loop.synthesis.prompt is not None:
+        raise ConfigError(
+            "synthesis.prompt is for examples that a model writes, and synthesis.source is schema: use method "
+            "ttsi-written, or leave the prompt out"
+        )
 
 
 def _check_values(config: Any, section: str = "") -> None:

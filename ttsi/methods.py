@@ -88,7 +88,7 @@ class Method:
     """One line for `ttsi ls methods`."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Stage -> setting -> value: where it differs from the defaults."""
-    others: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"awareness": _GROUNDED})
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Stage -> setting -> value: where every model but the embedded one differs from `overrides`."""
     adapts: bool = True
     """False: measure and answer only."""
@@ -112,8 +112,11 @@ _GROUNDED: dict[str, Any] = {"measure": "grounded_margin", "tau": 0.85}
 """Every other model is unsure where its answer has a value that the conversation does not state, or where the paper's
 margin is below tau. Both chosen on validation rows of public data (dev/log.md)."""
 
-_OTHERS: dict[str, dict[str, Any]] = {"awareness": _GROUNDED, "adaptation": {"lr": None, "scope": "suffix"}}
-"""For every model but the embedded one: the learning rate follows its size, and adapters act behind the tools."""
+_OTHERS_GATE: dict[str, dict[str, Any]] = {"awareness": _GROUNDED}
+"""For every model but the embedded one, of a method that trains no adapter for an input."""
+
+_OTHERS: dict[str, dict[str, Any]] = {**_OTHERS_GATE, "adaptation": {"lr": None, "scope": "suffix"}}
+"""The same of one that trains: the learning rate follows the model's size, and adapters act behind the tools."""
 
 _OTHERS_SCHEMA: dict[str, dict[str, Any]] = {**_OTHERS, "synthesis": {"source": "schema", "k": 4}}
 """The examples of such a model are made from the tools' schemas: on validation rows of public data they help
@@ -131,6 +134,7 @@ METHODS: Mapping[str, Method] = {
     "base": Method(
         "the model as it is: measured and answered, never adapted",
         {"awareness": _TUNED_AWARENESS},
+        others=_OTHERS_GATE,
         adapts=False,
     ),
     "ttsi": Method(
@@ -153,7 +157,7 @@ METHODS: Mapping[str, Method] = {
     "ttsi-icl": Method(
         "TT-SI in context: the examples go into the prompt, no training",
         {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": {"method": "in-context"}},
-        others={"awareness": _GROUNDED, "synthesis": _OTHERS_SCHEMA["synthesis"]},
+        others={**_OTHERS_GATE, "synthesis": _OTHERS_SCHEMA["synthesis"]},
         with_teacher="ttd-icl",
     ),
     "ttsi-written": Method(
@@ -180,6 +184,7 @@ METHODS: Mapping[str, Method] = {
     "ttd-icl": Method(
         "TT-D in context: the teacher's examples go into the prompt",
         {"awareness": _TUNED_AWARENESS, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context"}},
+        others=_OTHERS_GATE,
         needs_teacher=True,
     ),
     "icl": Method(
@@ -189,6 +194,7 @@ METHODS: Mapping[str, Method] = {
             "synthesis": {"source": "nearest", "k": 4},
             "adaptation": {"method": "in-context"},
         },
+        others=_OTHERS_GATE,
     ),
     # One batch's loss says nothing about another's, so the guard on the loss only sees a blow-up.
     "sft": Method(
@@ -200,18 +206,22 @@ METHODS: Mapping[str, Method] = {
                 "method": "shared", "scope": "all", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6,
             },
         },
+        others=_OTHERS_GATE,
     ),
     "vote": Method(
         "majority vote over samples (--answer.samples); nothing is learned",
         {"awareness": _EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "vote"}},
+        others=_OTHERS_GATE,
     ),
     "ask-again": Method(
         "where unsure, the model reads its first answer and answers once more",
         {"awareness": _TUNED_AWARENESS, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
+        others=_OTHERS_GATE,
     ),
     "rerank": Method(
         "a call with values that the conversation does not state gives way to another tool's; no training",
         {"awareness": _EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "rerank"}},
+        others=_OTHERS_GATE,
     ),
 }  # fmt: skip
 """Methods by name (`ttsi ls methods`)."""
@@ -243,15 +253,12 @@ def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str
         ConfigError: there is no such method.
     """
     method = find_method(name)
-    if method.extends is not None:
-        if method.extends not in METHODS:
-            raise ConfigError(f"method {name!r}: {unknown_name('method to extend', method.extends, METHODS)}")
-        inherited = overrides(method.extends, model)
-        stages = [*inherited, *(stage for stage in method.overrides if stage not in inherited)]
-        return {stage: {**inherited.get(stage, {}), **method.overrides.get(stage, {})} for stage in stages}
-    others = {} if _is_embedded(model) else method.others
-    stages = [*method.overrides, *(stage for stage in others if stage not in method.overrides)]
-    return {stage: {**method.overrides.get(stage, {}), **others.get(stage, {})} for stage in stages}
+    if method.extends is not None and method.extends not in METHODS:
+        raise ConfigError(f"method {name!r}: {unknown_name('method to extend', method.extends, METHODS)}")
+    inherited = {} if method.extends is None else overrides(method.extends, model)
+    layers = [inherited, method.overrides, {} if _is_embedded(model) else method.others]
+    stages = dict.fromkeys(stage for layer in layers for stage in layer)
+    return {stage: {key: value for layer in layers for key, value in layer.get(stage, {}).items()} for stage in stages}
 
 
 def preset(name: str, model: Model | str | None = None) -> LoopConfig:
@@ -259,7 +266,7 @@ def preset(name: str, model: Model | str | None = None) -> LoopConfig:
 
     Args:
         name: the method, as `ttsi ls methods` lists it, or "package.module:object".
-        model: the model that answers, or its spec. None is any model without tuned settings.
+        model: the model that answers, or its spec; None is any but the embedded one.
 
     Raises:
         ConfigError: there is no such method.

@@ -29,12 +29,13 @@ NEEDS = {
     "icl": ("--train-data", "train.jsonl"),
     "sft": ("--train-data", "train.jsonl"),
 }
-GATED = {"ttsi", "ttsi-paper", "ttsi-icl", "ttsi-both", "ttd", "ttd-icl", "ask-again"}
+GATED = {"ttsi", "ttsi-paper", "ttsi-written", "ttsi-icl", "ttsi-both", "ttd", "ttd-icl", "ask-again"}
 """Methods that leave sure inputs to the base."""
 LEARNING = GATED - {"ask-again"} | {"icl", "sft"}
 STATUS = {
     "ttsi": "trained",
     "ttsi-paper": "trained",
+    "ttsi-written": "trained",
     "ttsi-both": "trained",
     "ttd": "trained",
     "ttsi-icl": "in-context",
@@ -72,7 +73,7 @@ def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method
 
 
 def test_every_method_has_its_line_and_the_issue_names_them() -> None:
-    named = set("base icl sft vote ask-again rerank ttsi ttsi-paper ttsi-icl ttd ttd-icl".split())
+    named = set("base icl sft vote ask-again rerank ttsi ttsi-paper ttsi-written ttsi-icl ttd ttd-icl".split())
     assert named <= set(METHODS) == set(STATUS) | {"base"}
 
 
@@ -88,6 +89,11 @@ def test_every_method_has_its_line_and_the_issue_names_them() -> None:
         (("--train-data", "train.jsonl"), "learns from no file"),
         (("--teacher", "scripted:demo"), "--method ttd"),
         (("--method", "vote", "--teacher", "scripted:demo"), "writes no examples"),
+        (
+            ("--method", "ttsi-both", "--synthesis.source", "schema", "--teacher", "scripted:demo"),
+            "writes no examples",
+        ),
+        (("--synthesis.source", "schema", "--synthesis.prompt", "prompt.txt"), "use method ttsi-written"),
         (("--method", "ttd", "--teacher", "scripted:demo", "--teacher-budget", "5tokens"), "budget"),
         (("--model", "openai:gpt-5-mini"), "as --teacher"),
         (("--awareness.gate", "random", "--awareness.share", "1.5"), "between 0 and 1"),

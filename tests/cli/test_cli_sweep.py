@@ -21,6 +21,7 @@ from ttsi.config import RunConfig
 from ttsi.methods import preset
 from ttsi.models.cached import CachedModel
 from ttsi.models.scripted import DemoModel
+from ttsi.models.temporary_adapters import LEARNING_RATES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
@@ -77,8 +78,9 @@ def test_a_sweep_of_your_own_model_and_questions(ttsi: Command) -> None:
         rates.append(config.loop.adaptation.lr)
         assert config.benchmark == "validation.jsonl"
         assert config.loop.awareness.gate == "all", "so that every tau can be read off"
-    assert preset("ttsi").adaptation.lr in rates
-    assert max(rates) < preset("ttsi", "embedded").adaptation.lr
+    by_size = {rate for _, rate in LEARNING_RATES}
+    assert by_size < set(rates), "the rates that models begin with, and one beyond them"
+    assert preset("ttsi", "embedded").adaptation.lr not in rates
 
 
 def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def test_the_values_are_those_that_run(ttsi: Any) -> None:
     other = ttsi("run", "--model", "hf:some/model", "--method", "ttsi-paper", "--help").out
     assert "[default: 0.95]" in line(other, "--awareness.tau")
     assert "[default: 0.0001]" in line(other, "--adaptation.lr")
+    by_size = line(ttsi("run", "--model", "hf:some/model", "--help").out, "--adaptation.lr")
+    assert "[default:" not in by_size and "number of the model's parameters" in by_size
     assert "Defaults of --method ttsi-paper with --model hf:some/model." in other
 
 

@@ -5,9 +5,7 @@ The reference is PEFT with `alora_invocation_tokens` on a copy of the model: who
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +15,7 @@ from transformers import PreTrainedModel
 
 from tests.conftest import build_model
 from tests.engine.test_prefix import tokens_read
-from tests.engine.test_training import distance, padded
+from tests.engine.test_training import attached, distance, with_peft
 from ttsi.engine import prefix
 from ttsi.engine.checksum import weights_sha256
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
@@ -25,8 +23,7 @@ from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.optimizer import TrainReport
 from ttsi.engine.prefix import PrefixCache
-from ttsi.engine.schedule import learning_rates
-from ttsi.engine.training import TrainingJob, train
+from ttsi.engine.training import TrainingJob
 
 CONFIG = EngineConfig(rank=4, alpha=8.0, lr=2e-2, epochs=5)
 OPENING = (91, 92)
@@ -56,49 +53,18 @@ def everywhere(jobs: list[TrainingJob]) -> list[TrainingJob]:
     return [replace(job, unadapted=()) for job in jobs]
 
 
-@contextmanager
 def trained(
     model: PreTrainedModel, jobs: list[TrainingJob], config: EngineConfig = CONFIG, **settings: Any
-) -> Iterator[tuple[list[TrainReport], LoraStack]]:
+) -> AbstractContextManager[tuple[list[TrainReport], LoraStack]]:
     """Adapters while they are attached, slot s from seed 100 + s."""
-    stack = LoraStack(model, 3, config.rank, config.alpha)
-    stack.reset([0, 1, 2], [100, 101, 102])
-    stack.attach()
-    try:
-        yield train(stack, jobs, config, **settings), stack
-    finally:
-        stack.detach()
+    return attached(model, jobs, config, **settings)
 
 
-def with_peft(
+def with_alora(
     model: PreTrainedModel, job: TrainingJob, config: EngineConfig, opening: tuple[int, ...] = OPENING
 ) -> tuple[list[float], torch.Tensor, Any]:
     """The same job by PEFT; (losses, adapter as a flat row of the stack, PEFT's model)."""
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-
-    stack = LoraStack(model, 3, config.rank, config.alpha)
-    stack.reset([job.slot], [100 + job.slot])
-    state, settings = stack.export(job.slot)
-    settings |= {"inference_mode": False, "alora_invocation_tokens": list(opening)}
-    tuned = get_peft_model(copy.deepcopy(model), LoraConfig(**settings))
-    set_peft_model_state_dict(tuned, state)
-    parameters = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
-    size = config.batch_size or len(job.examples)
-    batches = [job.examples[at : at + size] for at in range(0, len(job.examples), size)] * config.epochs
-    optimizer = torch.optim.AdamW(parameters, lr=1.0, weight_decay=config.weight_decay)
-    losses = []
-    for batch, rate in zip(batches, learning_rates(config, len(batches)), strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        ids_KT, mask_KT, labels_KT = padded(batch)
-        loss = tuned(input_ids=ids_KT, attention_mask=mask_KT, labels=labels_KT).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    stack.load(job.slot, get_peft_model_state_dict(tuned))
-    return losses, stack.values_SP[job.slot], tuned
+    return with_peft(model, job, config, alora_invocation_tokens=list(opening))
 
 
 def written(model: PreTrainedModel, stack: LoraStack, slot: int, unadapted: int = len(TOOLS)) -> Decoded:
@@ -113,7 +79,7 @@ def test_training_and_answers_equal_activated_lora_in_peft(any_model: PreTrained
     config = replace(CONFIG, batch_size=size)
     with trained(any_model, JOBS, config) as (reports, stack):
         for job, report in zip(JOBS, reports, strict=True):
-            losses, expected_P, tuned = with_peft(any_model, job, config)
+            losses, expected_P, tuned = with_alora(any_model, job, config)
             assert report.ok and report.losses == pytest.approx(losses, rel=1e-4)
             assert distance(stack.values_SP[job.slot], expected_P) < 1e-4
             tuned.eval()
@@ -124,11 +90,11 @@ def test_training_and_answers_equal_activated_lora_in_peft(any_model: PreTrained
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_control_another_boundary_is_another_adapter(model: PreTrainedModel) -> None:
-    _, expected_P, _ = with_peft(model, JOBS[0], CONFIG)
+    _, expected_P, _ = with_alora(model, JOBS[0], CONFIG)
     for wrong in (TrainingJob(0, JOBS[0].examples, (39, 39)), TrainingJob(0, JOBS[0].examples, (41, 41))):
         with trained(model, [wrong]) as (_, stack):
             assert distance(stack.values_SP[0], expected_P) > 1e-3
-    _, later_P, _ = with_peft(model, JOBS[0], CONFIG, opening=OPENING[1:])
+    _, later_P, _ = with_alora(model, JOBS[0], CONFIG, opening=OPENING[1:])
     assert distance(later_P, expected_P) > 1e-3
 
 

@@ -7,6 +7,8 @@ and clipping.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -32,27 +34,38 @@ JOBS = [
 ]
 
 
-def run(
-    model: PreTrainedModel, jobs: list[TrainingJob], config: EngineConfig = CONFIG, **settings: Any
-) -> tuple[list[TrainReport], LoraStack]:
-    """Train from fresh adapters, slot s from seed 100 + s."""
+@contextmanager
+def attached(
+    model: PreTrainedModel, jobs: list[TrainingJob], config: EngineConfig, **settings: Any
+) -> Iterator[tuple[list[TrainReport], LoraStack]]:
+    """Trained adapters while they are attached, slot s from seed 100 + s."""
     stack = LoraStack(model, 3, config.rank, config.alpha)
     stack.reset([0, 1, 2], [100, 101, 102])
     stack.attach()
     try:
-        return train(stack, jobs, config, **settings), stack
+        yield train(stack, jobs, config, **settings), stack
     finally:
         stack.detach()
 
 
-def with_peft(model: PreTrainedModel, job: TrainingJob, config: EngineConfig) -> tuple[list[float], torch.Tensor]:
-    """The same job the usual way; (losses, adapter as a flat row of the stack)."""
+def run(
+    model: PreTrainedModel, jobs: list[TrainingJob], config: EngineConfig = CONFIG, **settings: Any
+) -> tuple[list[TrainReport], LoraStack]:
+    """Train from fresh adapters, and detach them."""
+    with attached(model, jobs, config, **settings) as result:
+        return result
+
+
+def with_peft(
+    model: PreTrainedModel, job: TrainingJob, config: EngineConfig, **peft_settings: Any
+) -> tuple[list[float], torch.Tensor, Any]:
+    """The same job the usual way; (losses, adapter as a flat row of the stack, PEFT's model)."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     stack = LoraStack(model, 3, config.rank, config.alpha)
     stack.reset([job.slot], [100 + job.slot])
     state, settings = stack.export(job.slot)
-    tuned = get_peft_model(copy.deepcopy(model), LoraConfig(**{**settings, "inference_mode": False}))
+    tuned = get_peft_model(copy.deepcopy(model), LoraConfig(**{**settings, "inference_mode": False, **peft_settings}))
     set_peft_model_state_dict(tuned, state)
     parameters = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     size = config.batch_size or len(job.examples)
@@ -71,7 +84,7 @@ def with_peft(model: PreTrainedModel, job: TrainingJob, config: EngineConfig) ->
         optimizer.step()
         losses.append(float(loss.detach()))
     stack.load(job.slot, get_peft_model_state_dict(tuned))
-    return losses, stack.values_SP[job.slot]
+    return losses, stack.values_SP[job.slot], tuned
 
 
 def padded(batch: tuple[EncodedExample, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -102,7 +115,7 @@ def distance(found_P: torch.Tensor, expected_P: torch.Tensor) -> float:
 def test_together_equals_separate_peft_runs(any_model: PreTrainedModel, config: EngineConfig) -> None:
     reports, stack = run(any_model, JOBS, config)
     for job, report in zip(JOBS, reports, strict=True):
-        losses, expected_P = with_peft(any_model, job, config)
+        losses, expected_P, _ = with_peft(any_model, job, config)
         assert report.ok and report.slot == job.slot
         assert report.losses == pytest.approx(losses, rel=1e-5)
         assert distance(stack.values_SP[job.slot], expected_P) < 1e-5

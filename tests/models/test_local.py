@@ -20,6 +20,7 @@ from ttsi.errors import ModelError, PromptTooLong
 from ttsi.models import Generation, Model, Request
 from ttsi.models import load as load_by_spec
 from ttsi.models.local import LocalModel, load, load_embedded
+from ttsi.models.temporary_adapters import engine_config
 from ttsi.types import Message, Prompt, Tool, TrainingExample
 
 TOOL = Tool("get_weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -46,6 +47,24 @@ SEEDS = [1, 2, 3, 4]
 def local() -> LocalModel:
     """A tiny Qwen2 in this process."""
     return LocalModel("tiny", build_model("qwen2"), build_tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rate"), [(135_000_000, 1e-3), (4_000_000_000, 1e-3), (4_000_000_001, 3e-4), (70 * 10**9, 3e-4)]
+)
+def test_the_learning_rate_follows_the_size_where_it_is_none(
+    local: LocalModel, monkeypatch: pytest.MonkeyPatch, parameters: int, rate: float
+) -> None:
+    assert engine_config(replace(CONFIG, lr=None), parameters).lr == rate
+    assert engine_config(CONFIG, parameters).lr == CONFIG.lr  # control: one that is set
+    monkeypatch.setattr(local.model, "num_parameters", lambda: parameters)
+    losses = []
+    for lr in (None, rate, CONFIG.lr):
+        with local.adapted(JOBS[:2], replace(CONFIG, lr=lr), SEEDS[:2]) as [trained, nothing]:
+            assert trained.lr == (lr or rate) and trained.status == "trained"
+            assert nothing.lr is None
+            losses.append(trained.losses)
+    assert losses[0] == losses[1] != losses[2], "the rate in the record is the one that trained"
 
 
 def close(found: Generation, expected: Generation) -> None:

@@ -73,8 +73,8 @@ FAULTS = {7: "training", 15: "answer", 22: "training", 30: "divergence"}
 
 
 def out_of_memory_after(real: Callable[..., Any]) -> Callable[..., Any]:
-    def train(*arguments: Any) -> Any:
-        real(*arguments)
+    def train(*arguments: Any, **settings: Any) -> Any:
+        real(*arguments, **settings)
         raise MemoryError
 
     return train

@@ -13,7 +13,7 @@ import pytest
 
 import ttsi
 from ttsi.chat.tool_schema import problem
-from ttsi.config import SynthesisConfig
+from ttsi.config import SynthesisConfig, check
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Request
 from ttsi.synthesis import prompt_hash, synthesise
@@ -143,6 +143,25 @@ def test_the_loop_learns_them_without_asking_the_writer_and_in_the_order_of_awar
     assert written == again != other
     with pytest.raises(AssertionError, match="the writer was asked"):  # control: the model writes by default
         synthesise(writer, [ITEM], [unsure("orderRide", "book_table")], SynthesisConfig(k=1), [5])
+
+
+def test_a_teacher_that_would_write_nothing_is_refused() -> None:
+    model, teacher = ttsi.load_model("scripted:demo"), ttsi.load_model("scripted:demo")
+    teacher.spec = "a teacher"
+    settings = ttsi.preset("ttsi", "hf:some/model")
+    with pytest.raises(ConfigError, match="no teacher writes any: use method ttd"):
+        ttsi.improve([ITEM], model, teacher, settings)
+    [alone] = ttsi.improve([ITEM], model, model, settings)
+    [taught] = ttsi.improve([ITEM], model, teacher, ttsi.preset("ttd", "hf:some/model"))  # control
+    assert alone.error is None and taught.error is None
+
+
+def test_a_prompt_that_no_model_reads_is_refused() -> None:
+    settings = ttsi.preset("ttsi", "hf:some/model")
+    with pytest.raises(ConfigError, match="use method ttsi-written"):
+        check(replace(settings, synthesis=replace(settings.synthesis, prompt=Path("prompt.txt"))))
+    written = ttsi.preset("ttsi-written", "hf:some/model")  # control
+    check(replace(written, synthesis=replace(written.synthesis, prompt=Path("prompt.txt"))))
 
 
 def test_an_input_without_tools_gets_no_example() -> None:

@@ -28,7 +28,8 @@ def check_sources(config: RunConfig) -> None:
     check_speaker(config.model)
     method, learns = config.method, wants_training_data(config.loop)
     needs_teacher, with_teacher = find_method(method).needs_teacher, find_method(method).with_teacher
-    writes = config.loop.adapt and not learns and config.loop.synthesis.k > 0
+    synthesis = config.loop.synthesis
+    writes = config.loop.adapt and not learns and synthesis.k > 0 and synthesis.source == "writer"
     if needs_teacher and config.teacher is None:
         raise ConfigError(f"--method {method} needs --teacher SPEC, e.g. openai:gpt-5-mini, or any model of yours")
     if config.teacher is not None and with_teacher is not None:

@@ -81,10 +81,16 @@ def synthesise(
         model: the one that will learn the examples and filters them (`model_filters.py`); by default the writer.
 
     Raises:
-        ConfigError: examples are to be taken from training data, and there are none, or the other way round.
+        ConfigError: examples are to be taken from training data, and there are none, or the other way round; or a
+            teacher is given, and a rule makes the examples.
     """
     if isinstance(writer, TrainingData):
         return demonstrations(writer, inputs, config, seeds)
+    if config.source == "schema" and model is not None and getattr(writer, "spec", None) != model.spec:
+        raise ConfigError(
+            "synthesis.source is schema, so that a rule makes the examples and no teacher writes any: use method ttd, "
+            "or leave the teacher out"
+        )
     if config.source not in ("writer", "schema") and inputs:
         raise ConfigError(f"synthesis.source is {config.source!r} and there are no training data: give --train-data")
     written: list[list[Example]] = [[] for _ in inputs]
