@@ -245,10 +245,10 @@ def test_the_models_setting_is_restored(model: PreTrainedModel, calls: list[int]
     for implementation in ("sdpa", "eager"):
         model.set_attn_implementation(implementation)
         with pytest.raises(KeyError), row_attention(model, lengths):
-            inside = model.base_model.config._attn_implementation
+            inside = model.config._attn_implementation
             assert inside == (IMPLEMENTATION if implementation == "sdpa" else "eager")
             raise KeyError
-        assert model.base_model.config._attn_implementation == implementation
+        assert model.config._attn_implementation == implementation
         assert attention._rows.get() is None
 
 
