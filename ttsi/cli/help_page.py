@@ -71,7 +71,7 @@ def default_values(method: str, model: str) -> Mapping[str, str]:
     """Each setting as a flag, and its default for this method and model; empty where there is no such method.
 
     >>> [default_values("ttsi", model)["--awareness.tau"] for model in ("embedded", "hf:some/model")]
-    ['-0.04', '0.95']
+    ['-0.04', '0.85']
     """
     try:
         settings = stage_settings(method_preset(method, model))
