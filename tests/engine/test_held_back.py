@@ -59,7 +59,7 @@ def test_what_is_held_back_teaches_nothing(any_model: PreTrainedModel, unadapted
 
 
 def test_an_earlier_step_answers_where_it_was_the_best(model: PreTrainedModel) -> None:
-    job, config = TrainingJob(0, (*LEARNED, ALIKE), held_back=1), replace(CONFIG, lr=2e-2)
+    job, config = TrainingJob(0, (*LEARNED, ALIKE), held_back=1), replace(CONFIG, lr=2e-2, epochs=10)
     [report], chosen = run(model, [job], config)
     best = report.held_back_losses.index(min(report.held_back_losses))
     assert report.ok and 0 < best < config.epochs
