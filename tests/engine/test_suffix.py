@@ -172,18 +172,18 @@ def test_a_step_does_not_grow_what_the_next_step_reads(model: PreTrainedModel, m
 def test_out_of_memory_is_halved(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     from ttsi.engine import training
 
-    whole = training._losses
+    whole = training._values
     sizes: list[int] = []
 
-    def small(model: Any, batch: Any, objective: Any) -> Any:
+    def small(model: Any, batch: Any) -> torch.Tensor:
         sizes.append(len(batch.rows_B))
         if len(batch.rows_B) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return whole(model, batch, objective)
+        return whole(model, batch)
 
     with trained(model, JOBS) as (expected, _):
         pass
-    monkeypatch.setattr(training, "_losses", small)
+    monkeypatch.setattr(training, "_values", small)
     with trained(model, JOBS) as (reports, _):
         assert max(sizes) == 3
         assert [r.losses for r in reports] == [pytest.approx(r.losses, rel=1e-5) for r in expected]

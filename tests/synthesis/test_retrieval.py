@@ -12,6 +12,7 @@ from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import synthesise
+from ttsi.synthesis.retrieval import demonstrations
 from ttsi.types import Awareness, GoldExample, Input, Message, Tool, ToolCall, TrainingData
 
 EMPTY = {"type": "object", "properties": {}}
@@ -91,3 +92,13 @@ def test_data_and_source_must_agree() -> None:
         synthesise(DATA, [item("x")], [UNSURE], SynthesisConfig(), [1])
     with pytest.raises(ConfigError, match="--train-data"):
         synthesise(DemoModel(), [item("x")], [UNSURE], SynthesisConfig(source="nearest"), [1])
+
+
+def test_a_row_that_calls_a_tool_not_on_offer_demonstrates_nothing() -> None:
+    other = GoldExample(item("rain in Oslo", WEATHER), (ToolCall("get_snow", {}),))
+    right = replace(other, calls=(ToolCall(WEATHER.name, {}),))
+    config = SynthesisConfig(source="nearest", k=2)
+    [examples] = demonstrations(replace(DATA, pairs=(other, *PAIRS)), [item("rain in Oslo", WEATHER)], config, [1])
+    assert all(example.query != "rain in Oslo" for example in examples)
+    [control] = demonstrations(replace(DATA, pairs=(right, *PAIRS)), [item("rain in Oslo", WEATHER)], config, [1])
+    assert control[-1].query == "rain in Oslo"

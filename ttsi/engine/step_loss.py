@@ -7,7 +7,7 @@ of the learned labels and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,10 +17,8 @@ from ttsi.engine.objective import CONTRAST_WEIGHT, Objective, contrast_loss
 from ttsi.engine.training_job import Branch, Role
 
 
-def step_losses(
-    values_N: Tensor, branches_B: Sequence[Sequence[Branch]], objective: Objective
-) -> tuple[Tensor, list[float | None]]:
-    """(loss of each adapter [B], its held-back loss in nats per label token or None).
+def step_losses(values_N: Tensor, branches_B: Sequence[Sequence[Branch]], objective: Objective) -> Tensor:
+    """The loss of each adapter [B].
 
     Args:
         values_N: log-probabilities of the labels of all branches, in their order; minus the divergence from the teacher
@@ -28,22 +26,31 @@ def step_losses(
         branches_B: the branches of each adapter; the n-th that is rejected belongs to the n-th that is preferred.
         objective: of the labels that are learned.
     """
-    parts = iter(torch.split(values_N, [len(branch.labels) for branches in branches_B for branch in branches]))
-    roles_B = [_by_role(branches, parts) for branches in branches_B]
+    roles_B = _by_role(values_N, branches_B)
     rows = [torch.cat(roles["learned"]) for roles in roles_B]
     logprobs_BT = pad_sequence(rows, batch_first=True)
     counts_B1 = torch.tensor([len(row) for row in rows], device=values_N.device)[:, None]
     losses_B = objective(logprobs_BT, torch.arange(logprobs_BT.shape[1], device=values_N.device) < counts_B1)
     if any(roles["preferred"] for roles in roles_B):
         losses_B = losses_B + CONTRAST_WEIGHT * torch.stack([_contrast(roles, values_N) for roles in roles_B])
-    return losses_B, [_held_back(roles["held-back"]) for roles in roles_B]
+    return losses_B
 
 
-def _by_role(branches: Sequence[Branch], parts: Iterator[Tensor]) -> dict[Role, list[Tensor]]:
-    roles: dict[Role, list[Tensor]] = {"learned": [], "preferred": [], "rejected": [], "held-back": []}
-    for branch in branches:
-        roles[branch.role].append(next(parts))
-    return roles
+def held_back_losses(values_N: Tensor, branches_B: Sequence[Sequence[Branch]]) -> list[float | None]:
+    """The loss of each adapter on what it holds back, in nats per label token; None where it holds nothing back."""
+    parts_B = [roles["held-back"] for roles in _by_role(values_N.detach(), branches_B)]
+    return [-float(torch.cat(parts).mean()) if sum(map(len, parts)) else None for parts in parts_B]
+
+
+def _by_role(values_N: Tensor, branches_B: Sequence[Sequence[Branch]]) -> list[dict[Role, list[Tensor]]]:
+    """The labels of each branch, by adapter and role."""
+    parts = iter(torch.split(values_N, [len(branch.labels) for branches in branches_B for branch in branches]))
+    roles_B: list[dict[Role, list[Tensor]]] = []
+    for branches in branches_B:
+        roles_B.append({"learned": [], "preferred": [], "rejected": [], "held-back": []})
+        for branch in branches:
+            roles_B[-1][branch.role].append(next(parts))
+    return roles_B
 
 
 def _contrast(roles: dict[Role, list[Tensor]], values_N: Tensor) -> Tensor:
@@ -53,7 +60,3 @@ def _contrast(roles: dict[Role, list[Tensor]], values_N: Tensor) -> Tensor:
         torch.stack([part.sum() for part in parts]) for parts in (roles["preferred"], roles["rejected"])
     )
     return contrast_loss(preferred_K, rejected_K)
-
-
-def _held_back(parts: Sequence[Tensor]) -> float | None:
-    return -float(torch.cat(list(parts)).detach().mean()) if sum(map(len, parts)) else None

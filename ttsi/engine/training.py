@@ -26,12 +26,11 @@ from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pa
 from ttsi.engine.distillation import label_values, teacher_states
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
-from ttsi.engine.objective import Objective
 from ttsi.engine.optimizer import AdapterRun, OptimizerState, TrainReport
 from ttsi.engine.packing import PackedBatch, PackedRow, collate, label_logprobs, pack
 from ttsi.engine.prefix import CachedPrompt, PrefixCache, cache_of, shallow_copy, using
 from ttsi.engine.schedule import learning_rates
-from ttsi.engine.step_loss import step_losses
+from ttsi.engine.step_loss import held_back_losses, step_losses
 from ttsi.engine.targets import is_language_model
 from ttsi.engine.training_job import Branch, TrainingJob, held_back_branches, learned_branches
 from ttsi.engine.windows import Spans, spans_of
@@ -243,14 +242,15 @@ def _train_chunk(
         held_back: list[float | None] = []
 
         def losses(batch: _StepBatch = batch, held_back: list[float | None] = held_back) -> Tensor:
-            losses_B, held_back[:] = _losses(model, batch, config.objective)
-            return losses_B
+            values_N = _values(model, batch)
+            held_back[:] = held_back_losses(values_N, batch.branches_B)
+            return step_losses(values_N, batch.branches_B, config.objective)
 
         losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses, batch.rows_B)
         _record_held_back(chunk, held_back)
         optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
     for part in [*finished, chunk]:
-        _choose_step(model, stack, part, steps_of, config.objective)
+        _choose_step(model, stack, part, steps_of)
         _write_back(stack, part.runs, part.state)
 
 
@@ -278,16 +278,14 @@ def _batch(model: PreTrainedModel, steps_B: Sequence[tuple[_StepRow, ...]], span
     return _StepBatch(packed, cache if length else None, branches_B, [len(rows) for rows in steps_B], teacher_MD)
 
 
-def _losses(model: PreTrainedModel, batch: _StepBatch, objective: Objective) -> tuple[Tensor, list[float | None]]:
-    """(one loss per adapter [B], its held-back loss); the adapters are bound."""
+def _values(model: PreTrainedModel, batch: _StepBatch) -> Tensor:
+    """What the loss is made of, label after label [N] (`ttsi.engine.step_loss`); the adapters are bound."""
     cache = shallow_copy(batch.cache) if batch.cache is not None else None
     if batch.teacher_MD is None:
-        values_N = label_logprobs(model, batch.packed, cache)
-    else:
-        taught = [bool(b.teacher_prompt) for branches in batch.branches_B for b in branches for _ in b.labels]
-        taught_N = torch.tensor(taught, device=model.device)
-        values_N = label_values(model, batch.packed, cache, taught_N, batch.teacher_MD)
-    return step_losses(values_N, batch.branches_B, objective)
+        return label_logprobs(model, batch.packed, cache)
+    taught = [bool(b.teacher_prompt) for branches in batch.branches_B for b in branches for _ in b.labels]
+    taught_N = torch.tensor(taught, device=model.device)
+    return label_values(model, batch.packed, cache, taught_N, batch.teacher_MD)
 
 
 def _record_held_back(chunk: _Chunk, losses_B: Sequence[float | None]) -> None:
@@ -302,11 +300,7 @@ def _record_held_back(chunk: _Chunk, losses_B: Sequence[float | None]) -> None:
 
 @torch.no_grad()
 def _choose_step(
-    model: PreTrainedModel,
-    stack: LoraStack,
-    part: _Chunk,
-    steps_of: dict[int, list[tuple[_StepRow, ...]]],
-    objective: Objective,
+    model: PreTrainedModel, stack: LoraStack, part: _Chunk, steps_of: dict[int, list[tuple[_StepRow, ...]]]
 ) -> None:
     """Measure the held-back losses after the last step; give each such adapter the numbers of its best step."""
     open_ = [i for i, run in enumerate(part.runs) if run.evaluation and not run.reason]
@@ -315,7 +309,7 @@ def _choose_step(
     measured = part.select(open_)
     batch = _batch(model, [steps_of[run.slot][-1] for run in measured.runs], spans_of(model))
     with using(stack, optimizer.bound_rows(stack, measured.state.values_BP, batch.rows_B)):
-        _record_held_back(measured, _losses(model, batch, objective)[1])
+        _record_held_back(measured, held_back_losses(_values(model, batch), batch.branches_B))
     for i in open_:
         if (best_P := part.runs[i].choice.best_P) is not None:
             part.state.values_BP[i] = best_P

@@ -39,7 +39,7 @@ def demonstrations(
         raise ConfigError(
             "training data were given, but this method uses none: try --method icl, or --synthesis.source nearest"
         )
-    pairs = [pair for pair in data.pairs if pair.calls and last_request(pair.input)]
+    pairs = [pair for pair in data.pairs if _demonstrates(pair)]
     index = _Nearest(pairs) if config.source == "nearest" else None
     chosen = []
     for item, seed in zip(inputs, seeds, strict=True):
@@ -47,6 +47,12 @@ def demonstrations(
         ranked = index.rank(last_request(item), shuffled) if index else shuffled
         chosen.append(tuple(_example(pairs[number], item) for number in reversed(ranked[: config.k])))
     return chosen
+
+
+def _demonstrates(pair: GoldExample) -> bool:
+    """Whether a row shows how to call: gold may name a tool that is not on offer, which nothing can learn from."""
+    offered = {tool.name for tool in pair.input.tools}
+    return bool(pair.calls and last_request(pair.input)) and all(call.name in offered for call in pair.calls)
 
 
 def _example(pair: GoldExample, item: Input) -> Example:
