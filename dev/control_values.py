@@ -5,7 +5,7 @@ by another of the same type, in the request and in the call alike. The label is 
 no example is the input itself. A call with a value that the request does not state gives no example.
 
 A value with digits keeps its layout (a date stays a date), any other is drawn from its schema
-(`ttsi.synthesis.schema_values`).
+or by its name (`ttsi.synthesis.schema_values`).
 """
 
 from __future__ import annotations
@@ -97,15 +97,18 @@ class _Replacement:
 def other_value(name: str, value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], draw: random.Random) -> Any:
     """Another value of the same type for a parameter.
 
+    Every second draw leaves out the examples that the schema gives: there are seldom more than two.
+
     >>> other_value("day", "2024-05-01", {"type": "string"}, {}, random.Random(0))
-    '2026-12-02'
+    '2026-07-01'
 
     Raises:
         NoValueError: the schema has no other.
     """
     layout = isinstance(value, str) and re.search(r"\d", value) and not schema.get("enum")
+    plain = {key: part for key, part in schema.items() if key not in ("examples", "description")}
     for _ in range(ATTEMPTS):
-        new = _same_layout(value, draw) if layout else sample_value(name, schema, root, draw)
+        new = _same_layout(value, draw) if layout else sample_value(name, draw.choice((schema, plain)), root, draw)
         same_type = isinstance(new, str) == isinstance(value, str) and not isinstance(new, bool | list | dict)
         if same_type and normalise(str(whole_numbers(new))) != normalise(str(whole_numbers(value))):
             return new

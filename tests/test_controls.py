@@ -4,7 +4,6 @@ paired, and blind to gold?"""
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,23 +14,19 @@ import ttsi
 from dev.control_examples import CONTROLS, NEAR, rotate_labels
 from dev.control_rows import ControlRow, RecordFile, WrittenRecord
 from dev.control_table import COLUMNS, summary_table
-from dev.control_values import other_value, own_value_examples, replace_values
 from dev.controls import Experiment, main, run_control
 from tests.worlds import TOOLS, row, rows, tool, write
 from ttsi.benchmarks import Benchmark, load
-from ttsi.chat.grounding import StatedValues, unstated_arguments
-from ttsi.config import AnswerConfig, RunConfig, SynthesisConfig
+from ttsi.config import AnswerConfig, RunConfig
 from ttsi.errors import ConfigError, DataError
 from ttsi.methods import preset
 from ttsi.models import Generation, Model, ModelWrapper, Request
 from ttsi.models import load as load_model
 from ttsi.stats import paired_bootstrap
-from ttsi.synthesis.schema_values import NoValueError
-from ttsi.types import Answer, Example, Input, Message, Tool, ToolCall, canonical_calls, last_request
+from ttsi.types import Example, ToolCall, canonical_calls, last_request
 from ttsi.words import jaccard
 
 K = 3
-FILTERS = SynthesisConfig(k=K)
 OTHER_TOOLS = [tool("play_song", "Play a song of a city"), tool("ring_bell", "Ring the bell of a city")]
 
 
@@ -230,65 +225,6 @@ def test_rotated_labels_are_all_wrong() -> None:
     right = {e.query: canonical_calls(e.calls) for e in examples}
     assert all(canonical_calls(e.calls) != right[e.query] for e in rotated if e.refused is None)
     assert rotate_labels(examples[:1])[0].refused == "control: the next example has the same label"
-
-
-FLIGHT = Tool(
-    "book",
-    "Book a flight",
-    {
-        "type": "object",
-        "properties": {
-            "city": {"type": "string"},
-            "day": {"type": "string"},
-            "seats": {"type": "integer"},
-            "class": {"type": "string", "enum": ["first", "second"]},
-            "stops": {"type": "array", "items": {"type": "string"}},
-            "note": {"type": "string"},
-        },
-        "required": ["city"],
-    },
-)
-REQUEST = "Book 2 seats to New York on 2024-05-01, in first class, by Rome; New York it is."
-BOOKING = {"city": "New York", "day": "2024-05-01", "seats": 2, "class": "first", "stops": ["Rome"], "note": "quickly"}
-
-
-def own_values(arguments: dict[str, object], request: str = REQUEST, error: str | None = None) -> list[Example]:
-    item = Input("1", (Message("user", request),), (FLIGHT,))
-    answer = Answer("", (ToolCall("book", arguments),), error)
-    return [e for e in own_value_examples(item, answer, FILTERS, seed=7) if e.refused is None]
-
-
-def test_own_values_are_replaced_in_request_and_call_alike() -> None:
-    examples = own_values(BOOKING)
-    assert len(examples) == K and len({e.query for e in examples}) == K
-    for example in examples:
-        (call,) = example.calls
-        assert call.arguments.keys() == BOOKING.keys() - {"note"}, "what is not stated is not learned"
-        assert not unstated_arguments(call, [FLIGHT], StatedValues.of(example.query))
-        assert not any(old in example.query for old in ("New York", "2024-05-01", "first", "Rome"))
-        assert not any(call.arguments[name] == BOOKING[name] for name in call.arguments)
-        assert example.query.count(str(call.arguments["city"])) == 2
-        year, month, day = map(int, str(call.arguments["day"]).split("-"))
-        assert year >= 2020 and 1 <= month <= 12 and 1 <= day <= 28
-        assert call.arguments["class"] == "second" and isinstance(call.arguments["seats"], int)
-
-
-def test_control_own_values_need_a_grounded_call() -> None:
-    assert own_values({"city": "Boston"}) == [], "a required value that the request does not state"
-    assert own_values(BOOKING, error="not JSON") == []
-    assert own_values({"city": "New York"}, "New York and new york") != []
-    assert own_values({}, "Book a flight") == [], "nothing to replace: the example would be the input itself"
-
-
-def test_values_with_no_other_value_of_their_type_are_refused() -> None:
-    with pytest.raises(NoValueError, match="unit has no other value"):
-        other_value("unit", "C", {"enum": ["C"]}, {}, random.Random(0))
-    assert other_value("unit", "C", {"enum": ["C", "F"]}, {}, random.Random(0)) == "F"
-
-
-def test_a_new_value_is_not_replaced_again() -> None:
-    pairs = {"rome": ("Rome", "Oslo"), "oslo": ("Oslo", "Lima"), "rome oslo": ("Rome Oslo", "Quito")}
-    assert replace_values("Rome, Oslo or Rome", pairs) == "Quito or Oslo"
 
 
 @pytest.mark.parametrize("wording", ["Well then: {}", "Something nice, please"])
