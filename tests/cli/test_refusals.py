@@ -86,6 +86,19 @@ def test_serve_wants_a_port(ttsi: Command) -> None:
     assert (result.code, result.err) == (2, "ttsi: --port 99999: use a number from 0 (any free port) to 65535\n")
 
 
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (("--method", "ttd", "--teacher", "scripted:demo"), "ttsi serve asks no teacher"),
+        (("--method", "icl", "--train-data", "toolworld"), "ttsi serve reads no training data"),
+        ((), "--port 99999"),  # control: without them the port is the first thing that is wrong
+    ],
+)
+def test_serve_refuses_what_it_would_not_use(ttsi: Command, flags: tuple[str, ...], error: str) -> None:
+    result = ttsi("serve", "--model", "scripted:demo", "--port", "99999", *flags)
+    assert result.code == 2 and error in result.err
+
+
 def test_a_sweep_can_be_done_again_and_tried_small_first(ttsi: Command, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("run: {benchmark: mine.jsonl, model: scripted:demo}\ngrid: {k: [1, 2]}\n")
     assert ttsi("sweep", "s.yaml", "--quiet", "--limit", "2").code == 0

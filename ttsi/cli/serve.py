@@ -17,6 +17,7 @@ from ttsi.cli.progress import loading
 from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Shortcuts, TeacherCosts, complete
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError
+from ttsi.methods import wants_training_data
 from ttsi.models import check_format
 from ttsi.serve.limits import Limits
 
@@ -65,7 +66,12 @@ def serve(
         return 0
     keys = read_keys(api_keys) if api_keys is not None else {}
     check_format(format)
-    loop = complete(config, shortcuts, model).loop
+    settings_of_method = complete(config, shortcuts, model)
+    if settings_of_method.teacher is not None:
+        raise ConfigError("ttsi serve asks no teacher: leave --teacher out, or use ttsi ask or ttsi run with it")
+    if settings_of_method.train_data is not None or wants_training_data(settings_of_method.loop):
+        raise ConfigError("ttsi serve reads no training data: use a method that needs none, or ttsi run")
+    loop = settings_of_method.loop
     try:
         import asyncio
 
