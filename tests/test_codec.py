@@ -72,8 +72,8 @@ def test_the_bytes_of_a_record_are_pinned() -> None:
     """Checksums of rows that are on disks are over these bytes."""
     answer = Answer("é \U0001f600", (ToolCall("f", {"b": [1, 1.5, 1e-05, 1e16], "a": None}, "id7"),), None, -1, -0.0, 7)
     assert codec.dumps(answer) == (
-        '{"calls":[{"arguments":{"a":null,"b":[1,1.5,1e-05,1e+16]},"name":"f"}],"error":null,"finish_reason":"stop",'
-        '"logprob":-1.0,"min_logprob":-0.0,"samples":[],"text":"é \U0001f600","tokens":7}'
+        '{"base_logprob":null,"calls":[{"arguments":{"a":null,"b":[1,1.5,1e-05,1e+16]},"name":"f"}],"error":null,'
+        '"finish_reason":"stop","logprob":-1.0,"min_logprob":-0.0,"samples":[],"text":"é \U0001f600","tokens":7}'
     )
 
 

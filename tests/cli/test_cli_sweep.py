@@ -266,7 +266,7 @@ def test_every_point_of_the_real_models_is_a_run_in_one_order_with_a_call_where_
         config: RunConfig = bound.arguments["config"]
         assert (config.model, config.order_seed, config.loop.answer.decoding) == ("smollm2", 0, "constrained")
         assert config.loop.answer.calls == ("auto" if config.split == "irrelevance" else "required")
-        assert chosen_by_hand(point) == []
+        assert chosen_by_hand(point) == [] or path.stem == "controls", "which compares settings"
         compared.add((config.benchmark, config.split, config.limit))
     assert len(compared) in (1, len(file.points)), "points of one table answer the same inputs"
 
