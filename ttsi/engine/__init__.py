@@ -30,7 +30,6 @@ own adapter, its own random numbers and its own result. docs/engine.md has more.
     prefix.py          prefix cache and prefilling
     packing.py         sequences that begin alike in one row, exactly
     attention.py       attention of packed rows on a CPU
-    attention.py       attention of packed rows on a CPU
     batching.py        batches under a token budget, out-of-memory back-off
     windows.py         attention windows
     caching.py         the name of transformers' cache argument
