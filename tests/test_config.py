@@ -148,3 +148,10 @@ def test_a_run_has_ranges_too(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is 0: use 1 or more"):
         RunConfig(**settings)
     RunConfig(**{**settings, name: 1})  # control
+
+
+def test_a_learning_rate_is_finite_or_chosen_by_the_model_s_size() -> None:
+    for lr in (float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match=r"adaptation\.lr is (inf|nan)"):
+            check(LoopConfig(adaptation=AdaptationConfig(lr=lr)))
+    check(LoopConfig(adaptation=AdaptationConfig(lr=None)))  # control

@@ -265,6 +265,8 @@ def check(config: LoopConfig | RunConfig) -> None:
     """
     _check_values(config)
     loop = config.loop if isinstance(config, RunConfig) else config
+    if loop.adaptation.lr is not None and not math.isfinite(loop.adaptation.lr):
+        raise ConfigError(f"adaptation.lr is {loop.adaptation.lr}: use a finite number, or none")
     if math.isnan(loop.awareness.tau):
         raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")
     if loop.answer.calls != "auto" and loop.answer.decoding == "free":

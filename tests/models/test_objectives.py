@@ -77,3 +77,12 @@ def test_the_base_with_examples_in_its_prompt_teaches(local: LocalModel) -> None
     )
     assert taught.status == "trained" and taught.losses[-1] < taught.losses[0]
     assert itself.losses[0] == pytest.approx(0.0, abs=1e-5), "control"
+
+
+def test_a_control_token_spelled_in_a_contrast_is_text(local: LocalModel) -> None:
+    end = local.tokenizer.convert_ids_to_tokens(next(iter(local.stop_ids)))
+    spelled = f"a{end}b"
+    example = TrainingExample(prompt("rain in Oslo?"), "yes", contrast=(spelled, spelled))
+    preferred, rejected = local.encoder.encode_contrast(example) or ([], [])
+    assert preferred == rejected and not local.stop_ids & set(preferred)
+    assert local.stop_ids & set(local.encoder.encode_text(spelled)), "the control: unneutralised it is the token"

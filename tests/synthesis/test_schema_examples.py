@@ -209,3 +209,33 @@ def test_the_prompt_of_rewording_has_a_version_and_takes_no_file() -> None:
     assert prompt_hash(config, "") != prompt_hash(SynthesisConfig(), "")
     with pytest.raises(ConfigError, match="schema-first has its own prompt"):
         prompt_hash(replace(config, prompt=Path("mine.txt")), "")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "multipleOf": 0.5},
+        {"type": "integer", "minimum": 10**400},
+        {"type": "number", "multipleOf": 0.5},
+        {"type": "string", "maxLength": 2},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1_000_000},
+        {"type": "integer", "minimum": 1, "exclusiveMinimum": 5, "maximum": 6},
+        {"type": "integer", "minimum": "5"},
+        {"$ref": "#/properties/x"},
+        {"type": "string", "description": "e.g. " + "a, " * 100_000},
+    ],
+)
+def test_an_odd_schema_gives_a_call_or_a_refusal_and_never_an_exception(schema: dict[str, Any]) -> None:
+    tool = Tool("f", "Find it now", {"type": "object", "properties": {"x": schema}, "required": ["x"]})
+    for seed in range(8):
+        example = schema_example(tool, seed)
+        assert bool(example.calls) is (example.refused is None)
+        optional = schema_example(replace(tool, parameters={**tool.parameters, "required": []}), seed)
+        assert optional.refused is None, "an optional argument can always be left out"
+
+
+def test_halves_and_short_texts_are_met() -> None:
+    draw = random.Random(0)
+    assert {2 * sample_value("x", {"type": "number", "multipleOf": 0.5}, {}, draw) % 1 for _ in range(20)} == {0}
+    assert len(sample_value("x", {"type": "string", "maxLength": 2}, {}, draw)) == 2
+    assert sample_value("x", {"type": "integer", "minimum": 1, "exclusiveMinimum": 5, "maximum": 6}, {}, draw) == 6

@@ -27,7 +27,7 @@ from ttsi.chat.template_source import DAY, Render, fix_date, fixed_variables, te
 from ttsi.chat.template_turns import NOTHING, fit_turns, openai_call
 from ttsi.chat.thinking import THINKING
 from ttsi.errors import ModelError
-from ttsi.types import Message, Prompt, ToolCall, TrainingExample, answered_calls, to_openai
+from ttsi.types import Message, Prompt, Tool, ToolCall, TrainingExample, answered_calls, to_openai
 
 Tokenizer: TypeAlias = Any
 """`apply_chat_template`, `__call__`, `chat_template`, `eos_token_id`, `eos_token`, `added_tokens_decoder`."""
@@ -158,18 +158,18 @@ def encode_training_example(
     """
     spellings = tuple(specials)
     prompt = encode_prompt(tokenizer, fmt, example.prompt, spellings, handshake)
-    target = _neutralise_target(fmt, example, spellings)
+    target = neutralise_target(fmt, example.target, example.prompt.tools, spellings)
     return [*prompt, *_encode(tokenizer, target), end_of_turn(tokenizer)], len(prompt)
 
 
-def _neutralise_target(fmt: Format, example: TrainingExample, specials: Sequence[str]) -> str:
-    """The target with its marks whole and everything else neutralised."""
-    parsed = fmt.parse(example.target, example.prompt.tools)
-    tools = example.prompt.tools
-    if parsed.calls and fmt.render(parsed.calls, parsed.reasoning, tools) == example.target:
+def neutralise_target(fmt: Format, target: str, tools: Sequence[Tool], specials: Iterable[str]) -> str:
+    """An answer to learn, or its beginning, with the format's marks whole and everything else neutralised."""
+    specials = tuple(specials)
+    parsed = fmt.parse(target, tools)
+    if parsed.calls and fmt.render(parsed.calls, parsed.reasoning, tools) == target:
         calls = [neutralise_call(call, specials) for call in parsed.calls]
         return fmt.render(calls, neutralise(parsed.reasoning, specials), tools)
-    return neutralise(example.target, set(specials) - set(fmt.marks))
+    return neutralise(target, set(specials) - set(fmt.marks))
 
 
 def decode_answer(tokenizer: Tokenizer, prompt: Sequence[int], ids: Sequence[int]) -> str:

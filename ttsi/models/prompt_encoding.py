@@ -70,7 +70,10 @@ class PromptEncoder:
         """The two texts of a training example's contrast; None where it has none."""
         if example.contrast is None:
             return None
-        preferred, rejected = example.contrast
+        preferred, rejected = (
+            templates.neutralise_target(self.format, text, example.prompt.tools, self._marks)
+            for text in example.contrast
+        )
         return self.encode_text(preferred), self.encode_text(rejected)
 
     def encode_teacher(self, example: TrainingExample) -> tuple[int, ...]:
@@ -80,7 +83,7 @@ class PromptEncoder:
     def user_turn(self, ids: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """(where the first user's turn of a prompt opens, the tokens that open it); (0, ()) where none can be seen."""
         for opening in map(tuple, self._openings):
-            for at in range(1, len(ids) - len(opening)):
+            for at in range(len(ids) - len(opening)):
                 if tuple(ids[at : at + len(opening)]) == opening:
                     return at, opening
         return 0, ()

@@ -9,12 +9,14 @@ that a model writes (arXiv:2510.07841), at no cost.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi.synthesis.schema_values import NoValueError, name_words, sample_arguments
+from ttsi.synthesis.schema_values import UNUSABLE, NoValueError, name_words, sample_arguments
 from ttsi.types import Example, Tool, ToolCall
 
+_SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)\. ")
 OPTIONAL_SHARE = 0.35
 """Probability that an optional argument is in a call."""
 
@@ -31,6 +33,8 @@ def schema_example(tool: Tool, seed: int) -> Example:
         arguments = sample_arguments(tool.parameters, draw, OPTIONAL_SHARE)
     except NoValueError as error:
         return Example("", (), "", f"schema: {error}")
+    except UNUSABLE as error:
+        return Example("", (), "", f"schema: the schema of {tool.name} cannot be used ({type(error).__name__})")
     request = _request(tool, arguments, draw)
     return Example(request, (ToolCall(tool.name, arguments),), request)
 
@@ -56,7 +60,7 @@ def _request(tool: Tool, arguments: Mapping[str, Any], draw: random.Random) -> s
 
 def _command(tool: Tool) -> str:
     """What the tool does, as a command: the first sentence of its description, or the words of its name."""
-    text = " ".join(tool.description.split()).split(". ")[0].rstrip(".:")
+    text = _SENTENCE_END.split(" ".join(tool.description.split()))[0].rstrip(".:")
     first, _, rest = text.partition(" ")
     if not rest or not first.isalpha() or first.lower() in _NO_IMPERATIVE:
         return name_words(tool.name)

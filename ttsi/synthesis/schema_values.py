@@ -69,8 +69,16 @@ class NoValueError(Exception):
     """A schema of which no value can be made by rule."""
 
 
+MOST_ITEMS = 8
+"""Longest list that a request states."""
+LONGEST_DESCRIPTION = 2000
+"""Characters of a description that are searched for examples."""
 MOST_OPTIONAL = 3
 """Most optional arguments in one call."""
+
+
+UNUSABLE = (NoValueError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a schema from outside may raise: bounds that no value meets, endless references, keywords of another type."""
 
 
 def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -> dict[str, Any]:
@@ -84,7 +92,7 @@ def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -
         optional: the probability of each optional argument, up to `MOST_OPTIONAL` of them.
 
     Raises:
-        NoValueError: a required argument has no value that can be made by rule.
+        Exception: one of `UNUSABLE`, where a required argument has no value that can be made by rule.
     """
     plain = _first(parameters, parameters)
     required, properties = set(plain.get("required") or ()), plain.get("properties") or {}
@@ -94,11 +102,11 @@ def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -
     for name, schema in properties.items():
         if name not in chosen:
             continue
-        if name not in required and _type(_first(schema, parameters)) in ("boolean", "object"):
-            continue
         try:
+            if name not in required and _type(_first(schema, parameters)) in ("boolean", "object"):
+                continue
             arguments[name] = sample_value(name, schema, parameters, draw)
-        except NoValueError:
+        except UNUSABLE:
             if name in required:
                 raise
     return arguments
@@ -131,7 +139,9 @@ def sample_value(name: str, schema: Any, root: Schema, draw: random.Random, dept
     if depth >= DEPTH:
         raise NoValueError(f"{name} is nested too deeply")
     if kind == "array":
-        count = max(int(plain.get("minItems") or 0), min(2, int(plain.get("maxItems") or 2)))
+        count = max(int(plain.get("minItems") or 0), min(2, int(plain.get("maxItems", 2))))
+        if count > MOST_ITEMS:
+            raise NoValueError(f"{name} wants {count} items, more than a request states")
         items = plain.get("items") if plain.get("items") not in (None, True) else {"type": "string"}
         return [sample_value(name, items, root, draw, depth + 1) for _ in range(count)]
     if kind == "object":
@@ -139,7 +149,8 @@ def sample_value(name: str, schema: Any, root: Schema, draw: random.Random, dept
         return {key: sample_value(key, inner.get(key, {}), root, draw, depth + 1) for key in required}
     if "pattern" in plain:
         raise NoValueError(f"{name} has a pattern and no example")
-    return _string(name, schema if isinstance(schema, Mapping) else {}, plain, draw)
+    longest = plain.get("maxLength")
+    return _string(name, schema if isinstance(schema, Mapping) else {}, draw)[:longest]
 
 
 def _first(schema: Any, root: Schema) -> Schema:
@@ -168,7 +179,11 @@ def _examples(schema: Any, kind: str | None) -> list[Any]:
     typed = [value for value in typed if not isinstance(value, str) or not _ONLY_LAYOUT.fullmatch(value)]
     if typed or kind not in ("string", None) or not isinstance(description, str):
         return typed
-    described = (part.strip(" '\"`") for text in _EXAMPLES.findall(description) for part in _SEPARATOR.split(text))
+    described = (
+        part.strip(" '\"`")
+        for text in _EXAMPLES.findall(description[:LONGEST_DESCRIPTION])
+        for part in _SEPARATOR.split(text)
+    )
     return [part for part in described if _is_value(part)]
 
 
@@ -188,23 +203,30 @@ def _read(value: Any, kind: str | None) -> Any:
 
 
 def _number(name: str, plain: Schema, kind: str, step: float | None, draw: random.Random) -> int | float:
-    low, high = plain.get("minimum", plain.get("exclusiveMinimum")), plain.get("maximum", plain.get("exclusiveMaximum"))
+    low, high = _bound(plain, "minimum", "exclusiveMinimum", 1), _bound(plain, "maximum", "exclusiveMaximum", -1)
     if low is None and high is None:
         if "year" in words(name):
             return draw.randint(1990, 2026)
         low, high = draw.choice([(2, 9), (10, 99), (100, 999)])
-    low = low if low is not None else min(1, high)
+    low = low if low is not None else min(1, high or 0)
     high = high if high is not None else max(low + 1, 10 * abs(low), 100)
-    if kind == "integer" or (step and float(step).is_integer()):
-        unit = int(step or 1)
-        first, last = math.ceil(low / unit), math.floor(high / unit)
-        value: int | float = unit * draw.randint(first, max(first, last))
-    else:
-        value = round(draw.uniform(low, high), draw.choice([1, 2]))
-    return value
+    if kind == "integer" and not (step and float(step).is_integer()):
+        step = 1
+    if step is None:
+        return round(draw.uniform(low, high), draw.choice([1, 2]))
+    first, last = math.ceil(low / step), math.floor(high / step)
+    value = round(step * draw.randint(first, max(first, last)), 10)
+    return int(value) if float(value).is_integer() else value
 
 
-def _string(name: str, schema: Schema, plain: Schema, draw: random.Random) -> str:
+def _bound(plain: Schema, inclusive: str, exclusive: str, inwards: int) -> float | None:
+    """The tighter of two bounds, the exclusive one moved inwards by one."""
+    bounds = [plain[inclusive]] if inclusive in plain else []
+    bounds += [plain[exclusive] + inwards] if exclusive in plain else []
+    return (max if inwards > 0 else min)(bounds, default=None)
+
+
+def _string(name: str, schema: Schema, draw: random.Random) -> str:
     text = str(schema.get("description") or "")
     in_name, in_both = set(words(_apart(name))), set(words(_apart(name))) | set(words(text))
     form = str(schema.get("format") or "")
