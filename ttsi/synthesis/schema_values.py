@@ -203,7 +203,7 @@ def _read(value: Any, kind: str | None) -> Any:
 
 
 def _number(name: str, plain: Schema, kind: str, step: float | None, draw: random.Random) -> int | float:
-    low, high = _bound(plain, "minimum", "exclusiveMinimum", 1), _bound(plain, "maximum", "exclusiveMaximum", -1)
+    low, high = _limit(plain, "minimum", "exclusiveMinimum", 1), _limit(plain, "maximum", "exclusiveMaximum", -1)
     if low is None and high is None:
         if "year" in words(name):
             return draw.randint(1990, 2026)
@@ -219,7 +219,7 @@ def _number(name: str, plain: Schema, kind: str, step: float | None, draw: rando
     return int(value) if float(value).is_integer() else value
 
 
-def _bound(plain: Schema, inclusive: str, exclusive: str, inwards: int) -> float | None:
+def _limit(plain: Schema, inclusive: str, exclusive: str, inwards: int) -> float | None:
     """The tighter of two bounds, the exclusive one moved inwards by one."""
     bounds = [plain[inclusive]] if inclusive in plain else []
     bounds += [plain[exclusive] + inwards] if exclusive in plain else []
