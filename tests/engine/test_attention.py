@@ -184,19 +184,13 @@ def test_what_it_does_not_do_is_left_to_sdpa(calls: list[int], change: dict[str,
 
 def test_float16_other_rows_and_bfloat16_without_gradients_are_left_to_sdpa(calls: list[int]) -> None:
     ours(inputs(torch.float16))
-    q, k, v, mask = inputs(torch.bfloat16)
-    token = attention._rows.set(LENGTHS)
-    try:
-        packed_attention_forward(Layer(3), q, k, v, mask)
-    finally:
-        attention._rows.reset(token)
-    other = RowLengths((1, 1), (1, 1), 1)
-    q, k, v, mask = inputs(torch.float32)
-    token = attention._rows.set(other)
-    try:
-        packed_attention_forward(Layer(3), q, k, v, mask)
-    finally:
-        attention._rows.reset(token)
+    for dtype, lengths in ((torch.bfloat16, LENGTHS), (torch.float32, RowLengths((1, 1), (1, 1), 1))):
+        q, k, v, mask = inputs(dtype)
+        token = attention._rows.set(lengths)
+        try:
+            packed_attention_forward(Layer(3), q, k, v, mask)
+        finally:
+            attention._rows.reset(token)
     assert calls == []
 
 

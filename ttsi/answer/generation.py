@@ -47,7 +47,7 @@ def generate_answers(
     task = AnswerTask(model, inputs, config, adapters, conversations)
     answered = _base_answers(task, first) if strategy == "rerank" and config.strategy != "vote" else {}
     strategy = strategy or config.strategy
-    requests, vote = task.requests(), strategy == "vote"
+    requests, vote = task.requests, strategy == "vote"
     waiting = [] if vote else [i for i in range(len(inputs)) if i not in answered]
     sampling = _sampling(requests, seeds, config) if vote or sample or config.strategy == "pass@k" else []
     generations = model.generate([*(requests[i] for i in waiting), *sampling])

@@ -42,7 +42,7 @@ def rerank(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
     scored = score_names(task.model, inputs, adapters=adapters)
     others = [_others(task, i, names, answers[i]) for i, names in zip(doubtful, scored, strict=True)]
     attempts = [(i, tool) for i, tools in zip(doubtful, others, strict=True) for tool in tools]
-    requests = task.requests()
+    requests = task.requests
     generations = task.model.generate([replace(requests[i], grammar=_grammar(task, tool)) for i, tool in attempts])
     for (i, tool), generation in reversed(list(zip(attempts, generations, strict=True))):
         answer = task.read(i, generation)

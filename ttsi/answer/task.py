@@ -35,6 +35,7 @@ class AnswerTask:
         """The values that each conversation states."""
         return [StatedValues.of(conversation_text(item.messages)) for item in self.conversations]
 
+    @cached_property
     def requests(self) -> list[Request]:
         """The greedy answer of each input."""
         return [

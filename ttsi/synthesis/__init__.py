@@ -22,13 +22,12 @@ from ttsi.models import Generation, Model, Request, Writer
 from ttsi.synthesis.example_filters import active_filters, refusal
 from ttsi.synthesis.model_filters import apply_model_filters
 from ttsi.synthesis.parsing import read_call_first, read_query_first, stripped_line
-from ttsi.synthesis.prompts import LEAD, WritingPrompt, chosen_prompt
+from ttsi.synthesis.prompts import LEAD, ONE_LINE, WritingPrompt, chosen_prompt
 from ttsi.synthesis.retrieval import demonstrations
 from ttsi.synthesis.rewording import prompt_text, rewording_request
 from ttsi.synthesis.schema_examples import schema_example
 from ttsi.types import NO_TOOL, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
 
-ONE_LINE = r"start: /[^\n\r]{3,400}/"
 WRITER_FAILED = "teacher: "
 """How the reason begins where the writer returned no text at all."""
 

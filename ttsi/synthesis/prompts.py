@@ -26,6 +26,9 @@ from ttsi.types import Tool, to_openai
 LEAD = "\nRequest: "
 """What separates a written call from the written request; a request written first begins with LEAD.lstrip()."""
 
+ONE_LINE = r"start: /[^\n\r]{3,400}/"
+"""The grammar of a request that is written by itself."""
+
 SLOTS = ("seed", "tool", "tools")
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 

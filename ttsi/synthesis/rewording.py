@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ttsi.config import SynthesisConfig
 from ttsi.models import Request
+from ttsi.synthesis.prompts import ONE_LINE
 from ttsi.types import Example, Message, Prompt
 
 SYSTEM = "You rewrite requests in the natural words of a user. Keep every name, number and value exactly."
@@ -30,7 +31,6 @@ SHOTS = (
     ("Can you cancel an order? order id: KX2210", "Please cancel my order KX2210."),
 )
 """A schema request and how a user says it, as turns of a chat; about tools that no benchmark has."""
-ONE_REQUEST = r"start: /[^\n\r]{3,400}/"
 MAX_TOKENS = 96
 """Most tokens of a request: one that runs on has lost its way."""
 
@@ -44,6 +44,4 @@ def rewording_request(example: Example, config: SynthesisConfig, seed: int) -> R
     """The request to a writer to say an example's request in other words."""
     shots = [message for stiff, natural in SHOTS for message in (Message("user", stiff), Message("assistant", natural))]
     messages = (Message("system", SYSTEM), *shots, Message("user", example.query))
-    return Request(
-        Prompt(messages, ()), min(config.max_tokens, MAX_TOKENS), config.temperature, seed, grammar=ONE_REQUEST
-    )
+    return Request(Prompt(messages, ()), min(config.max_tokens, MAX_TOKENS), config.temperature, seed, grammar=ONE_LINE)
