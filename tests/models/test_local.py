@@ -50,7 +50,7 @@ def local() -> LocalModel:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "rate"), [(135_000_000, 1e-3), (4_000_000_000, 1e-3), (4_000_000_001, 3e-4), (70 * 10**9, 3e-4)]
+    ("parameters", "rate"), [(135_000_000, 2e-3), (4_000_000_000, 2e-3), (4_000_000_001, 3e-4), (70 * 10**9, 3e-4)]
 )
 def test_the_learning_rate_follows_the_size_where_it_is_none(
     local: LocalModel, monkeypatch: pytest.MonkeyPatch, parameters: int, rate: float
