@@ -103,6 +103,8 @@ def test_a_layout_of_dates_is_no_value(schema: dict[str, Any]) -> None:
         ("a", {"$ref": "#/$defs/deep"}, {"b": 7}),
         ("a", {"type": "array", "minItems": 3, "maxItems": 3, "items": {"const": 1}}, [1, 1, 1]),
         ("a", {"type": "integer", "examples": ["12"]}, 12),
+        ("a", {"type": "string", "description": "addresses (e.g., 10.0.0.0/16)"}, "10.0.0.0/16"),
+        ("a", {"type": "string", "description": "hours, e.g. 09:00-21:00. Local: yes"}, "09:00-21:00"),
         ("a", {"type": "integer", "multipleOf": 5, "minimum": 6, "maximum": 14}, 10),
     ],
 )

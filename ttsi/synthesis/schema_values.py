@@ -57,8 +57,9 @@ _KINDS: tuple[tuple[frozenset[str], Sequence[str]], ...] = tuple(
 """Words of a parameter's name or description, and values for it; the first that applies counts."""
 
 _EXAMPLES = re.compile(
-    r"(?:\be\.?g\b\.?|\bsuch as\b|\bfor example\b|\bfor instance\b)[,:]?\s*([^).;:\n]+)", re.IGNORECASE
+    r"(?:\be\.?g\b\.?|\bsuch as\b|\bfor example\b|\bfor instance\b)[,:]?\s*((?:[^).;:\n]|[.:](?=\w))+)", re.IGNORECASE
 )
+"""The dots and colons of "10.0.0.0/16" and "09:00" belong to the example."""
 _LAYOUT = re.compile(r"\b(?:YYYY|DD|MM)(?:[-/.](?:YYYY|MM|DD)){1,2}\b")
 _ONLY_LAYOUT = re.compile(r"[YMDHSymdhs\W]+")
 """A description's "e.g. YYYY-MM-DD" or "HH:MM" gives the layout of a value and no value."""
