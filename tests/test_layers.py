@@ -60,6 +60,8 @@ ALLOWED: dict[str, set[str]] = {
     "models.loading": {"cpu", "errors"},
     "models.merging": {"errors"},
     "models.local": {"chat", "config", "embedded", "engine", "errors", "types"},
+    "models.base_prefixes": {"engine"},
+    "models.prefix_store": {"engine"},  # a type
     "models.temporary_adapters": {"config", "engine", "errors", "object_reference", "types"},
     "methods": {"config", "errors", "models", "object_reference"},
     "awareness": STAGE,
@@ -102,6 +104,7 @@ HEAVY = {
     "transformers": (
         "engine",
         "chat.template_source",
+        "models.base_prefixes",
         "models.gguf_conversion",
         "models.loading",
         "models.local",

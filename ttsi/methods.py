@@ -116,8 +116,8 @@ _OTHERS_GATE: dict[str, dict[str, Any]] = {"awareness": _GROUNDED}
 """For every model but the embedded one, of a method that trains no adapter for an input."""
 
 _OTHERS: dict[str, dict[str, Any]] = {**_OTHERS_GATE, "adaptation": {"lr": None, "epochs": 3, "scope": "suffix"}}
-"""The same of one that trains: three steps at a learning rate that follows the model's size, and adapters that act behind
-the tools."""
+"""The same of one that trains: three steps, a learning rate that follows the model's size, adapters that act behind the
+tools."""
 
 _OTHERS_SCHEMA: dict[str, dict[str, Any]] = {**_OTHERS, "synthesis": {"source": "schema", "k": 4}}
 """The examples of such a model are made from the tools' schemas: on validation rows of public data they help

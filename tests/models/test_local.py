@@ -138,8 +138,8 @@ def test_remembering_changes_no_answer_and_forgets(local: LocalModel) -> None:
             assert found == pytest.approx(expected, abs=1e-4)
         with local.adapted(JOBS, CONFIG, SEEDS):
             tuned = local.generate([Request(PROMPTS[1], 9, adapter=0)])
-        assert local.encoder._cache and local._prefixes is not None
-    assert not local.encoder._cache and local._prefixes is None
+        assert local.encoder._cache and local.prefixes.cache is not None
+    assert not local.encoder._cache and local.prefixes.cache is None
     with local.adapted(JOBS, CONFIG, SEEDS):
         close(tuned[0], local.generate([Request(PROMPTS[1], 9, adapter=0)])[0])
     assert tuned[0].logprob != plain[1].logprob
@@ -149,7 +149,7 @@ def test_what_was_read_is_forgotten_after_a_failure_too(local: LocalModel) -> No
     with pytest.raises(KeyboardInterrupt), local.prefix_cache():
         local.generate([Request(PROMPTS[0], 4)])
         raise KeyboardInterrupt
-    assert not local.encoder._cache and local._prefixes is None
+    assert not local.encoder._cache and local.prefixes.cache is None
 
 
 def test_within_remembering_a_prompt_is_read_once(local: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:

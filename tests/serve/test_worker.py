@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,14 @@ from ttsi.config import LoopConfig
 from ttsi.errors import ModelError
 from ttsi.methods import preset
 from ttsi.models import Model
+from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.scripted import DemoModel
 from ttsi.serve import worker
 from ttsi.serve.chat_request import read_request
 from ttsi.serve.interruptible import ClientDisconnected, DeadlineExceeded, Interrupts
 from ttsi.serve.limits import Limits
 from ttsi.serve.pipe import AnswerJob, Outcome
-from ttsi.serve.worker import _is_base, _prefer_legal, answer_job
+from ttsi.serve.worker import AnswerWorker, _is_base, _prefer_legal, answer_job
 from ttsi.types import Answer, Episode, Input, Prompt, ToolCall
 
 ROOT = Path(__file__).parents[2]
@@ -219,3 +223,25 @@ def test_a_worker_in_its_sandbox_reaches_no_network_starts_nothing_and_writes_no
         check=True,
     )
     assert done.stdout.strip() == f"{results} done"
+
+
+def test_what_was_read_stays_for_the_same_key_only() -> None:
+    stores: list[PrefixStore] = []
+
+    class Watched(DemoModel):
+        @contextmanager
+        def prefix_cache(self, store: PrefixStore | None = None) -> Iterator[None]:
+            if store is not None:  # the loop's own block is nested in the worker's
+                stores.append(store)
+            yield
+
+    own, front = socket.socketpair()
+    with own, front:
+        answering = AnswerWorker(own, Watched)
+        answering._prefix_bytes = 100
+        for tenant in ("ada", "bob", "ada"):
+            answering._run_job(Watched(), job().model_copy(update={"tenant": tenant}))
+    ada, bob, again = stores
+    assert ada is again and ada is not bob and ada._max_bytes == 100
+    answer_job(Watched(), job(), Interrupts())
+    assert stores[3]._max_bytes == 0  # control: without a key's store nothing stays

@@ -85,7 +85,13 @@ def serve(
         raise ConfigError(f"--port {port}: use a number from 0 (any free port) to 65535")
     check_bind(host, bool(keys))
     settings = ServerSettings(
-        start=Start(model=model, device=device, dtype=dtype, format=format),
+        start=Start(
+            model=model,
+            device=device,
+            dtype=dtype,
+            format=format,
+            prefix_bytes=limits.prefix_bytes // max(1, len(keys)),
+        ),
         name=name or (Path(model).name if Path(model).is_dir() else model),
         config=loop,
         limits=limits,

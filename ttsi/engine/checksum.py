@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 CHUNK = 1 << 22
 """Elements widened to 64 bits at a time: 64 MiB beside the model, whatever its size."""
+SAMPLED = 16
+"""Numbers of each tensor that a fingerprint looks at."""
 WRAPPED = ".frozen."
 """An attached adapter wraps its layer (`ttsi.engine.lora.AdaptedLinear`), which shows in the tensors' names only."""
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -43,6 +45,17 @@ def _weighted_sum(tensor: Tensor) -> int:
         position_N = torch.arange(start + 1, start + 1 + len(part_N), device=tensor.device)
         total += (part_N * position_N).sum()  # wraps round at 2**64, as a checksum may
     return int(total)
+
+
+@torch.no_grad()
+def weights_fingerprint(model: nn.Module) -> int:
+    """A number that changes when an adapter is merged or training changes the weights, at little cost.
+
+    It looks at `SAMPLED` numbers of each tensor, spread evenly, so it does not see a change of one number.
+    """
+    flat = [tensor.detach().reshape(-1) for _, tensor in _tensors(model)]
+    samples = [flat_N[:: max(1, len(flat_N) // SAMPLED)][:SAMPLED].double() for flat_N in flat]
+    return zlib.crc32(torch.cat(samples).cpu().numpy().tobytes()) if samples else 0
 
 
 def weights_sha256(model: nn.Module) -> str:

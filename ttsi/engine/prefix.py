@@ -35,7 +35,7 @@ from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.packing import common_prefix, key_positions, tree_visible
 from ttsi.engine.windows import masks, spans_of
 
-MIN_CACHED_TOKENS = 32
+MIN_CACHED_TOKENS = 8
 """A prompt is kept when it adds more tokens than this: to read fewer again is cheaper than to look after them."""
 
 MAX_CACHE_BYTES = 2**30
@@ -120,12 +120,12 @@ class PrefixCache:
         beginnings = {prompt.ids[: prompt.cached] for prompt in prompts if prompt.cached}
         self.add(model, beginnings)
         # A beginning that is too short to keep, or for which there is no room, is read for these prompts alone.
-        missing = [self.lookup(ids) for ids in sorted(beginnings) if self._entry(ids) is None]
+        missing = [self.lookup(ids) for ids in sorted(beginnings) if self.entry(ids) is None]
         read = {entry.ids: entry for entry in prefill(model, missing)}
-        starts = {ids: read.get(ids) or self._entry(ids) for ids in beginnings}
+        starts = {ids: read.get(ids) or self.entry(ids) for ids in beginnings}
         return [replace(prompt, before=starts.get(prompt.ids[: prompt.cached])) for prompt in prompts]
 
-    def _entry(self, ids: tuple[int, ...]) -> PrefixEntry | None:
+    def entry(self, ids: tuple[int, ...]) -> PrefixEntry | None:
         """An entry that begins with all of these tokens, where one is kept."""
         prompt = self.lookup((*ids, -1))
         return prompt.before if prompt.cached == len(ids) else None

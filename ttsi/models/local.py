@@ -37,8 +37,10 @@ from ttsi.engine.targets import unadapted_share
 from ttsi.engine.training_job import TrainingJob
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Request
+from ttsi.models.base_prefixes import BasePrefixes
 from ttsi.models.introduction import ask
 from ttsi.models.loading import Loaded, read_model
+from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.prompt_encoding import PromptEncoder
 from ttsi.models.temporary_adapters import TemporaryAdapters
 from ttsi.types import Adaptation, Prompt, TrainingExample
@@ -69,7 +71,7 @@ class LocalModel:
         self.format = self.encoder.format
         self.stop_ids = templates.end_token_ids(tokenizer) | _generation_eos_ids(model)
         self.adapters = TemporaryAdapters(model, self.encoder.user_turn)
-        self._prefixes: PrefixCache | None = None  # None outside `prefix_cache`
+        self.prefixes = BasePrefixes(model, self.encoder.user_turn)
 
     @property
     def handshake(self) -> Handshake:
@@ -152,14 +154,10 @@ class LocalModel:
         )
 
     @contextmanager
-    def prefix_cache(self) -> Iterator[None]:
-        """Within the block the base encodes and reads no prompt twice; leaving it drops all of them."""
-        self._prefixes = PrefixCache()
-        try:
-            with self.encoder.prompt_cache():
-                yield
-        finally:
-            self._prefixes = None
+    def prefix_cache(self, store: PrefixStore | None = None) -> Iterator[None]:
+        """Within the block the base encodes and reads no prompt twice. See `SupportsPrefixCache`."""
+        with self.prefixes.batch(store), self.encoder.prompt_cache():
+            yield
 
     def prompt_tokens(self, prompt: Prompt) -> int:
         """The number of tokens of a prompt."""
@@ -179,7 +177,8 @@ class LocalModel:
         rows = [self._row(request) for request in requests]
         constrained = any(row.grammar is not None for row in rows)
         grammars = self._grammars if constrained else None
-        decoded = decode(self.model, rows, stack=self.adapters.stack, grammars=grammars, prefixes=self._prefixes)
+        self.prefixes.read_beginnings(row.ids for row in rows if row.slot < 0 or row.unadapted)
+        decoded = decode(self.model, rows, stack=self.adapters.stack, grammars=grammars, prefixes=self.prefixes.cache)
         wanted = [request.with_base and row.slot >= 0 for request, row in zip(requests, rows, strict=True)]
         base_logprobs = self._base_logprobs(rows, decoded, wanted)
         return [self._generation(row, one, base) for row, one, base in zip(rows, decoded, base_logprobs, strict=True)]
@@ -190,7 +189,7 @@ class LocalModel:
         """Summed log-probability under the base of what was written, its end included; None where it is not wanted."""
         endings = [(*one.ids, *([] if one.end_id is None else [one.end_id])) for one in decoded]
         items = [(row.ids, [ids]) for row, ids, want in zip(rows, endings, wanted, strict=True) if want]
-        sums = iter(continuation_logprobs(self.model, items, prefixes=self._prefixes))
+        sums = iter(continuation_logprobs(self.model, items, prefixes=self.prefixes.cache))
         return [next(sums)[0] if want else None for want in wanted]
 
     def _row(self, request: Request) -> DecodingRow:
@@ -247,7 +246,8 @@ class LocalModel:
             self.adapters.unadapted_tokens(adapter, ids) for adapter, (ids, _) in zip(adapters, items, strict=True)
         ]
         shared = [item for item, slot in zip(items, slots, strict=True) if slot < 0]
-        of_base = iter(continuation_logprobs(self.model, shared, prefixes=self._prefixes))
+        self.prefixes.read_beginnings(ids for ids, _ in shared)
+        of_base = iter(continuation_logprobs(self.model, shared, prefixes=self.prefixes.cache))
         return [
             next(of_base) if slot < 0 else self._adapted_logprobs(item, slot, unadapted)
             for item, slot, unadapted in zip(items, slots, unadapted_tokens, strict=True)
@@ -257,7 +257,7 @@ class LocalModel:
         """The item's log-probabilities with the adapter bound to its one row, from its first `unadapted` tokens on."""
         beginning = PrefixCache()
         if unadapted:
-            for entry in prefill(self.model, [(self._prefixes or beginning).lookup(tuple(item[0][:unadapted]))]):
+            for entry in prefill(self.model, [(self.prefixes.cache or beginning).lookup(tuple(item[0][:unadapted]))]):
                 beginning.insert(entry)
         stack = self.adapters.stack
         with using(stack, stack.gather([slot]) if stack is not None else None):
@@ -277,7 +277,7 @@ class LocalModel:
         """
         encoded = [self._encode_job(index, job) for index, job in enumerate(jobs)]
         counts = [len(job) for job in jobs]
-        with self.adapters.trained(encoded, counts, config, seeds, self._prefixes) as outcomes:
+        with self.adapters.trained(encoded, counts, config, seeds, self.prefixes.cache) as outcomes:
             yield outcomes
 
     def export_adapter(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

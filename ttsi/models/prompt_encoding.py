@@ -98,12 +98,13 @@ class PromptEncoder:
 
     @contextmanager
     def prompt_cache(self) -> Iterator[None]:
-        """Within the block no prompt is encoded twice; leaving it drops all of them."""
-        self._cache = {}
+        """Within the block no prompt is encoded twice; leaving the outermost one drops all of them."""
+        outer = self._cache
+        self._cache = {} if outer is None else outer
         try:
             yield
         finally:
-            self._cache = None
+            self._cache = outer
 
     def _check(self, ids: Sequence[int]) -> None:
         largest = max(ids, default=0)

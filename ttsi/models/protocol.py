@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ttsi.chat.format import Format
 from ttsi.config import AdaptationConfig
+from ttsi.models.prefix_store import PrefixStore
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
 
@@ -95,14 +96,20 @@ class Model(Protocol):
 class SupportsPrefixCache(Protocol):
     """A model that is faster on prompts that begin alike, and may keep what it has read for a while."""
 
-    def prefix_cache(self) -> AbstractContextManager[None]:
-        """Within the block nothing is read twice; leaving it drops everything that was read."""
+    def prefix_cache(self, store: PrefixStore | None = None) -> AbstractContextManager[None]:
+        """Within the block nothing is read twice; within another such block, that one's cache goes on.
+
+        Leaving it drops everything that was read but the beginnings of prompts (system text and tools), which stay in
+        `store` for a later block. None is the model's own store.
+        """
         ...
 
 
-def prefix_cache(model: Model) -> AbstractContextManager[None]:
-    """The block in which this model keeps what it has read, where it can."""
-    return model.prefix_cache() if isinstance(model, SupportsPrefixCache) else nullcontext()
+def prefix_cache(model: Model, store: PrefixStore | None = None) -> AbstractContextManager[None]:
+    """The block in which this model keeps what it has read, where it can; see `SupportsPrefixCache`."""
+    if not isinstance(model, SupportsPrefixCache):
+        return nullcontext()
+    return model.prefix_cache() if store is None else model.prefix_cache(store)
 
 
 @runtime_checkable
@@ -153,9 +160,9 @@ class ModelWrapper:
         """See `Model.adapted`."""
         return self._model.adapted(jobs, config, seeds)
 
-    def prefix_cache(self) -> AbstractContextManager[None]:
+    def prefix_cache(self, store: PrefixStore | None = None) -> AbstractContextManager[None]:
         """See `SupportsPrefixCache`."""
-        return prefix_cache(self._model)
+        return prefix_cache(self._model, store)
 
     def weights_checksum(self) -> int:
         """See `HasLocalWeights`."""

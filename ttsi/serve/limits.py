@@ -66,6 +66,9 @@ class Limits:
     """Most adaptations a minute of all keys together; then the base answers."""
     adaptations_per_key: int = 60
     """Most adaptations a minute of one key; then the base answers."""
+    prefix_bytes: int = 2**28
+    """Memory for what the base read of system texts and tools, so that a key's next request with the same ones begins
+    at the user's turn. All keys have equal parts, which only they can reach; 0 keeps nothing between requests."""
     keep_alive_seconds: float = 5.0
     """Interval of the comments that keep a stream open while its answer is computed."""
     drain_seconds: float = 20.0

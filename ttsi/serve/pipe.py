@@ -33,6 +33,8 @@ class Start(_PipeMessage):
     dtype: str
     format: str | None = None
     """The format of tool calls; None takes it from the model's template."""
+    prefix_bytes: int = 0
+    """Memory of one key for what the base read of system texts and tools; it stays from request to request."""
 
 
 class Ready(_PipeMessage):
@@ -60,6 +62,8 @@ class AnswerJob(_PipeMessage):
     config: LoopConfig
     """The operator's settings as the request changed them; `adapt` is False where it may not be adapted."""
     adapt_seconds: float
+    tenant: str = ""
+    """The name of the request's key."""
 
 
 class Stop(_PipeMessage):

@@ -97,7 +97,7 @@ class Service:
         in_time = await self.queue.acquire(tenant)
         if not in_time:
             self.metrics.late.inc()
-        job = self._job(options, adapt=in_time and options.adapt)
+        job = self._job(options, tenant, adapt=in_time and options.adapt)
         turn = self._background(self._turn(job, tenant, in_time))
         try:
             outcome: Outcome = await asyncio.shield(turn)
@@ -164,7 +164,7 @@ class Service:
             self.metrics.seconds.observe(seconds)
             self.queue.release(tenant, seconds, typical=in_time)
 
-    def _job(self, options: RequestOptions, adapt: bool) -> AnswerJob:
+    def _job(self, options: RequestOptions, tenant: str, adapt: bool) -> AnswerJob:
         settings, limits = self.settings, self.settings.limits
         max_tokens = settings.config.answer.max_tokens
         config = replace(
@@ -174,7 +174,9 @@ class Service:
             adapt=settings.config.adapt and adapt,
         )
         seconds = min(limits.adapt_seconds, options.adapt_seconds or limits.adapt_seconds)
-        return AnswerJob(id=secrets.token_hex(16), options=options, config=config, adapt_seconds=seconds)
+        return AnswerJob(
+            id=secrets.token_hex(16), options=options, config=config, adapt_seconds=seconds, tenant=tenant
+        )
 
     def _check_size(self, options: RequestOptions) -> None:
         """Reject a prompt that cannot fit, before it is tokenized."""

@@ -1,7 +1,8 @@
 """The worker process, which owns the model.
 
-It loads one model, answers one job after another (strict mode: rows of different requests never share a forward pass)
-and keeps nothing between jobs. Inputs: `AnswerJob`s from a socket pair. Outputs: `Outcome`s.
+It loads one model and answers one job after another (strict mode: rows of different requests never share a forward
+pass). Between jobs it keeps what the base read of a key's system texts and tools, for that key alone, and nothing
+else. Inputs: `AnswerJob`s from a socket pair. Outputs: `Outcome`s.
 
 The method is `ttsi.improve`, unchanged. When awareness, synthesis, adaptation or the adapted answer fails or takes too
 long, the base's own answer is given, and the outcome names the stage. After any failure the base weights are hashed
@@ -35,7 +36,8 @@ from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.loop import improve
-from ttsi.models import Model, ModelWrapper, load
+from ttsi.models import Model, ModelWrapper, load, prefix_cache
+from ttsi.models.prefix_store import PrefixStore
 from ttsi.serve.interruptible import (
     ClientDisconnected,
     DeadlineExceeded,
@@ -70,10 +72,20 @@ class ServableModel(Model, Protocol):
         ...
 
 
-def answer_job(model: ServableModel, job: AnswerJob, interrupts: Interrupts) -> Outcome:
-    """Run one job through the loop; always returns an `Outcome`."""
+def answer_job(
+    model: ServableModel, job: AnswerJob, interrupts: Interrupts, prefixes: PrefixStore | None = None
+) -> Outcome:
+    """Run one job through the loop; always returns an `Outcome`.
+
+    Args:
+        model: the base.
+        job: the request.
+        interrupts: raised between two tensor operations.
+        prefixes: what the base read in earlier jobs of the same key; None keeps nothing.
+    """
+    prefixes = PrefixStore(0) if prefixes is None else prefixes
     try:
-        with interrupts.allowing(ClientDisconnected):
+        with interrupts.allowing(ClientDisconnected), prefix_cache(model, prefixes):
             return _answer(model, job, interrupts)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
@@ -241,6 +253,8 @@ class AnswerWorker:
         self._interrupts = Interrupts()
         self._current: str | None = None
         self._stops: dict[str, str] = {}
+        self._prefixes: dict[str, PrefixStore] = {}
+        self._prefix_bytes = 0
         self._lock = threading.Lock()
 
     def run(self) -> int:
@@ -254,6 +268,7 @@ class AnswerWorker:
         except TTSIError as error:
             self._send(Unusable(reason=str(error)))
             return 2
+        self._prefix_bytes = start.prefix_bytes
         sha256 = model.weights_sha256()
         info = model.describe()
         self._send(Ready(base_sha256=sha256, context=info.get("context"), parameters=info.get("parameters", 0)))
@@ -276,7 +291,8 @@ class AnswerWorker:
             signal.setitimer(signal.ITIMER_REAL, max(job.adapt_seconds, 0.001))
         try:
             self._apply_stop()  # it may have been stopped before it began
-            return answer_job(model, job, self._interrupts)
+            prefixes = self._prefixes.setdefault(job.tenant, PrefixStore(self._prefix_bytes))
+            return answer_job(model, job, self._interrupts, prefixes)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             with self._lock:
