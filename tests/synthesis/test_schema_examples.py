@@ -16,11 +16,12 @@ from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig, check
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Request
+from ttsi.models.scripted import DemoModel
 from ttsi.synthesis import prompt_hash, synthesise
 from ttsi.synthesis.example_filters import refusal
 from ttsi.synthesis.schema_examples import schema_example
 from ttsi.synthesis.schema_values import NoValueError, sample_arguments, sample_value
-from ttsi.types import Awareness, Candidate, Example, Input, Message, Tool
+from ttsi.types import Awareness, Candidate, Example, Input, Message, Tool, ToolCall
 
 BOOK = Tool(
     "book_table",
@@ -69,6 +70,37 @@ def test_optional_arguments_are_sometimes_absent_and_then_nowhere_in_the_request
     assert not any("area" in example.query for example in absent)
     assert any("area" in example.query for example in drawn)  # control
     assert not any("silent" in example.calls[0].arguments for example in drawn)
+
+
+def test_where_no_argument_is_marked_as_required_a_request_states_them_all() -> None:
+    unmarked = replace(BOOK, parameters={**BOOK.parameters, "required": []})
+    stated = {len(example.calls[0].arguments) for example in examples(unmarked)}
+    assert stated == {3, 4}, "all but the boolean, or four of the five"
+    assert {len(example.calls[0].arguments) for example in examples(BOOK)} > {2}, (
+        "control: two are required, two optional"
+    )
+    many = {f"p{number}": {"type": "integer"} for number in range(9)}
+    drawn = examples(replace(BOOK, parameters={"type": "object", "properties": many}))
+    assert {len(example.calls[0].arguments) for example in drawn} == {4}
+
+
+def test_a_tool_that_was_called_in_this_turn_is_not_taught_again() -> None:
+    searched = (
+        Message("user", "a table in Rome, and a ride"),
+        Message("assistant", "", (ToolCall("orderRide", {"to": "Rome"}),)),
+        Message("tool", "on its way"),
+    )
+    config = SynthesisConfig(source="schema", k=4)
+
+    def taught(messages: tuple[Message, ...], tools: tuple[Tool, ...] = (BOOK, RIDE)) -> set[str]:
+        item = Input("1", messages, tools)
+        confidence = unsure(*(tool.name for tool in tools))
+        [written] = synthesise(DemoModel(), [item], [confidence], config, [3])
+        return {example.calls[0].name for example in written}
+
+    assert taught(searched) == {"book_table"}
+    assert taught((*searched, Message("user", "and a ride to Bonn"))) == {"book_table", "orderRide"}  # control
+    assert taught(searched, (RIDE,)) == {"orderRide"}, "the only tool there is"
 
 
 def test_values_come_from_the_schema_s_own_words() -> None:
@@ -127,7 +159,11 @@ def test_the_request_takes_its_words_from_the_description_or_the_name() -> None:
     assert all("eserve a table at a restaurant" in example.query for example in examples(BOOK, 20))
     assert all("order ride" in example.query.lower() for example in examples(RIDE, 20))
     api = replace(BOOK, name="bookTable", description="This API books a table.")
-    assert all("book table" in example.query.lower() for example in examples(api, 20))
+    assert all("book a table" in example.query.lower() for example in examples(api, 20))
+    gerund = replace(BOOK, description="API for booking tables.")
+    assert all("help with booking tables" in example.query.lower() for example in examples(gerund, 20))
+    noun = replace(BOOK, name="tableBooker", description="The tables of a restaurant")
+    assert all("use table booker" in example.query.lower() for example in examples(noun, 20))
 
 
 def test_the_loop_learns_them_without_asking_the_writer_and_in_the_order_of_awareness() -> None:

@@ -136,8 +136,19 @@ def _tools_in_turn(item: Input, awareness: Awareness, config: SynthesisConfig) -
     actions = dict.fromkeys(
         candidate.action for candidate in awareness.candidates
     )  # several sampled calls may be of one tool
-    ranked = [tools[action] for action in actions if action != NO_TOOL and action in tools]
-    return (ranked or list(item.tools))[: 1 if config.tools == "likely" else None]
+    ranked = [tools[action] for action in actions if action != NO_TOOL and action in tools] or list(item.tools)
+    if config.source == "schema":
+        called = _called_in_this_turn(item)
+        ranked = [tool for tool in ranked if tool.name not in called] or ranked
+    return ranked[: 1 if config.tools == "likely" else None]
+
+
+def _called_in_this_turn(item: Input) -> set[str]:
+    """The tools that were called since the user last spoke: examples of them would teach to call them again."""
+    turn = list(item.messages)
+    while any(message.role == "user" for message in turn):
+        turn.pop(0)
+    return {call.name for message in turn for call in message.tool_calls}
 
 
 def _prompt(writer: Model, job: _Job, config: SynthesisConfig, prefix: str) -> Prompt:

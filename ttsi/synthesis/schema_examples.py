@@ -20,8 +20,22 @@ _SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)\. ")
 OPTIONAL_SHARE = 0.35
 """Probability that an optional argument is in a call."""
 
+_SUBJECT = re.compile(
+    r"(?:(?:this|the|an?)\s+)?(?:api|tool|function|endpoint|service|method|helper)\s+(?:that\s+|which\s+)?"
+    r"(?:(?:is\s+used|can\s+be\s+used|allows\s+(?:you|users)|will|can|lets\s+you|helps\s+you|helps)\s+(?:to\s+)?)?",
+    re.IGNORECASE,
+)
+"""What stands before the verb in "This API is used to find books"."""
 _NO_IMPERATIVE = frozenset({"this", "the", "a", "an", "it", "api", "tool", "function", "used", "for", "to", "given"})
 """First words of a description that is no command."""
+_VERBS = frozenset(
+    "add apply book buy calculate cancel change check clear close compare compute convert count create delete detect "
+    "download edit estimate fetch filter find generate get identify insert list load log lookup make modify move open "
+    "order parse play post predict query read record register remove rename reserve reset retrieve run save schedule "
+    "search select send set show sort start stop store submit summarize track translate update upload validate verify "
+    "view write".split()
+)
+"""First words of a tool's name that is a command."""
 _KEPT = ("ss", "us", "is", "as")
 """Ends of verbs that are no third person."""
 
@@ -53,18 +67,26 @@ def _request(tool: Tool, arguments: Mapping[str, Any], draw: random.Random) -> s
     return draw.choice((
         f"Please {command} with {plain}.",
         f"{sentence} for the {plain}.",
-        f"I need to {command}. The {stated}.",
+        f"I need {'' if command.startswith('help ') else 'to '}{command}. The {stated}.",
         f"Can you {command}? {listed}",
     ))  # fmt: skip
 
 
 def _command(tool: Tool) -> str:
-    """What the tool does, as a command: the first sentence of its description, or the words of its name."""
+    """What the tool does, as a command: the first sentence of its description, or the words of its name.
+
+    >>> [_command(Tool("BookFinder", text, {})) for text in ("This API finds books.", "API for finding books", "Books")]
+    ['find books', 'help with finding books', 'use book finder']
+    """
     text = _SENTENCE_END.split(" ".join(tool.description.split()))[0].rstrip(".:")
+    text = _SUBJECT.sub("", text, count=1) if _SUBJECT.match(text) else text
     first, _, rest = text.partition(" ")
-    if not rest or not first.isalpha() or first.lower() in _NO_IMPERATIVE:
-        return name_words(tool.name)
-    return f"{_imperative(first)} {rest}"
+    if first.lower() == "for" and rest.partition(" ")[0].endswith("ing"):
+        return f"help with {rest}"
+    if rest and first.isalpha() and first.lower() not in _NO_IMPERATIVE:
+        return f"{_imperative(first)} {rest}"
+    name = name_words(tool.name)
+    return name if name.partition(" ")[0] in _VERBS else f"use {name}"
 
 
 def _imperative(verb: str) -> str:

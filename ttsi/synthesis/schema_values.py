@@ -76,6 +76,8 @@ LONGEST_DESCRIPTION = 2000
 """Characters of a description that are searched for examples."""
 MOST_OPTIONAL = 3
 """Most optional arguments in one call."""
+MOST_UNMARKED = 4
+"""Most arguments in one call of a tool whose schema marks none as required."""
 
 
 UNUSABLE = (NoValueError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -85,7 +87,8 @@ UNUSABLE = (NoValueError, ArithmeticError, AttributeError, LookupError, Recursio
 def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -> dict[str, Any]:
     """Arguments of a call: the required ones, and some of the optional ones.
 
-    Optional booleans and objects are left out, because a request seldom states them.
+    Optional booleans and objects are left out, because a request seldom states them. Where none is required, the
+    author mostly did not mark them: then all are there, up to `MOST_UNMARKED` of them.
 
     Args:
         parameters: the tool's schema.
@@ -97,8 +100,10 @@ def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -
     """
     plain = _first(parameters, parameters)
     required, properties = set(plain.get("required") or ()), plain.get("properties") or {}
-    optional_names = [name for name in properties if name not in required and draw.random() < optional]
-    chosen = required | set(draw.sample(optional_names, min(MOST_OPTIONAL, len(optional_names))))
+    unmarked = not required
+    optional_names = [name for name in properties if name not in required and (unmarked or draw.random() < optional)]
+    most = MOST_UNMARKED if unmarked else MOST_OPTIONAL
+    chosen = required | set(draw.sample(optional_names, min(most, len(optional_names))))
     arguments: dict[str, Any] = {}
     for name, schema in properties.items():
         if name not in chosen:
