@@ -291,6 +291,26 @@ def test_control_a_more_confident_answer_is_taken() -> None:
     assert (unsure.adaptation.status, called(unsure, "adapted")) == ("trained", "get_weather")
 
 
+def test_an_answer_that_invents_a_value_is_not_taken() -> None:
+    guarded = replace(CONFIG, adaptation=AdaptationConfig(refuse_unstated=True))
+    [stated] = run([UNSURE], config=guarded)
+    assert (stated.adaptation.status, called(stated, "adapted")) == ("trained", "get_weather"), "control: Oslo is stated"
+
+    class Inventive(Spy):
+        def generate(self, requests: Sequence[Request]) -> list[Generation]:
+            written = super().generate(requests)
+            return [
+                replace(one, text=one.text.replace("Oslo", "Bergen")) if request.adapter is not None else one
+                for one, request in zip(written, requests, strict=True)
+            ]
+
+    [invented] = run([UNSURE], Inventive(), config=guarded)
+    assert invented.adaptation.reason == "the conversation does not state its city"
+    assert (invented.adaptation.status, invented.adapted) == ("kept-base", invented.base)
+    [plain] = run([UNSURE], Inventive())  # control: without the guard
+    assert plain.adapted is not None and plain.adapted.calls[0].arguments == {"city": "Bergen"}
+
+
 def test_control_a_good_adaptation_does_change_the_answer() -> None:
     [unsure] = run([UNSURE])
     assert unsure.adapted != unsure.base

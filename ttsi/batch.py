@@ -16,10 +16,10 @@ from functools import wraps
 from typing import TypeVar, cast
 
 from ttsi.adaptation import Tuned
-from ttsi.adaptation.confidence import lack_of_confidence
+from ttsi.adaptation.confidence import lack_of_confidence, more_unstated_values
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
-from ttsi.config import OBJECTIVE_NAMES, LoopConfig, check
+from ttsi.config import OBJECTIVE_NAMES, AdaptationConfig, LoopConfig, check
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, check_model, prefix_cache
@@ -185,22 +185,23 @@ class Stages:
 
 
 def with_adaptations(
+    inputs: Sequence[Input],
     episodes: Sequence[Episode],
     adapted: Sequence[int],
     examples: Sequence[tuple[Example, ...]],
     tuned: Tuned,
     after: Sequence[Answer],
-    min_confidence_gain: float | None,
+    config: AdaptationConfig,
 ) -> list[Episode]:
     """The episodes, of which the adapted ones have their examples, their adaptation and their new answer.
 
-    The base's answer stays where nothing was learned or the confidence guard refuses the new one.
+    The base's answer stays where nothing was learned or a guard refuses the new one.
     """
     results = list(episodes)
     for i, written, adaptation, answer in zip(adapted, examples, tuned.adaptations, after, strict=True):
         adaptation = replace(adaptation, logprob_shift=_shift(answer))
         episode = replace(results[i], examples=written, adaptation=adaptation)
-        results[i] = _settle(episode, answer, min_confidence_gain)
+        results[i] = _settle(inputs[i], episode, answer, config)
     return results
 
 
@@ -209,12 +210,14 @@ def _shift(answer: Answer) -> float | None:
     return None if answer.base_logprob is None else (answer.logprob - answer.base_logprob) / max(1, answer.tokens)
 
 
-def _settle(episode: Episode, answer: Answer, min_confidence_gain: float | None) -> Episode:
+def _settle(item: Input, episode: Episode, answer: Answer, config: AdaptationConfig) -> Episode:
     adaptation = episode.adaptation
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
     guarded = adaptation.status in ("trained", "in-context")
-    reason = lack_of_confidence(episode.base, answer, min_confidence_gain) if guarded else None
+    reason = lack_of_confidence(episode.base, answer, config.min_confidence_gain) if guarded else None
+    if guarded and reason is None and config.refuse_unstated:
+        reason = more_unstated_values(episode.base, answer, item)
     if reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)

@@ -149,6 +149,9 @@ class AdaptationConfig:
     min_confidence_gain: float | None = None
     """Guard: keep the base model's answer unless the adapted model is more confident in its own, by more than this many
     nats per token. 0 prevents most of the harm (dev/log.md); None accepts every new answer, as the paper does."""
+    refuse_unstated: bool = False
+    """Guard: keep the base model's answer where the adapted one has more argument values that neither the conversation
+    nor the tool's schema states."""
 
 
 Strategy = Literal["greedy", "vote", "pass@k", "rerank"]
@@ -357,6 +360,7 @@ ADDED: dict[str, object] = {
     "answer.omit_unstated": False,
     "adaptation.scope": "all",
     "adaptation.held_back": 0,
+    "adaptation.refuse_unstated": False,
 }
 """Settings that the first run folders lack -> the default with which they mean the same."""
 

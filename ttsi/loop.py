@@ -66,4 +66,4 @@ def improve(
             seeds, base = stages.begin("answer"), (unsure, first)
             after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, tuned.strategy, base)
     stages.end()
-    return with_adaptations(episodes, selected, examples, tuned, after, config.adaptation.min_confidence_gain)
+    return with_adaptations(inputs, episodes, selected, examples, tuned, after, config.adaptation)

@@ -115,9 +115,12 @@ margin is below tau. Both chosen on validation rows of public data (dev/log.md).
 _OTHERS_GATE: dict[str, dict[str, Any]] = {"awareness": _GROUNDED}
 """For every model but the embedded one, of a method that trains no adapter for an input."""
 
-_OTHERS: dict[str, dict[str, Any]] = {**_OTHERS_GATE, "adaptation": {"lr": None, "epochs": 3, "scope": "suffix"}}
+_OTHERS: dict[str, dict[str, Any]] = {
+    **_OTHERS_GATE,
+    "adaptation": {"lr": None, "epochs": 3, "scope": "suffix", "refuse_unstated": True},
+}
 """The same of one that trains: three steps, a learning rate that follows the model's size, adapters that act behind the
-tools."""
+tools, and a guard against invented values."""
 
 _OTHERS_SCHEMA: dict[str, dict[str, Any]] = {**_OTHERS, "synthesis": {"source": "schema", "k": 4}}
 """The examples of such a model are made from the tools' schemas: on validation rows of public data they help

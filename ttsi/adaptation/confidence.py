@@ -1,12 +1,31 @@
-"""The confidence guard: the adapted answer counts only where the model is more confident of it than of the base's.
+"""The guards on an adapted answer: it counts only where the model is more confident of it, and invents no more values.
 
-Inputs: both answers. Outputs: None, or the reason why the base answers. The paper (arXiv:2510.07841) returns every
-adapted answer; where the model is less confident of it, the examples were mostly bad (dev/log.md has the figures).
+Inputs: both answers, and the input of the second guard. Outputs: None, or the reason why the base answers. The paper
+(arXiv:2510.07841) returns every adapted answer. Where the model is less confident of it, the examples were mostly bad;
+where it states values that the conversation does not, it is more often broken than fixed (dev/log.md has the figures).
 """
 
 from __future__ import annotations
 
-from ttsi.types import Answer
+from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
+from ttsi.types import Answer, Input
+
+
+def more_unstated_values(base: Answer, adapted: Answer, item: Input) -> str | None:
+    """None when the adapted answer has no more argument values than the base's that the conversation does not state.
+
+    Otherwise one line that names them. An unreadable answer of the base is never preferred.
+    """
+    if base.error is not None:
+        return None
+    stated = StatedValues.of(conversation_text(item.messages))
+    before, after = (
+        [name for call in answer.calls for name in unstated_arguments(call, item.tools, stated)]
+        for answer in (base, adapted)
+    )
+    if len(after) <= len(before):
+        return None
+    return f"the conversation does not state its {', '.join(dict.fromkeys(after))}"
 
 
 def lack_of_confidence(base: Answer, adapted: Answer, margin: float | None) -> str | None:

@@ -174,9 +174,7 @@ class Service:
             adapt=settings.config.adapt and adapt,
         )
         seconds = min(limits.adapt_seconds, options.adapt_seconds or limits.adapt_seconds)
-        return AnswerJob(
-            id=secrets.token_hex(16), options=options, config=config, adapt_seconds=seconds, tenant=tenant
-        )
+        return AnswerJob(id=secrets.token_hex(16), options=options, config=config, adapt_seconds=seconds, tenant=tenant)
 
     def _check_size(self, options: RequestOptions) -> None:
         """Reject a prompt that cannot fit, before it is tokenized."""
