@@ -149,7 +149,7 @@ def test_sampling_frequencies_follow_the_probabilities() -> None:
     logits_V = torch.tensor([0.0, 1.0, -torch.inf, 2.0])
     count = 4000
     writers = [decoding._begin(DecodingRow((1,), 1, temperature=0.7, seed=seed), None) for seed in range(count)]
-    drawn = decoding._pick(logits_V.log_softmax(-1).expand(count, 4), writers)
+    drawn = decoding._pick(logits_V.log_softmax(-1).expand(count, 4), writers, [True] * count)
     shares_V = torch.bincount(drawn, minlength=4) / count
     torch.testing.assert_close(shares_V, (logits_V / 0.7).softmax(-1), atol=0.03, rtol=0)
     assert shares_V[2] == 0
@@ -191,6 +191,10 @@ def test_matcher_that_gives_up_ends_only_its_row(model: PreTrainedModel, grammar
         def is_error(self) -> bool:
             """As LLMatcher."""
             return self.left <= 0
+
+        def compute_ff_tokens(self) -> list[int]:
+            """As LLMatcher."""
+            return []
 
         def unsafe_compute_mask_ptr(self, *_: int) -> None:
             """Leaves the mask as it is: everything allowed."""

@@ -49,6 +49,7 @@ def tokens_read(tiny: Counting, model: Model, monkeypatch: pytest.MonkeyPatch) -
         counts.append(arguments["input_ids"].numel())
         return body(**arguments)
 
+    tiny.prefixes._own_store.clear()
     with monkeypatch.context() as patch:
         patch.setattr(tiny.model.base_model, "forward", counting)
         run(model, "base")

@@ -1,8 +1,9 @@
 """Batched decoding: many answers written at once, each with its own adapter and as if it were alone.
 
 Prompts are read first (`ttsi.engine.prefix`), rows with the same prompt and the same adapter once for all of them;
-then one token per row and step, from a shared key-value cache. Padding stands behind the prompt and stays masked. A
-row that is done leaves the batch at the next compaction.
+then the next tokens of each row, from a shared key-value cache: the one it chose, and those that its grammar forces
+behind it, in one pass (`ttsi.engine.forced_tokens`). Padding stays masked. A row that is done leaves the batch at the
+next compaction.
 
 Greedy rows take the likeliest allowed token. Sampling rows draw u from their own generator and take the first
 token whose cumulative probability under softmax(logits / temperature) over the allowed tokens exceeds u. The
@@ -27,6 +28,7 @@ from ttsi.engine.anatomy import decoder_of, head_logits
 from ttsi.engine.batching import in_groups
 from ttsi.engine.caching import cache_argument
 from ttsi.engine.constraint import Grammars
+from ttsi.engine.forced_tokens import Block, aligned_block, forced_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.prefix import CachedPrompt, PrefixCache, preallocated_cache, prefill, using
 from ttsi.engine.windows import Masks, any_window_binds, masks, spans_of
@@ -118,11 +120,18 @@ class _Sequence:
     matcher: LLMatcher | None
     generator: random.Random
     ids: list[int] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)
+    """The last of `ids`, which the model has not read yet: it has not said how likely they are, but for the first."""
     logprob: float = 0.0
     min_logprob: float = 0.0
     done: bool = False
     finished: bool = False
     end_id: int | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it may write no more."""
+        return len(self.ids) >= self.row.max_tokens
 
     def take(self, token: int, logprob: float) -> None:
         """Write one token, or end."""
@@ -130,13 +139,30 @@ class _Sequence:
         if not stop and self.matcher is not None and not self.matcher.consume_token(token):
             self.done = True  # the matcher gave up: what stands is all there is
             return
-        self.logprob += logprob
-        self.min_logprob = min(self.min_logprob, logprob)
         if stop:
             self.done, self.finished, self.end_id = True, True, token
-            return
+        else:
+            self._write(token)
+            self.take_forced()
+        self.add_logprob(logprob)
+
+    def take_forced(self) -> None:
+        """Write the tokens that the grammar leaves no choice about."""
+        for token in forced_tokens(self.matcher, self.row.max_tokens - len(self.ids)):
+            self._write(token)
+            if self.row.temperature > 0:
+                self.generator.random()  # as if it had been drawn
+
+    def _write(self, token: int) -> None:
         self.ids.append(token)
-        self.done = len(self.ids) >= self.row.max_tokens
+        self.unread.append(token)
+
+    def add_logprob(self, logprob: float) -> None:
+        """Count the log-probability of the first unread token, or of the end."""
+        self.logprob += logprob
+        self.min_logprob = min(self.min_logprob, logprob)
+        # The model need not read the last token to say how likely it is.
+        self.done = self.done or (self.is_full and len(self.unread) <= 1)
 
     def result(self) -> Decoded:
         return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished, self.end_id)
@@ -149,11 +175,11 @@ class _Batch:
     sequences: list[_Sequence]
     cache: Cache
     next_position_B: Tensor
-    """Position of the token to write."""
+    """Position of the next token to read."""
     holes_BT: Tensor
     """True where the cache holds padding; [B, 0] when it holds none."""
     logits_BV: Tensor
-    """fp32 logits of the token to write."""
+    """fp32 logits of the next token to read."""
     adapters: BoundRows | None
 
 
@@ -170,13 +196,13 @@ def _decode_batch(
     if alive:
         batch = _prefill(model, alive, stack, prefixes)
         while True:
-            tokens = _choose(batch, grammars)
+            _choose(batch, grammars)
             dead = sum(sequence.done for sequence in batch.sequences)
             if dead == len(batch.sequences):
                 break
             if 4 * dead >= len(batch.sequences):
-                tokens = _compact(batch, tokens, stack)
-            _advance(model, batch, tokens, stack)
+                _compact(batch, stack)
+            _advance(model, batch, stack)
     return [sequence.result() for sequence in sequences]
 
 
@@ -184,7 +210,9 @@ def _begin(row: DecodingRow, grammars: Grammars | None) -> _Sequence:
     if row.grammar is not None and grammars is None:
         raise ModelError("a grammar needs a fast tokenizer")
     matcher = grammars.matcher(row.grammar) if grammars is not None and row.grammar is not None else None
-    return _Sequence(row, matcher, random.Random(row.seed), done=row.max_tokens < 1)
+    sequence = _Sequence(row, matcher, random.Random(row.seed), done=row.max_tokens < 1)
+    sequence.take_forced()
+    return sequence
 
 
 def _gather(stack: LoraStack | None, slots_B: Sequence[int]) -> BoundRows | None:
@@ -216,34 +244,37 @@ def _prefill(
     return _Batch(sequences, cache, lengths_B, holes_BT, logits_UV[index_B], adapters)
 
 
-def _choose(batch: _Batch, grammars: Grammars | None) -> list[int]:
-    """The next token of each row, written down in its sequence; rows that are done get one that nobody reads."""
+def _choose(batch: _Batch, grammars: Grammars | None) -> None:
+    """Let each row without unread tokens choose its next one, and count how likely the others' next one is."""
     logprobs_BV = batch.logits_BV.log_softmax(dim=-1)
     scores_BV = logprobs_BV
-    matchers = [None if sequence.done else sequence.matcher for sequence in batch.sequences]
+    choosing = [not sequence.done and not sequence.unread for sequence in batch.sequences]
+    matchers = [sequence.matcher if free else None for sequence, free in zip(batch.sequences, choosing, strict=True)]
     allowed_BV = grammars.allowed_tokens(matchers) if grammars is not None else None
     if allowed_BV is not None:
         scores_BV = logprobs_BV.masked_fill(~allowed_BV.to(logprobs_BV.device), -torch.inf)
-    tokens_B = _pick(scores_BV, batch.sequences)
+    tokens_B = _pick(scores_BV, batch.sequences, choosing)
+    unread_B = torch.tensor([sequence.unread[0] if sequence.unread else 0 for sequence in batch.sequences])
+    tokens_B = torch.where(torch.tensor(choosing, device=tokens_B.device), tokens_B, unread_B.to(tokens_B.device))
     chosen_B = logprobs_BV.gather(1, tokens_B[:, None])[:, 0]
     blocked_B = scores_BV.gather(1, tokens_B[:, None])[:, 0] == -torch.inf
-    tokens = tokens_B.tolist()
-    for sequence, token, logprob, blocked in zip(
-        batch.sequences, tokens, chosen_B.tolist(), blocked_B.tolist(), strict=True
+    for sequence, free, token, logprob, blocked in zip(
+        batch.sequences, choosing, tokens_B.tolist(), chosen_B.tolist(), blocked_B.tolist(), strict=True
     ):
         if sequence.done:
             continue
-        if blocked:
+        if not free:
+            sequence.add_logprob(logprob)
+        elif blocked:
             sequence.done = True  # the grammar allows nothing any more, not even the end
         else:
             sequence.take(token, logprob)
-    return tokens
 
 
-def _pick(scores_BV: Tensor, sequences: Sequence[_Sequence]) -> Tensor:
+def _pick(scores_BV: Tensor, sequences: Sequence[_Sequence], choosing: Sequence[bool]) -> Tensor:
     """Token ids [B]: the best score where the row is greedy, else a draw from its own generator."""
     tokens_B = scores_BV.argmax(dim=-1)
-    sampling = [at for at, sequence in enumerate(sequences) if sequence.row.temperature > 0 and not sequence.done]
+    sampling = [at for at, sequence in enumerate(sequences) if sequence.row.temperature > 0 and choosing[at]]
     if not sampling:
         return tokens_B
     index_B = torch.tensor(sampling, device=scores_BV.device)
@@ -257,8 +288,8 @@ def _pick(scores_BV: Tensor, sequences: Sequence[_Sequence]) -> Tensor:
     return tokens_B.index_copy(0, index_B, sampled_B)
 
 
-def _compact(batch: _Batch, tokens: list[int], stack: LoraStack | None) -> list[int]:
-    """Drop rows that are done; the tokens of those that stay."""
+def _compact(batch: _Batch, stack: LoraStack | None) -> None:
+    """Drop rows that are done."""
     keep = [at for at, sequence in enumerate(batch.sequences) if not sequence.done]
     keep_B = torch.tensor(keep, device=batch.next_position_B.device)
     batch.sequences = [batch.sequences[at] for at in keep]
@@ -266,34 +297,69 @@ def _compact(batch: _Batch, tokens: list[int], stack: LoraStack | None) -> list[
     batch.next_position_B = batch.next_position_B[keep_B]
     batch.holes_BT = batch.holes_BT[keep_B]
     batch.adapters = _gather(stack, [sequence.row.slot for sequence in batch.sequences])
-    return [tokens[at] for at in keep]
 
 
-def _advance(model: PreTrainedModel, batch: _Batch, tokens: list[int], stack: LoraStack | None) -> None:
-    """Read one token per row and compute the logits of the next."""
-    ids_B1 = torch.tensor(tokens, device=model.device)[:, None]
+def _advance(model: PreTrainedModel, batch: _Batch, stack: LoraStack | None) -> None:
+    """Read unread tokens of each row, count their likelihoods, and compute the logits behind them."""
+    unread = [[] if sequence.done else sequence.unread for sequence in batch.sequences]
+    block = aligned_block(unread, model.device)
+    _open_holes(batch, block)
+    positions_BT = (batch.next_position_B[:, None] + block.offset_BT).clamp(min=0)
     with using(stack, batch.adapters):
         decoder = decoder_of(model)
-        hidden_B1D = decoder(
-            input_ids=ids_B1,
-            attention_mask=_mask(model, batch),
-            position_ids=batch.next_position_B[:, None],
+        hidden_BTD = decoder(
+            input_ids=block.ids_BT,
+            attention_mask=_mask(model, batch, positions_BT),
+            position_ids=positions_BT,
             use_cache=True,
             **cache_argument(decoder, batch.cache),
         ).last_hidden_state
-    batch.next_position_B = batch.next_position_B + 1
-    batch.logits_BV = head_logits(model, hidden_B1D[:, 0])
+    batch.next_position_B = batch.next_position_B + block.count_B
+    batch.logits_BV = head_logits(model, hidden_BTD[:, -1])
+    _count_forced(model, batch, block, hidden_BTD)
 
 
-def _mask(model: PreTrainedModel, batch: _Batch) -> Masks:
-    """Additive mask [B, 1, 1, T] over the cache and the new token, or None where nothing is hidden."""
-    rows, longest = batch.holes_BT.shape
-    total, spans = batch.cache.get_seq_length() + 1, spans_of(model)
-    furthest = int(batch.next_position_B.max()) + 1 if any_window_binds(spans, total) else 0
-    if not longest and not any_window_binds(spans, furthest):
+def _count_forced(model: PreTrainedModel, batch: _Batch, block: Block, hidden_BTD: Tensor) -> None:
+    """Count the likelihood of every token read but the first of each row, which its choice has counted."""
+    counts = block.count_B.tolist()
+    width = hidden_BTD.shape[1]
+    places = [(row, width - count + at) for row, count in enumerate(counts) for at in range(1, count)]
+    logprobs: list[float] = []
+    if places:
+        rows_N, ends_N = torch.tensor(places, device=hidden_BTD.device).unbind(dim=1)
+        logits_NV = head_logits(model, hidden_BTD[rows_N, ends_N - 1])
+        tokens_N1 = block.ids_BT[rows_N, ends_N][:, None]
+        logprobs = logits_NV.log_softmax(dim=-1).gather(1, tokens_N1)[:, 0].tolist()
+    by_place = iter(logprobs)
+    for sequence, count in zip(batch.sequences, counts, strict=True):
+        if sequence.done:
+            continue
+        for _ in range(1, count):
+            del sequence.unread[0]
+            sequence.add_logprob(next(by_place))
+        del sequence.unread[:1]
+
+
+def _open_holes(batch: _Batch, block: Block) -> None:
+    """Note the block's padding, where the cache has some."""
+    holes_BT = block.offset_BT < 0
+    if not batch.holes_BT.shape[1] and not holes_BT.any():
+        return
+    known, cached = batch.holes_BT.shape[1], batch.cache.get_seq_length()
+    visible_BT = holes_BT.new_zeros(len(holes_BT), cached - known)
+    batch.holes_BT = torch.cat([batch.holes_BT, visible_BT, holes_BT], dim=1)
+
+
+def _mask(model: PreTrainedModel, batch: _Batch, positions_BT: Tensor) -> Masks:
+    """Additive mask [B, 1, T, K] over the cache and the new tokens, or None where nothing is hidden."""
+    rows, new = positions_BT.shape
+    total, spans = batch.cache.get_seq_length() + new, spans_of(model)
+    furthest = int(batch.next_position_B.max()) + new if any_window_binds(spans, total) else 0
+    if new == 1 and not batch.holes_BT.shape[1] and not any_window_binds(spans, furthest):
         return None
-    visible_BT = torch.ones(rows, total, dtype=torch.bool, device=batch.holes_BT.device)
-    visible_BT[:, :longest] = ~batch.holes_BT
-    keys_BT = torch.arange(total, device=batch.holes_BT.device).repeat(rows, 1)
-    keys_BT[:, longest:] -= batch.holes_BT.sum(dim=1, keepdim=True)
-    return masks(visible_BT[:, None], batch.next_position_B[:, None], keys_BT, model.dtype, spans, furthest)
+    visible_BK = torch.ones(rows, total, dtype=torch.bool, device=positions_BT.device)
+    visible_BK[:, : batch.holes_BT.shape[1]] = ~batch.holes_BT
+    at_K = torch.arange(total, device=positions_BT.device)
+    visible_BTK = visible_BK[:, None] & (at_K <= at_K[total - new :, None])
+    keys_BK = (visible_BK.cumsum(dim=1) - 1).clamp(min=0)
+    return masks(visible_BTK, positions_BT, keys_BK, model.dtype, spans, furthest)

@@ -70,6 +70,11 @@ class CachedPrompt:
     """How many tokens it has in common with `before`; at least one remains to be read."""
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the base has read exactly this prompt, and the base is to read it."""
+        return self.slot < 0 and self.before is not None and self.before.ids == self.ids
+
+    @property
     def rest(self) -> tuple[int, ...]:
         """The tokens that remain to be read."""
         return self.ids[self.cached :]
@@ -148,14 +153,18 @@ class PrefixCache:
 def prefill(
     model: PreTrainedModel, prompts: Sequence[CachedPrompt], stack: LoraStack | None = None
 ) -> list[PrefixEntry]:
-    """Read what remains of each prompt, in order.
+    """Read what remains of each prompt, in order; a prompt of the base that is kept whole is not read again.
 
     Raises:
         ModelError: one prompt alone does not fit the memory.
     """
-    lengths = [len(prompt.rest) for prompt in prompts]
+    unread = [prompt for prompt in prompts if not prompt.is_whole]
+    lengths = [len(prompt.rest) for prompt in unread]
     budget = pass_tokens(model.device)
-    return in_groups(lambda part: _prefill_together(model, part, stack), prompts, lengths, budget, SATURATING_TOKENS)
+    read = iter(
+        in_groups(lambda part: _prefill_together(model, part, stack), unread, lengths, budget, SATURATING_TOKENS)
+    )
+    return [prompt.before if prompt.is_whole and prompt.before else next(read) for prompt in prompts]
 
 
 def _prefill_together(
@@ -249,7 +258,8 @@ def using(stack: LoraStack | None, bound: BoundRows | None) -> AbstractContextMa
 class PreallocatedCacheLayer(DynamicLayer):
     """One layer's keys and values of a batch, in memory that is taken for all tokens to come.
 
-    It begins with the prompts, zeros behind the shorter ones, and has room for `max_new_tokens` more.
+    It begins with the prompts, zeros behind the shorter ones, and has room for `max_new_tokens` more; it grows where
+    that is too little.
     """
 
     def __init__(self, entries_B: Sequence[PrefixEntry], layer: int, max_new_tokens: int) -> None:
@@ -267,6 +277,8 @@ class PreallocatedCacheLayer(DynamicLayer):
         """Write the new tokens behind the old; views of all so far."""
         assert self.keys is not None and self.values is not None
         end = self.length + key_states.shape[2]
+        if end > self.keys.shape[2]:  # padding between rows took more room than their tokens
+            self.keys, self.values = (_widened(whole, end + end // 4) for whole in (self.keys, self.values))
         self.keys[:, :, self.length : end] = key_states
         self.values[:, :, self.length : end] = value_states
         self.length = end
@@ -296,6 +308,12 @@ def _stack(parts_B: Sequence[Tensor], longest: int, max_new_tokens: int) -> Tens
         whole[row, :, : part_HTD.shape[1]] = part_HTD
         whole[row, :, part_HTD.shape[1] : longest] = 0  # masked, but 0 * NaN would be NaN
     return whole
+
+
+def _widened(whole_BHTD: Tensor, tokens: int) -> Tensor:
+    wider = whole_BHTD.new_zeros(*whole_BHTD.shape[:2], tokens, whole_BHTD.shape[3])
+    wider[:, :, : whole_BHTD.shape[2]] = whole_BHTD
+    return wider
 
 
 def _moved_up(whole_BHTD: Tensor, indices_B: Tensor, length: int) -> Tensor:
