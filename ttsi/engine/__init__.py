@@ -30,6 +30,8 @@ own adapter, its own random numbers and its own result. docs/engine.md has more.
     prefix.py          prefix cache and prefilling
     packing.py         sequences that begin alike in one row, exactly
     attention.py       attention of packed rows on a CPU
+    decoding_attention.py  attention of a few new tokens on a CPU
+    forced_tokens.py   tokens that a grammar leaves no choice about
     batching.py        batches under a token budget, out-of-memory back-off
     windows.py         attention windows
     caching.py         the name of transformers' cache argument

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from ttsi.engine.anatomy import decoder_of, head_of
 from ttsi.engine.batching import is_out_of_memory
 from ttsi.engine.decoding import DecodingRow, decode
+from ttsi.engine.decoding_attention import fused_attention_only
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import collate, label_logprobs, pack
 from ttsi.engine.prefix import CachedPrompt, cache_of, prefill
@@ -65,11 +66,12 @@ def check_architecture(model: PreTrainedModel) -> int | None:
         ModelError: they differ: this architecture computes something that the engine does not.
     """
     limits = [span.limit for span in spans_of(model) if span.limit]
-    with _shortened(model, _WINDOWS):
+    # In bfloat16 another order of the same sums may differ by more than a mistake does.
+    with fused_attention_only(), _shortened(model, _WINDOWS):
         fault = _fault(model)
     if not fault:
         return _longest_frequencies(model)
-    with _shortened(model, ()):
+    with fused_attention_only(), _shortened(model, ()):
         if not limits or _fault(model):
             raise ModelError(f"{type(model).__name__} is not supported: {fault}")
     return min(limits)

@@ -35,6 +35,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from ttsi.engine.anatomy import decoder_of
+from ttsi.engine.decoding_attention import IGNORED_ARGUMENTS, decoding_attention
 
 IMPLEMENTATION = "ttsi_packed_rows"
 """Its name among transformers' attention implementations."""
@@ -47,9 +48,6 @@ BLOCK_SCORES = 2**19
 
 MIN_QUERIES = 32
 """Queries of a block per head, however many keys they see: smaller products are slow."""
-
-IGNORED_ARGUMENTS = frozenset({"position_ids", "sliding_window", "use_cache", "cache_position", "output_attentions"})
-"""Arguments of an attention function that change nothing here: the mask holds what they mean."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,8 @@ def row_attention(model: PreTrainedModel, rows: RowLengths, held: Cache | None =
     before = getattr(config, "_attn_implementation", None)
     usable = before in ("sdpa", IMPLEMENTATION) and not getattr(config, "sub_configs", None)
     if learned or not usable or rows.scores < MIN_SCORES * len(rows.own_B):
-        yield
+        with decoding_attention(model):  # for few queries
+            yield
         return
     AttentionInterface.register(IMPLEMENTATION, packed_attention_forward)
     AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

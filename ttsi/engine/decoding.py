@@ -28,6 +28,7 @@ from ttsi.engine.anatomy import decoder_of, head_logits
 from ttsi.engine.batching import in_groups
 from ttsi.engine.caching import cache_argument
 from ttsi.engine.constraint import Grammars
+from ttsi.engine.decoding_attention import decoding_attention
 from ttsi.engine.forced_tokens import Block, aligned_block, forced_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.prefix import CachedPrompt, PrefixCache, preallocated_cache, prefill, using
@@ -305,7 +306,7 @@ def _advance(model: PreTrainedModel, batch: _Batch, stack: LoraStack | None) -> 
     block = aligned_block(unread, model.device)
     _open_holes(batch, block)
     positions_BT = (batch.next_position_B[:, None] + block.offset_BT).clamp(min=0)
-    with using(stack, batch.adapters):
+    with using(stack, batch.adapters), decoding_attention(model):
         decoder = decoder_of(model)
         hidden_BTD = decoder(
             input_ids=block.ids_BT,
