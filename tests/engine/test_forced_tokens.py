@@ -127,13 +127,13 @@ def test_padding_that_needs_more_room_than_the_tokens_finds_it(
 ) -> None:
     monkeypatch.setattr(forced_tokens, "LEAST_FILLED", 0.1)  # blocks as wide as the longest run
     widened: list[int] = []
-    plain = prefix._widened
+    plain = prefix._widen
 
     def watching(whole: torch.Tensor, tokens: int) -> torch.Tensor:
         widened.append(tokens)
         return plain(whole, tokens)
 
-    monkeypatch.setattr(prefix, "_widened", watching)
+    monkeypatch.setattr(prefix, "_widen", watching)
     rows = [DecodingRow(ids, 48, 1.0, seed, LONG, stop_ids=STOP) for seed, ids in enumerate(PROMPTS * 3)]
     together = decode(model, rows, grammars=grammars)
     for row, found in zip(rows, together, strict=True):

@@ -346,8 +346,8 @@ def _open_holes(batch: _Batch, block: Block) -> None:
     holes_BT = block.offset_BT < 0
     if not batch.holes_BT.shape[1] and not holes_BT.any():
         return
-    known, cached = batch.holes_BT.shape[1], batch.cache.get_seq_length()
-    visible_BT = holes_BT.new_zeros(len(holes_BT), cached - known)
+    unlisted = batch.cache.get_seq_length() - batch.holes_BT.shape[1]  # all of them tokens
+    visible_BT = holes_BT.new_zeros(len(holes_BT), unlisted)
     batch.holes_BT = torch.cat([batch.holes_BT, visible_BT, holes_BT], dim=1)
 
 

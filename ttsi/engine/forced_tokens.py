@@ -57,9 +57,9 @@ def _width(lengths: Sequence[int]) -> int:
     >>> _width([5, 5, 4]), _width([5, 1, 1]), _width([1, 0]), _width([2, 2, 2, 9])
     (5, 1, 1, 2)
     """
-    fills = (width for width in range(max(lengths), 1, -1) if _filled(lengths, width) >= LEAST_FILLED)
+    fills = (width for width in range(max(lengths), 1, -1) if _share_filled(lengths, width) >= LEAST_FILLED)
     return next(fills, 1)
 
 
-def _filled(lengths: Sequence[int], width: int) -> float:
+def _share_filled(lengths: Sequence[int], width: int) -> float:
     return sum(min(length, width) for length in lengths) / (width * len(lengths))

@@ -278,7 +278,7 @@ class PreallocatedCacheLayer(DynamicLayer):
         assert self.keys is not None and self.values is not None
         end = self.length + key_states.shape[2]
         if end > self.keys.shape[2]:  # padding between rows took more room than their tokens
-            self.keys, self.values = (_widened(whole, end + end // 4) for whole in (self.keys, self.values))
+            self.keys, self.values = (_widen(whole, end + end // 4) for whole in (self.keys, self.values))
         self.keys[:, :, self.length : end] = key_states
         self.values[:, :, self.length : end] = value_states
         self.length = end
@@ -310,7 +310,7 @@ def _stack(parts_B: Sequence[Tensor], longest: int, max_new_tokens: int) -> Tens
     return whole
 
 
-def _widened(whole_BHTD: Tensor, tokens: int) -> Tensor:
+def _widen(whole_BHTD: Tensor, tokens: int) -> Tensor:
     wider = whole_BHTD.new_zeros(*whole_BHTD.shape[:2], tokens, whole_BHTD.shape[3])
     wider[:, :, : whole_BHTD.shape[2]] = whole_BHTD
     return wider
