@@ -33,6 +33,7 @@ from ttsi.loop import improve
 from ttsi.methods import preset
 from ttsi.models import Generation, Model, Request
 from ttsi.models.local import LocalModel
+from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.temporary_adapters import engine_config, with_training, without_training
 from ttsi.types import Adaptation, Input, Prompt, TrainingExample
 
@@ -53,7 +54,7 @@ class OurRule(LogitsProcessor):
 
     def __init__(self, row: decoding.DecodingRow, grammars: Grammars | None) -> None:
         """For one row."""
-        self.writer, self._grammars = decoding._begin(row, grammars), grammars
+        self.writer, self._grammars, self._steps = decoding._begin(row, grammars), grammars, 0
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Only the taken token is left."""
@@ -62,8 +63,15 @@ class OurRule(LogitsProcessor):
         masked_BV = logprobs_BV
         if allowed_BV is not None:
             masked_BV = logprobs_BV.masked_fill(~allowed_BV.to(scores.device), -torch.inf)
-        token = int(decoding._pick(masked_BV, [self.writer])[0])
-        self.writer.take(token, float(logprobs_BV[0, token]))
+        place, self._steps = self._steps, self._steps + 1
+        if place < len(self.writer.ids):  # the grammar forced it behind an earlier choice
+            token = self.writer.ids[place]
+            del self.writer.unread[: min(place, 1)]
+            self.writer.add_logprob(float(logprobs_BV[0, token]))
+        else:
+            self.writer.unread.clear()
+            token = int(decoding._pick(masked_BV, [self.writer], [True])[0])
+            self.writer.take(token, float(logprobs_BV[0, token]))
         return torch.full_like(scores, -torch.inf).index_fill(1, torch.tensor([token], device=scores.device), 0.0)
 
 
@@ -91,7 +99,7 @@ class OneByOne(LocalModel):
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 
     @contextmanager
-    def prefix_cache(self) -> Iterator[None]:
+    def prefix_cache(self, store: PrefixStore | None = None) -> Iterator[None]:
         """Nothing is remembered."""
         yield
 
