@@ -165,8 +165,7 @@ def _adapted_rows(experiment: Experiment, batch: Batch) -> list[ControlRow]:
             inputs, batch, before, awareness, records, seconds, strict=True
         )
     ]
-    guard = loop.adaptation.min_confidence_gain
-    episodes = with_adaptations(episodes, range(len(batch)), examples, tuned, after, guard)
+    episodes = with_adaptations(inputs, episodes, range(len(batch)), examples, tuned, after, loop.adaptation)
     return [_row(experiment, item, episode) for item, episode in zip(batch, episodes, strict=True)]
 
 

@@ -55,7 +55,7 @@ def _width(lengths: Sequence[int]) -> int:
     """The widest block that is filled enough; 1 always is.
 
     >>> _width([5, 5, 4]), _width([5, 1, 1]), _width([1, 0]), _width([2, 2, 2, 9])
-    (5, 1, 1, 2)
+    (5, 1, 1, 3)
     """
     fills = (width for width in range(max(lengths), 1, -1) if _share_filled(lengths, width) >= LEAST_FILLED)
     return next(fills, 1)

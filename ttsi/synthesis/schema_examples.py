@@ -75,8 +75,9 @@ def _request(tool: Tool, arguments: Mapping[str, Any], draw: random.Random) -> s
 def _command(tool: Tool) -> str:
     """What the tool does, as a command: the first sentence of its description, or the words of its name.
 
-    >>> [_command(Tool("BookFinder", text, {})) for text in ("This API finds books.", "API for finding books", "Books")]
-    ['find books', 'help with finding books', 'use book finder']
+    >>> descriptions = ("This API finds tables.", "API for finding one", "Tables")
+    >>> [_command(Tool("TableFinder", text, {})) for text in descriptions]
+    ['find tables', 'help with finding one', 'use table finder']
     """
     text = _SENTENCE_END.split(" ".join(tool.description.split()))[0].rstrip(".:")
     text = _SUBJECT.sub("", text, count=1) if _SUBJECT.match(text) else text
