@@ -215,9 +215,9 @@ def _settle(item: Input, episode: Episode, answer: Answer, config: AdaptationCon
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
     guarded = adaptation.status in ("trained", "in-context")
-    reason = lack_of_confidence(episode.base, answer, config.min_confidence_gain) if guarded else None
-    if guarded and reason is None and config.refuse_unstated:
-        reason = more_unstated_values(episode.base, answer, item)
-    if reason:
+    reason = lack_of_confidence(episode.base, answer, config.min_confidence_gain)
+    if config.refuse_unstated:
+        reason = reason or more_unstated_values(episode.base, answer, item)
+    if guarded and reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)

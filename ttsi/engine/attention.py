@@ -30,12 +30,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, Cache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from ttsi.engine.anatomy import decoder_of
-from ttsi.engine.decoding_attention import IGNORED_ARGUMENTS, decoding_attention
+from ttsi.engine.decoding_attention import attending, change_nothing, decoding_attention
 
 IMPLEMENTATION = "ttsi_packed_rows"
 """Its name among transformers' attention implementations."""
@@ -107,14 +106,11 @@ def row_attention(model: PreTrainedModel, rows: RowLengths, held: Cache | None =
         with decoding_attention(model):  # for few queries
             yield
         return
-    AttentionInterface.register(IMPLEMENTATION, packed_attention_forward)
-    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
     token = _rows.set(rows)
-    config._attn_implementation = IMPLEMENTATION
     try:
-        yield
+        with attending(config, IMPLEMENTATION, packed_attention_forward):
+            yield
     finally:
-        config._attn_implementation = before
         _rows.reset(token)
 
 
@@ -155,7 +151,7 @@ def _is_usable(
         and query_BHTD.shape[1] % key_BGKD.shape[1] == 0
         and query_BHTD.device.type == "cpu"
         and (query_BHTD.dtype == torch.float32 or _is_usable_in_bfloat16(query_BHTD))
-        and all(given is None or given is False or name in IGNORED_ARGUMENTS for name, given in arguments.items())
+        and change_nothing(arguments)
     )
 
 

@@ -13,7 +13,7 @@ device or type, gradients, an argument it does not know) is left to `sdpa`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -63,13 +63,25 @@ def decoding_attention(model: PreTrainedModel) -> Iterator[None]:
     if before != "sdpa" or not fits or _off.get():
         yield
         return
-    AttentionInterface.register(IMPLEMENTATION, decoding_attention_forward)
-    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
-    config._attn_implementation = IMPLEMENTATION
+    with attending(config, IMPLEMENTATION, decoding_attention_forward):
+        yield
+
+
+@contextmanager
+def attending(config: Any, name: str, function: Callable[..., tuple[Tensor, None]]) -> Iterator[None]:
+    """Within the block models of this configuration attend by a function of ours, under its name, with sdpa's masks."""
+    AttentionInterface.register(name, function)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    before, config._attn_implementation = config._attn_implementation, name
     try:
         yield
     finally:
         config._attn_implementation = before
+
+
+def change_nothing(arguments: Mapping[str, Any]) -> bool:
+    """Whether these further arguments of an attention function change nothing in its output."""
+    return all(given is None or given is False or name in IGNORED_ARGUMENTS for name, given in arguments.items())
 
 
 def decoding_attention_forward(
@@ -107,5 +119,5 @@ def _is_usable(query_BHTD: Tensor, key_BGKD: Tensor, mask_B1TK: Tensor | None, a
         and query_BHTD.dtype == key_BGKD.dtype == torch.bfloat16
         and heads % key_BGKD.shape[1] == 0
         and not (torch.is_grad_enabled() and (query_BHTD.requires_grad or key_BGKD.requires_grad))
-        and all(given is None or given is False or name in IGNORED_ARGUMENTS for name, given in arguments.items())
+        and change_nothing(arguments)
     )
