@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from ttsi.chat.grammar import answer_grammar, call_then_text_grammar
 from ttsi.config import SynthesisConfig
@@ -145,9 +146,7 @@ def _tools_in_turn(item: Input, awareness: Awareness, config: SynthesisConfig) -
 
 def _called_in_this_turn(item: Input) -> set[str]:
     """The tools that were called since the user last spoke: examples of them would teach to call them again."""
-    turn = list(item.messages)
-    while any(message.role == "user" for message in turn):
-        turn.pop(0)
+    turn = takewhile(lambda message: message.role != "user", reversed(item.messages))
     return {call.name for message in turn for call in message.tool_calls}
 
 
