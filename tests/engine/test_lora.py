@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ttsi.engine.checksum import weights_sha256
-from ttsi.engine.lora import AdaptedLinear, LoraStack
+from ttsi.engine.lora import AdaptedLinear, BoundRows, LoraStack
 from ttsi.errors import ModelError
 
 IDS_BT = torch.arange(1, 19).reshape(3, 6)
@@ -83,6 +83,37 @@ def test_layer_formula(model: PreTrainedModel) -> None:
             x @ (module.weight + 8.0 / 4 * b_BDR[row] @ a_BRD[row]).T for row, x in enumerate(x_BTD)
         ])  # fmt: skip
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_multiplies_in_its_own_type_and_learns_in_fp32(dtype: torch.dtype) -> None:
+    layer = torch.nn.Sequential(torch.nn.Linear(96, 64, bias=False)).to(dtype)
+    stack = LoraStack(layer, 2, 4, alpha=8.0)
+    stack.values_SP.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
+    weight_DE = layer[0].weight.double()
+    (a_BRD, b_BDR), *_ = stack.pairs_of(stack.values_SP)
+    x_BTD = torch.randn(2, 7, 96, generator=torch.Generator().manual_seed(2)).to(dtype)
+    exact = torch.stack(
+        [
+            x @ (weight_DE + 2.0 * b @ a).T
+            for x, a, b in zip(x_BTD.double(), a_BRD.double(), b_BDR.double(), strict=True)
+        ]
+    )
+    stack.attach()
+    values_BP = stack.values_SP.clone().requires_grad_()
+    bound = BoundRows(2, None, stack.factors_of(values_BP))
+    with stack.using(bound):
+        found = layer(x_BTD)
+    assert found.dtype == dtype
+    assert {part.dtype for pair in bound.pairs for part in pair} == {
+        torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+    }
+    rounding = 4 * torch.finfo(dtype).eps * float(exact.detach().abs().max())
+    assert float((found.double() - exact).detach().abs().max()) < rounding
+    base = layer[0].frozen(x_BTD).detach().double()
+    assert float((base - exact.detach()).abs().max()) > 4 * rounding  # the base alone is not it
+    found.float().sum().backward()
+    assert values_BP.grad is not None and values_BP.grad.dtype == torch.float32 and bool(values_BP.grad.any())
 
 
 def test_detach_restores_the_same_objects_flags_and_bits(model: PreTrainedModel) -> None:

@@ -51,6 +51,11 @@ def vocabulary_size(model: PreTrainedModel) -> int:
 
 def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     """fp32 logits [N, V] of hidden states [N, D]."""
+    return own_logits(model, hidden_ND).float()
+
+
+def own_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
+    """The same logits in the model's own type."""
     logits_NV: Tensor = head_of(model)(hidden_ND)
     config = model.config.get_text_config(decoder=True)
     if (factor := getattr(config, "logit_scale", None)) is not None:  # Cohere
@@ -59,4 +64,4 @@ def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
         logits_NV = logits_NV / divisor
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
         logits_NV = (logits_NV / cap).tanh() * cap
-    return logits_NV.float()
+    return logits_NV

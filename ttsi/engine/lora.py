@@ -16,7 +16,6 @@ paper trains one at a time.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ttsi.engine.engine_config import ALL_LINEAR
+from ttsi.engine.peft_folder import write_peft_folder
 from ttsi.engine.targets import is_language_model, linear_at, peft_targets, replace_layer, target_names
 from ttsi.errors import ConfigError, ModelError
 
@@ -43,7 +43,8 @@ class BoundRows:
     adapted_B: Tensor | None
     """Row numbers that have an adapter; None when all have."""
     pairs: tuple[tuple[Tensor, Tensor], ...]
-    """Per target layer A [B, rank, in] and B [B, out, rank] of the rows that have an adapter."""
+    """Per target layer A [B, rank, in] and B [B, out, rank] of the rows that have an adapter, in the type in which they
+    are multiplied."""
 
 
 class AdaptedLinear(nn.Module):
@@ -106,6 +107,7 @@ class LoraStack:
         self.model, self.slots, self.rank, self.alpha = model, slots, rank, alpha
         self.names = target_names(model, targets)
         self._linears = [linear_at(model, name) for name in self.names]
+        self._factor_types = [_factor_type(linear) for linear in self._linears]
         self._language = is_language_model(model)
         sizes_A = [rank * linear.in_features for linear in self._linears]
         sizes_B = [linear.out_features * rank for linear in self._linears]
@@ -184,7 +186,7 @@ class LoraStack:
             values_BP = self.values_SP[torch.tensor(slots, device=self.values_SP.device)]
         partial = len(adapted) < len(slots_B)
         index_B = torch.tensor(adapted, device=values_BP.device) if partial else None
-        return BoundRows(len(slots_B), index_B, self.pairs_of(values_BP))
+        return BoundRows(len(slots_B), index_B, self.factors_of(values_BP))
 
     def pairs_of(self, values_BP: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """Flat adapters [B, parameters] as (A, B) per layer, as views; differentiable."""
@@ -194,6 +196,17 @@ class LoraStack:
         return tuple(
             (a.view(rows, rank, linear.in_features), b.view(rows, linear.out_features, rank))
             for a, b, linear in zip(parts[:half], parts[half:], self._linears, strict=True)
+        )
+
+    def factors_of(self, values_BP: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """The same in the type in which each layer multiplies them, as views where it is fp32; differentiable.
+
+        A bfloat16 layer multiplies bfloat16, as mixed precision does elsewhere; the numbers that the optimizer changes
+        stay fp32. float16 would lose small gradients, so that its layers multiply fp32.
+        """
+        return tuple(
+            (a_BRD.to(dtype), b_BDR.to(dtype))
+            for (a_BRD, b_BDR), dtype in zip(self.pairs_of(values_BP), self._factor_types, strict=True)
         )
 
     @contextmanager
@@ -233,10 +246,9 @@ class LoraStack:
         return out_BTD.index_copy(0, index_B, changed)
 
     def _sum(self, out_BTD: Tensor, x_BTD: Tensor, a_BRD: Tensor, b_BDR: Tensor) -> Tensor:
-        # In fp32 whatever the base's type is: the adapter's numbers are small and its steps smaller.
-        low_BTR = torch.bmm(x_BTD.float(), a_BRD.transpose(1, 2))
+        low_BTR = torch.bmm(x_BTD.to(a_BRD.dtype), a_BRD.transpose(1, 2))
         # In place: what the frozen layer gave out is nobody else's, and a copy of it would cost as much as the sum.
-        full = out_BTD.float().baddbmm_(low_BTR, b_BDR.transpose(1, 2), alpha=self.scaling)
+        full = out_BTD.to(a_BRD.dtype).baddbmm_(low_BTR, b_BDR.transpose(1, 2), alpha=self.scaling)
         return full.to(out_BTD.dtype)
 
     @torch.no_grad()
@@ -372,6 +384,10 @@ class LoraStack:
         }
 
 
+def _factor_type(linear: nn.Linear) -> torch.dtype:
+    return torch.bfloat16 if linear.weight.dtype == torch.bfloat16 else torch.float32
+
+
 def refuse_in_use(model: nn.Module) -> None:
     """Refuse a model that carries adapters.
 
@@ -380,16 +396,3 @@ def refuse_in_use(model: nn.Module) -> None:
     """
     if any(isinstance(module, AdaptedLinear) for module in model.modules()):
         raise ModelError(f"this {type(model).__name__} carries adapters already: detach them first")
-
-
-def write_peft_folder(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Path:
-    """Write tensors and adapter_config, as `LoraStack.export` gives them, into a folder; the folder.
-
-    The folder is made where it does not exist.
-    """
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(dict(tensors), folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(dict(settings), indent=2) + "\n", encoding="utf-8")
-    return folder

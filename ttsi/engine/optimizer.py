@@ -121,7 +121,7 @@ def bound_rows(stack: LoraStack, values_BP: Tensor, rows_B: Sequence[int]) -> Bo
     """Flat adapters [B, parameters], of which each acts on the next `rows_B` rows of a batch."""
     repeats_B = torch.tensor(rows_B, device=values_BP.device)
     rows_NP = values_BP if set(rows_B) == {1} else values_BP.repeat_interleave(repeats_B, dim=0)
-    return BoundRows(len(rows_NP), None, stack.pairs_of(rows_NP))
+    return BoundRows(len(rows_NP), None, stack.factors_of(rows_NP))
 
 
 @torch.no_grad()

@@ -23,9 +23,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import Cache, PreTrainedModel
 
-from ttsi.engine.anatomy import decoder_of, head_logits
+from ttsi.engine.anatomy import decoder_of, own_logits
 from ttsi.engine.attention import RowLengths, row_attention
 from ttsi.engine.caching import cache_argument
+from ttsi.engine.token_logprobs import token_logprobs
 from ttsi.engine.windows import Masks, Spans, masks
 
 EncodedExample = tuple[Sequence[int], int]
@@ -227,4 +228,4 @@ def label_states(model: PreTrainedModel, batch: PackedBatch, cache: Cache | None
 
 def head_logprobs(model: PreTrainedModel, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
     """fp32 log-probabilities [N] of tokens, from the hidden states that predict them."""
-    return -torch.nn.functional.cross_entropy(head_logits(model, hidden_ND), targets_N, reduction="none")
+    return token_logprobs(own_logits(model, hidden_ND), targets_N)

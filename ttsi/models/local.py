@@ -30,8 +30,8 @@ from ttsi.engine.checksum import weights_checksum, weights_sha256
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
-from ttsi.engine.lora import write_peft_folder
 from ttsi.engine.packing import EncodedExample
+from ttsi.engine.peft_folder import write_peft_folder
 from ttsi.engine.prefix import PrefixCache, prefill, using
 from ttsi.engine.targets import unadapted_share
 from ttsi.engine.training_job import TrainingJob
