@@ -31,6 +31,9 @@ own adapter, its own random numbers and its own result. docs/engine.md has more.
     packing.py         sequences that begin alike in one row, exactly
     attention.py       attention of packed rows on a CPU
     decoding_attention.py  attention of a few new tokens on a CPU
+    token_logprobs.py  log-probabilities of labels without fp32 copies of the logits
+    int8_linear.py     frozen linear layers with int8 weights
+    peft_folder.py     the folder of one adapter in PEFT's format
     forced_tokens.py   tokens that a grammar leaves no choice about
     batching.py        batches under a token budget, out-of-memory back-off
     windows.py         attention windows

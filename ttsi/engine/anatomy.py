@@ -54,6 +54,14 @@ def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     return own_logits(model, hidden_ND).float()
 
 
+def parameter_count(model: PreTrainedModel) -> int:
+    """The model's size, a head that shares its embeddings' weights counted once even where it is a copy of them."""
+    head, embeddings = head_of(model), model.get_input_embeddings()
+    tied = bool(getattr(model.config.get_text_config(decoder=True), "tie_word_embeddings", False))
+    copied = tied and isinstance(embeddings, nn.Embedding) and head.weight is not embeddings.weight
+    return int(model.num_parameters()) - (head.weight.numel() if copied else 0)
+
+
 def own_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     """The same logits in the model's own type."""
     logits_NV: Tensor = head_of(model)(hidden_ND)

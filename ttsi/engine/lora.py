@@ -385,7 +385,7 @@ class LoraStack:
 
 
 def _factor_type(linear: nn.Linear) -> torch.dtype:
-    return torch.bfloat16 if linear.weight.dtype == torch.bfloat16 else torch.float32
+    return torch.bfloat16 if linear.weight.dtype in (torch.bfloat16, torch.int8) else torch.float32
 
 
 def refuse_in_use(model: nn.Module) -> None:

@@ -116,7 +116,7 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | 
         spec: "embedded", "hf:OWNER/NAME", a folder, FILE.gguf and more (`ttsi ls models`), or
             "package.module:object".
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto", "float32", "bfloat16", "float16".
+        dtype: "auto", "float32", "bfloat16", "float16", "int8" (weights; the rest is bfloat16).
         format: how it writes tool calls (`ttsi.chat.calls.FORMATS`, or "package.module:object"); None is the
             format of its chat template.
 

@@ -49,7 +49,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     Args:
         rest: the file, or "hf:OWNER/NAME[@REVISION]:FILE.gguf" for one of the Hugging Face hub.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto", "float32", "bfloat16", "float16".
+        dtype: "auto", "float32", "bfloat16", "float16", "int8".
         format: the tool-call format to use, instead of what the handshake chooses.
 
     Raises:

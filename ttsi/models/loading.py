@@ -30,7 +30,13 @@ from ttsi import cpu
 from ttsi.errors import ModelError, on_one_line
 from ttsi.models import hub, merging, weight_files
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.bfloat16,
+}
+"""The number format by its name. int8 means weights (`ttsi.engine.int8_linear`); the rest is bfloat16."""
 BFLOAT16_MIN_PARAMETERS = 50_000_000
 """Parameters below which a model stays in float32 on a CPU; one of 135 million writes 1.8 times as fast in bfloat16."""
 PROBE = "The quick brown fox, 123."
@@ -55,6 +61,7 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> Loaded:
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
         dtype: "auto" is bfloat16, but on a CPU float32 where it has no instructions for it or the model is small.
+            "int8" is read as bfloat16 (`ttsi.models.local` makes it int8).
 
     Raises:
         ModelError: not found, not readable, or it brings code of its own; one line.

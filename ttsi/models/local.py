@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -24,11 +25,12 @@ from ttsi.chat import grammar as chat_grammar
 from ttsi.chat import templates
 from ttsi.chat.handshake import Handshake
 from ttsi.config import AdaptationConfig
-from ttsi.engine.anatomy import decoder_of, head_of, vocabulary_size
+from ttsi.engine.anatomy import decoder_of, head_of, parameter_count, vocabulary_size
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.checksum import weights_checksum, weights_sha256
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
+from ttsi.engine.int8_linear import is_int8, to_int8
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.engine.packing import EncodedExample
 from ttsi.engine.peft_folder import write_peft_folder
@@ -102,13 +104,13 @@ class LocalModel:
             "spec": self.spec,
             "architecture": type(self.model).__name__,
             "revision": getattr(self.model.config, "_commit_hash", None),
-            "parameters": self.model.num_parameters(),
+            "parameters": parameter_count(self.model),
             "context": self.context,
             "format": self.format.name,
             "handshake": self.handshake.record(),
             "weights_sha256": self._initial_sha256,
             "chat_template_sha256": hashlib.sha256(_template_text(self.tokenizer).encode()).hexdigest(),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": "int8" if is_int8(self.model) else str(self.model.dtype).removeprefix("torch."),
             "device": str(self.model.device),
             "unadapted_share": round(self._unadapted_share, 4),
             "notes": list(self.notes),
@@ -332,7 +334,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     Args:
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
-        dtype: "auto" is float32 on the CPU, else bfloat16.
+        dtype: "auto", "float32", "bfloat16", "float16", "int8" (`ttsi.models.loading.read_model`).
         format: the tool-call format (`ttsi ls formats`), instead of what the handshake chooses.
 
     Raises:
@@ -340,7 +342,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
         ConfigError: there is no such format.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    model = _build(spec, read_model(spec, rest, device, dtype), format)
+    model = _build(spec, _read(spec, rest, device, dtype), format)
     model.use(ask(model, model.handshake, templates.renderer(model.tokenizer)))
     return model
 
@@ -360,7 +362,15 @@ def load_embedded(
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return _build("embedded", read_model("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+    return _build("embedded", _read("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+
+
+def _read(spec: str, rest: str, device: str, dtype: str) -> Loaded:
+    loaded = read_model(spec, rest, device, dtype)
+    try:
+        return replace(loaded, model=to_int8(loaded.model)) if dtype == "int8" else loaded
+    except ModelError as error:
+        raise ModelError(f"cannot load {spec}: {error}") from error
 
 
 def _build(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:

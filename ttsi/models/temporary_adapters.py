@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ttsi.config import AdaptationConfig
+from ttsi.engine.anatomy import parameter_count
 from ttsi.engine.batching import is_out_of_memory
 from ttsi.engine.checksum import adapter_sha256
 from ttsi.engine.engine_config import EngineConfig
@@ -117,7 +118,7 @@ class TemporaryAdapters:
                 stack.attach()
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
                 jobs = [self._job(slot, index, encoded[index]) for slot, index in enumerate(indices)]
-                settings = engine_config(config, self._model.num_parameters())
+                settings = engine_config(config, parameter_count(self._model))
                 reports = train(stack, jobs, settings, prefixes=prefixes)
                 for index, job, report in zip(indices, jobs, reports, strict=True):
                     outcomes[index] = with_training(job, report, counts[index] - len(job.examples), settings.lr)
