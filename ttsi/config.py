@@ -122,8 +122,9 @@ class AdaptationConfig:
     """The tokens on which the adapter acts: all of them, or those from the first user's turn on (suffix: Activated
     LoRA, arXiv:2504.12397). With suffix, what the base read of system text and tools is used again."""
     lr: NonNegativeFloat | None = 3e-3
-    """Peak learning rate. None chooses it by the number of the model's parameters (2e-3 up to 4 billion, 3e-4 above),
-    as the methods do for every model but the embedded one; ttsi-paper has the paper's 1e-4."""
+    """Peak learning rate. None chooses it by the number of the model's parameters (2e-3 at 135 million, 1e-3 at half a
+    billion, 3e-4 at 7 billion), as the methods do for every model but the embedded one; ttsi-paper has the paper's
+    1e-4."""
     epochs: PositiveInt = 5
     """Passes over the examples."""
     batch_size: NonNegativeInt = 0

@@ -50,12 +50,13 @@ def local() -> LocalModel:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "rate"), [(135_000_000, 2e-3), (4_000_000_000, 2e-3), (4_000_000_001, 3e-4), (70 * 10**9, 3e-4)]
+    ("parameters", "rate"), [(2_000_000, 2e-3), (135_000_000, 2e-3), (540_000_000, 1e-3), (135 * 10**8, 2e-4)]
 )
 def test_the_learning_rate_follows_the_size_where_it_is_none(
     local: LocalModel, monkeypatch: pytest.MonkeyPatch, parameters: int, rate: float
 ) -> None:
-    assert engine_config(replace(CONFIG, lr=None), parameters).lr == rate
+    assert engine_config(replace(CONFIG, lr=None), parameters).lr == pytest.approx(rate)
+    rate = engine_config(replace(CONFIG, lr=None), parameters).lr
     assert engine_config(CONFIG, parameters).lr == CONFIG.lr  # control: one that is set
     monkeypatch.setattr(local.model, "num_parameters", lambda: parameters)
     losses = []
