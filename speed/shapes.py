@@ -102,7 +102,8 @@ class Cost:
 def cost_of(model: PreTrainedModel) -> Cost:
     """Counted from the model itself."""
     head = head_of(model)
-    body = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head)
+    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    body = sum(m.weight.numel() for m in linears if m is not head)
     config, size = model.config, model.dtype.itemsize
     features = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     layers = config.num_hidden_layers
@@ -111,5 +112,5 @@ def cost_of(model: PreTrainedModel) -> Cost:
         head=head.weight.numel(),
         attention=layers * config.num_attention_heads * features,
         cache=2 * layers * config.num_key_value_heads * features * size,
-        weights=(body + head.weight.numel()) * size,
+        weights=sum(m.weight.nbytes for m in linears),
     )

@@ -9,15 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from speed import __main__ as command
-from speed import growth, measure, peers, shapes
+from speed import growth, llama_cpp, measure, peers, shapes
 from speed.measure import Case, MachineLimits, Work
 from tests.conftest import build_model
 from ttsi.benchmarks import Benchmark, Sample
+from ttsi.engine.int8_linear import to_int8
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.types import Input, Message
 
@@ -160,3 +162,24 @@ def test_peft_loop_trains_the_adapter_that_ours_trains() -> None:
     theirs = [loop.train(job.examples, job.slot)[1] for job in jobs]
     assert train.distance(ours, theirs) < train.TOLERANCE
     assert train.distance(ours, theirs[::-1]) > 0.1  # the control: another input's adapter
+
+
+class Spelling:
+    """A tokenizer whose tokens are words."""
+
+    def encode_text(self, text: str) -> list[str]:
+        return text.split()
+
+
+def test_texts_beside_llama_cpp_agree_where_their_first_tokens_do() -> None:
+    model = Mock(encoder=Spelling())
+    ours = ["9, 10, 11, 12", "2 3 4 5", "a b c d", "one"]
+    assert llama_cpp.share_of_others(model, ours, ["9, 10, 11, 13", "2 3 4 6", "a b c", "one"]) == 0.0
+    assert llama_cpp.share_of_others(model, ours, ["9, 10, 12", "2 3 4 6", "a b", "two"]) == 0.75
+    assert len({llama_cpp.prompt(index) for index in range(16)}) == 16
+
+
+def test_int8_weights_are_one_byte_each() -> None:
+    whole, small = (build_model("qwen2").to(torch.bfloat16) for _ in range(2))
+    costs = [shapes.cost_of(whole), shapes.cost_of(to_int8(small))]
+    assert costs[0].body == costs[1].body and costs[0].weights == 2 * costs[1].weights
