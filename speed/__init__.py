@@ -14,6 +14,7 @@ and stops when their results differ by more than the tolerance it names. `make b
     answer.py       answers with one adapter each, beside one by one and PEFT's mixed batches
     synthesis.py    samples of the base, beside `generate` per input and `generate_batch`
     end_to_end.py   the whole loop, beside the same loop built from the usual parts
+    real.py         the whole loop on a real model, beside PEFT, and the price of an unsure input
     llama_cpp.py    plain decoding, beside llama.cpp's server on the same file
     growth.py       how cost grows with inputs, candidates, prompt, K, rank and batch
 

@@ -14,7 +14,7 @@ import torch
 
 from speed import measure
 
-SCRIPTS = ("score", "adapters", "answer", "synthesis", "end_to_end")
+SCRIPTS = ("score", "adapters", "answer", "synthesis", "end_to_end", "real")
 REPEATS = 6
 """The fewest that give an interval for the median with 95 % coverage."""
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from speed import peers
 from speed.measure import Case
@@ -88,14 +88,16 @@ class Done(StoppingCriteria):
 
 
 class OneByOne(LocalModel):
-    """The embedded model used in the usual ways, one request and one adapter at a time."""
+    """A local model used in the usual ways, one request and one adapter at a time."""
 
-    def __init__(self, model: PreTrainedModel, config: AdaptationConfig, tier: str) -> None:
-        """Tier N0, N1 or N2 (speed/peers.py)."""
-        super().__init__("embedded", model, tokenizer())
+    def __init__(self, local: LocalModel, config: AdaptationConfig, tier: str, invocation: Sequence[int] = ()) -> None:
+        """Tier N0, N1 or N2 (speed/peers.py); with `invocation`, adapters that act behind these tokens."""
+        super().__init__(local.spec, local.model, local.tokenizer)
+        self.use(local.handshake)
+        model = local.model
         _ = self._grammars  # compiled before the model is wrapped
         settings = engine_config(config, model.num_parameters())
-        self._loop = peers.PeftLoop(model, settings, "transformers" if tier == "N0" else None)
+        self._loop = peers.PeftLoop(model, settings, "transformers" if tier == "N0" else None, invocation)
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 
     @contextmanager
@@ -115,7 +117,7 @@ class OneByOne(LocalModel):
         rule = OurRule(row, self._grammars if row.grammar is not None else None)
         with self._base() if row.slot < 0 else nullcontext():
             peers.generate(
-                self.model, row.ids, row.max_tokens, self.model.device, min_new_tokens=1,
+                self._loop.tuned or self.model, row.ids, row.max_tokens, self.model.device, min_new_tokens=1,
                 logits_processor=LogitsProcessorList([rule]), stopping_criteria=StoppingCriteriaList([Done(rule)]),
             )  # fmt: skip
         return self._generation(row, rule.writer.result())
@@ -163,7 +165,7 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
     model = LocalModel("embedded", model_of(shape, device), tokenizer())
     task = f"{shape}, toolworld, {len(inputs)} inputs, preset ttsi, batches of {BATCH}"
     for key, tier in TIERS.items():
-        peer = OneByOne(model_of(shape, device), config.adaptation, tier)
+        peer = OneByOne(LocalModel("embedded", model_of(shape, device), tokenizer()), config.adaptation, tier)
         yield Case(
             key, f"{tier}, one input at a time", task,
             ours=lambda: in_batches(model, inputs, config, BATCH),

@@ -122,16 +122,20 @@ def pad(examples: Sequence[EncodedExample], device: torch.device) -> dict[str, T
 class PeftLoop:
     """One adapter after another with PEFT; every adapter starts where ours does."""
 
-    def __init__(self, model: PreTrainedModel, config: EngineConfig, trainer: str | None = None) -> None:
-        """Tier N1, or N0 with `trainer` "transformers" or "trl"."""
+    def __init__(
+        self, model: PreTrainedModel, config: EngineConfig, trainer: str | None = None, invocation: Sequence[int] = ()
+    ) -> None:
+        """Tier N1, or N0 with `trainer` "transformers" or "trl"; with `invocation`, PEFT's activated adapters."""
         self.model, self.config, self.trainer = model, config, trainer
+        self._scope = {"alora_invocation_tokens": list(invocation)} if invocation else {}
         self._starts = LoraStack(model, 1, config.rank, config.alpha)
         self._tuned: Any = None if trainer else self._new_peft_model()
 
     def _new_peft_model(self) -> Any:
         from peft import LoraConfig, get_peft_model
 
-        return get_peft_model(self.model, LoraConfig(**{**self._starts.peft_config(), "inference_mode": False}))
+        settings = {**self._starts.peft_config(), "inference_mode": False, **self._scope}
+        return get_peft_model(self.model, LoraConfig(**settings))
 
     def train(self, examples: Sequence[EncodedExample], seed: int) -> tuple[list[float], dict[str, Tensor]]:
         """(loss before each step, the trained adapter); it stays on the model until the next one or `drop`."""
