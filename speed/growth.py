@@ -5,9 +5,13 @@ Inputs: an axis (all by default) and how many inputs the longest run has. Output
 beside it. Peak memory is that of the process so far, so it is meaningful along an axis that grows, and for the run over
 inputs, where it must stay flat.
 
-The run over inputs is a whole one, record and summary included, of the same 500 inputs again and again, so that every
-part of 1,000 is the same work. It learns from few examples and briefly: what could grow with a run (the record, what is
-kept from batch to batch) then weighs more than it does in anybody's run.
+    python -m speed.growth inputs --shape smollm2-135m --inputs 1000
+    python -m speed.growth suffix --shape smollm2-135m
+
+An axis of another model than the embedded one has its name behind it. The run over inputs is a whole one, record and
+summary included, of the same inputs again and again, so that every part of 1,000 (of a real model: 100) is the same
+work. It learns from few examples and briefly: what could grow with a run (the record, what is kept from batch to batch)
+then weighs more than it does in anybody's run.
 """
 
 from __future__ import annotations
@@ -19,20 +23,24 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from speed import real
 from speed.adapters import CONFIG, job
 from speed.score import items_of
 from speed.shapes import model_of, tokenizer
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig
+from ttsi.engine.decoding import DecodingRow, decode
 from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import LoraStack
+from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.training import train
+from ttsi.engine.training_job import TrainingJob
 from ttsi.loop import improve
 from ttsi.methods import preset
 from ttsi.models.local import LocalModel
@@ -47,8 +55,20 @@ Point = tuple[int, Callable[[], None], int]
 """(x, work, units of work in it)."""
 Row = dict[str, float]
 """{x, seconds, peak_mb}."""
-ROUND, BATCH = 500, 50
-"""Different inputs of the long run, and how many go through together: a round is a whole number of batches."""
+
+
+@dataclass(frozen=True)
+class LongRun:
+    """What a run over many inputs does; a part is a whole number of rounds or fits into one, a round one of batches."""
+
+    model: LocalModel
+    questions: Benchmark
+    config: RunConfig
+    distinct: int
+    """Different inputs."""
+    part: int
+    """Inputs per report."""
+
 
 LABELS = {
     "inputs": ("inputs so far", "seconds per input"),
@@ -57,6 +77,7 @@ LABELS = {
     "prompt": ("prompt tokens", "seconds per prompt"),
     "k": ("examples K", "seconds per adapter"),
     "rank": ("LoRA rank", "seconds per adapter"),
+    "suffix": ("tokens of system text and tools", "seconds per adapter"),
 }
 
 
@@ -95,17 +116,46 @@ def together(device: torch.device, quick: bool) -> Iterator[Point]:
         yield x, lambda x=x: run(model, inputs, x), len(inputs)
 
 
-def long_run(device: torch.device, quick: bool, longest: int) -> list[Row]:
-    """A run of so many inputs, reported after every 1,000."""
-    part, size, distinct = (2, 1, 2) if quick else (1000, BATCH, ROUND)
-    inputs = 2 * part if quick else longest
-    method = preset("ttsi", "embedded")
-    loop = replace(
-        method, synthesis=replace(method.synthesis, k=2), adaptation=replace(method.adaptation, epochs=2, irrelevance=0)
-    )
-    config = RunConfig(loop=loop, batch_size=size)
-    model = LocalModel("embedded", model_of("embedded", device), tokenizer())
-    questions = again_and_again(load_benchmark("toolworld", None, "test"), distinct, inputs)
+def behind(shape: str, device: torch.device, quick: bool) -> Iterator[Point]:
+    """Training and an answer of one activated adapter, behind system text and tools that the base has read.
+
+    K 4, three steps, 32 + 24 tokens of each example, an answer of 32 tokens; bfloat16.
+    """
+    model = model_of(shape, device, torch.bfloat16)
+    config, stack = replace(CONFIG, epochs=3), LoraStack(model, 1, CONFIG.rank, CONFIG.alpha)
+    for x in [16, 32] if quick else [256, 512, 1024, 2048, 4096, 8192]:
+        learned = replace(job(model, 0, 4, x, 32, 24), unadapted=(x,) * 4)
+        prompt = tuple(learned.examples[0][0][: x + 32])
+        row, cache = DecodingRow(prompt, 32, slot=0, unadapted=x), PrefixCache()  # filled as the work is warmed up
+
+        def work(learned: TrainingJob = learned, row: DecodingRow = row, cache: PrefixCache = cache) -> None:
+            stack.reset([0], [0])
+            stack.attach()
+            train(stack, [learned], config, prefixes=cache)
+            decode(model, [row], stack=stack, prefixes=cache)
+            stack.detach()
+
+        yield x, work, 1
+
+
+def long_work(shape: str, device: torch.device, quick: bool) -> LongRun:
+    """The embedded model on toolworld, half of its inputs adapted; a real one on Seal-Tools, all of them."""
+    if shape == "embedded" or quick:
+        method = preset("ttsi", "embedded")
+        adaptation = replace(method.adaptation, epochs=2, irrelevance=0)
+        loop = replace(method, synthesis=replace(method.synthesis, k=2), adaptation=adaptation)
+        model = LocalModel("embedded", model_of("embedded", device), tokenizer())
+        config = RunConfig(loop=loop, batch_size=1 if quick else 50)
+        return LongRun(model, load_benchmark("toolworld"), config, *((2, 2) if quick else (500, 1000)))
+    spec = real.SPECS.get(shape, shape)
+    config = RunConfig(model=spec, loop=real.settings(spec, 1, 1), batch_size=10)
+    return LongRun(real.local_model(spec, device, "auto"), load_benchmark("sealtool-sample"), config, 50, 100)
+
+
+def long_run(work: LongRun, longest: int) -> list[Row]:
+    """A run of so many inputs, reported after every part."""
+    part, model, config = work.part, work.model, work.config
+    questions = again_and_again(work.questions, work.distinct, longest)
     rows: list[Row] = []
     began = time.perf_counter()
 
@@ -146,6 +196,8 @@ def points(axis: str, shape: str, device: torch.device, quick: bool) -> Iterator
     """What is timed along an axis."""
     if axis in ("candidates", "prompt"):
         return scoring(axis, shape, device, quick)
+    if axis == "suffix":
+        return behind(shape, device, quick)
     return training(axis, shape, device, quick) if axis in ("k", "rank") else together(device, quick)
 
 
@@ -169,8 +221,9 @@ def row(axis: str, x: int, seconds: float) -> Row:
     return {"x": x, "seconds": seconds, "peak_mb": peak}
 
 
-def plot(axis: str, rows: list[Row], folder: Path) -> None:
-    """One axis as growth-AXIS.svg."""
+def plot(named: str, rows: list[Row], folder: Path) -> None:
+    """One axis, with the model's name where it is another than usual, as growth-AXIS.svg."""
+    axis = named.partition("@")[0]
     import matplotlib
 
     matplotlib.use("svg")
@@ -183,7 +236,7 @@ def plot(axis: str, rows: list[Row], folder: Path) -> None:
     ticked = rows[1::2] if axis == "inputs" else rows
     axes.set_xticks([row["x"] for row in ticked], [f"{row['x']:,}" for row in ticked])
     axes.set_xticks([], minor=True)
-    figure.savefig(folder / f"growth-{axis}.svg")
+    figure.savefig(folder / f"growth-{named}.svg")
     pyplot.close(figure)
 
 
@@ -201,15 +254,17 @@ def main() -> None:
     path = FOLDER / "growth.json"
     for axis in options.axes or LABELS:
         if axis == "inputs":
-            rows = long_run(device, options.quick, options.inputs)
+            work = long_work(options.shape, device, options.quick)
+            rows = long_run(work, 2 * work.part if options.quick else options.inputs)
         else:
             repeats = 1 if options.quick else options.repeats
             rows = measure_axis(axis, points(axis, shape, device, options.quick), repeats)
         if options.quick:
             continue
+        named = axis if options.shape == "embedded" else f"{axis}@{options.shape}"
         old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        path.write_text(json.dumps({**old, axis: rows}, indent=2) + "\n", encoding="utf-8")
-        plot(axis, rows, FOLDER)
+        path.write_text(json.dumps({**old, named: rows}, indent=2) + "\n", encoding="utf-8")
+        plot(named, rows, FOLDER)
 
 
 if __name__ == "__main__":

@@ -45,17 +45,17 @@ def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
     name = f"@{SHAPE}" if shape == SHAPE else ""  # another shape is named by the command
     inputs = [sample.input for sample in load_benchmark("sealtool-sample").samples[:count]]
     shared = [replace(item, tools=inputs[0].tools) for item in inputs]
-    exact, config = _local(spec, device, "float32"), settings(spec)
+    exact, config = local_model(spec, device, "float32"), settings(spec)
     for key, chosen in zip(KEYS[:2], (shared, inputs), strict=True):
         invocation = opening(exact, chosen[0]) if config.adaptation.scope == "suffix" else ()
-        peer = OneByOne(_local(spec, device, "float32"), config.adaptation, "N1", invocation)
+        peer = OneByOne(local_model(spec, device, "float32"), config.adaptation, "N1", invocation)
         yield Case(
             key + name, "N1, one input at a time", f"{_task(exact, chosen, config)}, float32",
             ours=lambda chosen=chosen: in_batches(exact, chosen, config, BATCH),
             peer=lambda chosen=chosen, peer=peer: in_batches(peer, chosen, config, 1),
             difference=share_of_others, tolerance=TOLERANCE, takes_minutes=not quick,
         )  # fmt: skip
-    model = _local(spec, device, "auto")
+    model = local_model(spec, device, "auto")
     for key, (k, steps) in PRICES.items():
         priced = settings(spec, k, steps)
         yield Case(
@@ -85,7 +85,8 @@ def opening(model: LocalModel, item: Input) -> tuple[int, ...]:
     return model.encoder.user_turn(model.encoder.encode_prompt(Prompt(item.messages, item.tools)))[1]
 
 
-def _local(spec: str, device: torch.device, dtype: str) -> LocalModel:
+def local_model(spec: str, device: torch.device, dtype: str) -> LocalModel:
+    """The model in this process."""
     model = load(spec, device=str(device), dtype=dtype)
     assert isinstance(model, LocalModel)
     return model
