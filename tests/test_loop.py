@@ -311,6 +311,45 @@ def test_an_answer_that_invents_a_value_is_not_taken() -> None:
     assert plain.adapted is not None and plain.adapted.calls[0].arguments == {"city": "Bergen"}
 
 
+class Wordy(Spy):
+    """Answers in words, cut off where `finished` is not set: as the base, or once it has an adapter."""
+
+    def __init__(self, adapted: bool, finished: bool = True) -> None:
+        super().__init__()
+        self._adapted, self._finished = adapted, finished
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        return [
+            replace(one, text="It seldom rains.", finished=self._finished)
+            if request.prompt.messages == UNSURE.messages and (request.adapter is not None) == self._adapted
+            else one
+            for one, request in zip(super().generate(requests), requests, strict=True)
+        ]
+
+
+KEEPS_DECISION = replace(CONFIG, adaptation=AdaptationConfig(keep_call_decision=True))
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_answer_in_words_is_not_adapted_where_the_decision_is_kept(finished: bool) -> None:
+    [kept] = run([UNSURE], Wordy(False, finished), KEEPS_DECISION)
+    assert kept.awareness is not None and kept.awareness.unsure and kept.awareness.in_words
+    assert (kept.adaptation.status, kept.examples, kept.adapted) == ("none", (), kept.base)
+    [plain] = run([UNSURE], Wordy(False, finished))  # control: without the guard
+    assert (plain.adaptation.status, called(plain, "adapted")) == ("trained", "get_weather")
+    [calls] = run([UNSURE], config=KEEPS_DECISION)  # control: the base calls
+    assert calls.awareness is not None and not calls.awareness.in_words
+    assert (calls.adaptation.status, called(calls, "adapted")) == ("trained", "get_weather")
+
+
+def test_words_do_not_take_the_place_of_a_call_where_the_decision_is_kept() -> None:
+    [kept] = run([UNSURE], Wordy(True), KEEPS_DECISION)
+    assert (kept.adaptation.status, kept.adaptation.reason) == ("kept-base", "it calls no tool, and the base calls one")
+    assert kept.adapted == kept.base
+    [plain] = run([UNSURE], Wordy(True))  # control: without the guard
+    assert plain.adapted is not None and plain.adapted.text == "It seldom rains."
+
+
 def test_control_a_good_adaptation_does_change_the_answer() -> None:
     [unsure] = run([UNSURE])
     assert unsure.adapted != unsure.base

@@ -16,7 +16,7 @@ from functools import wraps
 from typing import TypeVar, cast
 
 from ttsi.adaptation import Tuned
-from ttsi.adaptation.confidence import lack_of_confidence, more_unstated_values
+from ttsi.adaptation.confidence import call_dropped, lack_of_confidence, more_unstated_values
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
 from ttsi.config import OBJECTIVE_NAMES, AdaptationConfig, LoopConfig, check
@@ -218,6 +218,8 @@ def _settle(item: Input, episode: Episode, answer: Answer, config: AdaptationCon
     reason = lack_of_confidence(episode.base, answer, config.min_confidence_gain)
     if config.refuse_unstated:
         reason = reason or more_unstated_values(episode.base, answer, item)
+    if config.keep_call_decision:
+        reason = reason or call_dropped(episode.base, answer)
     if guarded and reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)

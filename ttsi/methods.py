@@ -117,10 +117,17 @@ _OTHERS_GATE: dict[str, dict[str, Any]] = {"awareness": _GROUNDED}
 
 _OTHERS: dict[str, dict[str, Any]] = {
     **_OTHERS_GATE,
-    "adaptation": {"lr": None, "epochs": 3, "scope": "suffix", "refuse_unstated": True},
+    "adaptation": {
+        "lr": None,
+        "epochs": 3,
+        "scope": "suffix",
+        "irrelevance": 0,
+        "refuse_unstated": True,
+        "keep_call_decision": True,
+    },
 }
 """The same of one that trains: three steps, a learning rate that follows the model's size, adapters that act behind the
-tools, and a guard against invented values."""
+tools, a guard against invented values; and whether to call at all stays the base's decision: all examples are calls."""
 
 _OTHERS_SCHEMA: dict[str, dict[str, Any]] = {**_OTHERS, "synthesis": {"source": "schema", "k": 4}}
 """The examples of such a model are made from the tools' schemas: on validation rows of public data they help
@@ -161,7 +168,7 @@ METHODS: Mapping[str, Method] = {
     "ttsi-icl": Method(
         "TT-SI in context: the examples go into the prompt, no training",
         {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": {"method": "in-context"}},
-        others={**_OTHERS_GATE, "synthesis": _OTHERS_SCHEMA["synthesis"]},
+        others={**_OTHERS_SCHEMA, "adaptation": {"keep_call_decision": True}},
         with_teacher="ttd-icl",
     ),
     "ttsi-written": Method(

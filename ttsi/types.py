@@ -126,6 +126,8 @@ class Awareness:
     """value < tau."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """Every measure computed on the way, for the report."""
+    in_words: bool = False
+    """The base's answer, whole or cut off, holds no call and no attempt at one."""
 
 
 @dataclass(frozen=True)

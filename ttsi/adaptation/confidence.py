@@ -1,4 +1,4 @@
-"""The guards on an adapted answer: it counts only where the model is more confident of it, and invents no more values.
+"""The guards on an adapted answer: the model is more confident of it, it invents no more values, it still calls.
 
 Inputs: both answers, and the input of the second guard. Outputs: None, or the reason why the base answers. The paper
 (arXiv:2510.07841) returns every adapted answer. Where the model is less confident of it, the examples were mostly bad;
@@ -26,6 +26,17 @@ def more_unstated_values(base: Answer, adapted: Answer, item: Input) -> str | No
     if len(after) <= len(before):
         return None
     return f"the conversation does not state its {', '.join(dict.fromkeys(after))}"
+
+
+def call_dropped(base: Answer, adapted: Answer) -> str | None:
+    """None unless the base calls a tool and the adapted answer calls none; then one line that says so.
+
+    >>> from ttsi.types import ToolCall
+    >>> call, words = Answer("", (ToolCall("f", {}),)), Answer("Hello", ())
+    >>> call_dropped(call, words), call_dropped(words, call), call_dropped(words, words)
+    ('it calls no tool, and the base calls one', None, None)
+    """
+    return "it calls no tool, and the base calls one" if base.calls and not adapted.calls else None
 
 
 def lack_of_confidence(base: Answer, adapted: Answer, margin: float | None) -> str | None:

@@ -11,6 +11,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ttsi.awareness.candidates import count_votes, score_candidates
 from ttsi.awareness.measures import MEASURES, Evidence, counts_samples, find_measure, softmax
@@ -45,9 +46,15 @@ def estimate(
     find_measure(config.measure)  # a wrong name costs no forward pass
     scored = score_candidates(model, inputs, config, answers)
     return [
-        _judge(actions, _evidence(item, actions, answer), config)
+        replace(_judge(actions, _evidence(item, actions, answer), config), in_words=_is_in_words(model, item, answer))
         for item, actions, answer in zip(inputs, scored, answers, strict=True)
     ]
+
+
+def _is_in_words(model: Model, item: Input, answer: Answer) -> bool:
+    # The text decides: an answer that was cut off has no calls, whatever it began with.
+    parsed = model.format.parse(answer.text, item.tools)
+    return not parsed.calls and parsed.error is None
 
 
 def _evidence(item: Input, actions: Scored, answer: Answer) -> Evidence:

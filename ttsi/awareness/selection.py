@@ -13,12 +13,17 @@ from ttsi.types import Awareness, Input, stage_seed
 
 
 def select(inputs: Sequence[Input], awareness: Sequence[Awareness], config: LoopConfig, repeat: int = 0) -> list[int]:
-    """The indices of the inputs to adapt; none where the settings only measure."""
+    """The indices of the inputs to adapt.
+
+    None where the settings only measure; and no input that the base answers in words, where its decision whether to
+    call is kept.
+    """
     gate, share = config.awareness.gate, config.awareness.share
     return [
         i
         for i, (item, confidence) in enumerate(zip(inputs, awareness, strict=True))
         if config.adapt and is_selected(confidence, gate, gate_uniform(config.seed, item.content_hash, repeat) < share)
+        if not (config.adaptation.keep_call_decision and confidence.in_words)
     ]
 
 

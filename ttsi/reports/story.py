@@ -91,9 +91,16 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
     elif episode.examples:
         yield f"\n3. Nothing was learned{why}: the model answers as it is."
     else:
-        sure = episode.awareness is not None and not episode.awareness.unsure
-        because = " because the model is sure" if sure else why
+        because = _why_not_adapted(episode.awareness) or why
         yield f"\n2. No examples were written and nothing was learned{because}: the model answers as it is."
+
+
+def _why_not_adapted(awareness: Awareness | None) -> str:
+    if awareness is None:
+        return ""
+    if awareness.unsure and awareness.in_words:
+        return " because the model answered in words (--answer.calls required demands a call)"
+    return "" if awareness.unsure else " because the model is sure"
 
 
 def _tell_effect(done: Adaptation) -> Iterator[str]:
