@@ -56,7 +56,7 @@ def test_another_model_has_its_own_gate_learning_rate_scope_and_examples_and_not
     if chosen.adapt and ADAPTATION_METHODS[learned.method].trains:
         learned = replace(learned, lr=None, epochs=3, scope="suffix", irrelevance=0, refuse_unstated=True)
     if name in ("ttsi", "ttsi-icl", "ttsi-both", "ttsi-written", "ttd"):
-        learned = replace(learned, keep_call_decision=True)
+        learned = replace(learned, keep_decision=True)
     if name in ("ttsi", "ttsi-icl", "ttsi-both"):
         examples = replace(examples, source="schema", k=4)
     if name == "ttsi-written":

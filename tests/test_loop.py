@@ -327,7 +327,7 @@ class Wordy(Spy):
         ]
 
 
-KEEPS_DECISION = replace(CONFIG, adaptation=AdaptationConfig(keep_call_decision=True))
+KEEPS_DECISION = replace(CONFIG, adaptation=AdaptationConfig(keep_decision=True))
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -218,7 +218,7 @@ def _settle(item: Input, episode: Episode, answer: Answer, config: AdaptationCon
     reason = lack_of_confidence(episode.base, answer, config.min_confidence_gain)
     if config.refuse_unstated:
         reason = reason or more_unstated_values(episode.base, answer, item)
-    if config.keep_call_decision:
+    if config.keep_decision:
         reason = reason or call_dropped(episode.base, answer)
     if guarded and reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))

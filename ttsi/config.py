@@ -153,7 +153,7 @@ class AdaptationConfig:
     refuse_unstated: bool = False
     """Guard: keep the base model's answer where the adapted one has more argument values that neither the conversation
     nor the tool's schema states."""
-    keep_call_decision: bool = False
+    keep_decision: bool = False
     """Guard: keep the base model's decision whether to call. An input that it answers in words is not adapted, and an
     adapted answer in words does not take the place of a call. For examples that are all calls: they teach how to call,
     not when."""
@@ -366,7 +366,7 @@ ADDED: dict[str, object] = {
     "adaptation.scope": "all",
     "adaptation.held_back": 0,
     "adaptation.refuse_unstated": False,
-    "adaptation.keep_call_decision": False,
+    "adaptation.keep_decision": False,
 }
 """Settings that the first run folders lack -> the default with which they mean the same."""
 

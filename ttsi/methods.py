@@ -123,7 +123,7 @@ _OTHERS: dict[str, dict[str, Any]] = {
         "scope": "suffix",
         "irrelevance": 0,
         "refuse_unstated": True,
-        "keep_call_decision": True,
+        "keep_decision": True,
     },
 }
 """The same of one that trains: three steps, a learning rate that follows the model's size, adapters that act behind the
@@ -168,7 +168,7 @@ METHODS: Mapping[str, Method] = {
     "ttsi-icl": Method(
         "TT-SI in context: the examples go into the prompt, no training",
         {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": {"method": "in-context"}},
-        others={**_OTHERS_SCHEMA, "adaptation": {"keep_call_decision": True}},
+        others={**_OTHERS_SCHEMA, "adaptation": {"keep_decision": True}},
         with_teacher="ttd-icl",
     ),
     "ttsi-written": Method(

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from tests.worlds import TOOLS
 from ttsi import models
+from ttsi.chat.grammar import answer_grammar
 from ttsi.methods import preset
-from ttsi.models import gguf
+from ttsi.models import Generation, Request, gguf
 from ttsi.models.scripted import DemoModel
 from ttsi.reports.story import story
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Message, ToolCall
@@ -207,7 +209,7 @@ def test_without_a_model_the_real_one_answers_where_it_is_installed(
     monkeypatch.setattr(gguf, "smollm2_file", lambda: tmp_path / "SmolLM2.gguf")
     result = ttsi(*words)
     assert result.code == 0
-    assert result.err.splitlines()[0] == "ttsi: the model is smollm2; --model chooses another"
+    assert result.err.splitlines()[0].startswith("ttsi: the model is smollm2; --model chooses another, --answer.calls")
     # The settings are those of that model: the tuned ones are of the embedded model alone.
     tau = preset("ttsi", "smollm2").awareness.tau
     assert json.loads(result.out)["awareness"]["tau"] == tau != preset("ttsi", "embedded").awareness.tau
@@ -224,6 +226,32 @@ def test_without_a_model_the_real_one_answers_where_it_is_installed(
     assert "the model is embedded, since smollm2 is not installed: pip install" in result.err
     assert json.loads(result.out)["awareness"]["tau"] == preset("ttsi", "embedded").awareness.tau == -0.04
     assert specs == ["smollm2", "scripted:a", "scripted:b", "scripted:c", "embedded"]
+
+
+def test_smollm2_is_asked_for_a_call_unless_it_may_talk(
+    ask: Any, ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demands: list[str] = []
+
+    class Listening(DemoModel):
+        def generate(self, requests: Sequence[Request]) -> list[Generation]:
+            demands.append("call" if all(r.grammar for r in requests) and demanded(requests[0]) else "any")
+            return super().generate(requests)
+
+    def demanded(request: Request) -> bool:
+        tools = request.prompt.tools
+        return request.grammar in {answer_grammar(Listening().format, tools, calls) for calls in ("one", "required")}
+
+    monkeypatch.setattr(models, "load", lambda spec, **_: Listening())
+    monkeypatch.setattr(gguf, "smollm2_file", lambda: tmp_path / "SmolLM2.gguf")
+    words = ("ask", QUERY, "--tools", "tools.json", "--json", "--method", "base")
+    first = []
+    others = (("--answer.calls", "auto"), ("--decoding", "free"), ("--model", "scripted:a"))
+    for more in ((), ("--model", "smollm2"), *others):
+        demands.clear()
+        assert ttsi(*words, *more).code == 0, more
+        first.append(demands[0])
+    assert first == ["call", "call", "any", "any", "any"]
 
 
 def test_help_shows_the_model_that_would_answer(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def select(inputs: Sequence[Input], awareness: Sequence[Awareness], config: Loop
         i
         for i, (item, confidence) in enumerate(zip(inputs, awareness, strict=True))
         if config.adapt and is_selected(confidence, gate, gate_uniform(config.seed, item.content_hash, repeat) < share)
-        if not (config.adaptation.keep_call_decision and confidence.in_words)
+        if not (config.adaptation.keep_decision and confidence.in_words)
     ]
 
 

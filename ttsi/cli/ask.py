@@ -121,7 +121,9 @@ def ask(
 
 def _choose_model() -> str:
     model, reason = default_model()
-    because = f", since {reason}" if reason else "; --model chooses another"
+    because = (
+        f", since {reason}" if reason else "; --model chooses another, --answer.calls auto lets it answer in words"
+    )
     print(f"ttsi: the model is {model}{because}", file=sys.stderr)
     return model
 

@@ -23,7 +23,7 @@ from ttsi.cli.tau import RECIPES, is_recipe
 from ttsi.config import RENAMED, LoopConfig, MethodConfig, RunConfig, rename_settings
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
-from ttsi.models.default import default_model
+from ttsi.models.default import ASK_SETTINGS, default_model
 
 SHORT = {"--tau": "--awareness.tau", "--k": "--synthesis.k", "--decoding": "--answer.decoding"}
 """Short names of settings."""
@@ -229,8 +229,10 @@ def _method(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     """The values that the method sets for this model, where no layer above has set one."""
     if not any(argument.name == "--method" for argument in arguments):
         return
-    method = _value(arguments, "--method") or MethodConfig.method
-    settings = method_changes(method, _value(arguments, "--model") or model_of(commands))
+    method, model = _value(arguments, "--method") or MethodConfig.method, _value(arguments, "--model")
+    settings = method_changes(method, model or model_of(commands))
+    if list(commands) == ["ask"] and _value(arguments, "--answer.decoding") != "free":
+        settings |= ASK_SETTINGS.get(model or model_of(commands), {})
     if settings:
         Dict(settings, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from ttsi.models import gguf
 
+ASK_SETTINGS = {"smollm2": {"answer.calls": "required"}}
+"""Settings of `ttsi ask` for a model. SmolLM2-135M was never trained to call: where words are allowed it makes none."""
+
 
 def default_model() -> tuple[str, str]:
     """A model that can be loaded here.
