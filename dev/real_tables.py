@@ -32,18 +32,20 @@ LEARNS_FROM = ("train_data", "train_limit")
 
 
 def readme_table(entries: Sequence[Entry], rows: Rows) -> str:
-    """The headline of each model: Seal-Tools, its rows that nobody had looked at, and the other benchmarks pooled."""
-    lines = [(entry["model"], *line) for entry in headline(entries) if _is_first(entry) for line in _with_strata(entry)]
-    lines += [
-        (
-            model,
-            f"{len(others)} other benchmarks" if len(others) > 1 else others[0]["benchmark"],
-            *_pooled(others, rows),
-        )
-        for model in _models(entries)
-        if (others := [entry for entry in headline(entries) if entry["model"] == model and not _is_first(entry)])
-    ]
-    lines.sort(key=lambda line: _models(entries).index(line[0]))
+    """The headline of each model: Seal-Tools, its rows that nobody had looked at, and the other benchmarks.
+
+    Those in which a call is demanded as on Seal-Tools are pooled.
+    """
+    lines = []
+    for model in _models(entries):
+        own = [entry for entry in headline(entries) if entry["model"] == model]
+        others = comparable(own)
+        lines += [(model, *line) for entry in own if _is_first(entry) for line in _with_strata(entry)]
+        if others:
+            named = f"{len(others)} other benchmarks" if len(others) > 1 else others[0]["benchmark"]
+            lines.append((model, named, *_pooled(others, rows)))
+        apart = [entry for entry in own if not _is_first(entry) and entry not in others]
+        lines += [(model, f"{entry['benchmark']}, calls {entry['calls']}", *_entry_cells(entry)) for entry in apart]
     return f"\n{table(Table(('model', 'benchmark', *SCORES), tuple(lines)))}\n" if lines else ""
 
 
@@ -85,6 +87,12 @@ _GATES = (
 def headline(entries: Iterable[Entry]) -> list[Entry]:
     """The entries of TT-SI as it comes."""
     return [entry for entry in entries if entry["method"] == HEADLINE and not entry["settings"]]
+
+
+def comparable(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries of other benchmarks in which a call was demanded as on the first benchmark, or was not, as there."""
+    first = {entry["calls"] for entry in entries if _is_first(entry)}
+    return [entry for entry in entries if not _is_first(entry) and entry["calls"] in (first or {entry["calls"]})]
 
 
 def name_of(entry: Entry) -> str:
@@ -159,9 +167,9 @@ def _headline(entries: Sequence[Entry], rows: Rows) -> Table | None:
     """TT-SI on each benchmark, the parts of Seal-Tools, and all other benchmarks pooled."""
     found = headline(entries)
     lines = [line for entry in sorted(found, key=lambda entry: not _is_first(entry)) for line in _with_strata(entry)]
-    others = [entry for entry in found if not _is_first(entry)]
+    others = comparable(found)
     if len(others) > 1:
-        lines.append((f"all {len(others)} but {FIRST_BENCHMARK}", *_pooled(others, rows)))
+        lines.append((f"all {len(others)} others", *_pooled(others, rows)))
     return Table(("benchmark", *SCORES), tuple(lines)) if lines else None
 
 
@@ -175,9 +183,9 @@ def _others(entries: Sequence[Entry], rows: Rows) -> Table | None:
             for entry in own
             for benchmark, *cells in _with_strata(entry)
         ]
-        others = [entry for entry in headline(own) if not _is_first(entry)]
+        others = comparable(headline(own))
         if len(others) > 1:
-            lines.append((f"{model}, all {len(others)} but {FIRST_BENCHMARK}", HEADLINE, *_pooled(others, rows)))
+            lines.append((f"{model}, all {len(others)} others", HEADLINE, *_pooled(others, rows)))
     return Table(("model and benchmark", "method", *SCORES), tuple(lines)) if lines else None
 
 

@@ -10,17 +10,30 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from dev import real_results
-from dev.real_results import BEGIN, END, between, collect, key_of, model_name, public_spec, put_between, read_entries
+from dev.real_results import (
+    BEGIN,
+    END,
+    _without_effect,
+    between,
+    collect,
+    key_of,
+    model_name,
+    public_spec,
+    put_between,
+    read_entries,
+)
 from dev.real_rows import ResultRow, below, outcomes, pooled, read_rows, replay, rows_of, scores, write_rows
-from dev.real_tables import name_of, readme_table, results_section
+from dev.real_tables import comparable, name_of, readme_table, results_section
 from tests.worlds import few_everywhere, rows, write
 from ttsi import stats
+from ttsi.config import AnswerConfig, RunConfig
 from ttsi.errors import DataError, RunFolderError
+from ttsi.methods import preset
 from ttsi.runs.evaluation import evaluate
 from ttsi.runs.reading import load_run
 
@@ -277,7 +290,7 @@ def test_the_tables_by_hand() -> None:
     top = lines_of(text, "The headline")
     assert [line.split(" | ")[:2] for line in top] == [
         ["| sealtool", "4"], ["| sealtool, rows 49-294", "2"], [r"| bfcl-multiple", "4"], ["| nexusraven", "4"],
-        ["| all 2 but sealtool", "8"],
+        ["| all 2 others", "8"],
     ]  # fmt: skip
     assert "50.0 % [15.0 to 85.0] | 75.0 %" in top[0] and "| +25.0 [" in top[0] and "| 3 / 1 |" in top[0]
     against = lines_of(text, "Against what is simpler")
@@ -371,3 +384,22 @@ def test_the_command_says_in_one_line_what_is_wrong(
     assert real_results.main(["collect", str(tmp_path / "nothing")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("real_results: ") and message.count("\n") == 1
+
+
+def test_benchmarks_where_words_are_allowed_are_pooled_apart() -> None:
+    entries = [{"benchmark": name, "calls": calls} for name, calls in (
+        ("sealtool", "required"), ("one", "required"), ("two", "auto"), ("three", "required")
+    )]  # fmt: skip
+    assert [entry["benchmark"] for entry in comparable(entries)] == ["one", "three"]
+    entries[0]["calls"] = "auto"
+    assert [entry["benchmark"] for entry in comparable(entries)] == ["two"]
+    assert [entry["benchmark"] for entry in comparable(entries[1:])] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(("calls", "same"), [("required", True), ("one", True), ("auto", False)])
+def test_settings_about_words_count_only_where_words_are_allowed(
+    calls: Literal["required", "one", "auto"], same: bool
+) -> None:
+    loop = preset("ttsi", "hf:some/model")
+    without = _without_effect(RunConfig(model="hf:some/model", loop=replace(loop, answer=AnswerConfig(calls=calls))))
+    assert without == ({"adaptation.irrelevance": 0, "adaptation.keep_decision": True} if same else {})
