@@ -49,6 +49,7 @@ from ttsi.engine.attachment import attach
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.engine_config import EngineConfig
+from ttsi.engine.int8_linear import to_int8
 from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import Objective, cross_entropy
@@ -69,6 +70,7 @@ __all__ = [
     "continuation_logprobs",
     "cross_entropy",
     "decode",
+    "to_int8",
     "train",
     "train_with_loss",
 ]
