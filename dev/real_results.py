@@ -156,7 +156,19 @@ def _load(folder: Path, partial: bool) -> Run | None:
             f"{folder} holds {len(run.rows)} of {run.data.n} inputs: finish it with the command that began it, or add "
             "--partial"
         )
-    return run
+    return replace(run, config=effective(run.config))
+
+
+def effective(config: RunConfig) -> RunConfig:
+    """The settings, of which those without effect are the method's: runs that differ in these alone are one result.
+
+    Where every answer is a call, settings about answers without one do nothing.
+    """
+    if config.loop.answer.calls == "auto":
+        return config
+    usual = preset(config.method, config.model).adaptation
+    own = replace(config.loop.adaptation, irrelevance=usual.irrelevance, keep_decision=usual.keep_decision)
+    return replace(config, loop=replace(config.loop, adaptation=own))
 
 
 def _entry(group: Group, partial: bool) -> tuple[Entry, list[ResultRow]]:
@@ -214,35 +226,20 @@ def _settings(group: Group) -> dict[str, Any]:
         "format": config.format,
     }
     changed = {name: value.name if isinstance(value, PurePath) else value for name, value in variations(group).items()}
-    changed = {name: value for name, value in changed.items() if name not in _without_effect(config)}
     return {**changed, **{name: value for name, value in sources.items() if value is not None}}
-
-
-def _without_effect(config: RunConfig) -> dict[str, Any]:
-    """Settings that do nothing in a run, with the values of its method: where every answer is a call, those about
-    answers without one. Runs that differ in these alone are the same result."""
-    if config.loop.answer.calls == "auto":
-        return {}
-    usual = preset(config.method, config.model).adaptation
-    return {f"adaptation.{name}": getattr(usual, name) for name in ("irrelevance", "keep_decision")}
 
 
 def _command(group: Group) -> str:
     """The command of a run, with models by the names under which others get them, and files without their folders."""
     config, loop = group.config, group.config.loop
     synthesis = loop.synthesis
-    inert = {name.partition(".")[2]: value for name, value in _without_effect(config).items()}
     named = replace(
         config,
         model=public_spec(config.model),
         teacher=config.teacher and public_spec(config.teacher),
         benchmark=_file_name(config.benchmark),
         train_data=config.train_data and _file_name(config.train_data),
-        loop=replace(
-            loop,
-            synthesis=replace(synthesis, prompt=synthesis.prompt and Path(synthesis.prompt.name)),
-            adaptation=replace(loop.adaptation, **inert),
-        ),
+        loop=replace(loop, synthesis=replace(synthesis, prompt=synthesis.prompt and Path(synthesis.prompt.name))),
     )
     dtype = group.first.model.get("dtype")
     return command(named, has_embedded_settings(group.first)) + (f" --dtype {dtype}" if dtype else "")

@@ -18,9 +18,9 @@ from dev import real_results
 from dev.real_results import (
     BEGIN,
     END,
-    _without_effect,
     between,
     collect,
+    effective,
     key_of,
     model_name,
     public_spec,
@@ -401,5 +401,8 @@ def test_settings_about_words_count_only_where_words_are_allowed(
     calls: Literal["required", "one", "auto"], same: bool
 ) -> None:
     loop = preset("ttsi", "hf:some/model")
-    without = _without_effect(RunConfig(model="hf:some/model", loop=replace(loop, answer=AnswerConfig(calls=calls))))
-    assert without == ({"adaptation.irrelevance": 0, "adaptation.keep_decision": True} if same else {})
+    usual = RunConfig(model="hf:some/model", loop=replace(loop, answer=AnswerConfig(calls=calls)))
+    other = replace(loop.adaptation, irrelevance=2, keep_decision=False)
+    assert (effective(replace(usual, loop=replace(usual.loop, adaptation=other))) == usual) is same
+    steps = replace(loop.adaptation, epochs=9)  # control: a setting that counts everywhere
+    assert effective(replace(usual, loop=replace(usual.loop, adaptation=steps))) != usual
