@@ -25,9 +25,9 @@ def test_load_is_answered_and_counted() -> None:
 
 
 def test_control_a_queue_that_is_too_small_is_seen() -> None:
-    assert any(
-        "503: refused" in said for said in server_load.load(1, queue=1, share=3.0).values() if isinstance(said, dict)
-    )
+    # Ten times what it can do: so much is too much whatever else the machine does meanwhile.
+    found = server_load.load(1, queue=1, share=10.0)
+    assert any("503: refused" in said for said in found.values() if isinstance(said, dict))
 
 
 def test_who_is_refused_is_told_when_to_come_again() -> None:
