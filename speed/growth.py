@@ -223,12 +223,12 @@ def row(axis: str, x: int, seconds: float) -> Row:
 
 def plot(named: str, rows: list[Row], folder: Path) -> None:
     """One axis, with the model's name where it is another than usual, as growth-AXIS.svg."""
-    axis = named.partition("@")[0]
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
+    axis = named.partition("@")[0]
     figure, axes = pyplot.subplots(figsize=(5, 3), layout="constrained")
     axes.plot([row["x"] for row in rows], [row["seconds"] for row in rows], marker="o")
     axes.set(xlabel=LABELS[axis][0], ylabel=LABELS[axis][1], xscale="linear" if axis == "inputs" else "log")

@@ -1,10 +1,11 @@
 """Plain decoding beside llama.cpp's server: the same GGUF file, the same number of threads.
 
-    python -m speed.llama_cpp FILE.gguf [--name qwen-0.5b] [--repeats 6] [--quick]
+    python -m speed.llama_cpp FILE.gguf [--name qwen-0.5b] [--dtype int8] [--repeats 6]
 
 Work: one short prompt and 64 tokens behind it, greedily; alone, and 16 of them at once. llama.cpp multiplies the file's
-own 4 to 8 bits; `ttsi` reads the file into bfloat16, or int8 with `--dtype int8`, both are measured. Rounding differs,
-so that long texts part ways: the results compared are the first tokens of each answer, of which a quarter may differ.
+own 4 to 8 bits; `ttsi` reads the file into bfloat16 or int8, and both are measured unless one is named. Rounding
+differs, so that long texts part ways: the results compared are the first tokens of each answer, of which a quarter may
+differ.
 Outputs: a line per comparison, and `decode_vs_llamacpp@NAME` and the like in results.json. A ratio above 1 means that
 ttsi is faster.
 

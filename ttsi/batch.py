@@ -215,11 +215,17 @@ def _settle(item: Input, episode: Episode, answer: Answer, config: AdaptationCon
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
     guarded = adaptation.status in ("trained", "in-context")
-    reason = lack_of_confidence(episode.base, answer, config.min_confidence_gain)
-    if config.refuse_unstated:
-        reason = reason or more_unstated_values(episode.base, answer, item)
-    if config.keep_decision:
-        reason = reason or call_dropped(episode.base, answer)
-    if guarded and reason:
+    reason = _refusal(item, episode.base, answer, config) if guarded else None
+    if reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)
+
+
+def _refusal(item: Input, base: Answer, adapted: Answer, config: AdaptationConfig) -> str | None:
+    """Why a guard refuses the adapted answer, or None."""
+    reason = lack_of_confidence(base, adapted, config.min_confidence_gain)
+    if config.refuse_unstated:
+        reason = reason or more_unstated_values(base, adapted, item)
+    if config.keep_decision:
+        reason = reason or call_dropped(base, adapted)
+    return reason

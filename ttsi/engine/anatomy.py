@@ -2,7 +2,8 @@
 
     decoder_of    the language model itself: token ids -> hidden states; no vision or audio tower
     head_of       the vocabulary head
-    head_logits   hidden states -> logits, with the scale and the cap that some families put behind the head
+    head_logits   hidden states -> fp32 logits, with the scale and the cap that some families put behind the head
+    own_logits    the same in the model's own type
 
 Inputs: a model as transformers loads it. Outputs: its parts. `ttsi.engine.architecture` measures on each model whether
 they make up the model's own forward pass.
@@ -49,11 +50,6 @@ def vocabulary_size(model: PreTrainedModel) -> int:
     return min(rows, embeddings.num_embeddings) if isinstance(embeddings, nn.Embedding) else rows
 
 
-def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
-    """fp32 logits [N, V] of hidden states [N, D]."""
-    return own_logits(model, hidden_ND).float()
-
-
 def parameter_count(model: PreTrainedModel) -> int:
     """The model's size, a head that shares its embeddings' weights counted once even where it is a copy of them."""
     head, embeddings = head_of(model), model.get_input_embeddings()
@@ -62,8 +58,13 @@ def parameter_count(model: PreTrainedModel) -> int:
     return int(model.num_parameters()) - (head.weight.numel() if copied else 0)
 
 
+def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
+    """fp32 logits [N, V] of hidden states [N, D]."""
+    return own_logits(model, hidden_ND).float()
+
+
 def own_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
-    """The same logits in the model's own type."""
+    """The same in the model's own type."""
     logits_NV: Tensor = head_of(model)(hidden_ND)
     config = model.config.get_text_config(decoder=True)
     if (factor := getattr(config, "logit_scale", None)) is not None:  # Cohere
