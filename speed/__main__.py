@@ -37,10 +37,10 @@ def main() -> None:
             if options.only and case.key not in options.only:
                 continue
             key = case.key if shape == own else f"{case.key}@{shape}"
-            result = measure.compare(case, repeats, limits, options.quick)
+            for result in measure.turns(case, repeats, limits, options.quick):
+                if output is not None:
+                    measure.write({key: result}, about, output)
             print(measure.line(key, result), flush=True)
-            if output is not None:
-                measure.write({key: result}, about, output)
 
 
 def _parser() -> argparse.ArgumentParser:

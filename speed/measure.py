@@ -14,7 +14,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,16 @@ def entry(
 
 
 def compare(case: Case, repeats: int, limits: MachineLimits, quick: bool) -> SpeedResult:
+    """The result after the last of `turns`."""
+    *_, last = turns(case, repeats, limits, quick)
+    return last
+
+
+def turns(case: Case, repeats: int, limits: MachineLimits, quick: bool) -> Iterator[SpeedResult]:
     """Run both sides in turn; the first turn compares their results and counts only where a turn takes minutes.
+
+    Yields:
+        The result after each turn that counts, so that what is stopped early can be kept.
 
     Raises:
         DifferentResultsError: the results lie further apart than the tolerance.
@@ -160,7 +169,8 @@ def compare(case: Case, repeats: int, limits: MachineLimits, quick: bool) -> Spe
         times.append((ours_s, peer_s))
         if case.takes_minutes:
             print(f"{case.key}, turn {turn + 1} of {repeats}: {ours_s:.1f} s : {peer_s:.1f} s", flush=True)
-    return entry(case, times[warm_up:], difference, limits, quick)
+        if turn >= warm_up:
+            yield entry(case, times[warm_up:], difference, limits, quick)
 
 
 def _difference(case: Case, ours: Any, peer: Any) -> float:

@@ -110,6 +110,11 @@ def test_every_part_of_the_long_run_is_the_same_work_under_new_names() -> None:
     assert len({sample.input.id for sample in longer.samples}) == 6
 
 
+def test_what_is_stopped_early_has_a_result_after_each_turn() -> None:
+    started = measure.turns(case(1.0, 1.0), 5, LIMITS, True)
+    assert [next(started).n, next(started).n] == [1, 2]
+
+
 def test_results_are_merged_and_whole(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     found = measure.entry(case(), [(1.0, 2.0)], 0.0, LIMITS, False)
