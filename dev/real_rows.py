@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -63,13 +64,22 @@ class ResultRow:
         return self.input, self.repeat
 
 
+STOPPED = 30
+"""An input that took so many times the run's median has no time of its own: the process was stopped meanwhile."""
+
+
 def rows_of(run: Run) -> list[ResultRow]:
     """The rows of a run, in the order of the benchmark's file."""
-    timed = not run.model.get("recalling")
-    return sorted((_row(run, row, timed) for row in run.rows), key=lambda row: row.position)
+    spent = [_seconds(row) for row in run.rows]
+    longest = STOPPED * statistics.median(spent) if spent and not run.model.get("recalling") else -1.0
+    return sorted((_row(run, row, longest) for row in run.rows), key=lambda row: row.position)
 
 
-def _row(run: Run, row: RunRow, timed: bool) -> ResultRow:
+def _seconds(row: RunRow) -> float:
+    return math.fsum(row.episode.seconds.values())
+
+
+def _row(run: Run, row: RunRow, longest: float) -> ResultRow:
     episode, rule = row.episode, run.data.matcher
     value = row.measure(run.config.loop.awareness.measure)
     return ResultRow(
@@ -86,7 +96,7 @@ def _row(run: Run, row: RunRow, timed: bool) -> ResultRow:
         value=None if value is None else float(f"{value:.9g}"),
         written=len(episode.examples),
         kept=sum(example.refused is None for example in episode.examples),
-        seconds=round(math.fsum(episode.seconds.values()), 2) if timed else None,
+        seconds=round(_seconds(row), 2) if _seconds(row) <= longest else None,
         error=episode.error is not None,
     )
 

@@ -133,6 +133,15 @@ def test_rows_are_the_same_after_the_file(tmp_path: Path, made: Runs) -> None:
     assert read_rows(tmp_path / "c.csv.gz") == odd != before[:1]
 
 
+def test_an_input_during_which_the_process_was_stopped_has_no_time_of_its_own(made: Runs) -> None:
+    run = load_run(made("run"))
+    usual = [replace(row, episode=replace(row.episode, seconds={"answer": 2.0})) for row in run.rows]
+    for seconds, expected in ((2820.0, None), (40.0, 40.0)):  # the second is only slow
+        slow = replace(usual[0], episode=replace(usual[0].episode, seconds={"answer": seconds}))
+        rows = rows_of(replace(run, rows=[slow, *usual[1:]]))
+        assert [row.seconds for row in rows] == [expected, *[2.0] * (len(usual) - 1)]
+
+
 def test_two_seeds_become_one_entry_that_its_rows_confirm(made: Runs, results: Path) -> None:
     folders = [made("one"), made("two", seed=1)]
     [entry] = collect(folders, results)
