@@ -20,7 +20,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ttsi"
 
 FLOORS: tuple[set[str], ...] = (
-    {"types", "errors", "home", "cpu", "stats", "embedded", "atomic", "words"},
+    {
+        "types",
+        "errors",
+        "home",
+        "cpu",
+        "stats",
+        "embedded",
+        "atomic",
+        "words",
+        "crash_points",
+        "config_history",
+        "sqlite_errors",
+    },
     {"config", "object_reference"},
     {"record", "chat"},
     {"codec"},
@@ -30,6 +42,7 @@ FLOORS: tuple[set[str], ...] = (
     {"awareness", "synthesis", "adaptation", "answer", "reports"},
     {"batch"},
     {"loop"},
+    {"library"},
     {"runs"},
     {"serve", "interop"},
     {"cli"},
@@ -51,6 +64,9 @@ ALLOWED: dict[str, set[str]] = {
     "cpu": set(),  # the environment of the process, before torch is there
     "object_reference": {"errors"},
     "config": {"errors"},
+    "config_history": set(),
+    "crash_points": set(),
+    "sqlite_errors": set(),
     "record": {"config", "types"},
     "codec": {"config", "record", "types"},
     "row_schema": {"codec", "record"},
@@ -62,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.local": {"chat", "config", "embedded", "engine", "errors", "types"},
     "models.base_prefixes": {"engine"},
     "models.prefix_store": {"engine"},  # a type
+    "models.job_encoding": {"engine", "types"},
     "models.temporary_adapters": {"config", "engine", "errors", "object_reference", "types"},
     "methods": {"config", "errors", "models", "object_reference"},
     "awareness": STAGE,
@@ -74,17 +91,25 @@ ALLOWED: dict[str, set[str]] = {
     "loop": {"adaptation", "answer", "awareness", "batch", "config", "methods", "models", "synthesis", "types"},
     "benchmarks": {"atomic", "chat", "embedded", "errors", "home", "object_reference", "types", "words"},
     "reports": {"config", "errors", "methods", "record", "stats", "types", "words"},
+    "library": {
+        "adaptation", "answer", "atomic", "awareness", "batch", "chat.tool_schema", "codec", "config", "crash_points",
+        "errors", "loop", "models", "sqlite_errors", "types",
+    },
     "runs": {
-        "adaptation.shared", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config", "errors",
-        "loop", "methods", "models", "object_reference", "record", "stats", "synthesis", "types",
+        "adaptation.shared", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config",
+        "config_history", "crash_points", "errors", "library", "loop", "methods", "models", "object_reference",
+        "record", "sqlite_errors", "stats", "synthesis", "types",
     },
     "cli": {
         "atomic", "awareness.measures", "awareness.threshold", "batch", "benchmarks", "chat.calls",
         "chat.conversation",  # a file of tools is read as a request's are
-        "codec", "config", "cpu", "errors", "interop.trackers", "loop", "methods", "models", "record", "reports",
-        "row_schema", "runs", "serve", "types",
+        "codec", "config", "config_history", "cpu", "errors", "interop.trackers", "library", "loop", "methods",
+        "models", "record", "reports", "row_schema", "runs", "serve", "types",
     },
-    "serve": {"answer", "awareness", "chat", "config", "errors", "loop", "methods", "models", "types"},
+    "serve": {
+        "answer", "awareness", "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
+        "models", "types",
+    },
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},
 }  # fmt: skip
 """The most specific key decides; a folder may always import itself."""
@@ -128,7 +153,7 @@ HEAVY = {
 }
 """Packages from outside that only these may import."""
 
-STANDARD_ONLY = ("types", "record", "atomic", "errors", "config", "cpu")
+STANDARD_ONLY = ("types", "record", "atomic", "errors", "config", "config_history", "cpu")
 
 
 def imported(source: str) -> Iterator[str]:

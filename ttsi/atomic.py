@@ -1,7 +1,8 @@
-"""Files that a crash leaves old or new, never half written.
+"""Files that a crash leaves old or new, never half written, and files that one process locks.
 
-Inputs: a path, and its new content. Outputs: the file. The content goes to `NAME.part` beside it and is synced to the
-disk; one rename puts it in place, and the folder is synced. After the call the new file survives a crash.
+Inputs: a path, and its new content. Outputs: the file, or a lock on it. The content goes to `NAME.part` beside it and
+is synced to the disk; one rename puts it in place, and the folder is synced. After the call the new file survives a
+crash.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 Step = Callable[[str], None]
 """Called with the name of each step; a test stops or kills the process there."""
@@ -62,3 +64,41 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class FileLocked(Exception):
+    """Another process holds the lock; `owner` is its process id, or "unknown"."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+
+
+def lock_file(path: Path) -> IO[str]:
+    """Take the lock on a file, made when missing, for as long as it is open.
+
+    The operating system holds the lock, so a killed process leaves none behind. The file holds the process id, for the
+    message to the next one.
+
+    Raises:
+        FileLocked: another process holds it.
+        OSError: the disk is full or read-only.
+    """
+    file = path.open("a+", encoding="utf-8")
+    try:
+        if os.name == "posix":  # elsewhere the file is written, but locks nothing
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise FileLocked(owner) from None
+    except BaseException:
+        file.close()
+        raise
+    return file

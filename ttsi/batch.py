@@ -199,13 +199,13 @@ def with_adaptations(
     """
     results = list(episodes)
     for i, written, adaptation, answer in zip(adapted, examples, tuned.adaptations, after, strict=True):
-        adaptation = replace(adaptation, logprob_shift=_shift(answer))
+        adaptation = replace(adaptation, logprob_shift=logprob_shift(answer))
         episode = replace(results[i], examples=written, adaptation=adaptation)
         results[i] = _settle(inputs[i], episode, answer, config)
     return results
 
 
-def _shift(answer: Answer) -> float | None:
+def logprob_shift(answer: Answer) -> float | None:
     """How far the adapter moved the mean log-probability of its answer's tokens (nats)."""
     return None if answer.base_logprob is None else (answer.logprob - answer.base_logprob) / max(1, answer.tokens)
 
@@ -215,13 +215,13 @@ def _settle(item: Input, episode: Episode, answer: Answer, config: AdaptationCon
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
     guarded = adaptation.status in ("trained", "in-context")
-    reason = _refusal(item, episode.base, answer, config) if guarded else None
+    reason = guard_refusal(item, episode.base, answer, config) if guarded else None
     if reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)
 
 
-def _refusal(item: Input, base: Answer, adapted: Answer, config: AdaptationConfig) -> str | None:
+def guard_refusal(item: Input, base: Answer, adapted: Answer, config: AdaptationConfig) -> str | None:
     """Why a guard refuses the adapted answer, or None."""
     reason = lack_of_confidence(base, adapted, config.min_confidence_gain)
     if config.refuse_unstated:

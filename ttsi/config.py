@@ -7,11 +7,8 @@ refuses all others. The defaults are those of the dataclasses; methods change th
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -221,6 +218,30 @@ class LoopConfig:
     """False: only measure and answer (method `base`)."""
 
 
+@dataclass(frozen=True)
+class LibraryConfig:
+    """A library of adapters that outlive their input (`ttsi.library`). Without a folder every adapter is dropped."""
+
+    folder: Path | None = None
+    """Folder of a library: adapters that proved themselves are kept there and answer when the same tools come back."""
+    admission: Literal["tested", "all"] = "tested"
+    """Which adapters may answer: those that passed a test on later inputs and a limit on other requests, or all
+    (a control)."""
+    min_inputs: PositiveInt = 2
+    """Train an adapter for a list of tools once so many unsure inputs had these tools."""
+    max_divergence: NonNegativeFloat = 0.5
+    """Refuse an adapter that lowers the log-probability of the base's own answers to other requests by more than so
+    many nats per token."""
+    retention: str = "toolworld-validation"
+    """These other requests: a benchmark, or your own FILE.jsonl. Gold is not read. The first 8 are used."""
+    near: Fraction = 1.0
+    """Least share of common tools at which another list's adapter is tried; 1 takes the same tools only."""
+    max_bytes: PositiveInt = 2**30
+    """Size of all adapters; the least useful go first."""
+    max_days: PositiveInt = 90
+    """Delete adapters that were not used for so many days."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
     """How answers improve: the method, its settings, and what it learns from."""
@@ -236,6 +257,7 @@ class MethodConfig:
     """Training data of the methods icl and sft: a .jsonl file with gold, or a benchmark (NAME or NAME:SPLIT)."""
     train_limit: PositiveInt | None = None
     """Use only this many rows of the training data, chosen by the seed. A larger set contains the smaller ones."""
+    library: LibraryConfig = field(default_factory=LibraryConfig)
 
 
 @dataclass(frozen=True)
@@ -311,79 +333,3 @@ def _bounds(hint: Any) -> list[Between]:
     """The bounds in a type: `Annotated[int, Between(1)]`, alone or beside None."""
     inner = [bounds for part in get_args(hint) for bounds in _bounds(part)] if get_origin(hint) is not Literal else []
     return [*inner, *(mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Between))]
-
-
-RENAMED = {
-    "synthesis.tries": "synthesis.max_rounds",
-    "synthesis.pointed": "synthesis.unambiguous",
-    "synthesis.trim": "synthesis.drop_worst",
-    "adaptation.min_surer": "adaptation.min_confidence_gain",
-    "writer": "teacher",
-    "writer_budget": "teacher_budget",
-    "train": "train_data",
-    "data_dir": "data",
-}
-"""A setting's first name, in older YAML files, command lines and run folders -> its name now."""
-
-
-def rename_settings(
-    settings: Mapping[str, Any],
-    names: Mapping[str, str] = RENAMED,
-    on_rename: Callable[[str, str], None] = lambda old, new: None,
-    section: str = "",
-) -> dict[str, Any]:
-    """Settings under new names; one that stands under both names is left alone, for its reader to refuse.
-
-    Args:
-        settings: nested, or with dotted names; the stages may lie under `loop`, as they do in a run's record.
-        names: dotted name -> dotted name, in the same section.
-        on_rename: called with the old and the new name of each setting that is renamed.
-        section: what precedes the names of `settings`, like "synthesis.".
-
-    >>> rename_settings({"loop": {"synthesis": {"trim": 0.25, "k": 4}}, "writer": None})
-    {'loop': {'synthesis': {'drop_worst': 0.25, 'k': 4}}, 'teacher': None}
-    """
-    renamed: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{section}{key}"
-        if isinstance(value, Mapping):
-            value = rename_settings(value, names, on_rename, "" if name == "loop" else f"{name}.")
-        new = names.get(name.replace("-", "_"))
-        if new is None or new.removeprefix(section) in settings:
-            renamed[key] = value
-        else:
-            renamed[new.removeprefix(section)] = value
-            on_rename(name, new)
-    return renamed
-
-
-ADDED: dict[str, object] = {
-    "synthesis.filter": (),
-    "synthesis.prompt": None,
-    "adaptation.objective": "cross-entropy",
-    "order_seed": None,
-    "answer.omit_unstated": False,
-    "adaptation.scope": "all",
-    "adaptation.held_back": 0,
-    "adaptation.refuse_unstated": False,
-    "adaptation.keep_decision": False,
-}
-"""Settings that the first run folders lack -> the default with which they mean the same."""
-
-
-def digest(settings: object) -> str:
-    """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest.
-
-    Every setting counts under its first name, and an added setting only where it is not at its default: so runs of
-    older versions keep their digest and can be resumed.
-    """
-    values: dict[str, Any] = asdict(settings)  # type: ignore[call-overload]
-    loop = values.get("loop", values)
-    for name, default in ADDED.items():
-        stage, _, setting = name.rpartition(".")
-        settings = loop.get(stage, {}) if stage else values
-        if setting in settings and settings[setting] == default:
-            del settings[setting]
-    values = rename_settings(values, {new: old for old, new in RENAMED.items()})
-    canonical = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

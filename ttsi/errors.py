@@ -30,6 +30,10 @@ class RunFolderError(TTSIError):
     """A run folder is in use, damaged or belongs to another run."""
 
 
+class LibraryError(TTSIError):
+    """A library of adapters is in use, damaged, or cannot be written."""
+
+
 class PromptTooLong(TTSIError):
     """A prompt does not fit the model's context."""
 

@@ -154,11 +154,12 @@ class Example:
 class Adaptation:
     """The result of adapting to one input (the paper's T)."""
 
-    status: Literal["none", "trained", "in-context", "shared", "resampled", "training-failed", "kept-base"]
+    status: Literal["none", "trained", "in-context", "shared", "library", "resampled", "training-failed", "kept-base"]
     """none: there was nothing to learn from. trained: a temporary adapter answers. in-context: the examples are in the
-    prompt. shared: one adapter for the whole run answers (SFT). resampled: answered a second time without learning (a
-    vote, reranked, or asked again). training-failed: training failed or a guard rejected the adapter, and the base
-    answers. kept-base: the model is not more confident of its new answer, and the base answers."""
+    prompt. shared: one adapter for the whole run answers (SFT). library: an adapter from the library answers, nothing
+    was trained for this input. resampled: answered a second time without learning (a vote, reranked, or asked again).
+    training-failed: training failed or a guard rejected the adapter, and the base answers. kept-base: the model is not
+    more confident of its new answer, and the base answers."""
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()
@@ -177,6 +178,8 @@ class Adaptation:
     tokens and the end of the turn: how far the adapter moved the model. None where no adapter answered."""
     lr: float | None = None
     """Peak learning rate; None where nothing was trained."""
+    library_entry: str = ""
+    """The id of the library's adapter that answered (status library), or was tried and did not."""
     held_back_losses: tuple[float, ...] = ()
     """Loss on the examples that were not trained on (`adaptation.held_back`) after 0, 1, ... steps, in nats per label
     token. The adapter of the lowest answers. Empty where nothing was held back."""

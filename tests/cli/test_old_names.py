@@ -11,7 +11,8 @@ import pytest
 
 from tests.cli.conftest import Command
 from ttsi.cli import build
-from ttsi.config import RENAMED, RunConfig, digest, rename_settings
+from ttsi.config import RunConfig
+from ttsi.config_history import RENAMED, digest, rename_settings
 from ttsi.errors import ConfigError
 
 PLAN = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--dry-run", "--json")

@@ -1,7 +1,7 @@
 """Runs that are killed on purpose, many a second: a process that has imported everything forks one child per run.
 
 `with Crashes() as crashes: crashes.run(arguments, ...)` runs `ttsi ARGUMENTS` in a child of that process, kills it with
-SIGKILL at the nth passage of a crash point (`ttsi.runs.crash_points`) or after so many seconds, and returns its status.
+SIGKILL at the nth passage of a crash point (`ttsi.crash_points`) or after so many seconds, and returns its status.
 In the child the clock of the loop stands still, because wall times are the one thing that no two runs share; everything
 else can be compared byte by byte. `tests/trials/reliability.py` uses it too.
 """
@@ -95,7 +95,7 @@ def _warm(main: Any) -> None:
 
 def _be_killed(main: Any, job: dict[str, Any]) -> None:
     import ttsi.batch as batch
-    from ttsi.runs import crash_points
+    from ttsi import crash_points
 
     left = job["nth"]
 

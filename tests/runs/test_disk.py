@@ -16,7 +16,8 @@ import pytest
 
 from tests.runs.test_resume import MINE, results
 from tests.worlds import rows, write
-from ttsi.runs import crash_points, database
+from ttsi import crash_points
+from ttsi.runs import database
 from ttsi.runs.store import read_rows
 
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,7 @@ import pytest
 
 from tests.runs.crashes import Crashes
 from tests.worlds import rows, write
-from ttsi import codec
-from ttsi.runs import crash_points
+from ttsi import codec, crash_points
 from ttsi.runs.folder import LOCK, was_started
 from ttsi.runs.store import read_json, read_rows
 

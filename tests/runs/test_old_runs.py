@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from ttsi import codec
-from ttsi.config import RENAMED, LoopConfig, RunConfig
+from ttsi.config import LoopConfig, RunConfig
+from ttsi.config_history import RENAMED
 from ttsi.errors import RunFolderError
 from ttsi.record import RunRow
 from ttsi.runs import database

@@ -12,7 +12,8 @@ import pytest
 import ttsi.config
 from tests.worlds import rows, write
 from ttsi.benchmarks import Benchmark, load
-from ttsi.config import RunConfig, digest
+from ttsi.config import RunConfig
+from ttsi.config_history import digest
 from ttsi.errors import ConfigError
 from ttsi.runs.plan import PlannedSample, plan
 from ttsi.runs.store import read_json, read_rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ttsi import codec, loop
 from ttsi.errors import RunFolderError
 from ttsi.runs.folder import check_same
 from ttsi.runs.store import read_json, read_rows
-from ttsi.types import Episode
+from ttsi.types import Adaptation, Episode
 
 MINE = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--batch-size", "4", "--output-dir", "out")
 
@@ -111,6 +112,29 @@ def test_failed_inputs_are_owed_again_on_request(ttsi: Any, tmp_path: Path, monk
     assert [r.attempts for r in read_rows(tmp_path / "out")] == [1, 2, 1, 1, 1, 1, 3, 1]
     assert results(tmp_path / "out") == results(tmp_path / "whole")
     assert read_json(tmp_path / "out" / "summary.json")["n_retried"] == 2
+
+
+def test_inputs_whose_adaptation_failed_are_owed_again_on_request(
+    ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.improve
+
+    def without_memory(inputs: Any, *rest: Any) -> list[Episode]:
+        failed = Adaptation("training-failed", reason="MemoryError: no memory")
+        return [
+            replace(episode, adapted=episode.base, adaptation=failed) if episode.input_id in ("q1", "q6") else episode
+            for episode in real(inputs, *rest)
+        ]
+
+    assert ttsi(*MINE[:-1], "whole").code == 0
+    monkeypatch.setattr(loop, "improve", without_memory)
+    assert ttsi(*MINE).code == 0
+    assert ttsi(*MINE, "--resume").code == 0
+    assert [r.attempts for r in read_rows(tmp_path / "out")] == [1] * 8
+    monkeypatch.setattr(loop, "improve", real)
+    assert ttsi(*MINE, "--retry-failed").code == 0
+    assert [r.attempts for r in read_rows(tmp_path / "out")] == [1, 2, 1, 1, 1, 1, 2, 1]
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
 def test_a_stop_while_failures_are_tried_again_keeps_them(

@@ -14,12 +14,12 @@ pytest.importorskip("openai")
 
 from tests.models.endpoint import Endpoint, serving
 from tests.worlds import rows, write
+from ttsi import crash_points
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig, TeacherConfig
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.models.remote import RemoteModel
-from ttsi.runs import crash_points
 from ttsi.runs.provenance import resolve
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows

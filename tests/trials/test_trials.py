@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.trials import reliability, server_load, server_promises
+from tests.trials import library_folder, reliability, server_load, server_promises
 from tests.trials.server_requests import Figures, say
 
 pytestmark = pytest.mark.trials
@@ -27,6 +27,12 @@ def test_a_run_survives(trial: str, n: int, tmp_path: Path) -> None:
     if trial == "nodes":
         pytest.importorskip("ray")
     say(trial, reliability.FIGURES[trial](n, tmp_path))
+
+
+@pytest.mark.parametrize(("trial", "n"), [("kills", 300), ("damage", 200)])
+def test_a_library_survives(trial: str, n: int, tmp_path: Path) -> None:
+    """The trial itself asserts what is promised."""
+    say(f"library: {trial}", library_folder.FIGURES[trial](n, tmp_path))
 
 
 @pytest.mark.parametrize(

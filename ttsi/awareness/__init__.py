@@ -33,18 +33,23 @@ def needs_samples(config: AwarenessConfig) -> bool:
 
 
 def estimate(
-    model: Model, inputs: Sequence[Input], answers: Sequence[Answer], config: AwarenessConfig
+    model: Model,
+    inputs: Sequence[Input],
+    answers: Sequence[Answer],
+    config: AwarenessConfig,
+    adapters: Sequence[int | None] = (),
 ) -> list[Awareness]:
     """Measure the model's confidence about each input.
 
     Args:
-        answers: the base's own answers, whose log-probabilities are evidence, too.
+        answers: the model's own answers, whose log-probabilities are evidence, too.
+        adapters: which adapter is measured on each input, and has answered it; () is the base.
 
     Raises:
         ConfigError: there is no measure of that name.
     """
     find_measure(config.measure)  # a wrong name costs no forward pass
-    scored = score_candidates(model, inputs, config, answers)
+    scored = score_candidates(model, inputs, config, answers, adapters)
     return [
         replace(_judge(actions, _evidence(item, actions, answer), config), in_words=_is_in_words(model, item, answer))
         for item, actions, answer in zip(inputs, scored, answers, strict=True)

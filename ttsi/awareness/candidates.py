@@ -32,14 +32,18 @@ MAX_CALL_TOKENS = 200
 
 
 def score_candidates(
-    model: Model, inputs: Sequence[Input], config: AwarenessConfig, answers: Sequence[Answer] = ()
+    model: Model,
+    inputs: Sequence[Input],
+    config: AwarenessConfig,
+    answers: Sequence[Answer] = (),
+    adapters: Sequence[int | None] = (),
 ) -> list[Scored]:
     """The competing actions of each input: in the order of its tools, "no tool" last; samples likeliest first."""
     if config.candidates == "samples":
         return [_distinct(answer.samples) for answer in answers]
     if config.candidates == "names":
-        return score_names(model, inputs, config.no_tool)
-    return _calls(model, inputs, config.no_tool)
+        return score_names(model, inputs, config.no_tool, adapters)
+    return _calls(model, inputs, config.no_tool, adapters)
 
 
 def _distinct(samples: Sequence[SampledAnswer]) -> Scored:
@@ -62,14 +66,14 @@ def _action(sample: SampledAnswer) -> str:
     return " + ".join(call.name for call in sample.calls) or NO_TOOL
 
 
-def _calls(model: Model, inputs: Sequence[Input], no_tool: bool) -> list[Scored]:
+def _calls(model: Model, inputs: Sequence[Input], no_tool: bool, adapters: Sequence[int | None]) -> list[Scored]:
     actions: list[tuple[int, str]] = []
     requests: list[Request] = []
-    for number, item in enumerate(inputs):
+    for number, (item, adapter) in enumerate(zip(inputs, adapters or [None] * len(inputs), strict=True)):
         prompt = Prompt(item.messages, item.tools)
         for action, grammar in _grammars(model, item, no_tool):
             actions.append((number, action))
-            requests.append(Request(prompt, MAX_CALL_TOKENS, grammar=grammar))
+            requests.append(Request(prompt, MAX_CALL_TOKENS, grammar=grammar, adapter=adapter))
     scored: list[Scored] = [[] for _ in inputs]
     for (number, action), call in zip(actions, model.generate(requests), strict=True):
         scored[number].append((action, call.text, call.logprob))

@@ -24,6 +24,7 @@ from ttsi.cli.data import app as data
 from ttsi.cli.env import env
 from ttsi.cli.export import export
 from ttsi.cli.help_page import Formatter
+from ttsi.cli.library import app as library
 from ttsi.cli.ls import ls
 from ttsi.cli.report import report
 from ttsi.cli.run import run
@@ -54,6 +55,7 @@ Then with your own questions and your own model:
     ttsi report RUN...         one page with tables and plots
     ttsi compare RUN RUN       is one run better than the other, and where?
     ttsi run --method ttd --teacher openai:NAME --teacher-budget 200000tokens
+    ttsi run --library DIR     keep adapters that prove themselves
     ttsi sweep configs/own-model.yaml --model SPEC --benchmark mine.jsonl
 
 A setting comes from a flag (--awareness.tau 0.9, short --tau 0.9), else from
@@ -81,6 +83,7 @@ def build(words: Sequence[str] = ()) -> App:
     for verb in (run, ask, serve, report, compare, sweep, export, ls, env):
         app.command(verb)
     app.command(data)
+    app.command(library)
     app.register_install_completion_command()
     return app
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -98,17 +99,23 @@ def ask(
 
     # Only now: a wrong file should be named at once, not after a model was loaded.
     from ttsi import codec
+    from ttsi.library import improve_with_library
     from ttsi.loop import improve
     from ttsi.models import load, load_teacher
     from ttsi.reports.story import one_line, story
+    from ttsi.runs.run_library import run_library
 
     with loading(model):
         answering = load(model, device=device, dtype=dtype, format=format)
     print_notes(answering)
     teacher = costs.teacher_config(config.teacher_budget)
     writer = load_teacher(config.teacher, answering, teacher, "ask", device, dtype)
-    with announced("answering"):
-        [episode] = improve([item], answering, writer, loop)
+    with run_library(config, answering, "ask") as use, announced("answering"):
+        if use is None:
+            [episode] = improve([item], answering, writer, loop)
+        else:
+            with use.library.step(f"ask {uuid.uuid4().hex}"):
+                [episode] = improve_with_library(use, [item], answering, writer, loop)
     if episode.error is not None and not json:
         print(f"ttsi: {one_line(episode.error, 400)}", file=sys.stderr)
         return 2 if episode.error.startswith("prompt:") else 1

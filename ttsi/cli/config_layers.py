@@ -20,7 +20,8 @@ from cyclopts.config import Dict, Env
 
 from ttsi.cli.shipped_files import find_file
 from ttsi.cli.tau import RECIPES, is_recipe
-from ttsi.config import RENAMED, LoopConfig, MethodConfig, RunConfig, rename_settings
+from ttsi.config import LoopConfig, MethodConfig, RunConfig
+from ttsi.config_history import RENAMED, rename_settings
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models.default import ASK_SETTINGS, default_model
@@ -32,7 +33,7 @@ FROM_ENVIRONMENT = frozenset({
     *(f"--{field.name.replace('_', '-')}" for field in (*fields(MethodConfig), *fields(LoopConfig))), *SHORT,
     "--config", "--teacher-price", "--teacher-cache",
     "--model", "--data", "--format", "--batch-size", "--device", "--dtype", "--num-workers", "--ray",
-})  # fmt: skip
+}) - {"--library"}  # fmt: skip
 """Flags that a TTSI_* variable may set: settings, and facts about the machine. Never what a command reads, writes or
 deletes."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from ttsi.config import LoopConfig, MethodConfig, RunConfig
+from ttsi.config import LibraryConfig, LoopConfig, MethodConfig, RunConfig
 
 BASIC = Group("Basic", sort_key=0)
 AWARENESS = Group("Awareness", help="Stage 1: how confident is the model?", sort_key=1)
@@ -18,6 +18,7 @@ ADAPTATION = Group("Adaptation", help="Stage 3: train a temporary adapter on the
 ANSWER = Group("Answer", help="How the model answers, before and after adaptation.", sort_key=4)
 TEACHER = Group("Teacher", help="Another model that writes the examples (methods ttd and ttd-icl).", sort_key=5)
 TRAINING = Group("Training data", help="What the methods icl and sft learn from.", sort_key=6)
+LIBRARY = Group("Library", help="Adapters that are kept, and tried when the same tools come back.", sort_key=7)
 FOLDER = Group("Run folder", sort_key=7)
 ACCESS = Group("Access", help="Who may use the server.", sort_key=8)
 LIMITS = Group("Limits", help="Limits per request, per key and for the whole server.", sort_key=9)
@@ -39,6 +40,18 @@ _annotate(
     answer=Parameter(group=ANSWER),
     adapt=Parameter(parse=False),
 )
+# The folder has the short name: --library DIR turns the library on.
+_annotate(
+    LibraryConfig,
+    folder=Parameter(name="--library"),
+    admission=Parameter(name="--library.admission"),
+    min_inputs=Parameter(name="--library.min-inputs"),
+    max_divergence=Parameter(name="--library.max-divergence"),
+    retention=Parameter(name="--library.retention"),
+    near=Parameter(name="--library.near"),
+    max_bytes=Parameter(name="--library.max-bytes"),
+    max_days=Parameter(name="--library.max-days"),
+)
 _annotate(
     MethodConfig,
     loop=Parameter(name="*"),
@@ -46,5 +59,6 @@ _annotate(
     teacher_budget=Parameter(group=TEACHER),
     train_data=Parameter(group=TRAINING),
     train_limit=Parameter(group=TRAINING),
+    library=Parameter(name="*", group=LIBRARY),
 )
 _annotate(RunConfig, format=Parameter(group=ANSWER), batch_size=Parameter(group=MACHINE))

@@ -39,7 +39,6 @@ from ttsi.models import Model, check_format, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.cost_estimate import estimate_cost
 from ttsi.runs.evaluation import run_in_folder
-from ttsi.runs.executor import local_executor
 from ttsi.runs.folder import check_switches
 from ttsi.runs.plan import plan
 from ttsi.runs.provenance import settings_digest, settings_of
@@ -86,7 +85,7 @@ def run(
             settings.
         resume: Continue the run in the folder.
         clean: Delete the run in the folder first.
-        retry_failed: Continue, and try inputs again that failed before.
+        retry_failed: Continue, and try inputs again that failed before, or whose adaptation did.
         repair: Continue a damaged run: keep its intact rows and run the other inputs again.
         json: Print summary.json instead of the table.
         quiet: Show no progress on stderr.
@@ -129,9 +128,8 @@ def run(
     model = _load(config, device, dtype, quiet) if loaded is None else loaded
     teacher = costs.teacher_config(config.teacher_budget)
     writer = training or load_teacher(config.teacher, model, teacher, settings_digest(config), device, dtype)
-    executor = local_executor(model, writer)
-    if ray is not None or num_workers not in (None, 1):
-        executor = ray_executor(cluster, model, writer)
+    distributed = ray is not None or num_workers not in (None, 1)
+    executor = ray_executor(cluster, model, writer) if distributed else None
     with progress(quiet) as report:
         try:
             summary = run_in_folder(
@@ -180,7 +178,7 @@ def _warn_of_failed_adaptations(summary: dict[str, Any]) -> None:
         reason = one_line(summary["reasons"]["adaptation_failed"][0]["reason"], 200)
         print(
             f"ttsi: adaptation failed for {failed} of {attempted} inputs (the most frequent reason: {reason}); "
-            "the base answered them",
+            "the base answered them; --retry-failed tries them again",
             file=sys.stderr,
         )
 

@@ -17,6 +17,7 @@ from ttsi.cli.progress import loading
 from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Shortcuts, TeacherCosts, complete
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError
+from ttsi.library import check_library
 from ttsi.methods import wants_training_data
 from ttsi.models import check_format
 from ttsi.serve.limits import Limits
@@ -71,7 +72,9 @@ def serve(
         raise ConfigError("ttsi serve asks no teacher: leave --teacher out, or use ttsi ask or ttsi run with it")
     if settings_of_method.train_data is not None or wants_training_data(settings_of_method.loop):
         raise ConfigError("ttsi serve reads no training data: use a method that needs none, or ttsi run")
-    loop = settings_of_method.loop
+    loop, library = settings_of_method.loop, settings_of_method.library
+    if library.folder is not None:
+        check_library(loop)
     try:
         import asyncio
 
@@ -91,6 +94,7 @@ def serve(
             dtype=dtype,
             format=format,
             prefix_bytes=limits.prefix_bytes // max(1, len(keys)),
+            library=None if library.folder is None else library,
         ),
         name=name or (Path(model).name if Path(model).is_dir() else model),
         config=loop,

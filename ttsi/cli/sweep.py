@@ -270,6 +270,8 @@ def _flat(settings: Any, path: Path, before: str = "") -> Settings:
     flat: Settings = {}
     for key, value in (settings if before else upgrade_settings(settings, path)).items():
         name = f"{before}{key}".replace("_", "-")
+        if name == "library":
+            raise ConfigError(f"{path}: the points of a sweep would answer from one another's library: leave it out")
         if name in NOT_SETTINGS_OF_A_POINT:
             hint = "leave it out, or use it as a flag of ttsi sweep"
             raise ConfigError(f"{path}: {name} is about how a run is done, not a setting of a point: {hint}")

@@ -1,7 +1,7 @@
-"""The folder of one adapter in PEFT's format: adapter_model.safetensors and adapter_config.json.
+"""One adapter in PEFT's format: a folder with adapter_model.safetensors and adapter_config.json, or that file alone.
 
-Inputs: tensors under PEFT's names, PEFT's settings. Outputs: a folder that `peft.PeftModel.from_pretrained` loads. The
-paper (arXiv:2510.07841) discards its adapters.
+Inputs: tensors under PEFT's names, PEFT's settings. Outputs: a folder that `peft.PeftModel.from_pretrained` loads, the
+bytes of the file, and the tensors in them. The paper (arXiv:2510.07841) discards its adapters.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from ttsi.errors import ModelError, first_line
 
 
 def write_peft_folder(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Path:
@@ -25,3 +27,25 @@ def write_peft_folder(folder: Path, tensors: Mapping[str, Tensor], settings: Map
     save_file(dict(tensors), folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text(json.dumps(dict(settings), indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def to_safetensors(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
+    """Tensors as the bytes of a safetensors file, with texts in its header."""
+    from safetensors.torch import save
+
+    return save(dict(tensors), metadata={"format": "pt", **header})
+
+
+def read_safetensors(file: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ModelError: it is none.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(file)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(f"this is no safetensors file: {first_line(error)}") from None

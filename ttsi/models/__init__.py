@@ -21,13 +21,16 @@ from ttsi.chat.calls import FORMATS, format_name
 from ttsi.chat.marked import CALL
 from ttsi.config import TeacherConfig
 from ttsi.errors import ConfigError, ModelError, first_line, unknown_name
+from ttsi.models.protocol import ADAPTER_CONFIG as ADAPTER_CONFIG
 from ttsi.models.protocol import Generation as Generation
 from ttsi.models.protocol import HasLocalWeights as HasLocalWeights
+from ttsi.models.protocol import KeepsAdapters as KeepsAdapters
 from ttsi.models.protocol import Model as Model
 from ttsi.models.protocol import ModelWrapper as ModelWrapper
 from ttsi.models.protocol import Request as Request
 from ttsi.models.protocol import SupportsPrefixCache as SupportsPrefixCache
 from ttsi.models.protocol import Writer as Writer
+from ttsi.models.protocol import adapter_keeper as adapter_keeper
 from ttsi.models.protocol import prefix_cache as prefix_cache
 from ttsi.object_reference import can_import, is_reference, load_object
 

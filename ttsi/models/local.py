@@ -33,17 +33,18 @@ from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.int8_linear import is_int8, to_int8
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.engine.packing import EncodedExample
-from ttsi.engine.peft_folder import write_peft_folder
+from ttsi.engine.peft_folder import read_safetensors, to_safetensors, write_peft_folder
 from ttsi.engine.prefix import PrefixCache, prefill, using
 from ttsi.engine.targets import unadapted_share
-from ttsi.engine.training_job import TrainingJob
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
 from ttsi.models import Generation, Request
 from ttsi.models.base_prefixes import BasePrefixes
 from ttsi.models.introduction import ask
+from ttsi.models.job_encoding import encode_job, fitting_examples
 from ttsi.models.loading import Loaded, read_model
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.prompt_encoding import PromptEncoder
+from ttsi.models.protocol import ADAPTER_CONFIG
 from ttsi.models.temporary_adapters import TemporaryAdapters
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
@@ -277,7 +278,7 @@ class LocalModel:
         Raises:
             ModelError: within another `adapted` block, or the adapters do not fit the memory.
         """
-        encoded = [self._encode_job(index, job) for index, job in enumerate(jobs)]
+        encoded = [encode_job(self.encoder, index, job, self.context) for index, job in enumerate(jobs)]
         counts = [len(job) for job in jobs]
         with self.adapters.trained(encoded, counts, config, seeds, self.prefixes.cache) as outcomes:
             yield outcomes
@@ -295,6 +296,25 @@ class LocalModel:
             )
         return self.adapters.export(index)
 
+    def adapter_file(self, index: int) -> bytes:
+        """A job's adapter as a safetensors file with PEFT's names; within the `adapted` block.
+
+        Raises:
+            ModelError: as `export_adapter`.
+        """
+        tensors, settings = self.export_adapter(index)
+        return to_safetensors(tensors, {ADAPTER_CONFIG: json.dumps(settings)})
+
+    @contextmanager
+    def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> Iterator[None]:
+        """Within the block requests may name each of these adapters by its place; leaving it drops them.
+
+        Raises:
+            ModelError: a file is no adapter of this model with these settings, or within another such block.
+        """
+        with self.adapters.loaded([read_safetensors(file) for file in files], config):
+            yield
+
     def save_adapter(self, index: int, folder: Path) -> Path:
         """Write a job's adapter into a folder that `peft.PeftModel.from_pretrained` loads; the folder.
 
@@ -305,27 +325,7 @@ class LocalModel:
 
     def encode_examples(self, training_examples: Sequence[TrainingExample]) -> list[EncodedExample]:
         """The training examples that fit the context and the vocabulary, as token ids."""
-        return [encoded for _, encoded in self._fitting(training_examples)]
-
-    def _fitting(self, training_examples: Sequence[TrainingExample]) -> list[tuple[TrainingExample, EncodedExample]]:
-        """The examples that fit, and the same as token ids."""
-        encoded = [(example, self.encoder.encode_training_example(example)) for example in training_examples]
-        return [
-            (example, (ids, n_prompt))
-            for example, (ids, n_prompt) in encoded
-            if len(ids) <= self.context and max(ids) < self.encoder.vocabulary_size
-        ]
-
-    def _encode_job(self, index: int, training_examples: Sequence[TrainingExample]) -> TrainingJob:
-        """The job for the slot of its index, of the examples that fit; those that are held back stand last."""
-        fitting = self._fitting(sorted(training_examples, key=lambda example: example.held_back))
-        return TrainingJob(
-            index,
-            tuple(ids for _, ids in fitting),
-            held_back=sum(example.held_back for example, _ in fitting),
-            contrasts=tuple(self.encoder.encode_contrast(example) for example, _ in fitting),
-            teacher_prompts=tuple(self.encoder.encode_teacher(example) for example, _ in fitting),
-        )
+        return [encoded for _, encoded in fitting_examples(self.encoder, training_examples, self.context)]
 
 
 def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> LocalModel:

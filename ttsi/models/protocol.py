@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ttsi.chat.format import Format
 from ttsi.config import AdaptationConfig
+from ttsi.errors import ModelError
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
@@ -125,6 +126,40 @@ class HasLocalWeights(Protocol):
         ...
 
 
+ADAPTER_CONFIG = "adapter_config"
+"""Key of PEFT's settings, as JSON text, in the header of an adapter's file."""
+
+
+@runtime_checkable
+class KeepsAdapters(Protocol):
+    """A model whose trained adapters can be kept, and put back into it later."""
+
+    def adapter_file(self, index: int) -> bytes:
+        """A job's adapter as a safetensors file with PEFT's names, `ADAPTER_CONFIG` in its header; in the block."""
+        ...
+
+    def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> AbstractContextManager[None]:
+        """Within the block requests may name each of these adapters by its place; leaving it drops them.
+
+        `config` has the rank, alpha and scope with which they were trained.
+        """
+        ...
+
+
+def adapter_keeper(model: Model) -> KeepsAdapters:
+    """The model, as one whose adapters can be kept.
+
+    Raises:
+        ModelError: it has none that can be: it is scripted, or runs behind an endpoint.
+    """
+    behind = model
+    while isinstance(behind, ModelWrapper):
+        behind = behind._model
+    if not isinstance(behind, KeepsAdapters) or not isinstance(model, KeepsAdapters):
+        raise ModelError(f"adapters of {model.spec} cannot be kept: use a model that runs in this process")
+    return model
+
+
 class ModelWrapper:
     """A model in front of another that passes everything on; a subclass overrides what it changes.
 
@@ -159,6 +194,14 @@ class ModelWrapper:
     ) -> AbstractContextManager[list[Adaptation]]:
         """See `Model.adapted`."""
         return self._model.adapted(jobs, config, seeds)
+
+    def adapter_file(self, index: int) -> bytes:
+        """See `KeepsAdapters`."""
+        return adapter_keeper(self._model).adapter_file(index)
+
+    def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> AbstractContextManager[None]:
+        """See `KeepsAdapters`."""
+        return adapter_keeper(self._model).with_adapters(files, config)
 
     def prefix_cache(self, store: PrefixStore | None = None) -> AbstractContextManager[None]:
         """See `SupportsPrefixCache`."""

@@ -21,6 +21,7 @@ import json
 import math
 import random
 import re
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.marked import content_words
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError, unknown_name
-from ttsi.models import Generation, Model, Request
+from ttsi.models import ADAPTER_CONFIG, Generation, Model, Request
 from ttsi.types import Adaptation, Message, Prompt, Tool, ToolCall, TrainingExample
 
 NAMED = re.compile(r'"name": "([^"]*)"')
@@ -108,6 +109,24 @@ class _Scripted:
             yield [_adaptation(job, config) for job in self._jobs]
         finally:
             self._jobs = []
+
+    def adapter_file(self, index: int) -> bytes:
+        """A job's requests and answers, in the header of a safetensors file without tensors."""
+        pairs = [(_last_user(example.prompt.messages), example.target) for example in self._jobs[index]]
+        metadata = {ADAPTER_CONFIG: "{}", "examples": json.dumps(pairs)}
+        header = json.dumps({"__metadata__": metadata}).encode()
+        return struct.pack("<Q", len(header)) + header
+
+    @contextmanager
+    def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> Iterator[None]:
+        """Follow these files' examples until the block is left."""
+        texts = [json.loads(file[8:])["__metadata__"]["examples"] for file in files]
+        jobs = [
+            [TrainingExample(Prompt((Message("user", request),), ()), target) for request, target in json.loads(text)]
+            for text in texts
+        ]
+        with self.adapted(jobs, config, [0] * len(jobs)):
+            yield
 
     def _only_tool(self, request: Request) -> Tool | None:
         """The only tool that may be called: named by the begun answer, or by a grammar for one tool."""

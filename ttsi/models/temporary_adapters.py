@@ -7,7 +7,7 @@ of each adapter that may be used. Storage is kept between blocks and zeroed in b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -111,18 +111,12 @@ class TemporaryAdapters:
         Raises:
             ModelError: within another such block, or the adapters do not fit the memory.
         """
-        if self.slots is not None:
-            raise ModelError("`adapted` blocks cannot be nested")
         if len(seeds) != len(encoded):
             raise ValueError(f"{len(encoded)} jobs, but {len(seeds)} seeds")
         indices = [index for index, job in enumerate(encoded) if len(job.examples) > job.held_back]
-        self.slots, self._suffix, self._invocations = {}, config.scope == "suffix", {}
-        stack = None
-        try:
+        with self._attached(len(indices), config) as (stack, slots):
             outcomes = [without_training(count) for count in counts]
-            if indices:
-                stack = self._stack_for(len(indices), config)
-                stack.attach()
+            if stack is not None:
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
                 jobs = [self._job(slot, index, encoded[index]) for slot, index in enumerate(indices)]
                 settings = engine_config(config, parameter_count(self._model))
@@ -132,10 +126,42 @@ class TemporaryAdapters:
                     if config.held_back and not job.held_back and report.ok:
                         outcomes[index] = replace(outcomes[index], reason=NOTHING_HELD_BACK)
                     if report.ok:
-                        self.slots[index] = job.slot
+                        slots[index] = job.slot
                         digest = adapter_sha256(stack.values_SP[job.slot])
                         outcomes[index] = replace(outcomes[index], adapter_sha256=digest)
             yield outcomes
+
+    @contextmanager
+    def loaded(self, adapters: Sequence[Mapping[str, Tensor]], config: AdaptationConfig) -> Iterator[None]:
+        """Put trained adapters back, each under its place; leaving the block, in whatever way, drops them.
+
+        Args:
+            adapters: tensors of each adapter, as `export` gives them.
+            config: the settings with which they were trained.
+
+        Raises:
+            ModelError: within another such block, an adapter is of another model or rank, or they do not fit the
+                memory.
+        """
+        with self._attached(len(adapters), config) as (stack, slots):
+            for slot, tensors in enumerate(adapters):
+                assert stack is not None
+                stack.load(slot, tensors)
+                slots[slot] = slot
+            yield
+
+    @contextmanager
+    def _attached(self, count: int, config: AdaptationConfig) -> Iterator[tuple[LoraStack | None, dict[int, int]]]:
+        """So many slots on the model, and the table that `slot` reads; (None, an empty table) where there is none."""
+        if self.slots is not None:
+            raise ModelError("`adapted` blocks cannot be nested")
+        self.slots, self._suffix, self._invocations = {}, config.scope == "suffix", {}
+        stack = None
+        try:
+            if count:
+                stack = self._stack_for(count, config)
+                stack.attach()
+            yield stack, self.slots
         finally:
             self.slots, self._suffix, self._invocations = None, False, {}
             if stack is not None:

@@ -84,6 +84,9 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
     elif done.status == "shared":
         yield f"\n2. The run's one adapter answers, which learned {done.samples} rows of the training data."
+    elif done.status == "library":
+        yield f"\n2. The library's adapter {done.library_entry} answers; nothing was written or trained."
+        yield from _tell_effect(done)
     elif done.status == "resampled":
         yield f"\n2. Nothing was learned; the model answers a second time{why}."
     elif done.status == "training-failed":

@@ -19,24 +19,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ttsi import codec
+from ttsi import codec, crash_points
 from ttsi.errors import RunFolderError, on_one_line
 from ttsi.record import Key, Question, RunRow
-from ttsi.runs import crash_points
+from ttsi.sqlite_errors import is_disk_error
 from ttsi.types import Episode
 
 COLUMNS = "input_hash, repeat, position, input_id, json, grades, tags, attempts, asked"
-DISK_ERRORS = frozenset({
-    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM,
-})  # fmt: skip
-"""The disk or its permissions are at fault; the file itself is not in doubt."""
 
 
 class DamagedRecord(RunFolderError):
@@ -97,6 +93,12 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             db.backup(copy)
             migrate(copy, path)
             yield copy
+
+
+def run_id(db: sqlite3.Connection) -> str:
+    """A random name for this run, made when it is first asked for."""
+    db.execute("INSERT OR IGNORE INTO meta VALUES ('run_id', ?)", (uuid.uuid4().hex,))
+    return str(db.execute("SELECT value FROM meta WHERE key = 'run_id'").fetchone()[0])
 
 
 def put(db: sqlite3.Connection, row: RunRow, *, replace: bool = False) -> None:
@@ -188,9 +190,7 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        # Errors that Python's module raises by itself (text that is no UTF-8) carry no code.
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in DISK_ERRORS:
+        if is_disk_error(error):
             raise RunFolderError(
                 f"{path} cannot be used ({error}): recorded inputs are kept; free space or fix permissions, "
                 "then go on with --resume"

@@ -20,9 +20,10 @@ from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
 from ttsi.models import Model, Writer, check_model, load_teacher
 from ttsi.models import load as load_model
-from ttsi.runs.executor import Executor
+from ttsi.runs.executor import Executor, local_executor
 from ttsi.runs.folder import was_started
 from ttsi.runs.provenance import resolve, settings_digest
+from ttsi.runs.run_library import check_unchanged, run_library
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run
 from ttsi.runs.tally import RunProgress
@@ -67,7 +68,7 @@ def evaluate(
         data: the folder with downloaded benchmarks.
         split: the part of the benchmark.
         clean: first delete the run in the folder.
-        retry_failed: put inputs that failed in an earlier call through once more.
+        retry_failed: put inputs that failed in an earlier call, or whose adaptation did, through once more.
         on_batch: called with the progress before the first batch and after each.
         executor: where batches are done; by default in this process (`ttsi.runs.cluster` has one for Ray).
 
@@ -133,7 +134,15 @@ def run_in_folder(
 ) -> dict[str, Any]:
     """Open the folder, do the missing inputs, close it; arguments and errors as in `open_run` and `run`."""
     resolved = resolve(config, benchmark, model, writer)
-    with open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store:
+    with (
+        run_library(
+            config, model, folder.name, config.data, in_order=executor is None, retry_failed=retry_failed
+        ) as library,
+        open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store,
+    ):
+        if library is not None:
+            check_unchanged(library, store)
+        executor = executor or local_executor(model, writer, library, "" if library is None else store.run_id())
         return run(
             benchmark, model, writer, config, store, on_batch, retry_failed=retry_failed, executor=executor
         )  # fmt: skip

@@ -8,7 +8,8 @@ in many processes. Gold stays with the caller: only `Input` reaches a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from ttsi.config import LoopConfig
 from ttsi.methods import adaptation_method
@@ -17,29 +18,41 @@ from ttsi.runs.integrity import WeightsIntegrity
 from ttsi.runs.plan import Batch
 from ttsi.types import Episode, Input, TrainingData
 
+if TYPE_CHECKING:
+    from ttsi.library import LibraryUse
+
 Executor = Callable[[Iterator[Batch], LoopConfig], Iterator[tuple[Batch, list[Episode]]]]
 """Takes batches one at a time, and returns each with its episodes, in any order."""
 
 
-def local_executor(model: Model, writer: Writer) -> Executor:
+def local_executor(model: Model, writer: Writer, use: LibraryUse | None = None, run_id: str = "") -> Executor:
     """Batches one after the other, in this process.
+
+    Args:
+        use: a library whose adapters answer first, and that learns from each batch; None is none.
+        run_id: names the run in the library.
 
     Raises:
         ModelError: when a batch is taken: the base's weights have changed.
+        LibraryError: when a batch is taken: the library cannot be written, or another run has used it since.
     """
 
     def execute(batches: Iterator[Batch], config: LoopConfig) -> Iterator[tuple[Batch, list[Episode]]]:
         integrity = WeightsIntegrity(model)
         with prepared(model, writer, config) as (run_model, run_writer):
             for batch in batches:
-                episodes = answer_batch(
-                    [(item.sample.input, item.repeat) for item in batch], run_model, run_writer, config
-                )
+                questions = [(item.sample.input, item.repeat) for item in batch]
+                with nullcontext() if use is None else use.library.step(_step_tag(run_id, batch)):
+                    episodes = answer_batch(questions, run_model, run_writer, config, use)
                 integrity.check()
                 yield batch, episodes
         integrity.check_fully()
 
     return execute
+
+
+def _step_tag(run_id: str, batch: Batch) -> str:
+    return f"{run_id}/{batch[0].input_hash}/{batch[0].repeat}"
 
 
 @contextmanager
@@ -54,15 +67,26 @@ def prepared(model: Model, writer: Writer, loop: LoopConfig) -> Iterator[tuple[M
         yield model, writer
 
 
-def answer_batch(batch: Sequence[tuple[Input, int]], model: Model, writer: Writer, config: LoopConfig) -> list[Episode]:
-    """The episodes of (input, repeat) pairs, in order."""
+def answer_batch(
+    batch: Sequence[tuple[Input, int]],
+    model: Model,
+    writer: Writer,
+    config: LoopConfig,
+    use: LibraryUse | None = None,
+) -> list[Episode]:
+    """The episodes of (input, repeat) pairs, in order; with a library within a step of it."""
     # Not at the top: reading a run folder needs none of the stages.
+    from ttsi.library.improvement import improve_with_library
     from ttsi.loop import improve
 
     answered: dict[int, Episode] = {}
     for repeat in sorted({repeat for _, repeat in batch}):
         # Equal inputs differ by their repeat alone, and one call of the loop has one repeat.
         group = [i for i, (_, other) in enumerate(batch) if other == repeat]
-        episodes = improve([batch[i][0] for i in group], model, writer, config, repeat)
+        inputs = [batch[i][0] for i in group]
+        if use is None:
+            episodes = improve(inputs, model, writer, config, repeat)
+        else:
+            episodes = improve_with_library(use, inputs, model, writer, config, repeat)
         answered.update(zip(group, episodes, strict=True))
     return [answered[i] for i in range(len(batch))]

@@ -2,26 +2,22 @@
 
 Inputs: a folder, JSON values. Outputs: `config.json` and `summary.json`, replaced whole (`ttsi.atomic`) and read with
 the names of today, the lock of the one writer, and the list of fields in which two configurations differ.
-
-The operating system holds the lock on `run.lock`, so a killed writer leaves no stale lock behind. The file holds the
-writer's process id for the message to the next one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from ttsi import codec
-from ttsi.atomic import sync_folder, write_atomically
-from ttsi.config import RunConfig, rename_settings
+from ttsi import codec, crash_points
+from ttsi.atomic import FileLocked, lock_file, sync_folder, write_atomically
+from ttsi.config import RunConfig
+from ttsi.config_history import rename_settings
 from ttsi.errors import RunFolderError, on_one_line
-from ttsi.runs import crash_points
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
 FILES = (*DATABASE, "config.json", "summary.json")
@@ -29,7 +25,7 @@ PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-jo
 """Files that a crash or a repair may leave; a run ignores them."""
 LOCK = "run.lock"
 NOT_COMPARED = frozenset({
-    "machine", "settings.data", "settings.data_dir", "data.checksum", "data.n",
+    "machine", "settings.data", "settings.data_dir", "settings.library.folder", "data.checksum", "data.n",
     *(f"{part}.{key}" for part in ("model", "writer") for key in ("handshake", "notes", "unadapted_share")),
 })  # fmt: skip
 """Fields that may differ when a run is resumed. The machine does not change the run. Inputs are matched by their
@@ -88,26 +84,12 @@ def take_lock(folder: Path) -> IO[str]:
     Raises:
         RunFolderError: another process writes here.
     """
-    file = (folder / LOCK).open("a+", encoding="utf-8")
     try:
-        if os.name == "posix":  # elsewhere the file is written, but locks nothing
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-    except BlockingIOError:
-        file.seek(0)
-        owner = file.read().strip() or "unknown"
-        file.close()
+        return lock_file(folder / LOCK)
+    except FileLocked as locked:
         raise RunFolderError(
-            f"{folder} is being written by process {owner}: wait for it, or choose another --output-dir"
+            f"{folder} is being written by process {locked.owner}: wait for it, or choose another --output-dir"
         ) from None
-    except BaseException:
-        file.close()
-        raise
-    return file
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from typing import Any
 
 from ttsi import codec
 from ttsi.benchmarks import Benchmark
-from ttsi.config import RunConfig, digest
+from ttsi.config import RunConfig
+from ttsi.config_history import digest
 from ttsi.models import Model, Writer
 from ttsi.object_reference import source_hash
 from ttsi.runs.grading import headline

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ttsi import codec
-from ttsi.config import RunConfig, rename_settings
+from ttsi.config import RunConfig
+from ttsi.config_history import rename_settings
 from ttsi.errors import ConfigError, RunFolderError, on_one_line
 from ttsi.record import Run, RunData, RunRow
 from ttsi.runs.corpus_f1 import CorpusF1

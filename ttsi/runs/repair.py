@@ -13,8 +13,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from ttsi import crash_points
 from ttsi.atomic import sync_folder
-from ttsi.runs import crash_points, database
+from ttsi.runs import database
 from ttsi.runs.folder import DATABASE
 
 

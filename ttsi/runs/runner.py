@@ -22,12 +22,12 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
+from ttsi import crash_points
 from ttsi.benchmarks import Benchmark
 from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer
 from ttsi.record import Key, Question, RunRow
-from ttsi.runs import crash_points
 from ttsi.runs.corpus_f1 import CorpusF1
 from ttsi.runs.database import DamagedRecord
 from ttsi.runs.executor import Executor, local_executor
@@ -35,7 +35,7 @@ from ttsi.runs.grading import grades, headline
 from ttsi.runs.plan import Batch, PlannedSample, batches, exact_share, plan
 from ttsi.runs.provenance import resolve
 from ttsi.runs.store import Store
-from ttsi.runs.summary import summarise
+from ttsi.runs.summary import adaptation_failed, summarise
 from ttsi.runs.tally import Fingerprint, RunProgress, Tally, strip_text
 from ttsi.types import Episode
 
@@ -62,7 +62,7 @@ def run(
         config: the settings that the store was opened with.
         store: the open run folder.
         on_batch: called once before the first batch and after each.
-        retry_failed: put inputs that failed in an earlier sitting through once more.
+        retry_failed: put inputs that failed in an earlier sitting, or whose adaptation did, through once more.
         executor: where batches are done; by default in this process, one after the other.
 
     Returns:
@@ -131,7 +131,7 @@ def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, s
     done: set[Key] = set()
     failed: dict[Key, int] = {}
     for row in store.each():
-        if retry_failed and row.episode.error is not None:
+        if retry_failed and (row.episode.error is not None or adaptation_failed(row)):
             failed[row.key] = row.attempts
         else:
             done.add(row.key)

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from ttsi import crash_points
 from ttsi.errors import RunFolderError
 from ttsi.record import Key, RunRow
-from ttsi.runs import crash_points, database
+from ttsi.runs import database
 from ttsi.runs.folder import (
     check_free,
     check_same,
@@ -68,6 +69,11 @@ class Store:
             database.put(self._db, row, replace=replace)
             crash_points.reach("row: not yet committed")
         crash_points.reach("row: committed")
+
+    def run_id(self) -> str:
+        """A name that no other run has; the same after a resume."""
+        with database.named(self._path), database.transaction(self._db):
+            return database.run_id(self._db)
 
     def rewrite(self, rows: Iterable[RunRow]) -> None:
         """Replace existing rows, all or none, durably.

@@ -153,6 +153,8 @@ def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, ada
     metrics["examples.in_context"] = sum(_samples(row, "in-context") for row in rows)
     metrics |= _writing(rows)
     metrics["resampled"] = sum(row.episode.adaptation.status == "resampled" for row in rows)
+    metrics["library.given"] = sum(row.episode.adaptation.status == "library" for row in rows)
+    metrics["library.tried"] = sum(bool(row.episode.adaptation.library_entry) for row in rows)
     metrics["awareness.nan"] = sum(
         row.episode.awareness is not None and math.isnan(row.episode.awareness.value) for row in rows
     )
@@ -178,10 +180,14 @@ def _writing(rows: Sequence[RunRow]) -> dict[str, float]:
     return {**counts, "teacher.dollars": math.fsum(example.dollars for example in examples)}
 
 
+def adaptation_failed(row: RunRow) -> bool:
+    """Whether the adaptation failed before it had trained; a guard refuses an adapter after its steps."""
+    adaptation = row.episode.adaptation
+    return adaptation.status == "training-failed" and not adaptation.steps
+
+
 def _without_a_step(rows: Sequence[RunRow]) -> list[RunRow]:
-    """Rows whose adaptation failed before it had trained; a guard refuses an adapter after its steps."""
-    adaptations = ((row, row.episode.adaptation) for row in rows)
-    return [row for row, adaptation in adaptations if adaptation.status == "training-failed" and not adaptation.steps]
+    return [row for row in rows if adaptation_failed(row)]
 
 
 def _unreadable(row: RunRow, side: Side) -> bool:

@@ -10,11 +10,14 @@ They are not `Exception`s, because the loop (`ttsi.loop`) handles those itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
 
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, Model, ModelWrapper, Request
+from ttsi.models import Generation, Model, ModelWrapper, Request, adapter_keeper
 from ttsi.types import Adaptation, Prompt, TrainingExample
+
+Entered = TypeVar("Entered")
 
 
 class ClientDisconnected(BaseException):
@@ -100,16 +103,25 @@ class InterruptibleModel(ModelWrapper):
         """The model's block of adapters; leaving it cannot be interrupted."""
         if jobs:
             self._progress.reach("adaptation")
-        block = self._model.adapted(jobs, config, seeds)
+        with self._always_left(self._model.adapted(jobs, config, seeds)) as adaptations:
+            self._adapting = True
+            try:
+                yield adaptations
+            finally:
+                self._adapting = False
+
+    @contextmanager
+    def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> Iterator[None]:
+        """The model's block of stored adapters; leaving it cannot be interrupted."""
+        with self._always_left(adapter_keeper(self._model).with_adapters(files, config)):
+            yield
+
+    @contextmanager
+    def _always_left(self, block: AbstractContextManager[Entered]) -> Iterator[Entered]:
         with self._interrupts.allowing(), ExitStack() as exits:
             exits.push(block)  # before it is entered, so that an interrupt at any moment still leaves it
             with self._interrupts.allowing(ClientDisconnected, DeadlineExceeded):
-                adaptations = block.__enter__()
-                self._adapting = True
-                try:
-                    yield adaptations
-                finally:
-                    self._adapting = False
+                yield block.__enter__()
 
 
 class InterruptibleWriter(InterruptibleModel):

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ttsi.config import LoopConfig
+from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.serve.chat_request import RequestOptions
 from ttsi.types import Episode
 
@@ -35,6 +35,8 @@ class Start(_PipeMessage):
     """The format of tool calls; None takes it from the model's template."""
     prefix_bytes: int = 0
     """Memory of one key for what the base read of system texts and tools; it stays from request to request."""
+    library: LibraryConfig | None = None
+    """Where adapters are kept, a folder per key; None keeps none."""
 
 
 class Ready(_PipeMessage):

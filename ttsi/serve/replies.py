@@ -108,7 +108,7 @@ def adaptation_details(episode: Episode, outcome: Outcome) -> dict[str, Any]:
     """One choice's entry in the `ttsi` list: awareness, examples, training and timing."""
     awareness, state = episode.awareness, episode.adaptation
     details = {
-        "adapted": state.status in ("trained", "in-context"),
+        "adapted": state.status in ("trained", "in-context", "library"),
         "adaptation": state.status,
         "reason": state.reason or None,
         "fallback": outcome.fallback,

@@ -15,7 +15,8 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ttsi.config import LoopConfig, digest
+from ttsi.config import LoopConfig
+from ttsi.config_history import digest
 from ttsi.serve.chat_request import InvalidRequest, RequestOptions
 from ttsi.serve.fair_queue import FairQueue, Overloaded
 from ttsi.serve.limits import AdaptationBudget, Limits

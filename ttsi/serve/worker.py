@@ -2,7 +2,8 @@
 
 It loads one model and answers one job after another (strict mode: rows of different requests never share a forward
 pass). Between jobs it keeps what the base read of a key's system texts and tools, for that key alone, and nothing
-else. Inputs: `AnswerJob`s from a socket pair. Outputs: `Outcome`s.
+else; where the operator wants it, also the key's library of adapters (`ttsi.serve.tenant_libraries`). Inputs:
+`AnswerJob`s from a socket pair. Outputs: `Outcome`s.
 
 The method is `ttsi.improve`, unchanged. When awareness, synthesis, adaptation or the adapted answer fails or takes too
 long, the base's own answer is given, and the outcome names the stage. After any failure the base weights are hashed
@@ -15,8 +16,10 @@ from __future__ import annotations
 
 import _thread
 import json
+import logging
 import os
 import queue
+import secrets
 import signal
 import socket
 import sys
@@ -34,7 +37,8 @@ from ttsi.chat.answer_text import user_text
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
-from ttsi.errors import ModelError, PromptTooLong, TTSIError
+from ttsi.errors import LibraryError, ModelError, PromptTooLong, TTSIError
+from ttsi.library import LibraryUse, answer_with_library
 from ttsi.loop import improve
 from ttsi.models import Model, ModelWrapper, load, prefix_cache
 from ttsi.models.prefix_store import PrefixStore
@@ -48,7 +52,10 @@ from ttsi.serve.interruptible import (
 )
 from ttsi.serve.pipe import AnswerJob, ChatChoice, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
 from ttsi.serve.sandbox import enter_sandbox
+from ttsi.serve.tenant_libraries import TenantLibraries
 from ttsi.types import Adaptation, Answer, Episode, Input, Prompt
+
+log = logging.getLogger(__name__)
 
 BASE_CHANGED = 70
 """Exit code of a worker whose base weights have changed."""
@@ -73,7 +80,11 @@ class ServableModel(Model, Protocol):
 
 
 def answer_job(
-    model: ServableModel, job: AnswerJob, interrupts: Interrupts, prefixes: PrefixStore | None = None
+    model: ServableModel,
+    job: AnswerJob,
+    interrupts: Interrupts,
+    prefixes: PrefixStore | None = None,
+    use: LibraryUse | None = None,
 ) -> Outcome:
     """Run one job through the loop; always returns an `Outcome`.
 
@@ -82,11 +93,12 @@ def answer_job(
         job: the request.
         interrupts: raised between two tensor operations.
         prefixes: what the base read in earlier jobs of the same key; None keeps nothing.
+        use: the library of the key; None is none.
     """
     prefixes = PrefixStore(0) if prefixes is None else prefixes
     try:
         with interrupts.allowing(ClientDisconnected), prefix_cache(model, prefixes):
-            return _answer(model, job, interrupts)
+            return _answer(model, job, interrupts, use)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
     except (ModelError, PromptTooLong):  # raised by the base, twice: a schema that no grammar can express, say
@@ -95,7 +107,7 @@ def answer_job(
         return Outcome(id=job.id, state="failed", reason=type(error).__name__)
 
 
-def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts) -> Outcome:
+def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts, use: LibraryUse | None) -> Outcome:
     item = job.options.item
     prompt = Prompt(item.messages, item.tools)
     unfit = model.fits(prompt, job.config.answer.max_tokens)
@@ -111,7 +123,7 @@ def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts) -> Out
     with interrupts.allowing(ClientDisconnected):  # at a deadline this answer is given, so it may finish
         base = _base_answer(model, item, config)
     base_seconds = time.perf_counter() - began
-    episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts)
+    episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts, use)
     return Outcome(
         id=job.id,
         state="answered",
@@ -153,6 +165,7 @@ def _episodes(
     config: LoopConfig,
     base: Answer,
     interrupts: Interrupts,
+    use: LibraryUse | None,
 ) -> tuple[list[Episode], str | None]:
     """An episode per choice, and the stage at which adaptation failed."""
     item, choices = job.options.item, job.options.choices
@@ -165,7 +178,7 @@ def _episodes(
     try:
         with interrupts.allowing(ClientDisconnected, DeadlineExceeded):
             while len(episodes) < choices and not any(_failure(episode) for episode in episodes):
-                improved = _improve(model, writer, item, config, len(episodes), base)
+                improved = _improve(model, writer, item, config, len(episodes), base, use)
                 episodes.append(improved or _with_failure(plain, STAGE_FAILED))
     except DeadlineExceeded:
         late = _with_failure(plain, f"deadline at stage {progress.stage}")
@@ -176,11 +189,24 @@ def _episodes(
 
 
 def _improve(
-    model: InterruptibleModel, writer: InterruptibleWriter, item: Input, config: LoopConfig, repeat: int, base: Answer
+    model: InterruptibleModel,
+    writer: InterruptibleWriter,
+    item: Input,
+    config: LoopConfig,
+    repeat: int,
+    base: Answer,
+    use: LibraryUse | None = None,
 ) -> Episode | None:
     """The loop's episode; None where the loop itself failed."""
     answers = () if needs_samples(config.awareness) else (base,)  # samples differ from choice to choice
     try:
+        if use is not None:
+            try:
+                with use.library.step(secrets.token_hex(16)):
+                    [episode] = answer_with_library(use, [item], model, writer, config, repeat, answers)
+                return _prefer_legal(episode, item)
+            except LibraryError as error:
+                log.warning("%s; this request is answered without a library", error)
         return _prefer_legal(improve([item], model, writer, config, repeat, answers)[0], item)
     except Exception:
         return None
@@ -255,6 +281,7 @@ class AnswerWorker:
         self._stops: dict[str, str] = {}
         self._prefixes: dict[str, PrefixStore] = {}
         self._prefix_bytes = 0
+        self._libraries = TenantLibraries(None)
         self._lock = threading.Lock()
 
     def run(self) -> int:
@@ -263,6 +290,7 @@ class AnswerWorker:
         try:
             family = {} if start.format is None else {"format": start.format}
             model = self._load_model(start.model, device=start.device, dtype=start.dtype, **family)
+            self._libraries = TenantLibraries.for_keys(start.library, model)
             if not _is_servable(model):
                 raise TTSIError(f"cannot serve {start.model}: it does not run in this process")
         except TTSIError as error:
@@ -272,7 +300,7 @@ class AnswerWorker:
         sha256 = model.weights_sha256()
         info = model.describe()
         self._send(Ready(base_sha256=sha256, context=info.get("context"), parameters=info.get("parameters", 0)))
-        enter_sandbox()
+        enter_sandbox(start.library.folder if start.library else None)
         signal.signal(signal.SIGUSR1, lambda *_: self._apply_stop())
         signal.signal(signal.SIGALRM, lambda *_: self._interrupts.interrupt(DeadlineExceeded))
         threading.Thread(target=self._listen, daemon=True).start()
@@ -282,6 +310,8 @@ class AnswerWorker:
             if (outcome.fallback or outcome.state != "answered") and not _is_base(model, sha256):
                 return BASE_CHANGED
             self._send(outcome)
+            if not self._learn(model, job, outcome) and not _is_base(model, sha256):
+                return BASE_CHANGED
 
     def _run_job(self, model: ServableModel, job: AnswerJob) -> Outcome:
         self._interrupts = Interrupts()
@@ -292,12 +322,22 @@ class AnswerWorker:
         try:
             self._apply_stop()  # it may have been stopped before it began
             prefixes = self._prefixes.setdefault(job.tenant, PrefixStore(self._prefix_bytes))
-            return answer_job(model, job, self._interrupts, prefixes)
+            return answer_job(model, job, self._interrupts, prefixes, self._libraries.of(job.tenant))
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             with self._lock:
                 self._current = None
                 self._stops.clear()
+            model.forget()
+
+    def _learn(self, model: ServableModel, job: AnswerJob, outcome: Outcome) -> bool:
+        """Let the key's library learn behind the answer; False where that was stopped or failed."""
+        self._interrupts = Interrupts()
+        signal.setitimer(signal.ITIMER_REAL, max(job.adapt_seconds, 0.001))
+        try:
+            return self._libraries.learn(model, job, outcome, self._interrupts)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             model.forget()
 
     def _listen(self) -> None:

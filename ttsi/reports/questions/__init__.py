@@ -24,6 +24,7 @@ from ttsi.reports.questions.method_scores import against_each_other, gains, meth
 from ttsi.reports.questions.reliability import reliability
 from ttsi.reports.questions.risk import risk
 from ttsi.reports.questions.samples_and_score import examples_and_score, samples_and_score, training_data
+from ttsi.reports.questions.stored_adapters import stored_adapters
 from ttsi.reports.questions.thresholds import smaller_tau, thresholds
 
 SIDE_BY_SIDE = (overview, against_each_other, gains, samples_and_score, examples_and_score)
@@ -33,7 +34,8 @@ COMPARISONS = (methods, costs, gates, thresholds, measures, filters, training_da
 BENCHMARKS = (by_rule, over_all_calls, failures)
 """All groups, with a row per benchmark."""
 WITHIN = (
-    confidence, risk, reliability, smaller_tau, changed_answers, unsure_answers, measures_of, examples, cost, leaks,
+    confidence, risk, reliability, smaller_tau, changed_answers, unsure_answers, measures_of, examples, stored_adapters,
+    cost, leaks,
 )  # fmt: skip
 """One group by itself."""
 

@@ -35,6 +35,16 @@ POINTS = (
 )
 """Every point, in about the order in which a run passes them."""
 
+LIBRARY_POINTS = (
+    "adapter: half written",
+    "adapter: not yet renamed",
+    "adapter: not yet synced",
+    "adapter: synced",
+    "library: step not yet committed",
+    "library: step committed",
+)
+"""Those of a library of adapters, which only a run with --library passes."""
+
 hook: Callable[[str], None] | None = None
 """Set by tests only."""
 

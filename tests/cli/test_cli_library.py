@@ -1,0 +1,158 @@
+"""`ttsi run --library` and `ttsi library`: what a run leaves there, what the verbs show, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.library.streams import QUESTIONS
+from tests.worlds import row, write
+from ttsi.cli import main
+from ttsi.library import AdapterLibrary
+from ttsi.runs.store import read_rows
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Path:
+    tools = ["find_hotel" if "sleep" in text else "get_weather" for text in QUESTIONS]
+    lines = [row(text, tool, id=f"q{i}") for i, (text, tool) in enumerate(zip(QUESTIONS, tools, strict=True))]
+    return write(tmp_path / "mine.jsonl", lines)
+
+
+def run(stream: Path, folder: Path, library: Path, *more: str) -> int:
+    settings = ["--awareness.measure", "answer_mean", "--tau", "-0.3", "--k", "3", "--batch-size", "2"]
+    place = ["--output-dir", str(folder), "--library", str(library), "--quiet"]
+    return main(["run", "--benchmark", str(stream), "--model", "scripted:demo", *settings, *place, *more])
+
+
+@pytest.fixture
+def library(stream: Path, tmp_path: Path) -> Path:
+    assert run(stream, tmp_path / "run", tmp_path / "library") == 0
+    return tmp_path / "library"
+
+
+def only_entry(library: Path) -> str:
+    with AdapterLibrary(library, writable=False) as opened:
+        [entry] = opened.entries
+    return entry.id
+
+
+def given(folder: Path) -> int:
+    return sum(one.episode.adaptation.status == "library" for one in read_rows(folder))
+
+
+def test_a_run_fills_the_library_and_is_answered_by_it(library: Path, tmp_path: Path) -> None:
+    statuses = [one.episode.adaptation.status for one in read_rows(tmp_path / "run")]
+    assert "library" in statuses
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["metrics"]["library.given"] == statuses.count("library")
+    with AdapterLibrary(library, writable=False) as opened:
+        assert opened.entries[0].origin == "run"
+
+
+def test_a_second_run_finds_what_the_first_learned(library: Path, stream: Path, tmp_path: Path) -> None:
+    assert run(stream, tmp_path / "second", library) == 0
+    assert given(tmp_path / "second") > given(tmp_path / "run") > 0
+
+
+def test_an_interrupted_run_goes_on_to_the_same_answers_and_the_same_library(stream: Path, tmp_path: Path) -> None:
+    assert run(stream, tmp_path / "whole", tmp_path / "library") == 0
+    assert run(stream, tmp_path / "parts", tmp_path / "other", "--limit", "3") == 0  # in the middle of a batch of two
+    assert run(stream, tmp_path / "parts", tmp_path / "other", "--resume") == 0
+    whole, parts = (read_rows(tmp_path / name) for name in ("whole", "parts"))
+    assert [one.episode.adapted for one in whole] == [one.episode.adapted for one in parts]
+    assert [one.episode.adaptation for one in whole] == [one.episode.adaptation for one in parts]
+    evidence = []
+    for name in ("library", "other"):
+        with AdapterLibrary(tmp_path / name, writable=False) as opened:
+            evidence.append([(one.id, one.status, one.wins, one.losses, one.tries, one.uses) for one in opened.entries])
+    assert evidence[0] == evidence[1]
+
+
+def test_the_verbs_show_what_there_is(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = only_entry(library)
+    capsys.readouterr()
+    main(["library", "ls", str(library)])
+    listed = capsys.readouterr().out
+    assert name in listed
+    assert "admitted" in listed
+    main(["library", "show", str(library), name[:6]])
+    shown = capsys.readouterr().out
+    assert "whole" in shown
+    assert "get_weather(city=" in shown
+    main(["library", "stats", str(library)])
+    assert "1 admitted" in capsys.readouterr().out
+
+
+def test_an_entry_moves_to_another_library_where_it_is_a_candidate(library: Path, tmp_path: Path) -> None:
+    name = only_entry(library)
+    assert main(["library", "export", str(library), name, str(tmp_path / "entry")]) == 0
+    assert {path.name for path in (tmp_path / "entry").iterdir()} == {
+        "adapter_model.safetensors", "adapter_config.json", "entry.json", "examples.jsonl",
+    }  # fmt: skip
+    assert main(["library", "import", str(tmp_path / "second"), str(tmp_path / "entry")]) == 0
+    with AdapterLibrary(tmp_path / "second", writable=False) as opened:
+        [entry] = opened.entries
+        assert (entry.id, entry.status, entry.wins) == (name, "candidate", 0)
+        assert opened.pooled_inputs(entry.tools_hash)
+
+
+def test_a_damaged_export_is_refused(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["library", "export", str(library), only_entry(library), str(tmp_path / "entry")])
+    file = tmp_path / "entry" / "adapter_model.safetensors"
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], whole[:4], whole[:-1] + bytes([whole[-1] ^ 1])):
+        file.write_bytes(damaged)
+        assert main(["library", "import", str(tmp_path / "second"), str(tmp_path / "entry")]) == 2
+        assert "damaged entry" in capsys.readouterr().err
+    with AdapterLibrary(tmp_path / "second", writable=False) as opened:
+        assert opened.entries == []
+    file.write_bytes(whole)
+    assert main(["library", "import", str(tmp_path / "second"), str(tmp_path / "entry")]) == 0
+
+
+def test_rm_deletes_the_entry_its_file_and_its_examples(library: Path) -> None:
+    assert main(["library", "rm", str(library), only_entry(library)]) == 0
+    with AdapterLibrary(library, writable=False) as opened:
+        assert opened.entries == []
+    assert list((library / "adapters").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["library", "ls", "nowhere"], "there is no library in nowhere"),
+        (["library", "rm", "nowhere", "x"], "there is no library in nowhere"),
+        (["library", "import", "new", "nowhere"], "holds no entry of a library"),
+        (["run", "--library", "lib", "--method", "ttsi-icl", "--model", "scripted:demo"], "keeps adapters"),
+        (["run", "--library", "lib", "--num-workers", "2", "--model", "scripted:demo"], "leave --num-workers"),
+        (["serve", "--library", "lib", "--method", "ttsi-icl"], "keeps adapters"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line in error
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_id_that_names_nothing_is_refused(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["library", "show", str(library), "zzz"]) == 2
+    assert "no entry" in capsys.readouterr().err
+    assert main(["library", "rm", str(library)]) == 2
+
+
+def test_ask_answers_from_the_library(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.worlds import TOOLS
+
+    tools = tmp_path / "tools.json"
+    tools.write_text(json.dumps(TOOLS), encoding="utf-8")
+    words = ["ask", "Do I need an umbrella in Cairo", "--tools", str(tools), "--model", "scripted:demo"]
+    settings = ["--awareness.measure", "answer_mean", "--tau", "-0.3", "--k", "3", "--library", str(library)]
+    assert main([*words, *settings]) == 0
+    assert f"The library's adapter {only_entry(library)} answers" in capsys.readouterr().out

@@ -1,0 +1,134 @@
+"""`ttsi library`: what a library of adapters holds, and its entries in and out of it.
+
+`ls` lists the entries, `show` prints one with what it learned, `rm` deletes it with all that it learned, `export` and
+`import` move entries between libraries and to PEFT, `stats` counts. Reading needs no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, get_args
+
+from cyclopts import App, Parameter
+
+from ttsi.errors import LibraryError
+from ttsi.library import AdapterLibrary, LibraryEntry
+from ttsi.library.admission import e_value
+from ttsi.library.entry import Status
+from ttsi.library.exchange import export_entry, import_entry
+from ttsi.reports.story import call_text, one_line
+
+Folder = Annotated[Path, Parameter(help="The library's folder, as `ttsi run --library` has it.")]
+EntryName = Annotated[str, Parameter(help="An entry's id, or the first digits of it (ttsi library ls).")]
+
+app = App(name="library", help="List, show, delete, export and import the adapters of a library.")
+
+
+@app.command(name="ls")
+def ls(folder: Folder, /) -> None:
+    """List the entries: id, status, evidence, uses, size, tools."""
+    with AdapterLibrary(folder, writable=False) as library:
+        entries = library.entries
+    print(f"{'id':<12}  {'status':<9}  {'evidence':<10}  {'given':>9}  {'MB':>6}  tools")
+    for entry in entries:
+        print(_line(entry))
+    if not entries:
+        print("ttsi: no adapter yet: lists of tools have to come back before one is trained", file=sys.stderr)
+
+
+def _line(entry: LibraryEntry) -> str:
+    evidence, given = f"{entry.wins} of {entry.wins + entry.losses}", f"{entry.uses} of {entry.tries}"
+    tools = one_line(", ".join(tool.name for tool in entry.tools), 60)
+    return f"{entry.id:<12}  {entry.status:<9}  {evidence:<10}  {given:>9}  {entry.bytes / 1e6:>6.1f}  {tools}"
+
+
+@app.command(name="show")
+def show(folder: Folder, name: EntryName, /) -> None:
+    """Print an entry: its evidence, what it was trained on, and whether its file is whole."""
+    with AdapterLibrary(folder, writable=False) as library:
+        entry = library.entry(name)
+        learned = [one for one in library.pooled_inputs(entry.tools_hash, entry.key) if one.input_hash in entry.inputs]
+        try:
+            library.adapter(entry)
+            whole = "whole"
+        except LibraryError as error:
+            whole = str(error)
+    judged = entry.wins + entry.losses
+    evidence = f"{entry.wins} of {judged} later inputs, e-value {e_value(entry.wins, entry.losses):.3g}"
+    lowered = "not measured" if entry.divergence is None else f"{entry.divergence:.3f} nats per token"
+    print(f"entry     {entry.id}, {entry.status}" + (f" ({entry.reason})" if entry.reason else ""))
+    print(f"evidence  finds their answers likelier than the base does: {evidence}")
+    print(f"others    it lowers the base's answers to other requests by {lowered}")
+    print(f"answers   {entry.uses} given of {entry.tries} tried; last {_day(entry.last_use)}")
+    learned_from = f"{entry.examples} examples of {len(entry.inputs)} inputs"
+    print(f"trained   {_day(entry.created)}, {learned_from}, by {entry.origin}")
+    print(f"fits      weights {entry.key.weights_sha256[:12]}, format {entry.key.format}, rank {entry.key.rank}")
+    print(f"file      {entry.bytes} bytes, {whole}")
+    print(f"tools     {', '.join(tool.name for tool in entry.tools)}")
+    for one in learned:
+        for example in one.examples:
+            print(f"  {one_line(example.query)}  ->  {'; '.join(map(call_text, example.calls))}")
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "never"
+
+
+@app.command(name="rm")
+def rm(folder: Folder, /, *names: EntryName) -> None:
+    """Delete entries, with the examples and the evidence that they learned from."""
+    if not names:
+        raise LibraryError(f"which entries? ttsi library ls {folder} lists them")
+    with AdapterLibrary(_existing(folder)) as library:
+        entries = {(entry := library.entry(name)).id: entry for name in names}.values()
+        with library.step(f"rm {uuid.uuid4().hex}"):
+            for entry in entries:
+                library.remove(entry)
+    with AdapterLibrary(folder):
+        pass  # a writer deletes the files that nobody names
+    print(f"ttsi: {len(entries)} deleted", file=sys.stderr)
+
+
+@app.command(name="export")
+def export(folder: Folder, name: EntryName, output: Path, /) -> None:
+    """Write an entry into a folder that PEFT loads and another library imports.
+
+    Args:
+        output: The new folder.
+    """
+    with AdapterLibrary(folder, writable=False) as library:
+        print(export_entry(library, library.entry(name), output))
+
+
+@app.command(name="import")
+def import_(folder: Folder, entry: Path, /) -> None:
+    """Take an exported entry into a library, as a candidate that has to prove itself there.
+
+    Args:
+        entry: The folder that `ttsi library export` wrote.
+    """
+    with AdapterLibrary(folder) as library, library.step(f"import {uuid.uuid4().hex}"):
+        print(import_entry(library, entry).id)
+
+
+@app.command(name="stats")
+def stats(folder: Folder, /) -> None:
+    """Count entries, evidence, answers and bytes."""
+    with AdapterLibrary(folder, writable=False) as library:
+        entries = library.entries
+    counts = Counter(entry.status for entry in entries)
+    shares = ", ".join(f"{counts[status]} {status}" for status in get_args(Status))
+    print(f"entries   {len(entries)}: {shares}")
+    print(f"models    {len({entry.key.weights_sha256 for entry in entries})}")
+    print(f"evidence  {sum(e.wins for e in entries)} wins, {sum(e.losses for e in entries)} losses")
+    print(f"answers   {sum(e.uses for e in entries)} given of {sum(e.tries for e in entries)} tried")
+    print(f"size      {sum(e.bytes for e in entries) / 1e6:.1f} MB")
+
+
+def _existing(folder: Path) -> Path:
+    AdapterLibrary(folder, writable=False).close()  # refuses a folder that is no library, before one is made of it
+    return folder

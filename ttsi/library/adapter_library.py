@@ -1,0 +1,388 @@
+"""The folder of a library: an index and one safetensors file per adapter, with one writer at a time.
+
+    library.db                what was learned from which inputs, and on which evidence (`ttsi.library.index`)
+    adapters/ID.safetensors   an adapter under PEFT's names; its SHA-256 stands in the index
+
+An adapter's file is on the disk before the index names it, so that a killed writer leaves at most a file that nobody
+names; the next writer deletes it. A file that is not as it was written is refused by name, and the inputs that it was
+for are adapted as without it. Nothing here is ever added to the base's weights.
+
+Inputs: adapters as bytes, with their examples and their evidence. Outputs: the same, after any crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from ttsi import codec, crash_points
+from ttsi.atomic import FileLocked, lock_file, write_atomically
+from ttsi.errors import LibraryError, on_one_line
+from ttsi.library.entry import AdapterKey, LibraryEntry, PooledInput, Status
+from ttsi.library.index import LibraryIndex
+from ttsi.types import Answer, Example, Prompt
+
+log = logging.getLogger(__name__)
+
+INDEX, ADAPTERS, LOCK = "library.db", "adapters", "library.lock"
+GONE = "deleted"
+"""Status of an entry that is no longer there, in the index."""
+MAX_INPUTS = 5000
+"""Most inputs that are pooled and that no entry has learned; the oldest go first."""
+_FILE = re.compile(r"[0-9a-f]{12}\.safetensors(\.part)?")
+_OF_ENTRY = ("entries", "evidence", "changes", "uses")
+
+
+class AdapterLibrary:
+    """An open library; use it in a `with` block."""
+
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+        """Open a folder.
+
+        Args:
+            folder: made when missing, where it is to be written.
+            writable: be its only writer.
+
+        Raises:
+            LibraryError: it is being written, damaged, no library, holds other files, or the disk refuses.
+        """
+        self.folder = folder
+        self._lock: IO[str] | None = None
+        self._step: int | None = None
+        with self._disk_named(), ExitStack() as opened:
+            if writable:
+                self._refuse_other_files()
+                (folder / ADAPTERS).mkdir(parents=True, exist_ok=True)
+                self._lock = self._take_lock()
+                opened.callback(self._lock.close)
+            self._index = LibraryIndex(folder / INDEX, writable=writable)
+            opened.callback(self._index.close)
+            self._read()
+            if writable:
+                # Files of what the last step evicted stay: it may still be undone.
+                self._delete_files({entry.id for entry in self._evicted_last()})
+            opened.pop_all()  # nothing went wrong: they stay open
+
+    def __enter__(self) -> AdapterLibrary:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the index and let the lock go."""
+        self._index.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _refuse_other_files(self) -> None:
+        if self.folder.is_dir() and not (self.folder / INDEX).exists():
+            others = [path.name for path in self.folder.iterdir() if path.name not in (ADAPTERS, LOCK)]
+            if others or any((self.folder / ADAPTERS).glob("*")):
+                raise LibraryError(f"{self.folder} holds other files and no library: choose an empty or new --library")
+
+    def _take_lock(self) -> IO[str]:
+        try:
+            return lock_file(self.folder / LOCK)
+        except FileLocked as locked:
+            raise LibraryError(
+                f"{self.folder} is being written by process {locked.owner}: wait for it, or choose another --library"
+            ) from None
+
+    # What it holds
+
+    @property
+    def entries(self) -> list[LibraryEntry]:
+        """Every entry, oldest first."""
+        return list(self._entries.values())
+
+    def entry(self, name: str) -> LibraryEntry:
+        """The entry whose id begins so.
+
+        Raises:
+            LibraryError: there is none, or there are several.
+        """
+        matching = [entry for id_, entry in self._entries.items() if name and id_.startswith(name)]
+        if len(matching) != 1:
+            count = f"{len(matching)} entries" if matching else "no entry"
+            raise LibraryError(f"{count} in {self.folder} whose id begins with {name!r}: ttsi library ls {self.folder}")
+        return matching[0]
+
+    def adapter(self, entry: LibraryEntry) -> bytes:
+        """The safetensors file of an entry.
+
+        Raises:
+            LibraryError: it is missing, or not as it was written.
+        """
+        path = self._adapter_path(entry.id)
+        try:
+            file = path.read_bytes()
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            raise LibraryError(f"{path} {reason}: ttsi library rm {self.folder} {entry.id}") from None
+        if hashlib.sha256(file).hexdigest() != entry.sha256:
+            raise LibraryError(f"{path} is not as it was written: ttsi library rm {self.folder} {entry.id}")
+        return file
+
+    def usable_adapter(self, entry: LibraryEntry) -> bytes | None:
+        """The file of an entry; a damaged one is named in the log, its entry evicted, and the result is None."""
+        if entry.id not in self._entries:
+            return None
+        try:
+            return self.adapter(entry)
+        except LibraryError as error:
+            log.warning("%s; inputs are adapted as without it", error)
+            self.evict(entry, "its file is damaged")
+            return None
+
+    def pooled_inputs(self, tools_hash: str, key: AdapterKey | None = None) -> list[PooledInput]:
+        """The unsure inputs that had these tools, with their examples, oldest first; with a key those of its model."""
+        wanted = {"tools_hash": tools_hash} | ({} if key is None else {"key_digest": key.digest})
+        return [
+            PooledInput(
+                row.values["step"], tools_hash, row.values["input_hash"],
+                tuple(codec.from_json(Example, one) for one in json.loads(row.values["examples"])),
+                row.values["origin"],
+            )
+            for row in self._index.rows("inputs", **wanted)
+        ]  # fmt: skip
+
+    def has_evidence(self, entry: LibraryEntry, input_hash: str) -> bool:
+        """Whether an input has counted for or against an entry."""
+        return any(row.values["input_hash"] == input_hash for row in self._index.rows("evidence", id=entry.id))
+
+    def retention_answers(self, digest: str) -> list[tuple[Prompt, Answer]]:
+        """The base's own answers to a retention set, as far as they are there."""
+        contents = (json.loads(row.values["content"]) for row in self._index.rows("retention", digest=digest))
+        return [(codec.from_json(Prompt, prompt), codec.from_json(Answer, answer)) for prompt, answer in contents]
+
+    @property
+    def last_tag(self) -> str:
+        """The name of the last step; "" where there is none."""
+        return self._index.last_tag()
+
+    # Steps, which change it
+
+    @contextmanager
+    def step(self, tag: str) -> Iterator[None]:
+        """A step: all of the block's changes are kept, or none of them.
+
+        Args:
+            tag: names the step; taken again, as by a run that was killed and resumed, it replaces itself.
+
+        Raises:
+            LibraryError: other steps were taken since; or the disk is full.
+        """
+        again = self._index.has_step(tag)
+        try:
+            with self._disk_named(), self._index.step(tag) as number:
+                if again:
+                    self._read()  # without what this tag had left
+                else:
+                    self._delete_files(set())
+                self._step = number
+                if not again:
+                    self._delete_what_counts_no_more()
+                yield
+                crash_points.reach("library: step not yet committed")
+        except BaseException:
+            self._step = None
+            self._read()
+            raise
+        self._step = None
+        crash_points.reach("library: step committed")
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Within a step: all of the block's changes, or none of them where it raises."""
+        try:
+            with self._index.attempt():
+                yield
+        except BaseException:
+            self._read()
+            raise
+
+    def add_input(
+        self, tools_hash: str, key: AdapterKey, input_hash: str, examples: Sequence[Example], origin: str
+    ) -> None:
+        """Pool the examples of an unsure input; nothing where they are pooled already."""
+        if input_hash in {one.input_hash for one in self.pooled_inputs(tools_hash, key)}:
+            return
+        text = json.dumps([codec.to_json(example) for example in examples])
+        self._index.add(
+            "inputs", step=self._now(), tools_hash=tools_hash, key_digest=key.digest, input_hash=input_hash,
+            origin=origin, examples=text,
+        )  # fmt: skip
+
+    def add_entry(self, entry: LibraryEntry, file: bytes) -> LibraryEntry:
+        """Add an adapter; its hash and size follow from the file, its id from the file and the step."""
+        digest = hashlib.sha256(file).hexdigest()
+        name = hashlib.sha256(f"{digest} {entry.tools_hash} {self._now()}".encode()).hexdigest()[:12]
+        entry = replace(entry, id=name, sha256=digest, bytes=len(file), step=self._now(), created=time.time())
+        with self._disk_named():
+            path = self._adapter_path(entry.id)
+            write_atomically(path, file, at=lambda step: crash_points.reach(f"adapter: {step}"))
+        content = json.dumps(codec.to_json(entry), sort_keys=True)
+        self._index.add("entries", step=self._now(), id=entry.id, content=content)
+        return self._update(entry)
+
+    def add_evidence(self, entry: LibraryEntry, input_hash: str, gain: float) -> LibraryEntry:
+        """Count a later input: how much likelier (nats) the adapter finds its answer than the base does."""
+        self._index.add("evidence", step=self._now(), id=entry.id, input_hash=input_hash, gain=gain)
+        return self._update(_with_evidence(self._entries[entry.id], gain))
+
+    def set_status(
+        self, entry: LibraryEntry, status: Status, reason: str = "", divergence: float | None = None
+    ) -> LibraryEntry:
+        """Admit an entry, or refuse it for a reason; with its divergence, where that was measured."""
+        measured = "" if divergence is None else divergence
+        self._index.add("changes", step=self._now(), id=entry.id, status=status, reason=reason, divergence=measured)
+        return self._update(_with_change(self._entries[entry.id], status, reason, measured))
+
+    def add_use(self, entry: LibraryEntry, input_hash: str, given: bool) -> LibraryEntry:
+        """Count an answer that was asked of an entry, and whether it was given."""
+        now = time.time()
+        self._index.add("uses", step=self._now(), id=entry.id, input_hash=input_hash, given=int(given), time=now)
+        return self._update(_with_use(self._entries[entry.id], given, now))
+
+    def add_retention_answers(self, digest: str, answers: Sequence[tuple[Prompt, Answer]]) -> None:
+        """Keep the base's own answers to a retention set."""
+        for place, pair in enumerate(answers):
+            content = json.dumps([codec.to_json(part) for part in pair])
+            self._index.add("retention", step=self._now(), digest=digest, place=place, content=content)
+
+    def evict(self, entry: LibraryEntry, reason: str) -> None:
+        """Take an entry out; its file goes when the next step begins, so that this one can still be undone."""
+        self._index.add("changes", step=self._now(), id=entry.id, status=GONE, reason=reason, divergence="")
+        self._entries.pop(entry.id, None)
+
+    def evict_beyond(self, max_bytes: int, unused_since: float) -> None:
+        """Evict entries that were neither used nor made since a time, then the least useful ones beyond a size.
+
+        Refused entries count as least useful, then those that were used, or made, longest ago. The index counts, too.
+        """
+        for entry in self.entries:
+            if _last_touch(entry) < unused_since:
+                self.evict(entry, "not used for too long")
+        ranked = sorted(self.entries, key=lambda entry: (entry.status != "refused", _last_touch(entry)))
+        size = sum(entry.bytes for entry in ranked) + (self.folder / INDEX).stat().st_size
+        for entry in ranked:
+            if size <= max_bytes:
+                break
+            self.evict(entry, "no room")
+            size -= entry.bytes
+
+    def remove(self, entry: LibraryEntry) -> None:
+        """Delete an entry for good, with all that it learned from: its evidence, and the pooled examples.
+
+        Its file goes when the next step begins, or the next writer opens the folder.
+        """
+        self._now()
+        self._delete_rows(entry.id)
+        rows = self._index.rows("inputs", tools_hash=entry.tools_hash, key_digest=entry.key.digest)
+        self._index.delete("inputs", [row.rowid for row in rows])
+        self._entries.pop(entry.id, None)
+
+    def _delete_rows(self, id_: str) -> None:
+        for table in _OF_ENTRY:
+            self._index.delete(table, [row.rowid for row in self._index.rows(table, id=id_)])
+
+    def _delete_what_counts_no_more(self) -> None:
+        """Rows of evicted entries, and pooled inputs beyond the limit; as a new step begins, so nothing undoes it."""
+        for id_ in {row.values["id"] for row in self._index.rows("changes", status=GONE)}:
+            self._delete_rows(id_)
+        learned = {(entry.tools_hash, entry.key.digest) for entry in self.entries}
+        waiting = [
+            row.rowid for row in self._index.rows("inputs")
+            if (row.values["tools_hash"], row.values["key_digest"]) not in learned
+        ] if self._index.count("inputs") > MAX_INPUTS else []  # fmt: skip
+        self._index.delete("inputs", waiting[: max(0, len(waiting) - MAX_INPUTS)])
+
+    def _update(self, entry: LibraryEntry) -> LibraryEntry:
+        self._entries[entry.id] = entry
+        return entry
+
+    def _now(self) -> int:
+        if self._step is None:
+            raise LibraryError("a library is changed within a step only: use `with library.step(tag):`")
+        return self._step
+
+    # How it is read
+
+    def _read(self) -> None:
+        self._entries, _ = self._read_entries()
+
+    def _evicted_last(self) -> list[LibraryEntry]:
+        """Entries that the last step evicted."""
+        last = self._index.last_step()
+        return [entry for step, entry in self._read_entries()[1] if step == last]
+
+    def _read_entries(self) -> tuple[dict[str, LibraryEntry], list[tuple[int, LibraryEntry]]]:
+        """Every entry that is there, and those that are gone with the step that evicted them."""
+        entries: dict[str, LibraryEntry] = {}
+        gone = []
+        try:
+            for row in self._index.rows("entries"):
+                entries[row.values["id"]] = codec.from_json(LibraryEntry, json.loads(row.values["content"]))
+        except ValueError as error:
+            raise LibraryError(f"{self.folder} holds an entry of another ttsi ({on_one_line(error)})") from None
+        for row in self._index.rows("evidence"):
+            if entry := entries.get(row.values["id"]):
+                entries[entry.id] = _with_evidence(entry, row.values["gain"])
+        for row in self._index.rows("uses"):
+            if entry := entries.get(row.values["id"]):
+                entries[entry.id] = _with_use(entry, bool(row.values["given"]), row.values["time"])
+        for row in self._index.rows("changes"):
+            entry = entries.get(row.values["id"])
+            if entry and row.values["status"] == GONE:
+                gone.append((row.values["step"], entries.pop(entry.id)))
+            elif entry:
+                values = row.values
+                entries[entry.id] = _with_change(entry, values["status"], values["reason"], values["divergence"])
+        return entries, gone
+
+    def _delete_files(self, spared: set[str]) -> None:
+        """Delete adapters' files that no entry names, but for these entries'."""
+        for path in (self.folder / ADAPTERS).iterdir():
+            name = path.name.partition(".")[0]
+            if _FILE.fullmatch(path.name) and name not in self._entries and name not in spared:
+                path.unlink(missing_ok=True)
+
+    def _adapter_path(self, id_: str) -> Path:
+        return self.folder / ADAPTERS / f"{id_}.safetensors"
+
+    @contextmanager
+    def _disk_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LibraryError(f"{self.folder} cannot be used as a library ({reason})") from error
+
+
+def _with_evidence(entry: LibraryEntry, gain: float) -> LibraryEntry:
+    return replace(entry, wins=entry.wins + (gain > 0), losses=entry.losses + (gain < 0))
+
+
+def _with_use(entry: LibraryEntry, given: bool, when: float) -> LibraryEntry:
+    return replace(entry, tries=entry.tries + 1, uses=entry.uses + given, last_use=max(entry.last_use, when))
+
+
+def _with_change(entry: LibraryEntry, status: Status, reason: str, divergence: Any) -> LibraryEntry:
+    measured = entry.divergence if divergence == "" else divergence
+    return replace(entry, status=status, reason=reason, divergence=measured)
+
+
+def _last_touch(entry: LibraryEntry) -> float:
+    return max(entry.last_use, entry.created)

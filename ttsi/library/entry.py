@@ -1,0 +1,116 @@
+"""The records of the library: what was learned, from which inputs, and on which evidence it is used.
+
+Inputs -> outputs: rows of the index (`ttsi.library.index`) as frozen dataclasses. The paper (arXiv:2510.07841) drops
+every adapter after one answer and names lasting improvement as future work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ttsi.config import AdaptationConfig
+from ttsi.types import Example, Tool, to_openai
+
+
+@dataclass(frozen=True)
+class AdapterKey:
+    """What an adapter fits: one model, and one way of training."""
+
+    weights_sha256: str
+    template_sha256: str
+    format: str
+    rank: int
+    alpha: float
+    scope: str
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any], config: AdaptationConfig) -> AdapterKey:
+        """The key of a model, by its description, and of the settings."""
+        return cls(
+            str(model.get("weights_sha256", "")),
+            str(model.get("chat_template_sha256", "")),
+            str(model.get("format", "")),
+            config.rank,
+            config.alpha,
+            config.scope,
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all of it."""
+        return _digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class PooledInput:
+    """The examples that were written for one unsure input, and that were learned for it."""
+
+    step: int
+    """The step of the library at which it came."""
+    tools_hash: str
+    input_hash: str
+    examples: tuple[Example, ...]
+    origin: str
+    """The run, or "ask", in which it came."""
+
+
+Status = Literal["candidate", "admitted", "refused"]
+
+
+@dataclass(frozen=True)
+class LibraryEntry:
+    """An adapter for one list of tools."""
+
+    id: str
+    """The first 12 digits of the SHA-256 of its file."""
+    step: int
+    status: Status
+    tools_hash: str
+    tools: tuple[Tool, ...]
+    key: AdapterKey
+    sha256: str
+    """Of its safetensors file."""
+    bytes: int
+    inputs: tuple[str, ...]
+    """Hashes of the inputs whose examples it learned."""
+    examples: int
+    """How many examples it learned."""
+    wins: int = 0
+    """Later inputs whose answer it finds likelier than the base does."""
+    losses: int = 0
+    divergence: float | None = None
+    """On the retention set (`ttsi.library.admission`), in nats per token."""
+    reason: str = ""
+    """Why it is refused."""
+    created: float = 0.0
+    """Seconds since 1970."""
+    last_use: float = 0.0
+    tries: int = 0
+    """Answers that it was asked for."""
+    uses: int = 0
+    """Those that were given."""
+    origin: str = ""
+
+
+def tools_hash(tools: Sequence[Tool]) -> str:
+    """SHA-256 (hex) of a list of tools, in whatever order.
+
+    >>> f, g = (Tool(name, "", {"type": "object"}) for name in "fg")
+    >>> tools_hash([f, g]) == tools_hash([g, f]), tools_hash([f]) == tools_hash([g])
+    (True, False)
+    """
+    return _digest(sorted(json.dumps(to_openai(tool), sort_keys=True) for tool in tools))
+
+
+def shared_tools(one: Sequence[Tool], other: Sequence[Tool]) -> float:
+    """The share of the tools of two lists that stand in both (Jaccard), equal in name, description and parameters."""
+    first, second = ({tools_hash([tool]) for tool in tools} for tools in (one, other))
+    return len(first & second) / max(1, len(first | second))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()

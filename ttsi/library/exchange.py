@@ -1,0 +1,91 @@
+"""Entries of a library as folders: for PEFT, for another library, for a look inside.
+
+    adapter_model.safetensors, adapter_config.json   the adapter, as `peft.PeftModel.from_pretrained` loads it
+    entry.json                                       its tools, what it fits, its evidence
+    examples.jsonl                                   the examples that it learned, an input per line
+
+Inputs: an entry, a folder. Outputs: the folder, or the entry in another library. There it is a candidate that has to
+prove itself again: evidence is not taken over, because nothing shows that it was gathered honestly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ttsi import codec
+from ttsi.atomic import write_atomically
+from ttsi.errors import LibraryError, on_one_line
+from ttsi.library.adapter_library import AdapterLibrary
+from ttsi.library.entry import LibraryEntry, PooledInput, tools_hash
+from ttsi.models import ADAPTER_CONFIG
+
+ADAPTER, CONFIG, ENTRY, EXAMPLES = "adapter_model.safetensors", "adapter_config.json", "entry.json", "examples.jsonl"
+
+
+def export_entry(library: AdapterLibrary, entry: LibraryEntry, folder: Path) -> Path:
+    """Write an entry into a new folder; the folder.
+
+    Raises:
+        LibraryError: its file is damaged, or the folder is not empty or cannot be written.
+    """
+    file = library.adapter(entry)
+    learned = [one for one in library.pooled_inputs(entry.tools_hash, entry.key) if one.input_hash in entry.inputs]
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise LibraryError(f"{folder} is not empty: choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / ADAPTER, file)
+        write_atomically(folder / CONFIG, json.dumps(adapter_config(file), indent=2) + "\n")
+        write_atomically(folder / ENTRY, json.dumps(codec.to_json(entry), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(folder / EXAMPLES, "".join(codec.dumps(one) + "\n" for one in learned))
+    except OSError as error:
+        raise LibraryError(f"{folder} cannot be written ({error.strerror})") from None
+    return folder
+
+
+def import_entry(library: AdapterLibrary, folder: Path) -> LibraryEntry:
+    """Add what `export_entry` wrote, as a candidate without evidence; within a step.
+
+    Raises:
+        LibraryError: the folder is incomplete or damaged.
+    """
+    try:
+        file = (folder / ADAPTER).read_bytes()
+        entry = codec.loads(LibraryEntry, (folder / ENTRY).read_text(encoding="utf-8"))
+        lines = (folder / EXAMPLES).read_text(encoding="utf-8").split("\n")
+        learned = [codec.loads(PooledInput, line) for line in lines if line]
+        adapter_config(file)
+    except OSError as error:
+        raise LibraryError(f"{folder} holds no entry of a library ({error.strerror}: {error.filename})") from None
+    except ValueError as error:
+        raise LibraryError(f"{folder} holds a damaged entry ({on_one_line(error)})") from None
+    if hashlib.sha256(file).hexdigest() != entry.sha256 or tools_hash(entry.tools) != entry.tools_hash:
+        raise LibraryError(f"{folder} holds a damaged entry: its adapter or its tools are not those of {ENTRY}")
+    if any(one.tools_hash == entry.tools_hash and one.key == entry.key for one in library.entries):
+        raise LibraryError(f"{library.folder} has an entry for these tools: ttsi library rm deletes it")
+    for one in learned:
+        library.add_input(entry.tools_hash, entry.key, one.input_hash, one.examples, one.origin)
+    unproven = replace(
+        entry, status="candidate", reason="", wins=0, losses=0, divergence=None, tries=0, uses=0, last_use=0.0
+    )  # fmt: skip
+    return library.add_entry(unproven, file)
+
+
+def adapter_config(file: bytes) -> dict[str, Any]:
+    """PEFT's settings, from the header of a safetensors file.
+
+    Raises:
+        ValueError: the header is damaged, or holds none.
+    """
+    try:
+        [length] = struct.unpack_from("<Q", file)
+        header = json.loads(file[8 : 8 + length])
+        settings: dict[str, Any] = json.loads(header["__metadata__"][ADAPTER_CONFIG])
+    except (struct.error, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"no adapter_config in the header of the adapter: {error}") from None
+    return settings

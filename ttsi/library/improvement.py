@@ -1,0 +1,186 @@
+"""The loop with a library: what was learned before answers first, and what is learned now may be kept.
+
+Inputs: those of `ttsi.improve`, and an open library. Outputs: the same episodes. An unsure input whose tools have an
+admitted adapter is answered with it, and with nothing else, where the model is then sure; every other input goes
+through `ttsi.improve`, unchanged. Afterwards (`learn`) the batch is evidence for earlier candidates, and its examples
+are pooled for new ones. So an input is answered before anything is learned from it (prequential evaluation).
+
+The paper (arXiv:2510.07841) forgets each adapter after one answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ttsi.awareness import select
+from ttsi.batch import logprob_shift
+from ttsi.config import LibraryConfig, LoopConfig
+from ttsi.errors import ConfigError, LibraryError, first_line
+from ttsi.library.adapter_library import AdapterLibrary
+from ttsi.library.candidate_adapters import Learner
+from ttsi.library.stored_answers import StoredAnswer, stored_answers
+from ttsi.loop import improve
+from ttsi.models import Model, Writer, adapter_keeper, prefix_cache
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, stage_seed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LibraryUse:
+    """An open library, and how it is used."""
+
+    library: AdapterLibrary
+    config: LibraryConfig
+    retention: Sequence[Input] = ()
+    """Requests on whose answers an adapter may not have much effect."""
+    origin: str = ""
+    """Who learns: the name of a run, or "ask"."""
+
+
+def check_library(config: LoopConfig) -> None:
+    """Refuse a method whose adapters cannot be kept.
+
+    Raises:
+        ConfigError: it trains no adapter of each input.
+    """
+    if config.adaptation.method != "lora" or not config.adapt:
+        raise ConfigError("--library keeps adapters: use a method that trains one per input, like ttsi")
+
+
+def improve_with_library(
+    use: LibraryUse,
+    inputs: Sequence[Input],
+    model: Model,
+    writer: Writer | None,
+    config: LoopConfig,
+    repeat: int = 0,
+    answers: Sequence[Answer] = (),
+) -> list[Episode]:
+    """Improve a batch of inputs with the library's adapters, and learn from them: one episode per input, in order.
+
+    Args:
+        use: the library, within a `step` of it.
+        inputs: as for `ttsi.improve`, and so are the other arguments.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        ModelError: the model's adapters cannot be kept.
+        LibraryError: the library cannot be written. Any other failure leaves the inputs as they are without a library.
+    """
+    with prefix_cache(model):
+        episodes = answer_with_library(use, inputs, model, writer, config, repeat, answers)
+        began = time.perf_counter()
+        learn(use, model, list(zip(inputs, episodes, strict=True)), config)
+    adapted = [i for i, episode in enumerate(episodes) if episode.adaptation.status not in ("none", "library")]
+    learning = (time.perf_counter() - began) / max(1, len(adapted))
+    return [_with_seconds(e, adaptation=learning) if i in adapted else e for i, e in enumerate(episodes)]
+
+
+def answer_with_library(
+    use: LibraryUse,
+    inputs: Sequence[Input],
+    model: Model,
+    writer: Writer | None,
+    config: LoopConfig,
+    repeat: int = 0,
+    answers: Sequence[Answer] = (),
+) -> list[Episode]:
+    """The first half of `improve_with_library`: the answers. Arguments and errors are the same."""
+    check_library(config)
+    adapter_keeper(model)
+    with prefix_cache(model):
+        plain = improve(inputs, model, writer, replace(config, adapt=False), repeat, answers)
+        measured = [i for i, episode in enumerate(plain) if episode.base is not None and episode.awareness is not None]
+        awareness = [_awareness_of(plain[i]) for i in measured]
+        selected = [measured[i] for i in select([inputs[i] for i in measured], awareness, config, repeat)]
+        stored = _library_answers(use, model, inputs, plain, selected, config, repeat)
+        episodes = [_with_stored(episode, stored.get(i)) for i, episode in enumerate(plain)]
+        rest = [i for i in selected if i not in stored or stored[i].refusal is not None]
+        bases = [base for i in rest if (base := plain[i].base) is not None]
+        adapted = improve([inputs[i] for i in rest], model, writer, config, repeat, bases)
+        for i, episode in zip(rest, adapted, strict=True):
+            episodes[i] = _after(episodes[i], episode)
+        return episodes
+
+
+def learn(use: LibraryUse, model: Model, batch: Sequence[tuple[Input, Episode]], config: LoopConfig) -> None:
+    """The second half: what the library learns from answered inputs, all of it or, where that fails, nothing.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        LibraryError: the library cannot be written.
+    """
+    learner = Learner(use.library, model, config, use.config, use.retention, use.origin)
+    try:
+        with prefix_cache(model), use.library.attempt():
+            learner.learn(batch)
+    except (ConfigError, LibraryError):
+        raise
+    except Exception as error:
+        log.warning("library: nothing was learned from this batch (%s: %s)", type(error).__name__, first_line(error))
+    use.library.evict_beyond(use.config.max_bytes, time.time() - 86400 * use.config.max_days)
+
+
+def _awareness_of(episode: Episode) -> Awareness:
+    assert episode.awareness is not None
+    return episode.awareness
+
+
+def _library_answers(
+    use: LibraryUse,
+    model: Model,
+    inputs: Sequence[Input],
+    plain: Sequence[Episode],
+    selected: Sequence[int],
+    config: LoopConfig,
+    repeat: int,
+) -> dict[int, StoredAnswer]:
+    """The answers of the library's adapters, counted as its uses; none where that fails."""
+    items = [inputs[i] for i in selected]
+    bases = [base for i in selected if (base := plain[i].base) is not None]
+    seeds = [stage_seed(config.seed, item.content_hash, repeat, "answer") for item in items]
+    try:
+        with use.library.attempt():
+            answers = stored_answers(use.library, model, items, bases, config, use.config, seeds)
+            by_place = {i: one for i, one in zip(selected, answers, strict=True) if one is not None}
+            for i, one in by_place.items():
+                use.library.add_use(one.entry, inputs[i].content_hash, one.refusal is None)
+    except (ConfigError, LibraryError):
+        raise
+    except Exception as error:
+        log.warning("library: not used for this batch (%s: %s)", type(error).__name__, first_line(error))
+        return {}
+    return by_place
+
+
+def _with_stored(episode: Episode, stored: StoredAnswer | None) -> Episode:
+    """The episode in which the library answers; where its answer is refused, the entry is named and its time counts."""
+    if stored is None:
+        return episode
+    episode = _with_seconds(episode, answer=stored.answer_seconds, awareness=stored.awareness_seconds)
+    if stored.refusal is not None:
+        return replace(episode, adaptation=Adaptation("none", library_entry=stored.entry.id))
+    adaptation = Adaptation(
+        "library",
+        adapter_sha256=stored.entry.sha256,
+        logprob_shift=logprob_shift(stored.answer),
+        library_entry=stored.entry.id,
+    )
+    return replace(episode, adapted=stored.answer, adaptation=adaptation)
+
+
+def _after(before: Episode, adapted: Episode) -> Episode:
+    """What `improve` made of an input that the library did not answer, with all of its seconds."""
+    adaptation = replace(adapted.adaptation, library_entry=before.adaptation.library_entry)
+    return _with_seconds(replace(adapted, adaptation=adaptation), **before.seconds)
+
+
+def _with_seconds(episode: Episode, **more: float) -> Episode:
+    seconds = dict(episode.seconds)
+    for stage, spent in more.items():
+        seconds[stage] = seconds.get(stage, 0.0) + spent
+    return replace(episode, seconds=seconds)
