@@ -38,7 +38,7 @@ def stored_adapters(group: Group) -> Finding:
     return Finding(
         title,
         "Does it pay to keep adapters? The quarters of the run, in its order. An input is answered before anything is "
-        "learned from it. Adapters are tried on unsure inputs only.",
+        "learned from it. Adapters are tried on unsure inputs only, and the library's share is that of these.",
         Table(
             ("quarter", "n", "base", "in the end", "unsure", "answered by the library", "seconds per input"),
             tuple(_cells(name, quarter, group.matcher) for name, quarter in zip(PARTS, quarters, strict=True)),
@@ -68,13 +68,13 @@ def _draw(axes: Axes, rows: Sequence[RunRow], matcher: str) -> None:
     names: tuple[tuple[Side, str, str], ...] = (("base", "base", MUTED), ("adapted", "in the end", RIGHT))
     for side, name, colour in names:
         means = _running_means(_verdicts(rows, side, matcher))
-        axes.plot(range(1, len(means) + 1), means, color=colour, label=f"right so far, {name}")
+        axes.plot(range(1, len(means) + 1), means, color=colour, label=f"right, {name}")
     shares = _running_means([float(is_stored(row)) for row in rows if row.unsure])
     places = [place for place, row in enumerate(rows, start=1) if row.unsure]
-    axes.plot(places, shares, color=ACCENT, label="unsure inputs that the library answered")
+    axes.plot(places, shares, color=ACCENT, label="answered by the library")
     axes.set_ylim(0, 100)
     axes.set_xlabel("inputs")
-    axes.set_ylabel("percent")
+    axes.set_ylabel("percent, so far")
     axes.figure.legend(loc="outside upper center", ncols=3, handlelength=1.2, columnspacing=1.2)
 
 

@@ -74,6 +74,8 @@ def smaller_tau(group: Group) -> Finding:
     gate = group.config.loop.awareness.gate
     if not group.adapts or gate in ("sure", "random"):
         return Finding(title)
+    if group.config.library.folder is not None:  # a smaller tau would have taught the library less
+        return Finding(title)
     before, after = outcomes(group, "base"), outcomes(group, "adapted")
     measured = [(row.measure(group.measure), row.key) for row in group.first.rows]
     ranked = sorted((value, before[key], after[key]) for value, key in measured if value is not None and key in before)
