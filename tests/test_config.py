@@ -15,8 +15,8 @@ from ttsi.config import (
     RunConfig,
     SynthesisConfig,
     check,
-    digest,
 )
+from ttsi.config_history import digest
 from ttsi.errors import ConfigError
 from ttsi.methods import ADAPTATION_METHODS, METHODS, preset
 
