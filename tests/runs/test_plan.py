@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-import ttsi.config
+import ttsi.config_history
 from tests.worlds import rows, write
 from ttsi.benchmarks import Benchmark, load
 from ttsi.config import RunConfig
@@ -73,7 +73,7 @@ def test_a_run_that_knew_no_order_keeps_its_digest() -> None:
     assert "order_seed" in asdict(RunConfig())
     for config in (RunConfig(), RunConfig(limit=4)):
         with patch.object(
-            ttsi.config, "asdict", lambda value: {k: v for k, v in asdict(value).items() if k != "order_seed"}
+            ttsi.config_history, "asdict", lambda value: {k: v for k, v in asdict(value).items() if k != "order_seed"}
         ):
             before = digest(config)
         assert digest(config) == before != digest(replace(config, order_seed=0))
