@@ -239,6 +239,35 @@ def test_a_damaged_adapter_is_named_and_the_input_adapted_as_without_it(
     assert again.adaptation.status in ("trained", "kept-base")
 
 
+def test_an_adapter_that_does_not_fit_after_all_is_evicted_and_the_others_answer(
+    tmp_path: Path, demo: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Picky(ModelWrapper):
+        """A model into which one file does not fit."""
+
+        misfit = b""
+
+        def with_adapters(self, files, config):  # type: ignore[no-untyped-def]
+            if self.misfit in files:
+                raise ModelError("the adapter does not fit this model")
+            return super().with_adapters(files, config)
+
+    model = Picky(demo)
+    others = [replace(item, id=f"r{item.id}", tools=read_tools([*TOOLS, tool("sing", "Sing")])) for item in inputs()]
+    with AdapterLibrary(tmp_path) as library:
+        answer(library, [*inputs()[:8], *others[:8]], model, UNSURE)
+        first, second = library.entries
+        model.misfit = library.adapter(first)
+        with library.step("both"):
+            use = LibraryUse(library, LibraryConfig())
+            episodes = improve_with_library(use, [inputs()[9], others[9]], model, None, UNSURE)
+        assert [episode.adaptation.status for episode in episodes] == ["trained", "library"]
+        ids = [entry.id for entry in library.entries]
+        assert first.id not in ids
+        assert second.id in ids
+    assert f"entry {first.id} is not used: the adapter does not fit this model" in caplog.text
+
+
 def test_models_and_methods_whose_adapters_cannot_be_kept_are_refused() -> None:
     from ttsi.methods import preset
     from ttsi.models import adapter_keeper

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ttsi.adaptation.confidence import lack_of_confidence
@@ -84,17 +85,19 @@ def stored_answers(
     """
     key = AdapterKey.of(model.describe(), config.adaptation)
     chosen = [fitting_entry(library, item, key, settings) for item in inputs]
-    files = _files(library, model, [entry for entry in chosen if entry is not None], config)
-    tried = [i for i, entry in enumerate(chosen) if entry is not None and entry.id in files]
+    different = {entry.id: entry for entry in chosen if entry is not None}
+    usable = {id_: library.usable_adapter(entry) for id_, entry in different.items()}
     results: list[StoredAnswer | None] = [None] * len(inputs)
-    if not tried:
-        return results
-    places = {id_: place for place, id_ in enumerate(files)}
-    entries = [entry for i in tried if (entry := chosen[i]) is not None]
-    items, base = [inputs[i] for i in tried], [first[i] for i in tried]
-    adapters = [places[entry.id] for entry in entries]
-    began = time.perf_counter()
-    with adapter_keeper(model).with_adapters(list(files.values()), config.adaptation):
+    with ExitStack() as block:
+        files = {id_: file for id_, file in usable.items() if file is not None}
+        places = _load(block, library, model, files, config)
+        tried = [i for i, entry in enumerate(chosen) if entry is not None and entry.id in places]
+        if not tried:
+            return results
+        entries = [entry for i in tried if (entry := chosen[i]) is not None]
+        items, base = [inputs[i] for i in tried], [first[i] for i in tried]
+        adapters = [places[entry.id] for entry in entries]
+        began = time.perf_counter()
         answers = generate_answers(
             model, items, config.answer, adapters, [seeds[i] for i in tried], None, (items, base),
             sample=needs_samples(config.awareness),
@@ -116,18 +119,29 @@ def _refusal(item: Input, base: Answer, answer: Answer, confidence: Awareness, c
     return lack_of_confidence(base, answer, 0.0) or guard_refusal(item, base, answer, config.adaptation)
 
 
-def _files(
-    library: AdapterLibrary, model: Model, entries: Sequence[LibraryEntry], config: LoopConfig
-) -> dict[str, bytes]:
-    """Entry -> its file; those that are damaged, or do not fit the model after all, are evicted and left out."""
-    files: dict[str, bytes] = {}
-    for entry in {entry.id: entry for entry in entries}.values():
-        file = library.usable_adapter(entry)
-        try:
-            if file is not None:
-                with adapter_keeper(model).with_adapters([file], config.adaptation):
-                    files[entry.id] = file
-        except ModelError as error:
-            log.warning("library: entry %s is not used: %s", entry.id, error)
-            library.evict(entry, "it does not fit its model")
-    return files
+def _load(
+    block: ExitStack, library: AdapterLibrary, model: Model, files: Mapping[str, bytes], config: LoopConfig
+) -> dict[str, int]:
+    """Put adapters on the model for as long as the block lasts; one that does not fit is evicted. Entry -> its place.
+
+    Raises:
+        ModelError: each fits alone, but not all together.
+    """
+    keeper = adapter_keeper(model)
+    try:
+        block.enter_context(keeper.with_adapters(list(files.values()), config.adaptation))
+        return {id_: place for place, id_ in enumerate(files)}
+    except ModelError as error:
+        if len(files) == 1:
+            [misfit] = files
+            log.warning("library: entry %s is not used: %s", misfit, error)
+            library.evict(library.entry(misfit), "it does not fit its model")
+            return {}
+        fitting = {}
+        for id_, file in files.items():
+            with ExitStack() as alone:
+                if _load(alone, library, model, {id_: file}, config):
+                    fitting[id_] = file
+        if len(fitting) == len(files):
+            raise
+    return _load(block, library, model, fitting, config)
