@@ -16,11 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ttsi.call_equality import whole_numbers
 from ttsi.chat.grounding import StatedValues, normalise, omit_unstated, unstated_arguments
 from ttsi.config import SynthesisConfig
 from ttsi.synthesis.example_filters import refusal
 from ttsi.synthesis.schema_values import NoValueError, sample_value
-from ttsi.types import Answer, Example, Input, Tool, ToolCall, last_request, whole_numbers
+from ttsi.types import Answer, Example, Input, Tool, ToolCall, last_request
 from ttsi.words import words
 
 ATTEMPTS = 8

@@ -34,6 +34,7 @@ from ttsi.awareness import estimate
 from ttsi.batch import with_adaptations
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
+from ttsi.call_equality import canonical_calls
 from ttsi.config import AdaptationConfig, LoopConfig, RunConfig, SynthesisConfig, TeacherConfig
 from ttsi.errors import ConfigError, DataError, TTSIError
 from ttsi.methods import preset
@@ -44,7 +45,7 @@ from ttsi.runs.integrity import WeightsIntegrity
 from ttsi.runs.plan import Batch, PlannedSample, batches, plan
 from ttsi.runs.provenance import settings_digest
 from ttsi.synthesis import synthesise
-from ttsi.types import Episode, Prompt, canonical_calls, last_request, stage_seed
+from ttsi.types import Episode, Prompt, last_request, stage_seed
 
 
 @dataclass(frozen=True)

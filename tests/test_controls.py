@@ -17,13 +17,14 @@ from dev.control_table import COLUMNS, summary_table
 from dev.controls import Experiment, main, run_control
 from tests.worlds import TOOLS, row, rows, tool, write
 from ttsi.benchmarks import Benchmark, load
+from ttsi.call_equality import canonical_calls
 from ttsi.config import AnswerConfig, RunConfig
 from ttsi.errors import ConfigError, DataError
 from ttsi.methods import preset
 from ttsi.models import Generation, Model, ModelWrapper, Request
 from ttsi.models import load as load_model
 from ttsi.stats import paired_bootstrap
-from ttsi.types import Example, ToolCall, canonical_calls, last_request
+from ttsi.types import Example, ToolCall, last_request
 from ttsi.words import jaccard
 
 K = 3

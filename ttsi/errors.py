@@ -34,6 +34,10 @@ class LibraryError(TTSIError):
     """A library of adapters is in use, damaged, or cannot be written."""
 
 
+class EnvironmentFailure(TTSIError):
+    """An agent's environment failed, or cannot do what was asked."""
+
+
 class PromptTooLong(TTSIError):
     """A prompt does not fit the model's context."""
 

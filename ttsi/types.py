@@ -219,6 +219,59 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class ToolResult:
+    """What an environment answers to a call."""
+
+    content: str
+    """The text that the model reads."""
+    error: bool = False
+    """The call was refused, or failed; `content` says why."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision of an agent: an answer of calls, and their results; or an answer in words, which ends the turn."""
+
+    base: Answer | None
+    """The base's answer."""
+    answer: Answer | None
+    """The one that was given."""
+    awareness: Awareness | None = None
+    examples: tuple[Example, ...] = ()
+    adaptation: Adaptation = Adaptation("none")
+    results: tuple[ToolResult, ...] = ()
+    """One per call of `answer`, in order."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds per stage: this decision's share of its batch."""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A user's turn, and the agent's steps until it is done."""
+
+    messages: tuple[Message, ...]
+    """What the environment says: a system message, the user's request."""
+    steps: tuple[Step, ...]
+    end: Literal["done", "steps", "failed"]
+    """The agent ended it, the limit of steps did, or a failure."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """An agent's conversation with an environment, from its beginning to its end."""
+
+    turns: tuple[Turn, ...]
+    error: str | None = None
+    """None, or why it ended early: "environment: what went wrong"."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, in order."""
+        return tuple(step for turn in self.turns for step in turn.steps)
+
+
+@dataclass(frozen=True)
 class Episode:
     """The record of one input, from its awareness to its answer."""
 
@@ -234,6 +287,8 @@ class Episode:
     """Wall seconds per stage: this input's share of its batch."""
     error: str | None = None
     """None, or "boundary: what went wrong"; then there may be no answer."""
+    trajectories: Mapping[str, Trajectory] = field(default_factory=dict)
+    """Of an agent's task: what the base did ("base") and what was done in the end ("adapted")."""
 
 
 @dataclass(frozen=True)
@@ -330,26 +385,3 @@ def standalone_prompt(item: Input, request: str, tools: tuple[Tool, ...] = (), p
     """A request without the input's conversation: behind its system message, with its tools or with `tools`."""
     system = tuple(message for message in item.messages if message.role == "system")
     return Prompt((*system, Message("user", request)), tools or item.tools, prefix)
-
-
-def canonical_calls(calls: Sequence[ToolCall]) -> str:
-    """Calls as one text, equal for the same calls with the same arguments in any order: how samples agree.
-
-    >>> canonical_calls([ToolCall("f", {"b": 1, "a": 2})]) == canonical_calls([ToolCall("f", {"a": 2.0, "b": 1})])
-    True
-    """
-    texts = [json.dumps([call.name, whole_numbers(call.arguments)], sort_keys=True, default=str) for call in calls]
-    return json.dumps(sorted(texts))
-
-
-def whole_numbers(value: object) -> object:
-    """A JSON value with floats that are whole as integers, all the way down: 1.0 and 1 are the same value.
-
-    >>> whole_numbers({"a": [1.0, 1.5, True]})
-    {'a': [1, 1.5, True]}
-    """
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {key: whole_numbers(inner) for key, inner in value.items()}
-    return [whole_numbers(inner) for inner in value] if isinstance(value, list | tuple) else value

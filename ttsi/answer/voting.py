@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ttsi.types import SampledAnswer, canonical_calls
+from ttsi.call_equality import canonical_calls
+from ttsi.types import SampledAnswer
 
 
 def groups(samples: Sequence[SampledAnswer]) -> list[list[SampledAnswer]]:

@@ -22,11 +22,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
+from ttsi.call_equality import canonical_calls
 from ttsi.chat.grammar import tool_grammar
 from ttsi.config import AwarenessConfig
 from ttsi.models import Model, Request
 from ttsi.models.name_scores import Scored, score_names
-from ttsi.types import NO_TOOL, Answer, Input, Prompt, SampledAnswer, canonical_calls
+from ttsi.types import NO_TOOL, Answer, Input, Prompt, SampledAnswer
 
 MAX_CALL_TOKENS = 200
 

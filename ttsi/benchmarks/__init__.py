@@ -11,15 +11,16 @@ and known defects.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from ttsi.environments.protocol import Environment
 from ttsi.errors import ConfigError, TTSIError, first_line, unknown_name
 from ttsi.object_reference import is_reference, load_object
-from ttsi.types import Input, ToolCall
+from ttsi.types import Input, ToolCall, Trajectory
 
 
 class Official(Protocol):
@@ -27,6 +28,14 @@ class Official(Protocol):
 
     def __call__(self, calls: Sequence[ToolCall] | None) -> bool:
         """Whether these calls are right; None when the answer could not be read as calls."""
+        ...
+
+
+class Judge(Protocol):
+    """The verdict on what an agent did in a task."""
+
+    def __call__(self, trajectory: Trajectory) -> Mapping[str, bool]:
+        """Rule -> whether it is right; the same rules for every trajectory. It executes the calls again, by itself."""
         ...
 
 
@@ -41,6 +50,11 @@ class Sample:
     """Strata for the report, such as {"kind": "single"}."""
     official: Official | None = None
     """The owners' rule for this row; None where it is one of `ttsi.benchmarks.matching.MATCHERS` or cannot be run."""
+    environment: Callable[[], Environment] | None = None
+    """Makes the environment of an agent's task, new each time; None is a single request. `input` is then the task as it
+    begins."""
+    judge: Judge | None = None
+    """Of an agent's task: whether what was done is right."""
 
 
 @dataclass(frozen=True)

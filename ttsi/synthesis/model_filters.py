@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ttsi.call_equality import canonical_calls
 from ttsi.chat.grammar import answer_grammar
 from ttsi.config import SynthesisConfig
 from ttsi.models import Model, Request
-from ttsi.types import Example, Input, canonical_calls, standalone_prompt
+from ttsi.types import Example, Input, standalone_prompt
 
 Written = list[list[Example]]
 """Per input, its examples."""

@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ttsi.call_equality import canonical_calls
 from ttsi.record import RunRow
 from ttsi.reports import pairing
 from ttsi.reports.finding import Finding, Table
 from ttsi.reports.groups import Group
 from ttsi.reports.phrases import count, share_cell
-from ttsi.types import Example, ToolCall, canonical_calls, last_request
+from ttsi.types import Example, ToolCall, last_request
 from ttsi.words import jaccard, words
 
 NEAR = 0.8
