@@ -31,7 +31,7 @@ from dev.control_table import summary_table
 from ttsi.adaptation import adapters
 from ttsi.answer import generate_answers
 from ttsi.awareness import estimate
-from ttsi.batch import with_adaptations
+from ttsi.batch import Stages, with_adaptations
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.call_equality import canonical_calls
@@ -166,7 +166,8 @@ def _adapted_rows(experiment: Experiment, batch: Batch) -> list[ControlRow]:
             inputs, batch, before, awareness, records, seconds, strict=True
         )
     ]
-    episodes = with_adaptations(inputs, episodes, range(len(batch)), examples, tuned, after, loop.adaptation)
+    stages = Stages(inputs, loop.seed, 0)
+    episodes = with_adaptations(stages, episodes, range(len(batch)), examples, tuned, after, loop.adaptation)
     return [_row(experiment, item, episode) for item, episode in zip(batch, episodes, strict=True)]
 
 

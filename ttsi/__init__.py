@@ -13,10 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttsi.agents.conversation_loop import run_episode as run_episode
     from ttsi.benchmarks import Benchmark as Benchmark
     from ttsi.benchmarks import Sample as Sample
+    from ttsi.config import AgentConfig as AgentConfig
     from ttsi.config import LoopConfig as LoopConfig
     from ttsi.config import RunConfig as RunConfig
+    from ttsi.environments.functions import FunctionEnvironment as FunctionEnvironment
     from ttsi.loop import improve as improve
     from ttsi.methods import preset as preset
     from ttsi.models import load as load_model
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from ttsi.types import Message as Message
     from ttsi.types import Tool as Tool
     from ttsi.types import ToolCall as ToolCall
+    from ttsi.types import ToolResult as ToolResult
+    from ttsi.types import Trajectory as Trajectory
 
 __version__ = "0.1.0"
 
@@ -36,20 +41,27 @@ _PUBLIC = {
     "preset": "ttsi.methods:preset",
     "evaluate": "ttsi.runs.evaluation:evaluate",
     "load_run": "ttsi.runs.reading:load_run",
+    "run_episode": "ttsi.agents.conversation_loop:run_episode",
+    "FunctionEnvironment": "ttsi.environments.functions:FunctionEnvironment",
+    "AgentConfig": "ttsi.config:AgentConfig",
     "LoopConfig": "ttsi.config:LoopConfig",
     "RunConfig": "ttsi.config:RunConfig",
     "Input": "ttsi.types:Input",
     "Tool": "ttsi.types:Tool",
     "Message": "ttsi.types:Message",
     "ToolCall": "ttsi.types:ToolCall",
+    "ToolResult": "ttsi.types:ToolResult",
+    "Trajectory": "ttsi.types:Trajectory",
     "Episode": "ttsi.types:Episode",
     "Benchmark": "ttsi.benchmarks:Benchmark",
     "Sample": "ttsi.benchmarks:Sample",
 }
 
 __all__ = [
+    "AgentConfig",
     "Benchmark",
     "Episode",
+    "FunctionEnvironment",
     "Input",
     "LoopConfig",
     "Message",
@@ -57,11 +69,14 @@ __all__ = [
     "Sample",
     "Tool",
     "ToolCall",
+    "ToolResult",
+    "Trajectory",
     "evaluate",
     "improve",
     "load_model",
     "load_run",
     "preset",
+    "run_episode",
 ]
 
 

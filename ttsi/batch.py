@@ -25,6 +25,7 @@ from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, check_model, prefix_cache
 from ttsi.object_reference import load_function, resolve
 from ttsi.synthesis import check_synthesis
+from ttsi.synthesis.experience import Experience
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def isolate_failures(method: Improve) -> Improve:
         config: LoopConfig | None = None,
         repeat: int = 0,
         answers: Sequence[Answer] = (),
+        experience: Experience | None = None,
     ) -> list[Episode]:
         check_model(model)
         settings = preset("ttsi", model) if config is None else config
@@ -72,7 +74,7 @@ def isolate_failures(method: Improve) -> Improve:
 
         def attempt(inputs: Sequence[Input], answers: Sequence[Answer]) -> list[Episode]:
             with prefix_cache(model):
-                return method(inputs, model, writer, settings, repeat, answers)
+                return method(inputs, model, writer, settings, repeat, answers, experience)
 
         reasons = [_unfit(model, item, settings.answer.max_tokens) for item in inputs]
         fit = [i for i, reason in enumerate(reasons) if reason is None]
@@ -148,7 +150,7 @@ class Stages:
     """Wall time and random seeds of a batch, stage by stage."""
 
     def __init__(self, inputs: Sequence[Input], run_seed: int, repeat: int) -> None:
-        self._inputs, self._run_seed, self._repeat = inputs, run_seed, repeat
+        self.inputs, self._run_seed, self._repeat = inputs, run_seed, repeat
         self._served = list(range(len(inputs)))
         self._seconds: list[dict[str, float]] = [{} for _ in inputs]
         self._stage = ""
@@ -165,7 +167,7 @@ class Stages:
         self._stage = stage
         if self._served:
             log.info("stage begun stage=%s inputs=%d", stage, len(self._served))
-        hashes = [self._inputs[i].content_hash for i in self._served]
+        hashes = [self.inputs[i].content_hash for i in self._served]
         return [stage_seed(self._run_seed, content_hash, self._repeat, stage) for content_hash in hashes]
 
     def end(self) -> None:
@@ -180,12 +182,12 @@ class Stages:
         """The episodes in which the base answers; seconds of later stages are added to them."""
         return [
             Episode(item.id, item.content_hash, base, base, confidence, seconds=seconds)
-            for item, base, confidence, seconds in zip(self._inputs, before, awareness, self._seconds, strict=True)
+            for item, base, confidence, seconds in zip(self.inputs, before, awareness, self._seconds, strict=True)
         ]
 
 
 def with_adaptations(
-    inputs: Sequence[Input],
+    stages: Stages,
     episodes: Sequence[Episode],
     adapted: Sequence[int],
     examples: Sequence[tuple[Example, ...]],
@@ -195,13 +197,14 @@ def with_adaptations(
 ) -> list[Episode]:
     """The episodes, of which the adapted ones have their examples, their adaptation and their new answer.
 
-    The base's answer stays where nothing was learned or a guard refuses the new one.
+    The base's answer stays where nothing was learned or a guard refuses the new one. The last stage ends here.
     """
+    stages.end()
     results = list(episodes)
     for i, written, adaptation, answer in zip(adapted, examples, tuned.adaptations, after, strict=True):
         adaptation = replace(adaptation, logprob_shift=logprob_shift(answer))
         episode = replace(results[i], examples=written, adaptation=adaptation)
-        results[i] = _settle(inputs[i], episode, answer, config)
+        results[i] = _settle(stages.inputs[i], episode, answer, config)
     return results
 
 

@@ -31,6 +31,7 @@ Fraction = Annotated[float, Between(0, 1)]
 PositiveInt = Annotated[int, Between(1)]
 NonNegativeInt = Annotated[int, Between(0)]
 NonNegativeFloat = Annotated[float, Between(0)]
+PositiveFloat = Annotated[float, Between(1e-9)]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class AdaptationConfig:
     method: str = "lora"
     """Train a temporary LoRA adapter on the examples (lora), put them into the prompt (in-context), or do both. Without
     examples: one adapter trained on the training data before the run (shared), majority vote (vote), show the model
-    its first answer and ask again (ask-again), rerank, or your own package.module:function."""
+    its first answer and ask again (ask-again), rerank. An agent may also put what its tools returned on a copy of the
+    environment into the prompt (explore). Or your own package.module:function."""
     objective: str = "cross-entropy"
     """The training loss: cross-entropy; contrast (cross-entropy, and the right call is to be likelier than the same
     call of the runner-up tool); distill (on the model's own samples for the input, the adapter learns the distributions
@@ -242,6 +244,24 @@ class LibraryConfig:
     """Delete adapters that were not used for so many days."""
 
 
+@dataclass(frozen=True)
+class AgentConfig:
+    """An agent's task: several turns of the user, in each of them calls whose results the model reads."""
+
+    life: Literal["decision", "turn", "episode"] = "decision"
+    """How long a temporary adapter lives: for the one decision that it was trained for, for all that are unsure until
+    the user's next turn, or until the conversation ends; then each turn's first unsure decision trains a new one, on
+    the earlier examples, too."""
+    max_steps: PositiveInt = 20
+    """Most decisions in a turn."""
+    execute_examples: bool = True
+    """Execute the calls of written examples on a copy of the environment, and learn only those that succeed."""
+    end_at_repeat: bool = True
+    """End a turn at a decision that repeats the calls of the one before it, and do not execute them again."""
+    call_seconds: PositiveFloat = 30.0
+    """Longest that a call of a tool may take."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
     """How answers improve: the method, its settings, and what it learns from."""
@@ -282,6 +302,7 @@ class RunConfig(MethodConfig):
     batch_size: PositiveInt = 16
     """Inputs that pass through the model together. With 1, a result has the same bits whatever the other inputs are;
     with more, it is the same up to rounding."""
+    agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
         check(self)

@@ -70,6 +70,16 @@ ADDED: dict[str, object] = {
 """Settings that the first run folders lack -> the default with which they mean the same."""
 
 
+AGENT_DEFAULTS: dict[str, object] = {
+    "life": "decision",
+    "max_steps": 20,
+    "execute_examples": True,
+    "end_at_repeat": True,
+    "call_seconds": 30.0,
+}
+"""The settings of an agent with which a run without environments is what it was before there were any."""
+
+
 def digest(settings: object) -> str:
     """First 16 hex digits of the SHA-256 of a dataclass's values: equal settings, equal digest.
 
@@ -79,6 +89,8 @@ def digest(settings: object) -> str:
     values: dict[str, Any] = asdict(settings)  # type: ignore[call-overload]
     if values.get("library", {}).get("folder", "") is None:
         del values["library"]
+    if "agent" in values and values["agent"] == AGENT_DEFAULTS:
+        del values["agent"]
     loop = values.get("loop", values)
     for name, default in ADDED.items():
         stage, _, setting = name.rpartition(".")

@@ -1,7 +1,6 @@
 """THE METHOD on one page: test-time self-improvement (TT-SI, TT-D; arXiv:2510.07841, Algorithm 1).
 
-A batch of one is the paper; in a larger batch the stages run side by side, each input with its own adapter and random
-numbers. Every method is this page with other settings (`ttsi.methods`). The base's answer stays beside the adapted one.
+Every method is this page with other settings (`ttsi.methods`); a batch of one is the paper, a larger one is faster.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from ttsi.config import LoopConfig
 from ttsi.methods import preset
 from ttsi.models import Model, Writer
 from ttsi.synthesis import synthesise
+from ttsi.synthesis.experience import Experience
 from ttsi.types import Answer, Episode, Input
 
 
@@ -27,6 +27,7 @@ def improve(
     config: LoopConfig | None = None,
     repeat: int = 0,
     answers: Sequence[Answer] = (),
+    experience: Experience | None = None,
 ) -> list[Episode]:
     """Measure confidence, write examples, adapt, answer, forget: one episode per input, in order.
 
@@ -37,6 +38,7 @@ def improve(
         config: the settings; None is `preset("ttsi", model)`.
         repeat: how many inputs with the same content came before; every repeat has its own random numbers.
         answers: the base's answers, where you have them already; with samples where the settings count samples.
+        experience: the environments that the inputs are decisions in (`ttsi.agents`).
 
     >>> import ttsi
     >>> city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -50,8 +52,8 @@ def improve(
         ConfigError: a setting is wrong. Any other failure is an episode with `error`, or with the base's answer.
     """
     writer, config = writer or model, config or preset("ttsi", model)
-    stages = Stages(inputs, config.seed, repeat)
-    seeds, sample = stages.begin("answer"), needs_samples(config.awareness)
+    stages, sample = Stages(inputs, config.seed, repeat), needs_samples(config.awareness)
+    seeds = stages.begin("answer")
     before = answers or generate_answers(model, inputs, config.answer, seeds=seeds, sample=sample)
     stages.begin("awareness")
     awareness = estimate(model, inputs, before, config.awareness)  # H
@@ -61,9 +63,8 @@ def improve(
     episodes = stages.episodes(before, awareness)
     with fall_back_to(episodes):
         seeds = stages.begin("synthesis", selected)
-        examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model)  # G
+        examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model, experience)  # G
         with adapters(model, unsure, examples, first, config, stages.begin("adaptation"), confidence) as tuned:  # T
             seeds, base = stages.begin("answer"), (unsure, first)
             after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, tuned.strategy, base)
-    stages.end()
-    return with_adaptations(inputs, episodes, selected, examples, tuned, after, config.adaptation)
+    return with_adaptations(stages, episodes, selected, examples, tuned, after, config.adaptation)

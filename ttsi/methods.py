@@ -59,6 +59,11 @@ ADAPTATION_METHODS: Mapping[str, AdaptationMethod] = {
         "one adapter had learned the training data beforehand and answered {attempted}",
         shared=True,
     ),
+    "explore": AdaptationMethod(
+        "ttsi.adaptation.exploration:explore",
+        "{whom} it tried the tools on a copy of the environment, and put the results into the prompt",
+        uses_examples=True,
+    ),
     "vote": AdaptationMethod("ttsi.adaptation:vote", "{whom} the majority of {samples} samples was taken"),
     "ask-again": AdaptationMethod("ttsi.adaptation:ask_again", "{whom} it was shown its first answer and asked again"),
     "rerank": AdaptationMethod(
@@ -197,6 +202,15 @@ METHODS: Mapping[str, Method] = {
         {"awareness": _TUNED_AWARENESS, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context"}},
         others=_OTHERS_GATE,
         needs_teacher=True,
+    ),
+    "explore": Method(
+        "agents only: tools are tried on a copy of the environment, and their results go into the prompt; no training",
+        {
+            "awareness": _EVERY_INPUT,
+            "synthesis": {"source": "schema", "k": 8, "max_rounds": 1},
+            "adaptation": {"method": "explore"},
+        },
+        others=_OTHERS_GATE,
     ),
     "icl": Method(
         "few-shot: the nearest rows of --train-data go into the prompt, for every input",

@@ -22,6 +22,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 NO_TOOL = "(no tool)"
 """The action of answering without any call, as it is named among candidates."""
+END_TURN = "end_turn"
+"""The tool by which an agent ends a turn where every answer must be a call (`ttsi.agents`)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ class ToolCall:
     arguments: Mapping[str, Any]
     id: str = field(default="", compare=False, repr=False)
     """What a result calls it by, in this conversation only; "" where results come in the order of their calls."""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What an environment answers to a call."""
+
+    content: str
+    """The text that the model reads."""
+    error: bool = False
+    """The call was refused, or failed; `content` says why."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,8 @@ class Example:
     """Price of a remote writer's reply, also when it came from the cache."""
     attempt_errors: tuple[str, ...] = ()
     """Errors of the attempts to reach a remote writer, one word each: "429", "timeout", ..."""
+    result: ToolResult | None = None
+    """What its last call returned on a copy of an agent's environment; None where it was not executed."""
 
 
 @dataclass(frozen=True)
@@ -219,16 +233,6 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class ToolResult:
-    """What an environment answers to a call."""
-
-    content: str
-    """The text that the model reads."""
-    error: bool = False
-    """The call was refused, or failed; `content` says why."""
-
-
-@dataclass(frozen=True)
 class Step:
     """One decision of an agent: an answer of calls, and their results; or an answer in words, which ends the turn."""
 
@@ -253,8 +257,8 @@ class Turn:
     messages: tuple[Message, ...]
     """What the environment says: a system message, the user's request."""
     steps: tuple[Step, ...]
-    end: Literal["done", "steps", "failed"]
-    """The agent ended it, the limit of steps did, or a failure."""
+    end: Literal["done", "repeated", "steps", "failed"]
+    """The agent ended it; or it repeated its last calls; or the limit of steps was reached; or something failed."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ where it states values that the conversation does not, it is more often broken t
 from __future__ import annotations
 
 from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
-from ttsi.types import Answer, Input
+from ttsi.types import END_TURN, Answer, Input
 
 
 def more_unstated_values(base: Answer, adapted: Answer, item: Input) -> str | None:
@@ -36,7 +36,8 @@ def call_dropped(base: Answer, adapted: Answer) -> str | None:
     >>> call_dropped(call, words), call_dropped(words, call), call_dropped(words, words)
     ('it calls no tool, and the base calls one', None, None)
     """
-    return "it calls no tool, and the base calls one" if base.calls and not adapted.calls else None
+    before, after = ([call for call in answer.calls if call.name != END_TURN] for answer in (base, adapted))
+    return "it calls no tool, and the base calls one" if before and not after else None
 
 
 def lack_of_confidence(base: Answer, adapted: Answer, margin: float | None) -> str | None:

@@ -22,7 +22,7 @@ from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Model
 from ttsi.models.name_scores import Scored
-from ttsi.types import Answer, Awareness, Candidate, Input
+from ttsi.types import END_TURN, Answer, Awareness, Candidate, Input
 
 __all__ = ["estimate", "needs_samples", "select"]
 
@@ -59,7 +59,7 @@ def estimate(
 def _is_in_words(model: Model, item: Input, answer: Answer) -> bool:
     # The text decides: an answer that was cut off has no calls, whatever it began with.
     parsed = model.format.parse(answer.text, item.tools)
-    return not parsed.calls and parsed.error is None
+    return parsed.error is None and all(call.name == END_TURN for call in parsed.calls)
 
 
 def _evidence(item: Input, actions: Scored, answer: Answer) -> Evidence:

@@ -19,6 +19,7 @@ ANSWER = Group("Answer", help="How the model answers, before and after adaptatio
 TEACHER = Group("Teacher", help="Another model that writes the examples (methods ttd and ttd-icl).", sort_key=5)
 TRAINING = Group("Training data", help="What the methods icl and sft learn from.", sort_key=6)
 LIBRARY = Group("Library", help="Adapters that are kept, and tried when the same tools come back.", sort_key=7)
+AGENT = Group("Agent", help="Tasks of several turns and steps, with tools that are executed.", sort_key=7)
 FOLDER = Group("Run folder", sort_key=7)
 ACCESS = Group("Access", help="Who may use the server.", sort_key=8)
 LIMITS = Group("Limits", help="Limits per request, per key and for the whole server.", sort_key=9)
@@ -61,4 +62,4 @@ _annotate(
     train_limit=Parameter(group=TRAINING),
     library=Parameter(name="*", group=LIBRARY),
 )
-_annotate(RunConfig, format=Parameter(group=ANSWER), batch_size=Parameter(group=MACHINE))
+_annotate(RunConfig, format=Parameter(group=ANSWER), batch_size=Parameter(group=MACHINE), agent=Parameter(group=AGENT))

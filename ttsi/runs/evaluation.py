@@ -15,7 +15,7 @@ from typing import Any
 from ttsi.batch import check_references
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import LoopConfig, RunConfig, TeacherConfig
+from ttsi.config import AgentConfig, LoopConfig, RunConfig, TeacherConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
 from ttsi.models import Model, Writer, check_model, load_teacher
@@ -45,6 +45,7 @@ def evaluate(
     batch_size: int = 16,
     data: Path | None = None,
     split: str = "test",
+    agent: AgentConfig | None = None,
     clean: bool = False,
     retry_failed: bool = False,
     on_batch: OnBatch = lambda progress: None,
@@ -67,6 +68,7 @@ def evaluate(
         batch_size: inputs that go through the model together.
         data: the folder with downloaded benchmarks.
         split: the part of the benchmark.
+        agent: the settings of agents' tasks, for benchmarks that have some; None is the defaults.
         clean: first delete the run in the folder.
         retry_failed: put inputs that failed in an earlier call, or whose adaptation did, through once more.
         on_batch: called with the progress before the first batch and after each.
@@ -103,6 +105,7 @@ def evaluate(
         data=data,
         split=split,
         train_data=train_data,
+        agent=agent or AgentConfig(),
     )
     check_sources(settings)
     check_references(loop)
@@ -133,6 +136,7 @@ def run_in_folder(
     executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Open the folder, do the missing inputs, close it; arguments and errors as in `open_run` and `run`."""
+    check_tasks(config, benchmark, in_process=executor is None)
     resolved = resolve(config, benchmark, model, writer)
     with (
         run_library(
@@ -142,10 +146,31 @@ def run_in_folder(
     ):
         if library is not None:
             check_unchanged(library, store)
-        executor = executor or local_executor(model, writer, library, "" if library is None else store.run_id())
+        run_id = "" if library is None else store.run_id()
+        executor = executor or local_executor(model, writer, library, run_id, config.agent)
         return run(
             benchmark, model, writer, config, store, on_batch, retry_failed=retry_failed, executor=executor
         )  # fmt: skip
+
+
+def check_tasks(config: RunConfig, benchmark: Benchmark, *, in_process: bool) -> None:
+    """Refuse settings that do not go together with agents' tasks, or without them.
+
+    Raises:
+        ConfigError: one line.
+    """
+    if not any(sample.environment is not None for sample in benchmark.samples):
+        if config.agent != AgentConfig():
+            raise ConfigError(f"--agent.* is for agents' tasks, and {benchmark.name} has none: leave it out")
+        return
+    if not in_process:
+        raise ConfigError(f"{benchmark.name} has environments, which stay in one process: leave --num-workers out")
+    if config.library.folder is not None:
+        raise ConfigError(f"{benchmark.name} has agents' tasks, and a library is for single requests: leave it out")
+    if config.loop.answer.strategy in ("vote", "pass@k"):
+        raise ConfigError(
+            f"answer.strategy is {config.loop.answer.strategy}, and an agent acts on one answer: use method vote"
+        )
 
 
 def _method(config: LoopConfig | str | None, spec: str, has_teacher: bool) -> tuple[str, LoopConfig]:

@@ -9,26 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ttsi.config import LoopConfig
+from ttsi.config import AgentConfig, LoopConfig
+from ttsi.environments.protocol import Environment
+from ttsi.errors import DataError
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer
 from ttsi.runs.integrity import WeightsIntegrity
-from ttsi.runs.plan import Batch
+from ttsi.runs.plan import Batch, PlannedSample
 from ttsi.types import Episode, Input, TrainingData
 
 if TYPE_CHECKING:
     from ttsi.library import LibraryUse
 
+Item = TypeVar("Item")
+
 Executor = Callable[[Iterator[Batch], LoopConfig], Iterator[tuple[Batch, list[Episode]]]]
 """Takes batches one at a time, and returns each with its episodes, in any order."""
 
 
-def local_executor(model: Model, writer: Writer, use: LibraryUse | None = None, run_id: str = "") -> Executor:
+def local_executor(
+    model: Model,
+    writer: Writer,
+    use: LibraryUse | None = None,
+    run_id: str = "",
+    agent: AgentConfig | None = None,
+) -> Executor:
     """Batches one after the other, in this process.
 
     Args:
+        agent: the settings of agents' tasks; None is the defaults.
         use: a library whose adapters answer first, and that learns from each batch; None is none.
         run_id: names the run in the library.
 
@@ -41,9 +52,12 @@ def local_executor(model: Model, writer: Writer, use: LibraryUse | None = None, 
         integrity = WeightsIntegrity(model)
         with prepared(model, writer, config) as (run_model, run_writer):
             for batch in batches:
-                questions = [(item.sample.input, item.repeat) for item in batch]
                 with nullcontext() if use is None else use.library.step(_step_tag(run_id, batch)):
-                    episodes = answer_batch(questions, run_model, run_writer, config, use)
+                    if batch[0].sample.environment is not None:
+                        episodes = act_in_batch(batch, run_model, run_writer, config, agent)
+                    else:
+                        questions = [(item.sample.input, item.repeat) for item in batch]
+                        episodes = answer_batch(questions, run_model, run_writer, config, use)
                 integrity.check()
                 yield batch, episodes
         integrity.check_fully()
@@ -67,6 +81,41 @@ def prepared(model: Model, writer: Writer, loop: LoopConfig) -> Iterator[tuple[M
         yield model, writer
 
 
+def act_in_batch(
+    batch: Batch, model: Model, writer: Writer, config: LoopConfig, agent: AgentConfig | None
+) -> list[Episode]:
+    """The episodes of agents' tasks, in order."""
+    from ttsi.agents.task_episode import Task, task_episodes
+
+    def act(group: list[PlannedSample], repeat: int) -> list[Episode]:
+        tasks = [Task(item.sample.input, environment_of(item)) for item in group]
+        return task_episodes(tasks, model, writer, config, agent or AgentConfig(), repeat)
+
+    return _by_repeat(batch, [item.repeat for item in batch], act)
+
+
+def environment_of(item: PlannedSample) -> Callable[[], Environment]:
+    """The maker of a task's environment.
+
+    Raises:
+        DataError: it is a single request among agents' tasks.
+    """
+    if item.sample.environment is None:
+        raise DataError(f"{item.sample.input.id!r} has no environment, and other samples have: split the benchmark")
+    return item.sample.environment
+
+
+def _by_repeat(
+    batch: Sequence[Item], repeats: Sequence[int], work: Callable[[list[Item], int], list[Episode]]
+) -> list[Episode]:
+    """Episodes in the order of the batch; equal inputs differ by their repeat alone, and one call has one repeat."""
+    done: dict[int, Episode] = {}
+    for repeat in sorted(set(repeats)):
+        group = [i for i, other in enumerate(repeats) if other == repeat]
+        done.update(zip(group, work([batch[i] for i in group], repeat), strict=True))
+    return [done[i] for i in range(len(batch))]
+
+
 def answer_batch(
     batch: Sequence[tuple[Input, int]],
     model: Model,
@@ -79,14 +128,9 @@ def answer_batch(
     from ttsi.library.improvement import improve_with_library
     from ttsi.loop import improve
 
-    answered: dict[int, Episode] = {}
-    for repeat in sorted({repeat for _, repeat in batch}):
-        # Equal inputs differ by their repeat alone, and one call of the loop has one repeat.
-        group = [i for i, (_, other) in enumerate(batch) if other == repeat]
-        inputs = [batch[i][0] for i in group]
+    def answer(inputs: list[Input], repeat: int) -> list[Episode]:
         if use is None:
-            episodes = improve(inputs, model, writer, config, repeat)
-        else:
-            episodes = improve_with_library(use, inputs, model, writer, config, repeat)
-        answered.update(zip(group, episodes, strict=True))
-    return [answered[i] for i in range(len(batch))]
+            return improve(inputs, model, writer, config, repeat)
+        return improve_with_library(use, inputs, model, writer, config, repeat)
+
+    return _by_repeat([item for item, _ in batch], [repeat for _, repeat in batch], answer)

@@ -9,10 +9,10 @@ The paper (arXiv:2510.07841, Table 1) reports direct answers, a majority vote an
 
 from __future__ import annotations
 
-from ttsi.benchmarks import Benchmark, Sample
+from ttsi.benchmarks import Benchmark, Judge, Sample
 from ttsi.benchmarks.matching import grade
 from ttsi.config import LoopConfig
-from ttsi.types import Answer, Episode
+from ttsi.types import Answer, Episode, Trajectory
 
 
 def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
@@ -22,9 +22,18 @@ def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
 
 def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict[str, bool]] | None:
     """Rule -> {"base": right?, "adapted": right?}; None where the row cannot be graded."""
+    if sample.judge is not None:
+        return _judged(sample.judge, episode)
     if sample.gold is None and sample.official is None:
         return None
     base, adapted = _verdicts(episode.base, sample, loop), _verdicts(episode.adapted, sample, loop)
+    return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
+
+
+def _judged(judge: Judge, episode: Episode) -> dict[str, dict[str, bool]]:
+    """The verdicts on what was done in an agent's task; nothing was, where the episode failed."""
+    nothing = Trajectory(())
+    base, adapted = (judge(episode.trajectories.get(side, nothing)) for side in ("base", "adapted"))
     return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
 
 

@@ -21,13 +21,15 @@ from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request, Writer
 from ttsi.synthesis.example_filters import active_filters, refusal
+from ttsi.synthesis.experience import Experience
 from ttsi.synthesis.model_filters import apply_model_filters
 from ttsi.synthesis.parsing import read_call_first, read_query_first, stripped_line
 from ttsi.synthesis.prompts import LEAD, ONE_LINE, WritingPrompt, chosen_prompt
 from ttsi.synthesis.retrieval import demonstrations
 from ttsi.synthesis.rewording import prompt_text, rewording_request
 from ttsi.synthesis.schema_examples import schema_example
-from ttsi.types import NO_TOOL, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
+from ttsi.synthesis.state_values import StateValues
+from ttsi.types import END_TURN, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
 
 WRITER_FAILED = "teacher: "
 """How the reason begins where the writer returned no text at all."""
@@ -45,6 +47,8 @@ class _Job:
     item: Input
     tool: Tool | None
     seed: int
+    state: StateValues | None = None
+    """Values of the environment's state, where the input is an agent's decision."""
 
 
 def check_synthesis(config: SynthesisConfig) -> None:
@@ -73,12 +77,15 @@ def synthesise(
     config: SynthesisConfig,
     seeds: Sequence[int],
     model: Model | None = None,
+    experience: Experience | None = None,
 ) -> list[tuple[Example, ...]]:
     """Write up to `config.k` good examples for each input.
 
     Args:
         seeds: one per input; example j of round r samples with a generator of its own derived from it.
         model: the one that will learn the examples and filters them (`model_filters.py`); by default the writer.
+        experience: the environments that the inputs are decisions in. Written calls are executed there, on copies, and
+            examples of earlier decisions come back behind the new ones.
 
     Raises:
         ConfigError: examples are to be taken from training data, and there are none, or the other way round; or a
@@ -94,15 +101,24 @@ def synthesise(
     if config.source not in ("writer", "schema") and inputs:
         raise ConfigError(f"synthesis.source is {config.source!r} and there are no training data: give --train-data")
     written: list[list[Example]] = [[] for _ in inputs]
+    states = [None if experience is None else StateValues.of(experience.observations(item)) for item in inputs]
     for round_ in range(config.max_rounds):
-        jobs = _missing(inputs, awareness, config, seeds, written, round_)
+        jobs = [
+            replace(job, state=states[job.number])
+            for job in _missing(inputs, awareness, config, seeds, written, round_)
+        ]
         if not jobs:
             break
         for job, example in zip(jobs, _write(writer, jobs, config), strict=True):
             kept = [other for other in written[job.number] if other.refused is None]
-            reason = example.refused or refusal(example, job.item, kept, config)
-            written[job.number].append(replace(example, refused=reason))
-    return apply_model_filters(model or writer, inputs, written, config)
+            example = replace(example, refused=example.refused or refusal(example, job.item, kept, config))
+            if experience is not None and example.refused is None:
+                example = experience.executed(job.item, example)
+            written[job.number].append(example)
+    filtered = apply_model_filters(model or writer, inputs, written, config)
+    if experience is None:
+        return filtered
+    return [(*new, *experience.earlier(item)) for item, new in zip(inputs, filtered, strict=True)]
 
 
 def _missing(
@@ -137,7 +153,8 @@ def _tools_in_turn(item: Input, awareness: Awareness, config: SynthesisConfig) -
     actions = dict.fromkeys(
         candidate.action for candidate in awareness.candidates
     )  # several sampled calls may be of one tool
-    ranked = [tools[action] for action in actions if action != NO_TOOL and action in tools] or list(item.tools)
+    tools.pop(END_TURN, None)  # an example of it would teach to do nothing
+    ranked = [tools[action] for action in actions if action in tools] or list(tools.values())
     if config.source == "schema":
         called = _called_in_this_turn(item)
         ranked = [tool for tool in ranked if tool.name not in called] or ranked
@@ -168,7 +185,7 @@ def _write(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list
 
 
 def _from_schemas(jobs: Sequence[_Job]) -> list[Example]:
-    return [schema_example(job.tool, job.seed) if job.tool else _NO_TOOLS for job in jobs]
+    return [schema_example(job.tool, job.seed, job.state) if job.tool else _NO_TOOLS for job in jobs]
 
 
 def _schema_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:

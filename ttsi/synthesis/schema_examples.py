@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ttsi.synthesis.schema_values import UNUSABLE, NoValueError, name_words, sample_arguments
+from ttsi.synthesis.state_values import StateValues
 from ttsi.types import Example, Tool, ToolCall
 
 _SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)\. ")
@@ -40,11 +41,17 @@ _KEPT = ("ss", "us", "is", "as")
 """Ends of verbs that are no third person."""
 
 
-def schema_example(tool: Tool, seed: int) -> Example:
-    """One example of a tool; refused where a required argument has no value that can be made by rule."""
+def schema_example(tool: Tool, seed: int, state: StateValues | None = None) -> Example:
+    """One example of a tool; refused where a required argument has no value that can be made by rule.
+
+    Args:
+        tool: the tool to call.
+        seed: draws the values and the words.
+        state: values of an environment's state; an argument of like name takes one of them.
+    """
     draw = random.Random(seed)
     try:
-        arguments = sample_arguments(tool.parameters, draw, OPTIONAL_SHARE)
+        arguments = sample_arguments(tool.parameters, draw, OPTIONAL_SHARE, (state or StateValues()).like)
     except NoValueError as error:
         return Example("", (), "", f"schema: {error}")
     except UNUSABLE as error:

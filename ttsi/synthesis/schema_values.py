@@ -12,7 +12,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
@@ -84,7 +84,17 @@ UNUSABLE = (NoValueError, ArithmeticError, AttributeError, LookupError, Recursio
 """What a schema from outside may raise: bounds that no value meets, endless references, keywords of another type."""
 
 
-def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -> dict[str, Any]:
+StateLookup = Callable[[str, str | None], Sequence[Any]]
+"""(a parameter's name, its JSON type) -> values that it may have in the state that was reached."""
+
+
+def _nothing(name: str, kind: str | None) -> Sequence[Any]:
+    return ()
+
+
+def sample_arguments(
+    parameters: Schema, draw: random.Random, optional: float, state: StateLookup = _nothing
+) -> dict[str, Any]:
     """Arguments of a call: the required ones, and some of the optional ones.
 
     Optional booleans and objects are left out, because a request seldom states them. Where none is required, the
@@ -94,6 +104,7 @@ def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -
         parameters: the tool's schema.
         draw: the random numbers.
         optional: the probability of each optional argument, up to `MOST_OPTIONAL` of them.
+        state: values of an environment's state, which go before all others but those of an `enum`.
 
     Raises:
         Exception: one of `UNUSABLE`, where a required argument has no value that can be made by rule.
@@ -111,11 +122,18 @@ def sample_arguments(parameters: Schema, draw: random.Random, optional: float) -
         try:
             if name not in required and _type(_first(schema, parameters)) in ("boolean", "object"):
                 continue
-            arguments[name] = sample_value(name, schema, parameters, draw)
+            arguments[name] = _in_state(name, schema, parameters, draw, state)
         except UNUSABLE:
             if name in required:
                 raise
     return arguments
+
+
+def _in_state(name: str, schema: Any, root: Schema, draw: random.Random, state: StateLookup) -> Any:
+    """A value of the state, or of the schema where it has none or lists its values."""
+    plain = _first(schema, root)
+    values = [] if "const" in plain or plain.get("enum") else [*state(name, _type(plain))]
+    return draw.choice(values) if values else sample_value(name, schema, root, draw)
 
 
 def sample_value(name: str, schema: Any, root: Schema, draw: random.Random, depth: int = 0) -> Any:

@@ -1,0 +1,91 @@
+"""How long an adapter lives: a decision, a turn, an episode; and never longer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from tests.agents.actors import Actor, FileStore, always, called, world
+from ttsi.agents.adapter_life import EARLIER_ADAPTER
+from ttsi.agents.conversation_loop import run_episode
+from ttsi.config import AgentConfig
+from ttsi.errors import ConfigError, ModelError
+from ttsi.models import Model
+from ttsi.types import Message, ToolCall, TrainingExample
+
+Life = Literal["decision", "turn", "episode"]
+
+
+def two_steps(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+    """Lists the files; only with an adapter it reads one, too."""
+    if not called(messages):
+        return [ToolCall("list_files", {})]
+    return [ToolCall("read_file", {"file_name": "plan.txt"})] if learned and len(called(messages)) == 1 else "Done."
+
+
+def act(life: Life, turns: int = 2) -> tuple[Actor, list[list[str]], list[int]]:
+    """The actor; per turn the statuses of its decisions; and how much each decision learned."""
+    actor = Actor(two_steps)
+    environment = world(FileStore(), *[f"turn {number}" for number in range(turns)])
+    trajectory = run_episode(environment, actor, config=always(), agent=AgentConfig(life=life))
+    assert trajectory.error is None
+    statuses = [
+        ["earlier" if step.adaptation.reason == EARLIER_ADAPTER else step.adaptation.status for step in turn.steps]
+        for turn in trajectory.turns
+    ]
+    return actor, statuses, [step.adaptation.samples for step in trajectory.steps]
+
+
+def test_each_decision_trains_an_adapter_of_its_own() -> None:
+    actor, statuses, _ = act("decision")
+    assert statuses == [["trained"] * 3, ["trained"] * 3]
+    assert actor.trained == 6
+
+
+def test_a_turns_adapter_answers_its_later_decisions_untrained() -> None:
+    actor, statuses, samples = act("turn")
+    assert statuses == [["trained", "earlier", "earlier"]] * 2
+    assert actor.trained == 2
+    assert samples[0] == samples[3]  # the next turn begins from nothing
+
+
+def test_an_episodes_adapter_learns_earlier_examples_again_in_the_next_turn() -> None:
+    actor, statuses, samples = act("episode", turns=3)
+    assert statuses == [["trained", "earlier", "earlier"]] * 3
+    assert actor.trained == 3
+    assert samples[3] > samples[0] and samples[6] >= samples[3]
+
+
+def test_nothing_is_left_in_the_next_conversation() -> None:
+    actor, _, samples = act("episode")
+    environment = world(FileStore(), "turn 0", "turn 1")
+    again = run_episode(environment, actor, config=always(), agent=AgentConfig(life="episode"))
+    assert [step.adaptation.samples for step in again.steps] == samples
+    assert actor._jobs == []
+
+
+def test_a_sure_decision_is_the_bases_while_an_adapter_lives() -> None:
+    config = always()
+    sure = replace(config, awareness=replace(config.awareness, gate="unsure", tau=-1e9))
+    trajectory = run_episode(world(FileStore(), "go"), Actor(two_steps), config=sure, agent=AgentConfig(life="turn"))
+    assert {step.adaptation.status for step in trajectory.steps} == {"none"}
+
+
+def test_a_life_without_an_adapter_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"agent\.life is turn"):
+        run_episode(
+            world(FileStore(), "go"), Actor(two_steps), config=always(method="vote"), agent=AgentConfig(life="turn")
+        )
+
+
+def test_adapters_that_cannot_be_kept_are_refused() -> None:
+    class Remote(Actor):
+        adapter_file = None  # type: ignore[assignment]
+        with_adapters = None  # type: ignore[assignment]
+
+    model: Model = Remote(two_steps)
+    with pytest.raises(ModelError, match="cannot be kept"):
+        run_episode(world(FileStore(), "go"), model, config=always(), agent=AgentConfig(life="turn"))

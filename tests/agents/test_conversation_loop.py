@@ -1,0 +1,140 @@
+"""Conversations with an environment: steps, ends of turns, failures, and what stays untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.agents.actors import Actor, FileStore, always, called, world
+from ttsi.agents.conversation_loop import run_episode, run_episodes
+from ttsi.config import AgentConfig
+from ttsi.errors import ConfigError
+from ttsi.types import END_TURN, Message, ToolCall, ToolResult, TrainingExample
+
+READ, LIST = ToolCall("read_file", {"file_name": "plan.txt"}), ToolCall("list_files", {})
+
+
+def reads_then_stops(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+    """Lists, reads, and says so."""
+    return [[LIST], [READ], "Read."][len(called(messages))]  # type: ignore[return-value]
+
+
+def test_a_turn_is_calls_with_their_results_and_ends_with_words() -> None:
+    store = FileStore()
+    trajectory = run_episode(
+        world(store, "read the plan", "again"), Actor(reads_then_stops), config=always(adapt=False)
+    )
+    assert trajectory.error is None
+    assert [turn.end for turn in trajectory.turns] == ["done", "done"]
+    assert [[result.content for result in step.results] for step in trajectory.turns[0].steps] == [
+        ['{"files": ["notes.txt", "plan.txt"]}'],
+        ["empty"],
+        [],
+    ]
+
+
+def test_the_model_reads_every_result_of_the_conversation_so_far() -> None:
+    seen: list[list[str]] = []
+
+    def policy(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+        seen.append([message.role for message in messages])
+        return [[LIST], "Done."][len(called(messages))]  # type: ignore[return-value]
+
+    run_episode(world(FileStore(), "one", "two"), Actor(policy), config=always(adapt=False))
+    assert seen[-1] == ["user", "assistant", "tool", "assistant", "user", "assistant", "tool"]
+
+
+def test_a_repeated_call_ends_the_turn_unexecuted_and_only_where_that_is_wanted() -> None:
+    def deletes(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall]:
+        return [ToolCall("delete_file", {"file_name": "plan.txt"})]
+
+    def acted(end_at_repeat: bool) -> tuple[str, int]:
+        agent = AgentConfig(max_steps=3, end_at_repeat=end_at_repeat)
+        [turn] = run_episode(
+            world(FileStore(), "delete"), Actor(deletes), config=always(adapt=False), agent=agent
+        ).turns
+        return turn.end, sum(len(step.results) for step in turn.steps)
+
+    assert acted(True) == ("repeated", 1)
+    assert acted(False) == ("steps", 3)
+
+
+def test_where_an_answer_must_be_a_call_the_turn_ends_with_one() -> None:
+    def policy(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall]:
+        return [LIST, ToolCall(END_TURN, {}), READ] if not called(messages) else [READ]
+
+    [turn] = run_episode(world(FileStore(), "list"), Actor(policy), config=always(adapt=False, calls="required")).turns
+    assert (turn.end, len(turn.steps[0].results)) == ("done", 1)  # nothing behind end_turn is executed
+    [turn] = run_episode(world(FileStore(), "list"), Actor(policy), config=always(adapt=False)).turns
+    assert turn.end != "done"  # the control: with words allowed the tool is not on offer
+    assert turn.steps[0].results[1].error
+
+
+def test_conversations_of_a_batch_do_not_touch_each_other() -> None:
+    def policy(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+        if called(messages):
+            return "Done."
+        return [ToolCall("delete_file", {"file_name": messages[-1].content})]
+
+    stores = [FileStore(), FileStore()]
+    worlds = [("a", world(stores[0], "plan.txt")), ("b", world(stores[1], "missing.txt", "notes.txt"))]
+    together = run_episodes(worlds, Actor(policy), config=always(adapt=False))
+    assert [sorted(store.files) for store in stores] == [["notes.txt"], ["plan.txt"]]
+    alone = run_episode(world(FileStore(), "missing.txt", "notes.txt"), Actor(policy), config=always(adapt=False))
+    assert [step.results for step in together[1].steps] == [step.results for step in alone.steps]
+
+
+class Raising:
+    """An environment of which one method fails."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._turns = iter(([Message("user", "go")], None))
+
+    def _meet(self, method: str) -> None:
+        if method == self._method:
+            raise OSError("the disk is gone")
+
+    def tools(self):  # type: ignore[no-untyped-def]
+        self._meet("tools")
+        return world(FileStore()).tools()
+
+    def next_turn(self):  # type: ignore[no-untyped-def]
+        self._meet("next_turn")
+        return next(self._turns)
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        self._meet("execute")
+        return ToolResult("fine")
+
+    def copy(self):  # type: ignore[no-untyped-def]
+        raise OSError("no copy")
+
+
+@pytest.mark.parametrize("method", ["tools", "next_turn"])
+def test_an_environment_that_fails_ends_its_conversation_and_no_other(method: str) -> None:
+    store = FileStore()
+    worlds = [("bad", Raising(method)), ("good", world(store, "read the plan"))]
+    bad, good = run_episodes(worlds, Actor(reads_then_stops), config=always(adapt=False))
+    assert bad.error is not None and "environment: " in bad.error and "the disk is gone" in bad.error
+    assert good.error is None and good.turns[0].end == "done"
+
+
+def test_a_call_that_raises_is_a_result_that_the_model_reads() -> None:
+    trajectory = run_episode(Raising("execute"), Actor(reads_then_stops), config=always(adapt=False))
+    assert trajectory.error is None
+    assert trajectory.steps[0].results[0].error and "the disk is gone" in trajectory.steps[0].results[0].content
+
+
+def test_without_a_copy_examples_are_learned_unexecuted() -> None:
+    trajectory = run_episode(Raising(""), Actor(reads_then_stops), config=always())
+    examples = trajectory.steps[0].examples
+    assert examples and all(example.result is None for example in examples)
+    assert trajectory.steps[0].adaptation.status == "trained"
+
+
+def test_two_environments_of_one_id_are_refused() -> None:
+    worlds = [("a", world(FileStore(), "x")), ("a", world(FileStore(), "y"))]
+    with pytest.raises(ConfigError, match="same id"):
+        run_episodes(worlds, Actor(reads_then_stops), config=always(adapt=False))

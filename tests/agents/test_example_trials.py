@@ -1,0 +1,78 @@
+"""Written examples are executed on copies: what fails is refused, and the environment stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.agents.actors import Actor, FileStore, always, world
+from ttsi.agents.conversation_loop import run_episode
+from ttsi.agents.example_trials import MOST_EARLIER, ExampleTrials
+from ttsi.agents.rollout import Rollout
+from ttsi.config import AgentConfig
+from ttsi.types import Example, Input, Message, Step, ToolCall, TrainingExample
+
+
+def says_done(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> str:
+    """Calls nothing."""
+    return "Done."
+
+
+def trials(store: FileStore, execute: bool = True) -> tuple[ExampleTrials, Input]:
+    """Trials of one rollout, and the input of its decision."""
+    environment = world(store, "go")
+    item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
+    return ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, execute), item
+
+
+def deletion(name: str) -> Example:
+    """An example that deletes a file."""
+    return Example(f"delete {name}", (ToolCall("delete_file", {"file_name": name}),), "")
+
+
+def test_a_call_that_fails_is_refused_in_the_environments_words() -> None:
+    store = FileStore()
+    trial, item = trials(store)
+    refused = trial.executed(item, deletion("gone.txt"))
+    assert refused.refused == "executes: ValueError: there is no file gone.txt; there are: notes.txt, plan.txt"
+    kept = trial.executed(item, deletion("plan.txt"))
+    assert kept.refused is None and kept.result is not None and kept.result.content == '{"deleted": "plan.txt"}'
+    assert sorted(store.files) == ["notes.txt", "plan.txt"]  # only a copy lost it
+
+
+def test_unexecuted_examples_are_neither_refused_nor_copied() -> None:
+    trial, item = trials(FileStore(), execute=False)
+    assert trial.executed(item, deletion("gone.txt")) == deletion("gone.txt")
+    assert trial.observations(item) == []
+
+
+def test_tools_without_arguments_show_the_state() -> None:
+    trial, item = trials(FileStore("a.txt"))
+    assert trial.observations(item) == ['{"files": ["a.txt"]}']
+
+
+def test_an_earlier_call_counts_once_and_the_latest_ones_go_on() -> None:
+    trial, item = trials(FileStore())
+    learned = [deletion(f"{number % 20}.txt") for number in range(40)]
+    trial._rollouts["i"].learned = learned
+    earlier = trial.earlier(item)
+    assert len(earlier) == MOST_EARLIER == len({example.query for example in earlier})
+    assert earlier[-1] == deletion("19.txt")
+
+
+def kept_calls(step: Step) -> list[ToolCall]:
+    """The calls of a decision's kept examples."""
+    return [call for example in step.examples if example.refused is None for call in example.calls]
+
+
+def test_examples_take_their_values_from_the_state_and_all_that_is_kept_can_be_executed() -> None:
+    store = FileStore("alpha.csv", "beta.csv")
+    trajectory = run_episode(world(store, "go"), Actor(says_done), config=always())
+    named = {call.arguments["file_name"] for call in kept_calls(trajectory.steps[0]) if call.arguments}
+    assert named and named <= {"alpha.csv", "beta.csv"}
+    # The control: unexecuted, the state is not seen, and the values are invented.
+    blind = run_episode(
+        world(store, "go"), Actor(says_done), config=always(), agent=AgentConfig(execute_examples=False)
+    )
+    named = {call.arguments["file_name"] for call in kept_calls(blind.steps[0]) if call.arguments}
+    assert named and not named & {"alpha.csv", "beta.csv"}
+    assert sorted(store.files) == ["alpha.csv", "beta.csv"]

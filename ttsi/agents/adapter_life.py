@@ -1,0 +1,142 @@
+"""The life of a temporary adapter in a conversation: one decision, the rest of the turn, or of the conversation.
+
+Inputs: the next decisions of a batch of rollouts. Outputs: one episode each. With a life of one decision this is
+`ttsi.improve` and nothing else. With a longer one, the first unsure decision trains an adapter, which answers the
+later unsure ones untrained. Its file lies in memory, with the rollout, and is gone with it.
+
+aTTT (arXiv:2607.03441) keeps one adapter for an episode and trains it every few steps on its own last step. Ours learns
+written examples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from ttsi.agents.example_trials import ExampleTrials
+from ttsi.agents.rollout import Rollout
+from ttsi.answer import generate_answers
+from ttsi.awareness import select
+from ttsi.batch import guard_refusal, logprob_shift
+from ttsi.config import AdaptationConfig, AgentConfig, LoopConfig
+from ttsi.errors import ConfigError
+from ttsi.loop import improve
+from ttsi.methods import adaptation_method
+from ttsi.models import Model, ModelWrapper, Writer, adapter_keeper
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, TrainingExample, stage_seed
+
+EARLIER_ADAPTER = "by the adapter that an earlier decision trained"
+LEARNED = ("trained", "kept-base")
+
+
+class AdapterRecorder(ModelWrapper):
+    """A model that keeps the file of every adapter that it trains, by the adapter's SHA-256."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.files: dict[str, bytes] = {}
+
+    @contextmanager
+    def adapted(
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> Iterator[list[Adaptation]]:
+        """See `Model.adapted`."""
+        with self._model.adapted(jobs, config, seeds) as outcomes:
+            for index, outcome in enumerate(outcomes):
+                if outcome.status == "trained":
+                    self.files[outcome.adapter_sha256] = adapter_keeper(self._model).adapter_file(index)
+            yield outcomes
+
+
+@dataclass(frozen=True)
+class Decider:
+    """What decides: a model, a writer, the settings."""
+
+    model: Model
+    writer: Writer | None
+    config: LoopConfig
+    agent: AgentConfig
+    repeat: int = 0
+
+    def check(self) -> None:
+        """Refuse a life that the method has no adapters for.
+
+        Raises:
+            ConfigError: one line.
+            ModelError: the model's adapters cannot be kept beyond a decision.
+        """
+        if self.agent.life == "decision" or not self.config.adapt:
+            return
+        if not adaptation_method(self.config.adaptation.method).trains:
+            raise ConfigError(
+                f"agent.life is {self.agent.life}, which keeps an adapter: use a method that trains one, like ttsi"
+            )
+        adapter_keeper(self.model)
+
+    def decide(self, rollouts: Sequence[Rollout], items: Sequence[Input]) -> list[Episode]:
+        """One episode per decision, in order."""
+        trials = ExampleTrials(
+            {item.id: rollout for item, rollout in zip(items, rollouts, strict=True)},
+            self.agent.execute_examples,
+        )
+        if self.agent.life == "decision" or not self.config.adapt:
+            return improve(items, self.model, self.writer, self.config, self.repeat, experience=trials)
+        for rollout in rollouts:
+            if rollout.begins_turn():
+                rollout.adapter = None
+                if self.agent.life == "turn":
+                    rollout.learned = []
+        fresh = [i for i, rollout in enumerate(rollouts) if rollout.adapter is None]
+        living = [i for i, rollout in enumerate(rollouts) if rollout.adapter is not None]
+        decided = dict(
+            zip(fresh, self._train([rollouts[i] for i in fresh], [items[i] for i in fresh], trials), strict=True)
+        )
+        decided |= zip(living, self._reuse([rollouts[i] for i in living], [items[i] for i in living]), strict=True)
+        return [decided[i] for i in range(len(items))]
+
+    def _train(self, rollouts: Sequence[Rollout], items: Sequence[Input], trials: ExampleTrials) -> list[Episode]:
+        """Decisions of rollouts without an adapter; those that train one keep it."""
+        recorder = AdapterRecorder(self.model)
+        writer = recorder if self.writer is self.model else self.writer
+        episodes = improve(items, recorder, writer, self.config, self.repeat, experience=trials)
+        for rollout, episode in zip(rollouts, episodes, strict=True):
+            if episode.adaptation.status in LEARNED:
+                rollout.adapter = recorder.files.get(episode.adaptation.adapter_sha256)
+                rollout.learned = [example for example in episode.examples if example.refused is None]
+        return episodes
+
+    def _reuse(self, rollouts: Sequence[Rollout], items: Sequence[Input]) -> list[Episode]:
+        """Decisions of rollouts with an adapter, which answers where the base is unsure."""
+        episodes = improve(items, self.model, None, replace(self.config, adapt=False), self.repeat)
+        measured = [i for i, one in enumerate(episodes) if one.base is not None and one.awareness is not None]
+        awareness = [_awareness(episodes[i]) for i in measured]
+        unsure = [measured[i] for i in select([items[i] for i in measured], awareness, self.config, self.repeat)]
+        files = [file for i in unsure if (file := rollouts[i].adapter) is not None]
+        if not files:
+            return episodes
+        asked, first = [items[i] for i in unsure], [base for i in unsure if (base := episodes[i].base) is not None]
+        seeds = [stage_seed(self.config.seed, item.content_hash, self.repeat, "answer") for item in asked]
+        began = time.perf_counter()
+        with adapter_keeper(self.model).with_adapters(files, self.config.adaptation):
+            places = range(len(asked))
+            answers = generate_answers(self.model, asked, self.config.answer, places, seeds, None, (asked, first))
+        spent = (time.perf_counter() - began) / len(unsure)
+        for i, base, answer in zip(unsure, first, answers, strict=True):
+            seconds = {**episodes[i].seconds, "answer": episodes[i].seconds.get("answer", 0.0) + spent}
+            episodes[i] = self._settle(items[i], replace(episodes[i], seconds=seconds), base, answer)
+        return episodes
+
+    def _settle(self, item: Input, episode: Episode, base: Answer, answer: Answer) -> Episode:
+        shift = logprob_shift(answer)
+        reason = guard_refusal(item, base, answer, self.config.adaptation)
+        if reason is not None:
+            return replace(episode, adaptation=Adaptation("kept-base", reason=reason, logprob_shift=shift))
+        adaptation = Adaptation("trained", reason=EARLIER_ADAPTER, logprob_shift=shift)
+        return replace(episode, adapted=answer, adaptation=adaptation)
+
+
+def _awareness(episode: Episode) -> Awareness:
+    assert episode.awareness is not None
+    return episode.awareness

@@ -1,0 +1,91 @@
+"""Conversations of an agent with environments, improved at each decision.
+
+Inputs: environments, a model, a writer, the settings. Outputs: one `Trajectory` each, in order. All conversations take
+their next step together, so that a batch of them is as fast as a batch of single inputs. A batch of one is an agent.
+
+The paper (arXiv:2510.07841) improves single answers; here `ttsi.improve` is called at each decision, unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ttsi.agents.adapter_life import Decider
+from ttsi.agents.rollout import open_rollouts
+from ttsi.config import AgentConfig, LoopConfig
+from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
+from ttsi.environments.protocol import Environment
+from ttsi.errors import ConfigError
+from ttsi.methods import preset
+from ttsi.models import Model, Writer, check_model, prefix_cache
+from ttsi.types import Trajectory
+
+
+def run_episode(
+    environment: Environment,
+    model: Model,
+    writer: Writer | None = None,
+    config: LoopConfig | None = None,
+    agent: AgentConfig | None = None,
+) -> Trajectory:
+    """Let a model act in an environment until the user's last turn is done.
+
+    Args:
+        environment: tools with a state, and the user's turns (`ttsi.FunctionEnvironment` makes one from functions).
+        model: decides; its weights are the same afterwards.
+        writer: writes the examples: the model itself (None, TT-SI), or a teacher (TT-D).
+        config: the settings of each decision; None is `preset("ttsi", model)`.
+        agent: the settings of the conversation.
+
+    Returns:
+        What happened. A failure of the environment or of the model ends it, with `error`.
+
+    >>> import ttsi
+    >>> def add(a: int, b: int) -> int:
+    ...     '''add two numbers'''
+    ...     return a + b
+    >>> world = ttsi.FunctionEnvironment([add], turns=["add 2 and 3"], safe_to_repeat=True)
+    >>> trajectory = ttsi.run_episode(world, ttsi.load_model("scripted:demo"))
+    >>> trajectory.steps[0].answer.calls[0].name
+    'add'
+
+    Raises:
+        ConfigError: a setting is wrong.
+        ModelError: the model's adapters cannot be kept for longer than a decision.
+    """
+    return run_episodes([("episode", environment)], model, writer, config, agent)[0]
+
+
+def run_episodes(
+    environments: Sequence[tuple[str, Environment]],
+    model: Model,
+    writer: Writer | None = None,
+    config: LoopConfig | None = None,
+    agent: AgentConfig | None = None,
+    repeat: int = 0,
+) -> list[Trajectory]:
+    """`run_episode` for several environments at once, each with an id of its own; the rest as there.
+
+    Args:
+        environments: (id, environment) pairs.
+        repeat: how many tasks with the same content came before.
+
+    Raises:
+        ConfigError: a setting is wrong, or two ids are equal.
+    """
+    check_model(model)
+    config, agent = config or preset("ttsi", model), agent or AgentConfig()
+    if len({id_ for id_, _ in environments}) < len(environments):
+        raise ConfigError("two environments have the same id: give each its own")
+    decider = Decider(model, writer, config, agent, repeat)
+    decider.check()
+    limits = CallLimits(seconds=agent.call_seconds)
+    limited = [(id_, LimitedEnvironment(environment, limits)) for id_, environment in environments]
+    rollouts = open_rollouts(limited, agent, offer_end=config.answer.calls != "auto")
+    with prefix_cache(model):
+        while active := [rollout for rollout in rollouts if rollout.proceed()]:
+            waiting = [(rollout, item) for rollout in active if (item := rollout.decision()) is not None]
+            episodes = decider.decide([rollout for rollout, _ in waiting], [item for _, item in waiting])
+            for (rollout, _), episode in zip(waiting, episodes, strict=True):
+                rollout.act(episode)
+    return [rollout.trajectory for rollout in rollouts]

@@ -1,0 +1,149 @@
+"""A rollout: one conversation with an environment, as far as it has come.
+
+Inputs: an environment, and one episode of `ttsi.improve` per decision. Outputs: the input of the next decision, and
+in the end the trajectory. Whatever fails in the environment ends this conversation and no other.
+
+The paper (arXiv:2510.07841) answers single requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ttsi.call_equality import canonical_calls
+from ttsi.config import AgentConfig
+from ttsi.environments.protocol import Environment
+from ttsi.errors import EnvironmentFailure, first_line
+from ttsi.types import END_TURN, Answer, Episode, Example, Input, Message, Step, Tool, ToolCall, Trajectory, Turn
+
+END_TURN_TOOL = Tool(
+    END_TURN,
+    "end the turn: everything that the user asked for is done, or no tool can do it",
+    {"type": "object", "properties": {}},
+)
+"""On offer where an answer must be a call, because no answer in words could end the turn."""
+DONE = "Done."
+"""What the assistant says where it ends a turn by that call."""
+
+
+@dataclass
+class Rollout:
+    """A conversation that goes on."""
+
+    id: str
+    environment: Environment
+    agent: AgentConfig
+    offer_end: bool
+    """Offer `END_TURN_TOOL`."""
+    messages: list[Message] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    error: str | None = None
+    adapter: bytes | None = None
+    """The living adapter, as a file; None where there is none."""
+    learned: list[Example] = field(default_factory=list)
+    """What the living adapter learned, and in life "episode" those before it."""
+    _opening: tuple[Message, ...] | None = None  # of the open turn; None between turns
+    _steps: list[Step] = field(default_factory=list)
+    _finished: bool = False
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What happened so far."""
+        return Trajectory(tuple(self.turns), self.error)
+
+    def begins_turn(self) -> bool:
+        """Whether the next decision is the first of its turn."""
+        return not self._steps
+
+    def proceed(self) -> bool:
+        """Open the next turn where none is open; False where the conversation is over."""
+        if self._opening is None and not self._finished:
+            try:
+                opening = self.environment.next_turn()
+            except EnvironmentFailure as error:
+                self._fail(f"environment: {first_line(error)}")
+                return False
+            self._finished = opening is None
+            if opening is not None:
+                self._opening = tuple(opening)
+                self.messages += opening
+        return not self._finished
+
+    def decision(self) -> Input | None:
+        """The input of the next decision; None where the environment fails."""
+        try:
+            tools = tuple(self.environment.tools())
+        except EnvironmentFailure as error:
+            self._fail(f"environment: {first_line(error)}")
+            return None
+        if self.offer_end:
+            tools = (*(tool for tool in tools if tool.name != END_TURN), END_TURN_TOOL)
+        return Input(f"{self.id}/{len(self.turns) + 1}/{len(self._steps) + 1}", tuple(self.messages), tools)
+
+    def act(self, episode: Episode) -> None:
+        """Execute the calls of a decision, or end the turn."""
+        answer = episode.adapted
+        step = Step(
+            episode.base, answer, episode.awareness, episode.examples, episode.adaptation, (), episode.seconds,
+            episode.error,
+        )  # fmt: skip
+        if answer is None:
+            self._steps.append(step)
+            self._fail(episode.error or "there is no answer")
+        elif answer.calls and self.agent.end_at_repeat and self._repeats(answer):
+            self._steps.append(step)
+            self.messages.append(Message("assistant", DONE))
+            self._end("repeated")
+        elif answer.calls:
+            self._execute(step, answer)
+        else:
+            self._steps.append(step)
+            self.messages.append(Message("assistant", answer.text))
+            self._end("failed" if answer.error else "done")
+
+    def _repeats(self, answer: Answer) -> bool:
+        before = self._steps[-1].answer if self._steps else None
+        return before is not None and canonical_calls(before.calls) == canonical_calls(answer.calls)
+
+    def _execute(self, step: Step, answer: Answer) -> None:
+        names = [call.name for call in answer.calls]
+        ends = END_TURN in names and self.offer_end
+        calls = answer.calls[: names.index(END_TURN)] if ends else answer.calls
+        made = sum(len(message.tool_calls) for message in self.messages)
+        numbered = [ToolCall(call.name, call.arguments, f"call_{made + i + 1}") for i, call in enumerate(calls)]
+        if numbered:
+            self.messages.append(Message("assistant", "", tuple(numbered)))
+        for call in numbered:
+            try:
+                result = self.environment.execute(call)
+            except EnvironmentFailure as error:
+                self._steps.append(step)
+                self._fail(f"environment: {first_line(error)}")
+                return
+            step = replace(step, results=(*step.results, result))
+            self.messages.append(Message("tool", result.content, tool_call_id=call.id))
+        self._steps.append(step)
+        if ends:
+            self.messages.append(Message("assistant", DONE))
+            self._end("done")
+        elif len(self._steps) >= self.agent.max_steps:
+            self._end("steps")
+
+    def _end(self, end: Literal["done", "repeated", "steps", "failed"]) -> None:
+        assert self._opening is not None
+        self.turns.append(Turn(self._opening, tuple(self._steps), end))
+        self._opening, self._steps = None, []
+
+    def _fail(self, reason: str) -> None:
+        if self._opening is not None:
+            self._end("failed")
+        self.error, self._finished = reason, True
+
+
+def open_rollouts(
+    environments: Sequence[tuple[str, Environment]], agent: AgentConfig, offer_end: bool
+) -> list[Rollout]:
+    """One rollout per (id, environment)."""
+    return [Rollout(id_, environment, agent, offer_end) for id_, environment in environments]

@@ -1,0 +1,125 @@
+"""The record of an agent's task: what the base did in it, what was done in the end, as one episode.
+
+Inputs: tasks, each with a maker of its environment, and the settings. Outputs: an `Episode` per task that runs, reports
+and exports treat like any other: its two answers hold all calls of the two trajectories. Both begin in a new
+environment, so the comparison is paired by task.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ttsi.agents.conversation_loop import run_episodes
+from ttsi.config import AgentConfig, LoopConfig
+from ttsi.environments.protocol import Environment
+from ttsi.errors import first_line
+from ttsi.models import Model, Writer
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, Step, ToolCall, Trajectory
+
+
+@dataclass(frozen=True)
+class Task:
+    """A conversation to be had."""
+
+    input: Input
+    """Its beginning: the first turn's messages and tools."""
+    environment: Callable[[], Environment]
+
+
+def task_episodes(
+    tasks: Sequence[Task],
+    model: Model,
+    writer: Writer | None,
+    config: LoopConfig,
+    agent: AgentConfig,
+    repeat: int = 0,
+) -> list[Episode]:
+    """Let the base act in each task, and then the improved agent, both from the beginning; one episode per task.
+
+    Raises:
+        ConfigError: a setting is wrong. An environment that cannot be made is an episode with an error.
+    """
+    before = _trajectories(tasks, model, None, replace(config, adapt=False), agent, repeat)
+    after = _trajectories(tasks, model, writer, config, agent, repeat) if config.adapt else before
+    return [_episode(task, *both) for task, *both in zip(tasks, before, after, strict=True)]
+
+
+def _trajectories(
+    tasks: Sequence[Task], model: Model, writer: Writer | None, config: LoopConfig, agent: AgentConfig, repeat: int
+) -> list[Trajectory]:
+    made: dict[int, Environment] = {}
+    failed: dict[int, Trajectory] = {}
+    for number, task in enumerate(tasks):
+        try:
+            made[number] = task.environment()
+        except Exception as error:
+            failed[number] = Trajectory((), f"environment: {type(error).__name__}: {first_line(error)}")
+    named = [(f"{number}/{tasks[number].input.id}", environment) for number, environment in made.items()]
+    done = dict(zip(made, run_episodes(named, model, writer, config, agent, repeat), strict=True)) | failed
+    return [done[number] for number in range(len(tasks))]
+
+
+def _episode(task: Task, before: Trajectory, after: Trajectory) -> Episode:
+    unsure = [step for step in after.steps if step.awareness is not None and step.awareness.unsure]
+    first: Awareness | None = (unsure or list(after.steps) or [Step(None, None)])[0].awareness
+    error = after.error if not after.steps else None
+    return Episode(
+        task.input.id,
+        task.input.content_hash,
+        None if error else _answer(before),
+        None if error else _answer(after),
+        first,
+        tuple(example for step in after.steps for example in step.examples),
+        _adaptation(after),
+        _seconds(after),
+        error,
+        {"base": before, "adapted": after},
+    )
+
+
+def _answer(trajectory: Trajectory) -> Answer:
+    """All calls of a trajectory as one answer."""
+    answers = [step.answer for step in trajectory.steps if step.answer is not None]
+    return Answer(
+        "\n".join(answer.text for answer in answers),
+        tuple(call for answer in answers for call in answer.calls),
+        trajectory.error,
+        sum(answer.logprob for answer in answers),
+        min((answer.min_logprob for answer in answers), default=0.0),
+        sum(answer.tokens for answer in answers),
+    )
+
+
+def _adaptation(trajectory: Trajectory) -> Adaptation:
+    """What was learned in a trajectory, as one record."""
+    records = [step.adaptation for step in trajectory.steps if step.adaptation.status != "none"]
+    if not records:
+        return Adaptation("none")
+    statuses = Counter(record.status for record in records)
+    status = next((one for one in statuses if one not in ("kept-base", "training-failed")), records[0].status)
+    counted = ", ".join(f"{count} {one}" for one, count in statuses.items())
+    return Adaptation(
+        status,
+        samples=sum(record.samples for record in records),
+        steps=sum(record.steps for record in records),
+        reason=f"{len(records)} of {len(trajectory.steps)} decisions: {counted}",
+        left_out=sum(record.left_out for record in records),
+        lr=next((record.lr for record in records if record.lr is not None), None),
+    )
+
+
+def _seconds(trajectory: Trajectory) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for step in trajectory.steps:
+        total.update(step.seconds)
+    return dict(total)
+
+
+def executed_calls(trajectory: Trajectory) -> list[list[ToolCall]]:
+    """The calls of each turn that were executed, failed ones included."""
+    return [
+        [call for step in turn.steps if step.answer for call in step.answer.calls[: len(step.results)]]
+        for turn in trajectory.turns
+    ]

@@ -1,0 +1,29 @@
+"""The protocol by which synthesis uses an agent's environment: what is seen there, and what a written call does there.
+
+Inputs: an input, a written example. Outputs: texts with values of the state that was reached, the result of the
+example's calls on a copy of it, and examples that the agent learned earlier in its episode. `ttsi.agents` has the
+class. The paper (arXiv:2510.07841) has single requests and no environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ttsi.types import Example, Input
+
+
+class Experience(Protocol):
+    """An agent's environments, one for each input of a batch."""
+
+    def observations(self, item: Input) -> Sequence[str]:
+        """Results of tools, as the model reads them, in which values for examples are looked for."""
+        ...
+
+    def executed(self, item: Input, example: Example) -> Example:
+        """The example with the result of its calls on a copy of the state, and refused where one of them fails."""
+        ...
+
+    def earlier(self, item: Input) -> Sequence[Example]:
+        """Examples that were learned earlier in the life of the input's adapter."""
+        ...
