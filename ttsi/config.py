@@ -229,6 +229,9 @@ class LibraryConfig:
     admission: Literal["tested", "all"] = "tested"
     """Which adapters may answer: those that passed a test on later inputs and a limit on other requests, or all
     (a control)."""
+    gate: Literal["sure", "surer"] = "sure"
+    """When a tried adapter's answer is given: where the model is sure with it, by the measure and tau that found it
+    unsure without; or where it is surer of this answer than of the base's. Both demand what the guards demand."""
     min_inputs: PositiveInt = 2
     """Train an adapter for a list of tools once so many unsure inputs had these tools."""
     max_divergence: NonNegativeFloat = 0.5
@@ -258,6 +261,8 @@ class AgentConfig:
     """Execute the calls of written examples on a copy of the environment, and learn only those that succeed."""
     end_at_repeat: bool = True
     """End a turn at a decision that repeats the calls of the one before it, and do not execute them again."""
+    max_failures: PositiveInt = 3
+    """End a turn after so many decisions in a row whose calls all failed."""
     call_seconds: PositiveFloat = 30.0
     """Longest that a call of a tool may take."""
 

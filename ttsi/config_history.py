@@ -75,6 +75,7 @@ AGENT_DEFAULTS: dict[str, object] = {
     "max_steps": 20,
     "execute_examples": True,
     "end_at_repeat": True,
+    "max_failures": 3,
     "call_seconds": 30.0,
 }
 """The settings of an agent with which a run without environments is what it was before there were any."""

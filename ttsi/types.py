@@ -257,8 +257,8 @@ class Turn:
     messages: tuple[Message, ...]
     """What the environment says: a system message, the user's request."""
     steps: tuple[Step, ...]
-    end: Literal["done", "repeated", "steps", "failed"]
-    """The agent ended it; or it repeated its last calls; or the limit of steps was reached; or something failed."""
+    end: Literal["done", "repeated", "errors", "steps", "failed"]
+    """The agent ended it; it repeated its last calls; its calls failed too often; the limit of steps; a failure."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,17 @@ def test_a_repeated_call_ends_the_turn_unexecuted_and_only_where_that_is_wanted(
     assert acted(False) == ("steps", 3)
 
 
+@pytest.mark.parametrize(("max_failures", "end", "calls"), [(2, "errors", 2), (9, "done", 4)])
+def test_calls_that_keep_failing_end_the_turn(max_failures: int, end: str, calls: int) -> None:
+    def guesses(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+        tried = len(called(messages))
+        return [ToolCall("read_file", {"file_name": f"{tried}.txt"})] if tried < 4 else "I give up."
+
+    agent = AgentConfig(max_failures=max_failures)
+    [turn] = run_episode(world(FileStore(), "read"), Actor(guesses), config=always(adapt=False), agent=agent).turns
+    assert (turn.end, sum(len(step.results) for step in turn.steps)) == (end, calls)
+
+
 def test_where_an_answer_must_be_a_call_the_turn_ends_with_one() -> None:
     def policy(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall]:
         return [LIST, ToolCall(END_TURN, {}), READ] if not called(messages) else [READ]

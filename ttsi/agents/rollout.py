@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Literal
 
 from ttsi.call_equality import canonical_calls
@@ -128,10 +129,17 @@ class Rollout:
         if ends:
             self.messages.append(Message("assistant", DONE))
             self._end("done")
+        elif self._failures() >= self.agent.max_failures:
+            self._end("errors")
         elif len(self._steps) >= self.agent.max_steps:
             self._end("steps")
 
-    def _end(self, end: Literal["done", "repeated", "steps", "failed"]) -> None:
+    def _failures(self) -> int:
+        """The last decisions in a row whose calls all failed."""
+        failed = takewhile(lambda step: all(result.error for result in step.results), reversed(self._steps))
+        return sum(1 for _ in failed)
+
+    def _end(self, end: Literal["done", "repeated", "errors", "steps", "failed"]) -> None:
         assert self._opening is not None
         self.turns.append(Turn(self._opening, tuple(self._steps), end))
         self._opening, self._steps = None, []

@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensEr
 
 from ttsi import __version__, cpu
 from ttsi.cli import resume_hint
+from ttsi.cli.act import act
 from ttsi.cli.ask import ask
 from ttsi.cli.compare import compare
 from ttsi.cli.config_layers import config_layers, upgrade_flags
@@ -49,6 +50,8 @@ Then with your own questions and your own model:
 
     ttsi run --benchmark mine.jsonl --model hf:Qwen/Qwen2.5-0.5B-Instruct
     ttsi run --benchmark sealtool-sample --model smollm2 --limit 8
+    ttsi act "delete the file a.txt" --functions my_tools:functions
+                               an agent: tools are executed (also --mcp COMMAND)
     ttsi data get hammer-eval  download a public benchmark (ttsi data ls)
     ttsi run --benchmark sealtool --method ttsi-paper --seed 1
     ttsi run --resume          continue after an interruption
@@ -80,7 +83,7 @@ def build(words: Sequence[str] = ()) -> App:
         config=config_layers(),
         suppress_keyboard_interrupt=False,
     )
-    for verb in (run, ask, serve, report, compare, sweep, export, ls, env):
+    for verb in (run, ask, act, serve, report, compare, sweep, export, ls, env):
         app.command(verb)
     app.command(data)
     app.command(library)

@@ -67,7 +67,7 @@ def model_of(verb: Sequence[str]) -> str:
     >>> model_of(["run"])
     'embedded'
     """
-    return default_model()[0] if list(verb) == ["ask"] else RunConfig.model
+    return default_model()[0] if verb and verb[0] in ("ask", "act") else RunConfig.model
 
 
 def stage_settings(loop: LoopConfig) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _method(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
         return
     method, model = _value(arguments, "--method") or MethodConfig.method, _value(arguments, "--model")
     settings = method_changes(method, model or model_of(commands))
-    if list(commands) == ["ask"] and _value(arguments, "--answer.decoding") != "free":
+    if list(commands) in (["ask"], ["act"]) and _value(arguments, "--answer.decoding") != "free":
         settings |= ASK_SETTINGS.get(model or model_of(commands), {})
     if settings:
         Dict(settings, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)

@@ -46,6 +46,7 @@ _annotate(
     LibraryConfig,
     folder=Parameter(name="--library"),
     admission=Parameter(name="--library.admission"),
+    gate=Parameter(name="--library.gate"),
     min_inputs=Parameter(name="--library.min-inputs"),
     max_divergence=Parameter(name="--library.max-divergence"),
     retention=Parameter(name="--library.retention"),

@@ -106,12 +106,13 @@ def stored_answers(
         awareness = estimate(model, items, answers, config.awareness, adapters)
     spent = (answered - began) / len(tried), (time.perf_counter() - answered) / len(tried)
     for i, entry, item, old, answer, confidence in zip(tried, entries, items, base, answers, awareness, strict=True):
-        results[i] = StoredAnswer(entry, answer, _refusal(item, old, answer, confidence, config), *spent)
+        unsure = confidence if settings.gate == "sure" else None
+        results[i] = StoredAnswer(entry, answer, _refusal(item, old, answer, unsure, config), *spent)
     return results
 
 
-def _refusal(item: Input, base: Answer, answer: Answer, confidence: Awareness, config: LoopConfig) -> str | None:
-    if confidence.unsure:
+def _refusal(item: Input, base: Answer, answer: Answer, confidence: Awareness | None, config: LoopConfig) -> str | None:
+    if confidence is not None and confidence.unsure:
         return f"the model is unsure with it, too ({confidence.measure} {confidence.value:.3f})"
     illegal = next((error for call in answer.calls if (error := problem(call, item.tools))), None)
     if answer.error or illegal:

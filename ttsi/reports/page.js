@@ -111,11 +111,22 @@ function tell(story, row) {
   return make("div", "story",
     story.error && section("This input failed", "full", make("p", "", story.error)),
     section("The conversation", "", ...conversation(story), tools(story)),
+    ...(story.trajectories ? trajectories(story.trajectories) : answered(story)),
+    section("Record", "", ...record(story, row)));
+}
+
+function trajectories(sides) {
+  const titles = { base: "What the base did", adapted: "What was done in the end" };
+  return Object.entries(sides).map(([side, text]) => section(titles[side] ?? side, "full", make("pre", "", text)));
+}
+
+function answered(story) {
+  return [
     section("Answers", "", answers(story)),
     story.awareness && section("1. Is the model sure?", "", ...awareness(story.awareness)),
     story.examples?.length > 0 && section("2. Similar examples, written without knowing the answer", "", ...examples(story.examples)),
     story.adaptation && section(story.examples.length ? "3. What was learned" : "2. What was learned", "", ...learned(story)),
-    section("Record", "", ...record(story, row)));
+  ];
 }
 
 function conversation(story) {

@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from ttsi.record import STAGES, Run, RunRow
+from ttsi.record import STAGES, Run, RunRow, Side
 from ttsi.reports.questions.leaks import Requests, requests_of, rules_met
 from ttsi.reports.story import call_text
+from ttsi.reports.trajectory_story import trajectory_story
 from ttsi.types import Answer, Tool, last_request, to_openai
 
 PER_CHUNK = 100
@@ -129,6 +130,9 @@ def _story(row: RunRow, tools: _Tools, requests: Requests, adapts: bool) -> dict
         "error": episode.error,
         "hash": episode.input_hash,
     }
+    if episode.trajectories:
+        sides: tuple[Side, ...] = ("base", "adapted") if adapts else ("base",)
+        story["trajectories"] = {side: trajectory_story(episode.trajectories[side]) for side in sides}
     if adapts:
         examples = [{**vars(example), "leaks": rules_met(example, row, requests)} for example in episode.examples]
         story |= {"examples": examples, "adaptation": episode.adaptation, "adapted": episode.adapted}

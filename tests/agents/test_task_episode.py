@@ -1,0 +1,99 @@
+"""Agents' tasks in runs: both sides begin anew, are judged by what they did, and survive a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.agents.actors import Actor, always, called
+from tests.agents.tasks import BENCHMARK, FILES
+from ttsi.agents.task_episode import Task, task_episodes
+from ttsi.config import AgentConfig
+from ttsi.errors import ConfigError
+from ttsi.record import RunRow
+from ttsi.reports.trajectory_story import trajectory_story
+from ttsi.runs.evaluation import evaluate
+from ttsi.runs.reading import load_run
+from ttsi.runs.store import read_rows
+from ttsi.types import Message, ToolCall, TrainingExample
+
+
+def deletes(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+    """Right where it has learned something, or where the file is the notes; else the wrong file."""
+    if called(messages):
+        return "Done."
+    name = messages[-1].content.split()[-1]
+    return [ToolCall("delete_file", {"file_name": name if learned or name == "notes.txt" else "notes.txt"})]
+
+
+def run(folder: Path, limit: int | None = None, life: str = "decision", batch_size: int = 2) -> list[RunRow]:
+    """The rows of a run."""
+    agent = replace(AgentConfig(), life=life)  # type: ignore[arg-type]
+    evaluate(BENCHMARK, Actor(deletes), always(), folder, limit=limit, batch_size=batch_size, agent=agent)
+    return read_rows(folder)
+
+
+def test_base_and_adapted_are_judged_by_what_they_did(tmp_path: Path) -> None:
+    rows = run(tmp_path)
+    assert [row.right("base", "episode") for row in rows] == [False, True, False]
+    assert [row.right("adapted", "episode") for row in rows] == [True, True, True]
+    summary = load_run(tmp_path).summary
+    assert summary["gain"]["fixed"] == 2 and summary["gain"]["broken"] == 0
+    assert {row.episode.adaptation.status for row in rows} == {"trained"}
+
+
+def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path: Path) -> None:
+    def strip(rows: Sequence[RunRow]) -> list[object]:
+        return [
+            (row.key, row.grades, [(step.answer, step.results) for step in row.episode.trajectories["adapted"].steps])
+            for row in rows
+        ]
+
+    run(tmp_path / "parts", limit=1)
+    assert strip(run(tmp_path / "parts")) == strip(run(tmp_path / "whole"))
+
+
+def test_a_folder_of_another_life_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, limit=1)
+    with pytest.raises(Exception, match=r"agent"):
+        run(tmp_path, life="turn")
+
+
+def test_an_environment_that_cannot_be_made_is_one_failed_input() -> None:
+    def broken():  # type: ignore[no-untyped-def]
+        raise OSError("no simulator")
+
+    good, bad = BENCHMARK.samples[:2]
+    assert good.environment is not None
+    tasks = [Task(good.input, good.environment), Task(bad.input, broken)]
+    first, second = task_episodes(tasks, Actor(deletes), None, always(), AgentConfig())
+    assert first.error is None
+    assert second.error == "environment: OSError: no simulator" and second.base is None
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (replace(always(), answer=replace(always().answer, strategy="pass@k")), "acts on one answer"),
+    ],
+)
+def test_what_an_agent_cannot_do_is_refused(tmp_path: Path, config: object, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        evaluate(BENCHMARK, Actor(deletes), config, tmp_path)  # type: ignore[arg-type]
+
+
+def test_agent_settings_without_environments_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="toolworld has none"):
+        evaluate("toolworld", "scripted:demo", output_dir=tmp_path, limit=1, agent=AgentConfig(life="turn"))
+
+
+def test_the_story_names_every_step_in_order(tmp_path: Path) -> None:
+    row = run(tmp_path)[0]
+    story = trajectory_story(row.episode.trajectories["adapted"])
+    parts = ("Turn 1", f"delete_file {FILES[0]}", "examples: ", 'delete_file(file_name="plan.txt")', "> {", "ended")
+    places = [story.find(part) for part in ("Turn 1", "delete_file(", "examples: ", "trained: ", "> {", "ended")]
+    assert places == sorted(places) and -1 not in places, story
+    assert all(part in story for part in parts)

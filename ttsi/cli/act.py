@@ -1,0 +1,186 @@
+"""`ttsi act`: an agent with tools that are executed, every step shown.
+
+Inputs: what the user says, turn by turn, and the tools: Python functions, or an MCP server. Outputs: on stdout, each
+decision with its confidence, its examples and what its calls returned; or the trajectory as JSON.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json as json_module
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ttsi.cli.option_groups import AGENT, AWARENESS, BASIC
+from ttsi.cli.progress import announced, loading, print_notes
+from ttsi.cli.settings import (
+    Device,
+    Dtype,
+    FormatName,
+    InBasic,
+    OutputSwitch,
+    Shortcuts,
+    Switch,
+    TeacherCosts,
+    complete,
+)
+from ttsi.config import AgentConfig, MethodConfig
+from ttsi.errors import ConfigError, first_line
+from ttsi.methods import find_method, wants_training_data
+from ttsi.models import check_format, check_speaker
+from ttsi.models.default import default_model
+from ttsi.object_reference import load_object
+
+if TYPE_CHECKING:
+    from ttsi.environments.protocol import Environment
+
+
+def act(
+    turns: Annotated[
+        list[str],
+        Parameter(help="What the user says, one text per turn; - reads one turn per line from stdin.", group=BASIC),
+    ],
+    /,
+    *,
+    functions: Annotated[str | None, Parameter(group=BASIC)] = None,
+    mcp: Annotated[str | None, Parameter(group=BASIC)] = None,
+    safe_to_repeat: Annotated[str | None, Parameter(group=AGENT)] = None,
+    model: Annotated[
+        str | None,
+        Parameter(
+            group=BASIC,
+            help="The model that decides (ttsi ls models): a folder, FILE.gguf, hf:OWNER/NAME, smollm2, embedded. "
+            "By default smollm2 where it is installed, else embedded.",
+        ),
+    ] = None,
+    config: Annotated[MethodConfig, InBasic] = MethodConfig(),  # noqa: B008  frozen, so sharing it is safe
+    agent: Annotated[AgentConfig, Parameter(group=AGENT)] = AgentConfig(),  # noqa: B008
+    shortcuts: Shortcuts = Shortcuts(),  # noqa: B008
+    costs: TeacherCosts = TeacherCosts(),  # noqa: B008
+    system: Annotated[str | None, Parameter(group=BASIC)] = None,
+    adapt_anyway: Annotated[Switch, Parameter(group=AWARENESS)] = False,
+    format: FormatName = None,
+    json: OutputSwitch = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> int:
+    """Let a model use tools, which are executed, and show every step.
+
+    The tools are Python functions with type hints (--functions), or those of an MCP server (--mcp). Where the model is
+    unsure, written examples are executed on a copy of the tools' state, and only what succeeds is learned.
+
+    Args:
+        turns: what the user says.
+        functions: module:object, where the object is a list of functions, an instance whose public methods are the
+            tools, or a function that makes one of these.
+        mcp: The command that starts an MCP server, like "python server.py" (pip install 'ttsi[mcp]').
+        safe_to_repeat: Tools that may be called for written examples although their state cannot be copied: their
+            names with commas, all, or read-only (those that an MCP server marks so).
+        model: the model that decides.
+        config: the method and its settings.
+        agent: the settings of the conversation.
+        shortcuts: short names of settings.
+        costs: of a teacher.
+        system: A system message before the first turn.
+        adapt_anyway: Adapt at every decision, even where the model is confident.
+        json: Print the trajectory as JSON instead.
+    """
+    if (functions is None) == (mcp is None):
+        raise ConfigError("name the tools: --functions module:object, or --mcp COMMAND")
+    if model is None:
+        model, reason = default_model()
+        print(f"ttsi: the model is {model}{f', since {reason}' if reason else ''}", file=sys.stderr)
+    check_speaker(model)
+    check_format(format)
+    said = [line.strip() for line in sys.stdin if line.strip()] if turns == ["-"] else turns
+    if not said or not all(turn.strip() for turn in said):
+        raise ConfigError('a turn is empty: write what the user says, like ttsi act "delete the file a.txt"')
+    config = complete(config, shortcuts, model)
+    loop = config.loop
+    if wants_training_data(loop) or config.library.folder is not None:
+        raise ConfigError("ttsi act has no training data and no library: use method ttsi, and leave --library out")
+    if find_method(config.method).needs_teacher and config.teacher is None:
+        raise ConfigError(f"--method {config.method} needs a --teacher")
+    if adapt_anyway:
+        loop = replace(loop, awareness=replace(loop.awareness, gate="all"))
+    with environment(functions, mcp, said, system or "", _safe(safe_to_repeat), agent.call_seconds) as world:
+        # Only now: a wrong function should be named at once, not after a model was loaded.
+        from ttsi import codec
+        from ttsi.agents.conversation_loop import run_episode
+        from ttsi.models import load, load_teacher
+        from ttsi.reports.trajectory_story import trajectory_story
+
+        with loading(model):
+            answering = load(model, device=device, dtype=dtype, format=format)
+        print_notes(answering)
+        teacher = costs.teacher_config(config.teacher_budget)
+        writer = load_teacher(config.teacher, answering, teacher, "act", device, dtype)
+        with announced("acting"):
+            trajectory = run_episode(world, answering, writer, loop, agent)
+    if json:
+        print(json_module.dumps(json_module.loads(codec.dumps(trajectory)), indent=2, ensure_ascii=False))
+    else:
+        print(trajectory_story(trajectory))
+    return 0 if trajectory.error is None else 1
+
+
+def _safe(names: str | None) -> Any:
+    """The argument `safe_to_repeat` of an environment."""
+    if names is None or names == "read-only":
+        return names or False
+    return True if names == "all" else [name.strip() for name in names.split(",")]
+
+
+@contextmanager
+def environment(
+    functions: str | None, mcp: str | None, turns: Sequence[str], system: str, safe: Any, seconds: float
+) -> Iterator[Environment]:
+    """The environment that the flags name, for as long as the block lasts.
+
+    Raises:
+        ConfigError: there is no such object, or it has no tools.
+        EnvironmentFailure: the server does not start.
+    """
+    if mcp is not None:
+        from ttsi.environments.mcp_server import MCPEnvironment
+
+        with MCPEnvironment(shlex.split(mcp), turns, system=system, safe_to_repeat=safe, seconds=seconds) as server:
+            yield server
+        return
+    from ttsi.environments.functions import FunctionEnvironment
+
+    if safe == "read-only":
+        raise ConfigError("--safe-to-repeat read-only is for MCP servers: name the functions, or say all")
+    tools = functions_of(str(functions))
+    yield FunctionEnvironment(tools, turns, system=system, safe_to_repeat=safe)
+
+
+def functions_of(reference: str) -> list[Callable[..., Any]]:
+    """The functions that `module:object` names.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    value = load_object("functions", reference)
+    if inspect.isclass(value) or (inspect.isfunction(value) and not inspect.signature(value).parameters):
+        try:
+            value = value()
+        except Exception as error:
+            raise ConfigError(f"functions {reference!r}: {type(error).__name__}: {first_line(error)}") from error
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        found = list(value)
+    else:
+        names = [name for name in dir(value) if not name.startswith("_")]
+        found = [member for name in names if inspect.ismethod(member := getattr(value, name))]
+    if not found or not all(map(callable, found)):
+        raise ConfigError(
+            f"functions {reference!r} is a {type(value).__name__} without functions: give a list of functions, an "
+            "object with public methods, or a function that makes one"
+        )
+    return found

@@ -1,0 +1,80 @@
+"""A trajectory as plain text: each decision of an agent, what it learned for it, and what its calls returned.
+
+Inputs: a `Trajectory`. Outputs: lines in the order of events. For a decision that was adapted they hold the answer
+before and after, and what the environment said to the written examples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from ttsi.reports.story import call_text, one_line
+from ttsi.types import Answer, Example, Step, Trajectory, Turn
+
+ENDS = {
+    "done": "the agent ended the turn",
+    "repeated": "the agent repeated its last calls, which ended the turn",
+    "errors": "calls that failed ended the turn",
+    "steps": "the limit of steps ended the turn",
+    "failed": "the turn failed",
+}
+MOST_REASONS = 3
+"""Reasons for refused examples that are listed, the commonest."""
+
+
+def trajectory_story(trajectory: Trajectory) -> str:
+    """The whole conversation."""
+    lines = [line for number, turn in enumerate(trajectory.turns, start=1) for line in _turn(number, turn)]
+    return "\n".join([*lines, *([f"Failed: {trajectory.error}"] if trajectory.error else [])])
+
+
+def _turn(number: int, turn: Turn) -> Iterator[str]:
+    request = next((message.content for message in reversed(turn.messages) if message.role == "user"), "")
+    yield f"Turn {number}  {one_line(request, 300)}"
+    for place, step in enumerate(turn.steps, start=1):
+        yield from _step(place, step)
+    yield f"   {ENDS[turn.end]}"
+
+
+def _step(place: int, step: Step) -> Iterator[str]:
+    yield f"{place:>3}. {_confidence(step)}{_answer(step.answer)}"
+    if step.examples:
+        yield f"       {_examples(step.examples)}"
+    if step.adaptation.status != "none":
+        yield f"       {_adaptation(step)}"
+    for result in step.results:
+        yield f"     {'! ' if result.error else '> '}{one_line(result.content, 200)}"
+    if step.error:
+        yield f"     failed: {step.error}"
+
+
+def _confidence(step: Step) -> str:
+    if step.awareness is None:
+        return ""
+    return f"{'unsure' if step.awareness.unsure else 'sure'} ({step.awareness.value:.2f}): "
+
+
+def _answer(answer: Answer | None) -> str:
+    if answer is None:
+        return "no answer"
+    if answer.error is not None:
+        return f"{one_line(answer.text)}   (not readable: {answer.error})"
+    return one_line("; ".join(map(call_text, answer.calls)), 300) or f'"{one_line(answer.text)}"'
+
+
+def _examples(examples: tuple[Example, ...]) -> str:
+    kept = sum(example.refused is None for example in examples)
+    executed = sum(example.refused is None and example.result is not None for example in examples)
+    reasons = Counter(one_line(example.refused, 90) for example in examples if example.refused is not None)
+    listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MOST_REASONS))
+    return f"examples: {kept} of {len(examples)} kept, {executed} executed" + (f". Refused: {listed}" if listed else "")
+
+
+def _adaptation(step: Step) -> str:
+    done = step.adaptation
+    learned = f"{done.samples} examples in {done.steps} steps" if done.steps else done.reason
+    shift = "" if done.logprob_shift is None else f", {done.logprob_shift:+.2f} nats per token"
+    before = "" if step.base is None or step.base == step.answer else f"; before: {_answer(step.base)}"
+    reason = f" ({done.reason})" if done.steps and done.reason else ""
+    return f"{done.status}: {learned}{reason}{shift}{before}"
