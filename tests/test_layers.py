@@ -34,15 +34,15 @@ FLOORS: tuple[set[str], ...] = (
         "sqlite_errors",
     },
     {"config", "object_reference"},
-    {"record", "chat"},
-    {"codec"},
+    {"record", "chat", "call_equality"},
+    {"codec", "environments"},
     {"row_schema", "engine", "benchmarks"},
     {"models"},
     {"methods"},
     {"awareness", "synthesis", "adaptation", "answer", "reports"},
     {"batch"},
     {"loop"},
-    {"library"},
+    {"library", "agents"},
     {"runs"},
     {"serve", "interop"},
     {"cli"},
@@ -52,7 +52,9 @@ FLOORS: tuple[set[str], ...] = (
 
 STAGE = {"chat", "config", "errors", "methods", "models", "object_reference", "types"}
 ALLOWED: dict[str, set[str]] = {
-    "__init__": {"benchmarks", "config", "loop", "methods", "models", "runs", "types"},  # resolved lazily at run time
+    "__init__": {
+        "agents", "benchmarks", "config", "environments", "loop", "methods", "models", "runs", "types",
+    },  # resolved lazily at run time
     "__main__": {"cli"},
     "types": set(),
     "errors": set(),
@@ -67,6 +69,8 @@ ALLOWED: dict[str, set[str]] = {
     "config_history": set(),
     "crash_points": set(),
     "sqlite_errors": set(),
+    "call_equality": {"types"},
+    "environments": {"chat", "errors", "types", "words"},
     "record": {"config", "types"},
     "codec": {"config", "record", "types"},
     "row_schema": {"codec", "record"},
@@ -81,33 +85,39 @@ ALLOWED: dict[str, set[str]] = {
     "models.job_encoding": {"engine", "types"},
     "models.temporary_adapters": {"config", "engine", "errors", "object_reference", "types"},
     "methods": {"config", "errors", "models", "object_reference"},
-    "awareness": STAGE,
-    "synthesis": STAGE | {"words"},
+    "awareness": STAGE | {"call_equality"},
+    "synthesis": STAGE | {"call_equality", "words"},
     "adaptation": STAGE,
-    "answer": STAGE,
+    "answer": STAGE | {"call_equality"},
     "batch": {
         "adaptation", "awareness", "config", "errors", "methods", "models", "object_reference", "synthesis", "types",
     },
     "loop": {"adaptation", "answer", "awareness", "batch", "config", "methods", "models", "synthesis", "types"},
-    "benchmarks": {"atomic", "chat", "embedded", "errors", "home", "object_reference", "types", "words"},
-    "reports": {"config", "errors", "methods", "record", "stats", "types", "words"},
+    "benchmarks": {
+        "atomic", "chat", "embedded", "environments", "errors", "home", "object_reference", "types", "words",
+    },
+    "agents": {
+        "answer", "awareness", "batch", "call_equality", "config", "environments", "errors", "loop", "methods",
+        "models", "synthesis.experience", "types",
+    },
+    "reports": {"call_equality", "config", "errors", "methods", "record", "stats", "types", "words"},
     "library": {
         "adaptation", "answer", "atomic", "awareness", "batch", "chat.tool_schema", "codec", "config", "crash_points",
         "errors", "loop", "models", "sqlite_errors", "types",
     },
     "runs": {
-        "adaptation.shared", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config",
-        "config_history", "crash_points", "errors", "library", "loop", "methods", "models", "object_reference",
+        "adaptation.shared", "agents", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config",
+        "config_history", "crash_points", "environments.environment", "errors", "library", "loop", "methods", "models", "object_reference",
         "record", "sqlite_errors", "stats", "synthesis", "types",
     },
     "cli": {
         "atomic", "awareness.measures", "awareness.threshold", "batch", "benchmarks", "chat.calls",
         "chat.conversation",  # a file of tools is read as a request's are
-        "codec", "config", "config_history", "cpu", "errors", "interop.trackers", "library", "loop", "methods",
-        "models", "record", "reports", "row_schema", "runs", "serve", "types",
+        "agents", "codec", "config", "config_history", "cpu", "environments", "errors", "interop.trackers", "library", "loop", "methods",
+        "models", "object_reference", "record", "reports", "row_schema", "runs", "serve", "types",
     },
     "serve": {
-        "answer", "awareness", "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
+        "agents", "answer", "awareness", "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
         "models", "types",
     },
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},

@@ -32,16 +32,16 @@ def deletion(name: str) -> Example:
 def test_a_call_that_fails_is_refused_in_the_environments_words() -> None:
     store = FileStore()
     trial, item = trials(store)
-    refused = trial.executed(item, deletion("gone.txt"))
+    refused = trial.execute(item, deletion("gone.txt"))
     assert refused.refused == "executes: ValueError: there is no file gone.txt; there are: notes.txt, plan.txt"
-    kept = trial.executed(item, deletion("plan.txt"))
+    kept = trial.execute(item, deletion("plan.txt"))
     assert kept.refused is None and kept.result is not None and kept.result.content == '{"deleted": "plan.txt"}'
     assert sorted(store.files) == ["notes.txt", "plan.txt"]  # only a copy lost it
 
 
 def test_unexecuted_examples_are_neither_refused_nor_copied() -> None:
     trial, item = trials(FileStore(), execute=False)
-    assert trial.executed(item, deletion("gone.txt")) == deletion("gone.txt")
+    assert trial.execute(item, deletion("gone.txt")) == deletion("gone.txt")
     assert trial.observations(item) == []
 
 

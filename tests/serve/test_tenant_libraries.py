@@ -16,6 +16,7 @@ from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
 from ttsi.library import AdapterLibrary
 from ttsi.models.scripted import DemoModel
+from ttsi.serve.improver import improver_of
 from ttsi.serve.interruptible import DeadlineExceeded, Interrupts
 from ttsi.serve.pipe import AnswerJob, Outcome, Start
 from ttsi.serve.tenant_libraries import MOST_OPEN, TenantLibraries, tenant_folder
@@ -46,7 +47,7 @@ def serve(libraries: TenantLibraries, tenant: str, questions: tuple[str, ...] = 
     outcomes = []
     for text in questions:
         wanted = request(text).model_copy(update={"tenant": tenant})
-        outcomes.append(answer_job(DemoModel(), wanted, Interrupts(), None, libraries.of(tenant)))
+        outcomes.append(answer_job(DemoModel(), wanted, Interrupts(), None, improver_of(libraries.of(tenant))))
         assert libraries.learn(DemoModel(), wanted, outcomes[-1], Interrupts())
     return outcomes
 
@@ -92,7 +93,7 @@ def test_a_deadline_while_it_learns_leaves_the_answer_and_a_whole_library(librar
 
     serve(libraries, "ada", QUESTIONS[:1])
     wanted, interrupts = request(QUESTIONS[1]).model_copy(update={"tenant": "ada"}), Interrupts()
-    outcome = answer_job(DemoModel(), wanted, Interrupts(), None, libraries.of("ada"))
+    outcome = answer_job(DemoModel(), wanted, Interrupts(), None, improver_of(libraries.of("ada")))
     assert (outcome.state, outcome.fallback, statuses([outcome])) == ("answered", None, ["trained"])
     assert not libraries.learn(Late(), wanted, outcome, interrupts)
     ada = libraries.of("ada")
@@ -110,7 +111,7 @@ def test_a_library_that_cannot_be_written_leaves_the_adapted_answer(
 
     use = libraries.of("ada")
     monkeypatch.setattr(AdapterLibrary, "step", full)
-    outcome = answer_job(DemoModel(), request(QUESTIONS[0]), Interrupts(), None, use)
+    outcome = answer_job(DemoModel(), request(QUESTIONS[0]), Interrupts(), None, improver_of(use))
     assert statuses([outcome]) == ["trained"]
     assert "the disk is full" in caplog.text
 

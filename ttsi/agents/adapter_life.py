@@ -25,6 +25,7 @@ from ttsi.errors import ConfigError
 from ttsi.loop import improve
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, ModelWrapper, Writer, adapter_keeper
+from ttsi.synthesis.experience import Experience
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, TrainingExample, stage_seed
 
 EARLIER_ADAPTER = "by the adapter that an earlier decision trained"
@@ -98,43 +99,84 @@ class Decider:
 
     def _train(self, rollouts: Sequence[Rollout], items: Sequence[Input], trials: ExampleTrials) -> list[Episode]:
         """Decisions of rollouts without an adapter; those that train one keep it."""
-        recorder = AdapterRecorder(self.model)
-        writer = recorder if self.writer is self.model else self.writer
-        episodes = improve(items, recorder, writer, self.config, self.repeat, experience=trials)
-        for rollout, episode in zip(rollouts, episodes, strict=True):
-            if episode.adaptation.status in LEARNED:
-                rollout.adapter = recorder.files.get(episode.adaptation.adapter_sha256)
+        writer = None if self.writer is self.model else self.writer
+        episodes, files = train_adapters(self.model, writer, self.config, items, self.repeat, experience=trials)
+        for rollout, episode, file in zip(rollouts, episodes, files, strict=True):
+            if file is not None:
+                rollout.adapter = file
                 rollout.learned = [example for example in episode.examples if example.refused is None]
         return episodes
 
     def _reuse(self, rollouts: Sequence[Rollout], items: Sequence[Input]) -> list[Episode]:
         """Decisions of rollouts with an adapter, which answers where the base is unsure."""
-        episodes = improve(items, self.model, None, replace(self.config, adapt=False), self.repeat)
-        measured = [i for i, one in enumerate(episodes) if one.base is not None and one.awareness is not None]
-        awareness = [_awareness(episodes[i]) for i in measured]
-        unsure = [measured[i] for i in select([items[i] for i in measured], awareness, self.config, self.repeat)]
-        files = [file for i in unsure if (file := rollouts[i].adapter) is not None]
-        if not files:
-            return episodes
-        asked, first = [items[i] for i in unsure], [base for i in unsure if (base := episodes[i].base) is not None]
-        seeds = [stage_seed(self.config.seed, item.content_hash, self.repeat, "answer") for item in asked]
-        began = time.perf_counter()
-        with adapter_keeper(self.model).with_adapters(files, self.config.adaptation):
-            places = range(len(asked))
-            answers = generate_answers(self.model, asked, self.config.answer, places, seeds, None, (asked, first))
-        spent = (time.perf_counter() - began) / len(unsure)
-        for i, base, answer in zip(unsure, first, answers, strict=True):
-            seconds = {**episodes[i].seconds, "answer": episodes[i].seconds.get("answer", 0.0) + spent}
-            episodes[i] = self._settle(items[i], replace(episodes[i], seconds=seconds), base, answer)
-        return episodes
+        files = [rollout.adapter or b"" for rollout in rollouts]
+        return answer_with_adapters(self.model, self.config, items, files, self.repeat)
 
-    def _settle(self, item: Input, episode: Episode, base: Answer, answer: Answer) -> Episode:
-        shift = logprob_shift(answer)
-        reason = guard_refusal(item, base, answer, self.config.adaptation)
-        if reason is not None:
-            return replace(episode, adaptation=Adaptation("kept-base", reason=reason, logprob_shift=shift))
-        adaptation = Adaptation("trained", reason=EARLIER_ADAPTER, logprob_shift=shift)
-        return replace(episode, adapted=answer, adaptation=adaptation)
+
+def train_adapters(
+    model: Model,
+    writer: Writer | None,
+    config: LoopConfig,
+    items: Sequence[Input],
+    repeat: int = 0,
+    answers: Sequence[Answer] = (),
+    experience: Experience | None = None,
+) -> tuple[list[Episode], list[bytes | None]]:
+    """`ttsi.improve`, and beside each episode the file of the adapter that it trained; None where it trained none."""
+    recorder = AdapterRecorder(model)
+    episodes = improve(items, recorder, writer, config, repeat, answers, experience)
+    trained = [episode.adaptation.status in LEARNED for episode in episodes]
+    digests = [episode.adaptation.adapter_sha256 for episode in episodes]
+    files = [recorder.files.get(digest) if one else None for one, digest in zip(trained, digests, strict=True)]
+    return episodes, files
+
+
+def answer_with_adapters(
+    model: Model,
+    config: LoopConfig,
+    items: Sequence[Input],
+    files: Sequence[bytes],
+    repeat: int = 0,
+    answers: Sequence[Answer] = (),
+) -> list[Episode]:
+    """Answer each input with an adapter that was trained before, where the base is unsure; nothing is trained.
+
+    Args:
+        model: the base.
+        config: the settings of the loop; the adapters were trained with them.
+        items: the inputs.
+        files: one adapter per input.
+        repeat: as for `ttsi.improve`.
+        answers: the base's answers, where you have them already.
+    """
+    episodes = improve(items, model, None, replace(config, adapt=False), repeat, answers)
+    measured = [i for i, one in enumerate(episodes) if one.base is not None and one.awareness is not None]
+    awareness = [_awareness(episodes[i]) for i in measured]
+    unsure = [measured[i] for i in select([items[i] for i in measured], awareness, config, repeat)]
+    if not unsure:
+        return episodes
+    unsure_items, first = [items[i] for i in unsure], [base for i in unsure if (base := episodes[i].base) is not None]
+    seeds = [stage_seed(config.seed, item.content_hash, repeat, "answer") for item in unsure_items]
+    began = time.perf_counter()
+    with adapter_keeper(model).with_adapters([files[i] for i in unsure], config.adaptation):
+        after = generate_answers(
+            model, unsure_items, config.answer, range(len(unsure_items)), seeds, None, (unsure_items, first)
+        )
+    spent = (time.perf_counter() - began) / len(unsure)
+    for i, base, answer in zip(unsure, first, after, strict=True):
+        seconds = {**episodes[i].seconds, "answer": episodes[i].seconds.get("answer", 0.0) + spent}
+        episodes[i] = _settle(items[i], replace(episodes[i], seconds=seconds), base, answer, config)
+    return episodes
+
+
+def _settle(item: Input, episode: Episode, base: Answer, answer: Answer, config: LoopConfig) -> Episode:
+    shift = logprob_shift(answer)
+    reason = guard_refusal(item, base, answer, config.adaptation)
+    if reason is not None:
+        return replace(episode, adaptation=Adaptation("kept-base", reason=reason, logprob_shift=shift))
+    return replace(
+        episode, adapted=answer, adaptation=Adaptation("trained", reason=EARLIER_ADAPTER, logprob_shift=shift)
+    )
 
 
 def _awareness(episode: Episode) -> Awareness:

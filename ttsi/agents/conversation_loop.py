@@ -14,7 +14,7 @@ from ttsi.agents.adapter_life import Decider
 from ttsi.agents.rollout import open_rollouts
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
-from ttsi.environments.protocol import Environment
+from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, Writer, check_model, prefix_cache

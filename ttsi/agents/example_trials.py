@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ttsi.agents.rollout import Rollout
 from ttsi.call_equality import canonical_calls
-from ttsi.environments.protocol import Environment
+from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
 from ttsi.types import END_TURN, Example, Input, ToolCall
 
@@ -33,12 +33,12 @@ class ExampleTrials:
             rollouts: input id -> the rollout whose next decision it is.
             execute: False leaves written examples unexecuted, and copies nothing.
         """
-        self._rollouts, self._execute = rollouts, execute
+        self._rollouts, self._copies = rollouts, execute
 
     def observations(self, item: Input) -> Sequence[str]:
         """Results in the conversation, and those of tools that need no argument, executed on one copy."""
         results = [message.content for message in item.messages if message.role == "tool"]
-        world = self._copy(item) if self._execute else None
+        world = self._copy(item) if self._copies else None
         if world is None:
             return results
         for tool in item.tools:
@@ -50,9 +50,9 @@ class ExampleTrials:
                 results += [] if result.error else [result.content]
         return results
 
-    def executed(self, item: Input, example: Example) -> Example:
+    def execute(self, item: Input, example: Example) -> Example:
         """The example with its result; refused where it fails, unchanged where there can be no copy."""
-        world = self._copy(item) if self._execute else None
+        world = self._copy(item) if self._copies else None
         if world is None:
             return example
         result = None

@@ -15,7 +15,7 @@ from typing import Literal
 
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
-from ttsi.environments.protocol import Environment
+from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
 from ttsi.types import END_TURN, Answer, Episode, Example, Input, Message, Step, Tool, ToolCall, Trajectory, Turn
 

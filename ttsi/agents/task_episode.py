@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ttsi.agents.conversation_loop import run_episodes
 from ttsi.config import AgentConfig, LoopConfig
-from ttsi.environments.protocol import Environment
+from ttsi.environments.environment import Environment
 from ttsi.errors import first_line
 from ttsi.models import Model, Writer
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, Step, ToolCall, Trajectory

@@ -38,7 +38,7 @@ from ttsi.models.default import default_model
 from ttsi.object_reference import load_object
 
 if TYPE_CHECKING:
-    from ttsi.environments.protocol import Environment
+    from ttsi.environments.environment import Environment
 
 
 def act(
@@ -98,8 +98,8 @@ def act(
         print(f"ttsi: the model is {model}{f', since {reason}' if reason else ''}", file=sys.stderr)
     check_speaker(model)
     check_format(format)
-    said = [line.strip() for line in sys.stdin if line.strip()] if turns == ["-"] else turns
-    if not said or not all(turn.strip() for turn in said):
+    user_turns = [line.strip() for line in sys.stdin if line.strip()] if turns == ["-"] else turns
+    if not user_turns or not all(turn.strip() for turn in user_turns):
         raise ConfigError('a turn is empty: write what the user says, like ttsi act "delete the file a.txt"')
     config = complete(config, shortcuts, model)
     loop = config.loop
@@ -109,7 +109,7 @@ def act(
         raise ConfigError(f"--method {config.method} needs a --teacher")
     if adapt_anyway:
         loop = replace(loop, awareness=replace(loop.awareness, gate="all"))
-    with environment(functions, mcp, said, system or "", _safe(safe_to_repeat), agent.call_seconds) as world:
+    with environment(functions, mcp, user_turns, system or "", _safe(safe_to_repeat), agent.call_seconds) as world:
         # Only now: a wrong function should be named at once, not after a model was loaded.
         from ttsi import codec
         from ttsi.agents.conversation_loop import run_episode
@@ -174,13 +174,13 @@ def functions_of(reference: str) -> list[Callable[..., Any]]:
         except Exception as error:
             raise ConfigError(f"functions {reference!r}: {type(error).__name__}: {first_line(error)}") from error
     if isinstance(value, Iterable) and not isinstance(value, str):
-        found = list(value)
+        members = list(value)
     else:
         names = [name for name in dir(value) if not name.startswith("_")]
-        found = [member for name in names if inspect.ismethod(member := getattr(value, name))]
-    if not found or not all(map(callable, found)):
+        members = [member for name in names if inspect.ismethod(member := getattr(value, name))]
+    if not members or not all(map(callable, members)):
         raise ConfigError(
             f"functions {reference!r} is a {type(value).__name__} without functions: give a list of functions, an "
             "object with public methods, or a function that makes one"
         )
-    return found
+    return members

@@ -20,7 +20,7 @@ from ttsi.errors import ConfigError
 from ttsi.library import check_library
 from ttsi.methods import wants_training_data
 from ttsi.models import check_format
-from ttsi.serve.limits import Limits
+from ttsi.serve.limits import Limits, TurnAdapterLimits
 
 
 def serve(
@@ -75,6 +75,8 @@ def serve(
     loop, library = settings_of_method.loop, settings_of_method.library
     if library.folder is not None:
         check_library(loop)
+    if library.folder is not None and limits.turn_adapter_seconds:
+        raise ConfigError("--library and --limits.turn-adapter-seconds both keep adapters: leave one of them out")
     try:
         import asyncio
 
@@ -95,6 +97,7 @@ def serve(
             format=format,
             prefix_bytes=limits.prefix_bytes // max(1, len(keys)),
             library=None if library.folder is None else library,
+            turn_adapters=TurnAdapterLimits(limits.turn_adapter_seconds, limits.turn_adapters),
         ),
         name=name or (Path(model).name if Path(model).is_dir() else model),
         config=loop,

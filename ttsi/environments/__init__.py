@@ -1,5 +1,5 @@
 """Environments: what an agent acts on, with tools, a state and a user whose turns are fixed.
 
 Inputs: Python functions, an MCP server, or simulators of a benchmark. Outputs: objects with the methods of
-`ttsi.environments.protocol.Environment`. The agent itself is `ttsi.agents`.
+`ttsi.environments.environment.Environment`. The agent itself is `ttsi.agents`.
 """

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from ttsi.config import AgentConfig, LoopConfig
-from ttsi.environments.protocol import Environment
+from ttsi.environments.environment import Environment
 from ttsi.errors import DataError
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer

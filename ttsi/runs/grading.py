@@ -23,14 +23,14 @@ def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
 def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict[str, bool]] | None:
     """Rule -> {"base": right?, "adapted": right?}; None where the row cannot be graded."""
     if sample.judge is not None:
-        return _judged(sample.judge, episode)
+        return _judge_sides(sample.judge, episode)
     if sample.gold is None and sample.official is None:
         return None
     base, adapted = _verdicts(episode.base, sample, loop), _verdicts(episode.adapted, sample, loop)
     return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
 
 
-def _judged(judge: Judge, episode: Episode) -> dict[str, dict[str, bool]]:
+def _judge_sides(judge: Judge, episode: Episode) -> dict[str, dict[str, bool]]:
     """The verdicts on what was done in an agent's task; nothing was, where the episode failed."""
     nothing = Trajectory(())
     base, adapted = (judge(episode.trajectories.get(side, nothing)) for side in ("base", "adapted"))

@@ -69,10 +69,25 @@ class Limits:
     prefix_bytes: int = 2**28
     """Memory for what the base read of system texts and tools, so that a key's next request with the same ones begins
     at the user's turn. All keys have equal parts, which only they can reach; 0 keeps nothing between requests."""
+    turn_adapter_seconds: float = 0.0
+    """How long an adapter may answer the later steps of the turn that it was trained in: an agent's requests with
+    results of tools behind the same message of the user. 0 drops every adapter behind its answer."""
+    turn_adapters: int = 16
+    """Most such adapters of one key, in memory; the oldest goes first."""
     keep_alive_seconds: float = 5.0
     """Interval of the comments that keep a stream open while its answer is computed."""
     drain_seconds: float = 20.0
     """How long running requests may continue after SIGTERM."""
+
+
+@dataclass(frozen=True)
+class TurnAdapterLimits:
+    """How long adapters live for the later steps of a turn (`ttsi.serve.turn_adapters`), and how many."""
+
+    seconds: float = 0.0
+    """Longest life of an adapter; 0 keeps none."""
+    most: int = 16
+    """Most adapters of one key; the oldest goes first."""
 
 
 def check_nesting(value: Any, limits: Limits) -> None:

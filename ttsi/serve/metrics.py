@@ -29,6 +29,9 @@ class Metrics:
         self.fallbacks = Counter(
             "ttsi_fallbacks_total", "Answers by the base because adaptation failed, by stage.", ["stage"], registry=own
         )
+        self.turn_adapters = Counter(
+            "ttsi_turn_adapters_total", "Choices by an adapter of an earlier step of the turn.", registry=own
+        )
         self.spent = Counter(
             "ttsi_budget_spent_total", "Answers by the base because the adaptation budget was spent.", registry=own
         )
@@ -46,6 +49,8 @@ class Metrics:
         self.stage_seconds.labels("base").inc(outcome.base_seconds)
         for episode in outcome.episodes:
             self.choices.labels(episode.adaptation.status).inc()
+            if episode.adaptation.status == "trained" and not episode.adaptation.steps:
+                self.turn_adapters.inc()
             for stage, seconds in episode.seconds.items():
                 self.stage_seconds.labels(stage).inc(seconds)
 

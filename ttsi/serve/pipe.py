@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.serve.chat_request import RequestOptions
+from ttsi.serve.limits import TurnAdapterLimits
 from ttsi.types import Episode
 
 LENGTH = struct.Struct(">I")
@@ -37,6 +38,8 @@ class Start(_PipeMessage):
     """Memory of one key for what the base read of system texts and tools; it stays from request to request."""
     library: LibraryConfig | None = None
     """Where adapters are kept, a folder per key; None keeps none."""
+    turn_adapters: TurnAdapterLimits = TurnAdapterLimits()
+    """How long an adapter answers the later steps of its turn."""
 
 
 class Ready(_PipeMessage):

@@ -2,8 +2,8 @@
 
 It loads one model and answers one job after another (strict mode: rows of different requests never share a forward
 pass). Between jobs it keeps what the base read of a key's system texts and tools, for that key alone, and nothing
-else; where the operator wants it, also the key's library of adapters (`ttsi.serve.tenant_libraries`). Inputs:
-`AnswerJob`s from a socket pair. Outputs: `Outcome`s.
+else; where the operator wants it, also the key's library of adapters (`ttsi.serve.tenant_libraries`) or the adapters of
+its present turns (`ttsi.serve.turn_adapters`). Inputs: `AnswerJob`s from a socket pair. Outputs: `Outcome`s.
 
 The method is `ttsi.improve`, unchanged. When awareness, synthesis, adaptation or the adapted answer fails or takes too
 long, the base's own answer is given, and the outcome names the stage. After any failure the base weights are hashed
@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import queue
-import secrets
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from pydantic import BaseModel
@@ -37,11 +37,10 @@ from ttsi.chat.answer_text import user_text
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
-from ttsi.errors import LibraryError, ModelError, PromptTooLong, TTSIError
-from ttsi.library import LibraryUse, answer_with_library
-from ttsi.loop import improve
+from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.models import Model, ModelWrapper, load, prefix_cache
 from ttsi.models.prefix_store import PrefixStore
+from ttsi.serve.improver import Improver, improve_alone, improver_of
 from ttsi.serve.interruptible import (
     ClientDisconnected,
     DeadlineExceeded,
@@ -50,9 +49,11 @@ from ttsi.serve.interruptible import (
     Interrupts,
     StageProgress,
 )
+from ttsi.serve.limits import TurnAdapterLimits
 from ttsi.serve.pipe import AnswerJob, ChatChoice, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
 from ttsi.serve.sandbox import enter_sandbox
 from ttsi.serve.tenant_libraries import TenantLibraries
+from ttsi.serve.turn_adapters import TurnAdapters
 from ttsi.types import Adaptation, Answer, Episode, Input, Prompt
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def answer_job(
     job: AnswerJob,
     interrupts: Interrupts,
     prefixes: PrefixStore | None = None,
-    use: LibraryUse | None = None,
+    improve_one: Improver = improve_alone,
 ) -> Outcome:
     """Run one job through the loop; always returns an `Outcome`.
 
@@ -93,12 +94,12 @@ def answer_job(
         job: the request.
         interrupts: raised between two tensor operations.
         prefixes: what the base read in earlier jobs of the same key; None keeps nothing.
-        use: the library of the key; None is none.
+        improve_one: the loop, as the key has it: alone, with its library, or with its turns' adapters.
     """
     prefixes = PrefixStore(0) if prefixes is None else prefixes
     try:
         with interrupts.allowing(ClientDisconnected), prefix_cache(model, prefixes):
-            return _answer(model, job, interrupts, use)
+            return _answer(model, job, interrupts, improve_one)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
     except (ModelError, PromptTooLong):  # raised by the base, twice: a schema that no grammar can express, say
@@ -107,7 +108,7 @@ def answer_job(
         return Outcome(id=job.id, state="failed", reason=type(error).__name__)
 
 
-def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts, use: LibraryUse | None) -> Outcome:
+def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts, improve_one: Improver) -> Outcome:
     item = job.options.item
     prompt = Prompt(item.messages, item.tools)
     unfit = model.fits(prompt, job.config.answer.max_tokens)
@@ -123,7 +124,7 @@ def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts, use: L
     with interrupts.allowing(ClientDisconnected):  # at a deadline this answer is given, so it may finish
         base = _base_answer(model, item, config)
     base_seconds = time.perf_counter() - began
-    episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts, use)
+    episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts, improve_one)
     return Outcome(
         id=job.id,
         state="answered",
@@ -165,7 +166,7 @@ def _episodes(
     config: LoopConfig,
     base: Answer,
     interrupts: Interrupts,
-    use: LibraryUse | None,
+    improve_one: Improver,
 ) -> tuple[list[Episode], str | None]:
     """An episode per choice, and the stage at which adaptation failed."""
     item, choices = job.options.item, job.options.choices
@@ -178,7 +179,7 @@ def _episodes(
     try:
         with interrupts.allowing(ClientDisconnected, DeadlineExceeded):
             while len(episodes) < choices and not any(_failure(episode) for episode in episodes):
-                improved = _improve(model, writer, item, config, len(episodes), base, use)
+                improved = _improve(model, writer, item, config, len(episodes), base, improve_one)
                 episodes.append(improved or _with_failure(plain, STAGE_FAILED))
     except DeadlineExceeded:
         late = _with_failure(plain, f"deadline at stage {progress.stage}")
@@ -195,19 +196,12 @@ def _improve(
     config: LoopConfig,
     repeat: int,
     base: Answer,
-    use: LibraryUse | None = None,
+    improve_one: Improver,
 ) -> Episode | None:
     """The loop's episode; None where the loop itself failed."""
-    answers = () if needs_samples(config.awareness) else (base,)  # samples differ from choice to choice
+    answers = () if needs_samples(config.awareness) else (base,)  # samples differ by choice
     try:
-        if use is not None:
-            try:
-                with use.library.step(secrets.token_hex(16)):
-                    [episode] = answer_with_library(use, [item], model, writer, config, repeat, answers)
-                return _prefer_legal(episode, item)
-            except LibraryError as error:
-                log.warning("%s; this request is answered without a library", error)
-        return _prefer_legal(improve([item], model, writer, config, repeat, answers)[0], item)
+        return _prefer_legal(improve_one(item, model, writer, config, repeat, answers), item)
     except Exception:
         return None
 
@@ -282,6 +276,7 @@ class AnswerWorker:
         self._prefixes: dict[str, PrefixStore] = {}
         self._prefix_bytes = 0
         self._libraries = TenantLibraries(None)
+        self._turns = TurnAdapters(TurnAdapterLimits())
         self._lock = threading.Lock()
 
     def run(self) -> int:
@@ -291,6 +286,7 @@ class AnswerWorker:
             family = {} if start.format is None else {"format": start.format}
             model = self._load_model(start.model, device=start.device, dtype=start.dtype, **family)
             self._libraries = TenantLibraries.for_keys(start.library, model)
+            self._turns = TurnAdapters(start.turn_adapters)
             if not _is_servable(model):
                 raise TTSIError(f"cannot serve {start.model}: it does not run in this process")
         except TTSIError as error:
@@ -322,13 +318,18 @@ class AnswerWorker:
         try:
             self._apply_stop()  # it may have been stopped before it began
             prefixes = self._prefixes.setdefault(job.tenant, PrefixStore(self._prefix_bytes))
-            return answer_job(model, job, self._interrupts, prefixes, self._libraries.of(job.tenant))
+            return answer_job(model, job, self._interrupts, prefixes, self._improver(job.tenant))
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             with self._lock:
                 self._current = None
                 self._stops.clear()
             model.forget()
+
+    def _improver(self, tenant: str) -> Improver:
+        if self._turns.on:
+            return partial(self._turns.improve, tenant)
+        return improver_of(self._libraries.of(tenant))
 
     def _learn(self, model: ServableModel, job: AnswerJob, outcome: Outcome) -> bool:
         """Let the key's library learn behind the answer; False where that was stopped or failed."""

@@ -113,7 +113,7 @@ def synthesise(
             kept = [other for other in written[job.number] if other.refused is None]
             example = replace(example, refused=example.refused or refusal(example, job.item, kept, config))
             if experience is not None and example.refused is None:
-                example = experience.executed(job.item, example)
+                example = experience.execute(job.item, example)
             written[job.number].append(example)
     filtered = apply_model_filters(model or writer, inputs, written, config)
     if experience is None:

@@ -20,7 +20,7 @@ class Experience(Protocol):
         """Results of tools, as the model reads them, in which values for examples are looked for."""
         ...
 
-    def executed(self, item: Input, example: Example) -> Example:
+    def execute(self, item: Input, example: Example) -> Example:
         """The example with the result of its calls on a copy of the state, and refused where one of them fails."""
         ...
 

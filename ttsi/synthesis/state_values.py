@@ -1,4 +1,4 @@
-"""Values of an environment's state, found in the results of tools, as argument values of examples.
+"""Values of an environment's state, leaves in the results of tools, as argument values of examples.
 
 Inputs: results as texts, JSON or not. Outputs: for an argument's name and type, the values that stand under a key of
 like name. So an example calls a tool with a file that is there, not with an invented one, and can be executed.
@@ -33,8 +33,8 @@ class StateValues:
     @staticmethod
     def of(texts: Sequence[str]) -> StateValues:
         """The values in results; a text that is no JSON has none."""
-        found = dict.fromkeys((words, value) for text in texts for words, value in _leaves(_read(text), frozenset()))
-        return StateValues(tuple(found))
+        leaves = dict.fromkeys((words, value) for text in texts for words, value in _leaves(_read(text), frozenset()))
+        return StateValues(tuple(leaves))
 
     def like(self, name: str, kind: str | None) -> list[Any]:
         """Values of this JSON type under keys that share a word with a parameter's name.

@@ -17,8 +17,8 @@ from ttsi.types import Message, Tool, ToolCall, ToolResult
 class Environment(Protocol):
     """A conversation with a user whose turns are fixed, and tools with a state behind them.
 
-    `ttsi.environments.limits` catches what goes wrong in it: an exception, a call that does not return, a result that
-    is no text.
+    `ttsi.environments.call_limits` catches what goes wrong in it: an exception, a call that does not return, a result
+    that is no text.
     """
 
     def tools(self) -> Sequence[Tool]:
@@ -39,4 +39,13 @@ class Environment(Protocol):
         Raises:
             EnvironmentFailure: there can be no copy, because the tools act on the world.
         """
+        ...
+
+
+@runtime_checkable
+class HasState(Protocol):
+    """An environment whose state can be read: a call on a copy that changes the original is then seen."""
+
+    def state(self) -> str:
+        """The state as a text, such as JSON: equal texts for equal states."""
         ...

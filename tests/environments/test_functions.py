@@ -1,0 +1,415 @@
+"""Python functions as an environment: their tools, the check of arguments, results, turns, and copies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from types import MethodType
+from typing import Annotated, Any, Literal
+
+import pytest
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
+
+from ttsi.chat.tool_schema import problem
+from ttsi.environments.functions import FunctionEnvironment, function_tool
+from ttsi.environments.environment import Environment
+from ttsi.errors import ConfigError, EnvironmentFailure
+from ttsi.types import Message, Tool, ToolCall, ToolResult
+
+
+def add(a: int, b: int = 2) -> int:
+    """Add two numbers,
+    one to the other.
+
+    Not for texts.
+
+    Args:
+        a: the first
+            of the two
+        b (int): the second: 2 unless it is given
+
+    Returns:
+        c: the sum
+    """
+    return a + b
+
+
+class Store:
+    """A store that another may share."""
+
+    def __init__(self, things: list[str]) -> None:
+        self.things = things
+
+    def put(self, thing: str) -> list[str]:
+        """Put a thing in."""
+        self.things.append(thing)
+        return self.things
+
+    def look(self) -> list[str]:
+        """What is in it."""
+        return self.things
+
+
+class Clerk:
+    """Takes from the store of somebody else."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def take(self) -> str:
+        """Take the last thing out."""
+        return self.store.things.pop()
+
+
+@dataclass
+class Point:
+    x: float
+    y: float = 0.0
+
+
+class Options(TypedDict, total=False):
+    deep: bool
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+def draw(
+    json: Literal["line", "dot"],
+    at: Point,
+    copy: str | None = None,
+    points: list[Point] = [],  # noqa: B006 as people write them
+    weights: dict[str, float] = {},  # noqa: B006
+    options: Options = {},  # noqa: B006
+    colour: Colour = Colour.RED,
+    width: Annotated[int, "in pixels"] = 1,
+    pair: tuple[int, str] = (1, "a"),
+) -> str:
+    """Draw."""
+    return f"{json} {at} {copy} {points} {weights} {options} {colour} {width} {pair}"
+
+
+def call(environment: Environment, name: str, **arguments: Any) -> ToolResult:
+    return environment.execute(ToolCall(name, arguments))
+
+
+def test_five_lines_are_an_environment() -> None:
+    store = Store([])
+    environment = FunctionEnvironment([add, store.put], turns=["Add 2 and 3", "Store it"], system="Be brief.")
+    assert isinstance(environment, Environment)
+    assert environment.next_turn() == (Message("system", "Be brief."), Message("user", "Add 2 and 3"))
+    assert call(environment, "add", a=2, b=3) == ToolResult("5")
+    assert environment.next_turn() == (Message("user", "Store it"),)
+    assert call(environment, "put", thing="5") == ToolResult('["5"]')
+    assert environment.next_turn() is None
+    assert environment.next_turn() is None
+    assert store.things == ["5"]
+
+
+def test_a_function_becomes_a_tool() -> None:
+    parameters = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "integer", "description": "the first of the two"},
+            "b": {"type": "integer", "description": "the second: 2 unless it is given", "default": 2},
+        },
+        "required": ["a"],
+    }
+    assert function_tool(add) == Tool("add", "Add two numbers, one to the other.", parameters)
+    empty = {"type": "object", "properties": {}}
+    assert function_tool(Store([]).look) == Tool("look", "What is in it.", empty)
+
+
+def test_hints_become_json_schema() -> None:
+    schema = function_tool(draw).parameters
+    assert schema["required"] == ["json", "at"]
+    assert schema["properties"]["json"] == {"type": "string", "enum": ["line", "dot"]}
+    assert schema["properties"]["copy"] == {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    assert schema["properties"]["points"]["items"] == {"$ref": "#/$defs/Point"}
+    assert schema["properties"]["weights"]["additionalProperties"] == {"type": "number"}
+    assert schema["properties"]["width"] == {"type": "integer", "description": "in pixels", "default": 1}
+    assert schema["$defs"]["Point"]["required"] == ["x"]
+    assert schema["$defs"]["Colour"] == {"type": "string", "enum": ["red"]}
+    assert "title" not in str(schema)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({}, "a is missing"),
+        ({"a": "3"}, "a: Input should be a valid integer"),
+        ({"a": True}, "a: Input should be a valid integer"),
+        ({"a": 3.5}, "a: Input should be a valid integer"),
+        ({"a": None}, "a: Input should be a valid integer"),
+        ({"a": 1, "c": 2}, "unknown argument c"),
+        ({"a": 1, "argument_0": 2}, "unknown argument argument_0"),
+        ({"a": float("nan")}, "the arguments are no JSON"),
+        ({"a": {1}}, "the arguments are no JSON"),
+    ],
+)
+def test_wrong_arguments_are_an_error_that_names_the_argument(arguments: dict[str, Any], line: str) -> None:
+    result = FunctionEnvironment([add]).execute(ToolCall("add", arguments))
+    assert result.error
+    assert result.content.startswith(line)
+    assert "\n" not in result.content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"json": "box", "at": {"x": 1}}, "json: Input should be 'line' or 'dot'"),
+        ({"json": "dot", "at": {"y": 1}}, "at.x is missing"),
+        ({"json": "dot", "at": {"x": 1, "z": 1}}, "at.z"),
+        ({"json": "dot", "at": {"x": 1}, "points": [{"x": "1"}]}, "points.0.x"),
+        ({"json": "dot", "at": {"x": 1}, "options": {"deeper": True}}, "unknown argument options.deeper"),
+    ],
+)
+def test_nested_arguments_are_checked_too(arguments: dict[str, Any], line: str) -> None:
+    result = FunctionEnvironment([draw]).execute(ToolCall("draw", arguments))
+    assert result.error
+    assert result.content.startswith(line)
+
+
+def test_a_function_gets_what_its_hints_say() -> None:
+    arguments = {"json": "dot", "at": {"x": 3}, "points": [{"x": 1, "y": 2}], "colour": "red", "pair": [2, "b"]}
+    result = FunctionEnvironment([draw]).execute(ToolCall("draw", arguments))
+    points = "Point(x=3.0, y=0.0) None [Point(x=1.0, y=2.0)]"
+    assert result == ToolResult(f"dot {points} {{}} {{}} Colour.RED 1 (2, 'b')")
+    assert problem(ToolCall("draw", arguments), [function_tool(draw)]) is None
+
+
+def test_an_unknown_tool_is_an_error_that_suggests_another() -> None:
+    assert call(FunctionEnvironment([add]), "ad") == ToolResult("unknown tool 'ad'; did you mean 'add'?", error=True)
+
+
+def returned(value: Any) -> ToolResult:
+    def give() -> Any:
+        return value
+
+    return call(FunctionEnvironment([give]), "give")
+
+
+def test_results_are_text_or_json() -> None:
+    assert returned('a "text"') == ToolResult('a "text"')
+    assert returned(None) == ToolResult("null")
+    assert returned({"é": [1, 2.5, True]}) == ToolResult('{"é": [1, 2.5, true]}')
+    assert returned([Point(1.0)]) == ToolResult('[{"x": 1.0, "y": 0.0}]')
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {1, 2}, b"bytes", object(), {(1, 2): 3}])
+def test_control_a_result_that_is_no_json_is_an_error(value: Any) -> None:
+    result = returned(value)
+    assert result.error
+    assert result.content.startswith("what give returned cannot be written as JSON: ")
+
+
+def raising(error: BaseException) -> FunctionEnvironment:
+    def fail() -> None:
+        raise error
+
+    return FunctionEnvironment([fail])
+
+
+def test_what_a_function_raises_is_an_error_of_one_line() -> None:
+    assert call(raising(ValueError("no such\nfile")), "fail") == ToolResult("ValueError: no such file", error=True)
+    assert call(raising(KeyError()), "fail") == ToolResult("KeyError", error=True)
+    assert call(raising(SystemExit(3)), "fail") == ToolResult("SystemExit: 3", error=True)
+
+
+def test_control_a_function_may_end_the_task() -> None:
+    with pytest.raises(EnvironmentFailure, match="the power is off"):
+        call(raising(EnvironmentFailure("the power is off")), "fail")
+    with pytest.raises(KeyboardInterrupt):
+        call(raising(KeyboardInterrupt()), "fail")
+
+
+def no_hint(a) -> None: ...  # type: ignore[no-untyped-def]
+def positional(a: int, /) -> None: ...
+def many(*args: int) -> None: ...
+def keywords(**options: int) -> None: ...
+def function_hint(a: Callable[[int], int]) -> None: ...
+def class_hint(a: threading.Event) -> None: ...
+def unknown_hint(a: NoSuchClass) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+async def coroutine(a: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (no_hint, "no_hint: the argument 'a' has no type hint"),
+        (positional, "positional: .*by name"),
+        (many, r"many: .*by name.*\*args"),
+        (keywords, r"keywords: .*by name.*\*\*options"),
+        (function_hint, "function_hint: the type of 'a'"),
+        (class_hint, "class_hint: the type of 'a'"),
+        (unknown_hint, "unknown_hint: .*NoSuchClass"),
+        (coroutine, "coroutine is async"),
+        (print, "print.* is no plain function or method"),
+        (Store, "Store.* is no plain function or method"),
+        (lambda: 1, "cannot be a tool"),
+    ],
+)
+def test_a_function_that_cannot_be_a_tool_is_refused_by_name(function: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as refusal:
+        function_tool(function)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_default_that_is_no_json_makes_an_argument_optional() -> None:
+    unset = object()
+
+    def find(name: Any = unset) -> bool:
+        return name is unset
+
+    assert function_tool(find).parameters == {"type": "object", "properties": {"name": {}}}
+    assert call(FunctionEnvironment([find]), "find") == ToolResult("true")
+
+
+def test_a_name_that_stands_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'put'"):
+        FunctionEnvironment([Store([]).put, Store([]).put])
+
+
+def test_a_copy_has_its_own_objects_and_the_same_turn() -> None:
+    store = Store(["a"])
+    environment = FunctionEnvironment([store.put, store.look], turns=["one", "two"])
+    environment.next_turn()
+    twin = environment.copy()
+    assert call(twin, "put", thing="b") == ToolResult('["a", "b"]')
+    assert call(twin, "look") == ToolResult('["a", "b"]')  # both methods act on the same copy
+    assert call(environment, "look") == ToolResult('["a"]')
+    assert twin.next_turn() == (Message("user", "two"),)
+    assert environment.next_turn() == (Message("user", "two"),)
+    assert environment.next_turn() is None
+
+
+def test_objects_that_refer_to_each_other_stay_linked_in_a_copy() -> None:
+    store = Store(["a"])
+    twin = FunctionEnvironment([store.put, Clerk(store).take]).copy()
+    call(twin, "put", thing="b")
+    assert call(twin, "take") == ToolResult("b")
+    assert store.things == ["a"]
+
+
+class Shared(Store):
+    """Its state is an attribute of the class, which no copy has for itself."""
+
+    things: list[str] = []  # noqa: RUF012
+
+    def __init__(self) -> None: ...
+
+
+def test_control_state_of_a_class_is_not_copied() -> None:
+    environment = FunctionEnvironment([Shared().put, Shared().look])
+    call(environment.copy(), "put", thing="b")
+    assert call(environment, "look") == ToolResult('["b"]')
+
+
+class Counter:
+    """Counts for all of its kind."""
+
+    @classmethod
+    def count(cls) -> int:
+        """Count."""
+        return 1
+
+
+def test_a_plain_function_needs_a_declaration_to_be_copied() -> None:
+    for function in (add, Counter.count, Counter().count):
+        with pytest.raises(EnvironmentFailure, match=f"{function.__name__} may act on the world"):
+            FunctionEnvironment([function]).copy()
+        for safe in (True, function.__name__, (function.__name__,)):
+            FunctionEnvironment([function], safe_to_repeat=safe).copy()
+    assert call(FunctionEnvironment([add], safe_to_repeat=True).copy(), "add", a=1) == ToolResult("3")
+
+
+def test_a_declaration_must_name_a_function() -> None:
+    with pytest.raises(ConfigError, match="unknown function 'ad'; did you mean 'add'"):
+        FunctionEnvironment([add], safe_to_repeat=("ad",))
+
+
+class Locked(Store):
+    """Holds what no copy can have."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.lock = threading.Lock()
+
+
+class Same(Store):
+    """Its deep copy is itself."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Same:
+        return self
+
+
+def test_an_object_that_cannot_be_copied_is_named() -> None:
+    with pytest.raises(EnvironmentFailure, match=r"^Locked cannot be copied: TypeError: .*lock"):
+        FunctionEnvironment([Locked().put, Clerk(Store([])).take]).copy()
+    with pytest.raises(EnvironmentFailure, match="Same cannot be copied"):
+        FunctionEnvironment([Same([]).put]).copy()
+
+
+def test_a_turn_is_a_text_a_message_or_several() -> None:
+    history = [Message("user", "one"), Message("assistant", "done"), Message("user", "two")]
+    environment = FunctionEnvironment([add], turns=["a", Message("user", "b"), history])
+    assert [environment.next_turn() for _ in range(4)] == [
+        (Message("user", "a"),),
+        (Message("user", "b"),),
+        tuple(history),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("turns", "system", "words"),
+    [
+        ("Add 2 and 3", "", "a list with one entry per turn"),
+        ([3], "", "turn 1 must be"),
+        (["a", []], "", "turn 2 must be"),
+        ([["a"]], "", "turn 1 must be"),
+        ([], "Be brief.", "at least one turn"),
+        ([[Message("system", "x"), Message("user", "y")]], "Be brief.", "a system message already"),
+    ],
+)
+def test_control_other_turns_are_refused(turns: Any, system: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        FunctionEnvironment([add], turns=turns, system=system)
+
+
+def test_a_function_cannot_change_the_arguments_of_the_call() -> None:
+    def empty(names: list[str]) -> int:
+        names.clear()
+        return 0
+
+    request = ToolCall("empty", {"names": ["a"]})
+    FunctionEnvironment([empty]).execute(request)
+    assert request.arguments == {"names": ["a"]}
+
+
+def test_a_function_is_read_once_for_all_objects_of_a_class() -> None:
+    first, second = FunctionEnvironment([Store(["a"]).look]), FunctionEnvironment([Store(["b"]).look])
+    assert first.tools()[0] is second.tools()[0]
+    assert (call(first, "look"), call(second, "look")) == (ToolResult('["a"]'), ToolResult('["b"]'))
+
+
+def test_control_a_function_of_the_same_name_or_with_a_new_one_is_read_again() -> None:
+    def make(word: str) -> Callable[..., str]:
+        def say() -> str:
+            return word
+
+        return say
+
+    say = make("a")
+    assert [call(FunctionEnvironment([each]), "say").content for each in (say, make("b"))] == ["a", "b"]
+    say.__name__ = "shout"
+    assert function_tool(say).name == "shout"
+
+    def count(self: int) -> int:
+        return 1
+
+    assert "self" in function_tool(count).parameters["properties"]
+    assert function_tool(MethodType(count, 3)).parameters["properties"] == {}

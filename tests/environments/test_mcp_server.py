@@ -1,0 +1,226 @@
+"""An MCP server as an environment: a real one made with the mcp package, and one that does what servers should not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ttsi.environments.mcp_connection import MCPConnection
+from ttsi.environments.mcp_server import MCPEnvironment
+from ttsi.environments.environment import Environment
+from ttsi.errors import ConfigError, EnvironmentFailure
+from ttsi.types import Message, Tool, ToolCall, ToolResult
+
+HERE = Path(__file__).parent
+STORE = [sys.executable, str(HERE / "mcp_store.py")]
+ODDITIES = [sys.executable, str(HERE / "mcp_oddities.py")]
+
+
+@pytest.fixture(autouse=True)
+def mcp_package(request: pytest.FixtureRequest) -> None:
+    if "without_the_package" not in request.node.name:
+        pytest.importorskip("mcp", reason="needs the mcp package: pip install 'ttsi[mcp]'")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[MCPEnvironment]:
+    """One server for the tests that change nothing in it: a start takes a second."""
+    pytest.importorskip("mcp", reason="needs the mcp package: pip install 'ttsi[mcp]'")
+    with MCPEnvironment(STORE, safe_to_repeat="read-only") as environment:
+        yield environment
+
+
+def call(environment: Environment, tool: str, **arguments: Any) -> ToolResult:
+    return environment.execute(ToolCall(tool, arguments))
+
+
+def odd(what: str, **options: Any) -> MCPEnvironment:
+    return MCPEnvironment([*ODDITIES, what], **options)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        os.kill(pid, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_a_server_is_an_environment() -> None:
+    with MCPEnvironment(STORE, turns=["Put b in", "And?"], system="Be brief.", env={"COLOUR": "red"}) as environment:
+        assert isinstance(environment, Environment)
+        assert environment.next_turn() == (Message("system", "Be brief."), Message("user", "Put b in"))
+        assert call(environment, "put", thing="b", times=2) == ToolResult("put b")
+        assert environment.next_turn() == (Message("user", "And?"),)
+        assert call(environment, "look") == ToolResult("a b b")
+        assert environment.next_turn() is None
+        assert call(environment, "variable", name="COLOUR") == ToolResult("red")
+        assert call(environment, "variable", name="OMP_NUM_THREADS") == ToolResult("(unset)")  # nothing else is passed
+        pid = int(call(environment, "variable", name="pid").content)
+        assert alive(pid)
+    assert not alive(pid)
+    with pytest.raises(EnvironmentFailure, match="the MCP server is closed"):
+        call(environment, "look")
+    environment.close()  # again, to no effect
+
+
+def test_tools_are_those_of_the_server(shared: MCPEnvironment) -> None:
+    tools = {tool.name: tool for tool in shared.tools()}
+    assert list(tools) == ["put", "look", "break_down", "die", "variable", "picture"]
+    assert isinstance(tools["put"], Tool)
+    assert tools["put"].description == "Put a thing in."
+    assert tools["put"].parameters["properties"]["thing"]["type"] == "string"
+    assert tools["put"].parameters["required"] == ["thing"]
+
+
+def test_contents_that_are_no_text_are_named(shared: MCPEnvironment) -> None:
+    assert call(shared, "picture") == ToolResult("two dots\n(image: image/png)")
+
+
+def test_an_error_of_a_tool_is_an_error_result(shared: MCPEnvironment) -> None:
+    result = call(shared, "break_down")
+    assert result.error
+    assert "it is broken" in result.content or "break_down" in result.content  # a newer package hides the reason
+    result = call(shared, "put", thing=3)
+    assert result.error
+    assert "thing" in result.content
+    assert call(shared, "lok") == ToolResult("unknown tool 'lok'; did you mean 'look'?", error=True)
+    assert call(shared, "look") == ToolResult("a")  # and the server goes on
+
+
+def test_a_copy_calls_only_what_is_safe_to_repeat(shared: MCPEnvironment) -> None:
+    twin = shared.copy()
+    assert call(twin, "look") == ToolResult("a")
+    for environment in (twin, twin.copy()):
+        result = call(environment, "put", thing="b")
+        assert result.error
+        assert "it was not called, because this is a copy" in result.content
+    twin.close()
+    assert call(shared, "look") == ToolResult("a")  # the server is the original's
+
+
+def test_what_a_copy_may_call_is_declared() -> None:
+    refusal = pytest.raises(EnvironmentFailure, match="state of an MCP server cannot be copied")
+    with odd("pages") as environment, refusal:
+        environment.copy()
+    with odd("pages", safe_to_repeat="read-only") as environment, refusal:  # the server marks none
+        environment.copy()
+    with odd("pages", turns=["one", "two"], safe_to_repeat=["first"]) as environment:
+        environment.next_turn()
+        twin = environment.copy()
+        assert twin.next_turn() == environment.next_turn() == (Message("user", "two"),)
+        assert call(twin, "second").error
+        assert call(twin, "first") == ToolResult("went")
+    with odd("pages", safe_to_repeat=True) as environment:
+        assert call(environment.copy(), "second") == ToolResult("went")
+
+
+def test_a_declaration_must_name_a_tool() -> None:
+    with pytest.raises(ConfigError, match="unknown tool 'frist'; did you mean 'first'"):
+        odd("pages", safe_to_repeat=["frist"])
+    with pytest.raises(ConfigError, match="a list of names"):
+        odd("pages", safe_to_repeat="first")
+    with pytest.raises(ConfigError, match="is a list of texts"):
+        MCPEnvironment("python server.py")
+    with pytest.raises(ConfigError, match="seconds"):
+        odd("pages", seconds=0)
+
+
+def test_a_server_that_dies_is_a_failure_with_its_last_words() -> None:
+    with MCPEnvironment(STORE) as environment:
+        for _ in range(2):
+            with pytest.raises(EnvironmentFailure, match=r"is gone .*; its last words: out of memory"):
+                call(environment, "die")
+        with pytest.raises(EnvironmentFailure, match="is gone"):
+            environment.tools()
+
+
+def test_a_server_that_cannot_start_is_a_failure() -> None:
+    with pytest.raises(EnvironmentFailure, match=r"^the MCP server no-such-program cannot be started: FileNotFound"):
+        MCPEnvironment(["no-such-program"])
+    with pytest.raises(EnvironmentFailure, match=r"is gone|cannot be started") as failure:
+        MCPEnvironment([sys.executable, "-c", "raise SystemExit('no licence')"])
+    assert "its last words: no licence" in str(failure.value)
+
+
+def test_all_pages_of_tools_are_read() -> None:
+    with odd("pages") as environment:
+        assert [tool.name for tool in environment.tools()] == ["first", "second"]
+        assert call(environment, "second") == ToolResult("went")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [("endless", "has no end: 100 pages"), ("schema", "a tool that cannot be used: tool go")]
+)
+def test_control_tools_that_cannot_be_used_are_a_failure(what: str, words: str) -> None:
+    with pytest.raises(EnvironmentFailure, match=words):
+        odd(what)
+
+
+def test_a_server_that_never_answers_is_no_hang() -> None:
+    with pytest.raises(EnvironmentFailure, match=r"did not answer within 1 s \(its first answer\)"):
+        odd("mute", seconds=1)
+
+
+def test_a_call_that_is_never_answered_ends_the_connection() -> None:
+    connection = MCPConnection([*ODDITIES, "late"], None, seconds=30)
+    connection.seconds = 0.1  # from here on, so that a slow start is no failure
+    for _ in range(2):
+        with pytest.raises(EnvironmentFailure, match=r"did not answer within 0\.1 s \(the call of go\)$"):
+            connection.ask("the call of go", "call_tool", "go", {})
+    connection.close()
+
+
+def test_a_server_that_ends_without_a_word_is_gone() -> None:
+    with odd("silent") as environment, pytest.raises(EnvironmentFailure, match=r"is gone \(the call of go\)$"):
+        call(environment, "go")
+
+
+@pytest.mark.parametrize(
+    ("what", "result"),
+    [
+        ("refusal", "McpError: not today"),
+        ("resources", "of the file\n(resource: file:///b.bin)\n(resource link: file:///c.txt)\n(audio: audio/wav)"),
+        ("structured", '{"n": 1}'),
+        ("noise", "went"),
+    ],
+)
+def test_replies_of_every_kind_are_text(what: str, result: str) -> None:
+    with odd(what) as environment:
+        for _ in range(2):  # a refusal is no failure, though its code is that of a lost connection
+            reply = call(environment, "go")
+            assert reply.content.lower() == result.lower()  # McpError, or MCPError in newer packages
+            assert reply.error == (what == "refusal")
+
+
+def test_what_is_not_closed_ends_with_the_program(tmp_path: Path) -> None:
+    program = tmp_path / "forgetful.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        from ttsi.environments.mcp_server import MCPEnvironment
+        from ttsi.types import ToolCall
+        environment = MCPEnvironment({STORE!r})
+        print(environment.execute(ToolCall("variable", {{"name": "pid"}})).content)
+        """),
+        encoding="utf-8",
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    ended = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert not alive(int(ended.stdout))
+
+
+def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(ConfigError, match=r"pip install 'ttsi\[mcp\]'"):
+        MCPEnvironment(STORE)

@@ -1,0 +1,202 @@
+"""Limits around any environment: an exception, a call that does not return and a result that is no text do no harm.
+
+Inputs: an environment, the seconds of a call and the characters of a result. Outputs: `LimitedEnvironment`, which is
+an environment too. What a tool does wrong becomes an error that the model reads; what the environment itself does
+wrong ends the task with an `EnvironmentFailure`. The paper (arXiv:2510.07841) executes nothing.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from ttsi.environments.environment import Environment, HasState
+from ttsi.errors import ConfigError, EnvironmentFailure, on_one_line
+from ttsi.types import Message, Tool, ToolCall, ToolResult
+
+T = TypeVar("T")
+
+LONGEST_LIMIT = 86_400.0
+"""Most seconds that a call may be given: a day."""
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """How long a call may take, and how long its result may be."""
+
+    seconds: float = 30.0
+    """Wall seconds for each call of a method of the environment."""
+    result_characters: int = 20_000
+    """Characters of a result that are kept; a sentence about those left out follows."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= LONGEST_LIMIT:
+            raise ConfigError(f"seconds must be above 0 and at most {LONGEST_LIMIT:,.0f}, not {self.seconds}")
+        if self.result_characters < 1:
+            raise ConfigError(f"result_characters must be at least 1, not {self.result_characters}")
+
+
+class LimitedEnvironment:
+    """An environment around another one, which keeps to the protocol whatever the other does.
+
+    A call runs in a daemon thread. One that does not return goes on there, as Python can end no thread, and the
+    environment cannot be used again.
+    """
+
+    def __init__(self, environment: Environment, limits: CallLimits | None = None) -> None:
+        """Put limits around an environment; None are the defaults of `CallLimits`."""
+        self._environment = environment
+        self._limits = limits or CallLimits()
+        self._origins: tuple[Environment, ...] = ()  # what this is a copy of, the nearest last
+        self._failure = ""
+
+    def tools(self) -> Sequence[Tool]:
+        """The tools on offer.
+
+        Raises:
+            EnvironmentFailure: they are no tools, two have the same name, or the environment failed.
+        """
+        tools = self._ask("tools()", self._environment.tools)
+        if not _all_are(Tool, tools):
+            raise EnvironmentFailure("tools() of the environment must return a sequence of Tools")
+        names = [tool.name for tool in tools]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise EnvironmentFailure(f"tools() of the environment has two tools that are called {twice!r}")
+        return tuple(tools)
+
+    def next_turn(self) -> Sequence[Message] | None:
+        """The messages of the next turn; None is the end.
+
+        Raises:
+            EnvironmentFailure: they are no messages, or the environment failed.
+        """
+        messages = self._ask("next_turn()", self._environment.next_turn)
+        if messages is None:
+            return None
+        if not messages or not _all_are(Message, messages):
+            raise EnvironmentFailure("next_turn() of the environment must return Messages, at least one, or None")
+        return tuple(messages)
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        """Execute a call; whatever it raises, and a result that is no text, is a result with `error`.
+
+        Raises:
+            EnvironmentFailure: the call did not return in time, the environment raised this error itself, or this is a
+                copy and the call changed the original.
+        """
+
+        def execute_a_copy() -> Any:
+            # The call is in the record: an environment that takes its arguments apart must not change it.
+            return self._environment.execute(replace(call, arguments=copy.deepcopy(dict(call.arguments))))
+
+        before = self._origin_states()
+        outcome = self._within_limit(f"the call of {call.name}", execute_a_copy)
+        if before != self._origin_states():
+            raise self._fail(f"a call on a copy changed the original: {call.name}; copy() must copy all of the state")
+        if isinstance(outcome, _Exception):
+            if isinstance(outcome.error, EnvironmentFailure):
+                raise outcome.error
+            return error_result(outcome.error)
+        return _result(call.name, outcome, self._limits.result_characters)
+
+    def copy(self) -> LimitedEnvironment:
+        """An independent copy under the same limits.
+
+        Raises:
+            EnvironmentFailure: the environment cannot be copied, or its copy is no environment of its own.
+        """
+        inner = self._ask("copy()", self._environment.copy)
+        if not isinstance(inner, Environment):
+            raise EnvironmentFailure(f"copy() of the environment returned a {type(inner).__name__}, no environment")
+        if inner is self._environment:
+            raise EnvironmentFailure("copy() of the environment returned the environment itself")
+        twin = LimitedEnvironment(inner, self._limits)
+        twin._origins = (*self._origins, self._environment)
+        return twin
+
+    def _origin_states(self) -> list[str]:
+        """The states of what this is a copy of, where they can be read."""
+        return [self._ask("state()", origin.state) for origin in self._origins if isinstance(origin, HasState)]
+
+    def _ask(self, method: str, function: Callable[[], T]) -> T:
+        outcome = self._within_limit(f"the call of {method}", function)
+        if isinstance(outcome, _Exception):
+            if isinstance(outcome.error, EnvironmentFailure):
+                raise outcome.error
+            raise EnvironmentFailure(f"{method} of the environment raised {exception_line(outcome.error)}")
+        return outcome
+
+    def _within_limit(self, what: str, function: Callable[[], T]) -> T | _Exception:
+        if self._failure:
+            raise EnvironmentFailure(self._failure)
+        outcomes: list[T | _Exception] = []
+
+        def work() -> None:
+            try:
+                outcomes.append(function())
+            except BaseException as error:  # in a thread nobody else sees it
+                outcomes.append(_Exception(error))
+
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(work,), name=f"ttsi: {what}", daemon=True)
+        thread.start()
+        thread.join(self._limits.seconds)
+        if not outcomes:
+            raise self._fail(f"{what} did not return within {self._limits.seconds:g} s: the environment is stopped")
+        return outcomes[0]
+
+    def _fail(self, message: str) -> EnvironmentFailure:
+        """The error for now and for every later call."""
+        self._failure = message
+        return EnvironmentFailure(message)
+
+
+def error_result(error: BaseException) -> ToolResult:
+    """What a model reads of an exception: its type and its message on one line."""
+    return ToolResult(exception_line(error), error=True)
+
+
+def exception_line(error: BaseException) -> str:
+    """An exception's type and message on one line; the type alone where there is no message.
+
+    >>> exception_line(ValueError("no such\\nfile")), exception_line(KeyError())
+    ('ValueError: no such file', 'KeyError')
+    """
+    name = type(error).__name__
+    try:
+        message = on_one_line(error)
+    except Exception:  # an exception whose message cannot be made
+        return name
+    return name if message == name else f"{name}: {message}"
+
+
+@dataclass(frozen=True)
+class _Exception:
+    """What a call raised in its thread."""
+
+    error: BaseException
+
+
+def _all_are(kind: type, values: object) -> bool:
+    return isinstance(values, Sequence) and all(isinstance(value, kind) for value in values)
+
+
+def _result(name: str, value: object, most: int) -> ToolResult:
+    if not isinstance(value, ToolResult):
+        return ToolResult(f"{name} returned a {type(value).__name__}, no ToolResult", error=True)
+    if not isinstance(value.content, str) or not isinstance(value.error, bool):
+        kinds = f"{type(value.content).__name__} and {type(value.error).__name__}"
+        return ToolResult(f"{name} returned a ToolResult of {kinds}, not of a text and a bool", error=True)
+    content = value.content
+    if len(content) > most:
+        content = f"{content[:most]}\n({len(content) - most:,} more characters were left out.)"
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        return ToolResult(f"{name} returned a text with half a character (a lone surrogate)", error=True)
+    return ToolResult(content, value.error)

@@ -1,0 +1,217 @@
+"""Python functions as an agent's environment: type hints and docstrings become tools, calls become function calls.
+
+Inputs: functions or methods with type hints, and the user's turns. Outputs: `FunctionEnvironment`, and `function_tool`,
+which makes a tool of one function. Arguments are checked against the hints before a function is called; what it raises
+becomes an error that the model reads. The paper (arXiv:2510.07841) executes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from types import MethodType
+from typing import Any
+
+from ttsi.environments.call_limits import error_result
+from ttsi.environments.signatures import read_signature
+from ttsi.errors import ConfigError, EnvironmentFailure, on_one_line, unknown_name
+from ttsi.types import Message, Tool, ToolCall, ToolResult
+
+
+def function_tool(function: Callable[..., Any]) -> Tool:
+    """The tool of a Python function: its name, the first paragraph of its docstring, and its type hints.
+
+    A Google style section "Args:" describes the arguments; a text in `Annotated[int, "in metres"]` does too.
+
+    Raises:
+        ConfigError: it is no plain function or method, or an argument has no hint, a hint without a JSON Schema, or no
+            name to pass it by. One line that names the function and the argument.
+    """
+    return read_signature(function).tool
+
+
+class FunctionEnvironment:
+    """An environment whose tools are Python functions.
+
+    Two kinds of functions differ in `copy`: methods of objects act on their object, which is copied; plain functions
+    may act on the world, so that a copy needs `safe_to_repeat`. What a method keeps elsewhere (a file, a class
+    attribute, a global) is not copied.
+    """
+
+    def __init__(
+        self,
+        functions: Iterable[Callable[..., Any]],
+        turns: Iterable[str | Message | Sequence[Message]] = (),
+        *,
+        system: str = "",
+        safe_to_repeat: bool | str | Collection[str] = False,
+    ) -> None:
+        """Make an environment at the beginning of its turns.
+
+        Args:
+            functions: plain functions or methods of objects; see `function_tool`.
+            turns: what the user says, turn by turn: a text, a message, or several messages.
+            system: text of a system message before the first turn; "" is none.
+            safe_to_repeat: True where the plain functions change nothing that lasts, or the names of those that do not.
+
+        Raises:
+            ConfigError: a function cannot be a tool, two have the same name, or a turn is neither text nor messages.
+        """
+        signatures = [read_signature(function) for function in functions]
+        self._signatures = {signature.tool.name: signature for signature in signatures}
+        if len(self._signatures) < len(signatures):
+            names = [signature.tool.name for signature in signatures]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"two functions are called {twice!r}: a tool's name must be unique")
+        self._turns = conversation_turns(turns, system)
+        self._next = 0
+        self._safe = _safe_names(safe_to_repeat, self._signatures)
+
+    def tools(self) -> Sequence[Tool]:
+        """The tools, in the order of the functions."""
+        return tuple(signature.tool for signature in self._signatures.values())
+
+    def next_turn(self) -> Sequence[Message] | None:
+        """The messages of the next turn; None is the end."""
+        if self._next == len(self._turns):
+            return None
+        self._next += 1
+        return self._turns[self._next - 1]
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        """Call the function; wrong arguments and what the function raises are results with `error`.
+
+        A text that it returns is the result; any other value is written as JSON.
+
+        Raises:
+            EnvironmentFailure: the function raised it, to end the task.
+        """
+        if call.name not in self._signatures:
+            return ToolResult(unknown_name("tool", call.name, self._signatures), error=True)
+        signature = self._signatures[call.name]
+        try:
+            arguments = signature.check(call.arguments)
+        except ValueError as problem:
+            return ToolResult(on_one_line(problem), error=True)
+        try:
+            value = signature.function(**arguments)
+        except EnvironmentFailure:
+            raise
+        except (Exception, SystemExit) as error:  # whatever the function raises; the model reads it
+            return error_result(error)
+        return _result(call.name, value)
+
+    def copy(self) -> FunctionEnvironment:
+        """An independent copy at the same turn.
+
+        The objects behind the methods are copied by one `copy.deepcopy`, so that what they share stays shared.
+
+        Raises:
+            EnvironmentFailure: a plain function is not declared safe to repeat, or an object cannot be copied.
+        """
+        functions = [signature.function for signature in self._signatures.values()]
+        for function in functions:
+            if _owner(function) is None and function.__name__ not in self._safe:
+                raise EnvironmentFailure(
+                    f"{function.__name__} may act on the world, so there is no copy: make it a method of the object "
+                    f"that holds the state, or pass safe_to_repeat=({function.__name__!r},) if it changes nothing"
+                )
+        owners = {id(owner): owner for function in functions if (owner := _owner(function)) is not None}
+        copies = dict(zip(owners, _copy_together(list(owners.values())), strict=True))
+        twin = copy.copy(self)
+        twin._signatures = {
+            name: dataclasses.replace(signature, function=_rebind(signature.function, copies))
+            for name, signature in self._signatures.items()
+        }
+        return twin
+
+
+def conversation_turns(turns: Iterable[str | Message | Sequence[Message]], system: str) -> list[tuple[Message, ...]]:
+    """The messages of each turn, with a system message before those of the first where there is a text for it.
+
+    Raises:
+        ConfigError: a turn is neither text nor messages; or there is a system text but no turn, or a second one.
+    """
+    if isinstance(turns, str | Message):
+        raise ConfigError("turns must be a list with one entry per turn: turns=[...]")
+    messages = [_turn_messages(number, turn) for number, turn in enumerate(turns, 1)]
+    if system and not messages:
+        raise ConfigError("a system text needs at least one turn that it stands before")
+    if system and messages[0][0].role == "system":
+        raise ConfigError("the first turn begins with a system message already: leave system out")
+    if system:
+        messages[0] = (Message("system", system), *messages[0])
+    return messages
+
+
+def _turn_messages(number: int, turn: object) -> tuple[Message, ...]:
+    if isinstance(turn, str):
+        return (Message("user", turn),)
+    messages = (turn,) if isinstance(turn, Message) else tuple(turn) if isinstance(turn, Sequence) else ()
+    if not messages or not all(isinstance(message, Message) for message in messages):
+        raise ConfigError(f"turn {number} must be a text, a Message or a list of Messages")
+    return messages
+
+
+def _safe_names(safe: bool | str | Collection[str], names: Collection[str]) -> frozenset[str]:
+    if isinstance(safe, bool):
+        return frozenset(names if safe else ())
+    listed = frozenset((safe,) if isinstance(safe, str) else safe)
+    for name in sorted(listed.difference(names)):
+        raise ConfigError(f"safe_to_repeat: {unknown_name('function', name, names)}")
+    return listed
+
+
+def _owner(function: Callable[..., Any]) -> object | None:
+    """The object that a method acts on; None for a plain function and for a class method: no class is copied."""
+    owner = getattr(function, "__self__", None)
+    return None if isinstance(owner, type) else owner
+
+
+def _copy_together(objects: list[object]) -> list[object]:
+    try:
+        copies = copy.deepcopy(objects)
+    except Exception as error:  # whatever an object's own copying raises
+        names = ", ".join(_culprits(objects))
+        raise EnvironmentFailure(f"{names} cannot be copied: {type(error).__name__}: {on_one_line(error)}") from error
+    for original, twin in zip(objects, copies, strict=True):
+        if twin is original:
+            name = type(original).__name__
+            raise EnvironmentFailure(f"{name} cannot be copied: its deepcopy is the object itself")
+    return copies
+
+
+def _culprits(objects: list[object]) -> list[str]:
+    """The classes of the objects that cannot be copied alone; of all, where each of them can."""
+
+    def fails(value: object) -> bool:
+        try:
+            copy.deepcopy(value)
+        except Exception:
+            return True
+        return False
+
+    classes = [type(value).__name__ for value in objects if fails(value)]
+    return classes or [type(value).__name__ for value in objects]
+
+
+def _rebind(function: Callable[..., Any], copies: dict[int, object]) -> Callable[..., Any]:
+    owner = _owner(function)
+    return function if owner is None else MethodType(function.__func__, copies[id(owner)])  # type: ignore[attr-defined]
+
+
+def _result(name: str, value: object) -> ToolResult:
+    if isinstance(value, str):
+        return ToolResult(value)
+    try:
+        return ToolResult(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value))
+    except (TypeError, ValueError, RecursionError) as error:
+        return ToolResult(f"what {name} returned cannot be written as JSON: {on_one_line(error)}", error=True)
+
+
+def _json_value(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(f"a {type(value).__name__} is not a JSON value")

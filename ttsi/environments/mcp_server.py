@@ -1,0 +1,197 @@
+"""A server of the Model Context Protocol (MCP) as an agent's environment, over standard input and output.
+
+Inputs: the command that starts the server, and the user's turns. Outputs: `MCPEnvironment`, whose tools are those of
+the server. It needs the `mcp` package (`pip install 'ttsi[mcp]'`). The paper (arXiv:2510.07841) executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from types import TracebackType
+from typing import Any, Literal
+
+from ttsi.chat.tool_schema import tool_from_openai
+from ttsi.environments.call_limits import CallLimits
+from ttsi.environments.functions import conversation_turns
+from ttsi.environments.mcp_connection import CallRefusal, MCPConnection
+from ttsi.errors import ConfigError, DataError, EnvironmentFailure, unknown_name
+from ttsi.types import Message, Tool, ToolCall, ToolResult
+
+MOST_PAGES = 100
+"""Pages of tools that are read; a server with more is one that never comes to an end."""
+
+
+class MCPEnvironment:
+    """The tools of an MCP server, which runs from the making of this object to `close`, and a user's fixed turns.
+
+    It is a context manager: `with MCPEnvironment(...) as environment`. What is not closed ends with the program.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        turns: Iterable[str | Message | Sequence[Message]] = (),
+        *,
+        system: str = "",
+        env: Mapping[str, str] | None = None,
+        safe_to_repeat: bool | Literal["read-only"] | Collection[str] = False,
+        seconds: float = 30.0,
+    ) -> None:
+        """Start the server and read its tools.
+
+        Args:
+            command: program and arguments, such as `["python", "server.py"]`.
+            turns: what the user says, turn by turn: a text, a message, or several messages.
+            system: text of a system message before the first turn; "" is none.
+            env: environment variables of the server, beside the few (PATH, HOME, ...) that it inherits.
+            safe_to_repeat: the names of the tools that a copy may call, as they change nothing that lasts: True is all,
+                "read-only" those that the server marks by `readOnlyHint`, False none, so that there are no copies.
+            seconds: how long the server may take to answer.
+
+        Raises:
+            ConfigError: the mcp package is missing, or an argument cannot be right.
+            EnvironmentFailure: the server does not start, or does not answer.
+        """
+        if isinstance(command, str) or not command or not all(isinstance(part, str) for part in command):
+            raise ConfigError('the command of an MCP server is a list of texts, such as ["python", "server.py"]')
+        if isinstance(safe_to_repeat, str) and safe_to_repeat != "read-only":
+            raise ConfigError('safe_to_repeat must be True, False, "read-only" or a list of names')
+        seconds = CallLimits(seconds=seconds).seconds  # refused where out of range
+        self._turns = conversation_turns(turns, system)
+        self._next = 0
+        self._safe_to_repeat = safe_to_repeat
+        self._is_copy = False
+        self._listing: dict[str, Mapping[str, Any]] = {}
+        self._connection = MCPConnection(command, env, seconds)
+        try:
+            self._check_safe_names(self.tools())
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> MCPEnvironment:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server's process. On a copy, which shares the server, this does nothing."""
+        if not self._is_copy:
+            self._connection.close()
+
+    def tools(self) -> Sequence[Tool]:
+        """The tools that the server lists now.
+
+        Raises:
+            EnvironmentFailure: the server is gone or does not answer, or a tool cannot be used.
+        """
+        listing = self._read_listing()
+        try:
+            tools = tuple(tool_from_openai(_openai_tool(entry)) for entry in listing)
+        except DataError as error:
+            raise EnvironmentFailure(f"the MCP server has a tool that cannot be used: {error}") from error
+        self._listing = {tool.name: entry for tool, entry in zip(tools, listing, strict=True)}
+        return tools
+
+    def next_turn(self) -> Sequence[Message] | None:
+        """The messages of the next turn; None is the end."""
+        if self._next == len(self._turns):
+            return None
+        self._next += 1
+        return self._turns[self._next - 1]
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        """Have the server execute a call; what it refuses, and what a copy may not call, is a result with `error`.
+
+        Raises:
+            EnvironmentFailure: the server is gone, or does not answer in time.
+        """
+        if call.name not in self._listing:
+            self.tools()  # the server may have new ones
+        if call.name not in self._listing:
+            return ToolResult(unknown_name("tool", call.name, self._listing), error=True)
+        if self._is_copy and call.name not in self._safe_names():
+            words = "may act on the world: it was not called, because this is a copy of the environment"
+            return ToolResult(f"{call.name} {words}", error=True)
+        try:
+            reply = self._connection.ask(f"the call of {call.name}", "call_tool", call.name, dict(call.arguments))
+        except CallRefusal as refusal:
+            return ToolResult(str(refusal), error=True)
+        return ToolResult(_text(reply), error=bool(reply.get("isError")))
+
+    def copy(self) -> MCPEnvironment:
+        """A copy at the same turn, which asks the same server and calls only what is safe to repeat.
+
+        Raises:
+            EnvironmentFailure: no tool is safe to repeat: the state of a server cannot be copied.
+        """
+        if not self._safe_names():
+            raise EnvironmentFailure(
+                "the state of an MCP server cannot be copied: name the tools that change nothing in safe_to_repeat, "
+                'or pass "read-only" if the server marks them'
+            )
+        twin = copy(self)
+        twin._is_copy = True
+        return twin
+
+    def _safe_names(self) -> frozenset[str]:
+        safe = self._safe_to_repeat
+        if isinstance(safe, bool):
+            return frozenset(self._listing if safe else ())
+        if safe == "read-only":
+            return frozenset(name for name, entry in self._listing.items() if _is_read_only(entry))
+        return frozenset(safe)
+
+    def _check_safe_names(self, tools: Sequence[Tool]) -> None:
+        names = [tool.name for tool in tools]
+        for name in sorted(self._safe_names().difference(names)):
+            raise ConfigError(f"safe_to_repeat: {unknown_name('tool', name, names)}")
+
+    def _read_listing(self) -> list[dict[str, Any]]:
+        """What the server says about its tools, from all pages."""
+        listing: list[dict[str, Any]] = []
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            try:
+                page = self._connection.ask("the list of tools", "list_tools", cursor)
+            except CallRefusal as refusal:
+                raise EnvironmentFailure(f"the MCP server did not list its tools: {refusal}") from refusal
+            listing += page["tools"]
+            cursor = page.get("nextCursor")
+            if cursor is None:
+                return listing
+        raise EnvironmentFailure(f"the MCP server's list of tools has no end: {MOST_PAGES} pages were read")
+
+
+def _openai_tool(entry: Mapping[str, Any]) -> dict[str, Any]:
+    description = entry.get("description") or ""
+    return {"name": entry["name"], "description": description, "parameters": entry["inputSchema"]}
+
+
+def _is_read_only(entry: Mapping[str, Any]) -> bool:
+    return (entry.get("annotations") or {}).get("readOnlyHint") is True
+
+
+def _text(reply: Mapping[str, Any]) -> str:
+    """The texts of a result, and the names of its other contents; structured content where there is nothing else."""
+    parts = [_part_text(part) for part in reply.get("content") or []]
+    structured = reply.get("structuredContent")
+    if not parts and structured is not None:
+        return json.dumps(structured, ensure_ascii=False)
+    return "\n".join(parts)
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    kind = str(part.get("type"))
+    if kind == "text":
+        return str(part["text"])
+    resource = part.get("resource") or {}
+    if "text" in resource:
+        return str(resource["text"])
+    named = part.get("mimeType") if kind in ("image", "audio") else part.get("uri") or resource.get("uri")
+    return f"({kind.replace('_', ' ')}: {named})"

@@ -1,0 +1,203 @@
+"""Signatures of Python functions: what a model may pass them, as JSON Schema and as a check of the arguments.
+
+Inputs: a plain function or a bound method with type hints and a docstring. Outputs: a `FunctionSignature` with the
+tool, the function, and the check. Nothing is coerced: "3" is not an integer, though 3 is a float.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from weakref import WeakKeyDictionary
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+
+from ttsi.chat.tool_schema import tool_from_openai
+from ttsi.errors import ConfigError, DataError, first_line, on_one_line
+from ttsi.types import Tool
+
+_SECTION = re.compile(r"(Args|Arguments|Parameters):\s*")
+_ENTRY = re.compile(r"\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
+_DATA = frozenset({"default", "const", "enum", "examples"})
+"""Keywords whose values are data, not schemas."""
+_ORDER = ("type", "description", "properties", "required")
+"""Keywords that come first in a schema, as in most tools that a model was trained on."""
+
+_PLAIN: WeakKeyDictionary[Callable[..., Any], tuple[Tool, type[BaseModel]]] = WeakKeyDictionary()
+_BOUND: WeakKeyDictionary[Callable[..., Any], tuple[Tool, type[BaseModel]]] = WeakKeyDictionary()
+"""What was read of a function, as itself and as a method: environments of one class are made by the hundred."""
+
+
+@dataclass(frozen=True)
+class FunctionSignature:
+    """A function, its tool, and the model that its arguments must fit."""
+
+    function: Callable[..., Any]
+    tool: Tool
+    model: type[BaseModel]
+
+    def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as the function takes them: a dataclass where the hint is one, only those that were given.
+
+        Raises:
+            ValueError: an argument is missing, unknown or wrong; the message is one line that names it.
+        """
+        try:
+            text = json.dumps(dict(arguments), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"the arguments are no JSON: {on_one_line(error)}") from error
+        try:
+            values = self.model.model_validate_json(text, strict=True)  # as JSON: a list may be a tuple, a text a date
+        except ValidationError as error:
+            raise ValueError(_describe(error)) from error
+        fields = type(values).model_fields
+        return {str(fields[name].alias): getattr(values, name) for name in fields if name in values.model_fields_set}
+
+
+def read_signature(function: Callable[..., Any]) -> FunctionSignature:
+    """The signature of a function.
+
+    Raises:
+        ConfigError: it cannot be a tool; see `ttsi.environments.functions.function_tool`.
+    """
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        raise ConfigError(f"{function!r} is no plain function or method: wrap it in one, with type hints")
+    plain = getattr(function, "__func__", function)
+    cache = _PLAIN if plain is function else _BOUND
+    if plain not in cache or cache[plain][0].name != function.__name__:
+        cache[plain] = _read(function)
+    return FunctionSignature(function, *cache[plain])
+
+
+def _read(function: Callable[..., Any]) -> tuple[Tool, type[BaseModel]]:
+    name = function.__name__
+    if (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    ):
+        raise ConfigError(f"{name} is async or a generator: wrap it in a function that returns its value")
+    model = _argument_model(function)
+    description = {"description": _first_paragraph(inspect.getdoc(function) or "")}
+    try:
+        tool = tool_from_openai({"name": name, **description, "parameters": _parameters(model)})
+    except DataError as error:
+        raise ConfigError(f"{name} cannot be a tool: {error}") from error
+    return tool, model
+
+
+def _argument_model(function: Callable[..., Any]) -> type[BaseModel]:
+    name = function.__name__
+    hints, texts = _hints(function), _argument_texts(inspect.getdoc(function) or "")
+    fields: dict[str, Any] = {}
+    for position, parameter in enumerate(inspect.signature(function).parameters.values()):
+        argument = parameter.name
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ConfigError(f"{name}: a tool's arguments are passed by name, which {parameter} does not allow")
+        if argument not in hints:
+            raise ConfigError(f"{name}: the argument {argument!r} has no type hint")
+        _check_hint(name, argument, hints[argument])
+        text = texts.get(argument) or _annotation_text(hints[argument])
+        settings = {"alias": argument, **({"description": text} if text else {}), **_default(parameter.default)}
+        # Numbered, because pydantic reserves names such as `json`; the alias is what counts.
+        fields[f"argument_{position}"] = (hints[argument], Field(**settings))
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception as error:  # a name that does not exist, or whatever evaluating it raises
+        raise ConfigError(f"{function.__name__}: its type hints cannot be read: {on_one_line(error)}") from error
+
+
+def _check_hint(name: str, argument: str, hint: Any) -> None:
+    try:
+        TypeAdapter(hint).json_schema()
+    except PydanticUserError as error:
+        reason = first_line(error)
+        raise ConfigError(f"{name}: the type of {argument!r} cannot be JSON Schema: {reason}") from error
+
+
+def _annotation_text(hint: Any) -> str:
+    notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
+    return next((note for note in notes if isinstance(note, str)), "")
+
+
+def _default(value: Any) -> dict[str, Any]:
+    """The default for pydantic; one that is no JSON value makes the argument optional and is not in the schema."""
+    if value is inspect.Parameter.empty:
+        return {}
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return {"default_factory": lambda: value}
+    return {"default": value}
+
+
+def _parameters(model: type[BaseModel]) -> dict[str, Any]:
+    schema: dict[str, Any] = _readable(model.model_json_schema())
+    schema.pop("additionalProperties", None)  # arguments that are listed are complete anyway (`tool_schema`)
+    return schema
+
+
+def _readable(schema: Any) -> Any:
+    """A schema without pydantic's titles, which repeat the names, and with its type first."""
+    if isinstance(schema, list):
+        return [_readable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    keywords = sorted(schema, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER))
+    return {key: _readable_value(key, schema[key]) for key in keywords if key != "title"}
+
+
+def _readable_value(key: str, value: Any) -> Any:
+    if key in _DATA:
+        return value
+    if key in ("properties", "$defs"):
+        return {name: _readable(part) for name, part in value.items()}
+    return _readable(value)
+
+
+def _describe(error: ValidationError) -> str:
+    """The most useful error as one line: a missing argument before an unknown one before a wrong one."""
+    ranks = {"missing": 0, "extra_forbidden": 1}
+    first = min(error.errors(include_url=False), key=lambda part: ranks.get(part["type"], 2))
+    place = ".".join(str(part) for part in first["loc"]) or "the arguments"
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"unknown argument {place}"
+    return f"{place}: {first['msg']}"
+
+
+def _first_paragraph(text: str) -> str:
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    return "" if _SECTION.match(paragraph) else paragraph
+
+
+def _argument_texts(text: str) -> dict[str, str]:
+    """The descriptions in a Google style section "Args:" of a docstring, by argument."""
+    lines = text.splitlines()
+    start = next((at for at, line in enumerate(lines) if _SECTION.fullmatch(line.strip())), len(lines))
+    texts: dict[str, str] = {}
+    indent, argument = -1, ""
+    for line in lines[start + 1 :]:
+        depth = len(line) - len(line.lstrip())
+        if not line.strip():
+            continue
+        if depth <= len(lines[start]) - len(lines[start].lstrip()):
+            break  # the next section
+        indent = depth if indent < 0 else indent
+        entry = _ENTRY.fullmatch(line.strip()) if depth == indent else None
+        if entry:
+            argument, texts[entry[1]] = entry[1], entry[2]
+        elif argument:
+            texts[argument] = f"{texts[argument]} {line.strip()}".strip()
+    return texts
