@@ -99,7 +99,7 @@ def test_every_method_has_a_gloss() -> None:
 def test_a_wrong_method_gets_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'ttsi-icl'"):
         preset("ttsi-ilc", "embedded")
-    with pytest.raises(ConfigError, match="choose one of: ask-again, base, icl"):
+    with pytest.raises(ConfigError, match="choose one of: ask-again, base, explore"):
         preset("#")
 
 

@@ -104,10 +104,9 @@ class AdaptationConfig:
     """Stage 3 (the paper's T): learn the examples, briefly."""
 
     method: str = "lora"
-    """Train a temporary LoRA adapter on the examples (lora), put them into the prompt (in-context), or do both. Without
-    examples: one adapter trained on the training data before the run (shared), majority vote (vote), show the model
-    its first answer and ask again (ask-again), rerank. An agent may also put what its tools returned on a copy of the
-    environment into the prompt (explore). Or your own package.module:function."""
+    """Train a temporary LoRA adapter on the examples (lora), put them into the prompt (in-context), or do both; for an
+    agent, put what its tools returned on a copy into the prompt (explore). Without examples: one adapter trained on the
+    training data before the run (shared), vote, ask-again, rerank. Or your own package.module:function."""
     objective: str = "cross-entropy"
     """The training loss: cross-entropy; contrast (cross-entropy, and the right call is to be likelier than the same
     call of the runner-up tool); distill (on the model's own samples for the input, the adapter learns the distributions
