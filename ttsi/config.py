@@ -265,6 +265,9 @@ class AgentConfig:
     call_seconds: PositiveFloat = 30.0
     """Longest that a call of a tool may take."""
 
+    def __post_init__(self) -> None:
+        _check_values(self, "agent.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:

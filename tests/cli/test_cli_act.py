@@ -1,0 +1,102 @@
+"""`ttsi act`: tools that are executed, from Python functions and from an MCP server, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+
+TOOLS = '''
+class Store:
+    """Files."""
+
+    def __init__(self):
+        self.names = ["plan.txt", "notes.txt"]
+
+    def list_files(self) -> list[str]:
+        """List the files."""
+        return self.names
+
+    def delete_file(self, file_name: str) -> str:
+        """Delete a file."""
+        self.names.remove(file_name)
+        return "deleted"
+
+
+def shout(text: str) -> str:
+    """Shout a text."""
+    return text.upper()
+
+
+functions = [shout]
+nothing = 3
+
+
+def broken():
+    raise OSError("no store")
+'''
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "act_tools.py").write_text(TOOLS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_the_methods_of_an_object_are_executed(ttsi: Command) -> None:
+    said = ttsi(
+        "act", "List the files", "Thanks, list them", "--functions", "act_tools:Store", "--model", "scripted:demo"
+    )
+    assert said.code == 0, said.err
+    assert "Turn 1  List the files" in said.out and "Turn 2" in said.out
+    assert '> ["plan.txt", "notes.txt"]' in said.out
+
+
+def test_the_trajectory_as_json(ttsi: Command) -> None:
+    said = ttsi("act", "shout it", "--functions", "act_tools:functions", "--model", "scripted:demo", "--json")
+    trajectory = json.loads(said.out)
+    [turn] = trajectory["turns"]
+    assert turn["end"] == "repeated" and turn["steps"][0]["results"][0] == {"content": "SHOUT", "error": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "name the tools: --functions module:object, or --mcp COMMAND"),
+        (("--functions", "act_tools:Store", "--mcp", "x"), "name the tools"),
+        (("--functions", "act_tools:nothing"), "is a int without functions"),
+        (("--functions", "act_tools:broken"), "OSError: no store"),
+        (("--functions", "act_tools:functions", "--safe-to-repeat", "read-only"), "for MCP servers"),
+        (("--functions", "act_tools:functions", "--safe-to-repeat", "whisper"), "whisper"),
+        (("--functions", "act_tools:Store", "--library", "lib"), "no library"),
+        (("--functions", "act_tools:Store", "--method", "icl", "--train-data", "x"), "no training data"),
+        (("--functions", "act_tools:Store", "--agent.max-steps", "0"), "agent.max_steps is 0"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(ttsi: Command, arguments: tuple[str, ...], says: str) -> None:
+    said = ttsi("act", "List the files", "--model", "scripted:demo", *arguments)
+    assert said.code == 2 and says in said.err.splitlines()[-1], said.err
+
+
+def test_an_empty_turn_is_refused(ttsi: Command) -> None:
+    said = ttsi("act", "List the files", " ", "--functions", "act_tools:Store", "--model", "scripted:demo")
+    assert said.code == 2 and "a turn is empty" in said.err
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="needs the package mcp (pip install 'ttsi[mcp]')")
+def test_the_tools_of_an_mcp_server(ttsi: Command) -> None:
+    server = ROOT / "tests" / "environments" / "mcp_store.py"
+    said = ttsi("act", "list the keys", "--mcp", f"{sys.executable} {server}", "--model", "scripted:demo")
+    assert said.code == 0, said.err
+    assert "Turn 1  list the keys" in said.out
+
+
+def test_a_server_that_does_not_start_is_one_line(ttsi: Command) -> None:
+    said = ttsi("act", "list", "--mcp", f"{sys.executable} -c 1", "--model", "scripted:demo")
+    assert said.code == 2 and len(said.err.strip().splitlines()) == 1
