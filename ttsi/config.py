@@ -258,6 +258,9 @@ class AgentConfig:
     """Most decisions in a turn."""
     execute_examples: bool = True
     """Execute the calls of written examples on a copy of the environment, and learn only those that succeed."""
+    examples: Literal["turn", "call"] = "turn"
+    """What an executed example teaches: a whole turn (request, call, result, perhaps a second call or a failed attempt,
+    and its end), or the calls alone, as for single requests."""
     end_at_repeat: bool = True
     """End a turn at a decision that repeats the calls of the one before it, and do not execute them again."""
     max_failures: PositiveInt = 3

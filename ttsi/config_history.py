@@ -74,6 +74,7 @@ AGENT_DEFAULTS: dict[str, object] = {
     "life": "decision",
     "max_steps": 20,
     "execute_examples": True,
+    "examples": "turn",
     "end_at_repeat": True,
     "max_failures": 3,
     "call_seconds": 30.0,

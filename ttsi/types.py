@@ -160,8 +160,11 @@ class Example:
     """Price of a remote writer's reply, also when it came from the cache."""
     attempt_errors: tuple[str, ...] = ()
     """Errors of the attempts to reach a remote writer, one word each: "429", "timeout", ..."""
-    result: ToolResult | None = None
-    """What its last call returned on a copy of an agent's environment; None where it was not executed."""
+    results: tuple[ToolResult, ...] = ()
+    """What its calls returned on a copy of an agent's environment, one after the other; () where none was executed."""
+    closing: str = ""
+    """What an agent says behind the last result, or END_TURN where it ends the turn by that call: the example is then a
+    whole turn, of which each step but a failed call is learned. "" is the calls alone."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ttsi.agents.conversation_loop import run_episode
 from ttsi.loop import improve
 from ttsi.types import Example, Input, Message, ToolCall, ToolResult, TrainingExample
 
-LISTED = Example("", (ToolCall("list_files", {}),), "", result=ToolResult('{"files": []}'))
+LISTED = Example("", (ToolCall("list_files", {}),), "", results=(ToolResult('{"files": []}'),))
 
 
 def test_a_note_follows_the_system_message_and_leaves_the_rest() -> None:
@@ -21,7 +21,7 @@ def test_a_note_follows_the_system_message_and_leaves_the_rest() -> None:
 
 
 def test_a_long_result_is_cut() -> None:
-    long = Example("", LISTED.calls, "", result=ToolResult("x" * 10 * LONGEST_RESULT))
+    long = Example("", LISTED.calls, "", results=(ToolResult("x" * 10 * LONGEST_RESULT),))
     [line] = with_notes(Input("1", (), ()), [long]).messages[0].content.splitlines()[1:]
     assert line.count("x") == LONGEST_RESULT
 

@@ -30,7 +30,7 @@ def act(life: Life, turns: int = 2) -> tuple[Actor, list[list[str]], list[int]]:
     """The actor; per turn the statuses of its decisions; and how much each decision learned."""
     actor = Actor(two_steps)
     environment = world(FileStore(), *[f"turn {number}" for number in range(turns)])
-    trajectory = run_episode(environment, actor, config=always(), agent=AgentConfig(life=life))
+    trajectory = run_episode(environment, actor, config=always(), agent=AgentConfig(life=life, examples="call"))
     assert trajectory.error is None
     statuses = [
         ["earlier" if step.adaptation.reason == EARLIER_ADAPTER else step.adaptation.status for step in turn.steps]
@@ -62,7 +62,7 @@ def test_an_episodes_adapter_learns_earlier_examples_again_in_the_next_turn() ->
 def test_nothing_is_left_in_the_next_conversation() -> None:
     actor, _, samples = act("episode")
     environment = world(FileStore(), "turn 0", "turn 1")
-    again = run_episode(environment, actor, config=always(), agent=AgentConfig(life="episode"))
+    again = run_episode(environment, actor, config=always(), agent=AgentConfig(life="episode", examples="call"))
     assert [step.adaptation.samples for step in again.steps] == samples
     assert actor._jobs == []
 

@@ -141,7 +141,7 @@ def test_a_call_that_raises_is_a_result_that_the_model_reads() -> None:
 def test_without_a_copy_examples_are_learned_unexecuted() -> None:
     trajectory = run_episode(Raising(""), Actor(reads_then_stops), config=always())
     examples = trajectory.steps[0].examples
-    assert examples and all(example.result is None for example in examples)
+    assert examples and all(not example.results for example in examples)
     assert trajectory.steps[0].adaptation.status == "trained"
 
 

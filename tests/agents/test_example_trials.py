@@ -21,7 +21,8 @@ def trials(store: FileStore, execute: bool = True) -> tuple[ExampleTrials, Input
     """Trials of one rollout, and the input of its decision."""
     environment = world(store, "go")
     item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
-    return ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, execute), item
+    agent = AgentConfig(execute_examples=execute, examples="call")
+    return ExampleTrials({"i": Rollout("i", environment, agent, False)}, agent), item
 
 
 def deletion(name: str) -> Example:
@@ -35,7 +36,7 @@ def test_a_call_that_fails_is_refused_in_the_environments_words() -> None:
     refused = trial.execute(item, deletion("gone.txt"))
     assert refused.refused == "executes: ValueError: there is no file gone.txt; there are: notes.txt, plan.txt"
     kept = trial.execute(item, deletion("plan.txt"))
-    assert kept.refused is None and kept.result is not None and kept.result.content == '{"deleted": "plan.txt"}'
+    assert kept.refused is None and [result.content for result in kept.results] == ['{"deleted": "plan.txt"}']
     assert sorted(store.files) == ["notes.txt", "plan.txt"]  # only a copy lost it
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ttsi.environments.bfcl_simulators import Scenario, SimulatorTask
-from ttsi.types import Answer, Message, Step, Tool, ToolCall, Trajectory, Turn
+from ttsi.types import Answer, Message, Step, Tool, ToolCall, ToolResult, Trajectory, Turn
 
 needs_simulators = pytest.mark.skipif(
     find_spec("bfcl_eval") is None, reason="no simulators of BFCL: pip install --no-deps bfcl-eval"
@@ -47,5 +47,5 @@ GOLD = (
 def trajectory(*turns: tuple[ToolCall, ...]) -> Trajectory:
     """One step per call, and one in words at the end of each turn."""
     done = Step(None, Answer("Done.", ()))
-    steps = [(*(Step(None, Answer("", (one,))) for one in turn), done) for turn in turns]
+    steps = [(*(Step(None, Answer("", (one,)), results=(ToolResult(""),)) for one in turn), done) for turn in turns]
     return Trajectory(tuple(Turn((), made, "done") for made in steps))

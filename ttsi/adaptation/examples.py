@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ttsi.chat.calls import Format
 from ttsi.config import LoopConfig
 from ttsi.models import Model
 from ttsi.types import (
+    END_TURN,
     Answer,
     Example,
     GoldExample,
     Input,
     Message,
     Prompt,
+    Tool,
+    ToolCall,
     TrainingExample,
     last_request,
     standalone_prompt,
@@ -37,15 +41,33 @@ DOUBT = (
 
 
 def training_examples(fmt: Format, item: Input, examples: Sequence[Example]) -> list[TrainingExample]:
-    """One per example; the target is the call as the model's family writes it, behind its reason."""
-    return [_training_example(fmt, item, example) for example in examples]
+    """One per example, or one per step of an example that is a whole turn.
+
+    The target is the call as the model's family writes it, behind its reason.
+    """
+    return [lesson for example in examples for lesson in _lessons(fmt, item, example)]
 
 
-def _training_example(fmt: Format, item: Input, example: Example) -> TrainingExample:
-    tools = example.tools or item.tools
+def _lessons(fmt: Format, item: Input, example: Example) -> list[TrainingExample]:
+    prompt = standalone_prompt(item, example.query, example.tools)
+    if not (example.closing and len(example.results) == len(example.calls)):
+        return [TrainingExample(prompt, _target(fmt, example.calls, example.query, prompt.tools))]
+    lessons = []
+    for number, (call, result) in enumerate(zip(example.calls, example.results, strict=True)):
+        if not result.error:
+            lessons.append(TrainingExample(prompt, _target(fmt, [call], example.query, prompt.tools)))
+        id_ = f"call_{number + 1}"
+        turn = Message("assistant", "", (replace(call, id=id_),)), Message("tool", result.content, tool_call_id=id_)
+        prompt = replace(prompt, messages=(*prompt.messages, *turn))
+    end = ToolCall(END_TURN, {})
+    ends_by_call = example.closing == END_TURN
+    closing = _target(fmt, [end], example.query, prompt.tools) if ends_by_call else example.closing
+    return [*lessons, TrainingExample(prompt, closing)]
+
+
+def _target(fmt: Format, calls: Sequence[ToolCall], request: str, tools: Sequence[Tool]) -> str:
     by_name = {tool.name: tool for tool in tools}
-    reasons = [fmt.reason(by_name[call.name], example.query, tools) for call in example.calls]
-    return TrainingExample(standalone_prompt(item, example.query, tools), fmt.render(example.calls, reasons, tools))
+    return fmt.render(calls, [fmt.reason(by_name[call.name], request, tools) for call in calls], tools)
 
 
 def gold_training_examples(fmt: Format, pairs: Sequence[GoldExample]) -> list[TrainingExample]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ttsi.types import Adaptation, Example, Input, Message, Prompt
+from ttsi.types import Adaptation, Example, Input, Message, Prompt, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from ttsi.adaptation import AdaptationTask, Tuned
@@ -30,7 +30,7 @@ def explore(task: AdaptationTask) -> Iterator[Tuned]:
 
     inputs, adaptations = [], []
     for item, examples in zip(task.inputs, task.examples, strict=True):
-        tried = [example for example in examples if example.result is not None]
+        tried = [example for example in examples if example.results]
         noted = list(tried)
         while noted and _too_long(task, with_notes(item, noted)):
             noted.pop()
@@ -51,22 +51,22 @@ def _record(tried: Sequence[Example], noted: Sequence[Example]) -> Adaptation:
 
 
 def with_notes(item: Input, examples: Sequence[Example]) -> Input:
-    """The input with a note per example behind its system message.
+    """The input with a note per call behind its system message.
 
     >>> from ttsi.types import ToolCall, ToolResult
-    >>> tried = Example("", (ToolCall("read", {"file": "a"}),), "", result=ToolResult("no such file", error=True))
+    >>> tried = Example("", (ToolCall("read", {"file": "a"}),), "", results=(ToolResult("no such file", error=True),))
     >>> with_notes(Input("1", (Message("user", "hello"),), ()), [tried]).messages[0].content.splitlines()[1]
     '- read({"file": "a"}) fails: no such file'
     """
-    notes = "\n".join([HEADING, *map(_note, examples)])
+    tried = [pair for example in examples for pair in zip(example.calls, example.results, strict=False)]
+    notes = "\n".join([HEADING, *dict.fromkeys(_note(call, result) for call, result in tried)])
     first = item.messages[0] if item.messages and item.messages[0].role == "system" else None
     rest = item.messages if first is None else item.messages[1:]
     text = notes if first is None else f"{first.content}\n\n{notes}"
     return replace(item, messages=(Message("system", text), *rest))
 
 
-def _note(example: Example) -> str:
-    calls = ", ".join(f"{call.name}({json.dumps(dict(call.arguments), ensure_ascii=False)})" for call in example.calls)
-    assert example.result is not None
-    verb = "fails:" if example.result.error else "returns"
-    return f"- {calls} {verb} {' '.join(example.result.content.split())[:LONGEST_RESULT]}"
+def _note(call: ToolCall, result: ToolResult) -> str:
+    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+    verb = "fails:" if result.error else "returns"
+    return f"- {call.name}({arguments}) {verb} {' '.join(result.content.split())[:LONGEST_RESULT]}"

@@ -80,7 +80,7 @@ class Decider:
         """One episode per decision, in order."""
         trials = ExampleTrials(
             {item.id: rollout for item, rollout in zip(items, rollouts, strict=True)},
-            self.agent.execute_examples,
+            self.agent,
         )
         if self.agent.life == "decision" or not self.config.adapt:
             return improve(items, self.model, self.writer, self.config, self.repeat, experience=trials)

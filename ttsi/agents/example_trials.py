@@ -1,44 +1,56 @@
 """Trials of written examples on copies of the environments, and what is seen there.
 
-Inputs: rollouts, an example, the input it was written for. Outputs: the example with its result, refused in the
-environment's own words where a call of it fails; results of tools that need no argument; what was learned earlier.
-This is a check without gold, which single requests do not have. The environment of the conversation never changes.
+Inputs: rollouts, an example, the input it was written for. Outputs: the example with the results of its calls, refused
+in the environment's own words where one fails; results of tools that need no argument; what was learned earlier. This
+is a check without gold, which single requests do not have. The environment of the conversation never changes.
+
+An executed example becomes a whole turn (`AgentConfig.examples`): request, call, result, end. Some have a failed
+attempt before the right call, so that the environment's complaint and what to do about it are learned, too.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ttsi.agents.rollout import Rollout
+from ttsi.agents.rollout import DONE, Rollout
 from ttsi.call_equality import canonical_calls
+from ttsi.config import AgentConfig
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
-from ttsi.types import END_TURN, Example, Input, ToolCall
+from ttsi.types import END_TURN, Example, Input, ToolCall, ToolResult
 
 log = logging.getLogger(__name__)
 
 MOST_EARLIER = 8
 """Most examples of earlier turns that an adapter learns again, the latest."""
+ATTEMPT_SHARE = 0.35
+"""Probability of a failed attempt in an example; where the conversation's last call failed, every example has one."""
 
 
 class ExampleTrials:
     """The `Experience` of a batch of rollouts, by the ids of their next decisions."""
 
-    def __init__(self, rollouts: dict[str, Rollout], execute: bool) -> None:
+    def __init__(self, rollouts: dict[str, Rollout], agent: AgentConfig) -> None:
         """Trials for these rollouts.
 
         Args:
             rollouts: input id -> the rollout whose next decision it is.
-            execute: False leaves written examples unexecuted, and copies nothing.
+            agent: whether examples are executed, and what they teach.
         """
-        self._rollouts, self._copies = rollouts, execute
+        self._rollouts, self._agent = rollouts, agent
+
+    @property
+    def whole_turns(self) -> bool:
+        """Whether an executed example may be a turn of several calls."""
+        return self._agent.execute_examples and self._agent.examples == "turn"
 
     def observations(self, item: Input) -> Sequence[str]:
         """Results in the conversation, and those of tools that need no argument, executed on one copy."""
         results = [message.content for message in item.messages if message.role == "tool"]
-        world = self._copy(item) if self._copies else None
+        world = self._copy(item)
         if world is None:
             return results
         for tool in item.tools:
@@ -51,28 +63,77 @@ class ExampleTrials:
         return results
 
     def execute(self, item: Input, example: Example) -> Example:
-        """The example with its result; refused where it fails, unchanged where there can be no copy."""
-        world = self._copy(item) if self._copies else None
+        """The example with its results; refused where a call fails, unchanged where there can be no copy."""
+        world = self._copy(item)
         if world is None:
-            return example
-        result = None
-        for call in example.calls:
-            try:
-                result = world.execute(call)
-            except EnvironmentFailure as error:
-                return replace(example, refused=f"executes: {first_line(error)}")
-            if result.error:
-                return replace(example, result=result, refused=f"executes: {result.content[:200]}")
-        return replace(example, result=result)
+            several = "executes: there is no copy of the environment, and it has several calls"
+            return replace(example, refused=several) if len(example.calls) > 1 else example
+        try:
+            results = _execute_all(world, example.calls)
+        except EnvironmentFailure as error:
+            return replace(example, refused=f"executes: {first_line(error)}")
+        example = replace(example, results=results)
+        if results[-1].error:
+            return replace(example, refused=f"executes: {results[-1].content[:200]}")
+        return self._as_turn(item, example) if self.whole_turns else example
 
     def earlier(self, item: Input) -> Sequence[Example]:
         """What was learned before in this life: each call once, so that a repetition does not weigh more."""
         distinct = {canonical_calls(example.calls): example for example in self._rollouts[item.id].learned}
         return tuple(distinct.values())[-MOST_EARLIER:]
 
+    def _as_turn(self, item: Input, example: Example) -> Example:
+        """The example as a whole turn, some with a failed attempt before the first call."""
+        closing = END_TURN if any(tool.name == END_TURN for tool in item.tools) else DONE
+        example = replace(example, closing=closing)
+        draw = random.Random(f"{item.content_hash}|{example.query}")
+        results = self._rollouts[item.id].last_results()
+        if draw.random() >= ATTEMPT_SHARE and not any(result.error for result in results):
+            return example
+        attempt = failed_attempt(example.calls[0], draw)
+        world = self._copy(item) if attempt else None
+        if attempt is None or world is None:
+            return example
+        try:
+            [result] = _execute_all(world, [attempt])
+        except EnvironmentFailure:
+            return example
+        if not result.error:
+            return example
+        return replace(example, calls=(attempt, *example.calls), results=(result, *example.results))
+
     def _copy(self, item: Input) -> Environment | None:
+        if not self._agent.execute_examples:
+            return None
         try:
             return self._rollouts[item.id].environment.copy()
         except EnvironmentFailure as error:
             log.warning("written examples are not executed: %s", first_line(error))
             return None
+
+
+def _execute_all(world: Environment, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
+    """Results of the calls, until one fails."""
+    results: list[ToolResult] = []
+    for call in calls:
+        results.append(world.execute(call))
+        if results[-1].error:
+            break
+    return tuple(results)
+
+
+def failed_attempt(call: ToolCall, draw: random.Random) -> ToolCall | None:
+    """A call with one value as a careless reader of the request writes it; None where it has no text to get wrong.
+
+    >>> failed_attempt(ToolCall("read", {"file_name": "plan"}), random.Random(1))
+    ToolCall(name='read', arguments={'file_name': 'Plan'})
+    """
+    texts = [name for name, value in call.arguments.items() if isinstance(value, str) and value]
+    if not texts:
+        return None
+    name = draw.choice(texts)
+    value = str(call.arguments[name])
+    label = name.replace("_", " ")
+    variants = [f"{label} {value}", f"the {value}", value.title(), value.rpartition(" ")[2], value.rpartition(".")[0]]
+    different = [variant for variant in variants if variant and variant != value]
+    return ToolCall(call.name, {**call.arguments, name: draw.choice(different)})

@@ -17,7 +17,20 @@ from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
-from ttsi.types import END_TURN, Answer, Episode, Example, Input, Message, Step, Tool, ToolCall, Trajectory, Turn
+from ttsi.types import (
+    END_TURN,
+    Answer,
+    Episode,
+    Example,
+    Input,
+    Message,
+    Step,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Trajectory,
+    Turn,
+)
 
 END_TURN_TOOL = Tool(
     END_TURN,
@@ -53,6 +66,10 @@ class Rollout:
     def trajectory(self) -> Trajectory:
         """What happened so far."""
         return Trajectory(tuple(self.turns), self.error)
+
+    def last_results(self) -> tuple[ToolResult, ...]:
+        """Results of the last decision's calls in this turn."""
+        return self._steps[-1].results if self._steps else ()
 
     def begins_turn(self) -> bool:
         """Whether the next decision is the first of its turn."""

@@ -65,7 +65,7 @@ def _answer(answer: Answer | None) -> str:
 
 def _examples(examples: tuple[Example, ...]) -> str:
     kept = sum(example.refused is None for example in examples)
-    executed = sum(example.refused is None and example.result is not None for example in examples)
+    executed = sum(example.refused is None and bool(example.results) for example in examples)
     reasons = Counter(one_line(example.refused, 90) for example in examples if example.refused is not None)
     listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MOST_REASONS))
     return f"examples: {kept} of {len(examples)} kept, {executed} executed" + (f". Refused: {listed}" if listed else "")

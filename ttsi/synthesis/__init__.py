@@ -12,6 +12,7 @@ schema or state its values is refused.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -27,7 +28,7 @@ from ttsi.synthesis.parsing import read_call_first, read_query_first, stripped_l
 from ttsi.synthesis.prompts import LEAD, ONE_LINE, WritingPrompt, chosen_prompt
 from ttsi.synthesis.retrieval import demonstrations
 from ttsi.synthesis.rewording import prompt_text, rewording_request
-from ttsi.synthesis.schema_examples import schema_example
+from ttsi.synthesis.schema_examples import joined_example, schema_example
 from ttsi.synthesis.state_values import StateValues
 from ttsi.types import END_TURN, Awareness, Example, Input, Prompt, Tool, TrainingData, last_request, standalone_prompt
 
@@ -35,6 +36,8 @@ WRITER_FAILED = "teacher: "
 """How the reason begins where the writer returned no text at all."""
 
 
+JOINED_SHARE = 0.35
+"""Probability that an agent's example is a turn of two calls."""
 _NO_TOOLS = Example("", (), "", "schema: the input offers no tools")
 
 
@@ -49,6 +52,8 @@ class _Job:
     seed: int
     state: StateValues | None = None
     """Values of the environment's state, where the input is an agent's decision."""
+    before: Tool | None = None
+    """A tool that is called first, where the example is a turn of two calls."""
 
 
 def check_synthesis(config: SynthesisConfig) -> None:
@@ -103,10 +108,9 @@ def synthesise(
     written: list[list[Example]] = [[] for _ in inputs]
     states = [None if experience is None else StateValues.of(experience.observations(item)) for item in inputs]
     for round_ in range(config.max_rounds):
-        jobs = [
-            replace(job, state=states[job.number])
-            for job in _missing(inputs, awareness, config, seeds, written, round_)
-        ]
+        jobs = _missing(inputs, awareness, config, seeds, written, round_)
+        if experience is not None:
+            jobs = [_in_environment(job, states[job.number], experience.whole_turns) for job in jobs]
         if not jobs:
             break
         for job, example in zip(jobs, _write(writer, jobs, config), strict=True):
@@ -185,7 +189,22 @@ def _write(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list
 
 
 def _from_schemas(jobs: Sequence[_Job]) -> list[Example]:
-    return [schema_example(job.tool, job.seed, job.state) if job.tool else _NO_TOOLS for job in jobs]
+    return [_from_schema(job, job.tool) if job.tool else _NO_TOOLS for job in jobs]
+
+
+def _from_schema(job: _Job, tool: Tool) -> Example:
+    example = schema_example(tool, job.seed, job.state)
+    if job.before is None:
+        return example
+    return joined_example(schema_example(job.before, job.seed + 1, job.state), example)
+
+
+def _in_environment(job: _Job, state: StateValues | None, whole_turns: bool) -> _Job:
+    """The job of an agent's decision: values of the state, and for some a tool that is called before."""
+    others = [tool for tool in job.item.tools if tool != job.tool and tool.name != END_TURN]
+    draw = random.Random(job.seed)
+    joined = whole_turns and bool(others) and draw.random() < JOINED_SHARE
+    return replace(job, state=state, before=draw.choice(others) if joined else None)
 
 
 def _schema_first(writer: Model, jobs: Sequence[_Job], config: SynthesisConfig) -> list[Example]:

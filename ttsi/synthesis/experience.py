@@ -16,6 +16,11 @@ from ttsi.types import Example, Input
 class Experience(Protocol):
     """An agent's environments, one for each input of a batch."""
 
+    @property
+    def whole_turns(self) -> bool:
+        """Whether an executed example may be a turn of several calls."""
+        ...
+
     def observations(self, item: Input) -> Sequence[str]:
         """Results of tools, as the model reads them, in which values for examples are looked for."""
         ...

@@ -60,6 +60,14 @@ def schema_example(tool: Tool, seed: int, state: StateValues | None = None) -> E
     return Example(request, (ToolCall(tool.name, arguments),), request)
 
 
+def joined_example(first: Example, second: Example) -> Example:
+    """Two examples as one request for two calls; the second as it is where either was refused."""
+    if first.refused is not None or second.refused is not None:
+        return second
+    query = f"{first.query.rstrip('.?')}, and after that: {second.query[:1].lower()}{second.query[1:]}"
+    return Example(query, (*first.calls, *second.calls), query)
+
+
 def _request(tool: Tool, arguments: Mapping[str, Any], draw: random.Random) -> str:
     command = _command(tool)
     details = [(name_words(key), _text(value, draw)) for key, value in _leaves(arguments)]
