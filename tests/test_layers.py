@@ -97,7 +97,7 @@ ALLOWED: dict[str, set[str]] = {
         "atomic", "chat", "embedded", "environments", "errors", "home", "object_reference", "types", "words",
     },
     "agents": {
-        "answer", "awareness", "batch", "call_equality", "config", "environments", "errors", "loop", "methods",
+        "answer", "awareness", "batch", "call_equality", "config", "crash_points", "environments", "errors", "loop", "methods",
         "models", "synthesis.experience", "types",
     },
     "reports": {"call_equality", "config", "errors", "methods", "record", "stats", "types", "words"},

@@ -45,6 +45,9 @@ LIBRARY_POINTS = (
 )
 """Those of a library of adapters, which only a run with --library passes."""
 
+AGENT_POINTS = ("agent: decided", "agent: acted")
+"""Those of an agent's conversation, passed at each of its steps."""
+
 hook: Callable[[str], None] | None = None
 """Set by tests only."""
 

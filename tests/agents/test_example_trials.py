@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tests.agents.actors import Actor, FileStore, always, world
+from ttsi.adaptation.examples import training_examples
 from ttsi.agents.conversation_loop import run_episode
 from ttsi.agents.example_trials import MOST_EARLIER, ExampleTrials
-from ttsi.agents.rollout import Rollout
+from ttsi.agents.rollout import DONE, END_TURN_TOOL, Rollout
+from ttsi.chat.calls import FORMATS
 from ttsi.config import AgentConfig
-from ttsi.types import Example, Input, Message, Step, ToolCall, TrainingExample
+from ttsi.types import END_TURN, Example, Input, Message, Step, ToolCall, ToolResult, TrainingExample
 
 
 def says_done(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> str:
@@ -77,3 +80,62 @@ def test_examples_take_their_values_from_the_state_and_all_that_is_kept_can_be_e
     named = {call.arguments["file_name"] for call in kept_calls(blind.steps[0]) if call.arguments}
     assert named and not named & {"alpha.csv", "beta.csv"}
     assert sorted(store.files) == ["alpha.csv", "beta.csv"]
+
+
+def whole_turns(store: FileStore) -> tuple[ExampleTrials, Input]:
+    """Trials whose examples are whole turns."""
+    _, item = trials(store)
+    environment = world(store, "go")
+    return ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig()), item
+
+
+def test_an_executed_example_becomes_a_turn_with_its_end() -> None:
+    trial, item = whole_turns(FileStore("plan.txt"))
+    example = trial.execute(item, deletion("plan.txt"))
+    lessons = training_examples(FORMATS["hermes"], item, [example])
+    assert example.closing == DONE
+    assert next(lesson.prompt.messages[-1].role for lesson in lessons) == "user"
+    assert lessons[-1].target == DONE and lessons[-1].prompt.messages[-1].content == '{"deleted": "plan.txt"}'
+    # The control: a call alone teaches no end.
+    call_alone = trials(FileStore("plan.txt"))[0].execute(item, deletion("plan.txt"))
+    [alone] = training_examples(FORMATS["hermes"], item, [call_alone])
+    assert alone.target == lessons[-2].target
+
+
+def test_where_every_answer_is_a_call_the_turn_ends_by_one() -> None:
+    trial, item = whole_turns(FileStore("plan.txt"))
+    example = trial.execute(replace(item, tools=(*item.tools, END_TURN_TOOL)), deletion("plan.txt"))
+    lessons = training_examples(FORMATS["hermes"], replace(item, tools=(*item.tools, END_TURN_TOOL)), [example])
+    assert example.closing == END_TURN and END_TURN in lessons[-1].target
+
+
+def test_a_failed_attempt_is_read_and_never_learned() -> None:
+    trial, item = whole_turns(FileStore(*(f"file {number}.txt" for number in range(20))))
+    examples = [trial.execute(item, deletion(f"file {number}.txt")) for number in range(20)]
+    attempts = [example for example in examples if len(example.calls) == 2]
+    assert 0 < len(attempts) < 20
+    for example in attempts:
+        assert example.refused is None
+        assert [result.error for result in example.results] == [True, False]
+        first, end = training_examples(FORMATS["hermes"], item, [example])
+        assert first.prompt.messages[-1].content.startswith("ValueError: there is no file")
+        assert str(example.calls[0].arguments["file_name"]) not in first.target.replace(
+            str(example.calls[1].arguments["file_name"]), ""
+        )
+        assert end.target == DONE
+
+
+def test_after_a_failed_call_every_example_shows_a_failed_attempt() -> None:
+    trial, item = whole_turns(FileStore("my plan.txt"))
+    rollout = trial._rollouts["i"]
+    rollout.proceed()
+    rollout._steps.append(Step(None, None, results=(ToolResult("no", error=True),)))
+    for query in "abcdefgh":
+        example = trial.execute(item, replace(deletion("my plan.txt"), query=query))
+        assert len(example.calls) == 2
+
+
+def test_several_calls_need_a_copy() -> None:
+    trial, item = trials(FileStore(), execute=False)
+    two = replace(deletion("plan.txt"), calls=deletion("plan.txt").calls * 2)
+    assert (trial.execute(item, two).refused or "").startswith("executes: there is no copy")

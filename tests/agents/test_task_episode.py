@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.agents.actors import Actor, always, called
 from tests.agents.tasks import BENCHMARK, FILES
+from ttsi import crash_points
 from ttsi.agents.task_episode import Task, task_episodes
 from ttsi.config import AgentConfig
 from ttsi.errors import ConfigError
@@ -36,6 +37,14 @@ def run(folder: Path, limit: int | None = None, life: str = "decision", batch_si
     return read_rows(folder)
 
 
+def results(rows: Sequence[RunRow]) -> list[object]:
+    """What may not depend on an interruption."""
+    return [
+        (row.key, row.grades, [(step.answer, step.results) for step in row.episode.trajectories["adapted"].steps])
+        for row in rows
+    ]
+
+
 def test_base_and_adapted_are_judged_by_what_they_did(tmp_path: Path) -> None:
     rows = run(tmp_path)
     assert [row.right("base", "episode") for row in rows] == [False, True, False]
@@ -46,14 +55,8 @@ def test_base_and_adapted_are_judged_by_what_they_did(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path: Path) -> None:
-    def strip(rows: Sequence[RunRow]) -> list[object]:
-        return [
-            (row.key, row.grades, [(step.answer, step.results) for step in row.episode.trajectories["adapted"].steps])
-            for row in rows
-        ]
-
     run(tmp_path / "parts", limit=1)
-    assert strip(run(tmp_path / "parts")) == strip(run(tmp_path / "whole"))
+    assert results(run(tmp_path / "parts")) == results(run(tmp_path / "whole"))
 
 
 def test_a_folder_of_another_life_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -97,3 +100,33 @@ def test_the_story_names_every_step_in_order(tmp_path: Path) -> None:
     places = [story.find(part) for part in ("Turn 1", "delete_file(", "examples: ", "trained: ", "> {", "ended")]
     assert places == sorted(places) and -1 not in places, story
     assert all(part in story for part in parts)
+
+
+class Killed(BaseException):
+    """A kill that nothing catches."""
+
+
+@pytest.mark.parametrize("point", crash_points.AGENT_POINTS)
+def test_an_episode_killed_at_any_step_is_done_again_to_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    whole = results(run(tmp_path / "whole"))
+    kills = 0
+    while True:
+        passages = iter(range(kills + 1))
+
+        def kill(name: str, passages: Iterator[int] = passages) -> None:
+            if name == point and next(passages, None) == kills:  # noqa: B023
+                raise Killed
+
+        folder = tmp_path / str(kills)
+        monkeypatch.setattr(crash_points, "hook", kill)
+        try:
+            run(folder)
+        except Killed:
+            monkeypatch.setattr(crash_points, "hook", None)
+            assert results(run(folder)) == whole
+            kills += 1
+            continue
+        break
+    assert kills >= 4, "the control: the hook was passed at many steps"

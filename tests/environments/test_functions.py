@@ -13,8 +13,8 @@ import pytest
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from ttsi.chat.tool_schema import problem
-from ttsi.environments.functions import FunctionEnvironment, function_tool
 from ttsi.environments.environment import Environment
+from ttsi.environments.functions import FunctionEnvironment, function_tool
 from ttsi.errors import ConfigError, EnvironmentFailure
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from ttsi.environments.environment import Environment
 from ttsi.environments.mcp_connection import MCPConnection
 from ttsi.environments.mcp_server import MCPEnvironment
-from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError, EnvironmentFailure
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.trials import library_folder, reliability, server_load, server_promises
+from tests.trials import agent_episodes, library_folder, reliability, server_load, server_promises
 from tests.trials.server_requests import Figures, say
 
 pytestmark = pytest.mark.trials
@@ -33,6 +33,13 @@ def test_a_run_survives(trial: str, n: int, tmp_path: Path) -> None:
 def test_a_library_survives(trial: str, n: int, tmp_path: Path) -> None:
     """The trial itself asserts what is promised."""
     say(f"library: {trial}", library_folder.FIGURES[trial](n, tmp_path))
+
+
+@pytest.mark.parametrize(("spec", "n"), [("scripted:demo", 1000), ("embedded", 200)])
+def test_episodes_of_an_agent_leave_no_memory_behind(spec: str, n: int) -> None:
+    figures = agent_episodes.episodes(n, spec)
+    say("agent episodes", figures)
+    assert figures["mb_after_all"] <= 1.1 * figures["mb_after_a_tenth"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttsi import crash_points
 from ttsi.agents.adapter_life import Decider
 from ttsi.agents.rollout import open_rollouts
 from ttsi.config import AgentConfig, LoopConfig
@@ -86,6 +87,8 @@ def run_episodes(
         while active := [rollout for rollout in rollouts if rollout.proceed()]:
             waiting = [(rollout, item) for rollout in active if (item := rollout.decision()) is not None]
             episodes = decider.decide([rollout for rollout, _ in waiting], [item for _, item in waiting])
+            crash_points.reach("agent: decided")
             for (rollout, _), episode in zip(waiting, episodes, strict=True):
                 rollout.act(episode)
+            crash_points.reach("agent: acted")
     return [rollout.trajectory for rollout in rollouts]
