@@ -197,6 +197,10 @@ def test_what_is_counted_exists() -> None:
     assert {name.partition(":")[0] for name in names} - {"pool"} == set(BENCHMARKS) - {
         "toolworld",
         "toolworld-validation",
+        "toolworld-agents",
+        "toolworld-agents-validation",
+        "toolworld-turns",
+        "toolworld-turns-validation",
         "sealtool-sample",
         "bfcl-turns",
     }

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from ttsi.environments.protocol import Environment
+from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError, TTSIError, first_line, unknown_name
 from ttsi.object_reference import is_reference, load_object
 from ttsi.types import Input, ToolCall, Trajectory
@@ -77,6 +77,10 @@ class Benchmark:
 BENCHMARKS: dict[str, str] = {
     "toolworld": "ttsi.benchmarks.toolworld:load",
     "toolworld-validation": "ttsi.benchmarks.toolworld:load_validation",
+    "toolworld-agents": "ttsi.benchmarks.toolworld_agents:load",
+    "toolworld-agents-validation": "ttsi.benchmarks.toolworld_agents:load_validation",
+    "toolworld-turns": "ttsi.benchmarks.toolworld_agents:load_turns",
+    "toolworld-turns-validation": "ttsi.benchmarks.toolworld_agents:load_turns_validation",
     "sealtool": "ttsi.benchmarks.sealtools:SEALTOOL",
     "sealtool-dev": "ttsi.benchmarks.sealtools:SEALTOOL_DEV",
     "sealtool-sample": "ttsi.benchmarks.sealtools:load_sample",
@@ -84,6 +88,8 @@ BENCHMARKS: dict[str, str] = {
     "seal-tools-out": "ttsi.benchmarks.sealtools:OUT_DOMAIN",
     "seal-tools-dev": "ttsi.benchmarks.sealtools:DEV",
     "bfcl": "ttsi.benchmarks.bfcl:BFCL",
+    "bfcl-multi-turn": "ttsi.benchmarks.bfcl_multi_turn:load",
+    "bfcl-turns": "ttsi.benchmarks.bfcl_multi_turn:load_turns",
     "nexusraven": "ttsi.benchmarks.nexusraven:NEXUSRAVEN",
     "apibank-l1": "ttsi.benchmarks.apibank:LEVEL_1",
     "apibank-l2": "ttsi.benchmarks.apibank:LEVEL_2",
