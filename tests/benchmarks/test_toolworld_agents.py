@@ -24,16 +24,14 @@ Calls = tuple[ToolCall, ...]
 
 
 @cache
-RESULT = (ToolResult(""),)
-"""Of a call that was executed."""
-
 def benchmark(name: str) -> Benchmark:
     return load(name)
 
 
 def trajectory(turns: Sequence[Calls]) -> Trajectory:
     """What an agent did that made these calls, each in a step of its own."""
-    steps = [(*(Step(None, Answer("", (call,)), results=RESULT) for call in calls), Step(None, Answer("done.", ()))) for calls in turns]
+    done, result = Step(None, Answer("done.", ())), (ToolResult(""),)
+    steps = [(*(Step(None, Answer("", (call,)), results=result) for call in calls), done) for calls in turns]
     return Trajectory(tuple(Turn((), part, "done") for part in steps))
 
 
