@@ -22,6 +22,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 NO_TOOL = "(no tool)"
 """The action of answering without any call, as it is named among candidates."""
+NO_CLOSING = "(no closing)"
+"""Stands for the end of a turn that is not learned (`Example.closing`)."""
 END_TURN = "end_turn"
 """The tool by which an agent ends a turn where every answer must be a call (`ttsi.agents`)."""
 
@@ -164,7 +166,8 @@ class Example:
     """What its calls returned on a copy of an agent's environment, one after the other; () where none was executed."""
     closing: str = ""
     """What an agent says behind the last result, or END_TURN where it ends the turn by that call: the example is then a
-    whole turn, of which each step but a failed call is learned. "" is the calls alone."""
+    whole turn, of which each step but a failed call is learned. NO_CLOSING is a turn whose end is not learned, "" the
+    calls alone, in one answer."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from ttsi.chat.calls import FORMATS
 from ttsi.config import AgentConfig
 from ttsi.types import END_TURN, Example, Input, Message, Step, ToolCall, ToolResult, TrainingExample
 
+LIST = ToolCall("list_files", {})
+
 
 def says_done(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> str:
     """Calls nothing."""
@@ -36,7 +38,7 @@ def deletion(name: str) -> Example:
 def test_a_call_that_fails_is_refused_in_the_environments_words() -> None:
     store = FileStore()
     trial, item = trials(store)
-    refused = trial.execute(item, deletion("gone.txt"))
+    refused = trial.execute(item, replace(deletion("gone.txt"), query="delete it"))  # no value that could be repaired
     assert refused.refused == "executes: ValueError: there is no file gone.txt; there are: notes.txt, plan.txt"
     kept = trial.execute(item, deletion("plan.txt"))
     assert kept.refused is None and [result.content for result in kept.results] == ['{"deleted": "plan.txt"}']
@@ -82,6 +84,23 @@ def test_examples_take_their_values_from_the_state_and_all_that_is_kept_can_be_e
     assert sorted(store.files) == ["alpha.csv", "beta.csv"]
 
 
+def behind_a_result(item: Input) -> Input:
+    """The decision behind a call's result."""
+    return replace(item, messages=(*item.messages, Message("assistant", "", (LIST,)), Message("tool", "[]")))
+
+
+def test_a_value_that_the_complaint_names_repairs_call_and_request() -> None:
+    store = FileStore("plan.txt")
+    trial, item = trials(store)
+    repaired = trial.execute(item, deletion("gone.txt"))
+    assert (repaired.refused, repaired.query) == (None, "delete plan.txt")
+    assert repaired.calls == deletion("plan.txt").calls
+    # The control: words that name no value repair nothing.
+    silent = Example("delete gone.txt", (ToolCall("read_file", {"file_name": "gone.txt"}),), "")
+    store.files.clear()
+    assert (trial.execute(item, silent).refused or "").startswith("executes: ")
+
+
 def whole_turns(store: FileStore) -> tuple[ExampleTrials, Input]:
     """Trials whose examples are whole turns."""
     _, item = trials(store)
@@ -91,10 +110,12 @@ def whole_turns(store: FileStore) -> tuple[ExampleTrials, Input]:
 
 def test_an_executed_example_becomes_a_turn_with_its_end() -> None:
     trial, item = whole_turns(FileStore("plan.txt"))
+    [before] = training_examples(FORMATS["hermes"], item, [trial.execute(item, deletion("plan.txt"))])
+    item = behind_a_result(item)
     example = trial.execute(item, deletion("plan.txt"))
     lessons = training_examples(FORMATS["hermes"], item, [example])
     assert example.closing == DONE
-    assert next(lesson.prompt.messages[-1].role for lesson in lessons) == "user"
+    assert before.target == lessons[-2].target  # before the turn's first call no end is learned
     assert lessons[-1].target == DONE and lessons[-1].prompt.messages[-1].content == '{"deleted": "plan.txt"}'
     # The control: a call alone teaches no end.
     call_alone = trials(FileStore("plan.txt"))[0].execute(item, deletion("plan.txt"))
@@ -104,13 +125,15 @@ def test_an_executed_example_becomes_a_turn_with_its_end() -> None:
 
 def test_where_every_answer_is_a_call_the_turn_ends_by_one() -> None:
     trial, item = whole_turns(FileStore("plan.txt"))
-    example = trial.execute(replace(item, tools=(*item.tools, END_TURN_TOOL)), deletion("plan.txt"))
-    lessons = training_examples(FORMATS["hermes"], replace(item, tools=(*item.tools, END_TURN_TOOL)), [example])
+    item = replace(behind_a_result(item), tools=(*item.tools, END_TURN_TOOL))
+    example = trial.execute(item, deletion("plan.txt"))
+    lessons = training_examples(FORMATS["hermes"], item, [example])
     assert example.closing == END_TURN and END_TURN in lessons[-1].target
 
 
 def test_a_failed_attempt_is_read_and_never_learned() -> None:
     trial, item = whole_turns(FileStore(*(f"file {number}.txt" for number in range(20))))
+    item = behind_a_result(item)
     examples = [trial.execute(item, deletion(f"file {number}.txt")) for number in range(20)]
     attempts = [example for example in examples if len(example.calls) == 2]
     assert 0 < len(attempts) < 20

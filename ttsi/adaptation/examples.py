@@ -19,6 +19,7 @@ from ttsi.config import LoopConfig
 from ttsi.models import Model
 from ttsi.types import (
     END_TURN,
+    NO_CLOSING,
     Answer,
     Example,
     GoldExample,
@@ -59,6 +60,8 @@ def _lessons(fmt: Format, item: Input, example: Example) -> list[TrainingExample
         id_ = f"call_{number + 1}"
         turn = Message("assistant", "", (replace(call, id=id_),)), Message("tool", result.content, tool_call_id=id_)
         prompt = replace(prompt, messages=(*prompt.messages, *turn))
+    if example.closing == NO_CLOSING:
+        return lessons
     end = ToolCall(END_TURN, {})
     ends_by_call = example.closing == END_TURN
     closing = _target(fmt, [end], example.query, prompt.tools) if ends_by_call else example.closing

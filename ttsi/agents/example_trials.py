@@ -15,12 +15,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ttsi.agents.example_repair import repairs
 from ttsi.agents.rollout import DONE, Rollout
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
-from ttsi.types import END_TURN, Example, Input, ToolCall, ToolResult
+from ttsi.types import END_TURN, NO_CLOSING, Example, Input, ToolCall, ToolResult
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +70,25 @@ class ExampleTrials:
             several = "executes: there is no copy of the environment, and it has several calls"
             return replace(example, refused=several) if len(example.calls) > 1 else example
         try:
-            results = _execute_all(world, example.calls)
+            executed = replace(example, results=_execute_all(world, example.calls))
+            if is_refused(executed):
+                executed = self._repair(item, executed)
         except EnvironmentFailure as error:
             return replace(example, refused=f"executes: {first_line(error)}")
-        example = replace(example, results=results)
-        if results[-1].error:
-            return replace(example, refused=f"executes: {results[-1].content[:200]}")
-        return self._as_turn(item, example) if self.whole_turns else example
+        if is_refused(executed):
+            return replace(executed, refused=f"executes: {executed.results[-1].content[:200]}")
+        return self._as_turn(item, executed) if self.whole_turns else executed
+
+    def _repair(self, item: Input, example: Example) -> Example:
+        """The first repair that succeeds; else the example as it is."""
+        for repair in repairs(example, len(example.results) - 1, example.results[-1].content):
+            world = self._copy(item)
+            if world is None:
+                break
+            executed = replace(repair, results=_execute_all(world, repair.calls))
+            if not is_refused(executed):
+                return executed
+        return example
 
     def earlier(self, item: Input) -> Sequence[Example]:
         """What was learned before in this life: each call once, so that a repetition does not weigh more."""
@@ -83,9 +96,12 @@ class ExampleTrials:
         return tuple(distinct.values())[-MOST_EARLIER:]
 
     def _as_turn(self, item: Input, example: Example) -> Example:
-        """The example as a whole turn, some with a failed attempt before the first call."""
-        closing = END_TURN if any(tool.name == END_TURN for tool in item.tools) else DONE
-        example = replace(example, closing=closing)
+        """The example as a whole turn, some with a failed attempt before the first call.
+
+        Its end is learned only where the turn has results: before its first call no turn should end.
+        """
+        ends = END_TURN if any(tool.name == END_TURN for tool in item.tools) else DONE
+        example = replace(example, closing=ends if item.messages[-1].role == "tool" else NO_CLOSING)
         draw = random.Random(f"{item.content_hash}|{example.query}")
         results = self._rollouts[item.id].last_results()
         if draw.random() >= ATTEMPT_SHARE and not any(result.error for result in results):
@@ -110,6 +126,11 @@ class ExampleTrials:
         except EnvironmentFailure as error:
             log.warning("written examples are not executed: %s", first_line(error))
             return None
+
+
+def is_refused(example: Example) -> bool:
+    """Whether a call of an executed example failed."""
+    return any(result.error for result in example.results)
 
 
 def _execute_all(world: Environment, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:

@@ -117,7 +117,10 @@ def synthesise(
             kept = [other for other in written[job.number] if other.refused is None]
             example = replace(example, refused=example.refused or refusal(example, job.item, kept, config))
             if experience is not None and example.refused is None:
-                example = experience.execute(job.item, example)
+                executed = experience.execute(job.item, example)
+                changed = executed.query != example.query and executed.refused is None
+                reason = refusal(executed, job.item, kept, config) if changed else executed.refused
+                example = replace(executed, refused=reason)
             written[job.number].append(example)
     filtered = apply_model_filters(model or writer, inputs, written, config)
     if experience is None:
