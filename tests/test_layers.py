@@ -85,20 +85,25 @@ ALLOWED: dict[str, set[str]] = {
     "models.job_encoding": {"engine", "types"},
     "models.temporary_adapters": {"config", "engine", "errors", "object_reference", "types"},
     "methods": {"config", "errors", "models", "object_reference"},
-    "awareness": STAGE | {"call_equality"},
-    "synthesis": STAGE | {"call_equality", "words"},
+    "awareness": STAGE | {"call_equality", "environments.experience"},
+    "synthesis": STAGE | {"call_equality", "environments.experience", "words"},
     "adaptation": STAGE,
     "answer": STAGE | {"call_equality"},
     "batch": {
-        "adaptation", "awareness", "config", "errors", "methods", "models", "object_reference", "synthesis", "types",
+        "adaptation", "awareness", "config", "environments.experience", "errors", "methods", "models",
+        "object_reference", "synthesis", "types",
     },
-    "loop": {"adaptation", "answer", "awareness", "batch", "config", "methods", "models", "synthesis", "types"},
+    "loop": {
+        "adaptation", "answer", "awareness", "batch", "config", "environments.experience", "methods", "models", "synthesis",
+        "types",
+    },
     "benchmarks": {
         "atomic", "chat", "embedded", "environments", "errors", "home", "object_reference", "types", "words",
     },
     "agents": {
-        "answer", "awareness", "batch", "call_equality", "config", "crash_points", "environments", "errors", "loop", "methods",
-        "models", "synthesis.experience", "types",
+        "answer", "awareness", "batch", "call_equality", "config",
+        "crash_points", "environments", "errors", "loop", "methods",
+        "models", "types",
     },
     "reports": {"call_equality", "config", "errors", "methods", "record", "stats", "types", "words"},
     "library": {
@@ -107,17 +112,20 @@ ALLOWED: dict[str, set[str]] = {
     },
     "runs": {
         "adaptation.shared", "agents", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config",
-        "config_history", "crash_points", "environments.environment", "errors", "library", "loop", "methods", "models", "object_reference",
+        "config_history", "crash_points", "environments.environment", "errors",
+        "library", "loop", "methods", "models", "object_reference",
         "record", "sqlite_errors", "stats", "synthesis", "types",
     },
     "cli": {
         "atomic", "awareness.measures", "awareness.threshold", "batch", "benchmarks", "chat.calls",
         "chat.conversation",  # a file of tools is read as a request's are
-        "agents", "codec", "config", "config_history", "cpu", "environments", "errors", "interop.trackers", "library", "loop", "methods",
+        "agents", "codec", "config", "config_history", "cpu",
+        "environments", "errors", "interop.trackers", "library", "loop", "methods",
         "models", "object_reference", "record", "reports", "row_schema", "runs", "serve", "types",
     },
     "serve": {
-        "agents", "answer", "awareness", "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
+        "agents", "answer", "awareness", "benchmarks", "chat",
+        "config", "config_history", "errors", "library", "loop", "methods",
         "models", "types",
     },
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},

@@ -20,12 +20,12 @@ from ttsi.adaptation.confidence import call_dropped, lack_of_confidence, more_un
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
 from ttsi.config import OBJECTIVE_NAMES, AdaptationConfig, LoopConfig, check
+from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, check_model, prefix_cache
 from ttsi.object_reference import load_function, resolve
 from ttsi.synthesis import check_synthesis
-from ttsi.synthesis.experience import Experience
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
 
 log = logging.getLogger(__name__)
@@ -194,6 +194,7 @@ def with_adaptations(
     tuned: Tuned,
     after: Sequence[Answer],
     config: AdaptationConfig,
+    experience: Experience | None = None,
 ) -> list[Episode]:
     """The episodes, of which the adapted ones have their examples, their adaptation and their new answer.
 
@@ -204,7 +205,7 @@ def with_adaptations(
     for i, written, adaptation, answer in zip(adapted, examples, tuned.adaptations, after, strict=True):
         adaptation = replace(adaptation, logprob_shift=logprob_shift(answer))
         episode = replace(results[i], examples=written, adaptation=adaptation)
-        results[i] = _settle(stages.inputs[i], episode, answer, config)
+        results[i] = _settle(stages.inputs[i], episode, answer, config, experience)
     return results
 
 
@@ -213,19 +214,30 @@ def logprob_shift(answer: Answer) -> float | None:
     return None if answer.base_logprob is None else (answer.logprob - answer.base_logprob) / max(1, answer.tokens)
 
 
-def _settle(item: Input, episode: Episode, answer: Answer, config: AdaptationConfig) -> Episode:
+def _settle(
+    item: Input, episode: Episode, answer: Answer, config: AdaptationConfig, experience: Experience | None
+) -> Episode:
     adaptation = episode.adaptation
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
     guarded = adaptation.status in ("trained", "in-context")
-    reason = guard_refusal(item, episode.base, answer, config) if guarded else None
+    reason = guard_refusal(item, episode.base, answer, config, experience) if guarded else None
     if reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)
 
 
-def guard_refusal(item: Input, base: Answer, adapted: Answer, config: AdaptationConfig) -> str | None:
-    """Why a guard refuses the adapted answer, or None."""
+def guard_refusal(
+    item: Input, base: Answer, adapted: Answer, config: AdaptationConfig, experience: Experience | None = None
+) -> str | None:
+    """Why a guard refuses the adapted answer, or None.
+
+    Where an environment accepts more calls of one of them, that decides, and the other guards have no say.
+    """
+    if experience is not None and adapted.calls:
+        before, after = (experience.failures(item, answer.calls) for answer in (base, adapted))
+        if after != before:
+            return None if after < before else "more of its calls fail on a copy of the environment"
     reason = lack_of_confidence(base, adapted, config.min_confidence_gain)
     if config.refuse_unstated:
         reason = reason or more_unstated_values(base, adapted, item)

@@ -258,6 +258,9 @@ class AgentConfig:
     """Most decisions in a turn."""
     execute_examples: bool = True
     """Execute the calls of written examples on a copy of the environment, and learn only those that succeed."""
+    execute_answers: bool = True
+    """Execute the calls of an answer on a copy first. One that fails counts against the model's confidence (measure
+    grounded_margin), and an adapted answer is given if fewer of its calls fail than of the base's, refused if more."""
     examples: Literal["turn", "call"] = "turn"
     """What an executed example teaches: a whole turn (request, call, result, perhaps a second call or a failed attempt,
     and its end), or the calls alone, as for single requests."""

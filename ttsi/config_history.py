@@ -74,6 +74,7 @@ AGENT_DEFAULTS: dict[str, object] = {
     "life": "decision",
     "max_steps": 20,
     "execute_examples": True,
+    "execute_answers": True,
     "examples": "turn",
     "end_at_repeat": True,
     "max_failures": 3,

@@ -12,10 +12,10 @@ from ttsi.answer import generate_answers
 from ttsi.awareness import estimate, needs_samples, select
 from ttsi.batch import Stages, fall_back_to, isolate_failures, with_adaptations
 from ttsi.config import LoopConfig
+from ttsi.environments.experience import Experience
 from ttsi.methods import preset
 from ttsi.models import Model, Writer
 from ttsi.synthesis import synthesise
-from ttsi.synthesis.experience import Experience
 from ttsi.types import Answer, Episode, Input
 
 
@@ -56,7 +56,7 @@ def improve(
     seeds = stages.begin("answer")
     before = answers or generate_answers(model, inputs, config.answer, seeds=seeds, sample=sample)
     stages.begin("awareness")
-    awareness = estimate(model, inputs, before, config.awareness)  # H
+    awareness = estimate(model, inputs, before, config.awareness, experience=experience)  # H
     selected = select(inputs, awareness, config, repeat)
     unsure, confidence = [inputs[i] for i in selected], [awareness[i] for i in selected]
     first = [before[i] for i in selected]
@@ -67,4 +67,4 @@ def improve(
         with adapters(model, unsure, examples, first, config, stages.begin("adaptation"), confidence) as tuned:  # T
             seeds, base = stages.begin("answer"), (unsure, first)
             after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, tuned.strategy, base)
-    return with_adaptations(stages, episodes, selected, examples, tuned, after, config.adaptation)
+    return with_adaptations(stages, episodes, selected, examples, tuned, after, config.adaptation, experience)

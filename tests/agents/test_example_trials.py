@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from tests.agents.actors import Actor, FileStore, always, world
 from ttsi.adaptation.examples import training_examples
 from ttsi.agents.conversation_loop import run_episode
@@ -162,3 +164,40 @@ def test_several_calls_need_a_copy() -> None:
     trial, item = trials(FileStore(), execute=False)
     two = replace(deletion("plan.txt"), calls=deletion("plan.txt").calls * 2)
     assert (trial.execute(item, two).refused or "").startswith("executes: there is no copy")
+
+
+def deletes_a_missing_file(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+    """The wrong file, and with an adapter the right one."""
+    if messages[-1].role == "tool":
+        return "Done."
+    return deletion("plan.txt" if learned else "gone.txt").calls
+
+
+@pytest.mark.parametrize(("executed", "unsure"), [(True, True), (False, False)])
+def test_a_call_that_would_fail_makes_the_model_unsure(executed: bool, unsure: bool) -> None:
+    config = always()
+    config = replace(config, awareness=replace(config.awareness, gate="unsure", measure="grounded_margin", tau=-0.5))
+    agent = AgentConfig(execute_answers=executed)
+    environment = world(FileStore("plan.txt"), "delete gone.txt plan.txt")
+    step = run_episode(environment, Actor(deletes_a_missing_file), config=config, agent=agent).steps[0]
+    assert step.awareness is not None and step.awareness.unsure == unsure
+    assert step.results[0].error != unsure  # adapted, it deletes the file that is there
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_the_answer_of_which_fewer_calls_fail_is_given_whatever_other_guards_say(executed: bool) -> None:
+    config = always()
+    config = replace(config, adaptation=replace(config.adaptation, min_confidence_gain=1e9))
+    agent = AgentConfig(execute_answers=executed)
+    environment = world(FileStore("plan.txt"), "go")
+    step = run_episode(environment, Actor(deletes_a_missing_file), config=config, agent=agent).steps[0]
+    assert step.adaptation.status == ("trained" if executed else "kept-base")
+
+
+def test_an_adapted_answer_that_fails_is_not_given() -> None:
+    def worse(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+        return "Done." if messages[-1].role == "tool" else deletion("gone.txt" if learned else "plan.txt").calls
+
+    step = run_episode(world(FileStore("plan.txt"), "go"), Actor(worse), config=always()).steps[0]
+    assert step.adaptation.status == "kept-base" and "fail on a copy" in step.adaptation.reason
+    assert not step.results[0].error

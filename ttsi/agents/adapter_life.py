@@ -21,11 +21,11 @@ from ttsi.answer import generate_answers
 from ttsi.awareness import select
 from ttsi.batch import guard_refusal, logprob_shift
 from ttsi.config import AdaptationConfig, AgentConfig, LoopConfig
+from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError
 from ttsi.loop import improve
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, ModelWrapper, Writer, adapter_keeper
-from ttsi.synthesis.experience import Experience
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, TrainingExample, stage_seed
 
 EARLIER_ADAPTER = "by the adapter that an earlier decision trained"
@@ -94,7 +94,9 @@ class Decider:
         decided = dict(
             zip(fresh, self._train([rollouts[i] for i in fresh], [items[i] for i in fresh], trials), strict=True)
         )
-        decided |= zip(living, self._reuse([rollouts[i] for i in living], [items[i] for i in living]), strict=True)
+        decided |= zip(
+            living, self._reuse([rollouts[i] for i in living], [items[i] for i in living], trials), strict=True
+        )
         return [decided[i] for i in range(len(items))]
 
     def _train(self, rollouts: Sequence[Rollout], items: Sequence[Input], trials: ExampleTrials) -> list[Episode]:
@@ -107,10 +109,10 @@ class Decider:
                 rollout.learned = [example for example in episode.examples if example.refused is None]
         return episodes
 
-    def _reuse(self, rollouts: Sequence[Rollout], items: Sequence[Input]) -> list[Episode]:
+    def _reuse(self, rollouts: Sequence[Rollout], items: Sequence[Input], trials: ExampleTrials) -> list[Episode]:
         """Decisions of rollouts with an adapter, which answers where the base is unsure."""
         files = [rollout.adapter or b"" for rollout in rollouts]
-        return answer_with_adapters(self.model, self.config, items, files, self.repeat)
+        return answer_with_adapters(self.model, self.config, items, files, self.repeat, experience=trials)
 
 
 def train_adapters(
@@ -138,6 +140,7 @@ def answer_with_adapters(
     files: Sequence[bytes],
     repeat: int = 0,
     answers: Sequence[Answer] = (),
+    experience: Experience | None = None,
 ) -> list[Episode]:
     """Answer each input with an adapter that was trained before, where the base is unsure; nothing is trained.
 
@@ -148,8 +151,9 @@ def answer_with_adapters(
         files: one adapter per input.
         repeat: as for `ttsi.improve`.
         answers: the base's answers, where you have them already.
+        experience: the environments that the inputs are decisions in.
     """
-    episodes = improve(items, model, None, replace(config, adapt=False), repeat, answers)
+    episodes = improve(items, model, None, replace(config, adapt=False), repeat, answers, experience)
     measured = [i for i, one in enumerate(episodes) if one.base is not None and one.awareness is not None]
     awareness = [_awareness(episodes[i]) for i in measured]
     unsure = [measured[i] for i in select([items[i] for i in measured], awareness, config, repeat)]
@@ -165,13 +169,20 @@ def answer_with_adapters(
     spent = (time.perf_counter() - began) / len(unsure)
     for i, base, answer in zip(unsure, first, after, strict=True):
         seconds = {**episodes[i].seconds, "answer": episodes[i].seconds.get("answer", 0.0) + spent}
-        episodes[i] = _settle(items[i], replace(episodes[i], seconds=seconds), base, answer, config)
+        episodes[i] = _settle(items[i], replace(episodes[i], seconds=seconds), base, answer, config, experience)
     return episodes
 
 
-def _settle(item: Input, episode: Episode, base: Answer, answer: Answer, config: LoopConfig) -> Episode:
+def _settle(
+    item: Input,
+    episode: Episode,
+    base: Answer,
+    answer: Answer,
+    config: LoopConfig,
+    experience: Experience | None,
+) -> Episode:
     shift = logprob_shift(answer)
-    reason = guard_refusal(item, base, answer, config.adaptation)
+    reason = guard_refusal(item, base, answer, config.adaptation, experience)
     if reason is not None:
         return replace(episode, adaptation=Adaptation("kept-base", reason=reason, logprob_shift=shift))
     return replace(

@@ -90,6 +90,17 @@ class ExampleTrials:
                 return executed
         return example
 
+    def failures(self, item: Input, calls: Sequence[ToolCall]) -> int:
+        """How many of an answer's calls fail on a copy, one after the other; 0 where there can be no copy."""
+        calls = [call for call in calls if call.name != END_TURN]
+        world = self._copy(item) if calls and self._agent.execute_answers else None
+        if world is None:
+            return 0
+        try:
+            return sum(world.execute(call).error for call in calls)
+        except EnvironmentFailure:
+            return len(calls)
+
     def earlier(self, item: Input) -> Sequence[Example]:
         """What was learned before in this life: each call once, so that a repetition does not weigh more."""
         distinct = {canonical_calls(example.calls): example for example in self._rollouts[item.id].learned}

@@ -19,6 +19,7 @@ from ttsi.awareness.selection import select
 from ttsi.awareness.threshold import is_unsure
 from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
 from ttsi.config import AwarenessConfig
+from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError
 from ttsi.models import Model
 from ttsi.models.name_scores import Scored
@@ -38,12 +39,14 @@ def estimate(
     answers: Sequence[Answer],
     config: AwarenessConfig,
     adapters: Sequence[int | None] = (),
+    experience: Experience | None = None,
 ) -> list[Awareness]:
     """Measure the model's confidence about each input.
 
     Args:
         answers: the model's own answers, whose log-probabilities are evidence, too.
         adapters: which adapter is measured on each input, and has answered it; () is the base.
+        experience: the environments that the inputs are decisions in; a call that fails there is evidence, too.
 
     Raises:
         ConfigError: there is no measure of that name.
@@ -51,7 +54,10 @@ def estimate(
     find_measure(config.measure)  # a wrong name costs no forward pass
     scored = score_candidates(model, inputs, config, answers, adapters)
     return [
-        replace(_judge(actions, _evidence(item, actions, answer), config), in_words=_is_in_words(model, item, answer))
+        replace(
+            _judge(actions, _evidence(item, actions, answer, experience), config),
+            in_words=_is_in_words(model, item, answer),
+        )
         for item, actions, answer in zip(inputs, scored, answers, strict=True)
     ]
 
@@ -62,7 +68,7 @@ def _is_in_words(model: Model, item: Input, answer: Answer) -> bool:
     return parsed.error is None and all(call.name == END_TURN for call in parsed.calls)
 
 
-def _evidence(item: Input, actions: Scored, answer: Answer) -> Evidence:
+def _evidence(item: Input, actions: Scored, answer: Answer, experience: Experience | None) -> Evidence:
     stated = StatedValues.of(conversation_text(item.messages))
     unstated = sum(len(unstated_arguments(call, item.tools, stated)) for call in answer.calls)
     return Evidence(
@@ -71,7 +77,7 @@ def _evidence(item: Input, actions: Scored, answer: Answer) -> Evidence:
         answer.min_logprob,
         answer.tokens,
         count_votes(answer.samples),
-        unstated + (answer.error is not None),
+        unstated + (answer.error is not None) + (experience.failures(item, answer.calls) if experience else 0),
     )
 
 

@@ -47,8 +47,8 @@ class Evidence:
     votes: tuple[int, ...] = ()
     """Sizes of the groups of equal samples; an unreadable sample is a group of its own. Empty: nothing was sampled."""
     unstated: int = 0
-    """Arguments of the greedy answer with a value that the conversation does not state (`ttsi.chat.grounding`); 1 where
-    the answer cannot be read."""
+    """Arguments of the greedy answer with a value that the conversation does not state (`ttsi.chat.grounding`), and its
+    calls that fail on a copy of an agent's environment; 1 where the answer cannot be read."""
 
 
 Measure = Callable[[Evidence], float]

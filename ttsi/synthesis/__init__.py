@@ -19,10 +19,10 @@ from itertools import takewhile
 
 from ttsi.chat.grammar import answer_grammar, call_then_text_grammar
 from ttsi.config import SynthesisConfig
+from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request, Writer
 from ttsi.synthesis.example_filters import active_filters, refusal
-from ttsi.synthesis.experience import Experience
 from ttsi.synthesis.model_filters import apply_model_filters
 from ttsi.synthesis.parsing import read_call_first, read_query_first, stripped_line
 from ttsi.synthesis.prompts import LEAD, ONE_LINE, WritingPrompt, chosen_prompt

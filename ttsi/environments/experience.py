@@ -1,4 +1,4 @@
-"""The protocol by which synthesis uses an agent's environment: what is seen there, and what a written call does there.
+"""The protocol by which the stages use an agent's environment: what is seen there, and what a call does there.
 
 Inputs: an input, a written example. Outputs: texts with values of the state that was reached, the result of the
 example's calls on a copy of it, and examples that the agent learned earlier in its episode. `ttsi.agents` has the
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ttsi.types import Example, Input
+from ttsi.types import Example, Input, ToolCall
 
 
 class Experience(Protocol):
@@ -27,6 +27,10 @@ class Experience(Protocol):
 
     def execute(self, item: Input, example: Example) -> Example:
         """The example with the result of its calls on a copy of the state, and refused where one of them fails."""
+        ...
+
+    def failures(self, item: Input, calls: Sequence[ToolCall]) -> int:
+        """How many of an answer's calls fail on a copy of the state; 0 where there can be no copy."""
         ...
 
     def earlier(self, item: Input) -> Sequence[Example]:
