@@ -14,6 +14,7 @@ from functools import partial
 
 from dev.control_values import own_value_examples
 from ttsi.benchmarks import Sample
+from ttsi.call_equality import canonical_calls
 from ttsi.chat.grounding import normalise
 from ttsi.config import SynthesisConfig
 from ttsi.errors import ConfigError
@@ -30,7 +31,6 @@ from ttsi.types import (
     Input,
     ToolCall,
     TrainingData,
-    canonical_calls,
     last_request,
 )
 from ttsi.words import jaccard

@@ -94,8 +94,8 @@ ALLOWED: dict[str, set[str]] = {
         "object_reference", "synthesis", "types",
     },
     "loop": {
-        "adaptation", "answer", "awareness", "batch", "config", "environments.experience", "methods", "models", "synthesis",
-        "types",
+        "adaptation", "answer", "awareness", "batch", "config", "environments.experience", "methods", "models",
+        "synthesis", "types",
     },
     "benchmarks": {
         "atomic", "chat", "embedded", "environments", "errors", "home", "object_reference", "types", "words",
