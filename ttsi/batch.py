@@ -220,8 +220,9 @@ def _settle(
     adaptation = episode.adaptation
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
-    guarded = adaptation.status in ("trained", "in-context")
-    reason = guard_refusal(item, episode.base, answer, config, experience) if guarded else None
+    reason = execution_refusal(item, episode.base, answer, experience)
+    if adaptation.status in ("trained", "in-context"):
+        reason = guard_refusal(item, episode.base, answer, config, experience)
     if reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)
@@ -234,13 +235,29 @@ def guard_refusal(
 
     Where an environment accepts more calls of one of them, that decides, and the other guards have no say.
     """
-    if experience is not None and adapted.calls:
-        before, after = (experience.failures(item, answer.calls) for answer in (base, adapted))
-        if after != before:
-            return None if after < before else "more of its calls fail on a copy of the environment"
-    reason = lack_of_confidence(base, adapted, config.min_confidence_gain)
+    if has_fewer_failures(item, base, adapted, experience):
+        return None
+    reason = execution_refusal(item, base, adapted, experience)
+    reason = reason or lack_of_confidence(base, adapted, config.min_confidence_gain)
     if config.refuse_unstated:
         reason = reason or more_unstated_values(base, adapted, item)
     if config.keep_decision:
         reason = reason or call_dropped(base, adapted)
     return reason
+
+
+def has_fewer_failures(item: Input, base: Answer, adapted: Answer, experience: Experience | None) -> bool:
+    """Whether an agent's environment accepts, on a copy, what it refuses of the base's calls."""
+    return bool(experience and adapted.calls) and _failures(item, adapted, experience) < _failures(
+        item, base, experience
+    )
+
+
+def execution_refusal(item: Input, base: Answer, adapted: Answer, experience: Experience | None) -> str | None:
+    """Why an agent's environment is against the new answer, or None."""
+    worse = _failures(item, adapted, experience) > _failures(item, base, experience)
+    return "more of its calls fail on a copy of the environment" if worse else None
+
+
+def _failures(item: Input, answer: Answer, experience: Experience | None) -> int:
+    return experience.failures(item, answer.calls) if experience is not None else 0

@@ -176,7 +176,7 @@ def deletes_a_missing_file(messages: Sequence[Message], learned: Sequence[Traini
 @pytest.mark.parametrize(("executed", "unsure"), [(True, True), (False, False)])
 def test_a_call_that_would_fail_makes_the_model_unsure(executed: bool, unsure: bool) -> None:
     config = always()
-    config = replace(config, awareness=replace(config.awareness, gate="unsure", measure="grounded_margin", tau=-0.5))
+    config = replace(config, awareness=replace(config.awareness, gate="unsure", measure="grounded_margin", tau=0.0))
     agent = AgentConfig(execute_answers=executed)
     environment = world(FileStore("plan.txt"), "delete gone.txt plan.txt")
     step = run_episode(environment, Actor(deletes_a_missing_file), config=config, agent=agent).steps[0]
