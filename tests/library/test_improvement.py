@@ -54,6 +54,16 @@ def test_an_entry_is_trained_after_two_inputs_tested_on_later_ones_and_answers_t
     assert (served.adaptation.library_entry, served.adaptation.adapter_sha256) == (entry.id, entry.sha256)
 
 
+@pytest.mark.parametrize(("gate", "answers"), [("sure", False), ("surer", True)])
+def test_a_stored_answer_may_count_where_the_model_is_only_surer_of_it(
+    tmp_path: Path, demo: Model, gate: str, answers: bool
+) -> None:
+    """With a tau that no answer reaches, the stricter gate lets none through."""
+    with AdapterLibrary(tmp_path) as library:
+        episodes = answer(library, inputs(), demo, unsure_below(0.0), gate=gate)
+    assert ("library" in {episode.adaptation.status for episode in episodes}) == answers
+
+
 def test_what_the_library_does_not_answer_is_answered_as_without_it(tmp_path: Path, demo: Model) -> None:
     items = inputs()
     with AdapterLibrary(tmp_path) as library:
