@@ -31,7 +31,6 @@ Fraction = Annotated[float, Between(0, 1)]
 PositiveInt = Annotated[int, Between(1)]
 NonNegativeInt = Annotated[int, Between(0)]
 NonNegativeFloat = Annotated[float, Between(0)]
-PositiveFloat = Annotated[float, Between(1e-9)]
 
 
 @dataclass(frozen=True)
@@ -268,8 +267,9 @@ class AgentConfig:
     """End a turn at a decision that repeats the calls of the one before it, and do not execute them again."""
     max_failures: PositiveInt = 3
     """End a turn after so many decisions in a row whose calls all failed."""
-    call_seconds: PositiveFloat = 30.0
-    """Longest that a call of a tool may take."""
+    call_seconds: NonNegativeFloat = 30.0
+    """Longest that a call of a tool may take. 0 is no limit: calls then run in the thread that made the environment,
+    which objects bound to a thread need (SQLite connections, say)."""
 
     def __post_init__(self) -> None:
         _check_values(self, "agent.")

@@ -38,6 +38,10 @@ class EnvironmentFailure(TTSIError):
     """An agent's environment failed, or cannot do what was asked."""
 
 
+class NotRepeatable(EnvironmentFailure):
+    """A copy of an environment does not execute this call, because it may act on the world. Nothing was done."""
+
+
 class PromptTooLong(TTSIError):
     """A prompt does not fit the model's context."""
 

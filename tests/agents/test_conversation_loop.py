@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.agents.actors import Actor, FileStore, always, called, world
 from ttsi.agents.conversation_loop import run_episode, run_episodes
 from ttsi.config import AgentConfig
 from ttsi.errors import ConfigError
-from ttsi.types import END_TURN, Message, ToolCall, ToolResult, TrainingExample
+from ttsi.types import END_TURN, Message, Tool, ToolCall, ToolResult, TrainingExample
 
 READ, LIST = ToolCall("read_file", {"file_name": "plan.txt"}), ToolCall("list_files", {})
 
@@ -149,3 +150,60 @@ def test_two_environments_of_one_id_are_refused() -> None:
     worlds = [("a", world(FileStore(), "x")), ("a", world(FileStore(), "y"))]
     with pytest.raises(ConfigError, match="same id"):
         run_episodes(worlds, Actor(reads_then_stops), config=always(adapt=False))
+
+
+class Told(Raising):
+    """An environment that says and offers what a test gives it."""
+
+    def __init__(self, text: str = "go", tools: Sequence[Tool] | None = None) -> None:
+        super().__init__("")
+        self._tools = world(FileStore()).tools() if tools is None else tools
+        self._turns = iter(([Message("user", text)], None))
+        self.state = {"an attribute": "of any kind"}
+
+    def tools(self):  # type: ignore[no-untyped-def]
+        return self._tools
+
+    def copy(self):  # type: ignore[no-untyped-def]
+        return Told()
+
+
+ODD = Tool("odd", "odd", {"properties": 3})
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (Told("half \ud800"), "no text that UTF-8 can write"),
+        (Told(tools=[replace(ODD, parameters=None)]), "'odd'"),  # type: ignore[arg-type]
+        (Told(tools=[ODD]), "JSON Schema of an object"),
+    ],
+)
+def test_one_bad_environment_costs_no_other_conversation(bad: Told, says: str) -> None:
+    worlds = [("bad", bad), ("good", world(FileStore(), "read the plan"))]
+    first, second = run_episodes(worlds, Actor(reads_then_stops), config=always())
+    assert first.error is not None and first.error.startswith("environment: ") and says in first.error
+    assert second.error is None and second.turns[0].end == "done"
+
+
+def test_an_attribute_called_state_is_no_method() -> None:
+    trajectory = run_episode(Told(), Actor(reads_then_stops), config=always())
+    assert any(example.results for example in trajectory.steps[0].examples)
+
+
+def test_what_is_no_environment_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="is a object"):
+        run_episode(object(), Actor(reads_then_stops))  # type: ignore[arg-type]
+
+
+def test_a_turn_without_tools_is_answered_and_not_adapted() -> None:
+    steps = run_episode(Told(tools=[]), Actor(lambda messages, learned: "Hello."), config=always()).steps
+    assert [step.adaptation.status for step in steps] == ["none"] and steps[0].error is None
+
+
+@pytest.mark.parametrize(("calls", "error"), [("required", True), ("auto", False)])
+def test_a_tool_of_the_users_called_end_turn_is_refused_where_it_would_be_ours(calls: str, error: bool) -> None:
+    own = Tool(END_TURN, "end", {"type": "object", "properties": {}})
+    agent = AgentConfig(max_steps=2)
+    said = run_episode(Told(tools=[own]), Actor(lambda m, learned: "Hello."), config=always(calls=calls), agent=agent)
+    assert (said.error is not None and "another name" in said.error) == error

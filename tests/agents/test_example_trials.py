@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 
 from tests.agents.actors import Actor, FileStore, always, world
-from ttsi.adaptation.examples import training_examples
+from ttsi.adaptation.examples import training_examples, with_demonstrations
 from ttsi.agents.conversation_loop import run_episode
+from ttsi.agents.example_repair import repairs
 from ttsi.agents.example_trials import MOST_EARLIER, ExampleTrials
 from ttsi.agents.rollout import DONE, END_TURN_TOOL, Rollout
 from ttsi.chat.calls import FORMATS
 from ttsi.config import AgentConfig
+from ttsi.environments.functions import FunctionEnvironment
+from ttsi.errors import EnvironmentFailure, NotRepeatable
 from ttsi.types import END_TURN, Example, Input, Message, Step, ToolCall, ToolResult, TrainingExample
 
 LIST = ToolCall("list_files", {})
@@ -127,6 +130,7 @@ def test_an_executed_example_becomes_a_turn_with_its_end() -> None:
 
 def test_where_every_answer_is_a_call_the_turn_ends_by_one() -> None:
     trial, item = whole_turns(FileStore("plan.txt"))
+    trial._rollouts["i"].offer_end = True
     item = replace(behind_a_result(item), tools=(*item.tools, END_TURN_TOOL))
     example = trial.execute(item, deletion("plan.txt"))
     lessons = training_examples(FORMATS["hermes"], item, [example])
@@ -201,3 +205,87 @@ def test_an_adapted_answer_that_fails_is_not_given() -> None:
     step = run_episode(world(FileStore("plan.txt"), "go"), Actor(worse), config=always()).steps[0]
     assert step.adaptation.status == "kept-base" and "fail on a copy" in step.adaptation.reason
     assert not step.results[0].error
+
+
+class Careful:
+    """A world whose copies delete nothing, and in which reading never returns."""
+
+    def __init__(self, store: FileStore, copied: bool = False) -> None:
+        self._inner, self._copied, self.slow = world(store, "go"), copied, 0
+
+    def tools(self):  # type: ignore[no-untyped-def]
+        return self._inner.tools()
+
+    def next_turn(self):  # type: ignore[no-untyped-def]
+        return self._inner.next_turn()
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        if self._copied and call.name == "delete_file":
+            raise NotRepeatable("delete_file acts on the world")
+        if self._copied and call.name == "read_file":
+            raise EnvironmentFailure("the call of read_file did not return")
+        return self._inner.execute(call)
+
+    def copy(self):  # type: ignore[no-untyped-def]
+        return Careful(FileStore(), copied=True)
+
+
+def test_what_a_copy_may_not_execute_counts_neither_for_nor_against() -> None:
+    environment = Careful(FileStore())
+    item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
+    trial = ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig())
+    assert trial.execute(item, deletion("plan.txt")) == deletion("plan.txt")  # kept, unexecuted
+    assert trial.failures(item, deletion("plan.txt").calls) == 0
+    assert trial.failures(item, (ToolCall("nothing", {}),)) == 1  # the control: a call that fails counts
+
+
+def test_a_call_that_does_not_return_is_tried_once() -> None:
+    environment = Careful(FileStore())
+    item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
+    trial = ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig())
+    reading = Example("read plan.txt", (ToolCall("read_file", {"file_name": "plan.txt"}),), "")
+    assert "did not return" in (trial.execute(item, reading).refused or "")
+    assert (trial.execute(item, reading).refused or "").endswith("did not return before")
+
+
+def test_a_repair_replaces_whole_words_that_stand_there_once() -> None:
+    call = ToolCall("write", {"text": "a"})
+    twice, inside = Example("append a to a page", (call,), ""), Example("append a page", (call,), "")
+    assert list(repairs(twice, 0, "there are: milk")) == []
+    assert [one.query for one in repairs(inside, 0, "there are: milk")] == ["append milk page"]
+
+
+def test_in_the_prompt_a_failed_attempt_stands_with_its_complaint() -> None:
+    item = Input("i", (Message("user", "go"),), ())
+    wrong, right = ToolCall("read", {"name": "b"}), ToolCall("read", {"name": "a"})
+    results = (ToolResult("there is no b", error=True), ToolResult("text"))
+    shown = with_demonstrations(item, [Example("read a", (wrong, right), "", results=results, closing=DONE)])
+    roles = [message.role for message in shown.messages]
+    assert roles == ["user", "assistant", "tool", "assistant", "tool", "assistant", "user"]
+    alone = with_demonstrations(item, [Example("read a", (right,), "")])
+    assert [message.role for message in alone.messages] == ["user", "assistant", "user"]  # the control
+
+
+def test_a_destructive_tool_does_not_hide_the_state_from_the_next() -> None:
+    store = FileStore("a.txt")
+
+    class Clearing(FileStore):
+        def clear_all(self) -> str:
+            """Delete every file."""
+            self.files.clear()
+            return "ok"
+
+    store = Clearing("a.txt")
+    environment = FunctionEnvironment([store.clear_all, store.list_files], turns=["go"])
+    item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
+    trial = ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig())
+    assert trial.observations(item) == ["ok", '{"files": ["a.txt"]}']
+
+
+def test_without_a_copy_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    def add(a: int) -> int:
+        """Add one."""
+        return a + 1
+
+    run_episode(FunctionEnvironment([add], turns=["add", "add"]), Actor(says_done), config=always())
+    assert caplog.text.count("written examples are not executed") == 1

@@ -130,3 +130,27 @@ def test_an_episode_killed_at_any_step_is_done_again_to_the_same_rows(
             continue
         break
     assert kills >= 4, "the control: the hook was passed at many steps"
+
+
+def test_a_failed_environment_of_either_side_is_a_failed_row_and_no_wrong_base() -> None:
+    made = iter((OSError("busy"), None))
+
+    def sometimes():  # type: ignore[no-untyped-def]
+        if error := next(made):
+            raise error
+        return good.environment()
+
+    good = BENCHMARK.samples[0]
+    assert good.environment is not None
+    [episode] = task_episodes([Task(good.input, sometimes)], Actor(deletes), None, always(), AgentConfig())
+    assert episode.error == "environment: OSError: busy" and episode.adapted is None
+
+
+def test_the_record_lists_what_was_executed(tmp_path: Path) -> None:
+    def repeats(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall]:
+        return [ToolCall("list_files", {})]
+
+    evaluate(BENCHMARK, Actor(repeats), always(adapt=False), tmp_path, limit=1)
+    [row] = read_rows(tmp_path)
+    assert row.episode.base is not None and len(row.episode.base.calls) == 1
+    assert len(row.episode.trajectories["base"].steps) == 2  # the control: it called twice, and once in vain

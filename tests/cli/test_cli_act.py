@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from importlib.util import find_spec
@@ -34,6 +35,27 @@ def shout(text: str) -> str:
 
 
 functions = [shout]
+
+
+class Odd:
+    """A property that raises, a static method, and an iterator."""
+
+    @property
+    def trap(self):
+        raise RuntimeError("boom")
+
+    @staticmethod
+    def shout(text: str) -> str:
+        """Shout a text."""
+        return text.upper()
+
+    def __iter__(self):
+        raise RuntimeError("boom")
+
+
+def late():
+    raise ValueError("too late")
+    yield
 nothing = 3
 
 
@@ -72,6 +94,8 @@ def test_the_trajectory_as_json(ttsi: Command) -> None:
         (("--functions", "act_tools:Store", "--mcp", "x"), "name the tools"),
         (("--functions", "act_tools:nothing"), "is a int without functions"),
         (("--functions", "act_tools:broken"), "OSError: no store"),
+        (("--functions", "act_tools:late"), "ValueError: too late"),
+        (("--mcp", 'python "x'), "is no command"),
         (("--functions", "act_tools:functions", "--safe-to-repeat", "read-only"), "for MCP servers"),
         (("--functions", "act_tools:functions", "--safe-to-repeat", "whisper"), "whisper"),
         (("--functions", "act_tools:Store", "--library", "lib"), "no library"),
@@ -82,6 +106,17 @@ def test_the_trajectory_as_json(ttsi: Command) -> None:
 def test_what_is_wrong_is_named_in_one_line(ttsi: Command, arguments: tuple[str, ...], says: str) -> None:
     said = ttsi("act", "List the files", "--model", "scripted:demo", *arguments)
     assert said.code == 2 and says in said.err.splitlines()[-1], said.err
+
+
+def test_properties_are_not_evaluated_and_static_methods_are_tools(ttsi: Command) -> None:
+    said = ttsi("act", "shout it", "--functions", "act_tools:Odd", "--model", "scripted:demo")
+    assert said.code == 0 and "> SHOUT" in said.out, said.err
+
+
+def test_turns_come_from_stdin(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("List the files\n\nList them again\n"))
+    said = ttsi("act", "-", "--functions", "act_tools:Store", "--model", "scripted:demo")
+    assert said.code == 0 and "Turn 2  List them again" in said.out, said.err
 
 
 def test_an_empty_turn_is_refused(ttsi: Command) -> None:

@@ -295,7 +295,7 @@ def test_arguments_that_are_nested_too_deeply_are_an_error_result() -> None:
         nested = nested.pop()
 
 
-@pytest.mark.parametrize("settings", [{"seconds": 0}, {"seconds": float("nan")}, {"seconds": 1e9}, {"seconds": -1}])
+@pytest.mark.parametrize("settings", [{"seconds": float("nan")}, {"seconds": 1e9}, {"seconds": -1}])
 def test_limits_are_checked(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="seconds"):
         CallLimits(**settings)  # type: ignore[arg-type]

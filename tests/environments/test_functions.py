@@ -303,7 +303,9 @@ class Shared(Store):
 
 
 def test_control_state_of_a_class_is_not_copied() -> None:
-    environment = FunctionEnvironment([Shared().put, Shared().look])
+    with pytest.raises(EnvironmentFailure, match="put may act on the world"):  # the object itself has no state
+        FunctionEnvironment([Shared().put, Shared().look]).copy()
+    environment = FunctionEnvironment([Shared().put, Shared().look], safe_to_repeat=True)
     call(environment.copy(), "put", thing="b")
     assert call(environment, "look") == ToolResult('["b"]')
 

@@ -15,7 +15,7 @@ import pytest
 from ttsi.environments.environment import Environment
 from ttsi.environments.mcp_connection import MCPConnection
 from ttsi.environments.mcp_server import MCPEnvironment
-from ttsi.errors import ConfigError, EnvironmentFailure
+from ttsi.errors import ConfigError, EnvironmentFailure, NotRepeatable
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 HERE = Path(__file__).parent
@@ -100,9 +100,8 @@ def test_a_copy_calls_only_what_is_safe_to_repeat(shared: MCPEnvironment) -> Non
     twin = shared.copy()
     assert call(twin, "look") == ToolResult("a")
     for environment in (twin, twin.copy()):
-        result = call(environment, "put", thing="b")
-        assert result.error
-        assert "it was not called, because this is a copy" in result.content
+        with pytest.raises(NotRepeatable, match="it was not called, because this is a copy"):
+            call(environment, "put", thing="b")
     twin.close()
     assert call(shared, "look") == ToolResult("a")  # the server is the original's
 
@@ -117,7 +116,8 @@ def test_what_a_copy_may_call_is_declared() -> None:
         environment.next_turn()
         twin = environment.copy()
         assert twin.next_turn() == environment.next_turn() == (Message("user", "two"),)
-        assert call(twin, "second").error
+        with pytest.raises(NotRepeatable):
+            call(twin, "second")
         assert call(twin, "first") == ToolResult("went")
     with odd("pages", safe_to_repeat=True) as environment:
         assert call(environment.copy(), "second") == ToolResult("went")

@@ -93,6 +93,11 @@ def test_another_turn_trains_its_own(turns: TurnAdapters, other: AnswerJob) -> N
     assert not is_reused(ask(turns, other))
 
 
+def test_a_repeated_first_step_trains_again(turns: TurnAdapters) -> None:
+    assert [is_reused(ask(turns, step())) for _ in range(2)] == [False, False]
+    assert is_reused(ask(turns, step(steps=1)))  # the control
+
+
 def test_no_key_reaches_anothers_adapter(turns: TurnAdapters) -> None:
     ask(turns, step())
     assert not is_reused(ask(turns, step(steps=1), tenant="bob"))

@@ -34,6 +34,8 @@ from ttsi.types import (
     to_openai,
 )
 
+DONE = "Done."
+"""What the assistant says at the end of a turn of calls."""
 DOUBT = (
     "Check this answer against the request and the tools once more. If it is right, give it again; if not, give the "
     "right one. Write nothing else."
@@ -95,10 +97,22 @@ def with_demonstrations(item: Input, examples: Sequence[Example]) -> Input:
     """The input with the examples as earlier turns, in their order, behind the system message."""
     turns: list[Message] = []
     for example in examples:
-        turns += [Message("user", _request(example)), Message("assistant", "", example.calls)]
+        turns += [Message("user", _request(example)), *_turn_messages(example)]
     system = tuple(message for message in item.messages if message.role == "system")
     rest = tuple(message for message in item.messages if message.role != "system")
     return Input(item.id, (*system, *turns, *rest), item.tools)
+
+
+def _turn_messages(example: Example) -> list[Message]:
+    """What follows the request: the calls in one answer, or one by one with the results that they had."""
+    if not (example.closing and len(example.results) == len(example.calls)):
+        return [Message("assistant", "", example.calls)]
+    messages = []
+    for number, (call, result) in enumerate(zip(example.calls, example.results, strict=True)):
+        id_ = f"call_{number + 1}"
+        messages.append(Message("assistant", "", (replace(call, id=id_),)))
+        messages.append(Message("tool", result.content, tool_call_id=id_))
+    return [*messages, Message("assistant", DONE)]
 
 
 def fitting_demonstrations(model: Model, item: Input, examples: Sequence[Example], config: LoopConfig) -> list[Example]:

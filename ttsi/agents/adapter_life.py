@@ -82,6 +82,8 @@ class Decider:
             {item.id: rollout for item, rollout in zip(items, rollouts, strict=True)},
             self.agent,
         )
+        if not all(item.tools for item in items):
+            return self._decide_without_tools(rollouts, items)
         if self.agent.life == "decision" or not self.config.adapt:
             return improve(items, self.model, self.writer, self.config, self.repeat, experience=trials)
         for rollout in rollouts:
@@ -98,6 +100,15 @@ class Decider:
             living, self._reuse([rollouts[i] for i in living], [items[i] for i in living], trials), strict=True
         )
         return [decided[i] for i in range(len(items))]
+
+    def _decide_without_tools(self, rollouts: Sequence[Rollout], items: Sequence[Input]) -> list[Episode]:
+        """Decisions of which some have no tool to call, where there is nothing to be unsure about."""
+        plain = [i for i, item in enumerate(items) if not item.tools]
+        others = [i for i, item in enumerate(items) if item.tools]
+        answered = improve([items[i] for i in plain], self.model, None, replace(self.config, adapt=False), self.repeat)
+        decided = self.decide([rollouts[i] for i in others], [items[i] for i in others]) if others else []
+        by_place = dict(zip([*plain, *others], [*answered, *decided], strict=True))
+        return [by_place[i] for i in range(len(items))]
 
     def _train(self, rollouts: Sequence[Rollout], items: Sequence[Input], trials: ExampleTrials) -> list[Episode]:
         """Decisions of rollouts without an adapter; those that train one keep it."""

@@ -78,6 +78,10 @@ def run_episodes(
     config, agent = config or preset("ttsi", model), agent or AgentConfig()
     if len({id_ for id_, _ in environments}) < len(environments):
         raise ConfigError("two environments have the same id: give each its own")
+    for id_, environment in environments:
+        if not isinstance(environment, Environment):
+            kind = type(environment).__name__
+            raise ConfigError(f"environment {id_!r} is a {kind}: it needs tools(), next_turn(), execute() and copy()")
     decider = Decider(model, writer, config, agent, repeat)
     decider.check()
     limits = CallLimits(seconds=agent.call_seconds)

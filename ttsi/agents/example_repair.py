@@ -38,16 +38,22 @@ def repairs(example: Example, failed: int, complaint: str) -> Iterator[Example]:
     """The example with another value in its failed call, at most `MOST_REPAIRS` times.
 
     Args:
-        example: its request states the wrong value word for word, else that value stays.
+        example: a wrong value that its request does not state exactly once, as whole words, stays.
         failed: the place of the failed call.
         complaint: what the environment said.
     """
     call = example.calls[failed]
-    wrong = {name: value for name, value in call.arguments.items() if isinstance(value, str) and value in example.query}
+    strings = {name: value for name, value in call.arguments.items() if isinstance(value, str) and value}
+    wrong = {name: value for name, value in strings.items() if len(_whole(value).findall(example.query)) == 1}
     tried = [
         (name, old, new) for name, old in wrong.items() for new in values_named(complaint) if new not in wrong.values()
     ]
     for name, old, new in tried[:MOST_REPAIRS]:
         fixed = ToolCall(call.name, {**call.arguments, name: new})
         calls = (*example.calls[:failed], fixed, *example.calls[failed + 1 :])
-        yield replace(example, query=example.query.replace(old, new), calls=calls)
+        yield replace(example, query=_whole(old).sub(new.replace("\\", r"\\"), example.query), calls=calls)
+
+
+def _whole(value: str) -> re.Pattern[str]:
+    """A value as whole words."""
+    return re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")

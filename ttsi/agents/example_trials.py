@@ -20,7 +20,7 @@ from ttsi.agents.rollout import DONE, Rollout
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
 from ttsi.environments.environment import Environment
-from ttsi.errors import EnvironmentFailure, first_line
+from ttsi.errors import EnvironmentFailure, NotRepeatable, first_line
 from ttsi.types import END_TURN, NO_CLOSING, Example, Input, ToolCall, ToolResult
 
 log = logging.getLogger(__name__)
@@ -51,21 +51,26 @@ class ExampleTrials:
     def observations(self, item: Input) -> Sequence[str]:
         """Results in the conversation, and those of tools that need no argument, executed on one copy."""
         results = [message.content for message in item.messages if message.role == "tool"]
-        world = self._copy(item)
-        if world is None:
-            return results
-        for tool in item.tools:
-            if not tool.parameters.get("required") and tool.name != END_TURN:
-                try:
-                    result = world.execute(ToolCall(tool.name, {}))
-                except EnvironmentFailure:
-                    break
-                results += [] if result.error else [result.content]
+        for tool in item.tools if self._agent.execute_examples else ():
+            if tool.parameters.get("required") or tool.name == END_TURN:
+                continue
+            # A copy each: what one tool does must not hide the state from the next.
+            world = self._copy(item)
+            if world is None:
+                break
+            try:
+                result = world.execute(ToolCall(tool.name, {}))
+            except EnvironmentFailure as error:
+                self._block(item, tool.name, error)
+                continue
+            results += [] if result.error else [result.content]
         return results
 
     def execute(self, item: Input, example: Example) -> Example:
         """The example with its results; refused where a call fails, unchanged where there can be no copy."""
-        world = self._copy(item)
+        if blocked := self._rollouts[item.id].blocked & {call.name for call in example.calls}:
+            return replace(example, refused=f"executes: a call of {min(blocked)} did not return before")
+        world = self._copy(item) if self._agent.execute_examples else None
         if world is None:
             several = "executes: there is no copy of the environment, and it has several calls"
             return replace(example, refused=several) if len(example.calls) > 1 else example
@@ -73,7 +78,11 @@ class ExampleTrials:
             executed = replace(example, results=_execute_all(world, example.calls))
             if is_refused(executed):
                 executed = self._repair(item, executed)
+        except NotRepeatable as error:
+            several = f"executes: {first_line(error)}"
+            return replace(example, refused=several) if len(example.calls) > 1 else example
         except EnvironmentFailure as error:
+            self._block(item, example.calls[0].name, error)
             return replace(example, refused=f"executes: {first_line(error)}")
         if is_refused(executed):
             return replace(executed, refused=f"executes: {executed.results[-1].content[:200]}")
@@ -93,13 +102,21 @@ class ExampleTrials:
     def failures(self, item: Input, calls: Sequence[ToolCall]) -> int:
         """How many of an answer's calls fail on a copy, one after the other; 0 where there can be no copy."""
         calls = [call for call in calls if call.name != END_TURN]
-        world = self._copy(item) if calls and self._agent.execute_answers else None
+        blocked = self._rollouts[item.id].blocked
+        wanted = calls and self._agent.execute_answers and not any(call.name in blocked for call in calls)
+        world = self._copy(item) if wanted else None
         if world is None:
             return 0
-        try:
-            return sum(world.execute(call).error for call in calls)
-        except EnvironmentFailure:
-            return len(calls)
+        count = 0
+        for call in calls:
+            try:
+                count += world.execute(call).error
+            except NotRepeatable:
+                break  # what the later calls would do depends on this one
+            except EnvironmentFailure as error:
+                self._block(item, call.name, error)
+                return count + 1
+        return count
 
     def earlier(self, item: Input) -> Sequence[Example]:
         """What was learned before in this life: each call once, so that a repetition does not weigh more."""
@@ -111,7 +128,7 @@ class ExampleTrials:
 
         Its end is learned only where the turn has results: before its first call no turn should end.
         """
-        ends = END_TURN if any(tool.name == END_TURN for tool in item.tools) else DONE
+        ends = END_TURN if self._rollouts[item.id].offer_end else DONE
         example = replace(example, closing=ends if item.messages[-1].role == "tool" else NO_CLOSING)
         draw = random.Random(f"{item.content_hash}|{example.query}")
         results = self._rollouts[item.id].last_results()
@@ -130,13 +147,17 @@ class ExampleTrials:
         return replace(example, calls=(attempt, *example.calls), results=(result, *example.results))
 
     def _copy(self, item: Input) -> Environment | None:
-        if not self._agent.execute_examples:
-            return None
         try:
             return self._rollouts[item.id].environment.copy()
         except EnvironmentFailure as error:
-            log.warning("written examples are not executed: %s", first_line(error))
+            if not self._rollouts[item.id].warned:
+                log.warning("written examples are not executed: %s", first_line(error))
+            self._rollouts[item.id].warned = True
             return None
+
+    def _block(self, item: Input, name: str, error: EnvironmentFailure) -> None:
+        if not isinstance(error, NotRepeatable):
+            self._rollouts[item.id].blocked.add(name)
 
 
 def is_refused(example: Example) -> bool:

@@ -58,6 +58,10 @@ class Rollout:
     """The living adapter, as a file; None where there is none."""
     learned: list[Example] = field(default_factory=list)
     """What the living adapter learned, and in life "episode" those before it."""
+    blocked: set[str] = field(default_factory=set)
+    """Tools of which a call on a copy did not return: no example calls them again."""
+    warned: bool = False
+    """Whether it was said that written examples are not executed."""
     _opening: tuple[Message, ...] | None = None  # of the open turn; None between turns
     _steps: list[Step] = field(default_factory=list)
     _finished: bool = False
@@ -96,8 +100,11 @@ class Rollout:
         except EnvironmentFailure as error:
             self._fail(f"environment: {first_line(error)}")
             return None
+        if self.offer_end and any(tool.name == END_TURN for tool in tools):
+            self._fail(f"environment: a tool is called {END_TURN}, as the one that ends a turn: give it another name")
+            return None
         if self.offer_end:
-            tools = (*(tool for tool in tools if tool.name != END_TURN), END_TURN_TOOL)
+            tools = (*tools, END_TURN_TOOL)
         return Input(f"{self.id}/{len(self.turns) + 1}/{len(self._steps) + 1}", tuple(self.messages), tools)
 
     def act(self, episode: Episode) -> None:
@@ -138,7 +145,7 @@ class Rollout:
                 result = self.environment.execute(call)
             except EnvironmentFailure as error:
                 self._steps.append(step)
-                self._fail(f"environment: {first_line(error)}")
+                self._fail(f"tool: {first_line(error)}")
                 return
             step = replace(step, results=(*step.results, result))
             self.messages.append(Message("tool", result.content, tool_call_id=call.id))

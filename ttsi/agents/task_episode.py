@@ -18,6 +18,10 @@ from ttsi.errors import first_line
 from ttsi.models import Model, Writer
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, Step, ToolCall, Trajectory
 
+ENVIRONMENT = "environment:"
+"""How the error of a failed environment begins. Such a task failed, on whichever side, and may be tried again; a call
+that does not return, or a conversation that grows too long, is the agent's own doing and counts as wrong."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -64,7 +68,8 @@ def _trajectories(
 def _episode(task: Task, before: Trajectory, after: Trajectory) -> Episode:
     unsure = [step for step in after.steps if step.awareness is not None and step.awareness.unsure]
     first: Awareness | None = (unsure or list(after.steps) or [Step(None, None)])[0].awareness
-    error = after.error if not after.steps else None
+    errors = [one.error for one in (after, before) if one.error and one.error.startswith(ENVIRONMENT)]
+    error = errors[0] if errors else None
     return Episode(
         task.input.id,
         task.input.content_hash,
@@ -84,7 +89,7 @@ def _answer(trajectory: Trajectory) -> Answer:
     answers = [step.answer for step in trajectory.steps if step.answer is not None]
     return Answer(
         "\n".join(answer.text for answer in answers),
-        tuple(call for answer in answers for call in answer.calls),
+        tuple(call for calls in executed_calls(trajectory) for call in calls),
         trajectory.error,
         sum(answer.logprob for answer in answers),
         min((answer.min_logprob for answer in answers), default=0.0),

@@ -10,13 +10,14 @@ import inspect
 import json as json_module
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from ttsi.cli.ask import check_utf8, read_stdin
 from ttsi.cli.option_groups import AGENT, AWARENESS, BASIC
 from ttsi.cli.progress import announced, loading, print_notes
 from ttsi.cli.settings import (
@@ -44,7 +45,11 @@ if TYPE_CHECKING:
 def act(
     turns: Annotated[
         list[str],
-        Parameter(help="What the user says, one text per turn; - reads one turn per line from stdin.", group=BASIC),
+        Parameter(
+            help="What the user says, one text per turn; - reads one turn per line from stdin.",
+            group=BASIC,
+            allow_leading_hyphen=True,
+        ),
     ],
     /,
     *,
@@ -73,7 +78,8 @@ def act(
     """Let a model use tools, which are executed, and show every step.
 
     The tools are Python functions with type hints (--functions), or those of an MCP server (--mcp). Where the model is
-    unsure, written examples are executed on a copy of the tools' state, and only what succeeds is learned.
+    unsure, written examples are executed on a copy of the tools' state, and only what succeeds is learned. A copy
+    protects what the tools' object holds, and nothing else: not files, not messages that are sent.
 
     Args:
         turns: what the user says.
@@ -98,7 +104,9 @@ def act(
         print(f"ttsi: the model is {model}{f', since {reason}' if reason else ''}", file=sys.stderr)
     check_speaker(model)
     check_format(format)
-    user_turns = [line.strip() for line in sys.stdin if line.strip()] if turns == ["-"] else turns
+    user_turns = [line.strip() for line in read_stdin().splitlines() if line.strip()] if turns == ["-"] else turns
+    for turn in user_turns:
+        check_utf8(turn, "a turn")
     if not user_turns or not all(turn.strip() for turn in user_turns):
         raise ConfigError('a turn is empty: write what the user says, like ttsi act "delete the file a.txt"')
     config = complete(config, shortcuts, model)
@@ -124,7 +132,8 @@ def act(
         with announced("acting"):
             trajectory = run_episode(world, answering, writer, loop, agent)
     if json:
-        print(json_module.dumps(json_module.loads(codec.dumps(trajectory)), indent=2, ensure_ascii=False))
+        ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+        print(json_module.dumps(json_module.loads(codec.dumps(trajectory)), indent=2, ensure_ascii=ascii_only))
     else:
         print(trajectory_story(trajectory))
     return 0 if trajectory.error is None else 1
@@ -150,7 +159,7 @@ def environment(
     if mcp is not None:
         from ttsi.environments.mcp_server import MCPEnvironment
 
-        with MCPEnvironment(shlex.split(mcp), turns, system=system, safe_to_repeat=safe, seconds=seconds) as server:
+        with MCPEnvironment(_command(mcp), turns, system=system, safe_to_repeat=safe, seconds=seconds) as server:
             yield server
         return
     from ttsi.environments.functions import FunctionEnvironment
@@ -161,6 +170,13 @@ def environment(
     yield FunctionEnvironment(tools, turns, system=system, safe_to_repeat=safe)
 
 
+def _command(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"--mcp {text!r} is no command: {first_line(error)}") from None
+
+
 def functions_of(reference: str) -> list[Callable[..., Any]]:
     """The functions that `module:object` names.
 
@@ -168,19 +184,22 @@ def functions_of(reference: str) -> list[Callable[..., Any]]:
         ConfigError: there are none.
     """
     value = load_object("functions", reference)
-    if inspect.isclass(value) or (inspect.isfunction(value) and not inspect.signature(value).parameters):
-        try:
+    try:
+        if inspect.isclass(value) or (inspect.isfunction(value) and not inspect.signature(value).parameters):
             value = value()
-        except Exception as error:
-            raise ConfigError(f"functions {reference!r}: {type(error).__name__}: {first_line(error)}") from error
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        members = list(value)
-    else:
-        names = [name for name in dir(value) if not name.startswith("_")]
-        members = [member for name in names if inspect.ismethod(member := getattr(value, name))]
-    if not members or not all(map(callable, members)):
+        members = list(value) if isinstance(value, list | tuple | Iterator) else _public_methods(value)
+    except Exception as error:
+        raise ConfigError(f"functions {reference!r}: {type(error).__name__}: {first_line(error)}") from error
+    if isinstance(value, int | float | str | bytes | Mapping) or not members or not all(map(callable, members)):
         raise ConfigError(
             f"functions {reference!r} is a {type(value).__name__} without functions: give a list of functions, an "
             "object with public methods, or a function that makes one"
         )
     return members
+
+
+def _public_methods(value: object) -> list[Callable[..., Any]]:
+    """The public methods of an object; its properties are not evaluated."""
+    names = [name for name in dir(value) if not name.startswith("_")]
+    plain = [name for name in names if inspect.isroutine(inspect.getattr_static(value, name))]
+    return [getattr(value, name) for name in plain]

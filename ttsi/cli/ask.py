@@ -81,9 +81,9 @@ def ask(
         model = _choose_model()
     check_speaker(model)
     check_format(format)
-    request = _read_request() if query == "-" else query
-    _check_utf8(request, "the request")
-    _check_utf8(system or "", "--system")
+    request = read_stdin() if query == "-" else query
+    check_utf8(request, "the request")
+    check_utf8(system or "", "--system")
     if not request.strip():
         raise ConfigError('the request is empty: write one, like ttsi ask "book seats for a film"')
     config = complete(config, shortcuts, model, inputs=1)
@@ -135,7 +135,7 @@ def _choose_model() -> str:
     return model
 
 
-def _read_request() -> str:
+def read_stdin() -> str:
     """The text on stdin; empty where it is closed."""
     if sys.stdin is None:
         return ""
@@ -145,7 +145,7 @@ def _read_request() -> str:
         raise DataError("the request on stdin is not UTF-8 text") from None
 
 
-def _check_utf8(text: str, what: str) -> None:
+def check_utf8(text: str, what: str) -> None:
     """Refuse bytes that are not UTF-8: a shell passes them on as lone surrogates."""
     from ttsi.chat.conversation import check_text
 

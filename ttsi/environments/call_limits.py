@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextvars
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ttsi.environments.environment import Environment, HasState
+from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError, EnvironmentFailure, on_one_line
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
@@ -29,13 +29,15 @@ class CallLimits:
     """How long a call may take, and how long its result may be."""
 
     seconds: float = 30.0
-    """Wall seconds for each call of a method of the environment."""
+    """Wall seconds for each call of a method of the environment; 0 is no limit, and it runs in the caller's thread."""
     result_characters: int = 20_000
     """Characters of a result that are kept; a sentence about those left out follows."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds <= LONGEST_LIMIT:
-            raise ConfigError(f"seconds must be above 0 and at most {LONGEST_LIMIT:,.0f}, not {self.seconds}")
+        if not 0 <= self.seconds <= LONGEST_LIMIT:
+            raise ConfigError(
+                f"seconds must be 0 (no limit) or more, and at most {LONGEST_LIMIT:,.0f}, not {self.seconds}"
+            )
         if self.result_characters < 1:
             raise ConfigError(f"result_characters must be at least 1, not {self.result_characters}")
 
@@ -63,6 +65,11 @@ class LimitedEnvironment:
         tools = self._ask("tools()", self._environment.tools)
         if not _all_are(Tool, tools):
             raise EnvironmentFailure("tools() of the environment must return a sequence of Tools")
+        if wrong := next((tool for tool in tools if not _is_tool(tool)), None):
+            raise EnvironmentFailure(
+                f"the tool {str(wrong.name)[:40]!r} of the environment must have texts for name and description and a "
+                "JSON Schema of an object for its parameters"
+            )
         names = [tool.name for tool in tools]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -80,6 +87,8 @@ class LimitedEnvironment:
             return None
         if not messages or not _all_are(Message, messages):
             raise EnvironmentFailure("next_turn() of the environment must return Messages, at least one, or None")
+        if not all(_is_text(message.content) for message in messages):
+            raise EnvironmentFailure("a message of next_turn() of the environment holds no text that UTF-8 can write")
         return tuple(messages)
 
     def execute(self, call: ToolCall) -> ToolResult:
@@ -121,7 +130,7 @@ class LimitedEnvironment:
 
     def _origin_states(self) -> list[str]:
         """The states of what this is a copy of, where they can be read."""
-        return [self._ask("state()", origin.state) for origin in self._origins if isinstance(origin, HasState)]
+        return [self._ask("state()", state) for one in self._origins if callable(state := getattr(one, "state", None))]
 
     def _ask(self, method: str, function: Callable[[], T]) -> T:
         outcome = self._within_limit(f"the call of {method}", function)
@@ -142,6 +151,9 @@ class LimitedEnvironment:
             except BaseException as error:  # in a thread nobody else sees it
                 outcomes.append(_Exception(error))
 
+        if not self._limits.seconds:
+            work()
+            return outcomes[0]
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(work,), name=f"ttsi: {what}", daemon=True)
         thread.start()
@@ -180,6 +192,19 @@ class _Exception:
     """What a call raised in its thread."""
 
     error: BaseException
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is a text without lone surrogates."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_tool(tool: Tool) -> bool:
+    schema = tool.parameters
+    if not (_is_text(tool.name) and _is_text(tool.description) and isinstance(schema, Mapping)):
+        return False
+    properties, required = schema.get("properties", {}), schema.get("required", ())
+    return isinstance(properties, Mapping) and isinstance(required, list | tuple)
 
 
 def _all_are(kind: type, values: object) -> bool:

@@ -35,9 +35,9 @@ def function_tool(function: Callable[..., Any]) -> Tool:
 class FunctionEnvironment:
     """An environment whose tools are Python functions.
 
-    Two kinds of functions differ in `copy`: methods of objects act on their object, which is copied; plain functions
-    may act on the world, so that a copy needs `safe_to_repeat`. What a method keeps elsewhere (a file, a class
-    attribute, a global) is not copied.
+    Two kinds of functions differ in `copy`: methods of objects act on their object, which is copied; plain functions,
+    and methods of objects without attributes, may act on the world, so that a copy needs `safe_to_repeat`. What a
+    method keeps elsewhere (a file, a class attribute, a global) is not copied.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class FunctionEnvironment:
         for function in functions:
             if _owner(function) is None and function.__name__ not in self._safe:
                 raise EnvironmentFailure(
-                    f"{function.__name__} may act on the world, so there is no copy: make it a method of the object "
+                    f"{function.__name__} may act on the world, so there is no copy: make it a method of an object "
                     f"that holds the state, or pass safe_to_repeat=({function.__name__!r},) if it changes nothing"
                 )
         owners = {id(owner): owner for function in functions if (owner := _owner(function)) is not None}
@@ -165,9 +165,19 @@ def _safe_names(safe: bool | str | Collection[str], names: Collection[str]) -> f
 
 
 def _owner(function: Callable[..., Any]) -> object | None:
-    """The object that a method acts on; None for a plain function and for a class method: no class is copied."""
+    """The object that a method acts on; None for a plain function, a class method, and an object without attributes.
+
+    What a method of the last kind changes lies elsewhere, and no copy of the object protects it.
+    """
     owner = getattr(function, "__self__", None)
-    return None if isinstance(owner, type) else owner
+    return None if isinstance(owner, type) or not _has_state(owner) else owner
+
+
+def _has_state(owner: object) -> bool:
+    """Whether an object has anything that a copy of it would have for itself."""
+    return bool(getattr(owner, "__dict__", None)) or any(
+        hasattr(owner, name) for kind in type(owner).__mro__ for name in getattr(kind, "__slots__", ())
+    )
 
 
 def _copy_together(objects: list[object]) -> list[object]:

@@ -16,7 +16,7 @@ from ttsi.chat.tool_schema import tool_from_openai
 from ttsi.environments.call_limits import CallLimits
 from ttsi.environments.functions import conversation_turns
 from ttsi.environments.mcp_connection import CallRefusal, MCPConnection
-from ttsi.errors import ConfigError, DataError, EnvironmentFailure, unknown_name
+from ttsi.errors import ConfigError, DataError, EnvironmentFailure, NotRepeatable, unknown_name
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 MOST_PAGES = 100
@@ -58,7 +58,8 @@ class MCPEnvironment:
             raise ConfigError('the command of an MCP server is a list of texts, such as ["python", "server.py"]')
         if isinstance(safe_to_repeat, str) and safe_to_repeat != "read-only":
             raise ConfigError('safe_to_repeat must be True, False, "read-only" or a list of names')
-        seconds = CallLimits(seconds=seconds).seconds  # refused where out of range
+        if not CallLimits(seconds=seconds).seconds:  # which refuses what is out of range
+            raise ConfigError("seconds of an MCP server must be above 0: without a limit a mute one is waited for")
         self._turns = conversation_turns(turns, system)
         self._next = 0
         self._safe_to_repeat = safe_to_repeat
@@ -106,9 +107,10 @@ class MCPEnvironment:
         return self._turns[self._next - 1]
 
     def execute(self, call: ToolCall) -> ToolResult:
-        """Have the server execute a call; what it refuses, and what a copy may not call, is a result with `error`.
+        """Have the server execute a call; what it refuses is a result with `error`.
 
         Raises:
+            NotRepeatable: this is a copy, and the tool is not safe to repeat.
             EnvironmentFailure: the server is gone, or does not answer in time.
         """
         if call.name not in self._listing:
@@ -117,7 +119,7 @@ class MCPEnvironment:
             return ToolResult(unknown_name("tool", call.name, self._listing), error=True)
         if self._is_copy and call.name not in self._safe_names():
             words = "may act on the world: it was not called, because this is a copy of the environment"
-            return ToolResult(f"{call.name} {words}", error=True)
+            raise NotRepeatable(f"{call.name} {words}")
         try:
             reply = self._connection.ask(f"the call of {call.name}", "call_tool", call.name, dict(call.arguments))
         except CallRefusal as refusal:

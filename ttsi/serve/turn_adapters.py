@@ -54,7 +54,7 @@ class TurnAdapters:
         self._drop_old()
         turn = turn_hash(item, config.seed, repeat)
         own = self._living.setdefault(tenant, OrderedDict())
-        if turn in own:
+        if turn in own and item.messages[-1].role != "user":  # a repeated first step trains anew, as it did before
             return answer_with_adapters(model, config, [item], [own[turn][1]], repeat, answers)[0]
         [episode], [file] = train_adapters(model, writer, config, [item], repeat, answers)
         if file is not None:
