@@ -98,4 +98,4 @@ def simulator(
 def _prototype(name: str) -> SimulatorEnvironment:
     # Reading the signatures takes far longer than a copy.
     kind = SIMULATORS[name]
-    return SimulatorEnvironment(kind.__new__(kind))
+    return SimulatorEnvironment(kind({table: {} for table in kind.tables()}))
