@@ -24,7 +24,7 @@ def test_ls_names_every_source_with_its_licence(ttsi: Any) -> None:
     assert said.code == 0
     assert [line.split()[0] for line in said.out.splitlines()] == list(datasets())
     assert "NON-COMMERCIAL" in next(line for line in said.out.splitlines() if line.startswith("nexusraven"))
-    assert "0/23 files here" in said.out
+    assert "0/39 files here" in said.out
 
 
 def test_without_data_one_line_says_what_to_do(ttsi: Any) -> None:
