@@ -220,24 +220,25 @@ def _settle(
     adaptation = episode.adaptation
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
-    reason = execution_refusal(item, episode.base, answer, experience)
-    if adaptation.status in ("trained", "in-context"):
-        reason = guard_refusal(item, episode.base, answer, config, experience)
+    more = more_failures(item, episode.base, answer, experience)
+    guarded = adaptation.status in ("trained", "in-context")
+    reason = guard_refusal(item, episode.base, answer, config, more) if guarded else _execution_refusal(more)
     if reason:
         return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
     return replace(episode, adapted=answer)
 
 
 def guard_refusal(
-    item: Input, base: Answer, adapted: Answer, config: AdaptationConfig, experience: Experience | None = None
+    item: Input, base: Answer, adapted: Answer, config: AdaptationConfig, more_failed: int = 0
 ) -> str | None:
     """Why a guard refuses the adapted answer, or None.
 
-    Where an environment accepts more calls of one of them, that decides, and the other guards have no say.
+    Where an agent's environment accepts more calls of one of them (`more_failures`), that decides, and the other guards
+    have no say.
     """
-    if has_fewer_failures(item, base, adapted, experience):
+    if more_failed < 0 and adapted.calls:
         return None
-    reason = execution_refusal(item, base, adapted, experience)
+    reason = _execution_refusal(more_failed)
     reason = reason or lack_of_confidence(base, adapted, config.min_confidence_gain)
     if config.refuse_unstated:
         reason = reason or more_unstated_values(base, adapted, item)
@@ -246,18 +247,12 @@ def guard_refusal(
     return reason
 
 
-def has_fewer_failures(item: Input, base: Answer, adapted: Answer, experience: Experience | None) -> bool:
-    """Whether an agent's environment accepts, on a copy, what it refuses of the base's calls."""
-    return bool(experience and adapted.calls) and _failures(item, adapted, experience) < _failures(
-        item, base, experience
-    )
+def _execution_refusal(more_failed: int) -> str | None:
+    return "more of its calls fail on a copy of the environment" if more_failed > 0 else None
 
 
-def execution_refusal(item: Input, base: Answer, adapted: Answer, experience: Experience | None) -> str | None:
-    """Why an agent's environment is against the new answer, or None."""
-    worse = _failures(item, adapted, experience) > _failures(item, base, experience)
-    return "more of its calls fail on a copy of the environment" if worse else None
-
-
-def _failures(item: Input, answer: Answer, experience: Experience | None) -> int:
-    return experience.failures(item, answer.calls) if experience is not None else 0
+def more_failures(item: Input, base: Answer, adapted: Answer, experience: Experience | None) -> int:
+    """How many more of an answer's calls fail on a copy of an agent's environment than of the base's; 0 without one."""
+    if experience is None:
+        return 0
+    return experience.failures(item, adapted.calls) - experience.failures(item, base.calls)

@@ -24,6 +24,8 @@ NO_TOOL = "(no tool)"
 """The action of answering without any call, as it is named among candidates."""
 NO_CLOSING = "(no closing)"
 """Stands for the end of a turn that is not learned (`Example.closing`)."""
+DONE = "Done."
+"""What an agent says where it ends a turn of calls."""
 END_TURN = "end_turn"
 """The tool by which an agent ends a turn where every answer must be a call (`ttsi.agents`)."""
 

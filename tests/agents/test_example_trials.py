@@ -12,12 +12,12 @@ from ttsi.adaptation.examples import training_examples, with_demonstrations
 from ttsi.agents.conversation_loop import run_episode
 from ttsi.agents.example_repair import repairs
 from ttsi.agents.example_trials import MOST_EARLIER, ExampleTrials
-from ttsi.agents.rollout import DONE, END_TURN_TOOL, Rollout
+from ttsi.agents.rollout import END_TURN_TOOL, Rollout
 from ttsi.chat.calls import FORMATS
 from ttsi.config import AgentConfig
 from ttsi.environments.functions import FunctionEnvironment
 from ttsi.errors import EnvironmentFailure, NotRepeatable
-from ttsi.types import END_TURN, Example, Input, Message, Step, ToolCall, ToolResult, TrainingExample
+from ttsi.types import DONE, END_TURN, Example, Input, Message, Step, ToolCall, ToolResult, TrainingExample
 
 LIST = ToolCall("list_files", {})
 

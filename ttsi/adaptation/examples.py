@@ -18,6 +18,7 @@ from ttsi.chat.calls import Format
 from ttsi.config import LoopConfig
 from ttsi.models import Model
 from ttsi.types import (
+    DONE,
     END_TURN,
     NO_CLOSING,
     Answer,
@@ -28,14 +29,13 @@ from ttsi.types import (
     Prompt,
     Tool,
     ToolCall,
+    ToolResult,
     TrainingExample,
     last_request,
     standalone_prompt,
     to_openai,
 )
 
-DONE = "Done."
-"""What the assistant says at the end of a turn of calls."""
 DOUBT = (
     "Check this answer against the request and the tools once more. If it is right, give it again; if not, give the "
     "right one. Write nothing else."
@@ -53,21 +53,32 @@ def training_examples(fmt: Format, item: Input, examples: Sequence[Example]) -> 
 
 def _lessons(fmt: Format, item: Input, example: Example) -> list[TrainingExample]:
     prompt = standalone_prompt(item, example.query, example.tools)
-    if not (example.closing and len(example.results) == len(example.calls)):
+    steps = _executed_steps(example)
+    if not steps:
         return [TrainingExample(prompt, _target(fmt, example.calls, example.query, prompt.tools))]
     lessons = []
-    for number, (call, result) in enumerate(zip(example.calls, example.results, strict=True)):
+    for call, result, messages in steps:
         if not result.error:
             lessons.append(TrainingExample(prompt, _target(fmt, [call], example.query, prompt.tools)))
-        id_ = f"call_{number + 1}"
-        turn = Message("assistant", "", (replace(call, id=id_),)), Message("tool", result.content, tool_call_id=id_)
-        prompt = replace(prompt, messages=(*prompt.messages, *turn))
+        prompt = replace(prompt, messages=(*prompt.messages, *messages))
     if example.closing == NO_CLOSING:
         return lessons
     end = ToolCall(END_TURN, {})
     ends_by_call = example.closing == END_TURN
     closing = _target(fmt, [end], example.query, prompt.tools) if ends_by_call else example.closing
     return [*lessons, TrainingExample(prompt, closing)]
+
+
+def _executed_steps(example: Example) -> list[tuple[ToolCall, ToolResult, tuple[Message, Message]]]:
+    """The calls of an example that is a whole turn, each with its result and both as messages; [] of any other one."""
+    if not example.closing or len(example.results) != len(example.calls):
+        return []
+    steps = []
+    for number, (call, result) in enumerate(zip(example.calls, example.results, strict=True), start=1):
+        call = replace(call, id=f"call_{number}")
+        messages = Message("assistant", "", (call,)), Message("tool", result.content, tool_call_id=call.id)
+        steps.append((call, result, messages))
+    return steps
 
 
 def _target(fmt: Format, calls: Sequence[ToolCall], request: str, tools: Sequence[Tool]) -> str:
@@ -105,14 +116,10 @@ def with_demonstrations(item: Input, examples: Sequence[Example]) -> Input:
 
 def _turn_messages(example: Example) -> list[Message]:
     """What follows the request: the calls in one answer, or one by one with the results that they had."""
-    if not (example.closing and len(example.results) == len(example.calls)):
+    steps = _executed_steps(example)
+    if not steps:
         return [Message("assistant", "", example.calls)]
-    messages = []
-    for number, (call, result) in enumerate(zip(example.calls, example.results, strict=True)):
-        id_ = f"call_{number + 1}"
-        messages.append(Message("assistant", "", (replace(call, id=id_),)))
-        messages.append(Message("tool", result.content, tool_call_id=id_))
-    return [*messages, Message("assistant", DONE)]
+    return [*(message for _, _, messages in steps for message in messages), Message("assistant", DONE)]
 
 
 def fitting_demonstrations(model: Model, item: Input, examples: Sequence[Example], config: LoopConfig) -> list[Example]:

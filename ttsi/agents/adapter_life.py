@@ -18,18 +18,17 @@ from dataclasses import dataclass, replace
 from ttsi.agents.example_trials import ExampleTrials
 from ttsi.agents.rollout import Rollout
 from ttsi.answer import generate_answers
-from ttsi.awareness import select
-from ttsi.batch import guard_refusal, logprob_shift
+from ttsi.awareness import select_episodes
+from ttsi.batch import guard_refusal, logprob_shift, more_failures
 from ttsi.config import AdaptationConfig, AgentConfig, LoopConfig
 from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError
 from ttsi.loop import improve
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, ModelWrapper, Writer, adapter_keeper
-from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, TrainingExample, stage_seed
+from ttsi.types import Adaptation, Answer, Episode, Input, TrainingExample, stage_seed
 
 EARLIER_ADAPTER = "by the adapter that an earlier decision trained"
-LEARNED = ("trained", "kept-base")
 
 
 class AdapterRecorder(ModelWrapper):
@@ -138,10 +137,7 @@ def train_adapters(
     """`ttsi.improve`, and beside each episode the file of the adapter that it trained; None where it trained none."""
     recorder = AdapterRecorder(model)
     episodes = improve(items, recorder, writer, config, repeat, answers, experience)
-    trained = [episode.adaptation.status in LEARNED for episode in episodes]
-    digests = [episode.adaptation.adapter_sha256 for episode in episodes]
-    files = [recorder.files.get(digest) if one else None for one, digest in zip(trained, digests, strict=True)]
-    return episodes, files
+    return episodes, [recorder.files.get(episode.adaptation.adapter_sha256) for episode in episodes]
 
 
 def answer_with_adapters(
@@ -165,9 +161,7 @@ def answer_with_adapters(
         experience: the environments that the inputs are decisions in.
     """
     episodes = improve(items, model, None, replace(config, adapt=False), repeat, answers, experience)
-    measured = [i for i, one in enumerate(episodes) if one.base is not None and one.awareness is not None]
-    awareness = [_awareness(episodes[i]) for i in measured]
-    unsure = [measured[i] for i in select([items[i] for i in measured], awareness, config, repeat)]
+    unsure = select_episodes(items, episodes, config, repeat)
     if not unsure:
         return episodes
     unsure_items, first = [items[i] for i in unsure], [base for i in unsure if (base := episodes[i].base) is not None]
@@ -193,14 +187,10 @@ def _settle(
     experience: Experience | None,
 ) -> Episode:
     shift = logprob_shift(answer)
-    reason = guard_refusal(item, base, answer, config.adaptation, experience)
+    more = more_failures(item, base, answer, experience)
+    reason = guard_refusal(item, base, answer, config.adaptation, more)
     if reason is not None:
         return replace(episode, adaptation=Adaptation("kept-base", reason=reason, logprob_shift=shift))
     return replace(
         episode, adapted=answer, adaptation=Adaptation("trained", reason=EARLIER_ADAPTER, logprob_shift=shift)
     )
-
-
-def _awareness(episode: Episode) -> Awareness:
-    assert episode.awareness is not None
-    return episode.awareness

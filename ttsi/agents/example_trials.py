@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ttsi.agents.example_repair import repairs
-from ttsi.agents.rollout import DONE, Rollout
+from ttsi.agents.rollout import Rollout
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, NotRepeatable, first_line
-from ttsi.types import END_TURN, NO_CLOSING, Example, Input, ToolCall, ToolResult
+from ttsi.types import DONE, END_TURN, NO_CLOSING, Example, Input, ToolCall, ToolResult
 
 log = logging.getLogger(__name__)
 

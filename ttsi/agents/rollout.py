@@ -18,6 +18,7 @@ from ttsi.config import AgentConfig
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
 from ttsi.types import (
+    DONE,
     END_TURN,
     Answer,
     Episode,
@@ -38,8 +39,6 @@ END_TURN_TOOL = Tool(
     {"type": "object", "properties": {}},
 )
 """On offer where an answer must be a call, because no answer in words could end the turn."""
-DONE = "Done."
-"""What the assistant says where it ends a turn by that call."""
 
 
 @dataclass

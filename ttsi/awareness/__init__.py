@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ttsi.awareness.candidates import count_votes, score_candidates
 from ttsi.awareness.measures import MEASURES, Evidence, counts_samples, find_measure, softmax
-from ttsi.awareness.selection import select
+from ttsi.awareness.selection import select, select_episodes
 from ttsi.awareness.threshold import is_unsure
 from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
 from ttsi.config import AwarenessConfig
@@ -25,7 +25,7 @@ from ttsi.models import Model
 from ttsi.models.name_scores import Scored
 from ttsi.types import END_TURN, Answer, Awareness, Candidate, Input
 
-__all__ = ["estimate", "needs_samples", "select"]
+__all__ = ["estimate", "needs_samples", "select", "select_episodes"]
 
 
 def needs_samples(config: AwarenessConfig) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttsi.config import LoopConfig
-from ttsi.types import Awareness, Input, stage_seed
+from ttsi.types import Awareness, Episode, Input, stage_seed
 
 
 def select(inputs: Sequence[Input], awareness: Sequence[Awareness], config: LoopConfig, repeat: int = 0) -> list[int]:
@@ -25,6 +25,17 @@ def select(inputs: Sequence[Input], awareness: Sequence[Awareness], config: Loop
         if config.adapt and is_selected(confidence, gate, gate_uniform(config.seed, item.content_hash, repeat) < share)
         if not (config.adaptation.keep_decision and confidence.in_words)
     ]
+
+
+def select_episodes(
+    inputs: Sequence[Input], episodes: Sequence[Episode], config: LoopConfig, repeat: int = 0
+) -> list[int]:
+    """`select` for inputs that were measured and answered before; none of those that failed."""
+    measured = {
+        i: one.awareness for i, one in enumerate(episodes) if one.base is not None and one.awareness is not None
+    }
+    places = list(measured)
+    return [places[i] for i in select([inputs[i] for i in places], list(measured.values()), config, repeat)]
 
 
 def is_selected(awareness: Awareness, gate: str, by_chance: bool = False) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from ttsi.cli.ask import check_utf8, read_stdin
+from ttsi.cli.ask import check_utf8, choose_model, read_stdin
 from ttsi.cli.option_groups import AGENT, AWARENESS, BASIC
 from ttsi.cli.progress import announced, loading, print_notes
 from ttsi.cli.settings import (
@@ -35,7 +35,6 @@ from ttsi.config import AgentConfig, MethodConfig
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
-from ttsi.models.default import default_model
 from ttsi.object_reference import load_object
 
 if TYPE_CHECKING:
@@ -100,8 +99,7 @@ def act(
     if (functions is None) == (mcp is None):
         raise ConfigError("name the tools: --functions module:object, or --mcp COMMAND")
     if model is None:
-        model, reason = default_model()
-        print(f"ttsi: the model is {model}{f', since {reason}' if reason else ''}", file=sys.stderr)
+        model = choose_model()
     check_speaker(model)
     check_format(format)
     user_turns = [line.strip() for line in read_stdin().splitlines() if line.strip()] if turns == ["-"] else turns

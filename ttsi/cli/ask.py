@@ -78,7 +78,7 @@ def ask(
         json: Print the episode as JSON instead.
     """
     if model is None:
-        model = _choose_model()
+        model = choose_model()
     check_speaker(model)
     check_format(format)
     request = read_stdin() if query == "-" else query
@@ -126,7 +126,8 @@ def ask(
     return 0 if episode.error is None else 2 if episode.error.startswith("prompt:") else 1
 
 
-def _choose_model() -> str:
+def choose_model() -> str:
+    """The model where none is named; a line on stderr says which, and why."""
     model, reason = default_model()
     because = (
         f", since {reason}" if reason else "; --model chooses another, --answer.calls auto lets it answer in words"

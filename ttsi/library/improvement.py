@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ttsi.awareness import select
+from ttsi.awareness import select_episodes
 from ttsi.batch import logprob_shift
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import ConfigError, LibraryError, first_line
@@ -24,7 +24,7 @@ from ttsi.library.candidate_adapters import Learner
 from ttsi.library.stored_answers import StoredAnswer, stored_answers
 from ttsi.loop import improve
 from ttsi.models import Model, Writer, adapter_keeper, prefix_cache
-from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, stage_seed
+from ttsi.types import Adaptation, Answer, Episode, Input, stage_seed
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +94,7 @@ def answer_with_library(
     adapter_keeper(model)
     with prefix_cache(model):
         plain = improve(inputs, model, writer, replace(config, adapt=False), repeat, answers)
-        measured = [i for i, episode in enumerate(plain) if episode.base is not None and episode.awareness is not None]
-        awareness = [_awareness_of(plain[i]) for i in measured]
-        selected = [measured[i] for i in select([inputs[i] for i in measured], awareness, config, repeat)]
+        selected = select_episodes(inputs, plain, config, repeat)
         stored = _library_answers(use, model, inputs, plain, selected, config, repeat)
         episodes = [_with_stored(episode, stored.get(i)) for i, episode in enumerate(plain)]
         rest = [i for i in selected if i not in stored or stored[i].refusal is not None]
@@ -123,11 +121,6 @@ def learn(use: LibraryUse, model: Model, batch: Sequence[tuple[Input, Episode]],
     except Exception as error:
         log.warning("library: nothing was learned from this batch (%s: %s)", type(error).__name__, first_line(error))
     use.library.evict_beyond(use.config.max_bytes, time.time() - 86400 * use.config.max_days)
-
-
-def _awareness_of(episode: Episode) -> Awareness:
-    assert episode.awareness is not None
-    return episode.awareness
 
 
 def _library_answers(
