@@ -227,11 +227,12 @@ class LibraryConfig:
     admission: Literal["tested", "all"] = "tested"
     """Which adapters may answer: those that passed a test on later inputs and a limit on other requests, or all
     (a control)."""
-    gate: Literal["sure", "surer"] = "sure"
-    """When a tried adapter's answer is given: where the model is sure with it, by the measure and tau that found it
-    unsure without; or where it is surer of this answer than of the base's. Both demand what the guards demand."""
-    min_inputs: PositiveInt = 2
-    """Train an adapter for a list of tools once so many unsure inputs had these tools."""
+    gate: Literal["sure", "surer"] = "surer"
+    """When a tried adapter's answer is given: where the model is surer of it than of the base's; or where it is sure
+    with it, by the measure and tau that found it unsure without. Both demand what the guards demand."""
+    start: Literal["stored", "zero"] = "stored"
+    """Where the training for an input starts whose stored answer is not given: from the library's adapter for its
+    tools, in one pass over the examples; or from zero, as without a library."""
     max_divergence: NonNegativeFloat = 0.5
     """Refuse an adapter that lowers the log-probability of the base's own answers to other requests by more than so
     many nats per token."""

@@ -202,6 +202,8 @@ class Adaptation:
     """Peak learning rate; None where nothing was trained."""
     library_entry: str = ""
     """The id of the library's adapter that answered (status library), or was tried and did not."""
+    started_from: str = ""
+    """SHA-256 (hex) of the library's adapter from which the training started; empty where it started from zero."""
     held_back_losses: tuple[float, ...] = ()
     """Loss on the examples that were not trained on (`adaptation.held_back`) after 0, 1, ... steps, in nats per label
     token. The adapter of the lowest answers. Empty where nothing was held back."""
@@ -329,14 +331,8 @@ class TrainingExample:
 
 def to_openai(tool: Tool) -> dict[str, Any]:
     """The tool as OpenAI's `{"type": "function", "function": {...}}`, which chat templates take."""
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": dict(tool.parameters),
-        },
-    }
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
 
 
 def answered_calls(messages: Sequence[Message], by_id: bool = True) -> list[int | None]:

@@ -95,7 +95,7 @@ def test_an_entry_moves_to_another_library_where_it_is_a_candidate(library: Path
     assert main(["library", "import", str(tmp_path / "second"), str(tmp_path / "entry")]) == 0
     with AdapterLibrary(tmp_path / "second", writable=False) as opened:
         [entry] = opened.entries
-        assert (entry.id, entry.status, entry.wins) == (name, "candidate", 0)
+        assert (entry.version, entry.status, entry.wins) == (0, "candidate", 0)
         assert opened.pooled_inputs(entry.tools_hash)
 
 

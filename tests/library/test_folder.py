@@ -34,6 +34,8 @@ def fill(library: AdapterLibrary, count: int = 3) -> list[LibraryEntry]:
             made.append(library.add_entry(entry(number), bytes([number]) * 1000))
             library.add_evidence(made[-1], "later", 0.5 - number)
             library.add_use(made[-1], "later", given=number == 0)
+            if number == 1:
+                library.train_further(made[0], bytes([9]) * 1000, ["later"], 4)
     return library.entries
 
 
@@ -54,6 +56,8 @@ def test_what_was_written_is_read_again(filled: Path) -> None:
         assert (first.wins, first.losses, first.tries, first.uses) == (1, 0, 1, 1)
         assert (second.wins, second.losses, third.losses, third.uses) == (0, 1, 1, 0)
         assert library.adapter(third) == bytes([2]) * 1000
+        assert library.adapter(first) == bytes([9]) * 1000  # it has learned more
+        assert (first.version, first.examples, first.inputs) == (1, 5, ("input0", "later"))
         pooled = library.pooled_inputs(first.tools_hash)
         assert [one.input_hash for one in pooled] == ["input0", "input1", "input2"]
         assert pooled[0].examples == (EXAMPLE,)
@@ -105,12 +109,13 @@ def test_an_earlier_step_cannot_be_taken_again(filled: Path) -> None:
 def test_a_deleted_entry_takes_its_examples_and_its_file_with_it(filled: Path) -> None:
     with AdapterLibrary(filled) as library:
         gone = library.entries[0]
+        [file] = (filled / "adapters").glob(f"{gone.id}*")
         with library.step("rm"):
             library.remove(gone)
     with AdapterLibrary(filled) as library:
         assert gone.id not in [one.id for one in library.entries]
         assert library.pooled_inputs(gone.tools_hash) == []
-        assert not (filled / "adapters" / f"{gone.id}.safetensors").exists()
+        assert not file.exists()
 
 
 def test_the_least_useful_go_first(filled: Path) -> None:
@@ -141,7 +146,37 @@ def test_what_the_last_step_evicted_comes_back_when_it_is_undone(filled: Path) -
             library.evict(gone, "no room")
     with AdapterLibrary(filled) as library, library.step("batch"):
         assert gone.id in [one.id for one in library.entries]
-        assert library.adapter(gone) == bytes(1000)
+        assert library.adapter(gone) == bytes([9]) * 1000
+
+
+def test_an_entry_keeps_its_id_and_its_evidence_while_it_learns_and_one_file(filled: Path) -> None:
+    files = [path.name for path in (filled / "adapters").iterdir()]
+    with AdapterLibrary(filled) as library:
+        before = library.entries[0]
+        with library.step("more"):
+            after = library.train_further(before, bytes([7]) * 1000, ["input7"], 1)
+        assert library.entries[0] == after
+        assert (after.id, after.wins, after.tries, after.created) == (before.id, 1, 1, before.created)
+        assert library.adapter(after) == bytes([7]) * 1000
+        with library.step("later"):
+            pass
+        with library.step("once more"):
+            pass
+    with AdapterLibrary(filled) as library:
+        assert library.entries[0] == after
+        now = [path.name for path in (filled / "adapters").iterdir()]
+        assert len(now) == len(files) == 3
+        assert set(now) != set(files)
+
+
+def test_what_the_last_step_trained_further_is_as_before_when_it_is_undone(filled: Path) -> None:
+    with AdapterLibrary(filled) as library:
+        before = library.entries[0]
+        with library.step("batch"):
+            library.train_further(before, bytes([7]) * 1000, ["input7"], 1)
+    with AdapterLibrary(filled) as library, library.step("batch"):
+        assert library.entries[0] == before
+        assert library.adapter(before) == bytes([9]) * 1000
 
 
 def test_an_evicted_entry_can_be_made_again(filled: Path) -> None:
@@ -209,7 +244,7 @@ def test_a_damaged_adapter_is_refused_by_name(filled: Path) -> None:
     generator = random.Random(0)
     with AdapterLibrary(filled, writable=False) as library:
         one = library.entries[1]
-    path = filled / "adapters" / f"{one.id}.safetensors"
+    [path] = (filled / "adapters").glob(f"{one.id}*")
     whole = path.read_bytes()
     for trial in range(100):
         place = generator.randrange(len(whole))
@@ -250,13 +285,13 @@ def no_hook() -> Iterator[None]:
     crash_points.hook = None
 
 
-@pytest.mark.parametrize("nth", range(1, 19))
+@pytest.mark.parametrize("nth", range(1, 23))
 @pytest.mark.usefixtures("no_hook")
 def test_a_writer_that_dies_at_any_point_leaves_whole_entries(tmp_path: Path, nth: int) -> None:
     """Each passage of a crash point once; afterwards every entry has its file, and the steps can be taken again."""
     whole = tmp_path / "whole"
     with AdapterLibrary(whole) as library:
-        expected = [replace(one, created=0, last_use=0) for one in fill(library)]
+        expected = [replace(one, created=0, last_learned=0, last_use=0) for one in fill(library)]
     passed = 0
 
     def dying(point: str) -> None:
@@ -283,4 +318,6 @@ def test_a_writer_that_dies_at_any_point_leaves_whole_entries(tmp_path: Path, nt
                 made = library.add_entry(entry(number), bytes([number]) * 1000)
                 library.add_evidence(made, "later", 0.5 - number)
                 library.add_use(made, "later", given=number == 0)
-        assert [replace(one, created=0, last_use=0) for one in library.entries] == expected
+                if number == 1:
+                    library.train_further(library.entries[0], bytes([9]) * 1000, ["later"], 4)
+        assert [replace(one, created=0, last_learned=0, last_use=0) for one in library.entries] == expected

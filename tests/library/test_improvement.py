@@ -13,7 +13,16 @@ from tests.worlds import TOOLS, few_everywhere, tool
 from ttsi.chat.conversation import read_tools
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import ConfigError, ModelError
-from ttsi.library import AdapterLibrary, LibraryEntry, LibraryUse, check_library, improve_with_library, tools_hash
+from ttsi.library import (
+    AdapterLibrary,
+    LibraryEntry,
+    LibraryUse,
+    answer_with_library,
+    check_library,
+    improve_with_library,
+    learn,
+    tools_hash,
+)
 from ttsi.library.entry import AdapterKey
 from ttsi.library.stored_answers import fitting_entry
 from ttsi.loop import improve
@@ -37,15 +46,16 @@ UNSURE = unsure_below(-0.3)
 """The base's answers to `QUESTIONS` lie below, those of an adapter that knows the word above."""
 
 
-def test_an_entry_is_trained_after_two_inputs_tested_on_later_ones_and_answers_then(
+def test_an_entry_is_trained_tested_on_later_inputs_which_it_then_learns_and_answers_at_last(
     tmp_path: Path, demo: Model
 ) -> None:
     with AdapterLibrary(tmp_path) as library:
         episodes = answer(library, inputs(), demo, UNSURE)
         [entry] = library.entries
     statuses = [episode.adaptation.status for episode in episodes]
-    assert "library" not in statuses[:7]  # two inputs train it, and five others have to speak for it
-    assert set(statuses[7:]) == {"library"}
+    assert "library" not in statuses[:6]  # one input trains it, and five others have to speak for it
+    assert set(statuses[6:]) == {"library"}
+    assert (entry.version, len(entry.inputs)) == (5, 6)  # what it answers, it does not learn
     assert (entry.status, entry.wins, entry.losses, entry.divergence) == ("admitted", 5, 0, 0.0)
     assert entry.uses == statuses.count("library")
     served = next(episode for episode in episodes if episode.adaptation.status == "library")
@@ -62,6 +72,84 @@ def test_a_stored_answer_may_count_where_the_model_is_only_surer_of_it(
     with AdapterLibrary(tmp_path) as library:
         episodes = answer(library, inputs(), demo, unsure_below(0.0), gate=gate)
     assert ("library" in {episode.adaptation.status for episode in episodes}) == answers
+
+
+def test_what_an_input_trained_is_not_trained_again_for_the_library(tmp_path: Path, demo: Model) -> None:
+    class Counting(ModelWrapper):
+        """A model that counts the adapters that it trains."""
+
+        trained = 0
+
+        def adapted(self, jobs, config, seeds):  # type: ignore[no-untyped-def]
+            self.trained += len(jobs)
+            return super().adapted(jobs, config, seeds)
+
+        def adapted_from(self, files, jobs, config, seeds):  # type: ignore[no-untyped-def]
+            self.trained += len(jobs)
+            return super().adapted_from(files, jobs, config, seeds)
+
+    def stream(folder: str, at_once: bool) -> tuple[int, list[tuple[str, int]]]:
+        model = Counting(demo)
+        with AdapterLibrary(tmp_path / folder) as library:
+            use = LibraryUse(library, LibraryConfig(gate="sure"), [OTHER])
+            for item in inputs():
+                with library.step(item.id):
+                    if at_once:
+                        improve_with_library(use, [item], model, None, unsure_below(0.0))
+                    else:
+                        [episode] = answer_with_library(use, [item], model, None, unsure_below(0.0))
+                        learn(use, model, [(item, episode)], unsure_below(0.0))
+            return model.trained, [(entry.sha256, entry.version) for entry in library.entries]
+
+    at_once, entries = stream("at once", True)
+    later, the_same = stream("later", False)
+    assert entries == the_same
+    # One for each of the 12 inputs, and for the library from the second to the sixth; when it learns later, for all.
+    assert (at_once, later) == (12 + 5, 12 + 12)
+
+
+@pytest.mark.parametrize(("start", "steps"), [("stored", 1), ("zero", 5)])
+def test_training_starts_from_the_stored_adapter_where_its_answer_is_not_given(
+    tmp_path: Path, demo: Model, start: str, steps: int
+) -> None:
+    """With a tau that no answer reaches, the stricter gate lets no stored answer through."""
+    with AdapterLibrary(tmp_path) as library:
+        episodes = answer(library, inputs(), demo, unsure_below(0.0), gate="sure", start=start)
+        [entry] = library.entries
+    assert [episode.adaptation.steps for episode in episodes] == [5] * 6 + [steps] * 6
+    from_stored = [bool(episode.adaptation.started_from) for episode in episodes]
+    assert from_stored == [False] * 6 + [start == "stored"] * 6
+    assert {episode.adaptation.library_entry for episode in episodes[6:]} == {entry.id}
+    assert entry.version == 11  # all later inputs were learned
+
+
+def test_an_input_whose_examples_it_finds_less_likely_teaches_nothing(tmp_path: Path, demo: Model) -> None:
+    class Contradicted(ModelWrapper):
+        """A model to whose stored adapters whatever mentions Rome is less likely."""
+
+        def score(self, prompts, continuations, adapters=()):  # type: ignore[no-untyped-def]
+            scores = super().score(prompts, continuations, adapters)
+            if not adapters:
+                return scores
+            return [
+                [score - 99 * ("Rome" in text) for score, text in zip(row, texts, strict=True)]
+                for row, texts in zip(scores, continuations, strict=True)
+            ]
+
+    mentions = [q.content_hash for q, e in zip(inputs(), answer_all(demo, tmp_path), strict=True) if "Rome" in str(e)]
+    with AdapterLibrary(tmp_path / "library") as library:
+        answer(library, inputs(), Contradicted(demo), unsure_below(0.0), gate="sure")
+        [entry] = library.entries
+    assert 0 < entry.losses == len(set(mentions) - {entry.inputs[0]})
+    assert not set(mentions[1:]) & set(entry.inputs)
+    assert entry.version == entry.wins == 11 - entry.losses
+
+
+def answer_all(model: Model, folder: Path) -> list[object]:
+    """The kept examples of each input, without a judge."""
+    with AdapterLibrary(folder / "free") as library:
+        episodes = answer(library, inputs(), model, unsure_below(0.0), gate="sure")
+    return [[example.calls for example in episode.examples if example.refused is None] for episode in episodes]
 
 
 def test_what_the_library_does_not_answer_is_answered_as_without_it(tmp_path: Path, demo: Model) -> None:
@@ -94,7 +182,7 @@ def test_a_sure_input_never_asks_the_library(tmp_path: Path, demo: Model) -> Non
 def test_an_answer_of_which_the_model_is_not_sure_is_not_given(tmp_path: Path, demo: Model) -> None:
     """The control of the gate: the same stream, and a tau that no answer reaches."""
     with AdapterLibrary(tmp_path) as library:
-        episodes = answer(library, inputs(), demo, unsure_below(0.0))
+        episodes = answer(library, inputs(), demo, unsure_below(0.0), gate="sure")
         assert all(episode.adaptation.status != "library" for episode in episodes)
         assert sum(entry.tries for entry in library.entries) > 0
         assert sum(entry.uses for entry in library.entries) == 0
@@ -151,7 +239,9 @@ def test_an_adapter_that_loses_later_inputs_is_refused(tmp_path: Path, demo: Mod
     with AdapterLibrary(tmp_path) as library:
         answer(library, inputs(), Worse(demo), UNSURE)
         [entry] = library.entries
-    assert (entry.status, entry.wins, entry.losses) == ("refused", 0, 5)
+    # Two lose five inputs each; the second took the place of the first.
+    assert (entry.status, entry.wins, entry.losses, entry.version) == ("refused", 0, 5, 0)
+    assert len(entry.inputs) == 1
 
 
 def test_the_same_input_counts_once_however_often_it_comes(tmp_path: Path, demo: Model) -> None:
@@ -159,7 +249,7 @@ def test_the_same_input_counts_once_however_often_it_comes(tmp_path: Path, demo:
     with AdapterLibrary(tmp_path) as library:
         answer(library, [first, second, *(replace(again, id=f"again {n}") for n in range(9))], demo, UNSURE)
         [entry] = library.entries
-        assert (entry.wins, entry.status) == (1, "candidate")
+        assert (entry.wins, entry.status) == (2, "candidate")
         answer(library, inputs()[3:8], demo, UNSURE)  # the control: others count
         assert library.entries[0].status == "admitted"
 
@@ -176,9 +266,10 @@ def test_a_failure_while_learning_leaves_the_answers_and_no_half_of_it(
     with AdapterLibrary(tmp_path) as library:
         episodes = answer(library, inputs()[:3], Broken(demo), UNSURE)
         assert [episode.adaptation.status for episode in episodes] == ["trained"] * 3
+        assert "an adapter is not kept (RuntimeError: no memory)" in caplog.text
         assert "nothing was learned from this batch (RuntimeError: no memory)" in caplog.text
         assert library.entries == []
-        assert len(library.pooled_inputs(tools_hash(inputs()[0].tools))) == 1  # of the first, which trained nothing
+        assert library.pooled_inputs(tools_hash(inputs()[0].tools)) == []
         answer(library, inputs()[3:5], demo, UNSURE)
         assert len(library.entries) == 1
 
@@ -242,7 +333,8 @@ def test_a_damaged_adapter_is_named_and_the_input_adapted_as_without_it(
         episodes = answer(library, items, demo, UNSURE)
         place = next(i for i, episode in enumerate(episodes) if episode.adaptation.status == "library")
         [entry] = library.entries
-        (tmp_path / "adapters" / f"{entry.id}.safetensors").write_bytes(b"cut")
+        [file] = (tmp_path / "adapters").iterdir()
+        file.write_bytes(b"cut")
         with caplog.at_level(logging.WARNING), library.step("again"):
             [again] = improve_with_library(LibraryUse(library, LibraryConfig()), [items[place]], demo, None, UNSURE)
     assert entry.id in caplog.text

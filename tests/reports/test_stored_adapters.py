@@ -18,6 +18,9 @@ def rows() -> list[RunRow]:
     made = []
     for number in range(8):
         one = row(number, base=number % 2 == 0, adapted=number >= 4, sure=0.5)
+        if number == 4:
+            adaptation = Adaptation("trained", library_entry="abc", started_from="f" * 64)
+            one = replace(one, episode=replace(one.episode, adaptation=adaptation))
         if number >= 5:
             adaptation, seconds = Adaptation("library", library_entry="abc"), {"answer": 1.0}
             one = replace(one, episode=replace(one.episode, adaptation=adaptation, seconds=seconds))
@@ -38,7 +41,8 @@ def test_the_quarters_follow_the_order_of_the_benchmark() -> None:
     assert [line[0] for line in cells] == ["first", "second", "third", "last"]
     assert [line[3] for line in cells] == ["0.0 %", "0.0 %", "100.0 %", "100.0 %"]
     assert [line[5] for line in cells] == ["0.0 %", "0.0 %", "50.0 %", "100.0 %"]
-    assert cells[0][6] != cells[3][6]
+    assert [line[6] for line in cells] == ["0.0 %", "0.0 %", "50.0 %", "0.0 %"]
+    assert cells[0][7] != cells[3][7]
 
 
 def test_the_plot_can_be_drawn() -> None:

@@ -87,11 +87,10 @@ def test_a_deadline_while_it_learns_leaves_the_answer_and_a_whole_library(librar
     class Late(DemoModel):
         """A model whose next block of adapters, the candidate's, meets the deadline."""
 
-        def adapted(self, jobs, config, seeds):  # type: ignore[no-untyped-def]
+        def adapted_from(self, files, jobs, config, seeds):  # type: ignore[no-untyped-def]
             interrupts.interrupt(DeadlineExceeded)
-            return super().adapted(jobs, config, seeds)
+            return super().adapted_from(files, jobs, config, seeds)
 
-    serve(libraries, "ada", QUESTIONS[:1])
     wanted, interrupts = request(QUESTIONS[1]).model_copy(update={"tenant": "ada"}), Interrupts()
     outcome = answer_job(DemoModel(), wanted, Interrupts(), None, improver_of(libraries.of("ada")))
     assert (outcome.state, outcome.fallback, statuses([outcome])) == ("answered", None, ["trained"])

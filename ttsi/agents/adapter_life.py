@@ -11,8 +11,7 @@ written examples.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ttsi.agents.example_trials import ExampleTrials
@@ -20,34 +19,16 @@ from ttsi.agents.rollout import Rollout
 from ttsi.answer import generate_answers
 from ttsi.awareness import select_episodes
 from ttsi.batch import guard_refusal, logprob_shift, more_failures
-from ttsi.config import AdaptationConfig, AgentConfig, LoopConfig
+from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError
 from ttsi.loop import improve
 from ttsi.methods import adaptation_method
-from ttsi.models import Model, ModelWrapper, Writer, adapter_keeper
-from ttsi.types import Adaptation, Answer, Episode, Input, TrainingExample, stage_seed
+from ttsi.models import Model, Writer, adapter_keeper
+from ttsi.models.adapter_files import AdapterRecorder
+from ttsi.types import Adaptation, Answer, Episode, Input, stage_seed
 
 EARLIER_ADAPTER = "by the adapter that an earlier decision trained"
-
-
-class AdapterRecorder(ModelWrapper):
-    """A model that keeps the file of every adapter that it trains, by the adapter's SHA-256."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
-        self.files: dict[str, bytes] = {}
-
-    @contextmanager
-    def adapted(
-        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
-    ) -> Iterator[list[Adaptation]]:
-        """See `Model.adapted`."""
-        with self._model.adapted(jobs, config, seeds) as outcomes:
-            for index, outcome in enumerate(outcomes):
-                if outcome.status == "trained":
-                    self.files[outcome.adapter_sha256] = adapter_keeper(self._model).adapter_file(index)
-            yield outcomes
 
 
 @dataclass(frozen=True)

@@ -290,3 +290,9 @@ def _render(
     except Exception as error:  # the template is code from the model's folder; it may raise anything
         raise template_error(error) from error
     return str(text)
+
+
+def template_text(tokenizer: Tokenizer) -> str:
+    """The chat template of a tokenizer; several as JSON."""
+    template = tokenizer.chat_template
+    return template if isinstance(template, str) else json.dumps(template, sort_keys=True)

@@ -47,7 +47,7 @@ _annotate(
     folder=Parameter(name="--library"),
     admission=Parameter(name="--library.admission"),
     gate=Parameter(name="--library.gate"),
-    min_inputs=Parameter(name="--library.min-inputs"),
+    start=Parameter(name="--library.start"),
     max_divergence=Parameter(name="--library.max-divergence"),
     retention=Parameter(name="--library.retention"),
     near=Parameter(name="--library.near"),

@@ -74,3 +74,14 @@ def own_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
         logits_NV = (logits_NV / cap).tanh() * cap
     return logits_NV
+
+
+def max_positions(model: PreTrainedModel) -> int:
+    """The longest sequence that a model's config allows; 2**31 where it says nothing."""
+    return int(getattr(decoder_of(model).config, "max_position_embeddings", None) or 2**31)
+
+
+def generation_eos_ids(model: PreTrainedModel) -> frozenset[int]:
+    """End tokens of the model's generation settings, besides the tokenizer's."""
+    declared = model.generation_config.eos_token_id if model.generation_config is not None else None
+    return frozenset([declared] if isinstance(declared, int) else declared or ())

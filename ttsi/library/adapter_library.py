@@ -1,7 +1,8 @@
 """The folder of a library: an index and one safetensors file per adapter, with one writer at a time.
 
-    library.db                what was learned from which inputs, and on which evidence (`ttsi.library.index`)
-    adapters/ID.safetensors   an adapter under PEFT's names; its SHA-256 stands in the index
+    library.db                  what was learned from which inputs, and on which evidence (`ttsi.library.index`)
+    adapters/ID.safetensors     an adapter under PEFT's names; its SHA-256 stands in the index
+    adapters/ID.SHA.safetensors the same after it has learned more; SHA are the first digits of its own SHA-256
 
 An adapter's file is on the disk before the index names it, so that a killed writer leaves at most a file that nobody
 names; the next writer deletes it. A file that is not as it was written is refused by name, and the inputs that it was
@@ -22,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from ttsi import codec, crash_points
 from ttsi.atomic import FileLocked, lock_file, write_atomically
@@ -38,7 +39,7 @@ GONE = "deleted"
 """Status of an entry that is no longer there, in the index."""
 MAX_INPUTS = 5000
 """Most inputs that are pooled and that no entry has learned; the oldest go first."""
-_FILE = re.compile(r"[0-9a-f]{12}\.safetensors(\.part)?")
+_FILE = re.compile(r"[0-9a-f]{12}(\.[0-9a-f]{12})?\.safetensors(\.part)?")
 _OF_ENTRY = ("entries", "evidence", "changes", "uses")
 
 
@@ -68,8 +69,8 @@ class AdapterLibrary:
             opened.callback(self._index.close)
             self._read()
             if writable:
-                # Files of what the last step evicted stay: it may still be undone.
-                self._delete_files({entry.id for entry in self._evicted_last()})
+                # Files of what the last step evicted or trained further stay: it may still be undone.
+                self._delete_files(self._replaced_last())
             opened.pop_all()  # nothing went wrong: they stay open
 
     def __enter__(self) -> AdapterLibrary:
@@ -125,7 +126,7 @@ class AdapterLibrary:
         Raises:
             LibraryError: it is missing, or not as it was written.
         """
-        path = self._adapter_path(entry.id)
+        path = self._adapter_path(entry)
         try:
             file = path.read_bytes()
         except OSError as error:
@@ -228,19 +229,37 @@ class AdapterLibrary:
     def add_entry(self, entry: LibraryEntry, file: bytes) -> LibraryEntry:
         """Add an adapter; its hash and size follow from the file, its id from the file and the step."""
         digest = hashlib.sha256(file).hexdigest()
+        entry = entry.without_counts()
         name = hashlib.sha256(f"{digest} {entry.tools_hash} {self._now()}".encode()).hexdigest()[:12]
-        entry = replace(entry, id=name, sha256=digest, bytes=len(file), step=self._now(), created=time.time())
+        entry = replace(entry, id=name, step=self._now(), created=time.time(), version=0)
+        return self._update(self._write(entry, file))
+
+    def train_further(self, entry: LibraryEntry, file: bytes, inputs: Sequence[str], examples: int) -> LibraryEntry:
+        """Replace the adapter of an entry by one that has learned so many examples of these inputs, too.
+
+        Its evidence and its uses stay.
+        """
+        old = self._entries[entry.id]
+        learned = replace(
+            old, version=old.version + 1, inputs=old.inputs + tuple(inputs), examples=old.examples + examples,
+            last_learned=time.time(),
+        )  # fmt: skip
+        return self._update(self._write(learned, file))
+
+    def _write(self, entry: LibraryEntry, file: bytes) -> LibraryEntry:
+        """Write a version of an entry: its file, then the row that names it."""
+        entry = replace(entry, sha256=hashlib.sha256(file).hexdigest(), bytes=len(file))
         with self._disk_named():
-            path = self._adapter_path(entry.id)
+            path = self._adapter_path(entry)
             write_atomically(path, file, at=lambda step: crash_points.reach(f"adapter: {step}"))
-        content = json.dumps(codec.to_json(entry), sort_keys=True)
+        content = json.dumps(codec.to_json(entry.without_counts()), sort_keys=True)
         self._index.add("entries", step=self._now(), id=entry.id, content=content)
-        return self._update(entry)
+        return entry
 
     def add_evidence(self, entry: LibraryEntry, input_hash: str, gain: float) -> LibraryEntry:
         """Count a later input: how much likelier (nats) the adapter finds its answer than the base does."""
         self._index.add("evidence", step=self._now(), id=entry.id, input_hash=input_hash, gain=gain)
-        return self._update(_with_evidence(self._entries[entry.id], gain))
+        return self._update(self._entries[entry.id].with_evidence(gain))
 
     def set_status(
         self, entry: LibraryEntry, status: Status, reason: str = "", divergence: float | None = None
@@ -248,13 +267,13 @@ class AdapterLibrary:
         """Admit an entry, or refuse it for a reason; with its divergence, where that was measured."""
         measured = "" if divergence is None else divergence
         self._index.add("changes", step=self._now(), id=entry.id, status=status, reason=reason, divergence=measured)
-        return self._update(_with_change(self._entries[entry.id], status, reason, measured))
+        return self._update(self._entries[entry.id].with_status(status, reason, measured))
 
     def add_use(self, entry: LibraryEntry, input_hash: str, given: bool) -> LibraryEntry:
         """Count an answer that was asked of an entry, and whether it was given."""
         now = time.time()
         self._index.add("uses", step=self._now(), id=entry.id, input_hash=input_hash, given=int(given), time=now)
-        return self._update(_with_use(self._entries[entry.id], given, now))
+        return self._update(self._entries[entry.id].with_use(given, now))
 
     def add_retention_answers(self, digest: str, answers: Sequence[tuple[Prompt, Answer]]) -> None:
         """Keep the base's own answers to a retention set."""
@@ -273,9 +292,9 @@ class AdapterLibrary:
         Refused entries count as least useful, then those that were used, or made, longest ago. The index counts, too.
         """
         for entry in self.entries:
-            if _last_touch(entry) < unused_since:
+            if entry.last_touch < unused_since:
                 self.evict(entry, "not used for too long")
-        ranked = sorted(self.entries, key=lambda entry: (entry.status != "refused", _last_touch(entry)))
+        ranked = sorted(self.entries, key=lambda entry: (entry.status != "refused", entry.last_touch))
         size = sum(entry.bytes for entry in ranked) + (self.folder / INDEX).stat().st_size
         for entry in ranked:
             if size <= max_bytes:
@@ -302,6 +321,9 @@ class AdapterLibrary:
         """Rows of evicted entries, and pooled inputs beyond the limit; as a new step begins, so nothing undoes it."""
         for id_ in {row.values["id"] for row in self._index.rows("changes", status=GONE)}:
             self._delete_rows(id_)
+        versions = [(row.rowid, row.values["id"]) for row in self._index.rows("entries")]
+        newest = {id_: rowid for rowid, id_ in versions}
+        self._index.delete("entries", [rowid for rowid, id_ in versions if rowid != newest[id_]])
         learned = {(entry.tools_hash, entry.key.digest) for entry in self.entries}
         waiting = [
             row.rowid for row in self._index.rows("inputs")
@@ -323,44 +345,48 @@ class AdapterLibrary:
     def _read(self) -> None:
         self._entries, _ = self._read_entries()
 
-    def _evicted_last(self) -> list[LibraryEntry]:
-        """Entries that the last step evicted."""
+    def _replaced_last(self) -> set[str]:
+        """Names of the files of entries that the last step evicted, and of versions that it trained further."""
         last = self._index.last_step()
-        return [entry for step, entry in self._read_entries()[1] if step == last]
+        return {self._adapter_path(entry).name for step, entry in self._read_entries()[1] if step == last}
 
     def _read_entries(self) -> tuple[dict[str, LibraryEntry], list[tuple[int, LibraryEntry]]]:
-        """Every entry that is there, and those that are gone with the step that evicted them."""
+        """Every entry that is there, and what is replaced or gone, with the step that did it."""
         entries: dict[str, LibraryEntry] = {}
         gone = []
         try:
             for row in self._index.rows("entries"):
-                entries[row.values["id"]] = codec.from_json(LibraryEntry, json.loads(row.values["content"]))
+                id_, step = row.values["id"], row.values["step"]
+                if id_ in entries:
+                    gone.append((step, entries[id_]))
+                entries[id_] = codec.from_json(LibraryEntry, json.loads(row.values["content"]))
         except ValueError as error:
             raise LibraryError(f"{self.folder} holds an entry of another ttsi ({on_one_line(error)})") from None
         for row in self._index.rows("evidence"):
             if entry := entries.get(row.values["id"]):
-                entries[entry.id] = _with_evidence(entry, row.values["gain"])
+                entries[entry.id] = entry.with_evidence(row.values["gain"])
         for row in self._index.rows("uses"):
             if entry := entries.get(row.values["id"]):
-                entries[entry.id] = _with_use(entry, bool(row.values["given"]), row.values["time"])
+                entries[entry.id] = entry.with_use(bool(row.values["given"]), row.values["time"])
         for row in self._index.rows("changes"):
             entry = entries.get(row.values["id"])
             if entry and row.values["status"] == GONE:
                 gone.append((row.values["step"], entries.pop(entry.id)))
             elif entry:
                 values = row.values
-                entries[entry.id] = _with_change(entry, values["status"], values["reason"], values["divergence"])
-        return entries, gone
+                entries[entry.id] = entry.with_status(values["status"], values["reason"], values["divergence"])
+        return dict(sorted(entries.items(), key=lambda pair: pair[1].step)), gone
 
     def _delete_files(self, spared: set[str]) -> None:
-        """Delete adapters' files that no entry names, but for these entries'."""
+        """Delete adapters' files that no entry names, but for these."""
+        named = spared | {self._adapter_path(entry).name for entry in self._entries.values()}
         for path in (self.folder / ADAPTERS).iterdir():
-            name = path.name.partition(".")[0]
-            if _FILE.fullmatch(path.name) and name not in self._entries and name not in spared:
+            if _FILE.fullmatch(path.name) and path.name not in named:
                 path.unlink(missing_ok=True)
 
-    def _adapter_path(self, id_: str) -> Path:
-        return self.folder / ADAPTERS / f"{id_}.safetensors"
+    def _adapter_path(self, entry: LibraryEntry) -> Path:
+        version = f".{entry.sha256[:12]}" if entry.version else ""
+        return self.folder / ADAPTERS / f"{entry.id}{version}.safetensors"
 
     @contextmanager
     def _disk_named(self) -> Iterator[None]:
@@ -369,20 +395,3 @@ class AdapterLibrary:
         except OSError as error:
             reason = error.strerror or str(error)
             raise LibraryError(f"{self.folder} cannot be used as a library ({reason})") from error
-
-
-def _with_evidence(entry: LibraryEntry, gain: float) -> LibraryEntry:
-    return replace(entry, wins=entry.wins + (gain > 0), losses=entry.losses + (gain < 0))
-
-
-def _with_use(entry: LibraryEntry, given: bool, when: float) -> LibraryEntry:
-    return replace(entry, tries=entry.tries + 1, uses=entry.uses + given, last_use=max(entry.last_use, when))
-
-
-def _with_change(entry: LibraryEntry, status: Status, reason: str, divergence: Any) -> LibraryEntry:
-    measured = entry.divergence if divergence == "" else divergence
-    return replace(entry, status=status, reason=reason, divergence=measured)
-
-
-def _last_touch(entry: LibraryEntry) -> float:
-    return max(entry.last_use, entry.created)

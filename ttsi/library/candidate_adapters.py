@@ -1,8 +1,11 @@
-"""Candidates for the library: adapters trained on the pooled examples of several inputs, and the evidence for them.
+"""Adapters that go on learning from answered inputs, and the evidence for each of them.
 
-Inputs: adapted inputs with their examples and answers, an open library. Outputs: pooled examples, candidates, wins and
-losses, admissions and refusals in the library. An input is evidence for what was learned from earlier inputs only. The
-gold answer is not among the inputs.
+The examples of a list's first unsure input train its adapter. Each later input is first evidence: the adapter wins it
+where it finds the input's own examples, which it has not learned yet, likelier than the base does. Then it learns them,
+in one more pass, if it has won. So an input that contradicts what was learned before changes nothing.
+
+Inputs: adapted inputs with their examples, an open library. Outputs: adapters, wins and losses, admissions and refusals
+in the library. Neither the gold answer nor the answer that was given is among the inputs.
 
 The paper (arXiv:2510.07841) learns from one input's examples at a time.
 """
@@ -12,24 +15,27 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 
 from ttsi.adaptation import adapters
+from ttsi.adaptation.examples import training_examples
 from ttsi.answer import generate_answers
 from ttsi.config import LibraryConfig, LoopConfig
-from ttsi.errors import PromptTooLong
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.admission import divergence, is_admitted, is_hopeless
 from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
 from ttsi.models import Model, adapter_keeper
+from ttsi.models.adapter_files import StartedFrom
 from ttsi.types import Answer, Episode, Example, Input, Prompt, stage_seed
 
 log = logging.getLogger(__name__)
 
+FURTHER_EPOCHS = 1
+"""Passes over an input's examples in which an adapter learns more: on validation rows as good as three (dev/log.md)."""
 MAX_EXAMPLES = 16
-"""Most examples that a candidate learns."""
+"""Most examples that an adapter learns in a pass."""
 RETENTION_INPUTS = 8
 """Requests whose answers a candidate may not change much."""
 RETENTION_ROWS = 32
@@ -38,6 +44,37 @@ LEARNED = ("trained", "kept-base")
 """Adaptations that learned an input's examples."""
 
 Batch = Sequence[tuple[Input, Episode]]
+Lesson = tuple[Input, Episode, tuple[Example, ...]]
+"""An input, its episode, and the examples that were learned for it."""
+
+
+@dataclass(frozen=True)
+class LessonGroup:
+    """What a batch has to teach about one list of tools."""
+
+    tools: str
+    """Hash of the list."""
+    entry: LibraryEntry | None
+    """The adapter of this list, which learns it; None where there is none yet."""
+    file: bytes | None
+    """That adapter's own."""
+    lessons: list[Lesson]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Hashes of the inputs."""
+        return [item.content_hash for item, _, _ in self.lessons]
+
+    @property
+    def examples(self) -> list[Example]:
+        """The inputs' examples in turn."""
+        in_turn = chain.from_iterable(zip_longest(*(examples for _, _, examples in self.lessons)))
+        return [example for example in in_turn if example is not None][:MAX_EXAMPLES]
+
+    @property
+    def version(self) -> int:
+        """Of the adapter that is to be trained."""
+        return 0 if self.entry is None else self.entry.version + 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +87,9 @@ class Learner:
     settings: LibraryConfig
     retention: Sequence[Input]
     origin: str
+    trained: Mapping[str, bytes] = field(default_factory=dict)
+    """Adapters that were trained for inputs of this batch, by their SHA-256: what they have learned is not learned
+    again."""
 
     @property
     def key(self) -> AdapterKey:
@@ -57,56 +97,104 @@ class Learner:
         return AdapterKey.of(self.model.describe(), self.config.adaptation)
 
     def learn(self, batch: Batch) -> None:
-        """Count each input for or against the candidate of its tools, then train new candidates; within a step."""
+        """Judge each list's adapter by the batch, then train it further, or a new one; within a step."""
+        groups = self._groups(batch)
+        judged = [group for group in groups if group.entry is not None]
+        won = self._judge(judged) if self.settings.admission == "tested" else judged
+        for group, file in self._adapters(won, further_config(self.config)):
+            if group.entry is not None and file:
+                self._keep_examples(group)
+                self._watch(self.library.train_further(group.entry, file, group.inputs, len(group.examples)))
+        for group, file in self._adapters([group for group in groups if group.entry is None], self.config):
+            self._keep_examples(group)
+            self._begin(group, file)
+
+    def _groups(self, batch: Batch) -> list[LessonGroup]:
+        """What is new in a batch, list by list."""
         key = self.key
+        groups: dict[str, LessonGroup] = {}
         for item, episode in batch:
-            entry = entry_of(self.library, item, key)
-            if entry is not None and entry.status == "candidate":
-                self._judge(entry, item, episode)
-        self._train_candidates(batch, key)
+            examples, tools = kept_examples(episode), tools_hash(item.tools)
+            if not examples:
+                continue
+            if tools not in groups:
+                entry = entry_of(self.library, item, key)
+                file = None if entry is None else self.library.usable_adapter(entry) or b""
+                groups[tools] = LessonGroup(tools, entry if file else None, file, [])
+            group = groups[tools]
+            if item.content_hash not in group.inputs and self._is_new(group.entry, item):
+                group.lessons.append((item, episode, examples))
+        return [group for group in groups.values() if group.lessons]
+
+    def _keep_examples(self, group: LessonGroup) -> None:
+        for item, _, examples in group.lessons:
+            self.library.add_input(group.tools, self.key, item.content_hash, examples, self.origin)
+
+    def _is_new(self, entry: LibraryEntry | None, item: Input) -> bool:
+        if entry is None:
+            return True
+        seen = item.content_hash
+        return entry.status != "refused" and seen not in entry.inputs and not self.library.has_evidence(entry, seen)
 
     # Evidence
 
-    def _judge(self, entry: LibraryEntry, item: Input, episode: Episode) -> None:
-        library, seen = self.library, item.content_hash
-        if episode.adaptation.status not in LEARNED or seen in entry.inputs or library.has_evidence(entry, seen):
-            return
-        gain = self._gain(entry, item, episode)
-        if gain is None:
-            return
-        entry = library.add_evidence(entry, seen, gain)
-        if is_admitted(entry.wins, entry.losses):
+    def _judge(self, groups: Sequence[LessonGroup]) -> list[LessonGroup]:
+        """Count each new input for or against the adapter of its list; the groups with what was won, to be learned."""
+        judged = map(self._count, groups, self._gains(groups) if groups else ())
+        return [won for won in judged if won.lessons]
+
+    def _gains(self, groups: Sequence[LessonGroup]) -> list[list[float]]:
+        """How much likelier (nats) each group's adapter finds each input's examples than the base does."""
+        texts = [
+            (place, number, lesson)
+            for place, group in enumerate(groups)
+            for number, (item, _, examples) in enumerate(group.lessons)
+            for lesson in training_examples(self.model.format, item, examples)
+            if self.model.fits(lesson.prompt, 0) is None
+        ]
+        prompts, targets = [lesson.prompt for _, _, lesson in texts], [[lesson.target] for _, _, lesson in texts]
+        before = self.model.score(prompts, targets)
+        files = [group.file or b"" for group in groups]
+        with adapter_keeper(self.model).with_adapters(files, self.config.adaptation):
+            after = self.model.score(prompts, targets, [place for place, _, _ in texts])
+        gains = [[0.0] * len(group.lessons) for group in groups]
+        for (place, number, _), [old], [new] in zip(texts, before, after, strict=True):
+            gains[place][number] += new - old
+        return gains
+
+    def _count(self, group: LessonGroup, gains: Sequence[float]) -> LessonGroup:
+        """Add an adapter's wins and losses, and what follows from them; the lessons that it may learn."""
+        entry = group.entry
+        assert entry is not None
+        for (item, _, _), gain in zip(group.lessons, gains, strict=True):
+            entry = self.library.add_evidence(entry, item.content_hash, gain if math.isfinite(gain) else -1.0)
+        if is_hopeless(entry.wins, entry.losses):
+            entry = self._refuse(entry, f"it lost {entry.losses} of {entry.wins + entry.losses} later inputs")
+        elif entry.status == "candidate" and is_admitted(entry.wins, entry.losses):
+            entry = self._admit(entry)
+        won = [lesson for lesson, gain in zip(group.lessons, gains, strict=True) if gain > 0]
+        return replace(group, entry=entry, lessons=won if entry.status != "refused" else [])
+
+    def _watch(self, entry: LibraryEntry) -> None:
+        """Measure an admitted adapter's effect on other requests again, whenever its inputs have doubled."""
+        count = len(entry.inputs)
+        if entry.status == "admitted" and self.settings.admission == "tested" and count & (count - 1) == 0:
             self._admit(entry)
-        elif is_hopeless(entry.wins, entry.losses) and self.settings.admission == "tested":
-            library.set_status(entry, "refused", f"it lost {entry.losses} of {entry.wins + entry.losses} later inputs")
 
-    def _gain(self, entry: LibraryEntry, item: Input, episode: Episode) -> float | None:
-        """How much likelier (nats) the adapter finds the answer that the input got than the base does."""
-        answer = episode.adapted
-        file = self.library.usable_adapter(entry) if answer is not None and answer.text else None
-        if file is None or answer is None:
-            return None
-        prompts, texts = [Prompt(item.messages, item.tools)], [[answer.text]]
-        try:
-            [[before]] = self.model.score(prompts, texts)
-            with adapter_keeper(self.model).with_adapters([file], self.config.adaptation):
-                [[after]] = self.model.score(prompts, texts, [0])
-        except PromptTooLong:
-            return None
-        gain = after - before
-        return gain if math.isfinite(gain) else -1.0
-
-    def _admit(self, entry: LibraryEntry) -> None:
+    def _admit(self, entry: LibraryEntry) -> LibraryEntry:
         """Admit an entry with enough evidence, unless it changes the answers to other requests too much."""
         lowered = self._divergence(entry)
         if lowered is None:
-            self.library.set_status(entry, "refused", "there is no request on which its effect could be measured")
-        elif lowered > self.settings.max_divergence:
+            return self._refuse(entry, "there is no request on which its effect could be measured")
+        if lowered > self.settings.max_divergence:
             reason = f"it lowers the base's answers to other requests by {lowered:.2f} nats per token"
-            self.library.set_status(entry, "refused", reason, lowered)
-        else:
-            self.library.set_status(entry, "admitted", divergence=lowered)
-            log.info("library: admitted entry=%s wins=%d losses=%d", entry.id, entry.wins, entry.losses)
+            return self._refuse(entry, reason, lowered)
+        log.info("library: admitted entry=%s wins=%d losses=%d", entry.id, entry.wins, entry.losses)
+        return self.library.set_status(entry, "admitted", divergence=lowered)
+
+    def _refuse(self, entry: LibraryEntry, reason: str, lowered: float | None = None) -> LibraryEntry:
+        log.info("library: refused entry=%s: %s", entry.id, reason)
+        return self.library.set_status(entry, "refused", reason, lowered)
 
     def _divergence(self, entry: LibraryEntry) -> float | None:
         """How much an entry lowers the base's own answers to requests with other tools; None without any."""
@@ -141,40 +229,57 @@ class Learner:
 
     # Training
 
-    def _train_candidates(self, batch: Batch, key: AdapterKey) -> None:
-        latest: dict[str, tuple[Input, Episode]] = {}
-        for item, episode in batch:
-            examples = kept_examples(episode)
-            if examples and entry_of(self.library, item, key) is None:
-                self.library.add_input(tools_hash(item.tools), key, item.content_hash, examples, self.origin)
-                latest[tools_hash(item.tools)] = item, episode
-        for tools, (item, episode) in latest.items():
-            pooled = self.library.pooled_inputs(tools, key)
-            if len(pooled) >= self.settings.min_inputs:
-                in_turn = chain.from_iterable(zip_longest(*(one.examples for one in pooled)))
-                learned = [example for example in in_turn if example is not None][:MAX_EXAMPLES]
-                inputs = tuple(one.input_hash for one in pooled)
-                entry = LibraryEntry(
-                    "", 0, "candidate", tools, item.tools, key, "", 0, inputs, len(learned), origin=self.origin
-                )  # fmt: skip
-                self._train(item, episode, learned, entry)
+    def _adapters(self, groups: Sequence[LessonGroup], config: LoopConfig) -> list[tuple[LessonGroup, bytes]]:
+        """An adapter for each group, on from its entry's own where it has one; b"" where training failed."""
+        untrained = [group for group in groups if self._adapter_at_hand(group) is None]
+        files = iter(self._train(untrained, config) if untrained else ())
+        return [(group, self._adapter_at_hand(group) or next(files)) for group in groups]
 
-    def _train(self, item: Input, episode: Episode, examples: Sequence[Example], entry: LibraryEntry) -> None:
-        assert episode.base is not None and episode.awareness is not None
-        seed = stage_seed(self.config.seed, entry.tools_hash, len(entry.inputs), "library")
-        first, confidence = [episode.base], [episode.awareness]
-        with adapters(self.model, [item], [examples], first, self.config, [seed], confidence) as tuned:
-            [adaptation] = tuned.adaptations
-            trained = adaptation.status == "trained"
-            file = adapter_keeper(self.model).adapter_file(0) if trained else b""
+    def _adapter_at_hand(self, group: LessonGroup) -> bytes | None:
+        """The adapter that was trained for the group's only input, if it started where the group's own does."""
+        if len(group.lessons) != 1:
+            return None
+        [(_, episode, _)] = group.lessons
+        start = "" if group.entry is None else group.entry.sha256
+        done = episode.adaptation
+        return self.trained.get(done.adapter_sha256) if done.adapter_sha256 and done.started_from == start else None
+
+    def _train(self, groups: Sequence[LessonGroup], config: LoopConfig) -> list[bytes]:
+        firsts = [group.lessons[0] for group in groups]
+        items, episodes = [item for item, _, _ in firsts], [episode for _, episode, _ in firsts]
+        bases = [base for episode in episodes if (base := episode.base) is not None]
+        awareness = [measured for episode in episodes if (measured := episode.awareness) is not None]
+        seeds = [stage_seed(config.seed, group.tools, group.version, "library") for group in groups]
+        model = StartedFrom(
+            self.model, {seed: group.file for seed, group in zip(seeds, groups, strict=True) if group.file}
+        )
+        with adapters(model, items, [group.examples for group in groups], bases, config, seeds, awareness) as tuned:
+            trained = [adaptation.status == "trained" for adaptation in tuned.adaptations]
+            return [adapter_keeper(model).adapter_file(place) if done else b"" for place, done in enumerate(trained)]
+
+    def _begin(self, group: LessonGroup, file: bytes) -> None:
+        """A new candidate, in the place of one that lost too many inputs."""
+        for old in self.library.entries:
+            if (old.tools_hash, old.key) == (group.tools, self.key):
+                self.library.evict(old, "a new adapter takes its place")
+        reason = "no adapter: its training failed"
         if len(file) > self.settings.max_bytes:
-            trained, file, adaptation = False, b"", replace(adaptation, reason="one adapter is larger than max_bytes")
+            file, reason = b"", "no adapter: one is larger than max_bytes"
+        entry = LibraryEntry(
+            "", 0, "candidate", group.tools, group.lessons[0][0].tools, self.key, "", 0, tuple(group.inputs),
+            len(group.examples), origin=self.origin,
+        )  # fmt: skip
         entry = self.library.add_entry(entry, file)
-        if not trained:
+        if not file:
             # An entry all the same, so that it is not tried again with each input.
-            self.library.set_status(entry, "refused", f"no adapter: {adaptation.reason}")
+            self._refuse(entry, reason)
         elif self.settings.admission == "all":
             self.library.set_status(entry, "admitted", "not tested")
+
+
+def further_config(config: LoopConfig) -> LoopConfig:
+    """The settings with which an adapter learns more."""
+    return replace(config, adaptation=replace(config.adaptation, epochs=FURTHER_EPOCHS))
 
 
 def kept_examples(episode: Episode) -> tuple[Example, ...]:
@@ -184,6 +289,11 @@ def kept_examples(episode: Episode) -> tuple[Example, ...]:
 
 
 def entry_of(library: AdapterLibrary, item: Input, key: AdapterKey) -> LibraryEntry | None:
-    """The entry for an input's own tools, whatever its status; of several the last."""
+    """The entry for an input's own tools; of several the last.
+
+    One that lost too many inputs does not count: perhaps its first input was misleading, and a new one may begin.
+    """
     wanted = tools_hash(item.tools)
-    return next((e for e in reversed(library.entries) if e.tools_hash == wanted and e.key == key), None)
+    entry = next((e for e in reversed(library.entries) if e.tools_hash == wanted and e.key == key), None)
+    lost = entry is not None and entry.status == "refused" and is_hopeless(entry.wins, entry.losses)
+    return None if lost else entry

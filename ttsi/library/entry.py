@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ttsi.config import AdaptationConfig
@@ -79,8 +79,10 @@ class LibraryEntry:
     """Hashes of the inputs whose examples it learned."""
     examples: int
     """How many examples it learned."""
+    version: int = 0
+    """How often it has learned more since its first training."""
     wins: int = 0
-    """Later inputs whose answer it finds likelier than the base does."""
+    """Later inputs whose own examples it found likelier than the base did, before it learned them."""
     losses: int = 0
     divergence: float | None = None
     """On the retention set (`ttsi.library.admission`), in nats per token."""
@@ -88,12 +90,35 @@ class LibraryEntry:
     """Why it is refused."""
     created: float = 0.0
     """Seconds since 1970."""
+    last_learned: float = 0.0
     last_use: float = 0.0
     tries: int = 0
     """Answers that it was asked for."""
     uses: int = 0
     """Those that were given."""
     origin: str = ""
+
+    @property
+    def last_touch(self) -> float:
+        """When it was made, last learned or was last used, in seconds since 1970."""
+        return max(self.created, self.last_learned, self.last_use)
+
+    def without_counts(self) -> LibraryEntry:
+        """The entry as it is written: what is counted later stands in rows of its own."""
+        return replace(self, wins=0, losses=0, tries=0, uses=0, last_use=0.0)
+
+    def with_evidence(self, gain: float) -> LibraryEntry:
+        """With one input more for or against it: how much likelier (nats) it found the input's examples."""
+        return replace(self, wins=self.wins + (gain > 0), losses=self.losses + (gain < 0))
+
+    def with_use(self, given: bool, when: float) -> LibraryEntry:
+        """With one answer more that was asked of it."""
+        return replace(self, tries=self.tries + 1, uses=self.uses + given, last_use=max(self.last_use, when))
+
+    def with_status(self, status: Status, reason: str, divergence: Any) -> LibraryEntry:
+        """In a new status; "" is no new divergence."""
+        measured = self.divergence if divergence == "" else divergence
+        return replace(self, status=status, reason=reason, divergence=measured)
 
 
 def tools_hash(tools: Sequence[Tool]) -> str:

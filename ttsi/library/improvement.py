@@ -1,9 +1,10 @@
 """The loop with a library: what was learned before answers first, and what is learned now may be kept.
 
 Inputs: those of `ttsi.improve`, and an open library. Outputs: the same episodes. An unsure input whose tools have an
-admitted adapter is answered with it, and with nothing else, where the model is then sure; every other input goes
-through `ttsi.improve`, unchanged. Afterwards (`learn`) the batch is evidence for earlier candidates, and its examples
-are pooled for new ones. So an input is answered before anything is learned from it (prequential evaluation).
+admitted adapter is answered with it, and nothing is trained, where the gate lets that answer through. Else its training
+starts from that adapter. Every other input goes through `ttsi.improve`, unchanged. Afterwards (`learn`) the batch is
+evidence for the library's adapters, which then learn its examples. So an input is answered before the library learns
+from it (prequential evaluation).
 
 The paper (arXiv:2510.07841) forgets each adapter after one answer.
 """
@@ -12,21 +13,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ttsi.awareness import select_episodes
 from ttsi.batch import logprob_shift
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import ConfigError, LibraryError, first_line
 from ttsi.library.adapter_library import AdapterLibrary
-from ttsi.library.candidate_adapters import Learner
+from ttsi.library.candidate_adapters import LEARNED, Learner, entry_of, further_config
+from ttsi.library.entry import AdapterKey, LibraryEntry
 from ttsi.library.stored_answers import StoredAnswer, stored_answers
 from ttsi.loop import improve
 from ttsi.models import Model, Writer, adapter_keeper, prefix_cache
+from ttsi.models.adapter_files import AdapterRecorder, StartedFrom
 from ttsi.types import Adaptation, Answer, Episode, Input, stage_seed
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,10 @@ def improve_with_library(
         LibraryError: the library cannot be written. Any other failure leaves the inputs as they are without a library.
     """
     with prefix_cache(model):
-        episodes = answer_with_library(use, inputs, model, writer, config, repeat, answers)
+        recorder = AdapterRecorder(model)
+        episodes = answer_with_library(use, inputs, recorder, writer, config, repeat, answers)
         began = time.perf_counter()
-        learn(use, model, list(zip(inputs, episodes, strict=True)), config)
+        learn(use, model, list(zip(inputs, episodes, strict=True)), config, recorder.files)
     adapted = [i for i, episode in enumerate(episodes) if episode.adaptation.status not in ("none", "library")]
     learning = (time.perf_counter() - began) / max(1, len(adapted))
     return [_with_seconds(e, adaptation=learning) if i in adapted else e for i, e in enumerate(episodes)]
@@ -98,21 +105,81 @@ def answer_with_library(
         stored = _library_answers(use, model, inputs, plain, selected, config, repeat)
         episodes = [_with_stored(episode, stored.get(i)) for i, episode in enumerate(plain)]
         rest = [i for i in selected if i not in stored or stored[i].refusal is not None]
-        bases = [base for i in rest if (base := plain[i].base) is not None]
-        adapted = improve([inputs[i] for i in rest], model, writer, config, repeat, bases)
-        for i, episode in zip(rest, adapted, strict=True):
-            episodes[i] = _after(episodes[i], episode)
+        starts = _starts(use, model, [inputs[i] for i in rest], config, repeat)
+        started = [i for i, start in zip(rest, starts, strict=True) if start is not None]
+        files = {start.seed: start.file for start in starts if start is not None}
+        for indices, tuned, settings in (
+            ([i for i in rest if i not in started], model, config),
+            (started, StartedFrom(model, files), further_config(config)),
+        ):
+            bases = [base for i in indices if (base := plain[i].base) is not None]
+            adapted = improve([inputs[i] for i in indices], tuned, writer, settings, repeat, bases)
+            for i, episode in zip(indices, adapted, strict=True):
+                episodes[i] = _after(episodes[i], episode)
+        for i, start in zip(rest, starts, strict=True):
+            if start is not None:
+                episodes[i] = _with_start(episodes[i], start)
         return episodes
 
 
-def learn(use: LibraryUse, model: Model, batch: Sequence[tuple[Input, Episode]], config: LoopConfig) -> None:
+@dataclass(frozen=True)
+class _Start:
+    """The stored adapter from which the training for an input starts."""
+
+    entry: LibraryEntry
+    file: bytes
+    seed: int
+    """Of the training."""
+
+
+def _starts(
+    use: LibraryUse, model: Model, items: Sequence[Input], config: LoopConfig, repeat: int
+) -> list[_Start | None]:
+    """Per input the admitted adapter of the same tools, or None; none at all where that fails."""
+
+    def read() -> list[_Start | None]:
+        key = AdapterKey.of(model.describe(), config.adaptation)
+        return [_start(use.library, item, key, config.seed, repeat) for item in items]
+
+    return _attempt(use, read, [None] * len(items)) if use.config.start == "stored" else [None] * len(items)
+
+
+def _start(library: AdapterLibrary, item: Input, key: AdapterKey, run_seed: int, repeat: int) -> _Start | None:
+    entry = entry_of(library, item, key)
+    if entry is None or entry.status != "admitted":
+        return None
+    file = library.usable_adapter(entry)
+    seed = stage_seed(run_seed, item.content_hash, repeat, "adaptation")
+    return None if file is None else _Start(entry, file, seed)
+
+
+def _with_start(episode: Episode, start: _Start) -> Episode:
+    learned = episode.adaptation.status in LEARNED
+    adaptation = replace(episode.adaptation, library_entry=start.entry.id)
+    return replace(episode, adaptation=replace(adaptation, started_from=start.entry.sha256 if learned else ""))
+
+
+def learn(
+    use: LibraryUse,
+    model: Model,
+    batch: Sequence[tuple[Input, Episode]],
+    config: LoopConfig,
+    trained: Mapping[str, bytes] | None = None,
+) -> None:
     """The second half: what the library learns from answered inputs, all of it or, where that fails, nothing.
+
+    Args:
+        use: the library, within a `step` of it.
+        model: the base.
+        batch: inputs with their episodes.
+        config: the settings of the loop.
+        trained: adapters that were trained for these inputs, by their SHA-256, where they are still at hand.
 
     Raises:
         ConfigError: a setting is wrong.
         LibraryError: the library cannot be written.
     """
-    learner = Learner(use.library, model, config, use.config, use.retention, use.origin)
+    learner = Learner(use.library, model, config, use.config, use.retention, use.origin, trained or {})
     try:
         with prefix_cache(model), use.library.attempt():
             learner.learn(batch)
@@ -136,18 +203,27 @@ def _library_answers(
     items = [inputs[i] for i in selected]
     bases = [base for i in selected if (base := plain[i].base) is not None]
     seeds = [stage_seed(config.seed, item.content_hash, repeat, "answer") for item in items]
+
+    def answer() -> dict[int, StoredAnswer]:
+        answers = stored_answers(use.library, model, items, bases, config, use.config, seeds)
+        by_place = {i: one for i, one in zip(selected, answers, strict=True) if one is not None}
+        for i, one in by_place.items():
+            use.library.add_use(one.entry, inputs[i].content_hash, one.refusal is None)
+        return by_place
+
+    return _attempt(use, answer, {})
+
+
+def _attempt(use: LibraryUse, read: Callable[[], T], otherwise: T) -> T:
+    """What the library has for a batch; where it fails, the batch is answered without it."""
     try:
         with use.library.attempt():
-            answers = stored_answers(use.library, model, items, bases, config, use.config, seeds)
-            by_place = {i: one for i, one in zip(selected, answers, strict=True) if one is not None}
-            for i, one in by_place.items():
-                use.library.add_use(one.entry, inputs[i].content_hash, one.refusal is None)
+            return read()
     except (ConfigError, LibraryError):
         raise
     except Exception as error:
         log.warning("library: not used for this batch (%s: %s)", type(error).__name__, first_line(error))
-        return {}
-    return by_place
+        return otherwise
 
 
 def _with_stored(episode: Episode, stored: StoredAnswer | None) -> Episode:

@@ -1,4 +1,4 @@
-"""Answers of the library's adapters: each is tried, and given only where the model is then sure.
+"""Answers of the library's adapters: each is tried, and given only where the model is surer of it, or sure.
 
 Inputs: unsure inputs with the base's answers, an open library. Outputs: for each input that an entry fits, the answer
 with that entry's adapter, and the reason where it is not to be given. An entry fits that was admitted for the same
@@ -97,17 +97,18 @@ def stored_answers(
         entries = [entry for i in tried if (entry := chosen[i]) is not None]
         items, base = [inputs[i] for i in tried], [first[i] for i in tried]
         adapters = [places[entry.id] for entry in entries]
-        began = time.perf_counter()
+        began, measured = time.perf_counter(), settings.gate == "sure"
         answers = generate_answers(
             model, items, config.answer, adapters, [seeds[i] for i in tried], None, (items, base),
-            sample=needs_samples(config.awareness),
+            sample=measured and needs_samples(config.awareness),
         )  # fmt: skip
         answered = time.perf_counter()
-        awareness = estimate(model, items, answers, config.awareness, adapters)
+        awareness: Sequence[Awareness | None] = [None] * len(tried)
+        if measured:
+            awareness = estimate(model, items, answers, config.awareness, adapters)
     spent = (answered - began) / len(tried), (time.perf_counter() - answered) / len(tried)
     for i, entry, item, old, answer, confidence in zip(tried, entries, items, base, answers, awareness, strict=True):
-        unsure = confidence if settings.gate == "sure" else None
-        results[i] = StoredAnswer(entry, answer, _refusal(item, old, answer, unsure, config), *spent)
+        results[i] = StoredAnswer(entry, answer, _refusal(item, old, answer, confidence, config), *spent)
     return results
 
 

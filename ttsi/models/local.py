@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from ttsi.chat import grammar as chat_grammar
 from ttsi.chat import templates
 from ttsi.chat.handshake import Handshake
 from ttsi.config import AdaptationConfig
-from ttsi.engine.anatomy import decoder_of, head_of, parameter_count, vocabulary_size
+from ttsi.engine.anatomy import generation_eos_ids, head_of, max_positions, parameter_count, vocabulary_size
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.checksum import weights_checksum, weights_sha256
 from ttsi.engine.constraint import Grammars
@@ -72,7 +72,7 @@ class LocalModel:
         self.spec, self.model, self.tokenizer = spec, model, tokenizer
         self.encoder = PromptEncoder(tokenizer, vocabulary_size(model), templates.handshake_with(tokenizer, form))
         self.format = self.encoder.format
-        self.stop_ids = templates.end_token_ids(tokenizer) | _generation_eos_ids(model)
+        self.stop_ids = templates.end_token_ids(tokenizer) | generation_eos_ids(model)
         self.adapters = TemporaryAdapters(model, self.encoder.user_turn)
         self.prefixes = BasePrefixes(model, self.encoder.user_turn)
 
@@ -89,7 +89,7 @@ class LocalModel:
     @property
     def context(self) -> int:
         """Most tokens of prompt and answer together: the model's positions, as far as the engine is exact on them."""
-        return min(_positions(self.model), self._max_exact_tokens or 2**31)
+        return min(max_positions(self.model), self._max_exact_tokens or 2**31)
 
     def weights_sha256(self) -> str:
         """SHA-256 (hex) of all weights as they are now, adapters not included."""
@@ -110,7 +110,7 @@ class LocalModel:
             "format": self.format.name,
             "handshake": self.handshake.record(),
             "weights_sha256": self._initial_sha256,
-            "chat_template_sha256": hashlib.sha256(_template_text(self.tokenizer).encode()).hexdigest(),
+            "chat_template_sha256": hashlib.sha256(templates.template_text(self.tokenizer).encode()).hexdigest(),
             "dtype": "int8" if is_int8(self.model) else str(self.model.dtype).removeprefix("torch."),
             "device": str(self.model.device),
             "unadapted_share": round(self._unadapted_share, 4),
@@ -131,7 +131,7 @@ class LocalModel:
     def notes(self) -> tuple[str, ...]:
         """Warnings for the user before a run, one line each."""
         lines = []
-        positions = _positions(self.model)
+        positions = max_positions(self.model)
         if self.context < positions:
             lines.append(
                 f"{self.spec}: {self.context} of {positions} tokens of context are used, the rest is not exact"
@@ -266,10 +266,9 @@ class LocalModel:
         with using(stack, stack.gather([slot]) if stack is not None else None):
             return continuation_logprobs(self.model, [item], prefixes=beginning)[0]
 
-    @contextmanager
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
-    ) -> Iterator[list[Adaptation]]:
+    ) -> AbstractContextManager[list[Adaptation]]:
         """Train one temporary adapter per job; inside the block, requests may name it by its index.
 
         A job without examples, or whose training went wrong, gets no adapter (see its Adaptation). Leaving the block,
@@ -278,9 +277,25 @@ class LocalModel:
         Raises:
             ModelError: within another `adapted` block, or the adapters do not fit the memory.
         """
+        return self.adapted_from([None] * len(jobs), jobs, config, seeds)
+
+    @contextmanager
+    def adapted_from(
+        self,
+        files: Sequence[bytes | None],
+        jobs: Sequence[Sequence[TrainingExample]],
+        config: AdaptationConfig,
+        seeds: Sequence[int],
+    ) -> Iterator[list[Adaptation]]:
+        """The same from adapters that were trained before: one file per job; None is a fresh adapter.
+
+        Raises:
+            ModelError: as `adapted`; or a file is no adapter of this model with these settings.
+        """
         encoded = [encode_job(self.encoder, index, job, self.context) for index, job in enumerate(jobs)]
-        counts = [len(job) for job in jobs]
-        with self.adapters.trained(encoded, counts, config, seeds, self.prefixes.cache) as outcomes:
+        starts = [None if file is None else read_safetensors(file) for file in files]
+        counts = list(map(len, jobs))
+        with self.adapters.trained(encoded, counts, config, seeds, self.prefixes.cache, starts) as outcomes:
             yield outcomes
 
     def export_adapter(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -382,18 +397,3 @@ def _build(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:
             f"cannot load {spec}: its end of turn is token {end}, but its weights hold only {words} tokens"
         )
     return model
-
-
-def _positions(model: PreTrainedModel) -> int:
-    return int(getattr(decoder_of(model).config, "max_position_embeddings", None) or 2**31)
-
-
-def _generation_eos_ids(model: PreTrainedModel) -> frozenset[int]:
-    """End tokens of the model's generation settings, besides the tokenizer's."""
-    declared = model.generation_config.eos_token_id if model.generation_config is not None else None
-    return frozenset([declared] if isinstance(declared, int) else declared or ())
-
-
-def _template_text(tokenizer: PreTrainedTokenizerFast) -> str:
-    template = tokenizer.chat_template
-    return template if isinstance(template, str) else json.dumps(template, sort_keys=True)

@@ -145,6 +145,16 @@ class KeepsAdapters(Protocol):
         """
         ...
 
+    def adapted_from(
+        self,
+        files: Sequence[bytes | None],
+        jobs: Sequence[Sequence[TrainingExample]],
+        config: AdaptationConfig,
+        seeds: Sequence[int],
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """`Model.adapted`, where the training of a job starts from its file; None is a fresh adapter."""
+        ...
+
 
 def adapter_keeper(model: Model) -> KeepsAdapters:
     """The model, as one whose adapters can be kept.
@@ -202,6 +212,16 @@ class ModelWrapper:
     def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> AbstractContextManager[None]:
         """See `KeepsAdapters`."""
         return adapter_keeper(self._model).with_adapters(files, config)
+
+    def adapted_from(
+        self,
+        files: Sequence[bytes | None],
+        jobs: Sequence[Sequence[TrainingExample]],
+        config: AdaptationConfig,
+        seeds: Sequence[int],
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """See `KeepsAdapters`."""
+        return adapter_keeper(self._model).adapted_from(files, jobs, config, seeds)
 
     def prefix_cache(self, store: PrefixStore | None = None) -> AbstractContextManager[None]:
         """See `SupportsPrefixCache`."""

@@ -24,6 +24,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,29 @@ class _Scripted:
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """Keep each job's training examples until the block is left."""
+        with self.adapted_from([None] * len(jobs), jobs, config, seeds) as adaptations:
+            yield adaptations
+
+    @contextmanager
+    def adapted_from(
+        self,
+        files: Sequence[bytes | None],
+        jobs: Sequence[Sequence[TrainingExample]],
+        config: AdaptationConfig,
+        seeds: Sequence[int],
+    ) -> Iterator[list[Adaptation]]:
+        """Keep each job's training examples, behind those of its file, until the block is left."""
         if self._jobs:
             raise ModelError("adapters are in use already: leave one `with adapted` block before the next")
-        self._jobs = [[example for example in job if not example.held_back] for job in jobs]
+        learned = [[example for example in job if not example.held_back] for job in jobs]
+        self._jobs = [[*_examples(file), *job] for file, job in zip(files, learned, strict=True)]
+        adaptations = [
+            replace(_adaptation(job, config), adapter_sha256=hashlib.sha256(self.adapter_file(place)).hexdigest())
+            if job else _adaptation(job, config)
+            for place, job in enumerate(learned)
+        ]  # fmt: skip
         try:
-            yield [_adaptation(job, config) for job in self._jobs]
+            yield adaptations
         finally:
             self._jobs = []
 
@@ -120,11 +139,7 @@ class _Scripted:
     @contextmanager
     def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> Iterator[None]:
         """Follow these files' examples until the block is left."""
-        texts = [json.loads(file[8:])["__metadata__"]["examples"] for file in files]
-        jobs = [
-            [TrainingExample(Prompt((Message("user", request),), ()), target) for request, target in json.loads(text)]
-            for text in texts
-        ]
+        jobs = list(map(_examples, files))
         with self.adapted(jobs, config, [0] * len(jobs)):
             yield
 
@@ -147,6 +162,12 @@ def _adaptation(job: Sequence[TrainingExample], config: AdaptationConfig) -> Ada
         return Adaptation("none", reason="no examples")
     steps = config.epochs * math.ceil(len(job) / (config.batch_size or len(job)))
     return Adaptation("trained", len(job), steps, tuple(round(2 * 0.6**step, 3) for step in range(steps)))
+
+
+def _examples(file: bytes | None) -> list[TrainingExample]:
+    """What the adapter of a file has learned; nothing without one."""
+    text = "[]" if file is None else json.loads(file[8:])["__metadata__"]["examples"]
+    return [TrainingExample(Prompt((Message("user", request),), ()), target) for request, target in json.loads(text)]
 
 
 def _generation(text: str, request: Request, logprob: float) -> Generation:

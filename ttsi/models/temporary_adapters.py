@@ -98,6 +98,7 @@ class TemporaryAdapters:
         config: AdaptationConfig,
         seeds: Sequence[int],
         prefixes: PrefixCache | None = None,
+        starts: Sequence[Mapping[str, Tensor] | None] = (),
     ) -> Iterator[list[Adaptation]]:
         """Train one adapter per job; leaving the block, in whatever way, drops them.
 
@@ -107,17 +108,23 @@ class TemporaryAdapters:
             config: the settings.
             seeds: one per job.
             prefixes: keys and values of prompts that the base has read.
+            starts: per job, the tensors of the adapter from which its training starts, as `export` gives them; None
+                is a fresh adapter, and () is fresh ones for all.
 
         Raises:
-            ModelError: within another such block, or the adapters do not fit the memory.
+            ModelError: within another such block, the adapters do not fit the memory, or a start is of another model
+                or rank.
         """
-        if len(seeds) != len(encoded):
-            raise ValueError(f"{len(encoded)} jobs, but {len(seeds)} seeds")
+        if len(seeds) != len(encoded) or len(starts) not in (0, len(encoded)):
+            raise ValueError(f"{len(encoded)} jobs, but {len(seeds)} seeds and {len(starts)} starts")
         indices = [index for index, job in enumerate(encoded) if len(job.examples) > job.held_back]
         with self._attached(len(indices), config) as (stack, slots):
             outcomes = [without_training(count) for count in counts]
             if stack is not None:
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
+                for slot, index in enumerate(indices):
+                    if starts and (start := starts[index]) is not None:
+                        stack.load(slot, start)
                 jobs = [self._job(slot, index, encoded[index]) for slot, index in enumerate(indices)]
                 settings = engine_config(config, parameter_count(self._model))
                 reports = train(stack, jobs, settings, prefixes=prefixes)

@@ -101,9 +101,29 @@ class InterruptibleModel(ModelWrapper):
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """The model's block of adapters; leaving it cannot be interrupted."""
+        with self._adapted(self._model.adapted(jobs, config, seeds), jobs) as adaptations:
+            yield adaptations
+
+    @contextmanager
+    def adapted_from(
+        self,
+        files: Sequence[bytes | None],
+        jobs: Sequence[Sequence[TrainingExample]],
+        config: AdaptationConfig,
+        seeds: Sequence[int],
+    ) -> Iterator[list[Adaptation]]:
+        """The same from stored adapters."""
+        block = adapter_keeper(self._model).adapted_from(files, jobs, config, seeds)
+        with self._adapted(block, jobs) as adaptations:
+            yield adaptations
+
+    @contextmanager
+    def _adapted(
+        self, block: AbstractContextManager[list[Adaptation]], jobs: Sequence[Sequence[TrainingExample]]
+    ) -> Iterator[list[Adaptation]]:
         if jobs:
             self._progress.reach("adaptation")
-        with self._always_left(self._model.adapted(jobs, config, seeds)) as adaptations:
+        with self._always_left(block) as adaptations:
             self._adapting = True
             try:
                 yield adaptations

@@ -20,6 +20,9 @@ from ttsi.reports.phrases import count, duration, mean_cell, percent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLUMNS = (
+    "quarter", "n", "base", "in the end", "unsure", "answered by the library", "training from it", "seconds per input",
+)  # fmt: skip
 PARTS = ("first", "second", "third", "last")
 
 
@@ -38,9 +41,10 @@ def stored_adapters(group: Group) -> Finding:
     return Finding(
         title,
         "Does it pay to keep adapters? The quarters of the run, in its order. An input is answered before anything is "
-        "learned from it. Adapters are tried on unsure inputs only, and the library's share is that of these.",
+        "learned from it. Adapters are tried on unsure inputs only, and the shares are of these. Where a stored "
+        "adapter's answer is not given, training starts from that adapter.",
         Table(
-            ("quarter", "n", "base", "in the end", "unsure", "answered by the library", "seconds per input"),
+            COLUMNS,
             tuple(_cells(name, quarter, group.matcher) for name, quarter in zip(PARTS, quarters, strict=True)),
         ),
         Plot(f"{group.letter}-library", lambda axes: _draw(axes, rows, group.matcher)),
@@ -56,8 +60,9 @@ def _cells(name: str, rows: Sequence[RunRow], matcher: str) -> tuple[str, ...]:
     unsure = [row for row in rows if row.unsure]
     spent = sum(sum(row.episode.seconds.values()) for row in rows)
     scores = (mean_cell(_verdicts(rows, side, matcher)) for side in get_args(Side))
-    share = percent(sum(map(is_stored, unsure)) / len(unsure)) if unsure else "-"
-    return name, count(len(rows)), *scores, count(len(unsure)), share, duration(spent / len(rows))
+    further = [bool(row.episode.adaptation.started_from) for row in unsure]
+    shares = (percent(sum(one) / len(unsure)) if unsure else "-" for one in ([*map(is_stored, unsure)], further))
+    return name, count(len(rows)), *scores, count(len(unsure)), *shares, duration(spent / len(rows))
 
 
 def _verdicts(rows: Sequence[RunRow], side: Side, matcher: str) -> list[float]:

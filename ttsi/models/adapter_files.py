@@ -1,0 +1,72 @@
+"""Models whose temporary adapters start from files, or are kept as files.
+
+    StartedFrom       its jobs start from stored adapters; a job's seed, which is its input's own, names its file, so
+                      that the file stays with its job where a batch is tried again input by input
+    AdapterRecorder   keeps the file of every adapter that it trains
+
+Inputs: a model, adapters as safetensors files. Outputs: the same model. The paper (arXiv:2510.07841) starts each
+adapter fresh and keeps none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from ttsi.config import AdaptationConfig
+from ttsi.errors import first_line
+from ttsi.models.protocol import Model, ModelWrapper, adapter_keeper
+from ttsi.types import Adaptation, TrainingExample
+
+log = logging.getLogger(__name__)
+
+
+class StartedFrom(ModelWrapper):
+    """A model whose jobs start from these files, by their seeds; a job without one starts fresh."""
+
+    def __init__(self, model: Model, files: Mapping[int, bytes]) -> None:
+        super().__init__(model)
+        self._files = files
+
+    def adapted(
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """See `Model.adapted`."""
+        files = [self._files.get(seed) for seed in seeds]
+        return adapter_keeper(self._model).adapted_from(files, jobs, config, seeds)
+
+
+class AdapterRecorder(ModelWrapper):
+    """A model that keeps the file of every adapter that it trains, by the adapter's SHA-256."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.files: dict[str, bytes] = {}
+
+    def adapted(
+        self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """See `Model.adapted`."""
+        return self._recorded(self._model.adapted(jobs, config, seeds))
+
+    def adapted_from(
+        self,
+        files: Sequence[bytes | None],
+        jobs: Sequence[Sequence[TrainingExample]],
+        config: AdaptationConfig,
+        seeds: Sequence[int],
+    ) -> AbstractContextManager[list[Adaptation]]:
+        """See `KeepsAdapters`."""
+        return self._recorded(super().adapted_from(files, jobs, config, seeds))
+
+    @contextmanager
+    def _recorded(self, block: AbstractContextManager[list[Adaptation]]) -> Iterator[list[Adaptation]]:
+        with block as outcomes:
+            for index, outcome in enumerate(outcomes):
+                if outcome.status == "trained":
+                    try:
+                        self.files[outcome.adapter_sha256] = adapter_keeper(self._model).adapter_file(index)
+                    except Exception as error:  # the answer does not depend on the file
+                        log.warning("an adapter is not kept (%s: %s)", type(error).__name__, first_line(error))
+            yield outcomes
