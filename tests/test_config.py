@@ -9,6 +9,7 @@ import pytest
 
 from ttsi.config import (
     AdaptationConfig,
+    AgentConfig,
     AnswerConfig,
     AwarenessConfig,
     LoopConfig,
@@ -111,6 +112,12 @@ def test_equal_settings_have_equal_digests() -> None:
         preset("ttsi", "embedded")
     )
     assert len(digest(LoopConfig())) == 16
+
+
+def test_agents_runs_from_before_max_turns_keep_their_digest() -> None:
+    run = RunConfig(benchmark="toolworld-turns", agent=AgentConfig(life="turn"))
+    assert digest(run) == "2ca1a6751d344795"
+    assert digest(replace(run, agent=replace(run.agent, max_turns=5))) != digest(run)
 
 
 def test_control_every_setting_changes_the_digest() -> None:

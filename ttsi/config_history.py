@@ -73,6 +73,7 @@ ADDED: dict[str, object] = {
 AGENT_DEFAULTS: dict[str, object] = {
     "life": "decision",
     "max_steps": 20,
+    "max_turns": 100,
     "execute_examples": True,
     "execute_answers": True,
     "examples": "turn",
@@ -81,6 +82,8 @@ AGENT_DEFAULTS: dict[str, object] = {
     "call_seconds": 30.0,
 }
 """The settings of an agent with which a run without environments is what it was before there were any."""
+AGENT_ADDED = ("max_turns",)
+"""Those of them that the first agents' run folders lack."""
 
 
 def digest(settings: object) -> str:
@@ -94,6 +97,9 @@ def digest(settings: object) -> str:
         del values["library"]
     if "agent" in values and values["agent"] == AGENT_DEFAULTS:
         del values["agent"]
+    for name in AGENT_ADDED:
+        if values.get("agent", {}).get(name) == AGENT_DEFAULTS[name]:
+            del values["agent"][name]
     loop = values.get("loop", values)
     for name, default in ADDED.items():
         stage, _, setting = name.rpartition(".")

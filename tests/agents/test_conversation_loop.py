@@ -72,6 +72,15 @@ def test_calls_that_keep_failing_end_the_turn(max_failures: int, end: str, calls
     assert (turn.end, sum(len(step.results) for step in turn.steps)) == (end, calls)
 
 
+@pytest.mark.parametrize(("max_turns", "reason"), [(2, "the user goes on after 2 turns"), (3, None)])
+def test_a_user_without_end_is_not_served_without_end(max_turns: int, reason: str | None) -> None:
+    agent, model = AgentConfig(max_turns=max_turns), Actor(lambda messages, learned: "Done.")
+    trajectory = run_episode(world(FileStore(), "one", "two", "three"), model, config=always(adapt=False), agent=agent)
+    assert [turn.end for turn in trajectory.turns] == ["done"] * max_turns
+    assert (trajectory.error or "").startswith(reason or "")
+    assert (trajectory.error is None) == (reason is None)
+
+
 def test_where_an_answer_must_be_a_call_the_turn_ends_with_one() -> None:
     def policy(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall]:
         return [LIST, ToolCall(END_TURN, {}), READ] if not called(messages) else [READ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.worlds import TOOLS, tool
+from tests.worlds import TOOLS, few_everywhere, tool
 from ttsi.chat.conversation import read_tools
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.library import AdapterLibrary, LibraryUse, improve_with_library
@@ -39,3 +39,14 @@ def answer(
         with library.step(item.id):
             episodes += improve_with_library(use, [item], model, None, config)
     return episodes
+
+
+def unsure_below(tau: float) -> LoopConfig:
+    """Settings of the demo that judge by the mean log-probability of the answer."""
+    config = few_everywhere()
+    awareness = replace(config.awareness, gate="unsure", measure="answer_mean", tau=tau)
+    return replace(config, awareness=awareness)
+
+
+UNSURE = unsure_below(-0.3)
+"""The base's answers to `QUESTIONS` lie below, those of an adapter that knows the word above."""

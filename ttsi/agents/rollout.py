@@ -87,7 +87,9 @@ class Rollout:
                 self._fail(f"environment: {first_line(error)}")
                 return False
             self._finished = opening is None
-            if opening is not None:
+            if opening is not None and len(self.turns) >= self.agent.max_turns:
+                self._fail(f"the user goes on after {len(self.turns)} turns: --agent.max-turns allows no more")
+            elif opening is not None:
                 self._opening = tuple(opening)
                 self.messages += opening
         return not self._finished

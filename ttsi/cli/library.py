@@ -37,7 +37,7 @@ def ls(folder: Folder, /) -> None:
     for entry in entries:
         print(_line(entry))
     if not entries:
-        print("ttsi: no adapter yet: lists of tools have to come back before one is trained", file=sys.stderr)
+        print("ttsi: no adapter yet: the first unsure input trains one", file=sys.stderr)
 
 
 def _line(entry: LibraryEntry) -> str:
@@ -61,11 +61,12 @@ def show(folder: Folder, name: EntryName, /) -> None:
     evidence = f"{entry.wins} of {judged} later inputs, e-value {e_value(entry.wins, entry.losses):.3g}"
     lowered = "not measured" if entry.divergence is None else f"{entry.divergence:.3f} nats per token"
     print(f"entry     {entry.id}, {entry.status}" + (f" ({entry.reason})" if entry.reason else ""))
-    print(f"evidence  finds their answers likelier than the base does: {evidence}")
+    print(f"evidence  found their examples likelier than the base did: {evidence}")
     print(f"others    it lowers the base's answers to other requests by {lowered}")
     print(f"answers   {entry.uses} given of {entry.tries} tried; last {_day(entry.last_use)}")
     learned_from = f"{entry.examples} examples of {len(entry.inputs)} inputs"
-    print(f"trained   {_day(entry.created)}, {learned_from}, by {entry.origin}")
+    on = f", and {entry.version} times on, last {_day(entry.last_learned)}" if entry.version else ""
+    print(f"trained   {_day(entry.created)}{on}: {learned_from}, by {entry.origin}")
     print(f"fits      weights {entry.key.weights_sha256[:12]}, format {entry.key.format}, rank {entry.key.rank}")
     print(f"file      {entry.bytes} bytes, {whole}")
     print(f"tools     {', '.join(tool.name for tool in entry.tools)}")

@@ -119,8 +119,8 @@ class Learner:
                 continue
             if tools not in groups:
                 entry = entry_of(self.library, item, key)
-                file = None if entry is None else self.library.usable_adapter(entry) or b""
-                groups[tools] = LessonGroup(tools, entry if file else None, file, [])
+                file = None if entry is None else self.library.usable_adapter(entry)
+                groups[tools] = LessonGroup(tools, None if file is None else entry, file, [])
             group = groups[tools]
             if item.content_hash not in group.inputs and self._is_new(group.entry, item):
                 group.lessons.append((item, episode, examples))
