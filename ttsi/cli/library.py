@@ -1,7 +1,8 @@
 """`ttsi library`: what a library of adapters holds, and its entries in and out of it.
 
-`ls` lists the entries, `show` prints one with what it learned, `rm` deletes it with all that it learned, `export` and
-`import` move entries between libraries and to PEFT, `stats` counts. Reading needs no torch.
+`prepare` trains an adapter for a list of tools. `ls` lists the entries, `show` prints one with what it learned, `rm`
+deletes it with all that it learned, `export` and `import` move entries between libraries and to PEFT, `stats` counts.
+Reading needs no torch.
 """
 
 from __future__ import annotations
@@ -10,16 +11,23 @@ import sys
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from cyclopts import App, Parameter
 
+from ttsi.cli.progress import announced, loading, print_notes
+from ttsi.cli.settings import Device, Dtype
+from ttsi.cli.shipped_files import find_file
+from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
 from ttsi.library import AdapterLibrary, LibraryEntry
 from ttsi.library.admission import e_value
 from ttsi.library.entry import Status
 from ttsi.library.exchange import export_entry, import_entry
+from ttsi.methods import preset
+from ttsi.models import check_speaker
 from ttsi.reports.story import call_text, one_line
 
 Folder = Annotated[Path, Parameter(help="The library's folder, as `ttsi run --library` has it.")]
@@ -77,6 +85,58 @@ def show(folder: Folder, name: EntryName, /) -> None:
 
 def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "never"
+
+
+@app.command(name="prepare")
+def prepare(
+    folder: Folder,
+    tools: Path,
+    /,
+    *,
+    model: str | None = None,
+    scope: Literal["suffix", "all"] | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> int:
+    """Train an adapter for a list of tools ahead of its requests, and test it; made when missing.
+
+    It learns examples made from the tools' schemas, four of each tool. Others are held back and test it. Once admitted,
+    it answers in `ttsi run`, `ask` and `serve --library`, and `ttsi library export` writes it for PEFT.
+
+    Args:
+        tools: A JSON file with a list of OpenAI function schemas.
+        model: The model that answers; by default that of `ttsi ask`.
+        scope: The tokens on which it acts: suffix, from the user's turn on, or all, as other engines expect of a LoRA.
+            By default as the method ttsi has it for this model. The run that uses it must have the same.
+        seed: Draws the examples.
+    """
+    from ttsi.benchmarks import load as load_benchmark
+    from ttsi.cli.ask import choose_model, read_tools_file
+    from ttsi.library import RETENTION_ROWS, LibraryUse
+    from ttsi.library import prepare as prepare_adapter
+    from ttsi.models import load
+
+    model = model or choose_model()
+    check_speaker(model)
+    offered = read_tools_file(find_file(tools))
+    config = replace(preset("ttsi", model), seed=seed)
+    if scope is not None:
+        config = replace(config, adaptation=replace(config.adaptation, scope=scope))
+    settings = LibraryConfig(folder=folder)
+    retention = [row.input for row in load_benchmark(settings.retention).samples[:RETENTION_ROWS]]
+    with loading(model):
+        answering = load(model, device=device, dtype=dtype)
+    print_notes(answering)
+    began = time.perf_counter()
+    with AdapterLibrary(folder) as library, library.step(f"prepare {uuid.uuid4().hex}"), announced("training"):
+        use = LibraryUse(library, settings, retention, "prepare")
+        entry = prepare_adapter(use, answering, offered, config)
+    tested = f"found {entry.wins} of {entry.wins + entry.losses} examples held back likelier than the base does"
+    print(f"entry     {entry.id}, {entry.status}" + (f" ({entry.reason})" if entry.reason else ""))
+    print(f"trained   on {entry.examples} examples of {len(offered)} tools in {time.perf_counter() - began:.0f} s")
+    print(f"tested    {tested}")
+    return 0 if entry.status != "refused" else 1
 
 
 @app.command(name="rm")

@@ -13,7 +13,14 @@ found necessary: separate adapters, a test before one is used, and a gate at eac
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.candidate_adapters import RETENTION_ROWS
 from ttsi.library.entry import LibraryEntry, tools_hash
-from ttsi.library.improvement import LibraryUse, answer_with_library, check_library, improve_with_library, learn
+from ttsi.library.improvement import (
+    LibraryUse,
+    answer_with_library,
+    check_library,
+    improve_with_library,
+    learn,
+    prepare,
+)
 
 __all__ = [
     "RETENTION_ROWS",
@@ -24,5 +31,6 @@ __all__ = [
     "check_library",
     "improve_with_library",
     "learn",
+    "prepare",
     "tools_hash",
 ]

@@ -23,19 +23,21 @@ from ttsi.adaptation import adapters
 from ttsi.adaptation.examples import training_examples
 from ttsi.answer import generate_answers
 from ttsi.config import LibraryConfig, LoopConfig
+from ttsi.errors import LibraryError
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.admission import divergence, is_admitted, is_hopeless
 from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
+from ttsi.library.preparation import EXAMPLES_PER_STEP, preparation_examples
 from ttsi.models import Model, adapter_keeper
 from ttsi.models.adapter_files import StartedFrom
-from ttsi.types import Answer, Episode, Example, Input, Prompt, stage_seed
+from ttsi.types import Answer, Episode, Example, Input, Message, Prompt, Tool, stage_seed
 
 log = logging.getLogger(__name__)
 
 FURTHER_EPOCHS = 1
 """Passes over an input's examples in which an adapter learns more: on validation rows as good as three (dev/log.md)."""
 MAX_EXAMPLES = 16
-"""Most examples that an adapter learns in a pass."""
+"""Most examples that an adapter learns in a pass from several inputs."""
 RETENTION_INPUTS = 8
 """Requests whose answers a candidate may not change much."""
 RETENTION_ROWS = 32
@@ -68,6 +70,8 @@ class LessonGroup:
     @property
     def examples(self) -> list[Example]:
         """The inputs' examples in turn."""
+        if len(self.lessons) == 1:
+            return list(self.lessons[0][2])
         in_turn = chain.from_iterable(zip_longest(*(examples for _, _, examples in self.lessons)))
         return [example for example in in_turn if example is not None][:MAX_EXAMPLES]
 
@@ -105,9 +109,14 @@ class Learner:
             if group.entry is not None and file:
                 self._keep_examples(group)
                 self._watch(self.library.train_further(group.entry, file, group.inputs, len(group.examples)))
-        for group, file in self._adapters([group for group in groups if group.entry is None], self.config):
-            self._keep_examples(group)
-            self._begin(group, file)
+        new = [group for group in groups if group.entry is None]
+        if self.config.synthesis.source == "schema":
+            for group in new:
+                self.prepare(group.lessons[0][0].tools)
+        else:
+            for group, file in self._adapters(new, self.config):
+                self._keep_examples(group)
+                self._begin(group, file, len(group.examples))
 
     def _groups(self, batch: Batch) -> list[LessonGroup]:
         """What is new in a batch, list by list."""
@@ -133,6 +142,8 @@ class Learner:
     def _is_new(self, entry: LibraryEntry | None, item: Input) -> bool:
         if entry is None:
             return True
+        if entry.prepared and entry.status == "admitted":
+            return False
         seen = item.content_hash
         return entry.status != "refused" and seen not in entry.inputs and not self.library.has_evidence(entry, seen)
 
@@ -140,40 +151,47 @@ class Learner:
 
     def _judge(self, groups: Sequence[LessonGroup]) -> list[LessonGroup]:
         """Count each new input for or against the adapter of its list; the groups with what was won, to be learned."""
-        judged = map(self._count, groups, self._gains(groups) if groups else ())
+        files = [group.file or b"" for group in groups]
+        texts = [[(item, examples) for item, _, examples in group.lessons] for group in groups]
+        judged = map(self._count, groups, self._gains(files, texts) if groups else ())
         return [won for won in judged if won.lessons]
 
-    def _gains(self, groups: Sequence[LessonGroup]) -> list[list[float]]:
-        """How much likelier (nats) each group's adapter finds each input's examples than the base does."""
-        texts = [
+    def _gains(
+        self, files: Sequence[bytes], texts: Sequence[Sequence[tuple[Input, Sequence[Example]]]]
+    ) -> list[list[float]]:
+        """How much likelier (nats) each adapter finds the examples of each of its inputs than the base does."""
+        lessons = [
             (place, number, lesson)
-            for place, group in enumerate(groups)
-            for number, (item, _, examples) in enumerate(group.lessons)
+            for place, own in enumerate(texts)
+            for number, (item, examples) in enumerate(own)
             for lesson in training_examples(self.model.format, item, examples)
             if self.model.fits(lesson.prompt, 0) is None
         ]
-        prompts, targets = [lesson.prompt for _, _, lesson in texts], [[lesson.target] for _, _, lesson in texts]
+        prompts, targets = [lesson.prompt for _, _, lesson in lessons], [[lesson.target] for _, _, lesson in lessons]
         before = self.model.score(prompts, targets)
-        files = [group.file or b"" for group in groups]
         with adapter_keeper(self.model).with_adapters(files, self.config.adaptation):
-            after = self.model.score(prompts, targets, [place for place, _, _ in texts])
-        gains = [[0.0] * len(group.lessons) for group in groups]
-        for (place, number, _), [old], [new] in zip(texts, before, after, strict=True):
+            after = self.model.score(prompts, targets, [place for place, _, _ in lessons])
+        gains = [[0.0] * len(own) for own in texts]
+        for (place, number, _), [old], [new] in zip(lessons, before, after, strict=True):
             gains[place][number] += new - old
         return gains
 
     def _count(self, group: LessonGroup, gains: Sequence[float]) -> LessonGroup:
         """Add an adapter's wins and losses, and what follows from them; the lessons that it may learn."""
-        entry = group.entry
-        assert entry is not None
-        for (item, _, _), gain in zip(group.lessons, gains, strict=True):
-            entry = self.library.add_evidence(entry, item.content_hash, gain if math.isfinite(gain) else -1.0)
-        if is_hopeless(entry.wins, entry.losses):
-            entry = self._refuse(entry, f"it lost {entry.losses} of {entry.wins + entry.losses} later inputs")
-        elif entry.status == "candidate" and is_admitted(entry.wins, entry.losses):
-            entry = self._admit(entry)
+        assert group.entry is not None
+        entry = self._decide(group.entry, group.inputs, gains)
         won = [lesson for lesson, gain in zip(group.lessons, gains, strict=True) if gain > 0]
         return replace(group, entry=entry, lessons=won if entry.status != "refused" else [])
+
+    def _decide(self, entry: LibraryEntry, names: Sequence[str], gains: Sequence[float]) -> LibraryEntry:
+        """Add evidence, each under its name; admit or refuse the adapter where it is enough."""
+        for name, gain in zip(names, gains, strict=True):
+            entry = self.library.add_evidence(entry, name, gain if math.isfinite(gain) else -1.0)
+        if is_hopeless(entry.wins, entry.losses):
+            return self._refuse(entry, f"it lost {entry.losses} of {entry.wins + entry.losses} tests")
+        if entry.status == "candidate" and is_admitted(entry.wins, entry.losses):
+            return self._admit(entry)
+        return entry
 
     def _watch(self, entry: LibraryEntry) -> None:
         """Measure an admitted adapter's effect on other requests again, whenever its inputs have doubled."""
@@ -257,7 +275,32 @@ class Learner:
             trained = [adaptation.status == "trained" for adaptation in tuned.adaptations]
             return [adapter_keeper(model).adapter_file(place) if done else b"" for place, done in enumerate(trained)]
 
-    def _begin(self, group: LessonGroup, file: bytes) -> None:
+    def prepare(self, tools: Sequence[Tool]) -> LibraryEntry:
+        """Train an adapter for a list of tools ahead of its requests, and test it; within a step.
+
+        Raises:
+            LibraryError: there is no tool of which an example can be made by rule.
+        """
+        item = Input("preparation", (Message("user", ""),), tuple(tools))
+        digest = tools_hash(tools)
+        made = preparation_examples(tools, stage_seed(self.config.seed, digest, 0, "preparation"))
+        if not made.learned:
+            raise LibraryError("no example can be made by rule for any of these tools")
+        settings = replace(
+            self.config.adaptation, objective="cross-entropy", epochs=1, batch_size=EXAMPLES_PER_STEP, held_back=0
+        )
+        lesson = LessonGroup(
+            digest, None, None, [(item, Episode(item.id, digest, Answer("", ()), None, None), made.learned)]
+        )
+        [file] = self._train([lesson], replace(self.config, adaptation=settings))
+        self.library.add_input(digest, self.key, item.content_hash, made.learned, self.origin)
+        entry = self._begin(lesson, file, len(made.learned), prepared=True)
+        if entry.status != "candidate":
+            return entry
+        [gains] = self._gains([file], [[(item, [example]) for example in made.held_back]])
+        return self._decide(entry, [f"held back: {example.query}" for example in made.held_back], gains)
+
+    def _begin(self, group: LessonGroup, file: bytes, examples: int, prepared: bool = False) -> LibraryEntry:
         """A new candidate, in the place of one that lost too many inputs."""
         for old in self.library.entries:
             if (old.tools_hash, old.key) == (group.tools, self.key):
@@ -266,15 +309,14 @@ class Learner:
         if len(file) > self.settings.max_bytes:
             file, reason = b"", "no adapter: one is larger than max_bytes"
         entry = LibraryEntry(
-            "", 0, "candidate", group.tools, group.lessons[0][0].tools, self.key, "", 0, tuple(group.inputs),
-            len(group.examples), origin=self.origin,
+            "", 0, "candidate", group.tools, group.lessons[0][0].tools, self.key, "", 0, tuple(group.inputs), examples,
+            origin=self.origin, prepared=prepared,
         )  # fmt: skip
         entry = self.library.add_entry(entry, file)
         if not file:
             # An entry all the same, so that it is not tried again with each input.
-            self._refuse(entry, reason)
-        elif self.settings.admission == "all":
-            self.library.set_status(entry, "admitted", "not tested")
+            return self._refuse(entry, reason)
+        return self.library.set_status(entry, "admitted", "not tested") if self.settings.admission == "all" else entry
 
 
 def further_config(config: LoopConfig) -> LoopConfig:

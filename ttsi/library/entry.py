@@ -97,6 +97,9 @@ class LibraryEntry:
     uses: int = 0
     """Those that were given."""
     origin: str = ""
+    prepared: bool = False
+    """It was trained ahead, on examples of all its tools (`ttsi.library.preparation`), and learns no more once it is
+    admitted."""
 
     @property
     def last_touch(self) -> float:

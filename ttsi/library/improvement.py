@@ -23,12 +23,12 @@ from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import ConfigError, LibraryError, first_line
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.candidate_adapters import LEARNED, Learner, entry_of, further_config
-from ttsi.library.entry import AdapterKey, LibraryEntry
+from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
 from ttsi.library.stored_answers import StoredAnswer, stored_answers
 from ttsi.loop import improve
 from ttsi.models import Model, Writer, adapter_keeper, prefix_cache
 from ttsi.models.adapter_files import AdapterRecorder, StartedFrom
-from ttsi.types import Adaptation, Answer, Episode, Input, stage_seed
+from ttsi.types import Adaptation, Answer, Episode, Input, Tool, stage_seed
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +188,23 @@ def learn(
     except Exception as error:
         log.warning("library: nothing was learned from this batch (%s: %s)", type(error).__name__, first_line(error))
     use.library.evict_beyond(use.config.max_bytes, time.time() - 86400 * use.config.max_days)
+
+
+def prepare(use: LibraryUse, model: Model, tools: Sequence[Tool], config: LoopConfig) -> LibraryEntry:
+    """Train and test an adapter for a list of tools ahead of its requests; within a `step` of the library.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        ModelError: the model's adapters cannot be kept.
+        LibraryError: the library has an entry for these tools, no example can be made of any, or it cannot be written.
+    """
+    check_library(config)
+    adapter_keeper(model)
+    learner = Learner(use.library, model, config, use.config, use.retention, use.origin)
+    if any((entry.tools_hash, entry.key) == (tools_hash(tools), learner.key) for entry in use.library.entries):
+        raise LibraryError(f"{use.library.folder} has an entry for these tools: ttsi library rm deletes it")
+    with prefix_cache(model):
+        return learner.prepare(tools)
 
 
 def _library_answers(
