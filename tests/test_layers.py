@@ -108,7 +108,7 @@ ALLOWED: dict[str, set[str]] = {
     "reports": {"call_equality", "config", "errors", "methods", "record", "stats", "types", "words"},
     "library": {
         "adaptation", "answer", "atomic", "awareness", "batch", "chat.tool_schema", "codec", "config", "crash_points",
-        "errors", "loop", "models", "sqlite_errors", "types",
+        "errors", "loop", "models", "sqlite_errors", "synthesis.schema_examples", "types",
     },
     "runs": {
         "adaptation.shared", "agents", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config",

@@ -146,6 +146,11 @@ def _unfit(model: Model, item: Input, max_new_tokens: int) -> str | None:
     return reason and f"prompt: {reason}"
 
 
+def log_stage(stage: str, inputs: int) -> None:
+    """Log that a stage begins; the command line shows it as progress."""
+    log.info("stage begun stage=%s inputs=%d", stage, inputs)
+
+
 class Stages:
     """Wall time and random seeds of a batch, stage by stage."""
 
@@ -166,7 +171,7 @@ class Stages:
         self._served = self._served if served is None else served
         self._stage = stage
         if self._served:
-            log.info("stage begun stage=%s inputs=%d", stage, len(self._served))
+            log_stage(stage, len(self._served))
         hashes = [self.inputs[i].content_hash for i in self._served]
         return [stage_seed(self._run_seed, content_hash, self._repeat, stage) for content_hash in hashes]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.library.streams import QUESTIONS
-from tests.worlds import row, write
+from tests.worlds import TOOLS, row, write
 from ttsi.cli import main
 from ttsi.library import AdapterLibrary
 from ttsi.runs.store import read_rows
@@ -156,3 +156,24 @@ def test_ask_answers_from_the_library(library: Path, tmp_path: Path, capsys: pyt
     settings = ["--awareness.measure", "answer_mean", "--tau", "-0.3", "--k", "3", "--library", str(library)]
     assert main([*words, *settings]) == 0
     assert f"The library's adapter {only_entry(library)} answers" in capsys.readouterr().out
+
+
+def test_prepare_trains_tests_and_keeps_an_adapter_that_can_be_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools, folder = tmp_path / "tools.json", tmp_path / "ahead"
+    tools.write_text(json.dumps(TOOLS))
+    arguments = ["library", "prepare", str(folder), str(tools), "--model", "scripted:demo"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "admitted" in out
+    assert "of 3 tools in" in out
+    assert "examples held back likelier than the base does" in out
+    assert main(["library", "show", str(folder), only_entry(folder)]) == 0
+    assert "prepare" in capsys.readouterr().out
+    assert main(["library", "export", str(folder), only_entry(folder), str(tmp_path / "peft")]) == 0
+    assert main(arguments) == 2
+    assert "has an entry for these tools" in capsys.readouterr().err
+    tools.write_text("[]")
+    assert main(arguments) == 2
+    assert main([*arguments[:3], str(tmp_path / "none.json"), *arguments[4:]]) == 2

@@ -35,6 +35,8 @@ STAGE_VERBS = {
     "awareness": "measuring confidence on",
     "synthesis": "writing examples for",
     "adaptation": "adapting to",
+    "library": "learning for the library from",
+    "preparation": "preparing adapters for lists of tools:",
 }
 """What a stage does; the number of inputs follows."""
 

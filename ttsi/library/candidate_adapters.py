@@ -22,6 +22,7 @@ from itertools import chain, zip_longest
 from ttsi.adaptation import adapters
 from ttsi.adaptation.examples import training_examples
 from ttsi.answer import generate_answers
+from ttsi.batch import log_stage
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import LibraryError
 from ttsi.library.adapter_library import AdapterLibrary
@@ -71,7 +72,7 @@ class LessonGroup:
     def examples(self) -> list[Example]:
         """The inputs' examples in turn."""
         if len(self.lessons) == 1:
-            return list(self.lessons[0][2])
+            return list(self.lessons[0][2])  # all of them: of a list that is prepared
         in_turn = chain.from_iterable(zip_longest(*(examples for _, _, examples in self.lessons)))
         return [example for example in in_turn if example is not None][:MAX_EXAMPLES]
 
@@ -103,6 +104,8 @@ class Learner:
     def learn(self, batch: Batch) -> None:
         """Judge each list's adapter by the batch, then train it further, or a new one; within a step."""
         groups = self._groups(batch)
+        if groups:
+            log_stage("library", sum(len(group.lessons) for group in groups))
         judged = [group for group in groups if group.entry is not None]
         won = self._judge(judged) if self.settings.admission == "tested" else judged
         for group, file in self._adapters(won, further_config(self.config)):
@@ -111,8 +114,7 @@ class Learner:
                 self._watch(self.library.train_further(group.entry, file, group.inputs, len(group.examples)))
         new = [group for group in groups if group.entry is None]
         if self.config.synthesis.source == "schema":
-            for group in new:
-                self.prepare(group.lessons[0][0].tools)
+            self._prepare([group.lessons[0][0].tools for group in new])
         else:
             for group, file in self._adapters(new, self.config):
                 self._keep_examples(group)
@@ -281,24 +283,38 @@ class Learner:
         Raises:
             LibraryError: there is no tool of which an example can be made by rule.
         """
-        item = Input("preparation", (Message("user", ""),), tuple(tools))
-        digest = tools_hash(tools)
-        made = preparation_examples(tools, stage_seed(self.config.seed, digest, 0, "preparation"))
-        if not made.learned:
+        entries = self._prepare([tools])
+        if not entries:
             raise LibraryError("no example can be made by rule for any of these tools")
+        return entries[0]
+
+    def _prepare(self, lists: Sequence[Sequence[Tool]]) -> list[LibraryEntry]:
+        """An entry for each of these lists but those of which no example can be made."""
+        groups, tests = [], []
+        for tools in lists:
+            digest = tools_hash(tools)
+            made = preparation_examples(tools, stage_seed(self.config.seed, digest, 0, "preparation"))
+            item = Input("preparation", (Message("user", ""),), tuple(tools))
+            nothing = Episode(item.id, item.content_hash, Answer("", ()), None, None)
+            if made.learned:
+                groups.append(LessonGroup(digest, None, None, [(item, nothing, made.learned)]))
+                tests.append([(item, [example]) for example in made.held_back])
+        if not groups:
+            return []
+        log_stage("preparation", len(groups))
         settings = replace(
             self.config.adaptation, objective="cross-entropy", epochs=1, batch_size=EXAMPLES_PER_STEP, held_back=0
         )
-        lesson = LessonGroup(
-            digest, None, None, [(item, Episode(item.id, digest, Answer("", ()), None, None), made.learned)]
-        )
-        [file] = self._train([lesson], replace(self.config, adaptation=settings))
-        self.library.add_input(digest, self.key, item.content_hash, made.learned, self.origin)
-        entry = self._begin(lesson, file, len(made.learned), prepared=True)
-        if entry.status != "candidate":
-            return entry
-        [gains] = self._gains([file], [[(item, [example]) for example in made.held_back]])
-        return self._decide(entry, [f"held back: {example.query}" for example in made.held_back], gains)
+        files = self._train(groups, replace(self.config, adaptation=settings))
+        entries = []
+        for group, file, own_tests in zip(groups, files, tests, strict=True):
+            self._keep_examples(group)
+            entry = self._begin(group, file, len(group.examples), prepared=True)
+            if entry.status == "candidate":
+                [gains] = self._gains([file], [own_tests])
+                entry = self._decide(entry, [f"held back: {examples[0].query}" for _, examples in own_tests], gains)
+            entries.append(entry)
+        return entries
 
     def _begin(self, group: LessonGroup, file: bytes, examples: int, prepared: bool = False) -> LibraryEntry:
         """A new candidate, in the place of one that lost too many inputs."""

@@ -47,11 +47,15 @@ def preparation_examples(tools: Sequence[Tool], seed: int) -> PreparationExample
     order = order[:MOST_EXAMPLES]
     count = max(1, min(EXAMPLES_PER_TOOL, MOST_EXAMPLES // max(1, len(order))))
     made = [_example(tool, seed, number) for number in range(count) for tool in order]
-    learned = {example.query: example for example in made if example.refused is None}
+    learned = {_identity(example): example for example in made if example.refused is None}
     number_of_tests = min(MOST_TESTS, max(FEWEST_TESTS, len(order)))
     tests = [_example(order[n % len(order)], seed, count + n // len(order)) for n in range(number_of_tests) if order]
-    held_back = [example for example in tests if example.refused is None and example.query not in learned]
+    held_back = [example for example in tests if example.refused is None and _identity(example) not in learned]
     return PreparationExamples(tuple(learned.values()), tuple(held_back))
+
+
+def _identity(example: Example) -> tuple[str, str]:
+    return example.calls[0].name, example.query
 
 
 def _example(tool: Tool, seed: int, number: int) -> Example:
