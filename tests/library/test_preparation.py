@@ -63,12 +63,15 @@ def test_a_prepared_adapter_answers_the_first_request_of_its_tools(tmp_path: Pat
     assert control[0].adaptation.library_entry == ""
 
 
-def test_a_stream_prepares_an_adapter_at_the_first_unsure_input(tmp_path: Path, demo: Model) -> None:
+def test_a_stream_prepares_an_adapter_when_a_list_of_tools_comes_back(tmp_path: Path, demo: Model) -> None:
     with AdapterLibrary(tmp_path / "by rule") as library:
         episodes = answer(library, inputs()[:4], demo, BY_RULE)
         [entry] = library.entries
     assert (entry.prepared, entry.status) == (True, "admitted")
-    assert [bool(episode.adaptation.library_entry) for episode in episodes] == [False, True, True, True]
+    assert [bool(episode.adaptation.library_entry) for episode in episodes] == [False, False, True, True]
+    with AdapterLibrary(tmp_path / "once") as library:  # the control: the same input again is no other one
+        answer(library, [inputs()[0], replace(inputs()[0], id="again")], demo, BY_RULE)
+        assert library.entries == []
     with AdapterLibrary(tmp_path / "written") as library:  # the control: examples that a model writes for one input
         answer(library, inputs()[:4], demo, UNSURE)
         assert not library.entries[0].prepared

@@ -83,7 +83,9 @@ def test_the_folders_do_not_show_the_names_of_keys(tmp_path: Path, libraries: Te
     assert "ada" not in tenant_folder(tmp_path, "ada").name
 
 
-def test_a_deadline_while_it_learns_leaves_the_answer_and_a_whole_library(libraries: TenantLibraries) -> None:
+def test_a_deadline_while_it_learns_leaves_the_answer_and_a_whole_library(
+    tmp_path: Path, libraries: TenantLibraries
+) -> None:
     class Late(DemoModel):
         """A model whose next block of adapters, the candidate's, meets the deadline."""
 
@@ -98,8 +100,15 @@ def test_a_deadline_while_it_learns_leaves_the_answer_and_a_whole_library(librar
     ada = libraries.of("ada")
     assert ada is not None
     assert ada.library.entries == []
-    assert libraries.learn(DemoModel(), wanted, outcome, Interrupts())  # the control: with time it learns
-    assert len(ada.library.entries) == 1
+    assert libraries.learn(DemoModel(), wanted, outcome, Interrupts())
+    assert ada.library.entries == []  # it is not tried again and again
+    libraries.close()
+    again = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+    assert again.learn(DemoModel(), wanted, outcome, Interrupts())  # the control: with time it learns
+    learned = again.of("ada")
+    assert learned is not None
+    assert len(learned.library.entries) == 1
+    again.close()
 
 
 def test_a_library_that_cannot_be_written_leaves_the_adapted_answer(

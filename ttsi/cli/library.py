@@ -45,7 +45,7 @@ def ls(folder: Folder, /) -> None:
     for entry in entries:
         print(_line(entry))
     if not entries:
-        print("ttsi: no adapter yet: the first unsure input trains one", file=sys.stderr)
+        print("ttsi: no adapter yet: an unsure input trains one, or the second with the same tools", file=sys.stderr)
 
 
 def _line(entry: LibraryEntry) -> str:

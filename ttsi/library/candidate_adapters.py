@@ -114,7 +114,10 @@ class Learner:
                 self._watch(self.library.train_further(group.entry, file, group.inputs, len(group.examples)))
         new = [group for group in groups if group.entry is None]
         if self.config.synthesis.source == "schema":
-            self._prepare([group.lessons[0][0].tools for group in new])
+            returned = [group.lessons[0][0].tools for group in new if self._comes_back(group)]
+            for group in new:
+                self._keep_examples(group)
+            self._prepare(returned)
         else:
             for group, file in self._adapters(new, self.config):
                 self._keep_examples(group)
@@ -136,6 +139,11 @@ class Learner:
             if item.content_hash not in group.inputs and self._is_new(group.entry, item):
                 group.lessons.append((item, episode, examples))
         return [group for group in groups.values() if group.lessons]
+
+    def _comes_back(self, group: LessonGroup) -> bool:
+        """Whether another unsure input had these tools, before or in this batch: then preparing an adapter may pay."""
+        earlier = {one.input_hash for one in self.library.pooled_inputs(group.tools, self.key)}
+        return len(group.lessons) > 1 or bool(earlier - set(group.inputs))
 
     def _keep_examples(self, group: LessonGroup) -> None:
         for item, _, examples in group.lessons:

@@ -17,7 +17,7 @@ from pathlib import Path
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
-from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, learn
+from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, learn, tools_hash
 from ttsi.models import Model, adapter_keeper
 from ttsi.serve.interruptible import DeadlineExceeded, InterruptibleModel, Interrupts, StageProgress
 from ttsi.serve.pipe import AnswerJob, Outcome
@@ -42,6 +42,7 @@ class TenantLibraries:
         """
         self._config, self._retention = config, retention
         self._open: OrderedDict[str, AdapterLibrary] = OrderedDict()
+        self._too_long: set[tuple[str, str]] = set()  # (key, list of tools) of which learning took too long
 
     @classmethod
     def for_keys(cls, config: LibraryConfig | None, model: Model) -> TenantLibraries:
@@ -60,14 +61,19 @@ class TenantLibraries:
         """Let the library of a job's key learn from what was answered; False where that was stopped or failed."""
         wanted = outcome.state == "answered" and outcome.fallback is None and bool(outcome.episodes)
         use = self.of(job.tenant) if wanted and job.config.adapt else None
-        if use is None:
+        lesson = job.tenant, tools_hash(job.options.item.tools)
+        if use is None or lesson in self._too_long:
             return True
         learning = InterruptibleModel(model, interrupts, StageProgress())
         try:
             with interrupts.allowing(DeadlineExceeded), use.library.step(secrets.token_hex(16)):
                 learn(use, learning, [(job.options.item, outcome.episodes[0])], job.config)
             return True
-        except (Exception, DeadlineExceeded) as error:
+        except DeadlineExceeded:
+            self._too_long.add(lesson)
+            log.warning("library: learning a list of tools took too long, and is not tried again: raise adapt-seconds")
+            return False
+        except Exception as error:
             log.warning("library: nothing was learned from a request (%s)", type(error).__name__)
             return False
 
