@@ -79,7 +79,7 @@ def test_where_the_library_could_train_no_adapter_it_does_not_try_again(tmp_path
             with library.step(f"{start}"):
                 improve_with_library(use, inputs()[start : start + 2], model, None, UNSURE)
         [entry] = library.entries
-    assert (entry.status, entry.reason, model.tries) == ("refused", "no adapter: its training failed", 1)
+    assert (entry.status, entry.reason, model.tries) == ("refused", "no adapter: no luck", 1)
 
 
 @pytest.mark.parametrize(("start", "steps"), [("stored", 1), ("zero", 5)])

@@ -66,13 +66,15 @@ def show(folder: Folder, name: EntryName, /) -> None:
         except LibraryError as error:
             whole = str(error)
     judged = entry.wins + entry.losses
-    evidence = f"{entry.wins} of {judged} later inputs, e-value {e_value(entry.wins, entry.losses):.3g}"
+    tests = "tests" if entry.prepared else "later inputs"
+    evidence = f"{entry.wins} of {judged} {tests}, e-value {e_value(entry.wins, entry.losses):.3g}"
     lowered = "not measured" if entry.divergence is None else f"{entry.divergence:.3f} nats per token"
     print(f"entry     {entry.id}, {entry.status}" + (f" ({entry.reason})" if entry.reason else ""))
     print(f"evidence  found their examples likelier than the base did: {evidence}")
     print(f"others    it lowers the base's answers to other requests by {lowered}")
     print(f"answers   {entry.uses} given of {entry.tries} tried; last {_day(entry.last_use)}")
-    learned_from = f"{entry.examples} examples of {len(entry.inputs)} inputs"
+    source = "its tools" if entry.prepared else f"{len(entry.inputs)} inputs"
+    learned_from = f"{entry.examples} examples of {source}"
     on = f", and {entry.version} times on, last {_day(entry.last_learned)}" if entry.version else ""
     print(f"trained   {_day(entry.created)}{on}: {learned_from}, by {entry.origin}")
     print(f"fits      weights {entry.key.weights_sha256[:12]}, format {entry.key.format}, rank {entry.key.rank}")

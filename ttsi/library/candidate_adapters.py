@@ -83,6 +83,15 @@ class LessonGroup:
 
 
 @dataclass(frozen=True)
+class TrainedFile:
+    """A new adapter, or why there is none."""
+
+    file: bytes
+    """b"" where the training failed."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Learner:
     """What learns, from what, and under which rules."""
 
@@ -108,10 +117,10 @@ class Learner:
             log_stage("library", sum(len(group.lessons) for group in groups))
         judged = [group for group in groups if group.entry is not None]
         won = self._judge(judged) if self.settings.admission == "tested" else judged
-        for group, file in self._adapters(won, further_config(self.config)):
-            if group.entry is not None and file:
+        for group, trained in self._adapters(won, further_config(self.config)):
+            if group.entry is not None and trained.file:
                 self._keep_examples(group)
-                self._watch(self.library.train_further(group.entry, file, group.inputs, len(group.examples)))
+                self._watch(self.library.train_further(group.entry, trained.file, group.inputs, len(group.examples)))
         new = [group for group in groups if group.entry is None]
         if self.config.synthesis.source == "schema":
             returned = [group.lessons[0][0].tools for group in new if self._comes_back(group)]
@@ -119,9 +128,9 @@ class Learner:
                 self._keep_examples(group)
             self._prepare(returned)
         else:
-            for group, file in self._adapters(new, self.config):
+            for group, trained in self._adapters(new, self.config):
                 self._keep_examples(group)
-                self._begin(group, file, len(group.examples))
+                self._begin(group, trained, len(group.examples))
 
     def _groups(self, batch: Batch) -> list[LessonGroup]:
         """What is new in a batch, list by list."""
@@ -257,22 +266,23 @@ class Learner:
 
     # Training
 
-    def _adapters(self, groups: Sequence[LessonGroup], config: LoopConfig) -> list[tuple[LessonGroup, bytes]]:
-        """An adapter for each group, on from its entry's own where it has one; b"" where training failed."""
+    def _adapters(self, groups: Sequence[LessonGroup], config: LoopConfig) -> list[tuple[LessonGroup, TrainedFile]]:
+        """An adapter for each group, on from its entry's own where it has one."""
         untrained = [group for group in groups if self._adapter_at_hand(group) is None]
         files = iter(self._train(untrained, config) if untrained else ())
         return [(group, self._adapter_at_hand(group) or next(files)) for group in groups]
 
-    def _adapter_at_hand(self, group: LessonGroup) -> bytes | None:
+    def _adapter_at_hand(self, group: LessonGroup) -> TrainedFile | None:
         """The adapter that was trained for the group's only input, if it started where the group's own does."""
         if len(group.lessons) != 1:
             return None
         [(_, episode, _)] = group.lessons
         start = "" if group.entry is None else group.entry.sha256
         done = episode.adaptation
-        return self.trained.get(done.adapter_sha256) if done.adapter_sha256 and done.started_from == start else None
+        file = self.trained.get(done.adapter_sha256) if done.started_from == start else None
+        return TrainedFile(file) if file and done.adapter_sha256 else None
 
-    def _train(self, groups: Sequence[LessonGroup], config: LoopConfig) -> list[bytes]:
+    def _train(self, groups: Sequence[LessonGroup], config: LoopConfig) -> list[TrainedFile]:
         firsts = [group.lessons[0] for group in groups]
         items, episodes = [item for item, _, _ in firsts], [episode for _, episode, _ in firsts]
         bases = [base for episode in episodes if (base := episode.base) is not None]
@@ -282,8 +292,10 @@ class Learner:
             self.model, {seed: group.file for seed, group in zip(seeds, groups, strict=True) if group.file}
         )
         with adapters(model, items, [group.examples for group in groups], bases, config, seeds, awareness) as tuned:
-            trained = [adaptation.status == "trained" for adaptation in tuned.adaptations]
-            return [adapter_keeper(model).adapter_file(place) if done else b"" for place, done in enumerate(trained)]
+            return [
+                TrainedFile(adapter_keeper(model).adapter_file(place) if done.status == "trained" else b"", done.reason)
+                for place, done in enumerate(tuned.adaptations)
+            ]
 
     def prepare(self, tools: Sequence[Tool]) -> LibraryEntry:
         """Train an adapter for a list of tools ahead of its requests, and test it; within a step.
@@ -310,26 +322,28 @@ class Learner:
         if not groups:
             return []
         log_stage("preparation", len(groups))
+        # Each step has other examples, so that a higher loss than before says nothing: what is held back judges.
         settings = replace(
-            self.config.adaptation, objective="cross-entropy", epochs=1, batch_size=EXAMPLES_PER_STEP, held_back=0
-        )
-        files = self._train(groups, replace(self.config, adaptation=settings))
+            self.config.adaptation, objective="cross-entropy", epochs=1, batch_size=EXAMPLES_PER_STEP, held_back=0,
+            max_loss_rise=math.inf,
+        )  # fmt: skip
+        trained = self._train(groups, replace(self.config, adaptation=settings))
         entries = []
-        for group, file, own_tests in zip(groups, files, tests, strict=True):
+        for group, own, own_tests in zip(groups, trained, tests, strict=True):
             self._keep_examples(group)
-            entry = self._begin(group, file, len(group.examples), prepared=True)
+            entry = self._begin(group, own, len(group.examples), prepared=True)
             if entry.status == "candidate":
-                [gains] = self._gains([file], [own_tests])
+                [gains] = self._gains([own.file], [own_tests])
                 entry = self._decide(entry, [f"held back: {examples[0].query}" for _, examples in own_tests], gains)
             entries.append(entry)
         return entries
 
-    def _begin(self, group: LessonGroup, file: bytes, examples: int, prepared: bool = False) -> LibraryEntry:
+    def _begin(self, group: LessonGroup, trained: TrainedFile, examples: int, prepared: bool = False) -> LibraryEntry:
         """A new candidate, in the place of one that lost too many inputs."""
         for old in self.library.entries:
             if (old.tools_hash, old.key) == (group.tools, self.key):
                 self.library.evict(old, "a new adapter takes its place")
-        reason = "no adapter: its training failed"
+        file, reason = trained.file, f"no adapter: {trained.reason or 'its training failed'}"
         if len(file) > self.settings.max_bytes:
             file, reason = b"", "no adapter: one is larger than max_bytes"
         entry = LibraryEntry(
