@@ -24,10 +24,12 @@ from ttsi.errors import ConfigError, ModelError, first_line, unknown_name
 from ttsi.models.protocol import ADAPTER_CONFIG as ADAPTER_CONFIG
 from ttsi.models.protocol import Generation as Generation
 from ttsi.models.protocol import HasLocalWeights as HasLocalWeights
+from ttsi.models.protocol import Jobs as Jobs
 from ttsi.models.protocol import KeepsAdapters as KeepsAdapters
 from ttsi.models.protocol import Model as Model
 from ttsi.models.protocol import ModelWrapper as ModelWrapper
 from ttsi.models.protocol import Request as Request
+from ttsi.models.protocol import Starts as Starts
 from ttsi.models.protocol import SupportsPrefixCache as SupportsPrefixCache
 from ttsi.models.protocol import Writer as Writer
 from ttsi.models.protocol import adapter_keeper as adapter_keeper

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from ttsi.config import AdaptationConfig
 from ttsi.errors import first_line
-from ttsi.models.protocol import Model, ModelWrapper, adapter_keeper
+from ttsi.models.protocol import Jobs, Model, ModelWrapper, Starts, adapter_keeper
 from ttsi.types import Adaptation, TrainingExample
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,7 @@ class AdapterRecorder(ModelWrapper):
         return self._recorded(self._model.adapted(jobs, config, seeds))
 
     def adapted_from(
-        self,
-        files: Sequence[bytes | None],
-        jobs: Sequence[Sequence[TrainingExample]],
-        config: AdaptationConfig,
-        seeds: Sequence[int],
+        self, files: Starts, jobs: Jobs, config: AdaptationConfig, seeds: Sequence[int]
     ) -> AbstractContextManager[list[Adaptation]]:
         """See `KeepsAdapters`."""
         return self._recorded(super().adapted_from(files, jobs, config, seeds))

@@ -44,7 +44,7 @@ from ttsi.models.job_encoding import encode_job, fitting_examples
 from ttsi.models.loading import Loaded, read_model
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.prompt_encoding import PromptEncoder
-from ttsi.models.protocol import ADAPTER_CONFIG
+from ttsi.models.protocol import ADAPTER_CONFIG, Jobs, Starts
 from ttsi.models.temporary_adapters import TemporaryAdapters
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
@@ -281,11 +281,7 @@ class LocalModel:
 
     @contextmanager
     def adapted_from(
-        self,
-        files: Sequence[bytes | None],
-        jobs: Sequence[Sequence[TrainingExample]],
-        config: AdaptationConfig,
-        seeds: Sequence[int],
+        self, files: Starts, jobs: Jobs, config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """The same from adapters that were trained before: one file per job; None is a fresh adapter.
 

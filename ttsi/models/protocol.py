@@ -126,6 +126,11 @@ class HasLocalWeights(Protocol):
         ...
 
 
+Jobs = Sequence[Sequence[TrainingExample]]
+"""What each temporary adapter learns."""
+Starts = Sequence[bytes | None]
+"""The file of the adapter from which the training of each job starts; None is a fresh one."""
+
 ADAPTER_CONFIG = "adapter_config"
 """Key of PEFT's settings, as JSON text, in the header of an adapter's file."""
 
@@ -146,11 +151,7 @@ class KeepsAdapters(Protocol):
         ...
 
     def adapted_from(
-        self,
-        files: Sequence[bytes | None],
-        jobs: Sequence[Sequence[TrainingExample]],
-        config: AdaptationConfig,
-        seeds: Sequence[int],
+        self, files: Starts, jobs: Jobs, config: AdaptationConfig, seeds: Sequence[int]
     ) -> AbstractContextManager[list[Adaptation]]:
         """`Model.adapted`, where the training of a job starts from its file; None is a fresh adapter."""
         ...
@@ -214,11 +215,7 @@ class ModelWrapper:
         return adapter_keeper(self._model).with_adapters(files, config)
 
     def adapted_from(
-        self,
-        files: Sequence[bytes | None],
-        jobs: Sequence[Sequence[TrainingExample]],
-        config: AdaptationConfig,
-        seeds: Sequence[int],
+        self, files: Starts, jobs: Jobs, config: AdaptationConfig, seeds: Sequence[int]
     ) -> AbstractContextManager[list[Adaptation]]:
         """See `KeepsAdapters`."""
         return adapter_keeper(self._model).adapted_from(files, jobs, config, seeds)

@@ -33,7 +33,7 @@ from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.marked import content_words
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError, unknown_name
-from ttsi.models import ADAPTER_CONFIG, Generation, Model, Request
+from ttsi.models import ADAPTER_CONFIG, Generation, Jobs, Model, Request, Starts
 from ttsi.types import Adaptation, Message, Prompt, Tool, ToolCall, TrainingExample
 
 NAMED = re.compile(r'"name": "([^"]*)"')
@@ -108,11 +108,7 @@ class _Scripted:
 
     @contextmanager
     def adapted_from(
-        self,
-        files: Sequence[bytes | None],
-        jobs: Sequence[Sequence[TrainingExample]],
-        config: AdaptationConfig,
-        seeds: Sequence[int],
+        self, files: Starts, jobs: Jobs, config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """Keep each job's training examples, behind those of its file, until the block is left."""
         if self._jobs:

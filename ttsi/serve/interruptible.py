@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, Model, ModelWrapper, Request, adapter_keeper
+from ttsi.models import Generation, Jobs, Model, ModelWrapper, Request, Starts, adapter_keeper
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 Entered = TypeVar("Entered")
@@ -106,11 +106,7 @@ class InterruptibleModel(ModelWrapper):
 
     @contextmanager
     def adapted_from(
-        self,
-        files: Sequence[bytes | None],
-        jobs: Sequence[Sequence[TrainingExample]],
-        config: AdaptationConfig,
-        seeds: Sequence[int],
+        self, files: Starts, jobs: Jobs, config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """The same from stored adapters."""
         block = adapter_keeper(self._model).adapted_from(files, jobs, config, seeds)
