@@ -9,6 +9,7 @@ from ttsi.reports import naming
 from ttsi.reports.groups import group_runs
 from ttsi.reports.questions import verdict
 from ttsi.runs.store import RunRow
+from ttsi.types import Adaptation
 
 
 def test_the_whole_story_of_a_run() -> None:
@@ -21,6 +22,16 @@ def test_the_whole_story_of_a_run() -> None:
         "That is 0.0 points (95 % interval \N{MINUS SIGN}75.0 to +75.0, p = 1): the interval includes zero, so this "
         "does not show that adapting helps or harms."
     )
+
+
+def test_what_the_library_answered_was_not_trained_for() -> None:
+    rows = list(four().rows)
+    sentence = "unsure about 3 of them, and the library's adapters answered 1; for the others it wrote"
+    assert sentence not in verdict.sentences(group_runs([run(rows)])[0])  # control
+    place = next(i for i, one in enumerate(rows) if one.unsure)
+    episode = replace(rows[place].episode, adaptation=Adaptation("library", library_entry="abc"))
+    rows[place] = replace(rows[place], episode=episode)
+    assert sentence in verdict.sentences(group_runs([run(rows)])[0])
 
 
 def changed(n: int, base: bool, adapted: bool) -> list[RunRow]:

@@ -96,6 +96,9 @@ def _adaptation(group: Group) -> str:
     runs, rows, loop = len(group.runs), group.rows, group.config.loop
     unsure = f"It was unsure about {count(sum(row.unsure for row in rows) / runs)} of them"
     whom = GATE_WORDS[loop.awareness.gate]
+    if stored := sum(row.episode.adaptation.status == "library" for row in rows):
+        unsure += f", and the library's adapters answered {count(stored / runs)}"
+        whom = "for the others"
     attempted = count(sum(row.has_adaptation for row in rows) / runs)
     method = loop.adaptation.method
     examples = [example for row in rows for example in row.episode.examples]
