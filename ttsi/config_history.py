@@ -25,6 +25,21 @@ RENAMED = {
 """A setting's first name, in older YAML files, command lines and run folders -> its name now."""
 
 
+def without_removed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run folder without those that no longer exist, and with what stood for a later one then.
+
+    >>> without_removed({"library": {"folder": "a.lib", "min_inputs": 2}})
+    {'library': {'folder': 'a.lib', 'start': 'zero'}}
+    """
+    library = settings.get("library")
+    if not isinstance(library, Mapping):
+        return dict(settings)
+    kept = {name: value for name, value in library.items() if name != "min_inputs"}
+    if len(kept) < len(library):
+        kept["start"] = "zero"
+    return {**settings, "library": kept}
+
+
 def rename_settings(
     settings: Mapping[str, Any],
     names: Mapping[str, str] = RENAMED,

@@ -179,6 +179,32 @@ def test_what_the_last_step_trained_further_is_as_before_when_it_is_undone(fille
         assert library.adapter(before) == bytes([9]) * 1000
 
 
+def test_a_step_that_fails_leaves_the_files_of_the_one_before_which_may_be_undone(filled: Path) -> None:
+    with AdapterLibrary(filled) as library:
+        before = library.entries[0]
+        with library.step("batch"):
+            library.train_further(before, bytes([7]) * 1000, ["input7"], 1)
+        with pytest.raises(RuntimeError), library.step("other"):
+            raise RuntimeError
+    with AdapterLibrary(filled) as library, library.step("batch"):
+        assert library.adapter(before) == bytes([9]) * 1000
+
+
+@pytest.mark.parametrize(("error", "stays"), [(OSError(24, "Too many open files"), True), (FileNotFoundError(), False)])
+def test_only_a_missing_or_damaged_file_evicts_its_entry(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, stays: bool
+) -> None:
+    def fail(path: Path) -> bytes:
+        raise error
+
+    with AdapterLibrary(filled) as library:
+        entry = library.entries[0]
+        with monkeypatch.context() as patch, library.step("read"):
+            patch.setattr(Path, "read_bytes", fail)
+            assert library.usable_adapter(entry) is None
+        assert (entry.id in [one.id for one in library.entries]) == stays
+
+
 def test_an_evicted_entry_can_be_made_again(filled: Path) -> None:
     with AdapterLibrary(filled) as library:
         with library.step("evict"):

@@ -18,6 +18,7 @@ from ttsi.library import (
     learn,
     tools_hash,
 )
+from ttsi.library.candidate_adapters import MAX_EXAMPLES
 from ttsi.models import Model, ModelWrapper, load
 from ttsi.types import Adaptation
 
@@ -226,3 +227,21 @@ def test_the_effect_on_other_requests_is_measured_again_when_the_inputs_have_dou
         [entry] = library.entries
     assert (entry.status, len(entry.inputs), model.times) == (status, learned, 2)
     assert ("other requests" in entry.reason) == drifts
+
+
+def test_without_the_test_earlier_candidates_answer_too(tmp_path: Path, demo: Model) -> None:
+    with AdapterLibrary(tmp_path) as library:
+        answer(library, inputs()[:3], demo, UNSURE)
+        assert library.entries[0].status == "candidate"
+        answer(library, inputs()[3:4], demo, UNSURE, admission="all")
+        assert library.entries[0].status == "admitted"
+
+
+def test_inputs_beyond_what_a_pass_takes_are_learned_later(tmp_path: Path, demo: Model) -> None:
+    many = inputs([f"Will there be rain and cold and an umbrella in {number} places" for number in range(40)])
+    with AdapterLibrary(tmp_path) as library:
+        use = LibraryUse(library, LibraryConfig(), [OTHER])
+        with library.step("many"):
+            improve_with_library(use, many, demo, None, UNSURE)
+        [entry] = library.entries
+        assert entry.examples == len(entry.inputs) == MAX_EXAMPLES

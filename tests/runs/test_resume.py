@@ -223,3 +223,18 @@ def test_every_event_is_one_line_with_ids(ttsi: Any, tmp_path: Path) -> None:
         assert sum(event in line for line in lines) == 1
     # Control: without the flag there is none.
     assert ttsi(*MINE, "--quiet", "--clean").err == ""
+
+
+def test_a_run_from_before_a_librarys_start_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    """Its record has a setting that is no more, and another default of one that is."""
+    old = {"settings": {"limit": 1, "library": {"folder": None, "gate": "sure", "min_inputs": 2}, "loop": {"seed": 0}}}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    new = {
+        "settings": {"limit": 1, "library": {"folder": None, "gate": "surer", "start": "stored"}, "loop": {"seed": 0}}
+    }
+    assert check_same(tmp_path, new)["settings"]["limit"] == 1
+    used = {"settings": {**old["settings"], "library": {"folder": "a.lib", "gate": "sure", "min_inputs": 2}}}
+    (tmp_path / "config.json").write_text(json.dumps(used))
+    new["settings"]["library"] = {"folder": "a.lib", "gate": "sure", "start": "stored"}
+    with pytest.raises(RunFolderError, match=r'library\.start: "zero" -> "stored"'):  # what the old run did
+        check_same(tmp_path, new)

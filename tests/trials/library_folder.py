@@ -57,7 +57,7 @@ def outcome(folder: Path) -> tuple[list[Any], list[Any]]:
     """The answers, and the library, without times."""
     episodes = [replace(one.episode, seconds={}) for one in read_rows(folder)]
     with AdapterLibrary(Path(f"{folder}.lib"), writable=False) as library:
-        entries = [replace(entry, created=0.0, last_use=0.0, origin="") for entry in library.entries]
+        entries = [replace(entry, created=0.0, last_learned=0.0, last_use=0.0, origin="") for entry in library.entries]
     return episodes, entries
 
 

@@ -131,20 +131,21 @@ class AdapterLibrary:
             file = path.read_bytes()
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
-            raise LibraryError(f"{path} {reason}: ttsi library rm {self.folder} {entry.id}") from None
+            raise LibraryError(f"{path} {reason}: ttsi library rm {self.folder} {entry.id}") from error
         if hashlib.sha256(file).hexdigest() != entry.sha256:
             raise LibraryError(f"{path} is not as it was written: ttsi library rm {self.folder} {entry.id}")
         return file
 
     def usable_adapter(self, entry: LibraryEntry) -> bytes | None:
-        """The file of an entry; a damaged one is named in the log, its entry evicted, and the result is None."""
+        """The file of an entry, or None with the reason in the log; a damaged or missing one evicts its entry."""
         if entry.id not in self._entries:
             return None
         try:
             return self.adapter(entry)
         except LibraryError as error:
             log.warning("%s; inputs are adapted as without it", error)
-            self.evict(entry, "its file is damaged")
+            if not isinstance(error.__cause__, OSError) or isinstance(error.__cause__, FileNotFoundError):
+                self.evict(entry, "its file is damaged")
             return None
 
     def pooled_inputs(self, tools_hash: str, key: AdapterKey | None = None) -> list[PooledInput]:
@@ -190,8 +191,6 @@ class AdapterLibrary:
             with self._disk_named(), self._index.step(tag) as number:
                 if again:
                     self._read()  # without what this tag had left
-                else:
-                    self._delete_files(set())
                 self._step = number
                 if not again:
                     self._delete_what_counts_no_more()
@@ -203,6 +202,9 @@ class AdapterLibrary:
             raise
         self._step = None
         crash_points.reach("library: step committed")
+        if not again:
+            # Only now: had this step failed, the one before it could still be undone, and would need its files.
+            self._delete_files(self._replaced_last())
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

@@ -116,11 +116,12 @@ class Learner:
         if groups:
             log_stage("library", sum(len(group.lessons) for group in groups))
         judged = [group for group in groups if group.entry is not None]
-        won = self._judge(judged) if self.settings.admission == "tested" else judged
+        won = self._judge(judged) if self.settings.admission == "tested" else list(map(self._admit_untested, judged))
         for group, trained in self._adapters(won, further_config(self.config)):
             if group.entry is not None and trained.file:
                 self._keep_examples(group)
-                self._watch(self.library.train_further(group.entry, trained.file, group.inputs, len(group.examples)))
+                learned = self.library.train_further(group.entry, trained.file, group.inputs, len(group.examples))
+                self._watch(learned, len(group.entry.inputs))
         new = [group for group in groups if group.entry is None]
         if self.config.synthesis.source == "schema":
             returned = [group.lessons[0][0].tools for group in new if self._comes_back(group)]
@@ -145,7 +146,8 @@ class Learner:
                 file = None if entry is None else self.library.usable_adapter(entry)
                 groups[tools] = LessonGroup(tools, None if file is None else entry, file, [])
             group = groups[tools]
-            if item.content_hash not in group.inputs and self._is_new(group.entry, item):
+            room = len(group.lessons) < MAX_EXAMPLES  # each of them has an example among those that are learned
+            if room and item.content_hash not in group.inputs and self._is_new(group.entry, item):
                 group.lessons.append((item, episode, examples))
         return [group for group in groups.values() if group.lessons]
 
@@ -168,6 +170,12 @@ class Learner:
 
     # Evidence
 
+    def _admit_untested(self, group: LessonGroup) -> LessonGroup:
+        entry = group.entry
+        if entry is None or entry.status != "candidate":
+            return group
+        return replace(group, entry=self.library.set_status(entry, "admitted", "not tested"))
+
     def _judge(self, groups: Sequence[LessonGroup]) -> list[LessonGroup]:
         """Count each new input for or against the adapter of its list; the groups with what was won, to be learned."""
         files = [group.file or b"" for group in groups]
@@ -184,7 +192,7 @@ class Learner:
             for place, own in enumerate(texts)
             for number, (item, examples) in enumerate(own)
             for lesson in training_examples(self.model.format, item, examples)
-            if self.model.fits(lesson.prompt, 0) is None
+            if self.model.fits(lesson.prompt, self.config.answer.max_tokens) is None
         ]
         prompts, targets = [lesson.prompt for _, _, lesson in lessons], [[lesson.target] for _, _, lesson in lessons]
         before = self.model.score(prompts, targets)
@@ -199,7 +207,7 @@ class Learner:
         """Add an adapter's wins and losses, and what follows from them; the lessons that it may learn."""
         assert group.entry is not None
         entry = self._decide(group.entry, group.inputs, gains)
-        won = [lesson for lesson, gain in zip(group.lessons, gains, strict=True) if gain > 0]
+        won = [lesson for lesson, gain in zip(group.lessons, gains, strict=True) if gain > 0 and math.isfinite(gain)]
         return replace(group, entry=entry, lessons=won if entry.status != "refused" else [])
 
     def _decide(self, entry: LibraryEntry, names: Sequence[str], gains: Sequence[float]) -> LibraryEntry:
@@ -212,10 +220,10 @@ class Learner:
             return self._admit(entry)
         return entry
 
-    def _watch(self, entry: LibraryEntry) -> None:
+    def _watch(self, entry: LibraryEntry, before: int) -> None:
         """Measure an admitted adapter's effect on other requests again, whenever its inputs have doubled."""
-        count = len(entry.inputs)
-        if entry.status == "admitted" and self.settings.admission == "tested" and count & (count - 1) == 0:
+        doubled = len(entry.inputs).bit_length() > before.bit_length()
+        if entry.status == "admitted" and self.settings.admission == "tested" and doubled:
             self._admit(entry)
 
     def _admit(self, entry: LibraryEntry) -> LibraryEntry:

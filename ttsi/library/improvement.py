@@ -22,7 +22,7 @@ from ttsi.batch import logprob_shift
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import ConfigError, LibraryError, first_line
 from ttsi.library.adapter_library import AdapterLibrary
-from ttsi.library.candidate_adapters import LEARNED, Learner, entry_of, further_config
+from ttsi.library.candidate_adapters import Learner, entry_of, further_config
 from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
 from ttsi.library.stored_answers import StoredAnswer, stored_answers
 from ttsi.loop import improve
@@ -154,9 +154,9 @@ def _start(library: AdapterLibrary, item: Input, key: AdapterKey, run_seed: int,
 
 
 def _with_start(episode: Episode, start: _Start) -> Episode:
-    learned = episode.adaptation.status in LEARNED
-    adaptation = replace(episode.adaptation, library_entry=start.entry.id)
-    return replace(episode, adaptation=replace(adaptation, started_from=start.entry.sha256 if learned else ""))
+    if not episode.adaptation.steps:
+        return episode
+    return replace(episode, adaptation=replace(episode.adaptation, started_from=start.entry.sha256))
 
 
 def learn(

@@ -83,6 +83,7 @@ def stored_answers(
         first: the base's answers.
         seeds: one per input, for samples.
     """
+    began, measured = time.perf_counter(), settings.gate == "sure"
     key = AdapterKey.of(model.describe(), config.adaptation)
     chosen = [fitting_entry(library, item, key, settings) for item in inputs]
     different = {entry.id: entry for entry in chosen if entry is not None}
@@ -97,7 +98,6 @@ def stored_answers(
         entries = [entry for i in tried if (entry := chosen[i]) is not None]
         items, base = [inputs[i] for i in tried], [first[i] for i in tried]
         adapters = [places[entry.id] for entry in entries]
-        began, measured = time.perf_counter(), settings.gate == "sure"
         answers = generate_answers(
             model, items, config.answer, adapters, [seeds[i] for i in tried], None, (items, base),
             sample=measured and needs_samples(config.awareness),

@@ -114,14 +114,13 @@ class _Scripted:
         if self._jobs:
             raise ModelError("adapters are in use already: leave one `with adapted` block before the next")
         learned = [[example for example in job if not example.held_back] for job in jobs]
-        self._jobs = [[*_examples(file), *job] for file, job in zip(files, learned, strict=True)]
-        adaptations = [
-            replace(_adaptation(job, config), adapter_sha256=hashlib.sha256(self.adapter_file(place)).hexdigest())
-            if job else _adaptation(job, config)
-            for place, job in enumerate(learned)
-        ]  # fmt: skip
         try:
-            yield adaptations
+            self._jobs = [[*_examples(file), *job] for file, job in zip(files, learned, strict=True)]
+            yield [
+                replace(_adaptation(job, config), adapter_sha256=hashlib.sha256(self.adapter_file(place)).hexdigest())
+                if job else _adaptation(job, config)
+                for place, job in enumerate(learned)
+            ]  # fmt: skip
         finally:
             self._jobs = []
 

@@ -71,7 +71,7 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         again = done.samples - kept
         calls = f"{kept} examples, {again} of them once more with the called tool off the list,"
         what = calls if 0 < again <= kept else f"{done.samples} examples"
-        start = f", from the library's adapter {done.library_entry} on" if done.started_from else ""
+        start = ", from the library's adapter on" if done.started_from else ""
         yield f"\n3. A temporary adapter learned {what} in {done.steps} steps{start}. Loss before each step:"
         yield "   " + " ".join(f"{loss:.3f}" for loss in done.losses)
         yield from _tell_effect(done)

@@ -16,7 +16,7 @@ from typing import IO, Any
 from ttsi import codec, crash_points
 from ttsi.atomic import FileLocked, lock_file, sync_folder, write_atomically
 from ttsi.config import RunConfig
-from ttsi.config_history import rename_settings
+from ttsi.config_history import rename_settings, without_removed
 from ttsi.errors import RunFolderError, on_one_line
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
@@ -106,7 +106,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunFolderError(f"{path} cannot be read ({on_one_line(error)}): start over with --clean") from None
     settings, metrics = content.get("settings"), content.get("metrics")
     if isinstance(settings, dict) and isinstance(settings.get("loop"), dict):
-        content["settings"] = {**rename_settings(settings), "loop": rename_settings(settings["loop"])}
+        content["settings"] = {**rename_settings(without_removed(settings)), "loop": rename_settings(settings["loop"])}
     for part in (content.get("model"), content.get("writer")):
         if isinstance(part, dict) and part.get("format") == "ours":
             part["format"] = "marked"
@@ -162,6 +162,14 @@ def _with_defaults(old: Any, new: Any, defaults: Any) -> Any:
     return {key: _with_defaults(value, new.get(key), defaults.get(key)) for key, value in old.items()} | added
 
 
+def _without_unused_library(record: dict[str, Any]) -> dict[str, Any]:
+    """How a library would be used says nothing of a run without one."""
+    settings = record.get("settings", {})
+    if settings.get("library", {}).get("folder") is not None:
+        return record
+    return {**record, "settings": {name: value for name, value in settings.items() if name != "library"}}
+
+
 def _grows(old: int | None, new: int | None) -> bool:
     """Does the new limit include more inputs?"""
     return old is not None and (new is None or new > old)
@@ -179,7 +187,8 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {"settings": json.loads(json.dumps(asdict(RunConfig())))}
     if "sources" not in old:  # an older record
         new.pop("sources", None)
-    lines = differences(_with_defaults(old, new, defaults), new)
+    new = _without_unused_library(new)
+    lines = differences(_with_defaults(_without_unused_library(old), new, defaults), new)
     if _grows(*(one.get("settings", {}).get("limit") for one in (old, config))):
         lines = [line for line in lines if not line.startswith("settings.limit:")]
     # The digest follows from the settings, which are compared themselves.

@@ -15,7 +15,7 @@ from typing import Any
 
 from ttsi import codec
 from ttsi.config import RunConfig
-from ttsi.config_history import rename_settings
+from ttsi.config_history import rename_settings, without_removed
 from ttsi.errors import ConfigError, RunFolderError, on_one_line
 from ttsi.record import Run, RunData, RunRow
 from ttsi.runs.corpus_f1 import CorpusF1
@@ -85,7 +85,7 @@ def run_from_record(name: str, record: Mapping[str, Any], rows: Sequence[RunRow]
 
 def parse_settings(settings: Mapping[str, Any]) -> RunConfig:
     """The settings of a record (`ttsi.runs.provenance.settings_of`) as the `RunConfig` that they were written from."""
-    config: RunConfig = codec.from_json(RunConfig, rename_settings(settings))
+    config: RunConfig = codec.from_json(RunConfig, rename_settings(without_removed(settings)))
     return config
 
 
