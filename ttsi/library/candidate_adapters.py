@@ -17,6 +17,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, zip_longest
 
 from ttsi.adaptation import adapters
@@ -105,7 +106,7 @@ class Learner:
     """Adapters that were trained for inputs of this batch, by their SHA-256: what they have learned is not learned
     again."""
 
-    @property
+    @cached_property
     def key(self) -> AdapterKey:
         """What an adapter of this model and these settings fits."""
         return AdapterKey.of(self.model.describe(), self.config.adaptation)
@@ -138,9 +139,10 @@ class Learner:
         key = self.key
         groups: dict[str, LessonGroup] = {}
         for item, episode in batch:
-            examples, tools = kept_examples(episode), tools_hash(item.tools)
+            examples = kept_examples(episode)
             if not examples:
                 continue
+            tools = tools_hash(item.tools)
             if tools not in groups:
                 entry = entry_of(self.library, item, key)
                 file = None if entry is None else self.library.usable_adapter(entry)

@@ -61,8 +61,10 @@ class TenantLibraries:
         """Let the library of a job's key learn from what was answered; False where that was stopped or failed."""
         wanted = outcome.state == "answered" and outcome.fallback is None and bool(outcome.episodes)
         use = self.of(job.tenant) if wanted and job.config.adapt else None
+        if use is None:
+            return True
         lesson = job.tenant, tools_hash(job.options.item.tools)
-        if use is None or lesson in self._too_long:
+        if lesson in self._too_long:
             return True
         learning = InterruptibleModel(model, interrupts, StageProgress())
         try:
