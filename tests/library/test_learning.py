@@ -10,6 +10,7 @@ import pytest
 
 from tests.library.streams import OTHER, UNSURE, answer, inputs, unsure_below
 from ttsi.config import LibraryConfig
+from ttsi.errors import ModelError
 from ttsi.library import (
     AdapterLibrary,
     LibraryUse,
@@ -150,14 +151,63 @@ def test_an_adapter_that_lowers_other_answers_too_much_is_refused(
     assert ("other requests" in entry.reason) == (status == "refused")
 
 
-def test_without_a_request_to_measure_the_effect_on_nothing_is_admitted(tmp_path: Path, demo: Model) -> None:
+def test_without_a_request_to_measure_the_effect_on_an_adapter_waits(
+    tmp_path: Path, demo: Model, caplog: pytest.LogCaptureFixture
+) -> None:
     with AdapterLibrary(tmp_path) as library:
-        for item in inputs():
+        for item in inputs()[:8]:
             with library.step(item.id):
                 improve_with_library(LibraryUse(library, LibraryConfig()), [item], demo, None, UNSURE)
         [entry] = library.entries
-    assert (entry.status, entry.uses) == ("refused", 0)
-    assert "no request" in entry.reason
+        assert (entry.status, entry.uses, entry.wins) == ("candidate", 0, 7)
+        assert "no request with other tools" in caplog.text
+        answer(library, inputs()[8:9], demo, UNSURE)  # the control: here there is one
+        assert library.entries[0].status == "admitted"
+
+
+def test_what_an_adapter_has_learned_is_no_test_of_it(tmp_path: Path, demo: Model) -> None:
+    first, second = inputs()[:2]
+    with AdapterLibrary(tmp_path) as library:
+        answer(library, [first, replace(first, id="again"), replace(first, id="once more")], demo, UNSURE)
+        [entry] = library.entries
+        assert (entry.wins, entry.losses, entry.inputs) == (0, 0, (first.content_hash,))
+        answer(library, [second], demo, UNSURE)  # the control
+        assert library.entries[0].wins == 1
+
+
+def test_an_adapter_of_other_settings_neither_learns_nor_answers(tmp_path: Path, demo: Model) -> None:
+    other = replace(UNSURE, adaptation=replace(UNSURE.adaptation, rank=UNSURE.adaptation.rank * 2))
+    with AdapterLibrary(tmp_path) as library:
+        answer(library, inputs()[:3], demo, UNSURE)
+        answer(library, inputs()[3:5], demo, other)
+        first, second = library.entries
+    assert (first.key.rank * 2, first.wins, second.wins) == (second.key.rank, 2, 1)
+
+
+def test_an_adapter_that_its_model_refuses_does_not_keep_others_from_learning(tmp_path: Path, demo: Model) -> None:
+    class Refusing(ModelWrapper):
+        """A model that takes no adapter of this content."""
+
+        refused = b""
+
+        @contextmanager
+        def with_adapters(self, files, config):  # type: ignore[no-untyped-def]
+            if self.refused in files:
+                raise ModelError("rank 3")
+            with super().with_adapters(files, config) as loaded:
+                yield loaded
+
+    model = Refusing(demo)
+    fewer = [replace(item, id=f"fewer {item.id}", tools=item.tools[:2]) for item in inputs()]
+    with AdapterLibrary(tmp_path) as library:
+        answer(library, [inputs()[0], fewer[0]], model, UNSURE)
+        misfit, fitting = library.entries
+        model.refused = library.adapter(misfit)
+        use = LibraryUse(library, LibraryConfig(), [OTHER])
+        with library.step("both"):
+            improve_with_library(use, [inputs()[1], fewer[1]], model, None, UNSURE)
+        assert misfit.id not in [entry.id for entry in library.entries]
+        assert [entry.wins for entry in library.entries if entry.id == fitting.id] == [1]
 
 
 def test_an_adapter_that_loses_later_inputs_is_refused(tmp_path: Path, demo: Model) -> None:

@@ -11,7 +11,6 @@ found necessary: separate adapters, a test before one is used, and a gate at eac
 """
 
 from ttsi.library.adapter_library import AdapterLibrary
-from ttsi.library.candidate_adapters import RETENTION_ROWS
 from ttsi.library.entry import LibraryEntry, tools_hash
 from ttsi.library.improvement import (
     LibraryUse,
@@ -21,6 +20,7 @@ from ttsi.library.improvement import (
     learn,
     prepare,
 )
+from ttsi.library.retention import RETENTION_ROWS
 
 __all__ = [
     "RETENTION_ROWS",

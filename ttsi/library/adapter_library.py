@@ -29,14 +29,13 @@ from ttsi import codec, crash_points
 from ttsi.atomic import FileLocked, lock_file, write_atomically
 from ttsi.errors import LibraryError, on_one_line
 from ttsi.library.entry import AdapterKey, LibraryEntry, PooledInput, Status
+from ttsi.library.entry_rows import GONE, Replaced, read_entries
 from ttsi.library.index import LibraryIndex
 from ttsi.types import Answer, Example, Prompt
 
 log = logging.getLogger(__name__)
 
 INDEX, ADAPTERS, LOCK = "library.db", "adapters", "library.lock"
-GONE = "deleted"
-"""Status of an entry that is no longer there, in the index."""
 MAX_INPUTS = 5000
 """Most inputs that are pooled and that no entry has learned; the oldest go first."""
 _FILE = re.compile(r"[0-9a-f]{12}(\.[0-9a-f]{12})?\.safetensors(\.part)?")
@@ -59,6 +58,8 @@ class AdapterLibrary:
         self.folder = folder
         self._lock: IO[str] | None = None
         self._step: int | None = None
+        self._entries: dict[str, LibraryEntry] = {}
+        self._replaced: Replaced = []
         with self._disk_named(), ExitStack() as opened:
             if writable:
                 self._refuse_other_files()
@@ -127,13 +128,17 @@ class AdapterLibrary:
             LibraryError: it is missing, or not as it was written.
         """
         path = self._adapter_path(entry)
+        if not entry.bytes:
+            raise LibraryError(f"entry {entry.id} has no adapter: {entry.reason}")
+        advice = f"ttsi library rm {self.folder} {entry.id}"
+        if self._lock is None:
+            advice = f"try again if another process writes to {self.folder}, else {advice}"
         try:
             file = path.read_bytes()
         except OSError as error:
-            reason = f"cannot be read ({error.strerror})"
-            raise LibraryError(f"{path} {reason}: ttsi library rm {self.folder} {entry.id}") from error
+            raise LibraryError(f"{path} cannot be read ({error.strerror}): {advice}") from error
         if hashlib.sha256(file).hexdigest() != entry.sha256:
-            raise LibraryError(f"{path} is not as it was written: ttsi library rm {self.folder} {entry.id}")
+            raise LibraryError(f"{path} is not as it was written: {advice}")
         return file
 
     def usable_adapter(self, entry: LibraryEntry) -> bytes | None:
@@ -162,7 +167,12 @@ class AdapterLibrary:
 
     def has_evidence(self, entry: LibraryEntry, input_hash: str) -> bool:
         """Whether an input has counted for or against an entry."""
-        return any(row.values["input_hash"] == input_hash for row in self._index.rows("evidence", id=entry.id))
+        return self._index.has("evidence", id=entry.id, input_hash=input_hash)
+
+    def has_other_input(self, tools_hash: str, key: AdapterKey, inputs: Sequence[str]) -> bool:
+        """Whether the pool has an input with these tools beside those of these hashes."""
+        rows = self._index.rows("inputs", tools_hash=tools_hash, key_digest=key.digest)
+        return any(row.values["input_hash"] not in inputs for row in rows)
 
     def retention_answers(self, digest: str) -> list[tuple[Prompt, Answer]]:
         """The base's own answers to a retention set, as far as they are there."""
@@ -220,7 +230,7 @@ class AdapterLibrary:
         self, tools_hash: str, key: AdapterKey, input_hash: str, examples: Sequence[Example], origin: str
     ) -> None:
         """Pool the examples of an unsure input; nothing where they are pooled already."""
-        if input_hash in {one.input_hash for one in self.pooled_inputs(tools_hash, key)}:
+        if self._index.has("inputs", tools_hash=tools_hash, key_digest=key.digest, input_hash=input_hash):
             return
         text = json.dumps([codec.to_json(example) for example in examples])
         self._index.add(
@@ -246,6 +256,7 @@ class AdapterLibrary:
             old, version=old.version + 1, inputs=old.inputs + tuple(inputs), examples=old.examples + examples,
             last_learned=time.time(),
         )  # fmt: skip
+        self._replaced.append((self._now(), old))
         return self._update(self._write(learned, file))
 
     def _write(self, entry: LibraryEntry, file: bytes) -> LibraryEntry:
@@ -286,7 +297,7 @@ class AdapterLibrary:
     def evict(self, entry: LibraryEntry, reason: str) -> None:
         """Take an entry out; its file goes when the next step begins, so that this one can still be undone."""
         self._index.add("changes", step=self._now(), id=entry.id, status=GONE, reason=reason, divergence="")
-        self._entries.pop(entry.id, None)
+        self._replaced.append((self._now(), self._entries.pop(entry.id, entry)))
 
     def evict_beyond(self, max_bytes: int, unused_since: float) -> None:
         """Evict entries that were neither used nor made since a time, then the least useful ones beyond a size.
@@ -297,7 +308,7 @@ class AdapterLibrary:
             if entry.last_touch < unused_since:
                 self.evict(entry, "not used for too long")
         ranked = sorted(self.entries, key=lambda entry: (entry.status != "refused", entry.last_touch))
-        size = sum(entry.bytes for entry in ranked) + (self.folder / INDEX).stat().st_size
+        size = sum(entry.bytes for entry in ranked) + self._index.bytes()
         for entry in ranked:
             if size <= max_bytes:
                 break
@@ -311,27 +322,38 @@ class AdapterLibrary:
         """
         self._now()
         self._delete_rows(entry.id)
-        rows = self._index.rows("inputs", tools_hash=entry.tools_hash, key_digest=entry.key.digest)
-        self._index.delete("inputs", [row.rowid for row in rows])
+        self._delete_pool(entry.tools_hash, entry.key.digest)
         self._entries.pop(entry.id, None)
 
     def _delete_rows(self, id_: str) -> None:
         for table in _OF_ENTRY:
             self._index.delete(table, [row.rowid for row in self._index.rows(table, id=id_)])
 
+    def _delete_pool(self, tools_hash: str, key_digest: str) -> None:
+        rows = self._index.rows("inputs", tools_hash=tools_hash, key_digest=key_digest)
+        self._index.delete("inputs", [row.rowid for row in rows])
+
     def _delete_what_counts_no_more(self) -> None:
-        """Rows of evicted entries, and pooled inputs beyond the limit; as a new step begins, so nothing undoes it."""
-        for id_ in {row.values["id"] for row in self._index.rows("changes", status=GONE)}:
-            self._delete_rows(id_)
+        """Evicted entries with what they learned from, and pooled inputs beyond the limit.
+
+        As a new step begins: nothing can be undone any more that was done before the last one.
+        """
+        pools = {(entry.tools_hash, entry.key.digest) for entry in self.entries}
+        for _, entry in self._replaced:
+            pool = entry.tools_hash, entry.key.digest
+            if entry.id not in self._entries:
+                self._delete_rows(entry.id)
+                if pool not in pools:  # else a new adapter of these tools has taken its place
+                    self._delete_pool(*pool)
         versions = [(row.rowid, row.values["id"]) for row in self._index.rows("entries")]
         newest = {id_: rowid for rowid, id_ in versions}
         self._index.delete("entries", [rowid for rowid, id_ in versions if rowid != newest[id_]])
-        learned = {(entry.tools_hash, entry.key.digest) for entry in self.entries}
         waiting = [
             row.rowid for row in self._index.rows("inputs")
-            if (row.values["tools_hash"], row.values["key_digest"]) not in learned
+            if (row.values["tools_hash"], row.values["key_digest"]) not in pools
         ] if self._index.count("inputs") > MAX_INPUTS else []  # fmt: skip
         self._index.delete("inputs", waiting[: max(0, len(waiting) - MAX_INPUTS)])
+        self._replaced = []
 
     def _update(self, entry: LibraryEntry) -> LibraryEntry:
         self._entries[entry.id] = entry
@@ -345,39 +367,15 @@ class AdapterLibrary:
     # How it is read
 
     def _read(self) -> None:
-        self._entries, _ = self._read_entries()
+        try:
+            self._entries, self._replaced = read_entries(self._index)
+        except ValueError as error:
+            raise LibraryError(f"{self.folder} holds an entry of another ttsi ({on_one_line(error)})") from None
 
     def _replaced_last(self) -> set[str]:
         """Names of the files of entries that the last step evicted, and of versions that it trained further."""
         last = self._index.last_step()
-        return {self._adapter_path(entry).name for step, entry in self._read_entries()[1] if step == last}
-
-    def _read_entries(self) -> tuple[dict[str, LibraryEntry], list[tuple[int, LibraryEntry]]]:
-        """Every entry that is there, and what is replaced or gone, with the step that did it."""
-        entries: dict[str, LibraryEntry] = {}
-        gone = []
-        try:
-            for row in self._index.rows("entries"):
-                id_, step = row.values["id"], row.values["step"]
-                if id_ in entries:
-                    gone.append((step, entries[id_]))
-                entries[id_] = codec.from_json(LibraryEntry, json.loads(row.values["content"]))
-        except ValueError as error:
-            raise LibraryError(f"{self.folder} holds an entry of another ttsi ({on_one_line(error)})") from None
-        for row in self._index.rows("evidence"):
-            if entry := entries.get(row.values["id"]):
-                entries[entry.id] = entry.with_evidence(row.values["gain"])
-        for row in self._index.rows("uses"):
-            if entry := entries.get(row.values["id"]):
-                entries[entry.id] = entry.with_use(bool(row.values["given"]), row.values["time"])
-        for row in self._index.rows("changes"):
-            entry = entries.get(row.values["id"])
-            if entry and row.values["status"] == GONE:
-                gone.append((row.values["step"], entries.pop(entry.id)))
-            elif entry:
-                values = row.values
-                entries[entry.id] = entry.with_status(values["status"], values["reason"], values["divergence"])
-        return dict(sorted(entries.items(), key=lambda pair: pair[1].step)), gone
+        return {self._adapter_path(entry).name for step, entry in self._replaced if step == last}
 
     def _delete_files(self, spared: set[str]) -> None:
         """Delete adapters' files that no entry names, but for these."""

@@ -12,7 +12,6 @@ The paper (arXiv:2510.07841) learns from one input's examples at a time.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -22,17 +21,18 @@ from itertools import chain, zip_longest
 
 from ttsi.adaptation import adapters
 from ttsi.adaptation.examples import training_examples
-from ttsi.answer import generate_answers
 from ttsi.batch import log_stage
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import LibraryError
 from ttsi.library.adapter_library import AdapterLibrary
-from ttsi.library.admission import divergence, is_admitted, is_hopeless
+from ttsi.library.adapter_loading import stored_adapters
+from ttsi.library.admission import is_admitted, is_hopeless
 from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
 from ttsi.library.preparation import EXAMPLES_PER_STEP, preparation_examples
+from ttsi.library.retention import retention_divergence
 from ttsi.models import Model, adapter_keeper
 from ttsi.models.adapter_files import StartedFrom
-from ttsi.types import Answer, Episode, Example, Input, Message, Prompt, Tool, stage_seed
+from ttsi.types import Answer, Episode, Example, Input, Message, Tool, stage_seed
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +40,14 @@ FURTHER_EPOCHS = 1
 """Passes over an input's examples in which an adapter learns more: on validation rows as good as three (dev/log.md)."""
 MAX_EXAMPLES = 16
 """Most examples that an adapter learns in a pass from several inputs."""
-RETENTION_INPUTS = 8
-"""Requests whose answers a candidate may not change much."""
-RETENTION_ROWS = 32
-"""Requests to choose them from: the first that fit the model."""
 LEARNED = ("trained", "kept-base")
 """Adaptations that learned an input's examples."""
 
 Batch = Sequence[tuple[Input, Episode]]
 Lesson = tuple[Input, Episode, tuple[Example, ...]]
 """An input, its episode, and the examples that were learned for it."""
+Test = tuple[Input, Sequence[Example]]
+"""An input, and examples that an adapter has not learned."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ class LessonGroup:
     tools: str
     """Hash of the list."""
     entry: LibraryEntry | None
-    """The adapter of this list, which learns it; None where there is none yet."""
+    """The adapter of this list; None where there is none yet."""
     file: bytes | None
-    """That adapter's own."""
+    """That adapter's own, which learns it; None where it learns nothing more, or cannot be read at the moment."""
     lessons: list[Lesson]
 
     @property
@@ -136,7 +134,6 @@ class Learner:
 
     def _groups(self, batch: Batch) -> list[LessonGroup]:
         """What is new in a batch, list by list."""
-        key = self.key
         groups: dict[str, LessonGroup] = {}
         for item, episode in batch:
             examples = kept_examples(episode)
@@ -144,31 +141,35 @@ class Learner:
                 continue
             tools = tools_hash(item.tools)
             if tools not in groups:
-                entry = entry_of(self.library, item, key)
-                file = None if entry is None else self.library.usable_adapter(entry)
-                groups[tools] = LessonGroup(tools, None if file is None else entry, file, [])
+                groups[tools] = self._group(tools, item)
             group = groups[tools]
             room = len(group.lessons) < MAX_EXAMPLES  # each of them has an example among those that are learned
-            if room and item.content_hash not in group.inputs and self._is_new(group.entry, item):
+            if room and item.content_hash not in group.inputs and self._is_new(group, item):
                 group.lessons.append((item, episode, examples))
         return [group for group in groups.values() if group.lessons]
 
+    def _group(self, tools: str, item: Input) -> LessonGroup:
+        entry = entry_of(self.library, item, self.key)
+        if entry is None or entry.status == "refused" or (entry.prepared and entry.status == "admitted"):
+            return LessonGroup(tools, entry, None, [])
+        file = self.library.usable_adapter(entry)
+        evicted = file is None and entry.id not in {one.id for one in self.library.entries}
+        return LessonGroup(tools, None if evicted else entry, file, [])
+
+    def _is_new(self, group: LessonGroup, item: Input) -> bool:
+        """Whether an input can begin an adapter, or be a test of the one that there is."""
+        entry, seen = group.entry, item.content_hash
+        if entry is None or group.file is None:
+            return entry is None
+        return seen not in entry.inputs and not self.library.has_evidence(entry, seen)
+
     def _comes_back(self, group: LessonGroup) -> bool:
         """Whether another unsure input had these tools, before or in this batch: then preparing an adapter may pay."""
-        earlier = {one.input_hash for one in self.library.pooled_inputs(group.tools, self.key)}
-        return len(group.lessons) > 1 or bool(earlier - set(group.inputs))
+        return len(group.lessons) > 1 or self.library.has_other_input(group.tools, self.key, group.inputs)
 
     def _keep_examples(self, group: LessonGroup) -> None:
         for item, _, examples in group.lessons:
             self.library.add_input(group.tools, self.key, item.content_hash, examples, self.origin)
-
-    def _is_new(self, entry: LibraryEntry | None, item: Input) -> bool:
-        if entry is None:
-            return True
-        if entry.prepared and entry.status == "admitted":
-            return False
-        seen = item.content_hash
-        return entry.status != "refused" and seen not in entry.inputs and not self.library.has_evidence(entry, seen)
 
     # Evidence
 
@@ -180,36 +181,43 @@ class Learner:
 
     def _judge(self, groups: Sequence[LessonGroup]) -> list[LessonGroup]:
         """Count each new input for or against the adapter of its list; the groups with what was won, to be learned."""
-        files = [group.file or b"" for group in groups]
-        texts = [[(item, examples) for item, _, examples in group.lessons] for group in groups]
-        judged = map(self._count, groups, self._gains(files, texts) if groups else ())
-        return [won for won in judged if won.lessons]
+        files = {group.entry.id: group.file for group in groups if group.entry is not None and group.file is not None}
+        tests = {
+            group.entry.id: [(item, examples) for item, _, examples in group.lessons]
+            for group in groups if group.entry is not None
+        }  # fmt: skip
+        gains = self._gains(files, tests) if files else {}
+        fitting = [group for group in groups if group.entry is not None and group.entry.id in gains]
+        return [won for group in fitting if (won := self._count(group, gains)).lessons]
 
-    def _gains(
-        self, files: Sequence[bytes], texts: Sequence[Sequence[tuple[Input, Sequence[Example]]]]
-    ) -> list[list[float]]:
-        """How much likelier (nats) each adapter finds the examples of each of its inputs than the base does."""
-        lessons = [
-            (place, number, lesson)
-            for place, own in enumerate(texts)
-            for number, (item, examples) in enumerate(own)
-            for lesson in training_examples(self.model.format, item, examples)
-            if self.model.fits(lesson.prompt, self.config.answer.max_tokens) is None
-        ]
-        prompts, targets = [lesson.prompt for _, _, lesson in lessons], [[lesson.target] for _, _, lesson in lessons]
-        before = self.model.score(prompts, targets)
-        with adapter_keeper(self.model).with_adapters(files, self.config.adaptation):
-            after = self.model.score(prompts, targets, [place for place, _, _ in lessons])
-        gains = [[0.0] * len(own) for own in texts]
-        for (place, number, _), [old], [new] in zip(lessons, before, after, strict=True):
-            gains[place][number] += new - old
+    def _gains(self, files: Mapping[str, bytes], tests: Mapping[str, Sequence[Test]]) -> dict[str, list[float]]:
+        """How much likelier (nats) each entry's adapter finds the examples of each of its tests than the base does.
+
+        An adapter that does not fit its model is evicted, and has no gains.
+        """
+        gains: dict[str, list[float]] = {}
+        with stored_adapters(self.library, self.model, files, self.config.adaptation) as places:
+            rows = [
+                (id_, number, row)
+                for id_ in places
+                for number, (item, examples) in enumerate(tests[id_])
+                for row in training_examples(self.model.format, item, examples)
+                if self.model.fits(row.prompt, self.config.answer.max_tokens) is None
+            ]
+            prompts, targets = [row.prompt for _, _, row in rows], [[row.target] for _, _, row in rows]
+            before = self.model.score(prompts, targets)
+            after = self.model.score(prompts, targets, [places[id_] for id_, _, _ in rows])
+            gains = {id_: [0.0] * len(tests[id_]) for id_ in places}
+            for (id_, number, _), [old], [new] in zip(rows, before, after, strict=True):
+                gains[id_][number] += new - old
         return gains
 
-    def _count(self, group: LessonGroup, gains: Sequence[float]) -> LessonGroup:
+    def _count(self, group: LessonGroup, gains: Mapping[str, Sequence[float]]) -> LessonGroup:
         """Add an adapter's wins and losses, and what follows from them; the lessons that it may learn."""
         assert group.entry is not None
-        entry = self._decide(group.entry, group.inputs, gains)
-        won = [lesson for lesson, gain in zip(group.lessons, gains, strict=True) if gain > 0 and math.isfinite(gain)]
+        own = gains[group.entry.id]
+        entry = self._decide(group.entry, group.inputs, own)
+        won = [lesson for lesson, gain in zip(group.lessons, own, strict=True) if gain > 0 and math.isfinite(gain)]
         return replace(group, entry=entry, lessons=won if entry.status != "refused" else [])
 
     def _decide(self, entry: LibraryEntry, names: Sequence[str], gains: Sequence[float]) -> LibraryEntry:
@@ -229,10 +237,14 @@ class Learner:
             self._admit(entry)
 
     def _admit(self, entry: LibraryEntry) -> LibraryEntry:
-        """Admit an entry with enough evidence, unless it changes the answers to other requests too much."""
-        lowered = self._divergence(entry)
+        """Admit an entry with enough evidence, unless it changes the answers to other requests too much.
+
+        Without any such request it waits: another run may have them.
+        """
+        lowered = retention_divergence(self.library, self.model, self.retention, entry, self.config)
         if lowered is None:
-            return self._refuse(entry, "there is no request on which its effect could be measured")
+            log.warning("library: entry=%s not admitted yet: there is no request with other tools to measure", entry.id)
+            return entry
         if lowered > self.settings.max_divergence:
             reason = f"it lowers the base's answers to other requests by {lowered:.2f} nats per token"
             return self._refuse(entry, reason, lowered)
@@ -242,37 +254,6 @@ class Learner:
     def _refuse(self, entry: LibraryEntry, reason: str, lowered: float | None = None) -> LibraryEntry:
         log.info("library: refused entry=%s: %s", entry.id, reason)
         return self.library.set_status(entry, "refused", reason, lowered)
-
-    def _divergence(self, entry: LibraryEntry) -> float | None:
-        """How much an entry lowers the base's own answers to requests with other tools; None without any."""
-        answers = [one for one in self._retention_answers() if tools_hash(one[0].tools) != entry.tools_hash]
-        file = self.library.usable_adapter(entry) if answers else None
-        if file is None:
-            return None
-        prompts, texts = [prompt for prompt, _ in answers], [[answer.text] for _, answer in answers]
-        with adapter_keeper(self.model).with_adapters([file], self.config.adaptation):
-            after = [score for [score] in self.model.score(prompts, texts, [0] * len(prompts))]
-        return divergence([answer.logprob for _, answer in answers], after, [answer.tokens for _, answer in answers])
-
-    def _retention_answers(self) -> list[tuple[Prompt, Answer]]:
-        """The base's own answers to the retention set; written once for each model and each set."""
-        hashes = [item.content_hash for item in self.retention]
-        digest = hashlib.sha256(" ".join([self.key.digest, *hashes]).encode()).hexdigest()
-        kept = self.library.retention_answers(digest)
-        if kept or not self.retention:
-            return kept
-        # As the operator has it, and not as one request wants it: a forced tool, say, or an answer of one token.
-        config = replace(self.config.answer, grammar=None, max_tokens=max(self.config.answer.max_tokens, 64))
-        prompts = [(item, Prompt(item.messages, item.tools)) for item in self.retention]
-        fitting = [pair for pair in prompts if self.model.fits(pair[1], config.max_tokens) is None][:RETENTION_INPUTS]
-        written = generate_answers(self.model, [item for item, _ in fitting], config)
-        pairs = [(prompt, answer) for (_, prompt), answer in zip(fitting, written, strict=True) if answer.text]
-        scores = self.model.score([prompt for prompt, _ in pairs], [[answer.text] for _, answer in pairs])
-        answers = [
-            (prompt, replace(answer, logprob=score)) for (prompt, answer), [score] in zip(pairs, scores, strict=True)
-        ]
-        self.library.add_retention_answers(digest, answers)
-        return answers
 
     # Training
 
@@ -343,8 +324,9 @@ class Learner:
             self._keep_examples(group)
             entry = self._begin(group, own, len(group.examples), prepared=True)
             if entry.status == "candidate":
-                [gains] = self._gains([own.file], [own_tests])
-                entry = self._decide(entry, [f"held back: {examples[0].query}" for _, examples in own_tests], gains)
+                gains = self._gains({entry.id: own.file}, {entry.id: own_tests}).get(entry.id, ())
+                names = [f"held back: {examples[0].query}" for _, examples in own_tests][: len(gains)]
+                entry = self._decide(entry, names, gains)
             entries.append(entry)
         return entries
 

@@ -197,6 +197,19 @@ class LibraryIndex:
         with self._named():
             return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
+    def has(self, table: str, **wanted: Any) -> bool:
+        """Whether a table has a row with the wanted values."""
+        condition = " AND ".join(f"{column} = ?" for column in wanted)
+        with self._named():
+            row = self._db.execute(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1", tuple(wanted.values()))
+            return row.fetchone() is not None
+
+    def bytes(self) -> int:
+        """The size of the file once all that was written is in it."""
+        with self._named():
+            [pages], [size] = (self._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        return int(pages * size)
+
     def delete(self, table: str, rowids: Sequence[int]) -> None:
         """Delete rows for good: no undoing of a step brings them back."""
         with self._named():

@@ -9,10 +9,8 @@ The paper (arXiv:2510.07841) trains anew for every input, whatever came before.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttsi.adaptation.confidence import lack_of_confidence
@@ -21,13 +19,11 @@ from ttsi.awareness import estimate, needs_samples
 from ttsi.batch import guard_refusal
 from ttsi.chat.tool_schema import problem
 from ttsi.config import LibraryConfig, LoopConfig
-from ttsi.errors import ModelError
 from ttsi.library.adapter_library import AdapterLibrary
+from ttsi.library.adapter_loading import stored_adapters
 from ttsi.library.entry import AdapterKey, LibraryEntry, shared_tools, tools_hash
-from ttsi.models import Model, adapter_keeper
+from ttsi.models import Model
 from ttsi.types import Answer, Awareness, Input
-
-log = logging.getLogger(__name__)
 
 MIN_TRIES, MIN_SHARE = 8, 0.25
 """An entry that was tried so often and answered less than this share is not tried any more."""
@@ -89,9 +85,8 @@ def stored_answers(
     different = {entry.id: entry for entry in chosen if entry is not None}
     usable = {id_: library.usable_adapter(entry) for id_, entry in different.items()}
     results: list[StoredAnswer | None] = [None] * len(inputs)
-    with ExitStack() as block:
-        files = {id_: file for id_, file in usable.items() if file is not None}
-        places = _load(block, library, model, files, config)
+    files = {id_: file for id_, file in usable.items() if file is not None}
+    with stored_adapters(library, model, files, config.adaptation) as places:
         tried = [i for i, entry in enumerate(chosen) if entry is not None and entry.id in places]
         if not tried:
             return results
@@ -119,31 +114,3 @@ def _refusal(item: Input, base: Answer, answer: Answer, confidence: Awareness | 
     if answer.error or illegal:
         return f"it is not legal: {answer.error or illegal}"
     return lack_of_confidence(base, answer, 0.0) or guard_refusal(item, base, answer, config.adaptation)
-
-
-def _load(
-    block: ExitStack, library: AdapterLibrary, model: Model, files: Mapping[str, bytes], config: LoopConfig
-) -> dict[str, int]:
-    """Put adapters on the model for as long as the block lasts; one that does not fit is evicted. Entry -> its place.
-
-    Raises:
-        ModelError: each fits alone, but not all together.
-    """
-    keeper = adapter_keeper(model)
-    try:
-        block.enter_context(keeper.with_adapters(list(files.values()), config.adaptation))
-        return {id_: place for place, id_ in enumerate(files)}
-    except ModelError as error:
-        if len(files) == 1:
-            [misfit] = files
-            log.warning("library: entry %s is not used: %s", misfit, error)
-            library.evict(library.entry(misfit), "it does not fit its model")
-            return {}
-        fitting = {}
-        for id_, file in files.items():
-            with ExitStack() as alone:
-                if _load(alone, library, model, {id_: file}, config):
-                    fitting[id_] = file
-        if len(fitting) == len(files):
-            raise
-    return _load(block, library, model, fitting, config)
