@@ -1,9 +1,10 @@
-"""Trials of a library of adapters at full size: kills and damage.
+"""Trials of a library of adapters at full size: kills, damage, and adapters planted for the wrong tools.
 
     python -m tests.trials.library_folder NAME N
 
     kills     N SIGKILLs of runs with --library at random instants, up to five per run, resumed each time
     damage    the folder cut or flipped at N places
+    planted   N inputs whose tools have no adapter of their own, beside adapters planted for other tools
 
 Inputs: the name of a trial and n. Outputs: one line of JSON with the counts; an error where a promise is broken. The
 scripted model only. The tests under tests/library do the same with small n, with their controls.
@@ -18,19 +19,24 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.library.streams import QUESTIONS
+from tests.library.streams import QUESTIONS, UNSURE, answer, inputs
 from tests.models.test_weight_files import damaged
 from tests.runs.crashes import Crashes
 from tests.runs.test_kill import KILLED
 from tests.worlds import row, write
+from ttsi import codec
 from ttsi.errors import LibraryError
-from ttsi.library import AdapterLibrary
+from ttsi.library import AdapterLibrary, tools_hash
+from ttsi.library.exchange import export_entry, import_entry
+from ttsi.models import load
 from ttsi.runs.folder import was_started
 from ttsi.runs.store import read_rows
+from ttsi.types import Tool
 
 ROUNDS = 3
 
@@ -120,7 +126,60 @@ def damage(n: int, tmp: Path) -> dict[str, Any]:
     return {"damaged": n, **counts}
 
 
-FIGURES = {"kills": kills, "damage": damage}
+def planted(n: int, tmp: Path) -> dict[str, Any]:
+    """An adapter of one list of tools answers no input of another, whichever way it got there.
+
+    A third of the inputs has nearly its tools. The tools of another third have its file in the place of their own. The
+    last third has it as an imported entry that claims to be of their tools.
+    """
+    model, rng, counts = load("scripted:demo"), random.Random(0), Counter[str]()
+    with AdapterLibrary(tmp / "library") as library:
+        answer(library, inputs()[:8], model, UNSURE)
+        [source] = library.entries
+        assert source.status == "admitted"
+        for trial in range(n):
+            tools, kind = other_tools(source.tools, trial, rng), ("near", "copied", "claimed")[trial % 3]
+            if kind == "copied":
+                with library.step(f"copy {trial}"):
+                    own = library.add_entry(replace(source, tools=tools, tools_hash=tools_hash(tools)), b"another")
+                    library.set_status(own, "admitted")
+                [path] = (tmp / "library" / "adapters").glob(f"{own.id}*")
+                path.write_bytes(library.adapter(source))
+            elif kind == "claimed":
+                folder = export_entry(library, source, tmp / f"claimed {trial}")
+                claim = json.loads((folder / "entry.json").read_text())
+                claim |= {"tools": codec.to_json(tools), "tools_hash": tools_hash(tools)}
+                (folder / "entry.json").write_text(json.dumps(claim))
+                with library.step(f"import {trial}"):
+                    assert import_entry(library, folder).status == "candidate"
+                shutil.rmtree(folder)
+            [episode] = answer(library, [replace(inputs()[trial % 8], id=f"{trial}", tools=tools)], model, UNSURE)
+            counts[f"{kind}: tried"] += bool(episode.adaptation.library_entry)
+            with library.step(f"tidy {trial}"):
+                for entry in library.entries:
+                    if entry.id != source.id:
+                        library.remove(entry)
+        [control] = answer(library, [replace(inputs()[9], tools=source.tools[::-1])], model, UNSURE)
+        assert control.adaptation.library_entry == source.id, "it is not even tried on its own tools"
+    assert not sum(counts.values()), counts
+    return {"inputs": n, **counts}
+
+
+def other_tools(tools: Sequence[Tool], trial: int, rng: random.Random) -> tuple[Tool, ...]:
+    """The same tools but for one, which differs in its name, its description or its parameters; or one fewer."""
+    place = rng.randrange(len(tools))
+    one = tools[place]
+    parameters = {**one.parameters, "description": f"{trial}"}
+    changed = (
+        [replace(one, name=f"{one.name}_{trial}")],
+        [replace(one, description=f"{one.description} {trial}")],
+        [replace(one, parameters=parameters)],
+        [],
+    )
+    return (*tools[:place], *rng.choice(changed), *tools[place + 1 :])
+
+
+FIGURES = {"kills": kills, "damage": damage, "planted": planted}
 
 if __name__ == "__main__":
     name, number = sys.argv[1], int(sys.argv[2])

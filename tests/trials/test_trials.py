@@ -29,7 +29,7 @@ def test_a_run_survives(trial: str, n: int, tmp_path: Path) -> None:
     say(trial, reliability.FIGURES[trial](n, tmp_path))
 
 
-@pytest.mark.parametrize(("trial", "n"), [("kills", 300), ("damage", 200)])
+@pytest.mark.parametrize(("trial", "n"), [("kills", 300), ("damage", 200), ("planted", 1000)])
 def test_a_library_survives(trial: str, n: int, tmp_path: Path) -> None:
     """The trial itself asserts what is promised."""
     say(f"library: {trial}", library_folder.FIGURES[trial](n, tmp_path))
