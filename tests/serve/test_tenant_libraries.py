@@ -14,8 +14,9 @@ from tests.library.streams import OTHER, QUESTIONS
 from tests.serve.test_worker import job
 from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
-from ttsi.library import AdapterLibrary
+from ttsi.library import AdapterLibrary, LibraryUse, prepare
 from ttsi.models.scripted import DemoModel
+from ttsi.serve.api_keys import LOCAL
 from ttsi.serve.improver import improver_of
 from ttsi.serve.interruptible import DeadlineExceeded, Interrupts
 from ttsi.serve.pipe import AnswerJob, Outcome, Start
@@ -77,9 +78,94 @@ def test_no_key_is_answered_by_what_another_taught(libraries: TenantLibraries) -
     assert [entry.tries for entry in ada.library.entries] != tries
 
 
+def prepare_for(folder: Path) -> str:
+    """What `ttsi library prepare FOLDER` does for the tools of the requests; the adapter's SHA-256."""
+    wanted = request(QUESTIONS[0])
+    loop = replace(wanted.config, synthesis=replace(wanted.config.synthesis, source="schema"))
+    with AdapterLibrary(folder) as library, library.step(f"after {library.last_tag}"):
+        use = LibraryUse(library, LibraryConfig(), [OTHER], "prepare")
+        entry = prepare(use, DemoModel(), wanted.options.item.tools, loop)
+    assert entry.status == "admitted"
+    return entry.sha256
+
+
+@pytest.mark.parametrize("tenant", [LOCAL, "ada"])
+def test_what_the_operator_prepared_answers_the_first_request(tmp_path: Path, tenant: str) -> None:
+    sha256 = prepare_for(tmp_path)
+    libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+    [outcome] = serve(libraries, tenant, QUESTIONS[:1])
+    libraries.close()
+    assert outcome.episodes[0].adaptation.library_entry
+    assert outcome.episodes[0].adaptation.adapter_sha256 == sha256
+    elsewhere = TenantLibraries(LibraryConfig(folder=tmp_path / "elsewhere"), [OTHER])  # the control
+    [outcome] = serve(elsewhere, tenant, QUESTIONS[:1])
+    elsewhere.close()
+    assert not outcome.episodes[0].adaptation.library_entry
+
+
+def test_a_key_uses_a_copy_of_the_operators_adapter_and_leaves_it_as_it_is(tmp_path: Path) -> None:
+    prepare_for(tmp_path)
+    libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+    serve(libraries, "ada")
+    libraries.of("bob")
+    with AdapterLibrary(tmp_path, writable=False) as operators:
+        [theirs] = operators.entries
+    counts = {}
+    for key in ("ada", "bob"):
+        use = libraries.of(key)
+        assert use is not None
+        [own] = use.library.entries
+        assert (own.sha256, own.status, own.prepared) == (theirs.sha256, "admitted", True)
+        counts[key] = own.tries
+    assert (theirs.tries, counts["bob"]) == (0, 0)
+    assert counts["ada"] > 0
+    libraries.close()
+
+
+def test_a_newer_adapter_of_the_operator_takes_the_place_of_the_older_copy(tmp_path: Path) -> None:
+    def copies(tenant: str) -> list[str]:
+        libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+        use = libraries.of(tenant)
+        assert use is not None
+        hashes = [entry.sha256 for entry in use.library.entries]
+        libraries.close()
+        return hashes
+
+    prepare_for(tmp_path)
+    with AdapterLibrary(tmp_path) as operators:
+        [old] = operators.entries
+        first = operators.adapter(old)
+    assert copies("ada") == copies("ada") == [old.sha256]
+    with AdapterLibrary(tmp_path) as operators, operators.step("again"):
+        operators.remove(old)
+        new = operators.add_entry(old, first + b" ")
+        operators.set_status(new, "admitted")
+    assert copies("ada") == [new.sha256] != [old.sha256]
+    with AdapterLibrary(tmp_path) as operators, operators.step("refuse"):
+        operators.set_status(new, "refused", "the control: no such adapter is given")
+    assert copies("bob") == []
+
+
+def test_an_adapter_that_fits_another_model_is_said_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare_for(tmp_path)
+    libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+    serve(libraries, LOCAL, QUESTIONS[:1])
+    assert "fits" not in caplog.text  # the control
+    libraries.close()
+    with AdapterLibrary(tmp_path) as operators, operators.step("other"):
+        [entry] = operators.entries
+        operators.remove(entry)
+        other = operators.add_entry(replace(entry, key=replace(entry.key, rank=3)), b"another rank")
+        operators.set_status(other, "admitted")
+    libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+    serve(libraries, LOCAL, QUESTIONS[:2])
+    libraries.close()
+    assert caplog.text.count("none of the 1 admitted adapters") == 1
+
+
 def test_the_folders_do_not_show_the_names_of_keys(tmp_path: Path, libraries: TenantLibraries) -> None:
     serve(libraries, "ada")
-    assert [path.name for path in tmp_path.iterdir()] == [tenant_folder(tmp_path, "ada").name]
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == [tenant_folder(tmp_path, "ada").name]
     assert "ada" not in tenant_folder(tmp_path, "ada").name
 
 
@@ -128,7 +214,7 @@ def test_a_damaged_library_is_named_and_its_key_served_without_one(
     tmp_path: Path, libraries: TenantLibraries, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tenant_folder(tmp_path, "ada")
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "library.db").write_bytes(b"nothing of the kind" * 100)
     assert libraries.of("ada") is None
     assert str(folder) in caplog.text

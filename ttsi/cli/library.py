@@ -104,7 +104,7 @@ def prepare(
     """Train an adapter for a list of tools ahead of its requests, and test it; made when missing.
 
     It learns examples made from the tools' schemas, four of each tool. Others are held back and test it. Once admitted,
-    it answers in `ttsi run`, `ask` and `serve --library`, and `ttsi library export` writes it for PEFT.
+    it answers in `ttsi run`, `ask` and `serve` with `--library FOLDER`, and `ttsi library export` writes it for PEFT.
 
     Args:
         tools: A JSON file with a list of OpenAI function schemas.

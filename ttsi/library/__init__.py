@@ -19,6 +19,7 @@ from ttsi.library.improvement import (
     improve_with_library,
     learn,
     prepare,
+    unfit_notice,
 )
 from ttsi.library.retention import RETENTION_ROWS
 
@@ -33,4 +34,5 @@ __all__ = [
     "learn",
     "prepare",
     "tools_hash",
+    "unfit_notice",
 ]

@@ -36,6 +36,8 @@ from ttsi.types import Answer, Example, Prompt
 log = logging.getLogger(__name__)
 
 INDEX, ADAPTERS, LOCK = "library.db", "adapters", "library.lock"
+KEYS = "keys"
+"""Below it a server keeps a library for each of its keys."""
 MAX_INPUTS = 5000
 """Most inputs that are pooled and that no entry has learned; the oldest go first."""
 _FILE = re.compile(r"[0-9a-f]{12}(\.[0-9a-f]{12})?\.safetensors(\.part)?")
@@ -90,7 +92,7 @@ class AdapterLibrary:
 
     def _refuse_other_files(self) -> None:
         if self.folder.is_dir() and not (self.folder / INDEX).exists():
-            others = [path.name for path in self.folder.iterdir() if path.name not in (ADAPTERS, LOCK)]
+            others = [path.name for path in self.folder.iterdir() if path.name not in (ADAPTERS, LOCK, KEYS)]
             if others or any((self.folder / ADAPTERS).glob("*")):
                 raise LibraryError(f"{self.folder} holds other files and no library: choose an empty or new --library")
 

@@ -5,7 +5,8 @@
     examples.jsonl                                   the examples that it learned, an input per line
 
 Inputs: an entry, a folder. Outputs: the folder, or the entry in another library. There it is a candidate that has to
-prove itself again: evidence is not taken over, because nothing shows that it was gathered honestly.
+prove itself again: evidence is not taken over, because nothing shows that it was gathered honestly. Only where the
+operator of a server gives it to a key's library (`give_admitted`), it stays admitted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.entry import LibraryEntry, PooledInput, tools_hash
 from ttsi.models import ADAPTER_CONFIG
 
+GIVEN = "operator"
+"""Origin of entries that were given, with the SHA-256 of what was given."""
 ADAPTER, CONFIG, ENTRY, EXAMPLES = "adapter_model.safetensors", "adapter_config.json", "entry.json", "examples.jsonl"
 
 
@@ -74,6 +77,32 @@ def import_entry(library: AdapterLibrary, folder: Path) -> LibraryEntry:
         entry, status="candidate", reason="", wins=0, losses=0, divergence=None, tries=0, uses=0, last_use=0.0
     )  # fmt: skip
     return library.add_entry(unproven, file)
+
+
+def give_admitted(source: AdapterLibrary, library: AdapterLibrary) -> int:
+    """Give a library the admitted entries of another, whose owner vouches for them; how many were given.
+
+    An entry of these tools that the library has itself stays; one that was given earlier makes room for a newer one.
+    Within a step.
+
+    Raises:
+        LibraryError: the library cannot be written.
+    """
+    given = 0
+    own = {(entry.tools_hash, entry.key): entry for entry in library.entries}
+    for entry in source.entries:
+        old, origin = own.get((entry.tools_hash, entry.key)), f"{GIVEN} {entry.sha256}"
+        if entry.status != "admitted" or (old and (old.origin == origin or not old.origin.startswith(GIVEN))):
+            continue
+        file = source.usable_adapter(entry)
+        if file is None:
+            continue
+        if old is not None:
+            library.evict(old, "a newer one was given")
+        added = library.add_entry(replace(entry, status="candidate", origin=origin), file)
+        library.set_status(added, "admitted", divergence=entry.divergence)
+        given += 1
+    return given
 
 
 def adapter_config(file: bytes) -> dict[str, Any]:

@@ -57,6 +57,18 @@ def check_library(config: LoopConfig) -> None:
         raise ConfigError("--library keeps adapters: use a method that trains one per input, like ttsi")
 
 
+def unfit_notice(library: AdapterLibrary, model: Model, config: LoopConfig) -> str:
+    """What to say of a library none of whose admitted adapters fits a model and its settings; "" where one does."""
+    admitted = [entry for entry in library.entries if entry.status == "admitted"]
+    key = AdapterKey.of(model.describe(), config.adaptation)
+    if not admitted or any(entry.key == key for entry in admitted):
+        return ""
+    return (
+        f"none of the {len(admitted)} admitted adapters in {library.folder} fits {model.spec} with these settings: an "
+        "adapter fits one model with one --dtype, one rank, one alpha and one scope"
+    )
+
+
 def improve_with_library(
     use: LibraryUse,
     inputs: Sequence[Input],

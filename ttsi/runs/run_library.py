@@ -6,6 +6,7 @@ a library are done in the order of the plan, one after the other, because each i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from ttsi.runs.store import Store
 
 if TYPE_CHECKING:
     from ttsi.library import LibraryUse
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def run_library(
     if settings.folder is None:
         yield None
         return
-    from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, check_library
+    from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, check_library, unfit_notice
 
     check_library(config.loop)
     adapter_keeper(model)
@@ -60,6 +63,8 @@ def run_library(
         raise ConfigError("--library learned from inputs behind the failed ones: leave --retry-failed out")
     rows = load_benchmark(settings.retention, data).samples if settings.admission == "tested" else ()
     with AdapterLibrary(settings.folder) as library:
+        if notice := unfit_notice(library, model, config.loop):
+            log.warning("library: %s", notice)
         yield LibraryUse(library, settings, [row.input for row in rows[:RETENTION_ROWS]], origin)
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ttsi.errors import ConfigError
 
-LOCAL = "local"
-"""The key name of every request where no keys are needed."""
+LOCAL = "no key"
+"""The key name of every request where no keys are needed; no key can have it."""
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9_.-]{1,64})\s+sha256:(?P<digest>[0-9a-f]{64})")
 
 

@@ -1,8 +1,9 @@
 """A library of adapters for each API key: no key can reach, count or time another's.
 
-Inputs: the operator's settings, the name of a request's key. Outputs: that key's library, in a folder of its own, which
-is opened when it is first needed. A library that cannot be opened is named in the log, and its key is served as without
-one.
+Inputs: the operator's settings, the name of a request's key. Outputs: that key's library, which is opened when it is
+first needed. Without keys it is the operator's own folder. With keys each has a folder of its own below, which begins
+with copies of the adapters that were admitted in the operator's. A library that cannot be opened is named in the log,
+and its key is served as without one.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from pathlib import Path
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
-from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, learn, tools_hash
+from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, learn, tools_hash, unfit_notice
+from ttsi.library.adapter_library import INDEX, KEYS
+from ttsi.library.exchange import give_admitted
 from ttsi.models import Model, adapter_keeper
+from ttsi.serve.api_keys import LOCAL
 from ttsi.serve.interruptible import DeadlineExceeded, InterruptibleModel, Interrupts, StageProgress
 from ttsi.serve.pipe import AnswerJob, Outcome
 from ttsi.types import Input
@@ -36,13 +40,14 @@ class TenantLibraries:
         """Libraries below a folder.
 
         Args:
-            config: the settings, whose folder holds a folder per key and whose `max_bytes` is a key's quota; None, or
-                without a folder, is no library at all.
+            config: the settings, whose folder is the operator's library, with a folder per key, and whose `max_bytes`
+                is a key's quota; None, or without a folder, is no library at all.
             retention: requests on whose answers no adapter may have much effect.
         """
         self._config, self._retention = config, retention
         self._open: OrderedDict[str, AdapterLibrary] = OrderedDict()
         self._too_long: set[tuple[str, str]] = set()  # (key, list of tools) of which learning took too long
+        self._checked: set[str] = set()  # keys whose library was compared with the model
 
     @classmethod
     def for_keys(cls, config: LibraryConfig | None, model: Model) -> TenantLibraries:
@@ -63,6 +68,9 @@ class TenantLibraries:
         use = self.of(job.tenant) if wanted and job.config.adapt else None
         if use is None:
             return True
+        if job.tenant not in self._checked and (notice := unfit_notice(use.library, model, job.config)):
+            log.warning("library: %s", notice)
+        self._checked.add(job.tenant)
         lesson = job.tenant, tools_hash(job.options.item.tools)
         if lesson in self._too_long:
             return True
@@ -84,7 +92,7 @@ class TenantLibraries:
         if self._config is None or self._config.folder is None:
             return None
         if tenant not in self._open:
-            library = self._open_folder(tenant_folder(self._config.folder, tenant))
+            library = self._open_folder(self._config.folder, tenant)
             if library is None:
                 return None
             self._open[tenant] = library
@@ -99,14 +107,21 @@ class TenantLibraries:
             library.close()
         self._open.clear()
 
-    def _open_folder(self, folder: Path) -> AdapterLibrary | None:
+    def _open_folder(self, folder: Path, tenant: str) -> AdapterLibrary | None:
         try:
-            return AdapterLibrary(folder)
+            library = AdapterLibrary(tenant_folder(folder, tenant))
         except LibraryError as error:
             log.warning("%s; this key is served without a library", error)
             return None
+        try:
+            if tenant != LOCAL and (folder / INDEX).is_file():
+                with AdapterLibrary(folder, writable=False) as operators, library.step(secrets.token_hex(16)):
+                    give_admitted(operators, library)
+        except LibraryError as error:
+            log.warning("%s; a key is served without the adapters of this library", error)
+        return library
 
 
 def tenant_folder(folder: Path, tenant: str) -> Path:
-    """The folder of a key's library; the key's name does not show in it."""
-    return folder / hashlib.sha256(tenant.encode()).hexdigest()[:16]
+    """The folder of a key's library, in whose name the key's does not show; the operator's where there are no keys."""
+    return folder if tenant == LOCAL else folder / KEYS / hashlib.sha256(tenant.encode()).hexdigest()[:16]
