@@ -19,9 +19,9 @@ from ttsi.library import (
     learn,
     tools_hash,
 )
-from ttsi.library.candidate_adapters import MAX_EXAMPLES
+from ttsi.library.candidate_adapters import MAX_EXAMPLES, LessonGroup
 from ttsi.models import Model, ModelWrapper, load
-from ttsi.types import Adaptation
+from ttsi.types import Adaptation, Answer, Episode, Example
 
 
 @pytest.fixture
@@ -295,3 +295,55 @@ def test_inputs_beyond_what_a_pass_takes_are_learned_later(tmp_path: Path, demo:
             improve_with_library(use, many, demo, None, UNSURE)
         [entry] = library.entries
         assert entry.examples == len(entry.inputs) == MAX_EXAMPLES
+
+
+def test_the_examples_of_several_inputs_are_learned_in_turn() -> None:
+    nothing = Episode("", "", Answer("", ()), None, None)
+    lessons = [
+        (item, nothing, tuple(Example(f"{name}{number}", (), "") for number in range(count)))
+        for item, name, count in zip(inputs(), "abc", (30, 1, 30), strict=False)
+    ]
+    queries = [example.query for example in LessonGroup("", None, None, lessons).examples]
+    assert queries[:5] == ["a0", "b0", "c0", "a1", "c1"]
+    assert len(queries) == MAX_EXAMPLES
+    alone = LessonGroup("", None, None, lessons[:1])  # the control: all of one input, as of a list that is prepared
+    assert len(alone.examples) == 30
+
+
+def test_each_version_draws_its_own_random_numbers(tmp_path: Path, demo: Model) -> None:
+    class Seen(ModelWrapper):
+        """A model that remembers the seeds of what it trains from stored adapters."""
+
+        seeds: tuple[int, ...] = ()
+
+        def adapted_from(self, files, jobs, config, seeds):  # type: ignore[no-untyped-def]
+            self.seeds += tuple(seeds)
+            return super().adapted_from(files, jobs, config, seeds)
+
+    model = Seen(demo)
+    with AdapterLibrary(tmp_path) as library:
+        answer(library, inputs()[:5], model, UNSURE)
+        assert library.entries[0].version == len(model.seeds) == len(set(model.seeds)) == 4
+
+
+def test_the_time_of_learning_counts_and_so_does_that_of_an_answer_that_was_not_given(
+    tmp_path: Path, demo: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    class Slow(ModelWrapper):
+        """A model that takes a second to load stored adapters."""
+
+        @contextmanager
+        def with_adapters(self, files, config):  # type: ignore[no-untyped-def]
+            clock[0] += 1.0
+            with super().with_adapters(files, config) as loaded:
+                yield loaded
+
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    with AdapterLibrary(tmp_path) as library:
+        episodes = answer(library, inputs(), Slow(demo), unsure_below(0.0), gate="sure")
+        assert library.entries[0].tries == 6
+    assert episodes[0].seconds["adaptation"] == 0.0  # the control: the first has nothing to be tested on
+    assert [episode.seconds["adaptation"] for episode in episodes[1:5]] == [1.0] * 4
+    assert [episode.seconds["answer"] for episode in episodes[1:]] == [0.0] * 5 + [1.0] * 6
