@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
@@ -109,9 +111,12 @@ class Other(DemoModel):
 
 
 def find(spec: str, **_: str) -> Model:
-    """As `ttsi.models.load`."""
+    """As `ttsi.models.load`; "endless:FILE" writes its process into the file and never ends."""
     if spec == "scripted:none":
         raise ModelError("there is no such model")
+    if spec.startswith("endless:"):
+        Path(spec.removeprefix("endless:")).write_text(str(os.getpid()))
+        time.sleep(600)
     return {"leaky": Leaky, "other": Other}.get(spec, Commanded)()
 
 

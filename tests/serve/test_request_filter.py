@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +16,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.serve.conftest import Server, body, chat_body, running
+from tests.serve.conftest import ROOT, Server, body, chat_body, running
 from tests.serve.test_server import FAULTY, complete, connect, exchange, post, wait_for_gauge
 from ttsi.cli import main
 from ttsi.serve.api_keys import add_key
@@ -203,6 +207,24 @@ def test_a_second_sigterm_ends_at_once() -> None:
             pass
         server.process.terminate()
         assert server.process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
+def test_a_server_that_is_stopped_while_its_model_loads_takes_the_worker_along(
+    tmp_path: Path, kind: signal.Signals, code: int
+) -> None:
+    file = tmp_path / "worker"
+    words = [sys.executable, *FAULTY, "--model", "NAME", "--port", "0", f"model=endless:{file}"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL) as front:
+        while not (file.exists() and file.read_text()):
+            assert front.poll() is None
+            time.sleep(0.05)
+        worker = Path(f"/proc/{file.read_text()}")
+        assert worker.exists()  # the control: it is there, and would be for ten minutes
+        front.send_signal(kind)
+        assert front.wait(timeout=60) == code
+        while worker.exists() and "(zombie)" not in (worker / "status").read_text():
+            time.sleep(0.05)
 
 
 def exchange_or_nothing(server: Server) -> bytes:

@@ -113,6 +113,23 @@ def test_a_deadline_waits_for_the_base() -> None:
     assert outcome.episodes[0].adaptation.reason == "deadline at stage base"
 
 
+def test_the_time_for_adaptation_begins_when_the_base_has_answered() -> None:
+    seen = []
+
+    class Watched(DemoModel):
+        def generate(self, requests: Any) -> Any:
+            seen.append("generate")
+            return super().generate(requests)
+
+        def score(self, prompts: Any, continuations: Any) -> Any:
+            seen.append("score")
+            return super().score(prompts, continuations)
+
+    answer_job(Watched(), job(), Interrupts(), base_answered=lambda: seen.append("clock"))
+    assert seen[:3] == ["generate", "clock", "score"]
+    assert seen.count("clock") == 1
+
+
 def test_a_disconnected_client_gets_no_answer() -> None:
     interrupts = Interrupts()
     interrupts.interrupt(ClientDisconnected)

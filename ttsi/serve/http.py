@@ -137,7 +137,8 @@ async def serve(settings: ServerSettings, listener: socket.socket, ready: Callab
         ModelError: the model cannot be served.
     """
     service = Service(settings)
-    await service.supervisor.start()
+    if not await _start_worker(service):
+        return 0
     config = uvicorn.Config(
         build_app(service),
         http="h11",
@@ -159,6 +160,27 @@ async def serve(settings: ServerSettings, listener: socket.socket, ready: Callab
     finally:
         await service.supervisor.stop()
     return 0
+
+
+async def _start_worker(service: Service) -> bool:
+    """Start the worker; False where a signal stopped that. A model may take minutes to load.
+
+    Raises:
+        ModelError: the model cannot be served.
+    """
+    loop = asyncio.get_running_loop()
+    starting = asyncio.ensure_future(service.supervisor.start())
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, starting.cancel)
+    try:
+        await starting
+        return True
+    except asyncio.CancelledError:
+        await service.supervisor.stop()
+        return False
+    finally:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(name)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -50,7 +50,7 @@ class Limits:
     chars_per_token: int = 16
     """A prompt with more characters than this times the context is rejected before it is tokenized."""
     adapt_seconds: float = 30.0
-    """Longest time for adaptation and the adapted answer; then the base answers."""
+    """Longest time for adaptation and the adapted answer, counted from the base's answer; then that one is given."""
     answer_seconds: float = 120.0
     """Longest time in the worker; a worker that takes longer is restarted."""
     wait_seconds: float = 30.0

@@ -15,7 +15,6 @@ The front process runs it as `python -m ttsi.serve.worker FD`.
 from __future__ import annotations
 
 import _thread
-import json
 import logging
 import os
 import queue
@@ -27,19 +26,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from pydantic import BaseModel
 
 from ttsi.answer import generate_answers
 from ttsi.awareness import needs_samples
-from ttsi.chat.answer_text import user_text
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.models import Model, ModelWrapper, load, prefix_cache
 from ttsi.models.prefix_store import PrefixStore
+from ttsi.serve.answer_choice import chat_choice
 from ttsi.serve.improver import Improver, improve_alone, improver_of
 from ttsi.serve.interruptible import (
     ClientDisconnected,
@@ -50,7 +49,7 @@ from ttsi.serve.interruptible import (
     StageProgress,
 )
 from ttsi.serve.limits import TurnAdapterLimits
-from ttsi.serve.pipe import AnswerJob, ChatChoice, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
+from ttsi.serve.pipe import AnswerJob, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
 from ttsi.serve.sandbox import enter_sandbox
 from ttsi.serve.tenant_libraries import TenantLibraries
 from ttsi.serve.turn_adapters import TurnAdapters
@@ -86,6 +85,7 @@ def answer_job(
     interrupts: Interrupts,
     prefixes: PrefixStore | None = None,
     improve_one: Improver = improve_alone,
+    base_answered: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run one job through the loop; always returns an `Outcome`.
 
@@ -95,11 +95,12 @@ def answer_job(
         interrupts: raised between two tensor operations.
         prefixes: what the base read in earlier jobs of the same key; None keeps nothing.
         improve_one: the loop, as the key has it: alone, with its library, or with its turns' adapters.
+        base_answered: called when the base has answered: the time for adaptation begins.
     """
     prefixes = PrefixStore(0) if prefixes is None else prefixes
     try:
         with interrupts.allowing(ClientDisconnected), prefix_cache(model, prefixes):
-            return _answer(model, job, interrupts, improve_one)
+            return _answer(model, job, interrupts, improve_one, base_answered)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
     except (ModelError, PromptTooLong):  # raised by the base, twice: a schema that no grammar can express, say
@@ -108,7 +109,13 @@ def answer_job(
         return Outcome(id=job.id, state="failed", reason=type(error).__name__)
 
 
-def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts, improve_one: Improver) -> Outcome:
+def _answer(
+    model: ServableModel,
+    job: AnswerJob,
+    interrupts: Interrupts,
+    improve_one: Improver,
+    base_answered: Callable[[], None],
+) -> Outcome:
     item = job.options.item
     prompt = Prompt(item.messages, item.tools)
     unfit = model.fits(prompt, job.config.answer.max_tokens)
@@ -124,11 +131,12 @@ def _answer(model: ServableModel, job: AnswerJob, interrupts: Interrupts, improv
     with interrupts.allowing(ClientDisconnected):  # at a deadline this answer is given, so it may finish
         base = _base_answer(model, item, config)
     base_seconds = time.perf_counter() - began
+    base_answered()
     episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts, improve_one)
     return Outcome(
         id=job.id,
         state="answered",
-        choices=tuple(_choice(model, job, episode.adapted or base) for episode in episodes),
+        choices=tuple(chat_choice(model, job, episode.adapted or base) for episode in episodes),
         episodes=tuple(episodes),
         fallback=fallback,
         prompt_tokens=model.prompt_tokens(prompt),
@@ -243,27 +251,6 @@ def _without_internals(episode: Episode, base: Answer) -> Episode:
     return replace(_with_failure(episode, reason), base=episode.base or base, adapted=answer, error=None)
 
 
-def _choice(model: ServableModel, job: AnswerJob, answer: Answer) -> ChatChoice:
-    item, complete = job.options.item, answer.finish_reason == "stop"
-    if job.options.answer_schema is not None:
-        return ChatChoice(content=answer.text, calls=(), finish=answer.finish_reason, tokens=answer.tokens)
-    calls = tuple((call.name, _json(call.arguments)) for call in answer.calls) if item.tools else ()
-    text = user_text(model.format, answer.text, item.tools, _tool_names(job), complete)
-    no_text = None if calls or (item.tools and not complete) else ""
-    finish = "tool_calls" if calls else answer.finish_reason
-    return ChatChoice(content=text or no_text, calls=calls, finish=finish, tokens=answer.tokens)
-
-
-def _tool_names(job: AnswerJob) -> set[str]:
-    """Every tool that the request or its conversation names."""
-    calls = (call.name for message in job.options.item.messages for call in message.tool_calls)
-    return {*job.options.disabled_tools, *calls}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 class AnswerWorker:
     """The process around `answer_job`: it ends when the front process does."""
 
@@ -282,6 +269,7 @@ class AnswerWorker:
     def run(self) -> int:
         """Load the model, then answer jobs until the front process is gone. Returns the exit code."""
         start = Start.model_validate_json(read_frame(self._channel))
+        threading.Thread(target=self._listen, daemon=True).start()  # also while it loads the front process may go
         try:
             family = {} if start.format is None else {"format": start.format}
             model = self._load_model(start.model, device=start.device, dtype=start.dtype, **family)
@@ -299,7 +287,6 @@ class AnswerWorker:
         enter_sandbox(start.library.folder if start.library else None)
         signal.signal(signal.SIGUSR1, lambda *_: self._apply_stop())
         signal.signal(signal.SIGALRM, lambda *_: self._interrupts.interrupt(DeadlineExceeded))
-        threading.Thread(target=self._listen, daemon=True).start()
         while True:
             job = self._jobs.get()
             outcome = self._run_job(model, job)
@@ -313,12 +300,15 @@ class AnswerWorker:
         self._interrupts = Interrupts()
         with self._lock:
             self._current = job.id
-        if job.config.adapt:
-            signal.setitimer(signal.ITIMER_REAL, max(job.adapt_seconds, 0.001))
+
+        def start_clock() -> None:
+            if job.config.adapt:
+                signal.setitimer(signal.ITIMER_REAL, max(job.adapt_seconds, 0.001))
+
         try:
             self._apply_stop()  # it may have been stopped before it began
             prefixes = self._prefixes.setdefault(job.tenant, PrefixStore(self._prefix_bytes))
-            return answer_job(model, job, self._interrupts, prefixes, self._improver(job.tenant))
+            return answer_job(model, job, self._interrupts, prefixes, self._improver(job.tenant), start_clock)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             with self._lock:
