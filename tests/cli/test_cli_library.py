@@ -173,7 +173,86 @@ def test_prepare_trains_tests_and_keeps_an_adapter_that_can_be_exported(
     assert "prepare" in capsys.readouterr().out
     assert main(["library", "export", str(folder), only_entry(folder), str(tmp_path / "peft")]) == 0
     assert main(arguments) == 2
-    assert "has an entry for these tools" in capsys.readouterr().err
+    refusal = f"has the admitted entry {only_entry(folder)} for these tools: ttsi library rm"
+    assert refusal in capsys.readouterr().err
     tools.write_text("[]")
     assert main(arguments) == 2
     assert main([*arguments[:3], str(tmp_path / "none.json"), *arguments[4:]]) == 2
+
+
+@pytest.fixture
+def tools_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps(TOOLS), encoding="utf-8")
+    return path
+
+
+def ask(tools: Path, library: Path, *more: str) -> int:
+    words = ["ask", "Do I need an umbrella in Cairo", "--tools", str(tools), "--model", "scripted:demo"]
+    settings = ["--awareness.measure", "answer_mean", "--tau", "-0.3", "--k", "3", "--library", str(library)]
+    return main([*words, *settings, *more])
+
+
+def test_a_prepared_candidate_says_that_it_does_not_answer_and_gives_way(
+    tools_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = ["library", "prepare", str(tmp_path / "lib"), str(tools_file), "--model", "scripted:demo"]
+    with monkeypatch.context() as patch:
+        patch.setattr("ttsi.library.candidate_adapters.is_admitted", lambda wins, losses: False)
+        assert main(prepare) == 0
+        out = capsys.readouterr().out
+        assert "a candidate (" in out
+        assert "of the 20 that admit it" in out
+        assert "does not answer yet" in out
+        first = only_entry(tmp_path / "lib")
+        assert ask(tools_file, tmp_path / "lib") == 0
+        assert f"the adapter {first} for these tools does not answer: it is a candidate" in capsys.readouterr().err
+    assert main([*prepare, "--seed", "1"]) == 0  # it takes the place of the candidate
+    assert only_entry(tmp_path / "lib") != first
+    capsys.readouterr()
+    assert ask(tools_file, tmp_path / "lib") == 0  # the control: an admitted one answers
+    assert "does not answer" not in capsys.readouterr().err
+
+
+def test_a_new_library_and_one_for_other_tools_or_settings_are_said_to_be(
+    library: Path, tools_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(tools_file, tmp_path / "mistyped") == 0
+    assert f"{tmp_path / 'mistyped'} is new, and empty" in capsys.readouterr().err
+    assert ask(tools_file, library) == 0
+    assert "ttsi: " not in capsys.readouterr().err.replace("ttsi: loading", "")  # the control
+    assert ask(tools_file, library, "--adaptation.rank", "3") == 0
+    assert "fits scripted:demo here: rank 8, not 3" in capsys.readouterr().err
+    tools_file.write_text(json.dumps(TOOLS[:2]), encoding="utf-8")
+    assert ask(tools_file, library) == 0
+    assert "has no adapter for these tools" in capsys.readouterr().err
+
+
+def test_the_summary_counts_what_the_library_answered(
+    stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ttsi.reports.tables import plain
+
+    assert run(stream, tmp_path / "run", tmp_path / "library") == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    tried = sum(bool(one.episode.adaptation.library_entry) for one in read_rows(tmp_path / "run"))
+    assert f"library  answered {given(tmp_path / 'run')} inputs with a stored adapter, {tried} tried" in plain(summary)
+    alone = {**summary, "metrics": {**summary["metrics"], "library.tried": 0}}
+    assert "library" not in plain(alone)  # the control
+
+
+def test_a_folder_that_is_no_library_is_refused_before_a_model_is_loaded(
+    tools_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert main(["library", "prepare", str(tmp_path / "mine"), str(tools_file), "--model", "scripted:none"]) == 2
+    assert "holds other files and no library" in capsys.readouterr().err
+
+
+def test_an_export_says_what_it_is(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with AdapterLibrary(library) as opened, opened.step("back"):
+        [entry] = opened.entries
+        opened.set_status(entry, "candidate")
+    assert main(["library", "export", str(library), entry.id, str(tmp_path / "peft")]) == 0
+    assert f"{entry.id} is a candidate" in capsys.readouterr().err

@@ -14,7 +14,13 @@ from ttsi.chat.tool_schema import problem
 from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
 from ttsi.library import AdapterLibrary, LibraryEntry, LibraryUse, prepare
-from ttsi.library.preparation import FEWEST_TESTS, MOST_EXAMPLES, MOST_TESTS, preparation_examples
+from ttsi.library.preparation import (
+    FEWEST_TESTS,
+    MOST_EXAMPLES,
+    MOST_TESTS,
+    TESTS_TO_ADMIT,
+    preparation_examples,
+)
 from ttsi.models import Model, ModelWrapper, load
 from ttsi.types import Tool
 
@@ -94,10 +100,24 @@ def test_one_that_finds_what_was_held_back_less_likely_is_refused(tmp_path: Path
 
 def test_what_cannot_be_prepared_is_refused(tmp_path: Path, demo: Model) -> None:
     prepared(tmp_path / "library", demo)
-    with pytest.raises(LibraryError, match="has an entry for these tools"):
+    with pytest.raises(LibraryError, match="has the admitted entry"):
         prepared(tmp_path / "library", demo)
     code = {"type": "object", "properties": {"code": {"type": "string", "pattern": "^[A-Z]{7}$"}}, "required": ["code"]}
-    with pytest.raises(LibraryError, match="no example can be made"):
+    with pytest.raises(LibraryError, match="too few different examples"):
         prepared(tmp_path / "impossible", demo, (replace(OFFERED[0], parameters=code),))
     with AdapterLibrary(tmp_path / "impossible") as library:
+        assert library.entries == []
+
+
+def test_tools_with_too_few_different_examples_are_refused_and_not_prepared_in_a_stream(
+    tmp_path: Path, demo: Model
+) -> None:
+    nothing = {"type": "object", "properties": {}}
+    bare = tuple(replace(one, parameters=nothing) for one in OFFERED[:2])
+    assert len(preparation_examples(bare, 0).held_back) < TESTS_TO_ADMIT
+    with pytest.raises(LibraryError, match="too few different examples"):
+        prepared(tmp_path / "bare", demo, bare)
+    assert prepared(tmp_path / "all", demo, bare, admission="all").status == "admitted"
+    with AdapterLibrary(tmp_path / "stream") as library:
+        answer(library, [replace(item, tools=bare) for item in inputs()[:4]], demo, BY_RULE)
         assert library.entries == []

@@ -227,6 +227,7 @@ KNOBS = [
     ),
     ("--method", "sft", "--train-data", "toolworld-validation", "--train-limit", "8", "--limit", "4"),
     ("--method", "ttd", "--teacher", "scripted:demo", "--batch-size", "4", "--split", "validation"),
+    ("--library", "NEW", "--library.gate", "sure", "--library.max-days", "3"),
 ]
 
 

@@ -99,7 +99,7 @@ def ask(
 
     # Only now: a wrong file should be named at once, not after a model was loaded.
     from ttsi import codec
-    from ttsi.library import improve_with_library
+    from ttsi.library import improve_with_library, tools_notice
     from ttsi.loop import improve
     from ttsi.models import load, load_teacher
     from ttsi.reports.story import one_line, story
@@ -115,7 +115,10 @@ def ask(
             [episode] = improve([item], answering, writer, loop)
         else:
             with use.library.step(f"ask {uuid.uuid4().hex}"):
+                notice = tools_notice(use.library, item.tools, answering, loop)
                 [episode] = improve_with_library(use, [item], answering, writer, loop)
+            if notice and use.library.entries:
+                print(f"ttsi: {notice}", file=sys.stderr)
     if episode.error is not None and not json:
         print(f"ttsi: {one_line(episode.error, 400)}", file=sys.stderr)
         return 2 if episode.error.startswith("prompt:") else 1
@@ -167,7 +170,7 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
     try:
         content = json_module.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): give --tools FILE.json") from None
+        raise DataError(f"{path} cannot be read ({error.strerror}): give a JSON file of tools") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except RecursionError:

@@ -68,16 +68,17 @@ def show(folder: Folder, name: EntryName, /) -> None:
     judged = entry.wins + entry.losses
     tests = "tests" if entry.prepared else "later inputs"
     evidence = f"{entry.wins} of {judged} {tests}, e-value {e_value(entry.wins, entry.losses):.3g}"
-    lowered = "not measured" if entry.divergence is None else f"{entry.divergence:.3f} nats per token"
+    lowered = "not measured yet" if entry.divergence is None else f"lowered by {entry.divergence:.3f} nats per token"
     print(f"entry     {entry.id}, {entry.status}" + (f" ({entry.reason})" if entry.reason else ""))
     print(f"evidence  found their examples likelier than the base did: {evidence}")
-    print(f"others    it lowers the base's answers to other requests by {lowered}")
+    print(f"others    log-probability of the base's answers to other requests: {lowered}")
     print(f"answers   {entry.uses} given of {entry.tries} tried; last {_day(entry.last_use)}")
     source = "its tools" if entry.prepared else f"{len(entry.inputs)} inputs"
     learned_from = f"{entry.examples} examples of {source}"
     on = f", and {entry.version} times on, last {_day(entry.last_learned)}" if entry.version else ""
     print(f"trained   {_day(entry.created)}{on}: {learned_from}, by {entry.origin}")
-    print(f"fits      weights {entry.key.weights_sha256[:12]}, format {entry.key.format}, rank {entry.key.rank}")
+    print(f"fits      weights {entry.key.weights_sha256[:12]}, format {entry.key.format}, rank {entry.key.rank}, "
+          f"alpha {entry.key.alpha:g}, scope {entry.key.scope}")  # fmt: skip
     print(f"file      {entry.bytes} bytes, {whole}")
     print(f"tools     {', '.join(tool.name for tool in entry.tools)}")
     for one in learned:
@@ -103,7 +104,7 @@ def prepare(
 ) -> int:
     """Train an adapter for a list of tools ahead of its requests, and test it; made when missing.
 
-    It learns examples made from the tools' schemas, four of each tool. Others are held back and test it. Once admitted,
+    It learns examples made from the tools' schemas: up to four of each tool, 64 in all. Others test it. Once admitted,
     it answers in `ttsi run`, `ask` and `serve` with `--library FOLDER`, and `ttsi library export` writes it for PEFT.
 
     Args:
@@ -127,6 +128,8 @@ def prepare(
         config = replace(config, adaptation=replace(config.adaptation, scope=scope))
     settings = LibraryConfig(folder=folder)
     retention = [row.input for row in load_benchmark(settings.retention).samples[:RETENTION_ROWS]]
+    with AdapterLibrary(folder):
+        pass  # a folder that is no library is refused before a model is loaded
     with loading(model):
         answering = load(model, device=device, dtype=dtype)
     print_notes(answering)
@@ -135,9 +138,11 @@ def prepare(
         use = LibraryUse(library, settings, retention, "prepare")
         entry = prepare_adapter(use, answering, offered, config)
     tested = f"found {entry.wins} of {entry.wins + entry.losses} examples held back likelier than the base does"
-    print(f"entry     {entry.id}, {entry.status}" + (f" ({entry.reason})" if entry.reason else ""))
+    print(f"entry     {entry.id}, {entry.standing}")
     print(f"trained   on {entry.examples} examples of {len(offered)} tools in {time.perf_counter() - began:.0f} s")
     print(f"tested    {tested}")
+    if entry.status == "candidate":
+        print("It does not answer yet. Later requests with these tools are tests, too; or try another --seed.")
     return 0 if entry.status != "refused" else 1
 
 
@@ -164,7 +169,14 @@ def export(folder: Folder, name: EntryName, output: Path, /) -> None:
         output: The new folder.
     """
     with AdapterLibrary(folder, writable=False) as library:
-        print(export_entry(library, library.entry(name), output))
+        entry = library.entry(name)
+        print(export_entry(library, entry, output))
+    if entry.status != "admitted":
+        print(f"ttsi: {entry.id} is {entry.standing}", file=sys.stderr)
+    if entry.key.scope == "suffix":
+        print(
+            "ttsi: an activated LoRA (aLoRA), for PEFT. For engines without them: prepare --scope all", file=sys.stderr
+        )
 
 
 @app.command(name="import")

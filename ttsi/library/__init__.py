@@ -19,6 +19,7 @@ from ttsi.library.improvement import (
     improve_with_library,
     learn,
     prepare,
+    tools_notice,
     unfit_notice,
 )
 from ttsi.library.retention import RETENTION_ROWS
@@ -34,5 +35,6 @@ __all__ = [
     "learn",
     "prepare",
     "tools_hash",
+    "tools_notice",
     "unfit_notice",
 ]

@@ -28,7 +28,7 @@ from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.adapter_loading import stored_adapters
 from ttsi.library.admission import is_admitted, is_hopeless
 from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
-from ttsi.library.preparation import EXAMPLES_PER_STEP, preparation_examples
+from ttsi.library.preparation import EXAMPLES_PER_STEP, TESTS_TO_ADMIT, preparation_examples
 from ttsi.library.retention import retention_divergence
 from ttsi.models import Model, adapter_keeper
 from ttsi.models.adapter_files import StartedFrom
@@ -292,22 +292,26 @@ class Learner:
         """Train an adapter for a list of tools ahead of its requests, and test it; within a step.
 
         Raises:
-            LibraryError: there is no tool of which an example can be made by rule.
+            LibraryError: there are not enough examples that a rule can make of these tools.
         """
         entries = self._prepare([tools])
         if not entries:
-            raise LibraryError("no example can be made by rule for any of these tools")
+            raise LibraryError(
+                "a rule can make too few different examples of these tools: some to learn, and "
+                f"{TESTS_TO_ADMIT} others that test the adapter"
+            )
         return entries[0]
 
     def _prepare(self, lists: Sequence[Sequence[Tool]]) -> list[LibraryEntry]:
-        """An entry for each of these lists but those of which no example can be made."""
+        """An entry for each of these lists but those of which too few examples can be made."""
         groups, tests = [], []
         for tools in lists:
             digest = tools_hash(tools)
             made = preparation_examples(tools, stage_seed(self.config.seed, digest, 0, "preparation"))
             item = Input("preparation", (Message("user", ""),), tuple(tools))
             nothing = Episode(item.id, item.content_hash, Answer("", ()), None, None)
-            if made.learned:
+            testable = len(made.held_back) >= TESTS_TO_ADMIT or self.settings.admission == "all"
+            if made.learned and testable:
                 groups.append(LessonGroup(digest, None, None, [(item, nothing, made.learned)]))
                 tests.append([(item, [example]) for example in made.held_back])
         if not groups:

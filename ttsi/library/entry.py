@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ttsi.config import AdaptationConfig
+from ttsi.library.admission import ALPHA, e_value
 from ttsi.types import Example, Tool, to_openai
 
 
@@ -38,6 +39,19 @@ class AdapterKey:
             config.alpha,
             config.scope,
         )
+
+    def difference(self, other: AdapterKey) -> str:
+        """In what this key differs from another; "" where it does not."""
+        parts = [
+            f"{name} {old}, not {new}"
+            for name in ("format", "rank", "alpha", "scope")
+            if (old := getattr(self, name)) != (new := getattr(other, name))
+        ]
+        if self.weights_sha256 != other.weights_sha256:
+            parts.insert(0, f"other weights ({self.weights_sha256[:12]}): another model, or another --dtype")
+        elif self.template_sha256 != other.template_sha256:
+            parts.insert(0, "another chat template")
+        return ", ".join(parts)
 
     @property
     def digest(self) -> str:
@@ -105,6 +119,16 @@ class LibraryEntry:
     def last_touch(self) -> float:
         """When it was made, last learned or was last used, in seconds since 1970."""
         return max(self.created, self.last_learned, self.last_use)
+
+    @property
+    def standing(self) -> str:
+        """Its status, and why it is not admitted."""
+        if self.status == "admitted":
+            return "admitted"
+        if self.status == "refused":
+            return f"refused ({self.reason})"
+        evidence = f"{e_value(self.wins, self.losses):.3g} of the {1 / ALPHA:g} that admit it"
+        return f"a candidate ({self.wins} of {self.wins + self.losses} tests won: evidence {evidence})"
 
     def without_counts(self) -> LibraryEntry:
         """The entry as it is written: what is counted later stands in rows of its own."""

@@ -63,10 +63,19 @@ def unfit_notice(library: AdapterLibrary, model: Model, config: LoopConfig) -> s
     key = AdapterKey.of(model.describe(), config.adaptation)
     if not admitted or any(entry.key == key for entry in admitted):
         return ""
-    return (
-        f"none of the {len(admitted)} admitted adapters in {library.folder} fits {model.spec} with these settings: an "
-        "adapter fits one model with one --dtype, one rank, one alpha and one scope"
-    )
+    differences = "; ".join(dict.fromkeys(entry.key.difference(key) for entry in admitted))
+    return f"none of the {len(admitted)} admitted adapters in {library.folder} fits {model.spec} here: {differences}"
+
+
+def tools_notice(library: AdapterLibrary, tools: Sequence[Tool], model: Model, config: LoopConfig) -> str:
+    """Why a library does not answer requests with these tools; "" where it has an admitted adapter for them."""
+    key, wanted = AdapterKey.of(model.describe(), config.adaptation), tools_hash(tools)
+    entries = [entry for entry in library.entries if (entry.tools_hash, entry.key) == (wanted, key)]
+    if any(entry.status == "admitted" for entry in entries):
+        return ""
+    if not entries:
+        return f"{library.folder} has no adapter for these tools: ttsi library prepare trains one"
+    return f"the adapter {entries[-1].id} for these tools does not answer: it is {entries[-1].standing}"
 
 
 def improve_with_library(
@@ -213,8 +222,10 @@ def prepare(use: LibraryUse, model: Model, tools: Sequence[Tool], config: LoopCo
     check_library(config)
     adapter_keeper(model)
     learner = Learner(use.library, model, config, use.config, use.retention, use.origin)
-    if any((entry.tools_hash, entry.key) == (tools_hash(tools), learner.key) for entry in use.library.entries):
-        raise LibraryError(f"{use.library.folder} has an entry for these tools: ttsi library rm deletes it")
+    same = [e for e in use.library.entries if (e.tools_hash, e.key) == (tools_hash(tools), learner.key)]
+    if any(entry.status == "admitted" for entry in same):
+        advice = f"ttsi library rm {use.library.folder} {same[-1].id} deletes it"
+        raise LibraryError(f"{use.library.folder} has the admitted entry {same[-1].id} for these tools: {advice}")
     with prefix_cache(model):
         return learner.prepare(tools)
 

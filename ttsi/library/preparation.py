@@ -13,6 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ttsi.library.admission import is_admitted
 from ttsi.synthesis.schema_examples import schema_example
 from ttsi.types import Example, Tool, stage_seed
 
@@ -22,6 +23,8 @@ MOST_EXAMPLES = 64
 EXAMPLES_PER_STEP = 4
 FEWEST_TESTS, MOST_TESTS = 8, 16
 """Examples that are held back: one of each tool, in turn, within these bounds."""
+TESTS_TO_ADMIT = next(wins for wins in range(1, MOST_TESTS) if is_admitted(wins, 0))
+"""Tests that an adapter has to win in a row. Tools with hardly any parameters may have fewer different examples."""
 
 
 @dataclass(frozen=True)

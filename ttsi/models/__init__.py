@@ -139,6 +139,8 @@ def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | 
     if kind not in MODELS or (kind == "hf" and not rest):
         if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", spec):
             raise ModelError(f"there is no folder {spec}: for a model of the Hugging Face hub write hf:{spec}")
+        if spec.startswith(("/", "./", "../", "~")):
+            raise ModelError(f"there is no folder and no file {spec}")
         hint = unknown_name("model", spec, [kind for kind in MODELS if kind not in ("openai", "gguf")])
         raise ModelError(f"{hint} (or give a folder, a file FILE.gguf, hf:OWNER/NAME, or package.module:object)")
     module, _, name = MODELS[kind].loader.partition(":")

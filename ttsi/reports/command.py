@@ -1,15 +1,17 @@
 """The command that makes a run again, and the machine and versions that a group of runs was made with.
 
-A folder of data is written as `--data DIR`: pages are passed on, and paths of one machine mean nothing on another.
+A folder of data is written as `--data DIR`: pages are passed on, and paths of one machine mean nothing on another. A
+library is written as `--library NEW`: a run begins with it as it was then, mostly a new one.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from ttsi.config import RunConfig
+from ttsi.config import LibraryConfig, RunConfig
 from ttsi.record import Run
 from ttsi.reports.groups import Group
 from ttsi.reports.naming import changed_settings, has_embedded_settings, seeds
@@ -35,8 +37,16 @@ def command(config: RunConfig, embedded: bool = True) -> str:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if config.data is not None:
         words += ["--data", "DIR"]
+    if config.library.folder is not None:
+        words += ["--library", "NEW"]
+        words += [_flag(f"library.{name}", value) for name, value in _changed_library(config.library).items()]
     words += [_flag(name, value) for name, value in changed_settings(config, embedded).items()]
     return shlex.join(words)
+
+
+def _changed_library(config: LibraryConfig) -> dict[str, Any]:
+    usual = asdict(LibraryConfig())
+    return {name: value for name, value in asdict(config).items() if name != "folder" and value != usual[name]}
 
 
 def _flag(name: str, value: Any) -> str:

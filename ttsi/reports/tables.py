@@ -42,6 +42,10 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
         ("trained", _training_line(summary)),
         ("seconds", _seconds(summary["seconds"])),
     ]
+    tried = summary["metrics"].get("library.tried")  # older summaries lack it
+    if tried:
+        given = f"{summary['metrics']['library.given']} inputs with a stored adapter, {tried} tried"
+        facts.insert(-1, ("library", f"answered {given}"))
     failed = summary["metrics"]["adaptations.training-failed"]
     if failed:
         facts.append(("given up", f"{failed} adaptations; there the base answered{_why(summary, 'given_up')}"))

@@ -63,6 +63,8 @@ def run_library(
         raise ConfigError("--library learned from inputs behind the failed ones: leave --retry-failed out")
     rows = load_benchmark(settings.retention, data).samples if settings.admission == "tested" else ()
     with AdapterLibrary(settings.folder) as library:
+        if not library.last_tag:
+            log.warning("library: %s is new, and empty", settings.folder)
         if notice := unfit_notice(library, model, config.loop):
             log.warning("library: %s", notice)
         yield LibraryUse(library, settings, [row.input for row in rows[:RETENTION_ROWS]], origin)
