@@ -114,6 +114,16 @@ def test_other_weights_than_safetensors_are_refused(folder: Path) -> None:
         check(folder)
 
 
+def test_a_folder_without_a_model_is_said_to_have_none(tmp_path: Path) -> None:
+    """And is not searched for code: it may be a checkout with an environment in it."""
+    (tmp_path / "setup.py").write_text("")
+    with pytest.raises(ModelError, match="holds no model"):
+        check(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="code of its own"):  # the control: this one claims to be one
+        check(tmp_path)
+
+
 def test_the_model_that_ships_is_what_its_manifest_lists() -> None:
     """After new weights: python -m ttsi.models.weight_files ttsi/embedded/weights."""
     verify(Path(__file__).parents[2] / "ttsi" / "embedded" / "weights")

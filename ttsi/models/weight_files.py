@@ -40,8 +40,11 @@ def check(folder: Path, *, manifest_required: bool = False) -> bool:
         verify(folder)
     if is_trusted(folder):
         return True
+    weights = any(folder.glob("*.safetensors"))
+    if not weights and not any((folder / name).is_file() for name in SETTINGS) and not any(folder.glob("*.gguf")):
+        raise ModelError(f"{folder} holds no model: neither config.json nor a file of weights")
     _refuse_code(folder)
-    if not any(folder.glob("*.safetensors")):
+    if not weights:
         packed = min(folder.glob("*.gguf"), default=None)
         if packed is not None:
             raise ModelError(f"{folder} has no .safetensors file: name a GGUF file of it, --model {packed}")
