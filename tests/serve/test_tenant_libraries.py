@@ -146,6 +146,23 @@ def test_a_newer_adapter_of_the_operator_takes_the_place_of_the_older_copy(tmp_p
     assert copies("bob") == []
 
 
+def test_a_damaged_adapter_of_the_operator_is_named_and_the_others_are_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare_for(tmp_path)
+    with AdapterLibrary(tmp_path) as operators, operators.step("another"):
+        [whole] = operators.entries
+        damaged = operators.add_entry(replace(whole, tools_hash="other"), b"another")
+        operators.set_status(damaged, "admitted")
+    (tmp_path / "adapters" / f"{damaged.id}.safetensors").write_bytes(b"damaged")
+    libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+    use = libraries.of("ada")
+    assert use is not None
+    assert [entry.sha256 for entry in use.library.entries] == [whole.sha256]
+    assert f"{damaged.id}.safetensors is not as it was written" in caplog.text
+    libraries.close()
+
+
 def test_an_adapter_that_fits_another_model_is_said_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prepare_for(tmp_path)
     libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])

@@ -128,15 +128,14 @@ def prepare(
         config = replace(config, adaptation=replace(config.adaptation, scope=scope))
     settings = LibraryConfig(folder=folder)
     retention = [row.input for row in load_benchmark(settings.retention).samples[:RETENTION_ROWS]]
-    with AdapterLibrary(folder):
-        pass  # a folder that is no library is refused before a model is loaded
-    with loading(model):
-        answering = load(model, device=device, dtype=dtype)
-    print_notes(answering)
-    began = time.perf_counter()
-    with AdapterLibrary(folder) as library, library.step(f"prepare {uuid.uuid4().hex}"), announced("training"):
-        use = LibraryUse(library, settings, retention, "prepare")
-        entry = prepare_adapter(use, answering, offered, config)
+    with AdapterLibrary(folder) as library:  # before a model is loaded: the folder may be refused
+        with loading(model):
+            answering = load(model, device=device, dtype=dtype)
+        print_notes(answering)
+        began = time.perf_counter()
+        with library.step(f"prepare {uuid.uuid4().hex}"), announced("training"):
+            use = LibraryUse(library, settings, retention, "prepare")
+            entry = prepare_adapter(use, answering, offered, config)
     tested = f"found {entry.wins} of {entry.wins + entry.losses} examples held back likelier than the base does"
     print(f"entry     {entry.id}, {entry.standing}")
     print(f"trained   on {entry.examples} examples of {len(offered)} tools in {time.perf_counter() - began:.0f} s")

@@ -27,7 +27,7 @@ from ttsi.errors import LibraryError
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.adapter_loading import stored_adapters
 from ttsi.library.admission import is_admitted, is_hopeless
-from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
+from ttsi.library.entry import AdapterKey, LibraryEntry, entries_of, tools_hash
 from ttsi.library.preparation import EXAMPLES_PER_STEP, TESTS_TO_ADMIT, preparation_examples
 from ttsi.library.retention import retention_divergence
 from ttsi.models import Model, adapter_keeper
@@ -336,9 +336,8 @@ class Learner:
 
     def _begin(self, group: LessonGroup, trained: TrainedFile, examples: int, prepared: bool = False) -> LibraryEntry:
         """A new candidate, in the place of one that lost too many inputs."""
-        for old in self.library.entries:
-            if (old.tools_hash, old.key) == (group.tools, self.key):
-                self.library.evict(old, "a new adapter takes its place")
+        for old in entries_of(self.library.entries, group.tools, self.key):
+            self.library.evict(old, "a new adapter takes its place")
         file, reason = trained.file, f"no adapter: {trained.reason or 'its training failed'}"
         if len(file) > self.settings.max_bytes:
             file, reason = b"", "no adapter: one is larger than max_bytes"
@@ -369,7 +368,6 @@ def entry_of(library: AdapterLibrary, item: Input, key: AdapterKey) -> LibraryEn
 
     One that lost too many inputs does not count: perhaps its first input was misleading, and a new one may begin.
     """
-    wanted = tools_hash(item.tools)
-    entry = next((e for e in reversed(library.entries) if e.tools_hash == wanted and e.key == key), None)
+    entry = next(reversed(entries_of(library.entries, tools_hash(item.tools), key)), None)
     lost = entry is not None and entry.status == "refused" and is_hopeless(entry.wins, entry.losses)
     return None if lost else entry

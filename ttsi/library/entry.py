@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -156,6 +156,11 @@ def tools_hash(tools: Sequence[Tool]) -> str:
     (True, False)
     """
     return _digest(sorted(json.dumps(to_openai(tool), sort_keys=True) for tool in tools))
+
+
+def entries_of(entries: Iterable[LibraryEntry], tools_digest: str, key: AdapterKey) -> list[LibraryEntry]:
+    """The entries for one list of tools that fit one model and its settings, in their order."""
+    return [entry for entry in entries if (entry.tools_hash, entry.key) == (tools_digest, key)]
 
 
 def shared_tools(one: Sequence[Tool], other: Sequence[Tool]) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,10 @@ from ttsi import codec
 from ttsi.atomic import write_atomically
 from ttsi.errors import LibraryError, on_one_line
 from ttsi.library.adapter_library import AdapterLibrary
-from ttsi.library.entry import LibraryEntry, PooledInput, tools_hash
+from ttsi.library.entry import LibraryEntry, PooledInput, entries_of, tools_hash
 from ttsi.models import ADAPTER_CONFIG
+
+log = logging.getLogger(__name__)
 
 GIVEN = "operator"
 """Origin of entries that were given, with the SHA-256 of what was given."""
@@ -69,7 +72,7 @@ def import_entry(library: AdapterLibrary, folder: Path) -> LibraryEntry:
         raise LibraryError(f"{folder} holds a damaged entry ({on_one_line(error)})") from None
     if hashlib.sha256(file).hexdigest() != entry.sha256 or tools_hash(entry.tools) != entry.tools_hash:
         raise LibraryError(f"{folder} holds a damaged entry: its adapter or its tools are not those of {ENTRY}")
-    if any(one.tools_hash == entry.tools_hash and one.key == entry.key for one in library.entries):
+    if entries_of(library.entries, entry.tools_hash, entry.key):
         raise LibraryError(f"{library.folder} has an entry for these tools: ttsi library rm deletes it")
     for one in learned:
         library.add_input(entry.tools_hash, entry.key, one.input_hash, one.examples, one.origin)
@@ -79,30 +82,29 @@ def import_entry(library: AdapterLibrary, folder: Path) -> LibraryEntry:
     return library.add_entry(unproven, file)
 
 
-def give_admitted(source: AdapterLibrary, library: AdapterLibrary) -> int:
-    """Give a library the admitted entries of another, whose owner vouches for them; how many were given.
+def give_admitted(source: AdapterLibrary, library: AdapterLibrary) -> None:
+    """Give a library the admitted entries of another, whose owner vouches for them.
 
-    An entry of these tools that the library has itself stays; one that was given earlier makes room for a newer one.
-    Within a step.
+    An entry of these tools that the library has itself stays; one that was given earlier makes room for a newer one. A
+    damaged one is named in the log, and not given. Within a step of the library; the source is only read.
 
     Raises:
         LibraryError: the library cannot be written.
     """
-    given = 0
-    own = {(entry.tools_hash, entry.key): entry for entry in library.entries}
     for entry in source.entries:
-        old, origin = own.get((entry.tools_hash, entry.key)), f"{GIVEN} {entry.sha256}"
-        if entry.status != "admitted" or (old and (old.origin == origin or not old.origin.startswith(GIVEN))):
+        origin = f"{GIVEN} {entry.sha256}"
+        own = entries_of(library.entries, entry.tools_hash, entry.key)
+        if entry.status != "admitted" or any(old.origin == origin or not old.origin.startswith(GIVEN) for old in own):
             continue
-        file = source.usable_adapter(entry)
-        if file is None:
+        try:
+            file = source.adapter(entry)
+        except LibraryError as error:
+            log.warning("%s; it is not given to the library of a key", error)
             continue
-        if old is not None:
+        for old in own:
             library.evict(old, "a newer one was given")
         added = library.add_entry(replace(entry, status="candidate", origin=origin), file)
         library.set_status(added, "admitted", divergence=entry.divergence)
-        given += 1
-    return given
 
 
 def adapter_config(file: bytes) -> dict[str, Any]:

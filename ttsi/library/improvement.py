@@ -23,7 +23,7 @@ from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import ConfigError, LibraryError, first_line
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.candidate_adapters import Learner, entry_of, further_config
-from ttsi.library.entry import AdapterKey, LibraryEntry, tools_hash
+from ttsi.library.entry import AdapterKey, LibraryEntry, entries_of, tools_hash
 from ttsi.library.stored_answers import StoredAnswer, stored_answers
 from ttsi.loop import improve
 from ttsi.models import Model, Writer, adapter_keeper, prefix_cache
@@ -70,7 +70,7 @@ def unfit_notice(library: AdapterLibrary, model: Model, config: LoopConfig) -> s
 def tools_notice(library: AdapterLibrary, tools: Sequence[Tool], model: Model, config: LoopConfig) -> str:
     """Why a library does not answer requests with these tools; "" where it has an admitted adapter for them."""
     key, wanted = AdapterKey.of(model.describe(), config.adaptation), tools_hash(tools)
-    entries = [entry for entry in library.entries if (entry.tools_hash, entry.key) == (wanted, key)]
+    entries = entries_of(library.entries, wanted, key)
     if any(entry.status == "admitted" for entry in entries):
         return ""
     if not entries:
@@ -222,7 +222,7 @@ def prepare(use: LibraryUse, model: Model, tools: Sequence[Tool], config: LoopCo
     check_library(config)
     adapter_keeper(model)
     learner = Learner(use.library, model, config, use.config, use.retention, use.origin)
-    same = [e for e in use.library.entries if (e.tools_hash, e.key) == (tools_hash(tools), learner.key)]
+    same = entries_of(use.library.entries, tools_hash(tools), learner.key)
     if any(entry.status == "admitted" for entry in same):
         advice = f"ttsi library rm {use.library.folder} {same[-1].id} deletes it"
         raise LibraryError(f"{use.library.folder} has the admitted entry {same[-1].id} for these tools: {advice}")
