@@ -1,9 +1,9 @@
 """Plausible argument values for a JSON Schema, drawn by a seed. No model writes them.
 
 Inputs: a parameter's name, its schema, a generator of random numbers. Outputs: a JSON value. A value comes from the
-first of these that the schema has: `const`, `enum`, `examples`, examples in the words of its description ("e.g. Oslo,
-Paris"), a format or a layout of dates, else a list of neutral values for parameters of such a name. The paper
-(arXiv:2510.07841) has a model write the values.
+first of these that the schema has: `const`, `enum`, `examples`, the words of its description (`described_values`), a
+format or a layout of dates and times, else a list of neutral values for parameters of such a name, else its default.
+The paper (arXiv:2510.07841) has a model write the values.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
+from ttsi.synthesis.described_values import (
+    described_default,
+    described_values,
+    is_layout,
+    is_value,
+    layout_of,
+    sample_in_layout,
+)
 from ttsi.words import words
 
 Schema = Mapping[str, Any]
@@ -56,14 +64,23 @@ _KINDS: tuple[tuple[frozenset[str], Sequence[str]], ...] = tuple(
 )
 """Words of a parameter's name or description, and values for it; the first that applies counts."""
 
-_EXAMPLES = re.compile(
-    r"(?:\be\.?g\b\.?|\bsuch as\b|\bfor example\b|\bfor instance\b)[,:]?\s*((?:[^).;:\n]|[.:](?=\w))+)", re.IGNORECASE
+_CODES: tuple[tuple[re.Pattern[str], Sequence[str]], ...] = tuple(
+    (re.compile(pattern), values)
+    for pattern, values in (
+        (r"\bwhether\b", ("true", "false")),
+        (r"\bphone number|\bmobile number", ("+1 555 0142", "+44 20 7946 0958", "+1 555 0199")),
+        (r"\bcountry code|\biso 3166|\balpha-2", ("US", "DE", "JP", "BR", "FR", "CA", "IN", "KE")),
+        (r"\blanguage code|\blang code|\biso 639", ("en", "fr", "es", "de", "ja", "ar")),
+        (r"\bcurrency code|\biso 4217", _CURRENCIES),
+        (r"\bairport code|\biata\b", ("LIS", "YYZ", "NBO", "KIX", "VIE", "DEN", "HEL", "ORD")),
+        (r"\bticker\b|\bstock symbol", ("AAPL", "NVDA", "SAP", "TSM", "SONY", "SHOP")),
+        (r"\b(?:zip|postal) code|\bpostcode\b", ("94110", "10115", "60614", "75011")),
+        (r"\bip address", ("192.0.2.17", "198.51.100.4", "203.0.113.80")),
+        (r"\btime ?zone\b", ("Europe/Lisbon", "America/Toronto", "Asia/Seoul", "UTC")),
+        (r"\bdomain name|\bhostname\b", ("example.com", "example.org", "shop.example.net")),
+    )
 )
-"""The dots and colons of "10.0.0.0/16" and "09:00" belong to the example."""
-_LAYOUT = re.compile(r"\b(?:YYYY|DD|MM)(?:[-/.](?:YYYY|MM|DD)){1,2}\b")
-_ONLY_LAYOUT = re.compile(r"[YMDHSymdhs\W]+")
-"""A description's "e.g. YYYY-MM-DD" or "HH:MM" gives the layout of a value and no value."""
-_SEPARATOR = re.compile(r",|\bor\b|\band\b")
+"""Phrases in a parameter's name or description, and the codes that they ask for."""
 
 
 class NoValueError(Exception):
@@ -72,8 +89,6 @@ class NoValueError(Exception):
 
 MOST_ITEMS = 8
 """Longest list that a request states."""
-LONGEST_DESCRIPTION = 2000
-"""Characters of a description that are searched for examples."""
 MOST_OPTIONAL = 3
 """Most optional arguments in one call."""
 MOST_UNMARKED = 4
@@ -200,20 +215,10 @@ def _examples(schema: Any, kind: str | None) -> list[Any]:
     typed = [value for value in (_read(value, kind) for value in given) if isinstance(value, allowed)]
     description = schema.get("description")
     typed = [value for value in typed if not isinstance(value, bool)]
-    typed = [value for value in typed if not isinstance(value, str) or not _ONLY_LAYOUT.fullmatch(value)]
+    typed = [value for value in typed if not isinstance(value, str) or not is_layout(value)]
     if typed or kind not in ("string", None) or not isinstance(description, str):
         return typed
-    described = (
-        part.strip(" '\"`")
-        for text in _EXAMPLES.findall(description[:LONGEST_DESCRIPTION])
-        for part in _SEPARATOR.split(text)
-    )
-    return [part for part in described if _is_value(part)]
-
-
-def _is_value(part: str) -> bool:
-    few_words = 0 < len(part) <= 40 and len(part.split()) <= 4
-    return few_words and part != "etc" and not _ONLY_LAYOUT.fullmatch(part)
+    return described_values(description)
 
 
 def _read(value: Any, kind: str | None) -> Any:
@@ -254,15 +259,19 @@ def _string(name: str, schema: Schema, draw: random.Random) -> str:
     text = str(schema.get("description") or "")
     in_name, in_both = set(words(_apart(name))), set(words(_apart(name))) | set(words(text))
     form = str(schema.get("format") or "")
-    layout = _LAYOUT.search(" ".join([text, *map(str, schema.get("examples") or ())]))
+    layout = layout_of(" ".join([text, *map(str, schema.get("examples") or ())]))
     if layout or form.startswith("date") or "date" in in_both:
-        return _date(layout.group() if layout else "YYYY-MM-DD", draw) + ("T12:00:00Z" if form == "date-time" else "")
+        usual = "YYYY-MM-DDTHH:MM:SSZ" if form == "date-time" else "YYYY-MM-DD"
+        return sample_in_layout(layout or usual, draw)
     if form == "time" or "time" in in_name:
         return f"{draw.randint(0, 23):02}:{draw.choice((0, 15, 30, 45)):02}"
     if form == "email" or "email" in in_both:
         return f"{draw.choice(_PEOPLE).split()[0].lower()}@example.com"
     if form in ("uri", "url") or in_both & {"url", "link", "website"}:
         return f"https://example.com/{draw.choice(_TOPICS).split()[1]}{draw.randint(1, 99)}"
+    for pattern, values in _CODES:
+        if pattern.search(f"{' '.join(words(_apart(name)))} {text.lower()}"):
+            return draw.choice(values)
     if in_name & {"id", "ids", "code", "number", "identifier", "token", "key"} or "identifier" in in_both:
         return "".join(draw.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(2)) + str(draw.randint(1000, 99999))
     if in_name & {"file", "path", "filename", "image", "photo"}:
@@ -271,16 +280,9 @@ def _string(name: str, schema: Schema, draw: random.Random) -> str:
         for names, values in _KINDS:
             if names & kinds:
                 return draw.choice(values)
-    return draw.choice(draw.choice((_TITLES, _TOPICS)))
-
-
-def _date(layout: str, draw: random.Random) -> str:
-    parts = {
-        "YYYY": str(draw.randint(2020, 2027)),
-        "MM": f"{draw.randint(1, 12):02}",
-        "DD": f"{draw.randint(1, 28):02}",
-    }
-    return re.sub(r"YYYY|MM|DD", lambda part: parts[part.group()], layout)
+    default = schema.get("default") or described_default(text)
+    usable = isinstance(default, str) and is_value(default)
+    return str(default) if usable else draw.choice(draw.choice((_TITLES, _TOPICS)))
 
 
 def _apart(name: str) -> str:
