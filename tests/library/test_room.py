@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.library.test_folder import EXAMPLE, KEY, entry, fill
 from ttsi.errors import LibraryError
-from ttsi.library import AdapterLibrary, LibraryEntry
+from ttsi.library import AdapterLibrary, LibraryEntry, entry_rows
 from ttsi.library.exchange import export_entry
 from ttsi.library.index import IndexRow, LibraryIndex
 
@@ -142,3 +143,64 @@ def test_a_reader_beside_a_writer_is_not_told_to_delete_at_once(library: Adapter
     with pytest.raises(LibraryError, match="cannot be read") as error:
         library.adapter(one)
     assert "try again" not in str(error.value)
+
+
+def answer(library: AdapterLibrary, times: int) -> None:
+    """Beside the one answer of `fill`."""
+    for number in range(times):
+        with library.step():
+            library.add_use(library.entries[0], f"request {number}", given=number % 4 > 0)
+
+
+def rows_of_use(library: AdapterLibrary) -> int:
+    steps = library._index._db.execute("SELECT count(*) FROM steps").fetchone()[0]
+    return int(steps) + sum(library._index.count(table) for table in ("uses", "use_counts"))
+
+
+def test_a_long_life_of_answers_keeps_the_counts_and_no_row_each(
+    library: AdapterLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_rows, "MAX_USES", 20)
+    answer(library, 100)
+    assert rows_of_use(library) <= 20 + 6
+    [one] = library.entries
+    assert (one.tries, one.uses) == (101, 76)
+    with AdapterLibrary(library.folder, writable=False) as again:
+        assert again.entries == [one]
+    monkeypatch.setattr(entry_rows, "MAX_USES", 10**6)  # control
+    answer(library, 100)
+    assert rows_of_use(library) > 100
+
+
+def test_counts_that_were_added_up_outlive_the_step_that_is_undone(
+    library: AdapterLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_rows, "MAX_USES", 5)
+    answer(library, 6)
+    for _ in range(2):  # the second time undoes the first
+        with library.step("batch"):
+            library.add_use(library.entries[0], "one more", given=True)
+        assert library._index.count("use_counts") == 1, "control: they were added up"
+        assert (library.entries[0].tries, library.entries[0].uses) == (8, 6)
+
+
+def test_a_step_with_a_tag_is_not_forgotten(library: AdapterLibrary) -> None:
+    take_step(library, "batch")
+    answer(library, 3)
+    with pytest.raises(LibraryError, match="has learned from others since"):
+        take_step(library, "batch")
+
+
+def test_the_index_of_an_older_version_is_read_and_goes_on(library: AdapterLibrary) -> None:
+    answer(library, 3)
+    library.close()
+    path = library.folder / "library.db"
+    with sqlite3.connect(path) as index:
+        index.execute("DROP TABLE use_counts")
+    with pytest.raises(LibraryError, match="no such table"), AdapterLibrary(library.folder):
+        pass  # control: an index of this version without the table is damaged
+    with sqlite3.connect(path) as index:
+        index.execute("PRAGMA user_version=1")
+    for writable in (False, True, True):
+        with AdapterLibrary(library.folder, writable=writable) as older:
+            assert (older.entries[0].tries, older.entries[0].uses) == (4, 3)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -114,7 +113,7 @@ def ask(
         if use is None:
             [episode] = improve([item], answering, writer, loop)
         else:
-            with use.library.step(f"ask {uuid.uuid4().hex}"):
+            with use.library.step():
                 notice = tools_notice(use.library, item.tools, answering, loop)
                 [episode] = improve_with_library(use, [item], answering, writer, loop)
             if notice and use.library.entries:

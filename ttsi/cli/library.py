@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-import uuid
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -133,7 +132,7 @@ def prepare(
             answering = load(model, device=device, dtype=dtype)
         print_notes(answering)
         began = time.perf_counter()
-        with library.step(f"prepare {uuid.uuid4().hex}"), announced("training"):
+        with library.step(), announced("training"):
             use = LibraryUse(library, settings, retention, "prepare")
             entry = prepare_adapter(use, answering, offered, config)
     tested = f"found {entry.wins} of {entry.wins + entry.losses} examples held back likelier than the base does"
@@ -152,7 +151,7 @@ def rm(folder: Folder, /, *names: EntryName) -> None:
         raise LibraryError(f"which entries? ttsi library ls {folder} lists them")
     with AdapterLibrary(_existing(folder)) as library:
         entries = {(entry := library.entry(name)).id: entry for name in names}.values()
-        with library.step(f"rm {uuid.uuid4().hex}"):
+        with library.step():
             for entry in entries:
                 library.remove(entry)
     with AdapterLibrary(folder):
@@ -185,7 +184,7 @@ def import_(folder: Folder, entry: Path, /) -> None:
     Args:
         entry: The folder that `ttsi library export` wrote.
     """
-    with AdapterLibrary(folder) as library, library.step(f"import {uuid.uuid4().hex}"):
+    with AdapterLibrary(folder) as library, library.step():
         print(import_entry(library, entry).id)
 
 

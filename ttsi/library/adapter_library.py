@@ -29,7 +29,14 @@ from ttsi import codec, crash_points
 from ttsi.atomic import FileLocked, lock_file, write_atomically
 from ttsi.errors import LibraryError, on_one_line
 from ttsi.library.entry import AdapterKey, LibraryEntry, PooledInput, Status
-from ttsi.library.entry_rows import GONE, Replaced, read_entries
+from ttsi.library.entry_rows import (
+    GONE,
+    Replaced,
+    delete_pool,
+    delete_rows,
+    delete_what_counts_no_more,
+    read_entries,
+)
 from ttsi.library.index import LibraryIndex
 from ttsi.types import Answer, Example, Prompt
 
@@ -38,10 +45,7 @@ log = logging.getLogger(__name__)
 INDEX, ADAPTERS, LOCK = "library.db", "adapters", "library.lock"
 KEYS = "keys"
 """Below it a server keeps a library for each of its keys."""
-MAX_INPUTS = 5000
-"""Most inputs that are pooled and that no entry has learned; the oldest go first."""
 _FILE = re.compile(r"[0-9a-f]{12}(\.[0-9a-f]{12})?\.safetensors(\.part)?")
-_OF_ENTRY = ("entries", "evidence", "changes", "uses")
 
 
 class AdapterLibrary:
@@ -189,11 +193,12 @@ class AdapterLibrary:
     # Steps, which change it
 
     @contextmanager
-    def step(self, tag: str) -> Iterator[None]:
+    def step(self, tag: str | None = None) -> Iterator[None]:
         """A step: all of the block's changes are kept, or none of them.
 
         Args:
-            tag: names the step; taken again, as by a run that was killed and resumed, it replaces itself.
+            tag: names the step; taken again, as by a run that was killed and resumed, it replaces itself. None is a
+                step that is never taken again.
 
         Raises:
             LibraryError: other steps were taken since; or the disk is full.
@@ -205,7 +210,8 @@ class AdapterLibrary:
                     self._read()  # without what this tag had left
                 self._step = number
                 if not again:
-                    self._delete_what_counts_no_more()
+                    delete_what_counts_no_more(self._index, self._entries, self._replaced)
+                    self._replaced = []
                 yield
                 crash_points.reach("library: step not yet committed")
         except BaseException:
@@ -288,7 +294,7 @@ class AdapterLibrary:
         """Count an answer that was asked of an entry, and whether it was given."""
         now = time.time()
         self._index.add("uses", step=self._now(), id=entry.id, input_hash=input_hash, given=int(given), time=now)
-        return self._update(self._entries[entry.id].with_use(given, now))
+        return self._update(self._entries[entry.id].with_uses(1, int(given), now))
 
     def add_retention_answers(self, digest: str, answers: Sequence[tuple[Prompt, Answer]]) -> None:
         """Keep the base's own answers to a retention set."""
@@ -323,39 +329,9 @@ class AdapterLibrary:
         Its file goes when the next step begins, or the next writer opens the folder.
         """
         self._now()
-        self._delete_rows(entry.id)
-        self._delete_pool(entry.tools_hash, entry.key.digest)
+        delete_rows(self._index, entry.id)
+        delete_pool(self._index, entry.tools_hash, entry.key.digest)
         self._entries.pop(entry.id, None)
-
-    def _delete_rows(self, id_: str) -> None:
-        for table in _OF_ENTRY:
-            self._index.delete(table, [row.rowid for row in self._index.rows(table, id=id_)])
-
-    def _delete_pool(self, tools_hash: str, key_digest: str) -> None:
-        rows = self._index.rows("inputs", tools_hash=tools_hash, key_digest=key_digest)
-        self._index.delete("inputs", [row.rowid for row in rows])
-
-    def _delete_what_counts_no_more(self) -> None:
-        """Evicted entries with what they learned from, and pooled inputs beyond the limit.
-
-        As a new step begins: nothing can be undone any more that was done before the last one.
-        """
-        pools = {(entry.tools_hash, entry.key.digest) for entry in self.entries}
-        for _, entry in self._replaced:
-            pool = entry.tools_hash, entry.key.digest
-            if entry.id not in self._entries:
-                self._delete_rows(entry.id)
-                if pool not in pools:  # else a new adapter of these tools has taken its place
-                    self._delete_pool(*pool)
-        versions = [(row.rowid, row.values["id"]) for row in self._index.rows("entries")]
-        newest = {id_: rowid for rowid, id_ in versions}
-        self._index.delete("entries", [rowid for rowid, id_ in versions if rowid != newest[id_]])
-        waiting = [
-            row.rowid for row in self._index.rows("inputs")
-            if (row.values["tools_hash"], row.values["key_digest"]) not in pools
-        ] if self._index.count("inputs") > MAX_INPUTS else []  # fmt: skip
-        self._index.delete("inputs", waiting[: max(0, len(waiting) - MAX_INPUTS)])
-        self._replaced = []
 
     def _update(self, entry: LibraryEntry) -> LibraryEntry:
         self._entries[entry.id] = entry

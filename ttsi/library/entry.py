@@ -138,9 +138,11 @@ class LibraryEntry:
         """With one input more for or against it: how much likelier (nats) it found the input's examples."""
         return replace(self, wins=self.wins + (gain > 0), losses=self.losses + (gain < 0))
 
-    def with_use(self, given: bool, when: float) -> LibraryEntry:
-        """With one answer more that was asked of it."""
-        return replace(self, tries=self.tries + 1, uses=self.uses + given, last_use=max(self.last_use, when))
+    def with_uses(self, tries: int, uses: int, when: float) -> LibraryEntry:
+        """With so many answers more that were asked of it and given, up to a time."""
+        return replace(
+            self, tries=self.tries + tries, uses=self.uses + uses, last_use=max(self.last_use, when)
+        )  # fmt: skip
 
     def with_status(self, status: Status, reason: str, divergence: Any) -> LibraryEntry:
         """In a new status; "" is no new divergence."""

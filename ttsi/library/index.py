@@ -28,10 +28,15 @@ TABLES: dict[str, tuple[str, ...]] = {
     "evidence": ("step", "id", "input_hash", "gain"),
     "changes": ("step", "id", "status", "reason", "divergence"),
     "uses": ("step", "id", "input_hash", "given", "time"),
+    "use_counts": ("step", "id", "tries", "uses", "last_use"),
     "retention": ("step", "digest", "place", "content"),
 }
 """Table -> its columns; behind them every table has the checksum of its row."""
-VERSION = 1
+VERSION = 2
+SINCE = {table: 2 if table == "use_counts" else 1 for table in TABLES}
+"""Table -> the version of the index that brought it."""
+_UNNAMED = "unnamed step "
+"""Before the number of a step without a tag."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +86,24 @@ class LibraryIndex:
         [version] = self._db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise LibraryError(f"{self._path} was written by a newer ttsi: use that one")
-        if version == VERSION or not writable:
-            # A writer that was killed at its very first moment leaves an empty file.
-            if version == 0:
-                raise LibraryError(f"{self._path} holds no library: it is empty")
-            return
-        with self._transaction():
+        # A writer that was killed at its very first moment leaves an empty file.
+        if version == 0 and not writable:
+            raise LibraryError(f"{self._path} holds no library: it is empty")
+        self._tables = {table for table, since in SINCE.items() if since <= version}
+        if version < VERSION and writable:
+            with self._transaction():
+                self._create_tables([table for table in TABLES if table not in self._tables])
+            self._tables = set(TABLES)
+
+    def _create_tables(self, tables: Sequence[str]) -> None:
+        for table in tables:
+            names = ", ".join(f"{column} NOT NULL" for column in TABLES[table])
+            self._db.execute(f"CREATE TABLE {table} ({names}, checksum TEXT NOT NULL)")
+        if "inputs" in tables:
             self._db.execute("CREATE TABLE steps (step INTEGER PRIMARY KEY, tag TEXT NOT NULL UNIQUE)")
-            for table, columns in TABLES.items():
-                names = ", ".join(f"{column} NOT NULL" for column in columns)
-                self._db.execute(f"CREATE TABLE {table} ({names}, checksum TEXT NOT NULL)")
             self._db.execute("CREATE INDEX inputs_of_tools ON inputs (tools_hash)")
             self._db.execute("CREATE INDEX evidence_of_entry ON evidence (id)")
-            self._db.execute(f"PRAGMA user_version={VERSION}")
+        self._db.execute(f"PRAGMA user_version={VERSION}")
 
     def _check(self) -> None:
         [verdict] = self._db.execute("PRAGMA integrity_check(1)").fetchone()
@@ -131,8 +141,10 @@ class LibraryIndex:
                 self._db.execute("RELEASE attempt")
 
     @contextmanager
-    def step(self, tag: str) -> Iterator[int]:
+    def step(self, tag: str | None) -> Iterator[int]:
         """A step in one transaction; one that was taken before under this tag is undone first, with nothing behind it.
+
+        Without a tag it is never taken again, and its name is forgotten as soon as another one is taken.
 
         Raises:
             LibraryError: other steps were taken since; or the disk refuses.
@@ -140,6 +152,8 @@ class LibraryIndex:
         with self._named(), self._transaction():
             taken = self._db.execute("SELECT step FROM steps WHERE tag = ?", (tag,)).fetchone()
             number = self.last_step() if taken is not None else self.last_step() + 1
+            tag = f"{_UNNAMED}{number}" if tag is None else tag
+            self._db.execute("DELETE FROM steps WHERE step < ? AND tag GLOB ?", (number, f"{_UNNAMED}*"))
             if taken is not None and taken[0] != number:
                 raise LibraryError(
                     f"{self._path.parent} has learned from others since this batch was answered, so that it cannot be "
@@ -162,7 +176,7 @@ class LibraryIndex:
             row = self._db.execute("SELECT tag FROM steps ORDER BY step DESC LIMIT 1").fetchone()
         return "" if row is None else str(row[0])
 
-    def has_step(self, tag: str) -> bool:
+    def has_step(self, tag: str | None) -> bool:
         """Whether a step was taken under this tag."""
         with self._named():
             return self._db.execute("SELECT 1 FROM steps WHERE tag = ?", (tag,)).fetchone() is not None
@@ -180,6 +194,8 @@ class LibraryIndex:
         Raises:
             LibraryError: one is not as it was written.
         """
+        if table not in self._tables:  # an older ttsi wrote the index, and here it is only read
+            return
         condition = " AND ".join(f"{column} = ?" for column in wanted) or "1"
         with self._named():
             query = f"SELECT rowid, * FROM {table} WHERE {condition} ORDER BY rowid"

@@ -6,7 +6,6 @@ Inputs: one input with its settings and the base's answer. Outputs: its episode.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -41,7 +40,7 @@ def improve_with_library(
 ) -> Episode:
     """With the library's adapters, as far as it can be used."""
     try:
-        with use.library.step(secrets.token_hex(16)):
+        with use.library.step():
             return answer_with_library(use, [item], model, writer, config, repeat, answers)[0]
     except LibraryError as error:
         log.warning("%s; this request is answered without a library", error)

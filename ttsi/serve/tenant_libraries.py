@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,7 +75,7 @@ class TenantLibraries:
             return True
         learning = InterruptibleModel(model, interrupts, StageProgress())
         try:
-            with interrupts.allowing(DeadlineExceeded), use.library.step(secrets.token_hex(16)):
+            with interrupts.allowing(DeadlineExceeded), use.library.step():
                 learn(use, learning, [(job.options.item, outcome.episodes[0])], job.config)
             return True
         except DeadlineExceeded:
@@ -115,7 +114,7 @@ class TenantLibraries:
             return None
         try:
             if tenant != LOCAL and (folder / INDEX).is_file():
-                with AdapterLibrary(folder, writable=False) as operators, library.step(secrets.token_hex(16)):
+                with AdapterLibrary(folder, writable=False) as operators, library.step():
                     give_admitted(operators, library)
         except LibraryError as error:
             log.warning("%s; a key is served without the adapters of this library", error)
