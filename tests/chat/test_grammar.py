@@ -156,6 +156,30 @@ def test_a_demanded_call_comes_at_once(name: str) -> None:
         answer_grammar(fmt, (), "required")
 
 
+BEFORE = ("", "I look it up.\n", "```python\nx = {}\n```\n")
+SPACED = '{{\n  "name": "get.weather",\n  "arguments": {}\n}}'
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_call_without_the_fence_is_limited_to_legal_ones_too(before: str) -> None:
+    fmt = FORMATS["fenced"]
+    grammar = answer_grammar(fmt, TOOLS)
+    for arguments in ('{"city": "Oslo"}', '{"town": "Oslo"}', '{"city": 3}', "{}"):
+        text = before + SPACED.format(arguments)
+        assert fmt.parse(text, TOOLS).calls, "it is read as a call"
+        assert accepts(grammar, text) == ('"Oslo"' in arguments and "city" in arguments), text
+    two = before + FORMATS["plain"].render(LEGAL[:2])
+    assert fmt.parse(two, TOOLS).calls == tuple(LEGAL[:2]) and accepts(grammar, two)
+    assert not accepts(grammar, before + SPACED.format('{"city": "Oslo"}').replace("get.weather", "unknown"))
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_control_json_that_is_no_call_stays_words(before: str) -> None:
+    grammar = answer_grammar(FORMATS["fenced"], TOOLS)
+    for words in ('{"city": "Oslo"}', "{ x = 1; }", 'The object {"name": "x"} stands in a line.', "{"):
+        assert accepts(grammar, before + words), words
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("hermes", "</tool_call>"), ("mistral", "[ARGS]"), ("llama3", "<|python_tag|>"), ("plain", " {")],

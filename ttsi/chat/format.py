@@ -118,6 +118,8 @@ class FramedFormat:
     (`ttsi.chat.handshake` sets it)."""
     order: int = 50
     """Rank among families that read the same text; the smallest number comes first."""
+    reads_unmarked: bool = False
+    """Whether JSON calls that stand on lines of their own, without the marks, are read as calls, too."""
 
     @property
     def instruction(self) -> str | None:

@@ -24,12 +24,17 @@ from ttsi.chat import marked
 from ttsi.chat.format import Format, FramedFormat
 from ttsi.chat.lark import ANY, exclude_marks, literal, localise, mark_rules, string_literal
 from ttsi.chat.marked_grammar import arguments_rule, calls_rules
+from ttsi.chat.schema_mask import json_arguments
 from ttsi.types import Tool
 
 __all__ = ["Demand", "answer_grammar", "call_then_text_grammar", "json_answer", "localise", "tool_grammar"]
 
 Demand = Literal["auto", "required", "one"]
 """How many calls an answer makes: any number, one or more, or exactly one."""
+_UNMARKED_NAME = r'/\{\s*"name"\s*:\s*"/'
+_UNMARKED_KEY = r'/,\s*"arguments"\s*:\s*/'
+_UNMARKED_GAP = r'/\s*\}\s*\n\s*\{\s*"name"\s*:\s*"/'
+_UNMARKED_END = r"/\s*\}/"
 _REQUEST = r"/ ?[^\s][^\n]+[^\s]/"
 
 
@@ -51,7 +56,9 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -
     if calls != "auto":
         return _text([f"start: {_calls(fmt, tools, calls == 'required')}", *_rules(fmt, tools)])
     body = f"WORDS | head {literal(fmt.marks, fmt.opening.removeprefix(fmt.trigger))} {_calls_text(fmt, tools, True)}"
-    return _text([f"start: {body}", *_rules(fmt, tools), _head(fmt), _words(fmt)])
+    unmarked = _unmarked_calls(fmt, tools) if fmt.reads_unmarked else []
+    start = f"start: {body}" + (" | unmarked" if unmarked else "")
+    return _text([start, *_rules(fmt, tools), _head(fmt), _words(fmt), *unmarked])
 
 
 def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str:
@@ -148,13 +155,36 @@ def _calls_text(fmt: FramedFormat, tools: Sequence[Tool], repeated: bool) -> str
     return f"({_names(tools)}) {more} {literal(fmt.marks, fmt.closing)}"
 
 
+def _unmarked_calls(fmt: FramedFormat, tools: Sequence[Tool]) -> list[str]:
+    """Rules of calls without the format's marks, one a line, behind words or none.
+
+    White space before the arguments is the model's own, because these are models that were not trained to write calls.
+    """
+    free = " & ".join([r"/((?s:.*)\n)?[ \t]*/", *exclude_marks(fmt.marks), *_exclude_unmarked(fmt)])
+    names = " | ".join(f"unmarked_{i}" for i in range(len(tools)))
+    rules = [
+        f"unmarked: unmarked_head ({names}) ({_UNMARKED_GAP} ({names}))* {_UNMARKED_END}",
+        f"unmarked_head[lazy]: FREE_UNMARKED {_UNMARKED_NAME}",
+        f"FREE_UNMARKED: {free}",
+    ]
+    for i, tool in enumerate(tools):
+        rules.append(f"unmarked_{i}: {string_literal(fmt.name_text(tool.name))} {_UNMARKED_KEY} {json_arguments(tool)}")
+    return rules
+
+
+def _exclude_unmarked(fmt: FramedFormat) -> list[str]:
+    """The terminal that matches text in which no call without marks begins."""
+    return [r'~/((?s:.*)\n)?[ \t]*\{\s*"name"\s*:(?s:.*)/'] if fmt.reads_unmarked else []
+
+
 def _head(fmt: FramedFormat) -> str:
     """The rule of the words up to and including the first trigger of a call.
 
     The head is lazy: it ends at the first trigger, and only calls can follow.
     """
     # A control token spelled letter by letter begins no call.
-    free = [ANY if fmt.trigger in fmt.marks else _lines_without(fmt.trigger), *exclude_marks(fmt.marks)]
+    lines = ANY if fmt.trigger in fmt.marks else _lines_without(fmt.trigger)
+    free = [lines, *exclude_marks(fmt.marks), *_exclude_unmarked(fmt)]
     return f"head[lazy]: FREE {string_literal(fmt.trigger)}\nFREE: {' & '.join(free)}"
 
 
@@ -162,7 +192,7 @@ def _words(fmt: FramedFormat) -> str:
     """The terminal of a whole answer without any call."""
     last_line = rf"/[ \t]*([^{re.escape(fmt.trigger)} \t\n][^\n]*)?/"
     words = ANY if fmt.trigger in fmt.marks else f"{_lines_without(fmt.trigger)} {last_line}"
-    return " & ".join([f"WORDS: {words}", *exclude_marks(fmt.marks)])
+    return " & ".join([f"WORDS: {words}", *exclude_marks(fmt.marks), *_exclude_unmarked(fmt)])
 
 
 def _lines_without(letter: str) -> str:

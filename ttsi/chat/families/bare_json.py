@@ -22,6 +22,7 @@ from ttsi.types import Tool, ToolCall
 FENCE = "```"
 _FIRST = re.compile(r"^[ \t]*(?=\{)|<\|python_tag\|>\s*", re.MULTILINE)
 _FENCED = re.compile(r"^[ \t]*```[ \t]*(?:(?:json|tool_call)[ \t]*)?(?:\n[ \t]*)?(?=[\{\[])", re.MULTILINE)
+_FENCE_LINE = re.compile(r"^[ \t]*```[ \t]*(?P<language>\w*)", re.MULTILINE)
 _ANY_FENCE = re.compile(r"```.*?(?:```|$)", re.DOTALL)
 _NEW_LINE = re.compile(r"[ \t\r]*\n\s*")
 _SEMICOLON = re.compile(r"\s*;\s*|[ \t\r]*\n\s*")
@@ -77,22 +78,25 @@ def _fences(text: str) -> tuple[list[Any], str] | None:
         ValueError: a fence begins like a call and is none.
     """
     values: list[Any] = []
-    words, at = [], 0
-    while match := _FENCED.search(text, at):
-        if not _SAYS_CALL.match(text[match.end() :]):
-            at = match.end()
+    words, read, at = [], 0, 0
+    while fence := _FENCE_LINE.search(text, at):
+        match = _FENCED.match(text, fence.start())
+        if match is None or not _SAYS_CALL.match(text[match.end() :]):
+            closing = _FENCE_LINE.search(text, fence.end())
+            # A fence with a language opens another one.
+            at = len(text) if closing is None else closing.start() if closing["language"] else closing.end()
             continue
-        words.append(text[at : match.start()])
+        words.append(text[read : match.start()])
         at = match.end()
         while not text.startswith(FENCE, at):
             value, at = value_at(text, at)
             values += value if isinstance(value, list) else [value]
             if at == len(text):
                 raise ValueError(f"a call that does not end with {FENCE}")
-        at += len(FENCE)
+        read = at = at + len(FENCE)
     if not values:
         return None
-    rest = text[at:]
+    rest = text[read:]
     if "{" in rest and _FIRST.search(rest):
         raise ValueError(f"text behind a call: {rest.strip()[:40]!r}")
     return values, "\n".join(part.strip() for part in [*words, rest] if part.strip())
@@ -125,6 +129,7 @@ FORMATS = (
         between="}\n{",
         marks=(f"{FENCE}json",),
         order=91,
+        reads_unmarked=True,
     ),
     _JsonLines(
         name="llama3",
