@@ -115,7 +115,8 @@ def test_equal_settings_have_equal_digests() -> None:
 
 
 def test_agents_runs_from_before_max_turns_keep_their_digest() -> None:
-    run = RunConfig(benchmark="toolworld-turns", agent=AgentConfig(life="turn"))
+    loop = replace(LoopConfig(), answer=AnswerConfig(repetition_limit=0))
+    run = RunConfig(benchmark="toolworld-turns", agent=AgentConfig(life="turn"), loop=loop)
     assert digest(run) == "2ca1a6751d344795"
     assert digest(replace(run, agent=replace(run.agent, max_turns=5))) != digest(run)
 

@@ -171,6 +171,9 @@ class AnswerConfig:
     before them, one means exactly one call. The last two need constrained decoding."""
     max_tokens: PositiveInt = 160
     """Maximum length of the answer, in tokens."""
+    repetition_limit: NonNegativeInt = 64
+    """Cut a greedy answer off where its last so many tokens are the same few tokens again and again: small models do
+    not leave such a loop. 0 lets it run until max_tokens."""
     strategy: Strategy = "greedy"
     """One greedy answer, the most frequent of several samples (vote), right if any sample is right (pass@k), or the
     greedy answer unless its call has a value that the conversation does not state: then the likeliest tool whose

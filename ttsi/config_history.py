@@ -77,12 +77,23 @@ ADDED: dict[str, object] = {
     "adaptation.objective": "cross-entropy",
     "order_seed": None,
     "answer.omit_unstated": False,
+    "answer.repetition_limit": 0,
     "adaptation.scope": "all",
     "adaptation.held_back": 0,
     "adaptation.refuse_unstated": False,
     "adaptation.keep_decision": False,
 }
 """Settings that the first run folders lack -> the default with which they mean the same."""
+
+
+def with_first_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's default settings, in which a setting that older run folders lack is what they did without it."""
+    loop = {name: dict(value) if isinstance(value, Mapping) else value for name, value in settings["loop"].items()}
+    outer = dict(settings)
+    for name, default in ADDED.items():
+        stage, _, setting = name.rpartition(".")
+        (loop[stage] if stage else outer)[setting] = default
+    return {**outer, "loop": loop}
 
 
 AGENT_DEFAULTS: dict[str, object] = {

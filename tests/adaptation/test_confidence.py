@@ -12,6 +12,10 @@ def answer(logprob: float, tokens: int) -> Answer:
     return Answer("", (), logprob=logprob, tokens=tokens)
 
 
+def unreadable(logprob: float) -> Answer:
+    return Answer("", (), error="cut off: it repeats itself", logprob=logprob, tokens=10)
+
+
 @pytest.mark.parametrize(
     ("base", "adapted", "margin", "taken"),
     [
@@ -21,6 +25,9 @@ def answer(logprob: float, tokens: int) -> Answer:
         (answer(-1.0, 10), answer(-2.0, 10), 0.0, False),
         (answer(-1.0, 10), answer(-2.0, 10), None, True),
         (answer(0.0, 0), answer(-0.0, 0), 0.05, False),
+        (unreadable(-1.0), answer(-2.0, 10), 0.05, True),  # the base's answer cannot be read, this one can
+        (unreadable(-1.0), unreadable(-2.0), 0.05, False),
+        (answer(-1.0, 10), unreadable(-2.0), 0.05, False),
     ],
 )
 def test_an_answer_is_taken_when_the_model_is_more_confident_of_it(

@@ -51,7 +51,7 @@ your model.
 TAIL = """
 Some models write calls differently from their template. The question at load shows this, and the model's own way is
 used if the model finds it likelier: Qwen2.5-Coder's template has Hermes calls, but the model writes JSON in a code
-fence.
+fence, or without one. Both are read, and constrained decoding limits both to legal calls.
 
 In a mixture of experts, the experts get no adapters: these are added to the other linear layers, and `ttsi env --model`
 shows the share of weights without one. An architecture that the engine cannot compute exactly is refused at load by

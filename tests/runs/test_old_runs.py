@@ -30,7 +30,8 @@ DATA = Path(__file__).parent / "data"
 SAME = (
     *("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--batch-size", "4", "--output-dir", "old-run"),
     *("--awareness.gate", "all", "--adaptation.min-confidence-gain", "0.5", "--synthesis.max-rounds", "3"),
-    *("--synthesis.k", "4", "--answer.strategy", "vote", "--answer.samples", "3", "--synthesis.drop-worst", "0.1"),
+    *("--synthesis.k", "4", "--answer.strategy", "vote", "--answer.samples", "3", "--answer.repetition-limit", "0"),
+    *("--synthesis.drop-worst", "0.1"),
 )
 
 
@@ -92,6 +93,12 @@ def test_an_old_run_of_equal_settings_resumes(ttsi: Any, old: Path) -> None:
     assert (len(rows), rows[:8]) == (12, before)
     assert read_json(old / "old-run" / "summary.json")["n"] == 12
     assert ttsi(*SAME[:-2], "--synthesis.drop-worst", "0.2", "--resume").code == 2, "control: other settings do not"
+
+
+def test_an_old_run_does_not_go_on_under_a_default_that_came_later(ttsi: Any, old: Path) -> None:
+    at = SAME.index("--answer.repetition-limit")
+    refused = ttsi(*SAME[:at], *SAME[at + 2 :], "--resume")
+    assert refused.code == 2 and "answer.repetition_limit" in refused.err
 
 
 def test_the_digest_of_a_finished_old_run_is_the_commands(ttsi: Any, old: Path) -> None:

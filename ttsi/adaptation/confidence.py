@@ -44,13 +44,17 @@ def lack_of_confidence(base: Answer, adapted: Answer, margin: float | None) -> s
     """None when the adapted answer counts, else one line with the reason.
 
     Each answer's mean log-probability per token (nats) is that under the weights that wrote it; the adapted one must
-    be larger by more than `margin`. Without a margin every adapted answer counts.
+    be larger by more than `margin`. Without a margin every adapted answer counts, and so does one that can be read
+    where the base's cannot: an answer that repeats itself to the end has the highest log-probability of all.
 
     >>> old, new = Answer("", (), logprob=-2.0, tokens=10), Answer("", (), logprob=-1.0, tokens=10)
     >>> lack_of_confidence(old, new, 0.05), lack_of_confidence(new, old, 0.05)
     (None, 'the model is not surer of it: -0.200 nats per token, the base -0.100')
     >>> lack_of_confidence(new, old, None)
+    >>> lack_of_confidence(Answer("", (), error="cut off at max_tokens", logprob=-1.0, tokens=10), old, 0.05)
     """
+    if base.error is not None and adapted.error is None:
+        return None
     before, after = (answer.logprob / max(1, answer.tokens) for answer in (base, adapted))
     if margin is None or after > before + margin:
         return None

@@ -43,6 +43,7 @@ class AnswerTask:
                 Prompt(item.messages, item.tools),
                 self.config.max_tokens,
                 grammar=self.config.grammar or self.own_grammar(item),
+                repetition_limit=self.config.repetition_limit,
                 adapter=adapter,
                 with_base=adapter is not None,
             )
@@ -60,7 +61,7 @@ class AnswerTask:
         answer = Answer(
             text=generation.text,
             calls=parsed.calls,
-            error=parsed.error if generation.finished else "cut off at max_tokens",
+            error=parsed.error if generation.finished else _cut_off(generation),
             logprob=generation.logprob,
             min_logprob=generation.min_logprob,
             base_logprob=generation.base_logprob,
@@ -73,3 +74,8 @@ class AnswerTask:
             return answer
         tools = self.inputs[i].tools
         return replace(answer, calls=tuple(omit_unstated(call, tools, self.stated[i]) for call in answer.calls))
+
+
+def _cut_off(generation: Generation) -> str:
+    """Why an answer has no end."""
+    return "cut off: it repeats itself" if generation.repeats else "cut off at max_tokens"

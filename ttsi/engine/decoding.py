@@ -5,9 +5,10 @@ then the next tokens of each row, from a shared key-value cache: the one it chos
 behind it, in one pass (`ttsi.engine.forced_tokens`). Padding stays masked. A row that is done leaves the batch at the
 next compaction.
 
-Greedy rows take the likeliest allowed token. Sampling rows draw u from their own generator and take the first
-token whose cumulative probability under softmax(logits / temperature) over the allowed tokens exceeds u. The
-log-probability that is recorded is the model's own, at temperature 1 and without a grammar mask.
+Greedy rows take the likeliest allowed token, and end where they repeat themselves (`ttsi.engine.repetition`). Sampling
+rows draw u from their own generator and take the first token whose cumulative probability under softmax(logits /
+temperature) over the allowed tokens exceeds u. The log-probability that is recorded is the model's own, at temperature
+1 and without a grammar mask.
 
 Inputs: prompt ids with length, temperature, seed, grammar, adapter slot, end tokens. Outputs: ids and
 log-probabilities. The paper (arXiv:2510.07841) answers one input at a time; results here are the same up to rounding.
@@ -32,6 +33,7 @@ from ttsi.engine.decoding_attention import decoding_attention
 from ttsi.engine.forced_tokens import Block, aligned_block, forced_tokens
 from ttsi.engine.lora import BoundRows, LoraStack
 from ttsi.engine.prefix import CachedPrompt, PrefixCache, preallocated_cache, prefill, using
+from ttsi.engine.repetition import repeats_itself
 from ttsi.engine.windows import Masks, any_window_binds, masks, spans_of
 from ttsi.errors import ModelError
 
@@ -52,6 +54,8 @@ class DecodingRow:
     unadapted: int = 0
     """Tokens at the beginning of the prompt on which the adapter does not act; fewer than all."""
     stop_ids: frozenset[int] = frozenset()
+    repetition_limit: int = 0
+    """A greedy row ends where its last so many tokens repeat themselves (`ttsi.engine.repetition`); 0 is never."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Decoded:
     """Whether an end token was written."""
     end_id: int | None = None
     """This end token."""
+    repeats: bool = False
+    """Whether it ended because it repeats itself."""
 
 
 def decode(
@@ -128,6 +134,7 @@ class _Sequence:
     done: bool = False
     finished: bool = False
     end_id: int | None = None
+    repeats: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -144,7 +151,10 @@ class _Sequence:
             self.done, self.finished, self.end_id = True, True, token
         else:
             self._write(token)
-            self.take_forced()
+            limit = self.row.repetition_limit if self.row.temperature == 0 else 0
+            self.repeats = self.done = repeats_itself(self.ids, limit)
+            if not self.done:
+                self.take_forced()
         self.add_logprob(logprob)
 
     def take_forced(self) -> None:
@@ -166,7 +176,7 @@ class _Sequence:
         self.done = self.done or (self.is_full and len(self.unread) <= 1)
 
     def result(self) -> Decoded:
-        return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished, self.end_id)
+        return Decoded(tuple(self.ids), self.logprob, self.min_logprob, self.finished, self.end_id, self.repeats)
 
 
 @dataclass

@@ -208,6 +208,7 @@ class LocalModel:
             slot=self.adapters.slot(request.adapter),
             unadapted=self.adapters.unadapted_tokens(request.adapter, ids),
             stop_ids=self.stop_ids,
+            repetition_limit=request.repetition_limit,
         )
 
     def _tokens_left(self, length: int) -> int:
@@ -222,6 +223,7 @@ class LocalModel:
             logprob=decoded.logprob,
             min_logprob=decoded.min_logprob,
             finished=decoded.finished,
+            repeats=decoded.repeats,
             base_logprob=base_logprob,
         )
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ttsi.engine.prefix import PrefixEntry
 
-DEFAULT_BYTES = 2**29
-"""Bytes of keys and values that stay; the beginnings of some 40 tool lists of 600 tokens at SmolLM2-135M."""
+DEFAULT_BYTES = 2**30
+"""Bytes of keys and values that stay; the beginnings of some 30 lists of 12 tools (1,400 tokens) at SmolLM2-135M."""
 
 
 class PrefixStore:

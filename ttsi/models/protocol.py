@@ -32,6 +32,8 @@ class Request:
     """An llguidance Lark grammar of the continuation (`ttsi.chat.grammar`), or None for free text."""
     adapter: int | None = None
     """Index into the jobs given to `adapted`, or None for the base."""
+    repetition_limit: int = 0
+    """A greedy continuation ends where its last so many tokens repeat themselves; 0 is never."""
     with_base: bool = False
     """Compute what the base thinks of an adapter's answer, too (`Generation.base_logprob`)."""
 
@@ -47,7 +49,7 @@ class Generation:
     """Sum over the written tokens, end of turn included, under the unmasked model."""
     min_logprob: float
     finished: bool
-    """False when max_tokens cut it."""
+    """False when max_tokens cut it, or it repeats itself."""
     error: str | None = None
     """Why a remote model gave no text; then `text` is empty."""
     dollars: float = 0.0
@@ -55,6 +57,8 @@ class Generation:
     """What went wrong on the way to a remote model, one word per attempt that failed."""
     base_logprob: float | None = None
     """Sum over the same tokens under the base; None where no adapter wrote, and where the request does not want it."""
+    repeats: bool = False
+    """Whether it was cut because it repeats itself."""
 
 
 class Model(Protocol):

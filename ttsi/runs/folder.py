@@ -16,7 +16,7 @@ from typing import IO, Any
 from ttsi import codec, crash_points
 from ttsi.atomic import FileLocked, lock_file, sync_folder, write_atomically
 from ttsi.config import RunConfig
-from ttsi.config_history import rename_settings, without_removed
+from ttsi.config_history import rename_settings, with_first_defaults, without_removed
 from ttsi.errors import RunFolderError, on_one_line
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
@@ -184,7 +184,7 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     old = read_json(folder / "config.json")
     # Through JSON, so that tuples and lists compare as they are stored.
     new = json.loads(json.dumps(config))
-    defaults = {"settings": json.loads(json.dumps(asdict(RunConfig())))}
+    defaults = {"settings": json.loads(json.dumps(with_first_defaults(asdict(RunConfig()))))}
     if "sources" not in old:  # an older record
         new.pop("sources", None)
     new = _without_unused_library(new)
