@@ -76,6 +76,27 @@ def test_every_drawn_value_has_the_form_that_its_words_ask_for(name: str, descri
     assert not any(re.fullmatch(form, value) for value in neutral)  # control
 
 
+@pytest.mark.parametrize(
+    ("items", "description", "values"),
+    [
+        ({"type": "string"}, "the tags (e.g. 'red', 'blue')", {"red", "blue"}),
+        (None, "the tags, such as red or blue", {"red", "blue"}),
+        ({"type": "string", "enum": ["a"]}, "the tags (e.g. 'red', 'blue')", {"a"}),
+        ({"type": "string", "description": "e.g. green"}, "the tags (e.g. 'red', 'blue')", {"green"}),
+    ],
+)
+def test_the_words_about_a_list_are_about_its_items(items: Any, description: str, values: set[str]) -> None:
+    schema = {"type": "array", "description": description} | ({} if items is None else {"items": items})
+    assert {value for seed in range(20) for value in sample_value("tags", schema, {}, random.Random(seed))} == values
+
+
+def test_a_list_of_numbers_without_items_has_numbers() -> None:
+    for description, kind in (("The list of numbers.", float), ("The list of guests.", str)):
+        for extra in ({}, {"items": {}}, {"items": True}):
+            schema = {"type": "array", "description": description, **extra}
+            assert all(isinstance(value, kind) for value in sample_value("data", schema, {}, random.Random(0)))
+
+
 def test_a_default_is_the_last_resort() -> None:
     assert described_default("The region. Default value: 'us'") == "us"
     assert described_default("The region, 'us' by default") is None

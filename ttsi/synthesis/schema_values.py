@@ -83,6 +83,10 @@ _CODES: tuple[tuple[re.Pattern[str], Sequence[str]], ...] = tuple(
 """Phrases in a parameter's name or description, and the codes that they ask for."""
 
 
+_NUMBERS = re.compile(r"\b(?:numbers|integers|floats|decimals|numeric|coordinates|scores)\b", re.IGNORECASE)
+"""Words about a list whose items are numbers, where its schema does not say what they are."""
+
+
 class NoValueError(Exception):
     """A schema of which no value can be made by rule."""
 
@@ -181,8 +185,7 @@ def sample_value(name: str, schema: Any, root: Schema, draw: random.Random, dept
         count = max(int(plain.get("minItems") or 0), min(2, int(plain.get("maxItems", 2))))
         if count > MOST_ITEMS:
             raise NoValueError(f"{name} wants {count} items, more than a request states")
-        items = plain.get("items") if plain.get("items") not in (None, True) else {"type": "string"}
-        return [sample_value(name, items, root, draw, depth + 1) for _ in range(count)]
+        return [sample_value(name, _items(plain, schema), root, draw, depth + 1) for _ in range(count)]
     if kind == "object":
         inner, required = plain.get("properties") or {}, plain.get("required") or ()
         return {key: sample_value(key, inner.get(key, {}), root, draw, depth + 1) for key in required}
@@ -190,6 +193,16 @@ def sample_value(name: str, schema: Any, root: Schema, draw: random.Random, dept
         raise NoValueError(f"{name} has a pattern and no example")
     longest = plain.get("maxLength")
     return _string(name, schema if isinstance(schema, Mapping) else {}, draw)[:longest]
+
+
+def _items(plain: Schema, schema: Any) -> Any:
+    """The schema of a list's items; what it leaves out is in the words about the list."""
+    items, text = plain.get("items"), schema.get("description") if isinstance(schema, Mapping) else None
+    if items is False or not isinstance(text, str):
+        return {"type": "string"} if items in (None, True) else items
+    if not isinstance(items, Mapping) or not items:
+        items = {"type": "number" if _NUMBERS.search(text) else "string"}
+    return {"description": text, **items}
 
 
 def _first(schema: Any, root: Schema) -> Schema:
