@@ -36,7 +36,7 @@ def main() -> None:
         for case in script.cases(shape, device, options.quick):
             if options.only and case.key not in options.only:
                 continue
-            key = case.key if shape == own else f"{case.key}@{shape}"
+            key = case.key if shape == own else f"{case.key}@{Path(shape).name}"
             for result in measure.turns(case, repeats, limits, options.quick):
                 if output is not None:
                     measure.write({key: result}, about, output)

@@ -261,7 +261,7 @@ def main() -> None:
             rows = measure_axis(axis, points(axis, shape, device, options.quick), repeats)
         if options.quick:
             continue
-        named = axis if options.shape == "embedded" else f"{axis}@{options.shape}"
+        named = axis if options.shape == "embedded" else f"{axis}@{Path(options.shape).name}"
         old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         path.write_text(json.dumps({**old, named: rows}, indent=2) + "\n", encoding="utf-8")
         plot(named, rows, FOLDER)
