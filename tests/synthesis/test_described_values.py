@@ -32,6 +32,7 @@ from ttsi.synthesis.schema_values import sample_value
         ("Use 'key' as in the list of keys", []),
         ("The day in the form 'YYYY-MM-DD' or 'DD.MM.YYYY'", []),
         ("", []),
+        ("The mood, e.g. \u2026", []),
     ],
 )
 def test_examples_and_options_in_words_are_values(description: str, values: list[str]) -> None:
@@ -65,6 +66,7 @@ def test_a_layout_of_dates_and_times_is_read(description: str, layout: str | Non
         ("ip_address", "", r"\d+\.\d+\.\d+\.\d+"),
         ("phoneNumber", "", r"\+[\d ]+"),
         ("verbose", "Whether to say more", r"true|false"),
+        ("time_zone", "", r"UTC|\w+/\w+"),
         ("champion", "Defaults to 'cait'.", r"cait"),
     ],
 )
@@ -74,6 +76,16 @@ def test_every_drawn_value_has_the_form_that_its_words_ask_for(name: str, descri
     assert all(re.fullmatch(form, value) for value in drawn), drawn
     neutral = {sample_value("remark", {"type": "string"}, {}, random.Random(seed)) for seed in range(50)}
     assert not any(re.fullmatch(form, value) for value in neutral)  # control
+
+
+def test_a_format_goes_before_the_layout_in_words() -> None:
+    schema = {"type": "string", "format": "date-time", "description": "the day, YYYY-MM-DD"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", sample_value("day", schema, {}, random.Random(0)))
+
+
+def test_a_text_to_be_tested_is_not_a_truth_value() -> None:
+    schema = {"type": "string", "description": "The text to test whether it is a palindrome"}
+    assert sample_value("text", schema, {}, random.Random(0)) not in ("true", "false")
 
 
 @pytest.mark.parametrize(

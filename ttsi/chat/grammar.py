@@ -8,8 +8,8 @@ engine makes a token mask. llguidance is not imported.
 `ttsi.chat.lark.localise`: for marks that are control tokens.
 
 A legal call has an offered name, keys in the schema's order, all required ones, typed values, no unlisted name, no free
-white space. A part of a schema that no mask can enforce admits any JSON value of the stated type
-(`ttsi.chat.schema_mask`); `ttsi.chat.tool_schema.problem` checks it afterwards.
+white space but in a call without its format's marks. A part of a schema that no mask can enforce admits any JSON value
+of the stated type (`ttsi.chat.schema_mask`); `ttsi.chat.tool_schema.problem` checks it afterwards.
 The paper (arXiv:2510.07841) samples freely.
 """
 
@@ -33,8 +33,8 @@ Demand = Literal["auto", "required", "one"]
 """How many calls an answer makes: any number, one or more, or exactly one."""
 _UNMARKED_NAME = r'/\{\s*"name"\s*:\s*"/'
 _UNMARKED_KEY = r'/,\s*"arguments"\s*:\s*/'
-_UNMARKED_GAP = r'/\s*\}\s*\n\s*\{\s*"name"\s*:\s*"/'
 _UNMARKED_END = r"/\s*\}/"
+_NEW_LINE = r"/\s*\n\s*/"
 _REQUEST = r"/ ?[^\s][^\n]+[^\s]/"
 
 
@@ -163,7 +163,7 @@ def _unmarked_calls(fmt: FramedFormat, tools: Sequence[Tool]) -> list[str]:
     free = " & ".join([r"/((?s:.*)\n)?[ \t]*/", *exclude_marks(fmt.marks), *_exclude_unmarked(fmt)])
     names = " | ".join(f"unmarked_{i}" for i in range(len(tools)))
     rules = [
-        f"unmarked: unmarked_head ({names}) ({_UNMARKED_GAP} ({names}))* {_UNMARKED_END}",
+        f"unmarked: unmarked_head ({names}) {_UNMARKED_END} ({_NEW_LINE} {_UNMARKED_NAME} ({names}) {_UNMARKED_END})*",
         f"unmarked_head[lazy]: FREE_UNMARKED {_UNMARKED_NAME}",
         f"FREE_UNMARKED: {free}",
     ]

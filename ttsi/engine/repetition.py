@@ -18,12 +18,12 @@ def repeats_itself(ids: Sequence[int], limit: int) -> bool:
 
     Args:
         ids: the tokens of an answer so far.
-        limit: how many of them, from 1; 0 is never.
+        limit: how many of them; below `REPEATS` is never.
 
     >>> repeats_itself([7, 1, 2, 1, 2, 1, 2, 1, 2], 8), repeats_itself([1, 2, 3, 1, 2, 3, 1, 2], 8)
     (True, False)
     """
-    if not limit or len(ids) < limit:
+    if limit < REPEATS or len(ids) < limit:
         return False
     end = ids[-limit:]
     return any(end[period:] == end[:-period] for period in range(1, limit // REPEATS + 1))

@@ -140,9 +140,7 @@ class LibraryEntry:
 
     def with_uses(self, tries: int, uses: int, when: float) -> LibraryEntry:
         """With so many answers more that were asked of it and given, up to a time."""
-        return replace(
-            self, tries=self.tries + tries, uses=self.uses + uses, last_use=max(self.last_use, when)
-        )  # fmt: skip
+        return replace(self, tries=self.tries + tries, uses=self.uses + uses, last_use=max(self.last_use, when))
 
     def with_status(self, status: Status, reason: str, divergence: Any) -> LibraryEntry:
         """In a new status; "" is no new divergence."""

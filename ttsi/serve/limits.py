@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttsi.errors import DataError
+from ttsi.models.prefix_store import DEFAULT_BYTES
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Limits:
     """Most adaptations a minute of all keys together; then the base answers."""
     adaptations_per_key: int = 60
     """Most adaptations a minute of one key; then the base answers."""
-    prefix_bytes: int = 2**30
+    prefix_bytes: int = DEFAULT_BYTES
     """Memory for what the base read of system texts and tools, so that a key's next request with the same ones begins
     at the user's turn. All keys have equal parts, which only they can reach; 0 keeps nothing between requests."""
     turn_adapter_seconds: float = 0.0

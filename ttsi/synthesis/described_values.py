@@ -37,7 +37,7 @@ _OPTIONS = re.compile(
 _CHOICE = re.compile(r"\b(?:can be|must be|either|one of|options|choices|values)\b([^.;\n]+)", re.IGNORECASE)
 _OPTION = re.compile(r"[\w.+#-]{1,20}")
 _DEFAULT = re.compile(rf"\bdefaults?(?:\s+value)?(?:\s+(?:is|to)|\s*[:=])\s*{_QUOTED}", re.IGNORECASE)
-_NO_VALUE = frozenset({"", "etc", "none", "null", "undefined"})
+_NO_VALUE = frozenset({"", "...", "\u2026", "etc", "none", "null", "undefined"})
 
 _PARTS = r"(?:YYYY|yyyy|MM|mm|DD|dd|HH|hh|SS|ss)"
 _LAYOUT = re.compile(rf"\b(?:{_PARTS}(?:[-/.: T]?{_PARTS})+Z?(?:\s*(?:AM/PM|am/pm))?|YYYY)(?!\w)")
@@ -73,8 +73,8 @@ def _examples(text: str) -> list[str]:
 
 
 def _options(text: str) -> list[str]:
-    quoted = [match.group() for match in (_QUOTED_LIST.search(text),) if match] + _CHOICE.findall(text)
-    for passage in quoted:
+    passages = [match.group() for match in _QUOTED_LIST.finditer(text)] + _CHOICE.findall(text)
+    for passage in passages:
         values = [value for value in re.findall(_QUOTED, passage) if is_value(value)]
         if len(values) > 1:
             return values

@@ -67,7 +67,7 @@ _KINDS: tuple[tuple[frozenset[str], Sequence[str]], ...] = tuple(
 _CODES: tuple[tuple[re.Pattern[str], Sequence[str]], ...] = tuple(
     (re.compile(pattern), values)
     for pattern, values in (
-        (r"\bwhether\b", ("true", "false")),
+        (r"\nwhether\b", ("true", "false")),
         (r"\bphone number|\bmobile number", ("+1 555 0142", "+44 20 7946 0958", "+1 555 0199")),
         (r"\bcountry code|\biso 3166|\balpha-2", ("US", "DE", "JP", "BR", "FR", "CA", "IN", "KE")),
         (r"\blanguage code|\blang code|\biso 639", ("en", "fr", "es", "de", "ja", "ar")),
@@ -80,8 +80,7 @@ _CODES: tuple[tuple[re.Pattern[str], Sequence[str]], ...] = tuple(
         (r"\bdomain name|\bhostname\b", ("example.com", "example.org", "shop.example.net")),
     )
 )
-"""Phrases in a parameter's name or description, and the codes that they ask for."""
-
+"""Phrases in a parameter's name or description (a line each), and the codes that they ask for."""
 
 _NUMBERS = re.compile(r"\b(?:numbers|integers|floats|decimals|numeric|coordinates|scores)\b", re.IGNORECASE)
 """Words about a list whose items are numbers, where its schema does not say what they are."""
@@ -270,20 +269,24 @@ def _limit(plain: Schema, inclusive: str, exclusive: str, inwards: int) -> float
 
 def _string(name: str, schema: Schema, draw: random.Random) -> str:
     text = str(schema.get("description") or "")
-    in_name, in_both = set(words(_apart(name))), set(words(_apart(name))) | set(words(text))
+    name_text = name_words(name)
+    in_name = set(name_text.split())
+    in_both = in_name | set(words(text))
     form = str(schema.get("format") or "")
     layout = layout_of(" ".join([text, *map(str, schema.get("examples") or ())]))
+    if form == "date-time":
+        return sample_in_layout("YYYY-MM-DDTHH:MM:SSZ", draw)
     if layout or form.startswith("date") or "date" in in_both:
-        usual = "YYYY-MM-DDTHH:MM:SSZ" if form == "date-time" else "YYYY-MM-DD"
-        return sample_in_layout(layout or usual, draw)
-    if form == "time" or "time" in in_name:
+        return sample_in_layout(layout or "YYYY-MM-DD", draw)
+    if form == "time" or ("time" in in_name and "zone" not in in_name):
         return f"{draw.randint(0, 23):02}:{draw.choice((0, 15, 30, 45)):02}"
     if form == "email" or "email" in in_both:
         return f"{draw.choice(_PEOPLE).split()[0].lower()}@example.com"
     if form in ("uri", "url") or in_both & {"url", "link", "website"}:
         return f"https://example.com/{draw.choice(_TOPICS).split()[1]}{draw.randint(1, 99)}"
+    described = f"{name_text}\n{text.lower()}"
     for pattern, values in _CODES:
-        if pattern.search(f"{' '.join(words(_apart(name)))} {text.lower()}"):
+        if pattern.search(described):
             return draw.choice(values)
     if in_name & {"id", "ids", "code", "number", "identifier", "token", "key"} or "identifier" in in_both:
         return "".join(draw.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(2)) + str(draw.randint(1000, 99999))

@@ -82,9 +82,11 @@ def _fences(text: str) -> tuple[list[Any], str] | None:
     while fence := _FENCE_LINE.search(text, at):
         match = _FENCED.match(text, fence.start())
         if match is None or not _SAYS_CALL.match(text[match.end() :]):
-            closing = _FENCE_LINE.search(text, fence.end())
-            # A fence with a language opens another one.
-            at = len(text) if closing is None else closing.start() if closing["language"] else closing.end()
+            following = _FENCE_LINE.search(text, fence.end())
+            if following is None:
+                break
+            # It closes this one, unless it names a language: then it opens another one.
+            at = following.start() if following["language"] else following.end()
             continue
         words.append(text[read : match.start()])
         at = match.end()
