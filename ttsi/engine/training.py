@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
@@ -23,46 +23,28 @@ from transformers import Cache, PreTrainedModel
 
 from ttsi.engine import optimizer
 from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pass_tokens
-from ttsi.engine.distillation import label_values, teacher_states
+from ttsi.engine.distillation import label_values
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.optimizer import AdapterRun, OptimizerState, TrainReport
-from ttsi.engine.packing import PackedBatch, PackedRow, collate, label_logprobs, pack
-from ttsi.engine.prefix import CachedPrompt, PrefixCache, cache_of, shallow_copy, using
+from ttsi.engine.packing import PackedBatch, collate, label_logprobs
+from ttsi.engine.prefix import PrefixCache, cache_of, shallow_copy, using
 from ttsi.engine.schedule import learning_rates
 from ttsi.engine.step_loss import held_back_losses, step_losses
+from ttsi.engine.step_rows import Beginnings, StepRow, step_rows
 from ttsi.engine.targets import is_language_model
 from ttsi.engine.training_job import Branch, TrainingJob, held_back_branches, learned_branches
-from ttsi.engine.windows import Spans, spans_of
+from ttsi.engine.windows import spans_of
 from ttsi.errors import ConfigError, ModelError
-
-
-@dataclass(frozen=True)
-class _StepRow:
-    """Examples with the same beginning on which the adapter does not act."""
-
-    start: CachedPrompt
-    """That beginning, as the base reads it."""
-    packed: PackedRow
-    """What follows it."""
-    branches: tuple[Branch, ...]
-    """What each of its sequences is for."""
-    teacher_MD: Tensor | None = None
-    """The teacher's hidden states for the labels that have one, once the base has read its prompts."""
-
-    @property
-    def memory(self) -> int:
-        """Tokens whose activations take as much memory; keys and values of the beginning take an eighth of them."""
-        return len(self.packed.ids_T) + -(-self.start.cached // 8)
 
 
 @dataclass
 class _JobRun(AdapterRun):
     """A job under way, with its packed examples."""
 
-    steps: tuple[tuple[_StepRow, ...], ...] = ()
+    steps: tuple[tuple[StepRow, ...], ...] = ()
     """The rows of each optimizer step of an epoch: one per beginning on which the adapter does not act."""
-    evaluation: tuple[_StepRow, ...] = ()
+    evaluation: tuple[StepRow, ...] = ()
     """The rows of the held-back examples alone, for their loss after the last step."""
 
 
@@ -161,46 +143,16 @@ def _start(job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _J
     learned, held_back = learned_branches(job), held_back_branches(job)
     size = config.batch_size or len(learned)
     starts = range(0, len(learned), size) if learned else ()
-    steps = tuple(_rows([*chain(*learned[start : start + size]), *held_back]) for start in starts)
+    steps = tuple(step_rows([*chain(*learned[start : start + size]), *held_back]) for start in starts)
     rates = learning_rates(config, config.epochs * len(steps))
     reason = "" if steps and all(_has_labels(rows) for rows in steps) else "no label tokens to learn from"
     if max_tokens and any(branch.length > max_tokens for branch in [*chain(*learned), *held_back]):
         reason = f"an example is longer than the {max_tokens} tokens on which the engine is exact with this model"
-    return _JobRun(job.slot, rates, reason=reason, steps=steps, evaluation=_rows(held_back))
+    return _JobRun(job.slot, rates, reason=reason, steps=steps, evaluation=step_rows(held_back))
 
 
-def _rows(branches: Sequence[Branch]) -> tuple[_StepRow, ...]:
-    by_beginning: dict[tuple[int, ...], list[Branch]] = {}
-    for branch in branches:
-        by_beginning.setdefault(tuple(branch.example[0][: branch.unadapted]), []).append(branch)
-    return tuple(
-        _StepRow(
-            CachedPrompt(beginning, cached=len(beginning)),
-            pack([branch.example for branch in group], len(beginning)),
-            tuple(group),
-        )
-        for beginning, group in by_beginning.items()
-    )
-
-
-def _has_labels(rows: Sequence[_StepRow]) -> bool:
+def _has_labels(rows: Sequence[StepRow]) -> bool:
     return any(branch.labels for row in rows for branch in row.branches if branch.role == "learned")
-
-
-def _with_beginnings(
-    model: PreTrainedModel, runs: Sequence[_JobRun], prefixes: PrefixCache
-) -> dict[int, list[tuple[_StepRow, ...]]]:
-    """The steps of each slot and its evaluation, once the base has read what no adapter acts on, and as a teacher."""
-    rows = [row for run in runs for step in (*run.steps, run.evaluation) for row in step]
-    taught = [branch for row in rows for branch in row.branches if branch.teacher_prompt]
-    starts = iter(prefixes.start(model, [row.start for row in rows]))
-    states = iter(teacher_states(model, taught, prefixes) if taught else ())
-
-    def complete(row: _StepRow) -> _StepRow:
-        own = [next(states) for branch in row.branches if branch.teacher_prompt]
-        return replace(row, start=next(starts), teacher_MD=torch.cat(own) if own else None)
-
-    return {run.slot: [tuple(map(complete, step)) for step in (*run.steps, run.evaluation)] for run in runs}
 
 
 def _train_with_oom_backoff(
@@ -228,17 +180,16 @@ def _train_chunk(
     model: PreTrainedModel, stack: LoraStack, runs: list[_JobRun], config: EngineConfig, prefixes: PrefixCache
 ) -> None:
     finished: list[_Chunk] = []
-    steps_of = _with_beginnings(model, runs, prefixes)
+    beginnings = Beginnings(model, prefixes)
     chunk = _Chunk(runs, OptimizerState.of(stack.values_of([run.slot for run in runs])))
-    steps_B: list[tuple[_StepRow, ...]] = []
-    spans = spans_of(model)
+    steps_B: list[tuple[StepRow, ...]] = []
     for step in range(max(len(run.rates) for run in runs)):
         chunk = _set_finished_aside(chunk, step, finished)
         if not chunk.runs:
             break
-        following_B = [steps_of[run.slot][step % len(run.steps)] for run in chunk.runs]
+        following_B = [run.steps[step % len(run.steps)] for run in chunk.runs]
         if len(following_B) != len(steps_B) or any(a is not b for a, b in zip(following_B, steps_B, strict=True)):
-            steps_B, batch = following_B, _batch(model, following_B, spans)
+            steps_B, batch = following_B, _batch(model, beginnings.read(following_B))
         held_back: list[float | None] = []
 
         def losses(batch: _StepBatch = batch, held_back: list[float | None] = held_back) -> Tensor:
@@ -250,7 +201,7 @@ def _train_chunk(
         _record_held_back(chunk, held_back)
         optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
     for part in [*finished, chunk]:
-        _choose_step(model, stack, part, steps_of)
+        _choose_step(model, stack, part, beginnings)
         _write_back(stack, part.runs, part.state)
 
 
@@ -268,10 +219,10 @@ class _StepBatch:
     teacher_MD: Tensor | None
 
 
-def _batch(model: PreTrainedModel, steps_B: Sequence[tuple[_StepRow, ...]], spans: Spans) -> _StepBatch:
+def _batch(model: PreTrainedModel, steps_B: Sequence[Sequence[StepRow]]) -> _StepBatch:
     rows_N = [row for rows in steps_B for row in rows]
     cache, length = cache_of([row.start for row in rows_N])
-    packed = collate([row.packed for row in rows_N], model.device, model.dtype, length, spans)
+    packed = collate([row.packed for row in rows_N], model.device, model.dtype, length, spans_of(model))
     branches_B = [[branch for row in rows for branch in row.branches] for rows in steps_B]
     states = [row.teacher_MD for row in rows_N if row.teacher_MD is not None]
     teacher_MD = torch.cat(states) if states else None
@@ -299,15 +250,13 @@ def _record_held_back(chunk: _Chunk, losses_B: Sequence[float | None]) -> None:
 
 
 @torch.no_grad()
-def _choose_step(
-    model: PreTrainedModel, stack: LoraStack, part: _Chunk, steps_of: dict[int, list[tuple[_StepRow, ...]]]
-) -> None:
+def _choose_step(model: PreTrainedModel, stack: LoraStack, part: _Chunk, beginnings: Beginnings) -> None:
     """Measure the held-back losses after the last step; give each such adapter the numbers of its best step."""
     open_ = [i for i, run in enumerate(part.runs) if run.evaluation and not run.reason]
     if not open_:
         return
     measured = part.select(open_)
-    batch = _batch(model, [steps_of[run.slot][-1] for run in measured.runs], spans_of(model))
+    batch = _batch(model, beginnings.read([run.evaluation for run in measured.runs]))
     with using(stack, optimizer.bound_rows(stack, measured.state.values_BP, batch.rows_B)):
         _record_held_back(measured, held_back_losses(_values(model, batch), batch.branches_B))
     for i in open_:
