@@ -181,6 +181,9 @@ class AnswerConfig:
     omit_unstated: bool = False
     """Leave optional arguments out of the answer's calls when the conversation does not state their values (the text
     keeps them). Wrong where a default, a date or a state may supply a value: see docs/method.md."""
+    fill_omitted: bool = False
+    """Where an answer's call leaves out a number, a code or a quoted passage of the request though its tool has
+    arguments left, write it again with all of them, and take over those that the request states (the text stays)."""
     samples: PositiveInt = 5
     """Number of samples for vote and pass@k."""
     temperature: NonNegativeFloat = 0.7

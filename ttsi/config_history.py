@@ -78,6 +78,7 @@ ADDED: dict[str, object] = {
     "order_seed": None,
     "answer.omit_unstated": False,
     "answer.repetition_limit": 0,
+    "answer.fill_omitted": False,
     "adaptation.scope": "all",
     "adaptation.held_back": 0,
     "adaptation.refuse_unstated": False,

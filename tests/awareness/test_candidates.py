@@ -159,9 +159,9 @@ def test_an_unknown_measure_is_named_before_anything_is_scored() -> None:
     assert not model.texts
 
 
-def unstated_margin(answer: Answer) -> float:
-    """The deciding value for one request about Oslo, given the base's answer to it."""
-    item = Input("1", (Message("user", "Will it rain in Oslo?"),), TOOLS[:1])
+def unstated_margin(answer: Answer, request: str = "Will it rain in Oslo?") -> float:
+    """How much the deciding value for one request is below the margin, given the base's answer to it."""
+    item = Input("1", (Message("user", request),), TOOLS[:1])
     config = AwarenessConfig(measure="grounded_margin")
     [awareness] = estimate(ttsi.load_model("scripted:demo"), [item], [answer], config)
     return awareness.value - awareness.measures["margin"]
@@ -172,3 +172,10 @@ def test_the_grounded_margin_counts_the_values_that_the_conversation_does_not_st
     assert unstated_margin(Answer("", (ToolCall("get_weather", {"city": "Rome"}),))) == -1
     assert unstated_margin(Answer("", (), error="cut off")) == -1
     assert unstated_margin(Answer("No tool fits.", ())) == 0, "the control: words invent nothing"
+
+
+def test_the_grounded_margin_counts_the_literals_that_the_call_leaves_out() -> None:
+    nowhere, oslo = (Answer("", (ToolCall("get_weather", arguments),)) for arguments in ({}, {"city": "Oslo"}))
+    assert unstated_margin(nowhere, "Will it rain in 'Oslo'?") == -1
+    assert unstated_margin(oslo, "Will it rain in 'Oslo'?") == 0, "the control"
+    assert unstated_margin(oslo, "Will it rain in 'Oslo' at 5?") == 0, "no argument is left for it"

@@ -129,6 +129,13 @@ def test_the_grounded_margin_falls_by_one_for_every_unstated_value() -> None:
     assert margin(invented) == margin(grounded), "the control: the margin sees names only"
 
 
+def test_the_grounded_margin_falls_by_one_for_every_literal_that_is_left_out() -> None:
+    whole, short = of(-0.1, -3.0), replace(of(-0.1, -3.0), omitted=2)
+    assert grounded_margin(short) == pytest.approx(grounded_margin(whole) - 2)
+    assert grounded_margin(replace(short, unstated=1)) == pytest.approx(grounded_margin(whole) - 3)
+    assert margin(short) == margin(whole), "the control"
+
+
 def test_an_empty_answer_has_a_mean() -> None:
     assert answer_mean(Evidence((), 0.0, 0.0, 0)) == 0.0
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ttsi.answer.omissions import fill_omitted
 from ttsi.answer.reranking import rerank
 from ttsi.answer.task import AnswerTask
 from ttsi.answer.voting import winner
@@ -54,6 +55,7 @@ def generate_answers(
     answered |= {i: task.read(i, generation) for i, generation in zip(waiting, generations, strict=False)}
     greedy = [answered[i] for i in sorted(answered)]
     final = rerank(task, greedy) if strategy == "rerank" else greedy
+    final = fill_omitted(task, final) if config.fill_omitted else final
     sampled = generations[len(waiting) :]
     if not sampled:
         return final

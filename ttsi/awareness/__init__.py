@@ -18,6 +18,7 @@ from ttsi.awareness.measures import MEASURES, Evidence, counts_samples, find_mea
 from ttsi.awareness.selection import select, select_episodes
 from ttsi.awareness.threshold import is_unsure
 from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
+from ttsi.chat.omission import omitted_literals
 from ttsi.config import AwarenessConfig
 from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError
@@ -78,6 +79,7 @@ def _evidence(item: Input, actions: Scored, answer: Answer, experience: Experien
         answer.tokens,
         count_votes(answer.samples),
         unstated + (answer.error is not None) + (experience.failures(item, answer.calls) if experience else 0),
+        len(omitted_literals(answer.calls, item.tools, item.messages)),
     )
 
 

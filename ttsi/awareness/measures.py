@@ -10,7 +10,7 @@ N candidates have log-likelihoods l_1..l_N (nats, summed over tokens); the greed
     answer_mean      (1/T) sum_t log P(y_t)                    answers of very different length (log of 1/perplexity)
     answer_min       min_t log P(y_t)                          one uncertain value inside a long, easy call
     perplexity       -exp(-(1/T) sum_t log P(y_t))             to compare with others' tables; ranks like answer_mean
-    grounded_margin  margin - number of unstated values        real models: it sees invented arguments, too
+    grounded_margin  margin - unstated - omitted values        real models: it sees invented and forgotten arguments
     vote_share       max_g n_g / S over groups g of equal samples   no log-probabilities needed; costs S samples
 
 References: the margin is the paper's; top-1 is the maximum softmax probability (arXiv:1610.02136); perplexity and mean
@@ -49,6 +49,9 @@ class Evidence:
     unstated: int = 0
     """Arguments of the greedy answer with a value that the conversation does not state (`ttsi.chat.grounding`), and its
     calls that fail on a copy of an agent's environment; 1 where the answer cannot be read."""
+    omitted: int = 0
+    """Literals of the request that the greedy answer leaves out, at most as many as its tools have arguments left for
+    (`ttsi.chat.omission`)."""
 
 
 Measure = Callable[[Evidence], float]
@@ -113,12 +116,12 @@ def margin(evidence: Evidence) -> float:
 
 @measure(upper=1.0)
 def grounded_margin(evidence: Evidence) -> float:
-    """The margin, less one for every unstated value of the greedy answer: below 0 where there is any.
+    """The margin, less one for every unstated value of the greedy answer, and for every literal that it leaves out.
 
     >>> round(grounded_margin(Evidence((-0.1, -3.0), -1.0, -0.5, 4, unstated=2)), 3)
     -1.104
     """
-    return margin(evidence) - evidence.unstated
+    return margin(evidence) - evidence.unstated - evidence.omitted
 
 
 @measure(upper=1.0)
