@@ -20,7 +20,18 @@ from ttsi.methods import ADAPTATION_METHODS, METHODS, find_method, preset, wants
 from ttsi.models import Model, Writer
 from ttsi.models.local import LocalModel
 from ttsi.models.scripted import DemoModel
-from ttsi.types import Adaptation, Episode, GoldExample, Input, Message, Tool, ToolCall, TrainingData, TrainingExample
+from ttsi.types import (
+    Adaptation,
+    Episode,
+    GoldExample,
+    Input,
+    Message,
+    Prompt,
+    Tool,
+    ToolCall,
+    TrainingData,
+    TrainingExample,
+)
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 OFFERED = (Tool("get_weather", "get the weather", CITY), Tool("find_hotel", "find a hotel", CITY))
@@ -114,17 +125,27 @@ def test_sft_trains_one_adapter_once_and_drops_it(tiny: Counting) -> None:
     assert run(tiny, "base")[0].base == plain.base
 
 
-def test_scope_suffix_is_refused_for_one_adapter_for_all(tiny: Counting) -> None:
-    suffix = replace(preset("sft"), adaptation=replace(preset("sft").adaptation, scope="suffix"))
-    with pytest.raises(ConfigError, match="fine-tuning on a training file needs"):
-        check_references(suffix)
-    with (
-        pytest.raises(ConfigError, match="fine-tuning on a training file needs"),
-        supervised(tiny, DATA, suffix.adaptation, 0),
-    ):
-        pass
-    check_references(preset("sft"))
-    check_references(replace(preset("ttsi"), adaptation=replace(preset("ttsi").adaptation, scope="suffix")))
+def test_sft_of_scope_suffix_acts_behind_the_tools_of_each_row(tiny: Counting) -> None:
+    check_references(replace(preset("sft"), adaptation=replace(preset("sft").adaptation, scope="suffix")))
+    config = AdaptationConfig(rank=2, epochs=4, lr=2e-2, batch_size=2)
+    records = {}
+    for scope in ("suffix", "all"):
+        with supervised(tiny, DATA, replace(config, scope=scope), seed=3) as fine_tuned:
+            records[scope] = run(fine_tuned, "sft")[0]
+    suffix, whole = records["suffix"], records["all"]
+    assert suffix.adaptation.unadapted > 0 == whole.adaptation.unadapted
+    assert suffix.adapted is not None and whole.adapted is not None and suffix.base is not None
+    assert len({suffix.base.logprob, suffix.adapted.logprob, whole.adapted.logprob}) == 3
+
+
+def test_every_input_of_a_batch_is_scored_with_the_shared_adapter(tiny: Counting) -> None:
+    config = AdaptationConfig(rank=2, epochs=4, lr=2e-2, batch_size=2)
+    prompts, texts = [Prompt(item.messages, item.tools) for item in CASES[:1] * 3], [["sun", "rain"]] * 3
+    with supervised(tiny, DATA, config, seed=3) as fine_tuned, fine_tuned.adapted([[]] * 3, config, [0] * 3):
+        first, second, third = fine_tuned.score(prompts, texts, [0, 1, 2])
+        [base] = fine_tuned.score(prompts[:1], texts[:1], [None])
+    assert first == pytest.approx(second) and first == pytest.approx(third)
+    assert first != pytest.approx(base), "the control: without an adapter"
 
 
 def test_control_another_seed_trains_another_adapter(tiny: Counting) -> None:

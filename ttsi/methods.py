@@ -343,11 +343,6 @@ def check_shared(config: AdaptationConfig) -> None:
     Raises:
         ConfigError: one line.
     """
-    if config.scope == "suffix":
-        raise ConfigError(
-            "adaptation.scope is suffix, which is for the few examples of one input: fine-tuning on a training file "
-            "needs adaptation.scope all"
-        )
     if config.held_back:
         raise ConfigError(
             "adaptation.held_back is for the examples of one input: fine-tuning on a training file needs "

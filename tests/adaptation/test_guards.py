@@ -1,10 +1,12 @@
-"""The guard against invented values, on pairs of answers."""
+"""The guards that look at the calls, on pairs of answers."""
 
 from __future__ import annotations
 
 import pytest
 
 from ttsi.adaptation.confidence import more_unstated_values
+from ttsi.batch import guard_refusal
+from ttsi.config import AdaptationConfig
 from ttsi.types import Answer, Input, Message, Tool, ToolCall
 
 TOOL = Tool(
@@ -36,3 +38,15 @@ UNREADABLE = Answer("{", (), "cut off")
 def test_only_more_invented_values_than_before_are_refused(base: Answer, adapted: Answer, reason: str | None) -> None:
     expected = None if reason is None else f"the conversation does not state its {reason}"
     assert more_unstated_values(base, adapted, ITEM) == expected
+
+
+@pytest.mark.parametrize("margin", [None, 0.0])
+def test_an_unreadable_answer_never_takes_the_place_of_a_readable_one(margin: float | None) -> None:
+    config = AdaptationConfig(min_confidence_gain=margin)
+    looped = Answer("{1212", (), "cut off: it repeats itself", logprob=-0.1, tokens=90)
+    for base in (Answer("", STATED.calls, logprob=-9.0, tokens=9), Answer("I cannot", (), logprob=-9.0, tokens=9)):
+        assert guard_refusal(ITEM, base, looped, config) == "it cannot be read: cut off: it repeats itself"
+    better = Answer("", STATED.calls, logprob=-0.1, tokens=9)
+    assert guard_refusal(ITEM, base, better, config) is None, "the control: it can be read"
+    unreadable = Answer("{", (), "cut off", logprob=-9.0, tokens=9)
+    assert guard_refusal(ITEM, unreadable, looped, config) is None, "neither can be read"

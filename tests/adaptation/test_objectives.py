@@ -19,7 +19,7 @@ from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig, SynthesisCon
 from ttsi.errors import ConfigError
 from ttsi.methods import check_shared
 from ttsi.models import Generation, Request
-from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Prompt, Tool, ToolCall, TrainingExample
+from ttsi.types import NO_TOOL, Awareness, Candidate, Example, Prompt, Tool, ToolCall, ToolResult, TrainingExample
 
 HERMES = FORMATS["hermes"]
 THIRD = Example("a night in Bern", (ToolCall("find_hotel", {"city": "Bern"}),), "...")
@@ -84,7 +84,7 @@ def test_too_few_examples_are_all_learned(held_back: int) -> None:
 @pytest.mark.parametrize("family", FORMATS)
 def test_a_contrast_is_the_same_call_of_the_other_tool(family: str) -> None:
     form = FORMATS[family]
-    [lesson] = with_contrasts(form, [GOOD], training_examples(form, ITEM, [GOOD]))
+    [lesson] = with_contrasts(form, ITEM, [GOOD])
     assert lesson.contrast is not None
     preferred, rejected = lesson.contrast
     assert preferred == lesson.target
@@ -94,7 +94,7 @@ def test_a_contrast_is_the_same_call_of_the_other_tool(family: str) -> None:
 @pytest.mark.parametrize("family", FORMATS)
 def test_a_tool_with_other_arguments_is_contrasted_by_its_name_alone(family: str) -> None:
     form, item = FORMATS[family], replace(ITEM, tools=(TOOLS[0], MAP))
-    [lesson] = with_contrasts(form, [GOOD], training_examples(form, item, [GOOD]))
+    [lesson] = with_contrasts(form, item, [GOOD])
     assert lesson.contrast is not None
     for text, name in zip(lesson.contrast, ("get_weather", "show_map"), strict=True):
         assert text.endswith("".join(form.name_span(name))) and "Rome" not in text.removeprefix(
@@ -133,8 +133,17 @@ def test_what_has_no_contrast_is_learned_plainly() -> None:
     both = Example("weather and a hotel in Rome", GOOD.calls + ALSO.calls, "...")
     assert [lesson.contrast for lesson in lessons(Fake(), settings(objective="contrast"), both)] == [None]
     alone = replace(ITEM, tools=TOOLS[:1])
-    [lesson] = with_contrasts(HERMES, [GOOD], training_examples(HERMES, alone, [GOOD]))
+    [lesson] = with_contrasts(HERMES, alone, [GOOD])
     assert lesson.contrast is None
+
+
+def test_a_whole_turn_contrasts_its_one_call_and_not_its_end() -> None:
+    turn = replace(GOOD, results=(ToolResult("sunny"),), closing="Done.")
+    call, end = with_contrasts(HERMES, ITEM, [turn])
+    assert call.contrast is not None and end.contrast is None
+    assert [call.target, end.target] == [lesson.target for lesson in training_examples(HERMES, ITEM, [turn])]
+    two = replace(GOOD, calls=GOOD.calls * 2, results=turn.results * 2, closing="Done.")
+    assert [lesson.contrast for lesson in with_contrasts(HERMES, ITEM, [two])] == [None] * 3, "two calls have none"
 
 
 def test_distillation_learns_own_answers_from_a_teacher_that_sees_the_examples() -> None:

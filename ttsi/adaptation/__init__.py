@@ -136,13 +136,12 @@ def _lessons(task: AdaptationTask, learned: Sequence[Sequence[Example]]) -> list
     fmt, objective = task.model.format, task.config.adaptation.objective
     if objective == "distill":
         return distillation_examples(task.model, task.inputs, learned, task.config, task.seeds)
-    lessons = [training_examples(fmt, item, examples) for item, examples in zip(task.inputs, learned, strict=True)]
     if objective != "contrast":
-        return lessons
-    awareness = task.awareness or (None,) * len(lessons)
+        return [training_examples(fmt, item, examples) for item, examples in zip(task.inputs, learned, strict=True)]
+    awareness = task.awareness or (None,) * len(learned)
     return [
-        with_contrasts(fmt, examples, own, confidence)
-        for examples, own, confidence in zip(learned, lessons, awareness, strict=True)
+        with_contrasts(fmt, item, examples, confidence)
+        for item, examples, confidence in zip(task.inputs, learned, awareness, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The guards on an adapted answer: the model is more confident of it, it invents no more values, it still calls.
+"""The guards on an adapted answer: it can be read, is more confident, invents no more values, and still calls.
 
 Inputs: both answers, and the input of the second guard. Outputs: None, or the reason why the base answers. The paper
 (arXiv:2510.07841) returns every adapted answer. Where the model is less confident of it, the examples were mostly bad;
@@ -26,6 +26,16 @@ def more_unstated_values(base: Answer, adapted: Answer, item: Input) -> str | No
     if len(after) <= len(before):
         return None
     return f"the conversation does not state its {', '.join(dict.fromkeys(after))}"
+
+
+def unreadable(base: Answer, adapted: Answer) -> str | None:
+    """None unless the base's answer can be read and the adapted one cannot; then one line with its error.
+
+    >>> calls, looped = Answer("", ()), Answer("", (), error="cut off: it repeats itself")
+    >>> unreadable(calls, looped), unreadable(looped, calls), unreadable(looped, looped)
+    ('it cannot be read: cut off: it repeats itself', None, None)
+    """
+    return f"it cannot be read: {adapted.error}" if adapted.error and not base.error else None
 
 
 def call_dropped(base: Answer, adapted: Answer) -> str | None:

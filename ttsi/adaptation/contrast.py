@@ -1,6 +1,6 @@
 """Contrasts: beside each training example's call, the call that another tool would get for the same request.
 
-Inputs: training examples, the written examples behind them, the candidates of awareness. Outputs: the same training
+Inputs: written examples, their input, the candidates of awareness. Outputs: their training
 examples with (preferred, rejected), two texts of which the first is to become the likelier (`adaptation.objective`
 contrast). The rejected tool is the likeliest other candidate for the input, or the next tool in turn where awareness
 has none. Both texts are whole calls with the same values where the other tool takes them all, else the calls up to
@@ -13,25 +13,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ttsi.adaptation.examples import training_examples
 from ttsi.chat.calls import Format
-from ttsi.types import Awareness, Example, Tool, ToolCall, TrainingExample
+from ttsi.types import Awareness, Example, Input, Tool, ToolCall, TrainingExample
 
 
 def with_contrasts(
-    fmt: Format, examples: Sequence[Example], lessons: Sequence[TrainingExample], awareness: Awareness | None = None
+    fmt: Format, item: Input, examples: Sequence[Example], awareness: Awareness | None = None
 ) -> list[TrainingExample]:
-    """Each training example with its contrast, except where there is no other tool or more than one call.
+    """The training examples of written examples, each call's with its contrast where the example has one call.
+
+    An example that is a whole turn makes several training examples, of which the first is the call. There is no
+    contrast without another tool.
 
     Args:
         fmt: how the model writes calls.
+        item: the input that the examples were written for.
         examples: written examples.
-        lessons: the training examples that were made of them.
         awareness: of the input; None takes the next tool in turn.
     """
-    return [
-        replace(lesson, contrast=_contrast(fmt, example, lesson.prompt.tools, awareness))
-        for example, lesson in zip(examples, lessons, strict=True)
-    ]
+    lessons: list[TrainingExample] = []
+    for example in examples:
+        own = training_examples(fmt, item, [example])
+        contrasts = [_contrast(fmt, example, lesson.prompt.tools, awareness) for lesson in own[:1]]
+        lessons += [replace(lesson, contrast=contrast) for lesson, contrast in zip(own, contrasts, strict=False)]
+        lessons += own[1:]
+    return lessons
 
 
 def _contrast(

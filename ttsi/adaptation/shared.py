@@ -20,7 +20,7 @@ from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, DataError, first_line
 from ttsi.methods import check_shared
 from ttsi.models import Generation, Model, ModelWrapper, Request
-from ttsi.types import Adaptation, TrainingData, TrainingExample
+from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
 
 @contextmanager
@@ -53,6 +53,16 @@ class FineTunedModel(ModelWrapper):
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """A request with any adapter goes to the shared one."""
         return self._model.generate([r if r.adapter is None else replace(r, adapter=0) for r in requests])
+
+    def score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
+    ) -> list[list[float]]:
+        """With any adapter the shared one scores."""
+        return super().score(prompts, continuations, [None if adapter is None else 0 for adapter in adapters])
+
+    def adapter_file(self, index: int) -> bytes:
+        """Every job's adapter is the shared one."""
+        return super().adapter_file(0)
 
     @contextmanager
     def adapted(

@@ -54,6 +54,8 @@ class AdapterRun:
     slot: int
     rates: tuple[float, ...]
     """Learning rate of each step."""
+    steps_per_epoch: int = 1
+    """After so many steps the same examples come again."""
     losses: list[float] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
     reason: str = ""
@@ -62,9 +64,12 @@ class AdapterRun:
     def report(self, max_loss_rise: float) -> TrainReport:
         """The report, after the guards have looked at the losses: at those up to the chosen step, where one is."""
         last = None if self.choice.step is None else self.choice.step + 1
-        reason = self.reason or self.choice.refusal or loss_guard(self.losses[:last], max_loss_rise) or ""
+        reason = self.reason or self.choice.refusal or self._loss_guard(last, max_loss_rise) or ""
         held_back = tuple(self.choice.losses)
         return TrainReport(self.slot, tuple(self.losses), tuple(self.grad_norms), not reason, reason, held_back)
+
+    def _loss_guard(self, last: int | None, max_loss_rise: float) -> str | None:
+        return loss_guard(self.losses[:last], max_loss_rise, self.steps_per_epoch)
 
     def restart(self) -> None:
         """Forget what was recorded."""

@@ -148,7 +148,7 @@ def _start(job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _J
     reason = "" if steps and all(_has_labels(rows) for rows in steps) else "no label tokens to learn from"
     if max_tokens and any(branch.length > max_tokens for branch in [*chain(*learned), *held_back]):
         reason = f"an example is longer than the {max_tokens} tokens on which the engine is exact with this model"
-    return _JobRun(job.slot, rates, reason=reason, steps=steps, evaluation=step_rows(held_back))
+    return _JobRun(job.slot, rates, max(1, len(steps)), reason=reason, steps=steps, evaluation=step_rows(held_back))
 
 
 def _has_labels(rows: Sequence[StepRow]) -> bool:
