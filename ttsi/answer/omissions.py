@@ -26,7 +26,7 @@ MOST_ARGUMENTS = 16
 """Most arguments of a tool whose call is written again: it is written with all of them."""
 
 
-def fill_omitted(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
+def fill_literals_left(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
     """The answers, filled where they leave literals out: one more pass over these."""
     results = list(answers)
     tools = {i: tool for i, answer in enumerate(answers) if (tool := _tool_to_fill(task, i, answer))}
@@ -38,7 +38,7 @@ def fill_omitted(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
     for (i, tool), generation in zip(tools.items(), generations, strict=True):
         written = task.read(i, generation).calls
         if [call.name for call in written] == [tool.name]:
-            filled = _filled(task, i, answers[i].calls[0], written[0])
+            filled = _merge(task, i, answers[i].calls[0], written[0])
             results[i] = replace(answers[i], calls=(filled,))
     return results
 
@@ -50,7 +50,7 @@ def _tool_to_fill(task: AnswerTask, i: int, answer: Answer) -> Tool | None:
         return None
     tool = next((tool for tool in item.tools if tool.name == answer.calls[0].name), None)
     names = list(_properties(tool)) if tool else []
-    if not tool or len(names) > MOST_ARGUMENTS or not _omitted(task, i, answer.calls[0]):
+    if not tool or len(names) > MOST_ARGUMENTS or not _literals_left(task, i, answer.calls[0]):
         return None
     return replace(tool, parameters={**tool.parameters, "required": names})
 
@@ -60,12 +60,12 @@ def _properties(tool: Tool) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
-def _omitted(task: AnswerTask, i: int, call: ToolCall) -> tuple[str, ...]:
+def _literals_left(task: AnswerTask, i: int, call: ToolCall) -> tuple[str, ...]:
     item = task.conversations[i]
     return omitted_literals([call], item.tools, item.messages)
 
 
-def _filled(task: AnswerTask, i: int, call: ToolCall, written: ToolCall) -> ToolCall:
+def _merge(task: AnswerTask, i: int, call: ToolCall, written: ToolCall) -> ToolCall:
     tools, stated = task.inputs[i].tools, task.stated[i]
     free = free_arguments(call, tools, stated)
     used = {normalise(str(value)) for name, value in call.arguments.items() if name not in free}
@@ -75,7 +75,7 @@ def _filled(task: AnswerTask, i: int, call: ToolCall, written: ToolCall) -> Tool
         if name in free and _is_stated(value, list(stated_leaves(value, stated))) and normalise(str(value)) not in used
     }
     filled = replace(call, arguments={**call.arguments, **taken})
-    better = len(_omitted(task, i, filled)) < len(_omitted(task, i, call))
+    better = len(_literals_left(task, i, filled)) < len(_literals_left(task, i, call))
     return filled if better and not problem(filled, tools) else call
 
 

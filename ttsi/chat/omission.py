@@ -59,19 +59,19 @@ def omitted_literals(calls: Sequence[ToolCall], tools: Sequence[Tool], messages:
     >>> omitted_literals([ToolCall("f", {"page": 3, "ids": [17]})], [tool], request)
     ()
     """
-    asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=None)
-    if asked is None or not calls:
+    at = max((at for at, message in enumerate(messages) if message.role == "user"), default=None)
+    if at is None or not calls:
         return ()
-    stated = StatedValues.of(messages[asked].content)
+    stated = StatedValues.of(messages[at].content)
     free = sum(len(free_arguments(call, tools, stated)) for call in calls)
     if not free:
         return ()
-    earlier = [call for message in messages[asked + 1 :] for call in message.tool_calls]
+    earlier = [call for message in messages[at + 1 :] for call in message.tool_calls]
     values = [value for call in (*earlier, *calls) for _, value in leaves(dict(call.arguments))]
     text = f" {' '.join(normalise(str(value)) for value in values)} "
     numbers = {float(digits) for value in values for digits in _DIGITS.findall(str(value).replace(",", ""))}
-    found = literals(messages[asked].content)
-    return tuple(literal for literal in found if not _is_used(literal, text, numbers))[:free]
+    stated_there = literals(messages[at].content)
+    return tuple(literal for literal in stated_there if not _is_used(literal, text, numbers))[:free]
 
 
 def _is_used(literal: str, text: str, numbers: set[float]) -> bool:
