@@ -142,6 +142,13 @@ def test_the_adapter_fills_its_own_answer() -> None:
     assert [request.adapter for request in writer.requests] == [3, 3]
 
 
+def test_the_winner_of_a_vote_is_filled_and_its_samples_are_not() -> None:
+    vote = replace(FILL, strategy="vote", samples=2)
+    won = answered(Writer(text(weight=0.5), WHOLE), vote, seeds=[0])
+    assert won.calls[0].arguments == {"weight": 0.5, "scores": [90, 85], "student": "Ann"}
+    assert [dict(sample.calls[0].arguments) for sample in won.samples] == [{"weight": 0.5}] * 2
+
+
 def test_demonstrations_state_nothing() -> None:
     shown = replace(
         ASKED, messages=(Message("user", "Grade Bob: 1 and 2."), Message("assistant", "ok"), *ASKED.messages)

@@ -55,15 +55,15 @@ def generate_answers(
     answered |= {i: task.read(i, generation) for i, generation in zip(waiting, generations, strict=False)}
     greedy = [answered[i] for i in sorted(answered)]
     final = rerank(task, greedy) if strategy == "rerank" else greedy
-    final = fill_omitted(task, final) if config.fill_omitted else final
     sampled = generations[len(waiting) :]
     if not sampled:
-        return final
+        return fill_omitted(task, final) if config.fill_omitted else final
     n = config.samples
     per_input = [[task.read(i, one) for one in sampled[i * n : (i + 1) * n]] for i in range(len(inputs))]
     samples = [tuple(SampledAnswer(a.text, a.calls, a.error, a.logprob) for a in answers) for answers in per_input]
     if vote:
         final = [answers[winner(votes)] for answers, votes in zip(per_input, samples, strict=True)]
+    final = fill_omitted(task, final) if config.fill_omitted else final
     return [replace(answer, samples=beside) for answer, beside in zip(final, samples, strict=True)]
 
 

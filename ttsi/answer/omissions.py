@@ -26,7 +26,7 @@ MOST_ARGUMENTS = 16
 """Most arguments of a tool whose call is written again: it is written with all of them."""
 
 
-def fill_literals_left(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
+def fill_omitted(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
     """The answers, filled where they leave literals out: one more pass over these."""
     results = list(answers)
     tools = {i: tool for i, answer in enumerate(answers) if (tool := _tool_to_fill(task, i, answer))}
