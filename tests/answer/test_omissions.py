@@ -157,3 +157,21 @@ def test_demonstrations_state_nothing() -> None:
     assert answered(Writer(text(weight=0.5), whole), item=shown, base=([ASKED], [])).calls[0].arguments == {
         "weight": 0.5
     }
+
+
+def test_arguments_behind_a_reference_are_filled() -> None:
+    behind = {"type": "object", "$ref": "#/$defs/Grade", "$defs": {"Grade": GRADE.parameters}}
+    item = replace(ASKED, tools=(replace(GRADE, parameters=behind),))
+
+    class Whole(Writer):
+        def _text(self, request: Request) -> str:
+            names = list(GRADE.parameters["properties"])
+            whole = replace(GRADE, parameters={**behind, "required": names})
+            return self.whole if request.grammar == tool_grammar(HERMES, whole, HERMES.reasons(whole)) else self.first
+
+    assert answered(Whole(text(weight=0.5), WHOLE), item=item).calls[0].arguments == {
+        "weight": 0.5,
+        "scores": [90, 85],
+        "student": "Ann",
+    }
+    assert len(answered(Whole(text(weight=0.5), "words"), item=item).calls[0].arguments) == 1, "the control"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated, unstated_arguments
+from ttsi.chat.grounding import StatedValues, conversation_text, numbers, omit_unstated, unstated_arguments
 from ttsi.types import Message, Tool, ToolCall
 
 PROPERTIES: dict[str, Any] = {
@@ -83,3 +83,113 @@ def test_all_of_a_conversation_states_values() -> None:
     stated = StatedValues.of(conversation_text(messages))
     assert [value in stated for value in ("Ann", "A-7", 2.5, "oslo", "where")] == [True] * 5
     assert "Oslo" not in StatedValues.of(conversation_text(messages[:3])), "the control: without the tool's result"
+
+
+UNITS: dict[str, Any] = {
+    "type": "object",
+    "$defs": {"Unit": {"type": "string", "enum": ["celsius", "fahrenheit"]}, "Days": {"type": "integer", "default": 3}},
+    "properties": {
+        "city": {"type": "string"},
+        "unit": {"$ref": "#/$defs/Unit"},
+        "perhaps": {"anyOf": [{"type": "string", "enum": ["celsius", "fahrenheit"]}, {"type": "null"}]},
+        "days": {"allOf": [{"$ref": "#/$defs/Days"}]},
+        "order": {"type": "array", "items": {"$ref": "#/$defs/Unit"}},
+        "pair": {"prefixItems": [{"type": "string"}, {"$ref": "#/$defs/Unit"}]},
+        "inside": {"oneOf": [{"type": "null"}, {"properties": {"unit": {"$ref": "#/$defs/Unit"}}}]},
+    },
+    "required": ["city"],
+}
+CHOSEN: list[tuple[str, Any, Any]] = [
+    ("unit", "celsius", "kelvin"),
+    ("perhaps", "fahrenheit", "kelvin"),
+    ("days", 3, 4),
+    ("order", ["celsius", "fahrenheit"], ["celsius", "kelvin"]),
+    ("pair", ["Oslo", "celsius"], ["celsius", "celsius"]),
+    ("inside", {"unit": "celsius"}, {"city": "celsius"}),
+]
+
+
+@pytest.mark.parametrize(("name", "chosen", "invented"), CHOSEN, ids=[name for name, _, _ in CHOSEN])
+@pytest.mark.parametrize("top", [UNITS, {"$ref": "#/$defs/All", "$defs": {**UNITS["$defs"], "All": UNITS}}])
+def test_a_value_that_the_schema_supplies_behind_a_reference_is_grounded_and_stays(
+    name: str, chosen: Any, invented: Any, top: dict[str, Any]
+) -> None:
+    tools, asked = [Tool("w", "", top)], StatedValues.of("Weather in Oslo?")
+    call, other = (ToolCall("w", {"city": "Oslo", name: value}) for value in (chosen, invented))
+    assert unstated_arguments(call, tools, asked) == ()
+    assert omit_unstated(call, tools, asked) is call
+    assert unstated_arguments(other, tools, asked) == (name,), "the control"
+    assert omit_unstated(other, tools, asked).arguments == {"city": "Oslo"}, "the control"
+
+
+def test_an_argument_that_a_reference_requires_stays_and_the_others_go() -> None:
+    top = {"allOf": [{"$ref": "#/$defs/All"}], "$defs": {**UNITS["$defs"], "All": UNITS}}
+    call = ToolCall("w", {"city": "Rome", "unit": "kelvin"})
+    assert omit_unstated(call, [Tool("w", "", top)], STATED).arguments == {"city": "Rome"}
+    optional = {**top, "$defs": {**top["$defs"], "All": {**UNITS, "required": []}}}
+    assert omit_unstated(call, [Tool("w", "", optional)], STATED).arguments == {}, "the control"
+
+
+@pytest.mark.parametrize(
+    "schema", [True, False, 7, [], {"enum": 3}, {"$ref": "#/properties/city"}, {"anyOf": [{"type": {}}]}]
+)
+def test_odd_schemas_supply_nothing(schema: Any) -> None:
+    odd = Tool("forecast", "", {"properties": {"city": schema}, "required": [{}, 3]})
+    assert unstated_arguments(ToolCall("forecast", {"city": "Rome"}), [odd], STATED) == ("city",)
+    assert unstated_arguments(ToolCall("forecast", {"city": "Oslo"}), [odd], STATED) == ()
+    assert omit_unstated(ToolCall("forecast", {"city": "Rome"}), [odd], STATED).arguments == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "passage", "other"),
+    [
+        ("東京の天気", "東京", "大阪"),
+        ("서울의 날씨", "서울", "부산"),
+        ("อากาศในเชียงใหม่วันนี้", "เชียงใหม่", "ภูเก็ต"),
+        ("トーキョーのてんき", "トーキョー", "オーサカ"),
+        ("东京Tokyo塔", "Tokyo", "Toky"),
+        ("我想买10个", "10", "1"),
+        ("Tokyo駅まで", "Tokyo駅", "okyo駅"),
+        ("Oslo's 東京 bar", "東京 bar", "東京 ba"),
+    ],
+)
+def test_scripts_without_spaces_state_letters_side_by_side(text: str, passage: str, other: str) -> None:
+    assert passage in StatedValues.of(text)
+    assert other not in StatedValues.of(text), "the control"
+
+
+def test_scripts_with_spaces_state_whole_words() -> None:
+    assert "Осло" in StatedValues.of("в Осло?") and "Осло" not in StatedValues.of("Ослоский порт")
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("我想买10个", {10}),
+        ("3月10日", {3, 10}),
+        ("気温は-5度", {5, -5}),
+        ("cost -5", {-5}),
+        ("USD100, EUR 20, Rs.500", {100, 20, 500}),
+        ("$.5 or -.25", {0.5, -0.25}),
+        ("pack x10", {10}),
+        ("1e-3 and 2.5E2", {0.001, 250}),
+        ("1,500 guests", {1500}),
+        ("1,000,000 of 12,500.75", {1_000_000, 12_500.75}),
+        ("1500,200", {1500, 200}),
+        ("12,34,56", {12, 34, 56}),
+        ("[12,34,56]", {12, 34, 56}),
+        ("[1,-2.5,3]", {1, -2.5, 3}),
+        ("[1,500]", {1, 500, 1500}),
+        ("(1,500 guests)", {1500}),
+        ("cash_flows=[200,300,400,500]", {200, 300, 400, 500, 200_300_400_500}),
+        ("1,234,567 people", {1_234_567, 1, 234, 567}),
+        ("20%", {20, 0.2}),
+        ("1.1 percent, 3\uff05", {1.1, 0.011, 3, 0.03}),
+        ("20 guests", {20}),
+        ("A12, B7-x, v2, x2y, x7-b, ABC100", set()),
+        ("A-07, 3.1.2, 007", set()),
+        ("a 1.2.3 b.5", set()),
+    ],
+)
+def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
+    assert numbers(text) == stated

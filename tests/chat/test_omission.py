@@ -44,6 +44,20 @@ def left_out(text: str, *later: Message, calls: int = 1, tool: str = "book", **a
         ("ein Zimmer für Ünal", ()),
         ("7 and 7 again", ("7",)),
         ("''", ()),
+        ("[12,34,56]", ("12", "34", "56")),
+        ("12,34,56 and (1.5,2)", ("12", "34", "56", "1.5", "2")),
+        ("[1,500] and 1,500", ("1", "500", "1,500")),
+        ("1,234,567 people", ("1,234,567",)),
+        ("ein Rabatt von 12,5", ()),
+        ("我想买10个", ("10",)),
+        ("2027年5月3日", ("2027", "5", "3")),
+        ("便名JL123で", ("JL123",)),
+        ("送信先ann@a.orgへ、https://x.org/yで。", ("ann@a.org", "https://x.org/y")),
+        ("私は「東京」と『京都』へ", ("東京", "京都")),
+        ("买“东京”票", ("东京",)),
+        ("ouvre « Mes notes » et «Rex»", ("Mes notes", "Rex")),
+        ("»Oslo« und »Rom«", ()),
+        ("--retry-5 --- a--b", ("retry-5",)),
     ],
 )
 def test_the_literals_of_a_text(text: str, stated: tuple[str, ...]) -> None:
@@ -65,6 +79,17 @@ def test_a_number_that_no_argument_has_is_left_out() -> None:
         ("a share of 4.5 %", {"notes": {"share": 0.045}}),
         ("for 'Ann Lee'", {"notes": {"who": ["ann lee"]}}),
         ("the note 'a very quiet room'", {"notes": {"text": "quiet, please"}}),
+        ("a 5-day trip", {"guests": 5}),
+        ("USD100", {"guests": 100}),
+        ("1e-5 of it", {"notes": {"share": 0.00001}}),
+        ("1.1 %", {"notes": {"share": 0.011}}),
+        ("予算は10万円", {"guests": 10}),
+        ("「静かな部屋」", {"notes": {"text": "静かなお部屋"}}),
+        ("[12,34,56]", {"notes": {"ids": [12, 34, 56]}}),
+        ("the ids 12,34,56", {"on": "12,34,56"}),
+        ("the ids 200,300,400", {"notes": {"ids": [200, 300, 400]}}),
+        ("200,300,400 people", {"guests": 200_300_400}),
+        ("[1,500]", {"guests": 1500}),
     ],
 )
 def test_a_value_in_another_form_uses_it(text: str, arguments: dict[str, Any]) -> None:
@@ -99,3 +124,29 @@ def test_free_are_arguments_without_a_value_of_the_text() -> None:
     call = ToolCall("book", {"city": "Rome", "guests": 4, "size": "small", "notes": None})
     assert free_arguments(call, [BOOK], StatedValues.of("4 guests in Oslo")) == ("city", "on")
     assert free_arguments(call, [Tool("book", "", {})], StatedValues.of("")) == ()
+
+
+def test_a_part_of_a_list_is_left_out() -> None:
+    assert left_out("of [12,34,56]", notes={"ids": [12, 56]}) == ("34",)
+    assert left_out("1,500 guests for 1 day", guests=1500) == ("1",), "a number with commas is not its parts"
+    assert left_out("gate A12", guests=12) == ("A12",), "the control: the number of a code that states none"
+
+
+def test_chosen_values_are_not_free_behind_references() -> None:
+    size = {"anyOf": [{"$ref": "#/$defs/Size"}, {"type": "null"}]}
+    own = {"properties": {"size": size, "sizes": {"items": size}, "kind": {"const": "b"}, "days": {"default": 3}}}
+    schema = {"$ref": "#/$defs/Own", "$defs": {"Size": {"enum": ["small", "large"]}, "Own": {"allOf": [own]}}}
+    tools, nothing = [Tool("book", "", schema)], StatedValues.of("")
+    chosen = ToolCall("book", {"size": "small", "sizes": ["large"], "kind": "b", "days": 3})
+    assert free_arguments(chosen, tools, nothing) == ("days",), "a default may give way"
+    invented = ToolCall("book", {"size": "tiny", "sizes": ["tiny"], "kind": "c", "days": 4})
+    assert free_arguments(invented, tools, nothing) == ("size", "sizes", "kind", "days"), "the control"
+    assert free_arguments(ToolCall("book", {}), tools, nothing) == ("size", "sizes", "kind", "days")
+
+
+def test_odd_schemas_have_no_arguments() -> None:
+    for odd in ({"properties": 3}, {"$ref": "#"}, {"allOf": [True, {"properties": []}]}, {"anyOf": [{"type": {}}]}):
+        assert free_arguments(ToolCall("f", {"a": 1}), [Tool("f", "", odd)], StatedValues.of("")) == ()
+    assert free_arguments(ToolCall("f", {}), [Tool("f", "", {"properties": {"a": True}})], StatedValues.of("")) == (
+        "a",
+    )

@@ -11,7 +11,7 @@ trained, and the base and the adapted model answer alike. The paper (arXiv:2510.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from ttsi.answer.task import AnswerTask
 from ttsi.chat.grammar import tool_grammar
 from ttsi.chat.grounding import normalise
 from ttsi.chat.omission import free_arguments, omitted_literals, stated_leaves
+from ttsi.chat.schema_choices import SchemaPlace
 from ttsi.chat.tool_schema import problem
 from ttsi.types import Answer, Tool, ToolCall
 
@@ -49,15 +50,10 @@ def _tool_to_fill(task: AnswerTask, i: int, answer: Answer) -> Tool | None:
     if own is None or task.config.grammar not in (None, own) or answer.error or len(answer.calls) != 1:
         return None
     tool = next((tool for tool in item.tools if tool.name == answer.calls[0].name), None)
-    names = list(_properties(tool)) if tool else []
+    names = list(SchemaPlace.of(tool.parameters).names) if tool else []
     if not tool or len(names) > MOST_ARGUMENTS or not _literals_left(task, i, answer.calls[0]):
         return None
     return replace(tool, parameters={**tool.parameters, "required": names})
-
-
-def _properties(tool: Tool) -> Mapping[str, Any]:
-    properties = tool.parameters.get("properties")
-    return properties if isinstance(properties, Mapping) else {}
 
 
 def _literals_left(task: AnswerTask, i: int, call: ToolCall) -> tuple[str, ...]:
