@@ -193,3 +193,22 @@ def test_scripts_with_spaces_state_whole_words() -> None:
 )
 def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
     assert numbers(text) == stated
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "is_stated"),
+    [
+        ("a: 3, op: + and b: 4", "+", True),
+        ('the operator is "<=".', "<=", True),
+        ("a: 3, op: - and b: 4", "+", False),
+        ("a+b", "+", False),  # within a word it may be anything
+        ("react with \N{PARTY POPPER}", "\N{PARTY POPPER}", True),
+        ("react with \N{PARTY POPPER}", "\N{RED APPLE}", False),
+        ("I write C++.", "C++", True),
+        ("I write C++.", "C#", False),
+        ("c# developer wanted", "C# developer", True),
+        ("anything", "  ", False),
+    ],
+)
+def test_symbols_are_stated_as_they_are(text: str, value: str, is_stated: bool) -> None:
+    assert (value in StatedValues.of(text)) == is_stated

@@ -50,6 +50,11 @@ _LIST = re.compile(r"[\[({][\s\d.,+-]*[\])}]|(?<![\w.,])\d+(?:\.\d+)?(?:,\d+(?:\
 """Numbers alone in brackets, or at least three with commas and no spaces between."""
 
 
+_NAME_WITH_SYMBOL = re.compile(r"(?<!\w)[^\W_]+[+#]+(?!\w)")
+"""C++ and C# are two names, and neither is C."""
+_AROUND = "\"'`.,;:!?()[]{}\u201c\u201d\u2018\u2019"
+
+
 @dataclass(frozen=True)
 class StatedValues:
     """The values that a text states: `value in StatedValues.of(text)`.
@@ -62,15 +67,40 @@ class StatedValues:
     text: str
     """As `comparable` makes it."""
     numbers: frozenset[float]
+    symbols: frozenset[str]
+    """What the text has without letters and digits between spaces or quotation marks, like <=, and names like C++."""
 
     @classmethod
     def of(cls, text: str) -> StatedValues:
         """The values that this text states."""
-        return cls(comparable(text), frozenset(numbers(text)))
+        return cls(comparable(text), frozenset(numbers(text)), frozenset(_symbols(text)))
 
     def __contains__(self, value: object) -> bool:
         """Whether the text states a string or a number."""
-        return value in self.numbers if isinstance(value, int | float) else states_passage(self.text, str(value))
+        if isinstance(value, int | float):
+            return value in self.numbers
+        return set(_symbols(str(value))) <= self.symbols if _is_symbolic(str(value)) else self._states(str(value))
+
+    def _states(self, passage: str) -> bool:
+        named = set(_NAME_WITH_SYMBOL.findall(passage.lower()))
+        return named <= self.symbols and states_passage(self.text, passage)
+
+
+def _is_symbolic(value: str) -> bool:
+    """Whether a value has neither letters nor digits, and is not empty."""
+    return bool(value.strip()) and not normalise(value)
+
+
+def _symbols(text: str) -> Iterator[str]:
+    """The symbols of a text: of each word without letters and digits all but quotation marks and a full stop around it.
+
+    >>> sorted(_symbols("op: <= and '+', in C++."))
+    ['+', '<=', 'c++']
+    """
+    for word in text.split():
+        if _is_symbolic(word):
+            yield word.strip(_AROUND) or word
+    yield from _NAME_WITH_SYMBOL.findall(text.lower())
 
 
 def conversation_text(messages: Sequence[Message]) -> str:
