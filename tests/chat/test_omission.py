@@ -127,6 +127,7 @@ def test_free_are_arguments_without_a_value_of_the_text() -> None:
 
 
 def test_a_part_of_a_list_is_left_out() -> None:
+    assert left_out("the code '1,.,,2'", guests=1) == ("1,.,,2",)
     assert left_out("of [12,34,56]", notes={"ids": [12, 56]}) == ("34",)
     assert left_out("1,500 guests for 1 day", guests=1500) == ("1",), "a number with commas is not its parts"
     assert left_out("gate A12", guests=12) == ("A12",), "the control: the number of a code that states none"

@@ -113,7 +113,7 @@ def _used_numbers(values: Sequence[Any], request: str) -> set[float]:
 
 def _is_used(literal: str, text: str, used: set[float]) -> bool:
     digits = _ORDINAL.sub(r"\1", literal)
-    number, listed = digits.replace(",", ""), digits.split(",")
+    number, listed = digits.replace(",", ""), _DIGITS.findall(digits)
     if _DIGITS.fullmatch(number):
         of_list = len(listed) > 2 and used.issuperset(map(float, listed))
         return of_list or bool({float(number), float(f"{number}e-2")} & used)
