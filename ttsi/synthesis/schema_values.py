@@ -16,14 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
-from ttsi.synthesis.described_values import (
-    described_default,
-    described_values,
-    is_layout,
-    is_value,
-    layout_of,
-    sample_in_layout,
-)
+from ttsi.synthesis.described_examples import is_layout, is_value
+from ttsi.synthesis.described_values import described_default, described_values, layout_of, sample_in_layout
 from ttsi.words import words
 
 Schema = Mapping[str, Any]
