@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ttsi.synthesis.described_values import described_default, described_values, is_layout, layout_of
+from ttsi.synthesis.described_examples import is_layout
+from ttsi.synthesis.described_values import described_default, described_values, layout_of
 from ttsi.synthesis.schema_values import sample_value
 
 
@@ -25,6 +26,34 @@ from ttsi.synthesis.schema_values import sample_value
         ("How to search, either 'fast' for drafts or 'deep' for reports.", ["fast", "deep"]),
         ("Either `asc`/`desc`", ["asc", "desc"]),
         ("Sort by one of the following: price, rating or date", ["price", "rating", "date"]),
+        # A value is whole.
+        ("The city and state, e.g. San Francisco, CA", ["San Francisco, CA"]),
+        ("The location (e.g., 'San Francisco, CA')", ["San Francisco, CA"]),
+        ("e.g. New York, NY, you should format it as City, State.", ["New York, NY"]),
+        ("City, e.g. St. Louis, MO, USA or Boston, MA and Paris", ["St. Louis, MO, USA", "Boston, MA", "Paris"]),
+        ("City, Country, e.g. Paris, France", ["Paris, France"]),
+        ("the address, e.g. 1 Main St, Springfield, IL 62704", ["1 Main St, Springfield, IL 62704"]),
+        ("the console, e.g. Xbox, PC, Wii", ["Xbox", "PC", "Wii"]),
+        ("URL such as https://example.com/a?b=c", ["https://example.com/a?b=c"]),
+        ("e.g. https://a.org/b, http://c.org/d.", ["https://a.org/b", "http://c.org/d"]),
+        ("the amount, e.g. 1,000.50", ["1,000.50"]),
+        ("Latitude and longitude, e.g. '37.77,-122.41'", ["37.77,-122.41"]),
+        ("Latitude and longitude, e.g. 37.77,-122.41", ["37.77,-122.41"]),
+        ("The genre (e.g., rock and roll)", ["rock and roll"]),
+        ("colours such as red, green and blue", ["red", "green", "blue"]),
+        ("the airport, e.g. O'Hare or 'O'Hare, Chicago'", ["O'Hare, Chicago"]),
+        ("the function, e.g. sin(x) or cos(x)", ["sin(x)", "cos(x)"]),
+        ("the unit, e.g. kg (kilogram), lb (pound)", ["kg", "lb"]),
+        ("The sizes, such as ['S', 'M'] or a number like 35.", ["S", "M"]),
+        ("For example, 1 represents cleaning, 2 represents ironing", ["1", "2"]),
+        ("e.g. LHR, JFK, etc.", ["LHR", "JFK"]),
+        ("e.g. LHR, JFK etc. Upper case", ["LHR", "JFK"]),
+        ("e.g. 'LHR', 'JFK' etc", ["LHR", "JFK"]),
+        ("One of: [sms, email].", ["sms", "email"]),
+        ("a scale, e.g. A Minor, C Major", ["A Minor", "C Major"]),
+        ("the language, such as Python or a similar one", ["Python"]),
+        ("if it is not given, all; e.g. Oslo", ["Oslo"]),
+        ("The host, without the scheme. For example: 'example.com'.", ["example.com"]),
         # Controls: nothing here is a value.
         ("The name of the user's friend and the friends' city", []),
         ("Values separated by commas or spaces", []),
@@ -32,6 +61,14 @@ from ttsi.synthesis.schema_values import sample_value
         ("Use 'key' as in the list of keys", []),
         ("The day in the form 'YYYY-MM-DD' or 'DD.MM.YYYY'", []),
         ("", []),
+        ("The title; should not contain characters such as / or \\", []),
+        ("Never use signs, e.g. + or -", []),
+        ("The title, no signs such as + or -", []),
+        ("It must not be 'a' or 'b'", []),
+        ("an identifier, such as a hostname or IP address", []),
+        ("The place, in the form 'City, State' or 'City, Country'", []),
+        ('The entries {"low": "the least", "high": "the greatest"}', []),
+        ("headers, e.g. {'Accept': 'text', 'Host': 'a'}", []),
         ("The mood, e.g. \u2026", []),
     ],
 )

@@ -145,6 +145,73 @@ def test_a_schema_that_leaves_one_choice_gives_it(name: str, schema: dict[str, A
     assert sample_value(name, schema, {"$defs": {"deep": deep}}, random.Random(0)) == expected
 
 
+OPTIONAL_DAY = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}], "default": None}
+DEFINITIONS = {
+    "$defs": {
+        "Day": {"type": "string", "format": "date"},
+        "Airport": {"type": "string", "examples": ["JFK", "LHR"]},
+        "Size": {"type": "integer", "multipleOf": 10, "minimum": 10, "maximum": 100},
+        "Unit": {"type": "string", "description": "the unit (e.g. kg, lb)"},
+        "Tree": {"type": "object", "properties": {"name": {"const": "n"}, "below": {"$ref": "#/$defs/Tree"}}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "form"),
+    [
+        ("due", OPTIONAL_DAY, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"),
+        ("start", {"$ref": "#/$defs/Day"}, r"\d{4}-\d\d-\d\d"),
+        ("airport", {"$ref": "#/$defs/Airport"}, "JFK|LHR"),
+        ("airport", {"$ref": "#/$defs/Airport", "examples": ["OSL"]}, "OSL"),
+        ("size", {"allOf": [{"$ref": "#/$defs/Size"}], "description": "how large"}, r"[1-9]0|100"),
+        ("amount", {"anyOf": [{"$ref": "#/$defs/Unit"}, {"type": "null"}]}, "kg|lb"),
+    ],
+)
+def test_what_describes_a_value_reaches_it_through_references(name: str, schema: dict[str, Any], form: str) -> None:
+    values = [str(sample_value(name, schema, DEFINITIONS, random.Random(seed))) for seed in range(40)]
+    assert all(re.fullmatch(form, value) for value in values), values
+    plain = {"type": "integer"} if name == "size" else {"type": "string"}
+    other = [str(sample_value(name, plain, {}, random.Random(seed))) for seed in range(40)]
+    assert not all(re.fullmatch(form, value) for value in other)  # control
+
+
+def test_an_object_that_marks_nothing_as_required_states_up_to_four_of_its_properties() -> None:
+    inner = {"type": "object", "properties": {f"p{number}": {"type": "integer"} for number in range(6)}}
+    small = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "boolean"}}}
+    draw = random.Random(0)
+    assert len(sample_value("x", inner, {}, draw)) == 4
+    assert [len(value) for value in sample_value("x", {"type": "array", "items": inner}, {}, draw)] == [4, 4]
+    assert sample_value("x", small, {}, draw).keys() == {"a"}, "a request seldom states whether"
+    assert sample_value("x", {**small, "minProperties": 2}, {}, draw).keys() == {"a", "b"}
+    assert len(sample_value("x", {**inner, "minProperties": 5}, {}, draw)) == 5
+    assert sample_value("x", {**inner, "required": ["p5"]}, {}, draw).keys() == {"p5"}  # control
+    assert sample_value("x", {"type": "object"}, {}, draw) == {}  # control
+    assert sample_value("x", {"type": "object", "properties": {"a": False, "b": {"const": 1}}}, {}, draw) == {"b": 1}
+    with pytest.raises(NoValueError, match="x wants more properties than it lists"):
+        sample_value("x", {**small, "minProperties": 3}, {}, draw)
+
+
+def test_an_object_of_objects_is_not_empty_and_ends_at_the_deepest_nesting() -> None:
+    only = {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"const": 1}}}}}
+    assert sample_value("x", only, {}, random.Random(0)) == {"a": {"b": 1}}
+    tree = {"$ref": "#/$defs/Tree"}
+    assert sample_value("x", tree, DEFINITIONS, random.Random(0)) == {"name": "n"}
+    linked = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Chain"}}}
+    assert str(sample_value("x", linked, {"$defs": {"Chain": linked}}, random.Random(0))).count("next") == 3
+
+
+def test_items_that_must_differ_do() -> None:
+    pair = {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 2}
+    drawn = [sample_value("x", {**pair, "uniqueItems": True}, {}, random.Random(seed)) for seed in range(40)]
+    assert all(sorted(value) == ["a", "b"] for value in drawn)
+    assert any(len({*sample_value("x", pair, {}, random.Random(seed))}) == 1 for seed in range(40))  # control
+    one = {"type": "array", "items": {"const": "a"}, "uniqueItems": True}
+    assert sample_value("x", one, {}, random.Random(0)) == ["a"]
+    with pytest.raises(NoValueError, match="x wants 2 items that differ"):
+        sample_value("x", {**one, "minItems": 2}, {}, random.Random(0))
+
+
 def test_an_argument_without_a_value_by_rule_refuses_the_example_only_where_it_is_required() -> None:
     code = {"type": "string", "pattern": "^[A-Z]{3}-[0-9]$"}
     parameters: dict[str, Any] = {"type": "object", "properties": {"code": code}, "required": ["code"]}
@@ -259,6 +326,10 @@ def test_the_prompt_of_rewording_has_a_version_and_takes_no_file() -> None:
         {"type": "array", "items": {"type": "string"}, "minItems": 1_000_000},
         {"type": "integer", "minimum": 1, "exclusiveMinimum": 5, "maximum": 6},
         {"type": "integer", "minimum": "5"},
+        {"type": "number", "multipleOf": "x"},
+        {"type": "object", "properties": {"start": {"type": "integer", "minimum": "5"}, "end": {"type": "integer"}}},
+        {"type": "object", "properties": {"a": False}},
+        {"type": "array", "items": {"enum": ["a"]}, "uniqueItems": True, "minItems": 2},
         {"$ref": "#/properties/x"},
         {"type": "string", "description": "e.g. " + "a, " * 100_000},
     ],

@@ -7,6 +7,7 @@ Where they cannot be exact (`not`, endless references, too many combinations) th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,10 @@ _PLAIN = (
     "type", "enum", *_OBJECT, "items", "prefixItems", "minItems", "maxItems", "pattern", "minLength", "maxLength",
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
 )  # fmt: skip
+ANNOTATIONS = ("description", "examples", "default", "format")
+"""Keywords that describe a value; of several schemas that meet, the outer one's count."""
+_MORE = (*ANNOTATIONS, "multipleOf", "uniqueItems")
+"""Keywords that only those who draw values need: no grammar here enforces them."""
 _HIGHER = ("minProperties", "minItems", "minLength", "minimum", "exclusiveMinimum")
 _LOWER = ("maxProperties", "maxItems", "maxLength", "maximum", "exclusiveMaximum")
 
@@ -33,14 +38,22 @@ class _Way:
     """Names that other options of an `anyOf` may admit, with their schemas; None: any name."""
 
 
-def alternatives(schema: Any, root: Mapping[str, Any]) -> list[dict[str, Any]]:
+def alternatives(schema: Any, root: Mapping[str, Any], described: bool = False) -> list[dict[str, Any]]:
     """The plain schemas that together admit all values of `schema`; none for a schema without values.
+
+    Args:
+        schema: a schema of Draft 2020-12.
+        root: the schema that its `$ref`s point into.
+        described: each alternative also has `ANNOTATIONS`, `multipleOf` and `uniqueItems`.
 
     >>> text = {"properties": {"a": {"type": "string"}}}
     >>> alternatives({"type": "object", "anyOf": [text, {"required": ["b"]}]}, {})
     [{'type': 'object', 'properties': {'a': {'type': 'string'}}}, {'type': 'object', 'required': ['b']}]
+    >>> day = {"$ref": "#/day", "description": "the first day"}
+    >>> alternatives(day, {"day": {"format": "date", "description": "a day"}}, described=True)
+    [{'description': 'the first day', 'format': 'date'}]
     """
-    return [dict(way.schema) for way in _Flattening(root).ways(schema, frozenset())]
+    return [dict(way.schema) for way in _Flattening(root, described).ways(schema, frozenset())]
 
 
 def resolve_reference(ref: Any, root: Mapping[str, Any]) -> Any:
@@ -60,15 +73,16 @@ def resolve_reference(ref: Any, root: Mapping[str, Any]) -> Any:
 class _Flattening:
     """One walk through the applicators of a schema."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, Any], described: bool) -> None:
         self._root, self._references = root, 0
+        self._keywords = (*_PLAIN, *_MORE) if described else _PLAIN
 
     def ways(self, schema: Any, seen: frozenset[str]) -> list[_Way]:
         if schema is False:
             return []
         if not isinstance(schema, Mapping):
             return [_Way({})]
-        ways = _own_ways(schema)
+        ways = _own_ways(schema, self._keywords)
         for conjunct in self._conjuncts(schema, seen):
             ways = _conjunction(ways, conjunct)
         if "unevaluatedProperties" in schema:
@@ -117,9 +131,9 @@ def _absence(name: str) -> _Way:
     return _Way({"properties": {name: False}})
 
 
-def _own_ways(schema: Mapping[str, Any]) -> list[_Way]:
+def _own_ways(schema: Mapping[str, Any], keywords: Sequence[str]) -> list[_Way]:
     """The schema's own keywords, one alternative per type."""
-    plain = {key: schema[key] for key in _PLAIN if key in schema}
+    plain = {key: schema[key] for key in keywords if key in schema}
     if "const" in schema:
         plain["enum"] = [schema["const"]]
     if isinstance(plain.get("type"), list | tuple):
@@ -174,7 +188,7 @@ def _forbid_rest(way: _Way, rest: Any, order: Sequence[str]) -> _Way:
 
 def _meet(one: _Way, other: _Way) -> _Way | None:
     left, right = one.schema, other.schema
-    result = {**left, **right}
+    result = {**left, **right, **{key: left[key] for key in ANNOTATIONS if key in left}}
     if "type" in left and "type" in right and left["type"] != right["type"]:
         if {left["type"], right["type"]} != {"integer", "number"}:
             return None
@@ -187,6 +201,10 @@ def _meet(one: _Way, other: _Way) -> _Way | None:
         for key in keys:
             if key in left and key in right:
                 result[key] = choose(left[key], right[key])
+    if "multipleOf" in left and "multipleOf" in right:
+        result["multipleOf"] = _common_multiple(left["multipleOf"], right["multipleOf"])
+    if "uniqueItems" in result:
+        result["uniqueItems"] = bool(left.get("uniqueItems") or right.get("uniqueItems"))
     if "pattern" in left:
         result["pattern"] = left["pattern"]  # only one of two can be enforced
     if {"items", "prefixItems"} & left.keys() and {"items", "prefixItems"} & right.keys():
@@ -198,6 +216,11 @@ def _meet(one: _Way, other: _Way) -> _Way | None:
             return None
         result |= names
     return _Way(result, _merge(one.others, other.others))
+
+
+def _common_multiple(left: Any, right: Any) -> Any:
+    """The least step of two; of fractions the first."""
+    return math.lcm(left, right) if isinstance(left, int) and isinstance(right, int) else left
 
 
 def _equal(left: Any, right: Any) -> bool:

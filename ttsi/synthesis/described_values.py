@@ -11,22 +11,19 @@ from __future__ import annotations
 import random
 import re
 
+from ttsi.synthesis.described_examples import (
+    CLOSING,
+    OPENING,
+    described_examples,
+    is_negated,
+    is_value,
+    without_quotes,
+)
+
 LONGEST_DESCRIPTION = 2000
 """Characters of a description that are searched."""
-_LONGEST_VALUE = 40
-"""Characters of a value that a description names, or of a layout."""
 
-_EXAMPLES = re.compile(
-    r"(?:\be\.?g\b\.?|\bsuch as\b|\bfor example\b|\bfor instance\b|\bexamples?:)[,:]?\s*((?:[^).;:\n]|[.:](?=\w))+)",
-    re.IGNORECASE,
-)
-"""The dots and colons of "10.0.0.0/16" and "09:00" belong to the example."""
-_SEPARATOR = re.compile(r",|\bor\b|\band\b")
-_MEANING = re.compile(r"(\S+) (?:for|means|is|=) .+")
-"""An example with its meaning: "GOOG for Google"."""
-
-_OPENING, _CLOSING = "\"'`\u2018\u201c", "\"'`\u2019\u201d"
-_QUOTED = rf"(?<!\w)[{_OPENING}]([^{_OPENING}{_CLOSING}\n]{{1,40}})[{_CLOSING}](?!\w)"
+_QUOTED = rf"(?<!\w)[{OPENING}]([^{OPENING}{CLOSING}\n]{{1,40}})[{CLOSING}](?!\w)"
 _LIST_SEPARATOR = r"\s*(?:,\s*(?:or\b|and\b)?|/|\||\bor\b|\band\b)\s*"
 _QUOTED_LIST = re.compile(rf"{_QUOTED}(?:{_LIST_SEPARATOR}{_QUOTED})+")
 _OPTIONS = re.compile(
@@ -37,12 +34,12 @@ _OPTIONS = re.compile(
 _CHOICE = re.compile(r"\b(?:can be|must be|either|one of|options|choices|values)\b([^.;\n]+)", re.IGNORECASE)
 _OPTION = re.compile(r"[\w.+#-]{1,20}")
 _DEFAULT = re.compile(rf"\bdefaults?(?:\s+value)?(?:\s+(?:is|to)|\s*[:=])\s*{_QUOTED}", re.IGNORECASE)
-_NO_VALUE = frozenset({"", "...", "\u2026", "etc", "none", "null", "undefined"})
+
+_IN_JSON = re.compile(r"\{\s*[\"']\w+[\"']\s*:")
+"""What follows describes keys, not the value."""
 
 _PARTS = r"(?:YYYY|yyyy|MM|mm|DD|dd|HH|hh|SS|ss)"
 _LAYOUT = re.compile(rf"\b(?:{_PARTS}(?:[-/.: T]?{_PARTS})+Z?(?:\s*(?:AM/PM|am/pm))?|YYYY)(?!\w)")
-_PLACEHOLDER = re.compile(r"[YMDHSymdhsTZ\W]*([YMDHSymdhs])\1[YMDHSymdhsTZ\W]*")
-"""An example that is a layout, with at least one letter twice: "DD/MM", and not "MD"."""
 
 
 def described_values(description: str) -> list[str]:
@@ -53,8 +50,8 @@ def described_values(description: str) -> list[str]:
     >>> described_values("Possible values: asc, desc"), described_values("the name of the city")
     (['asc', 'desc'], [])
     """
-    text = description[:LONGEST_DESCRIPTION]
-    return _examples(text) or _options(text)
+    text = _IN_JSON.split(description[:LONGEST_DESCRIPTION])[0]
+    return described_examples(text) or _options(text)
 
 
 def described_default(description: str) -> str | None:
@@ -67,42 +64,18 @@ def described_default(description: str) -> str | None:
     return default.group(1) if default and is_value(default.group(1)) else None
 
 
-def _examples(text: str) -> list[str]:
-    parts = (_without_quotes(part) for passage in _EXAMPLES.findall(text) for part in _SEPARATOR.split(passage))
-    return [value for part in parts if is_value(value := _without_quotes(_MEANING.sub(r"\1", part)))]
-
-
 def _options(text: str) -> list[str]:
-    passages = [match.group() for match in _QUOTED_LIST.finditer(text)] + _CHOICE.findall(text)
-    for passage in passages:
-        values = [value for value in re.findall(_QUOTED, passage) if is_value(value)]
-        if len(values) > 1:
+    for match in (*_QUOTED_LIST.finditer(text), *_CHOICE.finditer(text)):
+        quoted = list(re.finditer(_QUOTED, match.group()))
+        values = [value[1] for value in quoted if is_value(value[1])]
+        if len(values) > 1 and not is_negated(text[: match.start() + quoted[0].start()]):
             return values
     for listed in _OPTIONS.findall(text):
-        parts = [_without_quotes(part) for part in re.split(_LIST_SEPARATOR, listed)]
+        parts = [without_quotes(part) for part in re.split(_LIST_SEPARATOR, listed)]
         parts = [part for part in parts if part]
         if len(parts) > 1 and all(_OPTION.fullmatch(part) and is_value(part) for part in parts):
             return parts
     return []
-
-
-def _without_quotes(text: str) -> str:
-    return text.strip(f" {_OPENING}{_CLOSING}")
-
-
-def is_layout(text: str) -> bool:
-    """Whether an example is a layout itself, as "DD/MM" is.
-
-    >>> is_layout("YYYY-MM-DD"), is_layout("MD"), is_layout("mm")
-    (True, False, False)
-    """
-    return 2 < len(text) <= _LONGEST_VALUE and _PLACEHOLDER.fullmatch(text) is not None
-
-
-def is_value(text: str) -> bool:
-    """Whether a text may be a value: short, and neither a layout nor a word for none."""
-    few_words = 0 < len(text) <= _LONGEST_VALUE and len(text.split()) <= 4
-    return few_words and text.lower() not in _NO_VALUE and not is_layout(text)
 
 
 def layout_of(text: str) -> str | None:

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi.synthesis.schema_values import UNUSABLE, NoValueError, name_words, sample_arguments
+from ttsi.synthesis.parameter_words import name_words
+from ttsi.synthesis.schema_values import UNUSABLE, NoValueError, sample_arguments
 from ttsi.synthesis.state_values import StateValues
 from ttsi.types import Example, Tool, ToolCall
 

@@ -1,86 +1,32 @@
 """Plausible argument values for a JSON Schema, drawn by a seed. No model writes them.
 
 Inputs: a parameter's name, its schema, a generator of random numbers. Outputs: a JSON value. A value comes from the
-first of these that the schema has: `const`, `enum`, `examples`, the words of its description (`described_values`), a
-format or a layout of dates and times, else a list of neutral values for parameters of such a name, else its default.
+first of these that the schema has: `const`, `enum`, `examples`, the words of its description (`described_values`), its
+bounds or those in words (`number_values`), its format, or what a parameter of such a name has (`string_values`). What a
+schema says behind `$ref`, `anyOf` or `allOf` counts, too.
 The paper (arXiv:2510.07841) has a model write the values.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
-from ttsi.synthesis.described_values import (
-    described_default,
-    described_values,
-    is_layout,
-    is_value,
-    layout_of,
-    sample_in_layout,
-)
-from ttsi.words import words
+from ttsi.synthesis.argument_order import in_order
+from ttsi.synthesis.described_examples import is_layout
+from ttsi.synthesis.described_values import described_values
+from ttsi.synthesis.number_values import sample_number
+from ttsi.synthesis.string_values import sample_string
 
 Schema = Mapping[str, Any]
 
 DEPTH = 4
 """Deepest nesting of objects and lists that is filled."""
-
-_PLACES = (
-    "Lisbon", "Toronto", "Nairobi", "Osaka", "Vienna", "Denver", "Cape Town", "Helsinki", "Bogota", "Seoul", "Chicago",
-    "Marseille", "Krakow", "Auckland", "Lima", "Dublin",
-)  # fmt: skip
-_COUNTRIES = ("Brazil", "Norway", "Kenya", "Canada", "Japan", "Portugal", "Chile", "Poland", "Vietnam", "Morocco")
-_PEOPLE = (
-    "Lena Fischer", "Omar Haddad", "Grace Miller", "Ivan Petrov", "Mei Tanaka", "Carlos Ruiz", "Nora Lind",
-    "Samuel Okoye", "Priya Nair", "Tom Becker", "Ana Costa", "Jonas Weber",
-)  # fmt: skip
-_TITLES = (
-    "Silver River", "Blue Harbor", "North Gate", "Green Valley", "Open Sky", "First Light", "Red Maple", "Iron Bridge",
-    "Quiet Hills", "Bright Path", "Stone House", "Winter Garden",
-)  # fmt: skip
-_TOPICS = (
-    "morning routine", "local market", "short report", "public garden", "new model", "sample set", "long river",
-    "early spring", "small group", "basic plan", "daily summary", "open format",
-)  # fmt: skip
-_LANGUAGES = ("English", "Spanish", "German", "Japanese", "Arabic", "French", "Hindi", "Swedish")
-_CURRENCIES = ("EUR", "USD", "JPY", "GBP", "CHF", "CAD", "SEK", "INR")
-
-_KINDS: tuple[tuple[frozenset[str], Sequence[str]], ...] = tuple(
-    (frozenset(names.split()), values)
-    for names, values in (
-        ("country nation nationality", _COUNTRIES),
-        ("language languages locale", _LANGUAGES),
-        ("currency currencies", _CURRENCIES),
-        ("city location place region area origin destination venue town state address departure arrival", _PLACES),
-        ("person author artist employee user student patient customer player speaker actor director", _PEOPLE),
-        ("title name company organization brand team event product project", _TITLES),
-    )
-)
-"""Words of a parameter's name or description, and values for it; the first that applies counts."""
-
-_CODES: tuple[tuple[re.Pattern[str], Sequence[str]], ...] = tuple(
-    (re.compile(pattern), values)
-    for pattern, values in (
-        (r"\nwhether\b", ("true", "false")),
-        (r"\bphone number|\bmobile number", ("+1 555 0142", "+44 20 7946 0958", "+1 555 0199")),
-        (r"\bcountry code|\biso 3166|\balpha-2", ("US", "DE", "JP", "BR", "FR", "CA", "IN", "KE")),
-        (r"\blanguage code|\blang code|\biso 639", ("en", "fr", "es", "de", "ja", "ar")),
-        (r"\bcurrency code|\biso 4217", _CURRENCIES),
-        (r"\bairport code|\biata\b", ("LIS", "YYZ", "NBO", "KIX", "VIE", "DEN", "HEL", "ORD")),
-        (r"\bticker\b|\bstock symbol", ("AAPL", "NVDA", "SAP", "TSM", "SONY", "SHOP")),
-        (r"\b(?:zip|postal) code|\bpostcode\b", ("94110", "10115", "60614", "75011")),
-        (r"\bip address", ("192.0.2.17", "198.51.100.4", "203.0.113.80")),
-        (r"\btime ?zone\b", ("Europe/Lisbon", "America/Toronto", "Asia/Seoul", "UTC")),
-        (r"\bdomain name|\bhostname\b", ("example.com", "example.org", "shop.example.net")),
-    )
-)
-"""Phrases in a parameter's name or description (a line each), and the codes that they ask for."""
 
 _NUMBERS = re.compile(r"\b(?:numbers|integers|floats|decimals|numeric|coordinates|scores)\b", re.IGNORECASE)
 """Words about a list whose items are numbers, where its schema does not say what they are."""
@@ -90,6 +36,8 @@ class NoValueError(Exception):
     """A schema of which no value can be made by rule."""
 
 
+_ATTEMPTS = 8
+"""Draws for each item of a list that must differ from the others."""
 MOST_ITEMS = 8
 """Longest list that a request states."""
 MOST_OPTIONAL = 3
@@ -138,13 +86,22 @@ def sample_arguments(
         if name not in chosen:
             continue
         try:
-            if name not in required and _type(_first(schema, parameters)) in ("boolean", "object"):
+            if name not in required and _is_seldom_stated(schema, parameters):
                 continue
             arguments[name] = _in_state(name, schema, parameters, draw, state)
         except UNUSABLE:
             if name in required:
                 raise
-    return arguments
+    return _put_in_order(arguments, properties, parameters)
+
+
+def _is_seldom_stated(schema: Any, root: Schema) -> bool:
+    """Whether it is a boolean or an object, which a request seldom states where it need not."""
+    return _type(_first(schema, root)) in ("boolean", "object")
+
+
+def _put_in_order(arguments: Mapping[str, Any], properties: Mapping[str, Any], root: Schema) -> dict[str, Any]:
+    return in_order(arguments, {name: _first(properties[name], root) for name in arguments if name in properties})
 
 
 def _in_state(name: str, schema: Any, root: Schema, draw: random.Random, state: StateLookup) -> Any:
@@ -171,32 +128,76 @@ def sample_value(name: str, schema: Any, root: Schema, draw: random.Random, dept
     if "const" in plain or listed:
         return plain["const"] if "const" in plain else draw.choice(listed)
     kind = _type(plain)
-    if examples := _examples(schema, kind):
+    if examples := _examples(plain, kind):
         return draw.choice(examples)
     if kind == "boolean":
         return draw.random() < 0.5
     if kind in ("integer", "number"):
-        step = schema.get("multipleOf") if isinstance(schema, Mapping) else None
-        return _number(name, plain, kind, step, draw)
+        number = sample_number(name, plain, kind, draw)
+        if number is None:
+            raise NoValueError(f"{name} has bounds that no number meets")
+        return number
     if depth >= DEPTH:
         raise NoValueError(f"{name} is nested too deeply")
     if kind == "array":
-        count = max(int(plain.get("minItems") or 0), min(2, int(plain.get("maxItems", 2))))
-        if count > MOST_ITEMS:
-            raise NoValueError(f"{name} wants {count} items, more than a request states")
-        return [sample_value(name, _items(plain, schema), root, draw, depth + 1) for _ in range(count)]
+        return _array(name, plain, root, draw, depth)
     if kind == "object":
-        inner, required = plain.get("properties") or {}, plain.get("required") or ()
-        return {key: sample_value(key, inner.get(key, {}), root, draw, depth + 1) for key in required}
+        return _object(name, plain, root, draw, depth)
     if "pattern" in plain:
         raise NoValueError(f"{name} has a pattern and no example")
-    longest = plain.get("maxLength")
-    return _string(name, schema if isinstance(schema, Mapping) else {}, draw)[:longest]
+    return sample_string(name, plain, draw)[: plain.get("maxLength")]
 
 
-def _items(plain: Schema, schema: Any) -> Any:
+def _array(name: str, plain: Schema, root: Schema, draw: random.Random, depth: int) -> list[Any]:
+    least = int(plain.get("minItems") or 0)
+    count = max(least, min(2, int(plain.get("maxItems", 2))))
+    if count > MOST_ITEMS:
+        raise NoValueError(f"{name} wants {count} items, more than a request states")
+    items = _items(plain)
+    values = [sample_value(name, items, root, draw, depth + 1) for _ in range(count)]
+    if not plain.get("uniqueItems"):
+        return values
+    distinct = {json.dumps(value, sort_keys=True): value for value in values}
+    for _ in range(_ATTEMPTS * (count - len(distinct))):
+        if len(distinct) < count:
+            value = sample_value(name, items, root, draw, depth + 1)
+            distinct.setdefault(json.dumps(value, sort_keys=True), value)
+    if len(distinct) < least:
+        raise NoValueError(f"{name} wants {least} items that differ")
+    return list(distinct.values())
+
+
+def _object(name: str, plain: Schema, root: Schema, draw: random.Random, depth: int) -> dict[str, Any]:
+    """The required properties; where none is marked as required, up to `MOST_UNMARKED`, as `sample_arguments` does."""
+    properties, required = plain.get("properties") or {}, plain.get("required") or ()
+    values = {key: sample_value(key, properties.get(key, {}), root, draw, depth + 1) for key in required}
+    if not required:
+        chosen = set(draw.sample(list(properties), min(MOST_UNMARKED, len(properties))))
+        usable = [key for key in properties if key in chosen and alternatives(properties[key], root)]
+        stated = [key for key in usable if not _is_seldom_stated(properties[key], root)]
+        _add(values, stated, len(stated), properties, root, draw, depth)
+    # What a request seldom states still goes before an object that is empty or too small.
+    least = max(int(plain.get("minProperties") or 0), min(1, len(properties)))
+    _add(values, properties, least, properties, root, draw, depth)
+    if len(values) < int(plain.get("minProperties") or 0):
+        raise NoValueError(f"{name} wants more properties than it lists")
+    return _put_in_order(values, properties, root)
+
+
+def _add(
+    values: dict[str, Any], keys: Iterable[str], least: int, properties: Mapping[str, Any], root: Schema,
+    draw: random.Random, depth: int,
+) -> None:  # fmt: skip
+    """Add the properties of these names that have a value by rule, until there are enough."""
+    for key in keys:
+        if len(values) < least and key not in values:
+            with suppress(*UNUSABLE):
+                values[key] = sample_value(key, properties[key], root, draw, depth + 1)
+
+
+def _items(plain: Schema) -> Any:
     """The schema of a list's items; what it leaves out is in the words about the list."""
-    items, text = plain.get("items"), schema.get("description") if isinstance(schema, Mapping) else None
+    items, text = plain.get("items"), plain.get("description")
     if items is False or not isinstance(text, str):
         return {"type": "string"} if items in (None, True) else items
     if not isinstance(items, Mapping) or not items:
@@ -206,7 +207,7 @@ def _items(plain: Schema, schema: Any) -> Any:
 
 def _first(schema: Any, root: Schema) -> Schema:
     """The first plain alternative of a schema that is not null."""
-    for plain in alternatives(schema, root):
+    for plain in alternatives(schema, root, described=True):
         if plain.get("type") != "null":
             return {**plain, "const": schema["const"]} if isinstance(schema, Mapping) and "const" in schema else plain
     raise NoValueError("the schema admits no value")
@@ -217,17 +218,14 @@ def _type(plain: Schema) -> str | None:
     return next((one for one in kind if one != "null"), None) if isinstance(kind, list) else kind
 
 
-def _examples(schema: Any, kind: str | None) -> list[Any]:
-    """Values that the schema gives as examples, of the right type."""
-    if not isinstance(schema, Mapping):
-        return []
-    given = schema.get("examples") or ()
+def _examples(plain: Schema, kind: str | None) -> list[Any]:
+    """Values that the schema gives as examples, of the right type; texts also from its description."""
     types: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "string": (str,)}
     allowed = types.get(kind or "string", ())
-    typed = [value for value in (_read(value, kind) for value in given) if isinstance(value, allowed)]
-    description = schema.get("description")
-    typed = [value for value in typed if not isinstance(value, bool)]
+    typed = [_read(value, kind) for value in plain.get("examples") or ()]
+    typed = [value for value in typed if isinstance(value, allowed) and not isinstance(value, bool)]
     typed = [value for value in typed if not isinstance(value, str) or not is_layout(value)]
+    description = plain.get("description")
     if typed or kind not in ("string", None) or not isinstance(description, str):
         return typed
     return described_values(description)
@@ -241,71 +239,3 @@ def _read(value: Any, kind: str | None) -> Any:
         except ValueError:
             return None
     return value
-
-
-def _number(name: str, plain: Schema, kind: str, step: float | None, draw: random.Random) -> int | float:
-    low, high = _limit(plain, "minimum", "exclusiveMinimum", 1), _limit(plain, "maximum", "exclusiveMaximum", -1)
-    if low is None and high is None:
-        if "year" in words(name):
-            return draw.randint(1990, 2026)
-        low, high = draw.choice([(2, 9), (10, 99), (100, 999)])
-    low = low if low is not None else min(1, high or 0)
-    high = high if high is not None else max(low + 1, 10 * abs(low), 100)
-    if kind == "integer" and not (step and float(step).is_integer()):
-        step = 1
-    if step is None:
-        return round(draw.uniform(low, high), draw.choice([1, 2]))
-    first, last = math.ceil(low / step), math.floor(high / step)
-    value = round(step * draw.randint(first, max(first, last)), 10)
-    return int(value) if float(value).is_integer() else value
-
-
-def _limit(plain: Schema, inclusive: str, exclusive: str, inwards: int) -> float | None:
-    """The tighter of two bounds, the exclusive one moved inwards by one."""
-    bounds = [plain[inclusive]] if inclusive in plain else []
-    bounds += [plain[exclusive] + inwards] if exclusive in plain else []
-    return (max if inwards > 0 else min)(bounds, default=None)
-
-
-def _string(name: str, schema: Schema, draw: random.Random) -> str:
-    text = str(schema.get("description") or "")
-    name_text = name_words(name)
-    in_name = set(name_text.split())
-    in_both = in_name | set(words(text))
-    form = str(schema.get("format") or "")
-    layout = layout_of(" ".join([text, *map(str, schema.get("examples") or ())]))
-    if form == "date-time":
-        return sample_in_layout("YYYY-MM-DDTHH:MM:SSZ", draw)
-    if layout or form.startswith("date") or "date" in in_both:
-        return sample_in_layout(layout or "YYYY-MM-DD", draw)
-    if form == "time" or ("time" in in_name and "zone" not in in_name):
-        return f"{draw.randint(0, 23):02}:{draw.choice((0, 15, 30, 45)):02}"
-    if form == "email" or "email" in in_both:
-        return f"{draw.choice(_PEOPLE).split()[0].lower()}@example.com"
-    if form in ("uri", "url") or in_both & {"url", "link", "website"}:
-        return f"https://example.com/{draw.choice(_TOPICS).split()[1]}{draw.randint(1, 99)}"
-    described = f"{name_text}\n{text.lower()}"
-    for pattern, values in _CODES:
-        if pattern.search(described):
-            return draw.choice(values)
-    if in_name & {"id", "ids", "code", "number", "identifier", "token", "key"} or "identifier" in in_both:
-        return "".join(draw.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(2)) + str(draw.randint(1000, 99999))
-    if in_name & {"file", "path", "filename", "image", "photo"}:
-        return f"{draw.choice(_TOPICS).split()[1]}{draw.randint(1, 99)}.{draw.choice(('png', 'csv', 'txt', 'pdf'))}"
-    for kinds in (in_name, in_both):
-        for names, values in _KINDS:
-            if names & kinds:
-                return draw.choice(values)
-    default = schema.get("default") or described_default(text)
-    usable = isinstance(default, str) and is_value(default)
-    return str(default) if usable else draw.choice(draw.choice((_TITLES, _TOPICS)))
-
-
-def _apart(name: str) -> str:
-    """A name in camel case as words."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-
-
-def name_words(name: str) -> str:
-    """The words of a name: "getUserID" -> "get user id"."""
-    return " ".join(words(_apart(name)))

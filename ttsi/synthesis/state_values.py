@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.synthesis.schema_values import name_words
+from ttsi.synthesis.parameter_words import name_words
 
 MOST_CHARACTERS = 40
 """Longest text that counts as a value."""
