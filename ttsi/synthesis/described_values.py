@@ -1,4 +1,4 @@
-"""Values that a parameter's description gives in words: its examples, the options it lists, its default, its layout.
+"""Values that a parameter's description gives in words: its examples, the options it lists, its layout.
 
 Inputs: the text of a description. Outputs: the values that it names, or the layout ("HH:MM") in which a value is
 written. Published tools often say in words what a schema would say with `enum`, `examples` or `format`: 329 of 1,292
@@ -33,7 +33,6 @@ _OPTIONS = re.compile(
 )
 _CHOICE = re.compile(r"\b(?:can be|must be|either|one of|options|choices|values)\b([^.;\n]+)", re.IGNORECASE)
 _OPTION = re.compile(r"[\w.+#-]{1,20}")
-_DEFAULT = re.compile(rf"\bdefaults?(?:\s+value)?(?:\s+(?:is|to)|\s*[:=])\s*{_QUOTED}", re.IGNORECASE)
 
 _IN_JSON = re.compile(r"\{\s*[\"']\w+[\"']\s*:")
 """What follows describes keys, not the value."""
@@ -52,16 +51,6 @@ def described_values(description: str) -> list[str]:
     """
     text = _IN_JSON.split(description[:LONGEST_DESCRIPTION])[0]
     return described_examples(text) or _options(text)
-
-
-def described_default(description: str) -> str | None:
-    """The default that a description names in quotation marks.
-
-    >>> described_default("Name of the champion. Defaults to 'cait'."), described_default("by default, all")
-    ('cait', None)
-    """
-    default = _DEFAULT.search(description[:LONGEST_DESCRIPTION])
-    return default.group(1) if default and is_value(default.group(1)) else None
 
 
 def _options(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 Inputs: a parameter's name, its plain schema with its description, a generator of random numbers. Outputs: a text. What
 kind it is, the first of these says: the schema's `format`, a layout in words ("HH:MM", "ISO 8601"), the parameter's
 name, the head noun of its description. No other word of the description counts: "the subject of the email" is no e-mail
-address. Where nothing says it, the text is the default, or neutral.
+address. Where nothing says it, the text is neutral.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ttsi.synthesis.described_examples import is_value
-from ttsi.synthesis.described_values import described_default, layout_of, sample_in_layout
+from ttsi.synthesis.described_values import layout_of, sample_in_layout
 from ttsi.synthesis.parameter_words import head_of_name, head_words, name_words, thing_words
 
 _PLACES = (
@@ -171,9 +170,8 @@ def sample_string(name: str, plain: Mapping[str, Any], draw: random.Random) -> s
         for names, values in _KINDS:
             if names & kinds:
                 return draw.choice(values)
-    default = plain.get("default") or described_default(text)
-    usable = isinstance(default, str) and is_value(default)
-    return str(default) if usable else draw.choice(draw.choice((_TITLES, _TOPICS)))
+    # Never the default: an example that states it teaches to copy it from the schema, whatever a request says.
+    return draw.choice(draw.choice((_TITLES, _TOPICS)))
 
 
 def _is_of_identifier(text: str) -> bool:
