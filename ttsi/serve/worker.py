@@ -103,10 +103,22 @@ def answer_job(
             return _answer(model, job, interrupts, improve_one, base_answered)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
-    except (ModelError, PromptTooLong):  # raised by the base, twice: a schema that no grammar can express, say
-        return Outcome(id=job.id, state="unfit", reason="the model cannot follow these tools or this schema")
+    except PromptTooLong:
+        return Outcome(id=job.id, state="too-long", reason="the prompt is longer than the model's context")
+    except ModelError:  # raised by the base, twice: a schema that no grammar can express, say
+        return _misfit(job)
     except Exception as error:
         return Outcome(id=job.id, state="failed", reason=type(error).__name__)
+
+
+def _misfit(job: AnswerJob) -> Outcome:
+    """The outcome where the model cannot be asked this, with the field that is the likely cause."""
+    if job.options.answer_schema is not None:
+        reason = "no answer fits this schema, or it has a keyword that the model cannot follow"
+        return Outcome(id=job.id, state="unfit", reason=f"response_format: {reason}", param="response_format")
+    if job.options.item.tools:
+        return Outcome(id=job.id, state="unfit", reason="tools: the model cannot follow their schemas", param="tools")
+    return Outcome(id=job.id, state="unfit", reason="the model cannot answer this conversation")
 
 
 def _answer(
