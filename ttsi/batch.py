@@ -23,7 +23,7 @@ from ttsi.config import OBJECTIVE_NAMES, AdaptationConfig, LoopConfig, check
 from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
-from ttsi.models import Model, Writer, check_model, prefix_cache
+from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
 from ttsi.object_reference import load_function, resolve
 from ttsi.synthesis import check_synthesis
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
@@ -61,7 +61,8 @@ def isolate_failures(method: Improve) -> Improve:
         answers: Sequence[Answer] = (),
         experience: Experience | None = None,
     ) -> list[Episode]:
-        check_model(model)
+        given, model = model, as_model(model)
+        writer = model if writer is None or writer is given else as_writer(writer)
         settings = preset("ttsi", model) if config is None else config
         if not isinstance(settings, LoopConfig):
             raise ConfigError(f"config is a {type(settings).__name__}: use a LoopConfig, as ttsi.preset makes it")
@@ -141,6 +142,8 @@ def _unfit(model: Model, item: Input, max_new_tokens: int) -> str | None:
         return "prompt: there is no message"
     try:
         reason = model.fits(Prompt(item.messages, item.tools), max_new_tokens)
+    except ConfigError:
+        raise
     except Exception as error:
         return f"prompt: {first_line(error)}"
     return reason and f"prompt: {reason}"

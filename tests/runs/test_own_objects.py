@@ -26,6 +26,7 @@ from ttsi.adaptation import in_context
 from ttsi.methods import Method
 from ttsi.models import ModelWrapper
 from ttsi.models.scripted import DemoModel
+from ttsi.types import ToolCall
 
 def right(evidence): return evidence.answer_logprob
 def nothing(evidence): return None
@@ -51,6 +52,16 @@ def stops_too(task):
     yield
 def never(evidence): return math.nan
 def load(device="auto", dtype="auto"): return ModelWrapper(DemoModel())
+class Yes(ModelWrapper):
+    def __init__(self, device="auto", dtype="auto"): super().__init__(DemoModel())
+    def fits(self, prompt, max_new_tokens): return True
+class Deaf(ModelWrapper):
+    def __init__(self, device="auto", dtype="auto"): super().__init__(DemoModel())
+    def generate(self, requests):
+        call = self.format.render([ToolCall("no_such_tool", {})])
+        return [replace(one, text=call) for one in super().generate(requests)]
+class Odd(Yes):
+    def describe(self): return {"names": {1}}
 STAGE = Method("a stage that does not exist", {"adaption": {"method": "lora"}})
 SETTING = Method("a setting that does not exist", {"adaptation": {"metod": "lora"}})
 def fails(data_dir): raise KeyError("column")
@@ -112,6 +123,29 @@ def test_an_objective_of_another_shape_ends_the_run(ttsi: Any) -> None:
     assert "the embedded model has met only the small world" in notice
     assert wrong.code == 2 and "one loss per slot is wanted" in line
     assert run(ttsi, "--adaptation.objective", "own_objects:cross", "--clean", model="embedded").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Yes", "the model scripted:demo: fits returned True: return None where the prompt fits"),
+        ("Odd", "the model scripted:demo: describe returned {'names': {1}}: return JSON values"),
+    ],
+)
+def test_a_mistake_of_a_model_ends_the_run_in_one_line(ttsi: Any, name: str, line: str) -> None:
+    result = run(ttsi, model=f"own_objects:{name}")
+    assert (result.code, result.err.count("\n")) == (2, 1), result.err
+    assert line in result.err
+    assert run(ttsi, "--clean", model="own_objects:load").code == 0  # control
+
+
+def test_a_model_that_ignores_grammars_is_named_once_in_a_run(ttsi: Any) -> None:
+    result = run(ttsi, "--method", "base", model="own_objects:Deaf")
+    assert (result.code, result.err.count("does not follow the grammar of its requests")) == (0, 1), result.err
+    free = run(ttsi, "--method", "base", "--answer.decoding", "free", "--clean", model="own_objects:Deaf")
+    kept = run(ttsi, "--method", "base", "--clean", model="own_objects:load")
+    assert (free.code, kept.code) == (0, 0)
+    assert "does not follow" not in free.err + kept.err  # controls
 
 
 MEASURE = ("--awareness.measure", "own_objects:right")

@@ -272,11 +272,3 @@ def test_objects_of_ones_own_are_served() -> None:
     [details] = completion["ttsi"]
     assert (details["measure"], details["value"], details["unsure"]) == (f"{here}:minus_two", -2.0, True)
     assert "own: no" in {example["refused"] for example in details["examples"]} and not details["adapted"]
-
-
-def test_control_a_model_that_is_elsewhere_is_not_served() -> None:
-    from ttsi.models import load
-    from ttsi.serve.worker import _is_servable
-
-    assert _is_servable(load("tests.serve.own_objects:load"))
-    assert not _is_servable(load("tests.serve.own_objects:load_elsewhere"))

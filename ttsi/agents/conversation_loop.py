@@ -18,7 +18,7 @@ from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
 from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
-from ttsi.models import Model, Writer, check_model, prefix_cache
+from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
 from ttsi.types import Trajectory
 
 
@@ -74,7 +74,8 @@ def run_episodes(
     Raises:
         ConfigError: a setting is wrong, or two ids are equal.
     """
-    check_model(model)
+    writer = None if writer is None or writer is model else as_writer(writer)
+    model = as_model(model)
     config, agent = config or preset("ttsi", model), agent or AgentConfig()
     if len({id_ for id_, _ in environments}) < len(environments):
         raise ConfigError("two environments have the same id: give each its own")

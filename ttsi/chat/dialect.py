@@ -19,9 +19,10 @@ Pattern = Callable[[str], str | None]
 """A translation of a pattern; None for one that cannot be enforced."""
 
 _DRAFTS = {"draft-04": 4, "draft-06": 6, "draft-07": 7, "2019-09": 2019}
-_DATA = ("enum", "const", "default", "examples", "example")
+DATA_KEYWORDS = ("enum", "const", "default", "examples", "example")
 """Keywords whose value is an instance and no schema."""
-_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+"""Keywords whose value has a schema for each of its names."""
 _SINCE = {
     "const": 6, "contains": 6, "propertyNames": 6, "if": 7, "then": 7, "else": 7, "minContains": 2019,
     "maxContains": 2019, "dependentRequired": 2019, "dependentSchemas": 2019, "unevaluatedProperties": 2019,
@@ -82,9 +83,9 @@ class _DraftTranslator:
         return result
 
     def _value(self, key: str, value: Any, path: Sequence[str]) -> Any:
-        if key in _DATA:
+        if key in DATA_KEYWORDS:
             return value
-        if key in (*_MAPS, "dependencies") and isinstance(value, Mapping):
+        if key in (*SCHEMA_MAPS, "dependencies") and isinstance(value, Mapping):
             return {name: self.schema(inner, (*path, name)) for name, inner in value.items()}
         return self.schema(value, path)
 

@@ -21,6 +21,11 @@ from ttsi.chat.calls import FORMATS, format_name
 from ttsi.chat.marked import CALL
 from ttsi.config import TeacherConfig
 from ttsi.errors import ConfigError, ModelError, first_line, unknown_name
+from ttsi.models.checked_model import FORMAT_MEMBERS
+from ttsi.models.checked_model import as_model as as_model
+from ttsi.models.checked_model import as_teacher as as_teacher
+from ttsi.models.checked_model import as_writer as as_writer
+from ttsi.models.checked_model import missing_members as missing_members
 from ttsi.models.protocol import ADAPTER_CONFIG as ADAPTER_CONFIG
 from ttsi.models.protocol import Generation as Generation
 from ttsi.models.protocol import HasLocalWeights as HasLocalWeights
@@ -153,13 +158,10 @@ def _is_misspelt(kind: str) -> bool:
     return bool(get_close_matches(kind, MODELS, n=1)) and not can_import(kind)
 
 
-_MEMBERS = ("spec", "format", "describe", "fits", "generate", "score", "adapted")
-
-
 def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
     """The model of an object reference: the object itself, or what it returns when called."""
     value = load_object("model", spec)
-    if callable(value) and (isinstance(value, type) or _missing_members(value)):
+    if callable(value) and (isinstance(value, type) or missing_members(value)):
         try:
             value = value(**options)
         except (ConfigError, ModelError):
@@ -168,24 +170,9 @@ def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
             raise ModelError(f"model {spec!r}: {type(error).__name__}: {first_line(error)}") from error
     elif "format" in options:
         raise ConfigError(f"model {spec!r} comes with a format of its own: leave --format out")
-    if missing := _missing_members(value):
-        raise ConfigError(f"model {spec!r} has no {missing[0]!r}: see docs/extending.md")
-    model: Model = value
-    return model
-
-
-def check_model(model: object) -> None:
-    """Refuse what is no model, such as a model's name.
-
-    Raises:
-        ConfigError: it lacks what every model has.
-    """
-    if missing := [name for name in ("spec", "generate") if not hasattr(model, name)]:
-        raise ConfigError(f"the model is a {type(model).__name__} without {missing[0]!r}: use ttsi.load_model(SPEC)")
-
-
-def _missing_members(value: object) -> list[str]:
-    return [name for name in _MEMBERS if not hasattr(value, name)]
+    if missing := missing_members(value):
+        raise ConfigError(f"model {spec!r} has no {', no '.join(map(repr, missing))}: see docs/extending.md")
+    return as_model(value)
 
 
 def check_format(name: str | None) -> None:
@@ -201,7 +188,7 @@ def check_format(name: str | None) -> None:
     if not is_reference(name):
         raise ConfigError(unknown_name("format", name, FORMATS))
     fmt = load_object("format", name)
-    if missing := [member for member in ("name", "render", "parse", "marks", "no_tool") if not hasattr(fmt, member)]:
+    if missing := [member for member in FORMAT_MEMBERS if not hasattr(fmt, member)]:
         raise ConfigError(f"format {name!r} has no {missing[0]!r}: see docs/extending.md")
     FORMATS[name] = fmt
 

@@ -18,7 +18,7 @@ from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import AgentConfig, LoopConfig, RunConfig, TeacherConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
-from ttsi.models import Model, Writer, check_model, load_teacher
+from ttsi.models import Model, Writer, as_model, as_teacher, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.executor import Executor, local_executor
 from ttsi.runs.folder import was_started
@@ -89,8 +89,9 @@ def evaluate(
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
     """
     questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data, split)
-    if not isinstance(model, str):
-        check_model(model)
+    model = model if isinstance(model, str) else as_model(model)
+    if teacher is not None and not isinstance(teacher, str):
+        teacher = as_teacher(teacher)
     spec = model if isinstance(model, str) else model.spec
     method, loop = _method(config, spec, teacher is not None)
     settings = RunConfig(

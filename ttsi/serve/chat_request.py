@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ttsi.chat.conversation import read_messages, read_tools
 from ttsi.chat.json_text import strict_json
-from ttsi.chat.tool_schema import tool_from_openai
+from ttsi.chat.tool_schema import normalise
 from ttsi.errors import DataError
 from ttsi.serve.limits import Limits, check_nesting, check_schemas
 from ttsi.types import Input, Tool
@@ -229,8 +229,7 @@ def _invalid_request(error: ValidationError, value: Any) -> InvalidRequest:
     place = ".".join(str(step) for step in first["loc"] if isinstance(step, int) or step.isidentifier())[:120]
     message = first["msg"]
     if first["type"] == "missing":
-        names = [key for key in value if _PLAIN_NAME.fullmatch(key)] if isinstance(value, dict) else []
-        close = difflib.get_close_matches(place, names, n=1)
+        close = difflib.get_close_matches(str(first["loc"][-1]), _unknown_names(value, first["loc"][:-1]), n=1)
         message = "this field is required" + (f"; did you misspell it as {close[0]}?" if close else "")
     elif first["loc"][:1] == ("tool_choice",):
         message = 'send "none", "auto", "required" or {"type": "function", "function": {"name": ...}}'
@@ -238,6 +237,16 @@ def _invalid_request(error: ValidationError, value: Any) -> InvalidRequest:
     elif first["loc"] == ("response_format", "type"):
         message = "must be text, json_object or json_schema"
     return InvalidRequest(400, _one_line(f"{place or 'the body'}: {message}"), param=place or None)
+
+
+def _unknown_names(value: Any, place: Sequence[int | str]) -> list[str]:
+    """The names beside a missing field that are no fields themselves: one of them may be meant."""
+    for step in place:
+        value = value.get(step) if isinstance(value, dict) else None
+    names = [name for name in value if _PLAIN_NAME.fullmatch(name)] if isinstance(value, dict) else []
+    kinds = (ChatRequest, ResponseFormat, JsonSchema, StreamOptions)
+    fields = {field.alias or name for kind in kinds for name, field in kind.model_fields.items()}
+    return [name for name in names if name not in fields]
 
 
 def _one_line(text: str) -> str:
@@ -313,7 +322,10 @@ def _tools(request: ChatRequest, limits: Limits, ignored: set[str]) -> tuple[Too
     sent = request.tools or []
     if len(sent) > limits.tools:
         raise InvalidRequest(400, f"at most {limits.tools} tools are allowed", "tools")
-    check_schemas([_parameters(tool) for tool in sent], limits)
+    try:
+        check_schemas([_parameters(tool) for tool in sent], limits)
+    except DataError as error:
+        raise InvalidRequest(400, str(error), "tools") from None
     tools = read_tools(sent, ignored) if sent else ()
     if any(len(tool.name) > 128 for tool in tools):
         raise InvalidRequest(400, "a function name has more than 128 characters", "tools")
@@ -342,7 +354,22 @@ def _answer_schema(response: ResponseFormat | None, with_tools: bool, limits: Li
     if response.json_schema is None:
         raise InvalidRequest(400, "json_schema is required", "response_format")
     schema = response.json_schema.schema_
-    check_schemas([schema], limits)
-    # Read as a tool's parameters, which rejects unusable schemas. The result is dropped: the schema itself counts.
-    tool_from_openai({"name": "answer", "parameters": {"type": "object", "properties": {"answer": schema}}})
+    try:
+        check_schemas([schema], limits)
+        _check_answer_schema(schema)
+    except DataError as error:
+        reason = str(error).replace("properties.answer.", "")
+        raise InvalidRequest(400, _one_line(f"response_format: {reason}"), "response_format") from None
     return json.dumps(schema, ensure_ascii=False)
+
+
+def _check_answer_schema(schema: dict[str, Any]) -> None:
+    """Check a schema that may be of any type, as a tool's parameters are checked; its references point into itself.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    normalise({**schema, "type": "object"})
+    # The keywords that are not read as they stand where a schema is one of a tool's parameters.
+    own = {key: schema[key] for key in ("type", "properties", "required") if key in schema}
+    normalise({"properties": {"answer": {key: value for key, value in own.items() if key == "type" or not value}}})

@@ -14,10 +14,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from ttsi.chat.alternatives import resolve_reference
+from ttsi.chat.dialect import DATA_KEYWORDS, SCHEMA_MAPS
 from ttsi.errors import DataError
 from ttsi.models.prefix_store import DEFAULT_BYTES
+
+MAX_REFERENCE = 1000
+"""Longest `$ref` of a schema, in characters."""
 
 
 @dataclass(frozen=True)
@@ -161,15 +166,18 @@ class _SchemaSize:
         if nodes > self._limits.schema_nodes:
             raise DataError(f"a schema has more than {self._limits.schema_nodes} values")
 
-    def _size(self, node: Any, level: int) -> tuple[int, int]:
+    def _size(self, node: Any, level: int, place: _Place = "schema") -> tuple[int, int]:
         """(values, depth) of a node; a schema that refers to itself is counted once."""
         if level > self._limits.json_depth:
             raise DataError(f"a schema is nested deeper than {self._limits.schema_depth} levels")
         nodes, depth = 1, 0
         for key, inner in _members(node):
-            if key == "enum" and isinstance(inner, list) and len(inner) > self._limits.enum:
+            if place == "schema" and key == "enum" and isinstance(inner, list) and len(inner) > self._limits.enum:
                 raise DataError(f"an enum has more than {self._limits.enum} values")
-            more, below = self._reference_size(inner, level) if key == "$ref" else self._size(inner, level + 1)
+            if place == "schema" and key == "$ref":
+                more, below = self._reference_size(inner, level)
+            else:
+                more, below = self._size(inner, level + 1, _place_below(key, place))
             nodes = min(nodes + more, 10**9)
             depth = max(depth, below + 1)
         return nodes, depth
@@ -177,13 +185,25 @@ class _SchemaSize:
     def _reference_size(self, reference: Any, level: int) -> tuple[int, int]:
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise DataError("a $ref must point into its own schema (start with #)")
+        if len(reference) > MAX_REFERENCE:
+            raise DataError(f"a $ref has more than {MAX_REFERENCE} characters")
         if reference in self._in_progress:
             return 1, 0
         if reference not in self._sizes:
             self._in_progress.add(reference)
-            self._sizes[reference] = self._size(_target(self._root, reference), level + 1)
+            self._sizes[reference] = self._size(resolve_reference(reference, self._root), level + 1)
             self._in_progress.discard(reference)
         return self._sizes[reference]
+
+
+_Place = Literal["schema", "names", "data"]
+"""What a value of a schema is: a schema, schemas by the names of properties, or data, in which nothing is a keyword."""
+
+
+def _place_below(key: str, place: _Place) -> _Place:
+    if place == "data" or (place == "schema" and key in DATA_KEYWORDS):
+        return "data"
+    return "names" if place == "schema" and key in (*SCHEMA_MAPS, "dependencies") else "schema"
 
 
 def _members(node: Any) -> Iterator[tuple[str, Any]]:
@@ -191,15 +211,6 @@ def _members(node: Any) -> Iterator[tuple[str, Any]]:
         yield from node.items()
     elif isinstance(node, list):
         yield from (("", item) for item in node)
-
-
-def _target(root: Any, reference: str) -> Any:
-    """The target of a local JSON pointer, or None."""
-    node = root
-    for step in reference[1:].split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node
 
 
 class AdaptationBudget:

@@ -101,6 +101,8 @@ class Outcome(_PipeMessage):
     fallback: str | None = None
     """The stage at which adaptation failed, so that the base answered; None when nothing failed."""
     reason: str = ""
+    param: str = "messages"
+    """The field of the request that is the cause, where the model cannot be asked this."""
     prompt_tokens: int = 0
     base_seconds: float = 0.0
     """Time for the base's answer, which all choices share."""

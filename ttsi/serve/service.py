@@ -108,7 +108,7 @@ class Service:
             raise
         if outcome.state in ("too-long", "unfit"):
             code = CONTEXT_LENGTH_EXCEEDED if outcome.state == "too-long" else None
-            raise InvalidRequest(400, outcome.reason, "messages", code)
+            raise InvalidRequest(400, outcome.reason, outcome.param, code)
         if outcome.state != "answered":
             raise Overloaded(503, "the model failed to answer", 1.0)
         return outcome

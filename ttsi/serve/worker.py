@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeGuard, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -35,8 +34,8 @@ from ttsi.awareness import needs_samples
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
-from ttsi.errors import ModelError, PromptTooLong, TTSIError
-from ttsi.models import Model, ModelWrapper, load, prefix_cache
+from ttsi.errors import ConfigError, ModelError, PromptTooLong, TTSIError
+from ttsi.models import Model, load, prefix_cache
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.serve.answer_choice import chat_choice
 from ttsi.serve.improver import Improver, improve_alone, improver_of
@@ -51,6 +50,7 @@ from ttsi.serve.interruptible import (
 from ttsi.serve.limits import TurnAdapterLimits
 from ttsi.serve.pipe import AnswerJob, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
 from ttsi.serve.sandbox import enter_sandbox
+from ttsi.serve.servable_model import ServableModel, as_servable
 from ttsi.serve.tenant_libraries import TenantLibraries
 from ttsi.serve.turn_adapters import TurnAdapters
 from ttsi.types import Adaptation, Answer, Episode, Input, Prompt
@@ -60,23 +60,6 @@ log = logging.getLogger(__name__)
 BASE_CHANGED = 70
 """Exit code of a worker whose base weights have changed."""
 STAGE_FAILED = "a stage failed"
-
-
-@runtime_checkable
-class ServableModel(Model, Protocol):
-    """A model that can be served."""
-
-    def weights_sha256(self) -> str:
-        """SHA-256 (hex) of the base weights as they are now."""
-        ...
-
-    def prompt_tokens(self, prompt: Prompt) -> int:
-        """The length of a prompt in tokens."""
-        ...
-
-    def forget(self) -> None:
-        """Drop all that is cached between calls."""
-        ...
 
 
 def answer_job(
@@ -103,10 +86,24 @@ def answer_job(
             return _answer(model, job, interrupts, improve_one, base_answered)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
-    except (ModelError, PromptTooLong):  # raised by the base, twice: a schema that no grammar can express, say
-        return Outcome(id=job.id, state="unfit", reason="the model cannot follow these tools or this schema")
+    except PromptTooLong:
+        return Outcome(id=job.id, state="too-long", reason="the prompt is longer than the model's context")
+    except ModelError:  # raised by the base, twice: a schema that no grammar can express, say
+        return _misfit(job)
     except Exception as error:
+        if isinstance(error, ConfigError):  # a model of the operator's own that returns what it must not
+            log.warning("%s", error)
         return Outcome(id=job.id, state="failed", reason=type(error).__name__)
+
+
+def _misfit(job: AnswerJob) -> Outcome:
+    """The outcome where the model cannot be asked this, with the field that is the likely cause."""
+    if job.options.answer_schema is not None:
+        reason = "no answer fits this schema, or it has a keyword that the model cannot follow"
+        return Outcome(id=job.id, state="unfit", reason=f"response_format: {reason}", param="response_format")
+    if job.options.item.tools:
+        return Outcome(id=job.id, state="unfit", reason="tools: the model cannot follow their schemas", param="tools")
+    return Outcome(id=job.id, state="unfit", reason="the model cannot answer this conversation")
 
 
 def _answer(
@@ -272,17 +269,15 @@ class AnswerWorker:
         threading.Thread(target=self._listen, daemon=True).start()  # also while it loads the front process may go
         try:
             family = {} if start.format is None else {"format": start.format}
-            model = self._load_model(start.model, device=start.device, dtype=start.dtype, **family)
+            loaded = self._load_model(start.model, device=start.device, dtype=start.dtype, **family)
+            model = as_servable(loaded, start.model)
+            sha256, info = model.weights_sha256(), model.describe()
             self._libraries = TenantLibraries.for_keys(start.library, model)
             self._turns = TurnAdapters(start.turn_adapters)
-            if not _is_servable(model):
-                raise TTSIError(f"cannot serve {start.model}: it does not run in this process")
         except TTSIError as error:
             self._send(Unusable(reason=str(error)))
             return 2
         self._prefix_bytes = start.prefix_bytes
-        sha256 = model.weights_sha256()
-        info = model.describe()
         self._send(Ready(base_sha256=sha256, context=info.get("context"), parameters=info.get("parameters", 0)))
         enter_sandbox(start.library.folder if start.library else None)
         signal.signal(signal.SIGUSR1, lambda *_: self._apply_stop())
@@ -356,14 +351,6 @@ class AnswerWorker:
 
     def _send(self, message: BaseModel) -> None:
         self._channel.sendall(frame(message))
-
-
-def _is_servable(model: Model) -> TypeGuard[ServableModel]:
-    """Whether a model, or the one behind a wrapper of the user's, runs in this process."""
-    behind = model
-    while isinstance(behind, ModelWrapper):
-        behind = behind._model
-    return isinstance(behind, ServableModel) and isinstance(model, ServableModel)
 
 
 def _is_base(model: ServableModel, sha256: str) -> bool:
