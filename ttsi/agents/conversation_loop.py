@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ttsi import crash_points
 from ttsi.agents.adapter_life import Decider
 from ttsi.agents.rollout import open_rollouts
+from ttsi.batch import check_writer
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
 from ttsi.environments.environment import Environment
@@ -75,6 +76,7 @@ def run_episodes(
         ConfigError: a setting is wrong, or two ids are equal.
     """
     check_model(model)
+    check_writer(writer)
     config, agent = config or preset("ttsi", model), agent or AgentConfig()
     if len({id_ for id_, _ in environments}) < len(environments):
         raise ConfigError("two environments have the same id: give each its own")

@@ -89,8 +89,9 @@ def evaluate(
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
     """
     questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data, split)
-    if not isinstance(model, str):
-        check_model(model)
+    for given in (model, teacher):
+        if given is not None and not isinstance(given, str):
+            check_model(given)
     spec = model if isinstance(model, str) else model.spec
     method, loop = _method(config, spec, teacher is not None)
     settings = RunConfig(
