@@ -21,6 +21,7 @@ from ttsi.benchmarks import Benchmark, is_file
 from ttsi.benchmarks.names import names_notice
 from ttsi.cli.option_groups import MACHINE
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
+from ttsi.cli.report import page_beside
 from ttsi.cli.resume_hint import resume_command
 from ttsi.cli.settings import (
     Device,
@@ -285,4 +286,4 @@ def _next_steps(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     place = shlex.quote(str(folder))
     if not summary["metrics"]["graded"]:
         yield f"the answers, one JSON line each: ttsi export {place} --format jsonl"
-    yield f"the report, one page:  ttsi report {place} --output {shlex.quote(str(folder) + '.html')}"
+    yield f"the report, one page:  ttsi report {place} --output {shlex.quote(str(page_beside(folder)))}"
