@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.worlds import rows, write
-from ttsi import improve, load_model, preset
+from ttsi import AgentConfig, evaluate, improve, load_model, preset, run_episode
 from ttsi.benchmarks import load
 from ttsi.errors import ConfigError
 from ttsi.types import Input
@@ -45,6 +46,25 @@ def test_what_is_no_model_is_refused(inputs: list[Input], model: object) -> None
 def test_what_is_no_settings_is_refused(inputs: list[Input], config: object) -> None:
     with pytest.raises(ConfigError, match="use a LoopConfig"):
         improve(inputs, load_model("scripted:demo"), config=config)  # type: ignore[arg-type]
+
+
+def test_what_can_write_nothing_is_no_writer(inputs: list[Input]) -> None:
+    model = load_model("scripted:demo")
+    writers: list[Any] = [preset("ttsi", model), "ttsi", [], AgentConfig()]
+    calls: list[Any] = [improve, run_episode]
+    for writer in writers:
+        for call in calls:
+            with pytest.raises(ConfigError, match=r"^the writer is a \w+ and no model: .*; settings go to config=$"):
+                call(inputs, model, writer)
+    assert improve(inputs, model, model)[0].error is None, "control"
+    assert improve(inputs, model, config=preset("ttsi", model))[0].error is None, "control"
+
+
+def test_settings_are_no_teacher_of_an_evaluation() -> None:
+    with pytest.raises(ConfigError, match="without 'spec'"):
+        evaluate("toolworld", "scripted:demo", teacher=AgentConfig(), limit=1)  # type: ignore[arg-type]
+    model = load_model("scripted:demo")
+    assert evaluate("toolworld", model, "ttd", teacher=model, limit=1)["n"] == 1, "control"
 
 
 def test_settings_without_meaning_are_refused(inputs: list[Input]) -> None:

@@ -2,7 +2,7 @@
 
 Inputs: the page of the method (`ttsi.loop`) and its arguments. Outputs: one `Episode` per input, whatever happens. An
 input that does not fit the model, or fails, is an episode with an error. A failed adaptation leaves the base's answer,
-which is not asked again.
+which is not asked again; inputs that were not to be adapted have no part in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
 from ttsi.object_reference import load_function, resolve
 from ttsi.synthesis import check_synthesis
-from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, TrainingData, stage_seed
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ def isolate_failures(method: Improve) -> Improve:
         answers: Sequence[Answer] = (),
         experience: Experience | None = None,
     ) -> list[Episode]:
+        check_writer(writer)
         given, model = model, as_model(model)
         writer = model if writer is None or writer is given else as_writer(writer)
         settings = preset("ttsi", model) if config is None else config
@@ -88,6 +89,19 @@ def isolate_failures(method: Improve) -> Improve:
     return cast(Improve, improve)
 
 
+def check_writer(writer: object) -> None:
+    """Refuse what can write no examples, such as settings in the writer's place.
+
+    Raises:
+        ConfigError: it is neither a model nor training data.
+    """
+    if writer is not None and not isinstance(writer, TrainingData) and not hasattr(writer, "generate"):
+        kind = type(writer).__name__
+        raise ConfigError(
+            f"the writer is a {kind} and no model: use ttsi.load_model(SPEC), or leave it out; settings go to config="
+        )
+
+
 Attempt = Callable[[Sequence[Input], Sequence[Answer]], list[Episode]]
 
 
@@ -95,41 +109,45 @@ def _each_alone_on_failure(attempt: Attempt, inputs: Sequence[Input], answers: S
     if not inputs:
         return []
     plain: list[Episode] = []
+    owed: Sequence[int] = range(len(inputs))
     try:
         return attempt(inputs, answers)
     except ConfigError:
         raise
     except _AdaptationFailed as failure:
-        plain, reason = failure.episodes, failure.reason
+        plain, owed, reason = failure.episodes, failure.selected, failure.reason
         answers = [episode.base for episode in plain if episode.base is not None]
     except Exception as error:
         reason = _reason(error)
     # Outside of the handlers, so that the failed attempt's tensors are free by now.
     if len(inputs) > 1:
-        alone = [_each_alone_on_failure(attempt, [item], answers[i : i + 1]) for i, item in enumerate(inputs)]
-        return [episode for episodes in alone for episode in episodes]
+        alone = {i: _each_alone_on_failure(attempt, [inputs[i]], answers[i : i + 1])[0] for i in owed}
+        return [alone[i] if i in alone else plain[i] for i in range(len(inputs))]
     if plain:
-        return [replace(plain[0], adaptation=Adaptation("training-failed", reason=reason))]
+        return [replace(plain[0], adaptation=Adaptation("training-failed", reason=reason)) if owed else plain[0]]
     return [Episode(inputs[0].id, inputs[0].content_hash, None, None, None, error=reason)]
 
 
 class _AdaptationFailed(Exception):
     """A stage behind the base's answer failed; carries the episodes in which the base answers."""
 
-    def __init__(self, episodes: list[Episode], reason: str) -> None:
+    def __init__(self, episodes: list[Episode], selected: Sequence[int], reason: str) -> None:
         super().__init__(reason)
-        self.episodes, self.reason = episodes, reason
+        self.episodes, self.selected, self.reason = episodes, selected, reason
 
 
 @contextmanager
-def fall_back_to(episodes: list[Episode]) -> Iterator[None]:
-    """Where the block fails, these episodes stand, with the reason; within `isolate_failures`."""
+def fall_back_to(episodes: list[Episode], selected: Sequence[int]) -> Iterator[None]:
+    """Where the block fails, these episodes stand; within `isolate_failures`.
+
+    Those of the selected inputs, which were to be adapted, have the reason.
+    """
     try:
         yield
     except ConfigError:
         raise
     except Exception as error:
-        raise _AdaptationFailed(episodes, _reason(error)) from error
+        raise _AdaptationFailed(episodes, selected, _reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

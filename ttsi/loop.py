@@ -61,7 +61,7 @@ def improve(
     unsure, confidence = [inputs[i] for i in selected], [awareness[i] for i in selected]
     first = [before[i] for i in selected]
     episodes = stages.episodes(before, awareness)
-    with fall_back_to(episodes):
+    with fall_back_to(episodes, selected):
         seeds = stages.begin("synthesis", selected)
         examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model, experience)  # G
         with adapters(model, unsure, examples, first, config, stages.begin("adaptation"), confidence) as tuned:  # T

@@ -76,6 +76,35 @@ def test_equal_inputs_are_allowed_and_equal_ids_are_not(tmp_path: Path) -> None:
         jsonl.load(write(tmp_path / "b.jsonl", [{**GOOD, "id": "x"}, GOOD, {**GOOD, "id": "x"}]))
 
 
+def test_null_is_no_id_and_no_tags(tmp_path: Path) -> None:
+    lines = [{**GOOD, "id": None, "tags": None, "gold": None}] * 2  # as pandas writes what is missing
+    first, second = jsonl.load(write(tmp_path / "a.jsonl", lines)).samples
+    assert ([first.input.id, second.input.id], first.tags, first.gold) == (["1", "2"], {}, None)
+    with pytest.raises(DataError, match=r"b\.jsonl:2: id 'None' was used in line 1"):  # control: the word is an id
+        jsonl.load(write(tmp_path / "b.jsonl", [{**GOOD, "id": "None"}] * 2))
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["2", None, None], ["2", "line-2", "3"]),
+        ([None, 1, None], ["line-1", "1", "3"]),
+        ([None, "1", "line-1"], ["line-line-1", "1", "line-1"]),
+        ([None, None, "x"], ["1", "2", "x"]),  # control: without a clash a line goes by its number
+        ([None, "2", None], ["1", "2", "3"]),
+    ],
+)
+def test_a_line_without_an_id_gets_one_that_no_line_has(tmp_path: Path, ids: list[Any], expected: list[str]) -> None:
+    lines = [{**GOOD, "id": one} if one is not None else GOOD for one in ids]
+    assert [sample.input.id for sample in jsonl.load(write(tmp_path / "a.jsonl", lines)).samples] == expected
+
+
+def test_a_slip_is_named_by_the_line_of_an_input_without_an_id(tmp_path: Path) -> None:
+    slip = {**GOOD, "gold": [{"name": "no_such_tool", "arguments": {}}]}
+    path = write(tmp_path / "a.jsonl", [{**GOOD, "id": "2"}, slip])
+    assert "(line 2 calls 'no_such_tool')" in jsonl.load(path).notice
+
+
 BAD: list[tuple[Any, str]] = [
     ([1], "the line is a list; write an object"),
     ({**GOOD, "golds": []}, "unknown key 'golds'; did you mean 'gold'"),

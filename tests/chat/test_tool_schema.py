@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -201,3 +202,44 @@ def test_a_reference_to_nothing_is_named(ref: str) -> None:
     # Control: what is there is found, by JSON Pointer's spelling.
     for good in ("#", "#/$defs/list", "#/$defs/list/anyOf/0", "#/$defs/a~1b"):
         normalise({"type": "object", "properties": {"city": {"$ref": good}}, **definitions})
+
+
+def amount(step: float) -> Tool:
+    return weather(properties={"amount": {"type": "number", "multipleOf": step}}, required=[])
+
+
+@pytest.mark.parametrize(
+    ("step", "values"),
+    [
+        (0.01, (19.99, 0.07, 1.1, 3, 10**30, 10**400)),
+        (0.05, (0.3, 0.35, 0.7, 0.95, 1e20, -0.15)),
+        (1e-7, (3e-7, 0.1)),
+        (5e-324, (1e308,)),
+        (3, (9, 9.0, 3 * 10**400)),
+    ],
+)
+def test_decimal_multiples_are_legal(step: float, values: tuple[float, ...]) -> None:
+    assert [problem(ToolCall("weather", {"amount": value}), [amount(step)]) for value in values] == [None] * len(values)
+
+
+@pytest.mark.parametrize(
+    ("step", "value"),
+    [(0.01, 19.995), (0.05, 0.36), (0.1, 0.1 + 0.2), (3, 10), (3, 10**400), (0.1, math.nan), (0.1, -math.inf)],
+)
+def test_control_what_is_no_multiple_is_illegal(step: float, value: float) -> None:
+    line = problem(ToolCall("weather", {"amount": value}), [amount(step)])
+    assert line is not None and (value == 10**400 or line.endswith(f"is not a multiple of {step}"))
+
+
+def test_a_number_too_long_to_print_raises_nothing() -> None:
+    assert problem(ToolCall("weather", {"amount": 3 * 10**5000}), [amount(3)]) is None
+    assert problem(ToolCall("weather", {"amount": 10**5000}), [amount(3)]) is not None, "control"
+
+
+def test_multiples_behind_a_reference_to_the_whole_schema() -> None:
+    inner = {"amount": {"type": "number", "multipleOf": 0.01}, "next": {"$ref": "#"}}
+    tool = weather(**{"$schema": "https://json-schema.org/draft/2020-12/schema"}, properties=inner, required=[])
+    assert verdict({"next": {"amount": 19.99, "next": {"amount": 0.07}}}, tool) is None
+    assert verdict({"next": {"next": {"amount": 0.071}}}, tool) == (
+        "schema: next.next.amount: 0.071 is not a multiple of 0.01"
+    )

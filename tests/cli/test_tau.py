@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Command
-from tests.worlds import row, rows, write
+from tests.worlds import rows, write
 from ttsi.runs.store import read_rows
 
 RUN = ("run", "--model", "scripted:demo", "--awareness.measure", "margin", "--quiet")
@@ -95,15 +95,18 @@ def test_a_run_that_measured_something_else_is_refused(
         ("quantile:half:val", "RUN being a run folder"),
         ("quantile:1.5:val", "between 0 and 1"),
         ("quantile:0.5:nowhere", "nowhere"),
-        ("conformal-risk:0.5:blind", "without gold"),
+        (
+            "conformal-risk:0.5:blind",
+            "3 of 4 inputs of blind have no gold, and a risk holds for inputs like those that were graded: "
+            "make RUN from a file in which every row has gold",
+        ),
         ("high", "tau"),
     ],
 )
 def test_what_a_recipe_lacks_is_one_line(
     ttsi: Command, tmp_path: Path, measured: list[float], recipe: str, says: str
 ) -> None:
-    blind: list[dict[str, Any]] = [{**row("Is the weather fine in Oslo", "get_weather")}]
-    blind[0].pop("gold")
+    blind: list[dict[str, Any]] = [one if not i else {**one, "gold": None} for i, one in enumerate(rows(4))]
     write(tmp_path / "blind.jsonl", blind)
     assert ttsi(*RUN, "--benchmark", "blind.jsonl", "--method", "base", "--output-dir", "blind").code == 0
     said = ttsi(*RUN, "--benchmark", "mine.jsonl", "--tau", recipe, "--dry-run", "--json")

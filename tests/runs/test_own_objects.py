@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from ttsi import LoopConfig
 from ttsi.adaptation import in_context
+from ttsi.awareness.measures import measure
 from ttsi.methods import Method
 from ttsi.models import ModelWrapper
 from ttsi.models.scripted import DemoModel
@@ -30,6 +31,13 @@ from ttsi.types import ToolCall
 
 def right(evidence): return evidence.answer_logprob
 def nothing(evidence): return None
+def text(evidence): return "0.3"
+def verdict(evidence): return True
+def whole(evidence): return 1
+@measure(upper=0.0)
+def above(evidence): return 0.5
+@measure(upper=1.0)
+def below(evidence): return 0.5
 def refuses(example, item, kept, config): return "mine: always"
 def truth(example, item, kept, config): return True
 def no_block(task): return None
@@ -50,6 +58,11 @@ def stops(example, item, kept, config): raise KeyError("column")
 def stops_too(task):
     raise KeyError("column")
     yield
+@contextmanager
+def counts(task):
+    open("calls.txt", "a").close()
+    with in_context(task) as tuned:
+        yield tuned
 def never(evidence): return math.nan
 def load(device="auto", dtype="auto"): return ModelWrapper(DemoModel())
 class Yes(ModelWrapper):
@@ -90,6 +103,13 @@ def run(ttsi: Any, *words: str, model: str = "scripted:demo") -> Any:
     ("flag", "name", "line"),
     [
         ("--awareness.measure", "nothing", "the measure own_objects:nothing returned None: return a float"),
+        ("--awareness.measure", "text", "the measure own_objects:text returned '0.3': return a float"),
+        ("--awareness.measure", "verdict", "the measure own_objects:verdict returned True: return a float"),
+        (
+            "--awareness.measure",
+            "above",
+            "the measure own_objects:above returned 0.5 and declares upper=0: return at most that, or declare more",
+        ),
         ("--awareness.measure", "number", "is not a function but of type int"),
         ("--synthesis.filter", "number", "is not a function but of type int"),
         ("--synthesis.filter", "truth", "the example filter truth returned True: return a reason (a str) or None"),
@@ -111,7 +131,13 @@ def test_a_mistake_ends_the_run_in_one_line(ttsi: Any, flag: str, name: str, lin
 
 @pytest.mark.parametrize(
     ("flag", "name"),
-    [("--awareness.measure", "right"), ("--synthesis.filter", "refuses"), ("--adaptation.method", "as_shipped")],
+    [
+        ("--awareness.measure", "right"),
+        ("--awareness.measure", "whole"),
+        ("--awareness.measure", "below"),
+        ("--synthesis.filter", "refuses"),
+        ("--adaptation.method", "as_shipped"),
+    ],
 )
 def test_control_right_objects_run(ttsi: Any, flag: str, name: str) -> None:
     assert run(ttsi, flag, f"own_objects:{name}").code == 0
@@ -193,13 +219,39 @@ def test_what_is_no_model_and_no_settings_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists(), "refused before a folder is made"
 
 
+UNSURE = ("--awareness.gate", "unsure", "--awareness.measure", "margin", "--awareness.tau", "0.5")
+
+
 @pytest.mark.parametrize(("flag", "name"), [("--synthesis.filter", "stops"), ("--adaptation.method", "stops_too")])
 def test_a_run_in_which_adaptation_failed_throughout_ends_with_a_line(ttsi: Any, flag: str, name: str) -> None:
     result = run(ttsi, flag, f"own_objects:{name}")
     line = "adaptation failed for 8 of 8 inputs (the most frequent reason: KeyError: 'column'); the base answered them"
-    assert (result.code, result.err.count(line)) == (0, 1), result.err
+    assert (result.code, result.err.count(line)) == (1, 1), result.err
     control = run(ttsi, "--synthesis.filter", "own_objects:refuses", "--clean")
     assert (control.code, "adaptation failed" in control.err) == (0, False)
+
+
+def test_only_inputs_that_were_to_be_adapted_fail_and_are_tried_again(ttsi: Any) -> None:
+    words = ("--adaptation.method", "own_objects:stops_too", *UNSURE)
+    result = run(ttsi, *words)
+    statuses = [(row.episode.awareness.unsure, row.episode.adaptation.status) for row in load_run("out").rows]  # type: ignore[union-attr]
+    assert set(statuses) == {(True, "training-failed"), (False, "none")}, "both kinds, or this test shows nothing"
+    unsure = statuses.count((True, "training-failed"))
+    assert f"adaptation failed for {unsure} of {unsure} inputs" in result.err and result.code == 1
+    assert run(ttsi, *words, "--retry-failed").code == 1
+    assert {(row.attempts, row.episode.adaptation.status) for row in load_run("out").rows} == {
+        (2, "training-failed"),
+        (1, "none"),
+    }
+    control = run(ttsi, "--adaptation.method", "own_objects:as_shipped", *UNSURE, "--clean")
+    assert (control.code, load_run("out").summary["metrics"]["adaptations.failed"]) == (0, 0)
+
+
+def test_a_method_of_ones_own_meets_no_empty_batch(ttsi: Any, tmp_path: Path) -> None:
+    for number, tau in enumerate(("-1", "2")):  # nothing is unsure, everything is: the second is a control
+        words = ("--adaptation.method", "own_objects:counts", *UNSURE[:-1], tau, "--clean")
+        assert run(ttsi, *words).code == 0
+        assert (tmp_path / "calls.txt").exists() is bool(number)
 
 
 def test_a_measure_that_is_no_number_is_counted(ttsi: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,9 +83,14 @@ def adapters(
 ) -> Iterator[Tuned]:
     """Adapt the model to each input for as long as the block lasts, in the way that `config.adaptation.method` names.
 
+    Where there are no inputs, no function is called.
+
     Raises:
         ConfigError: there is no such way of adapting, or it does not yield a `Tuned` with one entry per input.
     """
+    if not inputs:
+        yield Tuned((), (), ())
+        return
     reference = adaptation_method(config.adaptation.method).function
     adapt: AdaptationFunction = load_function("adaptation.method", reference)
     block = adapt(AdaptationTask(model, inputs, examples, answers, config, seeds, awareness))

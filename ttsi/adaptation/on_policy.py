@@ -47,7 +47,7 @@ def distillation_examples(
     ]
     lessons: list[list[TrainingExample]] = [[] for _ in inputs]
     for place, request, answer in zip(places, requests, model.generate(requests) if requests else (), strict=True):
-        if answer.finished:
+        if answer.finished and answer.error is None:
             taught = with_demonstrations(inputs[place], fitting[place])
             teacher = Prompt(taught.messages, taught.tools)
             lessons[place].append(TrainingExample(request.prompt, answer.text, teacher=teacher))

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from ttsi.agents.conversation_loop import run_episodes
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.environment import Environment
-from ttsi.errors import first_line
+from ttsi.errors import ModelError, first_line
 from ttsi.models import Model, Writer
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, Step, ToolCall, Trajectory
 
-ENVIRONMENT = "environment:"
-"""How the error of a failed environment begins. Such a task failed, on whichever side, and may be tried again; a call
-that does not return, or a conversation that grows too long, is the agent's own doing and counts as wrong."""
+OUTSIDE = ("environment:", f"{ModelError.__name__}:")
+"""How the errors of a failed environment, and of a model that gives no text, begin. Such a task failed, on whichever
+side, and may be tried again; a call that does not return, or a conversation that grows too long, is the agent's own
+doing and counts as wrong."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _trajectories(
 def _episode(task: Task, before: Trajectory, after: Trajectory) -> Episode:
     unsure = [step for step in after.steps if step.awareness is not None and step.awareness.unsure]
     first: Awareness | None = (unsure or list(after.steps) or [Step(None, None)])[0].awareness
-    errors = [one.error for one in (after, before) if one.error and one.error.startswith(ENVIRONMENT)]
+    errors = [one.error for one in (after, before) if one.error and one.error.startswith(OUTSIDE)]
     error = errors[0] if errors else None
     return Episode(
         task.input.id,

@@ -42,6 +42,9 @@ def generate_answers(
         base: the inputs as the base had them, and its answers with the same settings. Values count as stated only
             where they stand in the former.
         sample: return samples beside the greedy answer whatever the strategy is.
+
+    Raises:
+        ModelError: the model gave no text for an input (`Generation.error`).
     """
     adapters = adapters if adapters is not None else [None] * len(inputs)
     conversations, first = base or (inputs, ())
@@ -59,7 +62,7 @@ def generate_answers(
     if not sampled:
         return fill_omitted(task, final) if config.fill_omitted else final
     n = config.samples
-    per_input = [[task.read(i, one) for one in sampled[i * n : (i + 1) * n]] for i in range(len(inputs))]
+    per_input = [task.read_samples(i, sampled[i * n : (i + 1) * n]) for i in range(len(inputs))]
     samples = [tuple(SampledAnswer(a.text, a.calls, a.error, a.logprob) for a in answers) for answers in per_input]
     if vote:
         final = [answers[winner(votes)] for answers, votes in zip(per_input, samples, strict=True)]

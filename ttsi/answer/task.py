@@ -1,8 +1,9 @@
 """Inputs with all that their answers depend on; the request for an answer, and the reading of what the model writes.
 
 Inputs: a model, its settings, inputs, the adapter of each. Outputs: one `Request` per input, and the `Answer` in what
-the model writes. Optional arguments that the conversation does not state are left out of its calls where the settings
-say so. The paper (arXiv:2510.07841) takes an answer as it is written.
+the model writes. Where a remote model gave no text, the input fails: silence is no answer in words, and no sample that
+votes. Optional arguments that the conversation does not state are left out of its calls where the settings say so. The
+paper (arXiv:2510.07841) takes an answer as it is written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated
 from ttsi.config import AnswerConfig
+from ttsi.errors import ModelError
 from ttsi.models import Generation, Model, Request
 from ttsi.types import Answer, Input, Prompt
 
@@ -56,7 +58,13 @@ class AnswerTask:
         return answer_grammar(self.model.format, item.tools, self.config.calls) if constrained else None
 
     def read(self, i: int, generation: Generation) -> Answer:
-        """The answer to an input in what the model wrote."""
+        """The answer to an input in what the model wrote.
+
+        Raises:
+            ModelError: it wrote nothing, since it could not be reached.
+        """
+        if generation.error is not None:
+            raise ModelError(f"the model gave no text ({generation.error})")
         parsed = self.model.format.parse(generation.text, self.inputs[i].tools)
         answer = Answer(
             text=generation.text,
@@ -74,6 +82,15 @@ class AnswerTask:
             return answer
         tools = self.inputs[i].tools
         return replace(answer, calls=tuple(omit_unstated(call, tools, self.stated[i]) for call in answer.calls))
+
+    def read_samples(self, i: int, generations: Sequence[Generation]) -> list[Answer]:
+        """The answers in samples of an input; a sample that the model did not write is left out.
+
+        Raises:
+            ModelError: it wrote none of them.
+        """
+        written = [generation for generation in generations if generation.error is None]
+        return [self.read(i, generation) for generation in written or generations]
 
 
 def _cut_off(generation: Generation) -> str:

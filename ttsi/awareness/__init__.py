@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ttsi.awareness.candidates import count_votes, score_candidates
-from ttsi.awareness.measures import MEASURES, Evidence, counts_samples, find_measure, softmax
+from ttsi.awareness.measures import MEASURES, Evidence, checked_value, counts_samples, find_measure, softmax
 from ttsi.awareness.selection import select, select_episodes
 from ttsi.awareness.threshold import is_unsure
 from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
 from ttsi.chat.omission import omitted_literals
 from ttsi.config import AwarenessConfig
 from ttsi.environments.experience import Experience
-from ttsi.errors import ConfigError
 from ttsi.models import Model
 from ttsi.models.name_scores import Scored
 from ttsi.types import END_TURN, Answer, Awareness, Candidate, Input
@@ -87,11 +86,7 @@ def _judge(actions: Scored, evidence: Evidence, config: AwarenessConfig) -> Awar
     functions = {name: f for name, f in MEASURES.items() if evidence.votes or not counts_samples(f)}
     functions[config.measure] = find_measure(config.measure)
     measures = {name: function(evidence) for name, function in functions.items()}
-    try:
-        value = measures[config.measure] = float(measures[config.measure])
-    except (TypeError, ValueError):
-        wrong = measures[config.measure]
-        raise ConfigError(f"the measure {config.measure} returned {wrong!r}: return a float") from None
+    value = measures[config.measure] = checked_value(config.measure, measures[config.measure])
     ranked = sorted(zip(actions, softmax(evidence.logprobs), strict=True), key=lambda pair: -pair[1])
     return Awareness(
         candidates=tuple(Candidate(action, text, logprob, share) for (action, text, logprob), share in ranked),

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from ttsi.call_equality import canonical_calls
 from ttsi.chat.grammar import tool_grammar
 from ttsi.config import AwarenessConfig
+from ttsi.errors import ModelError
 from ttsi.models import Model, Request
 from ttsi.models.name_scores import Scored, score_names
 from ttsi.types import NO_TOOL, Answer, Input, Prompt, SampledAnswer
@@ -39,7 +40,11 @@ def score_candidates(
     answers: Sequence[Answer] = (),
     adapters: Sequence[int | None] = (),
 ) -> list[Scored]:
-    """The competing actions of each input: in the order of its tools, "no tool" last; samples likeliest first."""
+    """The competing actions of each input: in the order of its tools, "no tool" last; samples likeliest first.
+
+    Raises:
+        ModelError: the model gave no text for a call (`Generation.error`).
+    """
     if config.candidates == "samples":
         return [_distinct(answer.samples) for answer in answers]
     if config.candidates == "names":
@@ -77,6 +82,8 @@ def _calls(model: Model, inputs: Sequence[Input], no_tool: bool, adapters: Seque
             requests.append(Request(prompt, MAX_CALL_TOKENS, grammar=grammar, adapter=adapter))
     scored: list[Scored] = [[] for _ in inputs]
     for (number, action), call in zip(actions, model.generate(requests), strict=True):
+        if call.error is not None:  # a log-probability of 0 would make it the likeliest of all
+            raise ModelError(f"the model gave no text ({call.error})")
         scored[number].append((action, call.text, call.logprob))
     return scored
 

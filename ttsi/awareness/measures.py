@@ -29,9 +29,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from textwrap import shorten
+from typing import Any, TypeVar
 
+from ttsi.errors import ConfigError
 from ttsi.object_reference import load_function, resolve
+
+ROUNDING = 1e-6
+"""How far a value may lie above its declared bound: log-probabilities are rounded."""
 
 
 @dataclass(frozen=True)
@@ -223,3 +228,30 @@ def find_measure(name: str) -> Measure:
         ConfigError: there is no such measure.
     """
     return resolve("measure", name, MEASURES, load_function)
+
+
+def checked_value(name: str, value: Any) -> float:
+    """What a measure returned, as a float; a number that is none (nan) is counted later.
+
+    Raises:
+        ConfigError: it is no number, or above the bound that a measure of your own declares.
+    """
+    number = _as_float(value)
+    if number is None:
+        raise ConfigError(f"the measure {name} returned {shorten(repr(value), 80)}: return a float")
+    bound = math.inf if name in MEASURES else upper_bound(find_measure(name))
+    if number > bound + ROUNDING * max(1.0, abs(bound)):
+        raise ConfigError(
+            f"the measure {name} returned {number:g} and declares upper={bound:g}: return at most that, or declare more"
+        )
+    return number
+
+
+def _as_float(value: Any) -> float | None:
+    # Texts and verdicts (numpy's are called bool, too) become floats as well, and mean something else.
+    if isinstance(value, str | bytes) or type(value).__name__.startswith("bool"):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

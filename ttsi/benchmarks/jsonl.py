@@ -1,8 +1,9 @@
 """The JSONL form of a benchmark, and its one reader: for files of the user's own and for every public benchmark.
 
 One JSON object a line: `{"id"?, "messages": [...], "tools": [OpenAI function schema...], "gold"?: [{"name",
-"arguments"}], "tags"?: {...}, "official"?: RULE}`. Inputs: the path of such a file, plain or `.gz`, or one object, as
-the converters of public data make them (`ttsi.benchmarks.conversion`). Outputs: a `Benchmark`, or one `Sample`.
+"arguments"}], "tags"?: {...}, "official"?: RULE}`; null is the same as leaving a key with ? out. Inputs: the path of
+such a file, plain or `.gz`, or one object, as the converters of public data make them (`ttsi.benchmarks.conversion`).
+Outputs: a `Benchmark`, or one `Sample`. A line without `id` goes by its number.
 
 `messages` and `tools` are those of OpenAI's chat API (`ttsi.chat.conversation` reads them). Without `gold` a line is
 answered but not graded; an empty `gold` means that no tool should be called; `tags` are strata for the report.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,17 +44,18 @@ def load(path: Path, name: str | None = None) -> Benchmark:
         DataError: the file is missing, empty or malformed; "FILE:LINE: what is wrong and how to mend it".
     """
     data = read_bytes(path)
-    samples, lines_of = [], dict[str, int]()
+    rows, lines_of = dict[int, Sample](), dict[str, int]()
     for number, line in enumerate(_lines(data, path), start=1):
         if not line.strip():
             continue
-        sample = _read_line(line, number, path.name)
-        first = lines_of.setdefault(sample.input.id, number)
-        if first != number:
+        rows[number], has_id = _read_line(line, number, path.name)
+        name_of_row = rows[number].input.id
+        if has_id and lines_of.setdefault(name_of_row, number) != number:
+            first = lines_of[name_of_row]
             raise DataError(
-                f"{path.name}:{number}: id {sample.input.id!r} was used in line {first}; give each line its own id"
+                f"{path.name}:{number}: id {name_of_row!r} was used in line {first}; give each line its own id"
             )
-        samples.append(sample)
+    samples = [_with_free_id(sample, number, lines_of) for number, sample in rows.items()]
     if not samples:
         raise DataError(f"{path.name} is empty: write one JSON object a line with messages and tools")
     notice = _unsolvable_notice(samples, lines_of, path.name)
@@ -65,7 +68,7 @@ def read_row(row: Any, number: int = 0) -> Sample:
 
     Args:
         row: the object.
-        number: its id where it has none.
+        number: its id where it has none, or null.
 
     Raises:
         DataError: something in it cannot be read.
@@ -108,9 +111,19 @@ def _lines(data: bytes, path: Path) -> list[str]:
         raise DataError(f"{path.name}:{line}: not UTF-8 text; save the file as UTF-8") from None
 
 
-def _read_line(line: str, number: int, file: str) -> Sample:
+def _with_free_id(sample: Sample, number: int, lines_of: dict[str, int]) -> Sample:
+    """The sample, with an id that no other line has where it came without one; the id is added to those in use."""
+    free = sample.input.id
+    while lines_of.setdefault(free, number) != number:  # another line has the number of this one as its id
+        free = f"line-{free}"
+    return sample if free == sample.input.id else replace(sample, input=replace(sample.input, id=free))
+
+
+def _read_line(line: str, number: int, file: str) -> tuple[Sample, bool]:
+    """The sample, and whether it came with an id."""
     try:
-        return read_row(_parse(line), number)
+        row = _parse(line)
+        return read_row(row, number), row.get("id") is not None
     except DataError as error:
         raise DataError(f"{file}:{number}: {error}") from None
     except RecursionError:
@@ -141,9 +154,10 @@ def _checked_keys(row: Any) -> Row:
 
 
 def _sample(row: Row, number: int, tools: tuple[Tool, ...]) -> Sample:
-    item = Input(str(row.get("id", number)), read_messages(row.get("messages")), tools)
+    id_ = number if row.get("id") is None else row["id"]
+    item = Input(str(id_), read_messages(row.get("messages")), tools)
     gold = None if row.get("gold") is None else tuple(read_each(row["gold"], "gold", read_call))
-    tags = expect(row.get("tags", {}), dict, "tags", 'an object like {"kind": "easy"}')
+    tags = expect({} if row.get("tags") is None else row["tags"], dict, "tags", 'an object like {"kind": "easy"}')
     official = None if row.get("official") is None else read_rule(row["official"], gold, tools)
     return Sample(item, gold, {key: str(value) for key, value in tags.items()}, official)
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from ttsi.chat.alternatives import resolve_reference
@@ -119,11 +121,41 @@ def _required_keys(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _validator(schema: Mapping[str, Any]) -> Any:
-    from jsonschema import Draft202012Validator
     from referencing import Registry
 
     # An empty registry: by default a remote $ref would be fetched from the network.
-    return Draft202012Validator(schema, registry=Registry())
+    return _decimal_validator()(schema, registry=Registry())
+
+
+@cache
+def _decimal_validator() -> Any:
+    """jsonschema's validator, but multiples are those of the decimal numbers that a call writes."""
+    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema.validators import extend
+
+    def multiple_of(validator: Any, factor: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        if validator.is_type(value, "number") and not is_multiple(value, factor):
+            yield ValidationError(f"{value!r} is not a multiple of {factor}")
+
+    validator: Any = extend(Draft202012Validator, {"multipleOf": multiple_of})  # type: ignore[no-untyped-call]
+    return validator
+
+
+def is_multiple(value: float, factor: float) -> bool:
+    """Whether a number is a whole multiple of another, both as the decimal numbers that they are written as.
+
+    >>> is_multiple(19.99, 0.01), is_multiple(19.995, 0.01), is_multiple(float("inf"), 1)
+    (True, False, False)
+    """
+    if factor == 0 or any(isinstance(number, float) and not math.isfinite(number) for number in (value, factor)):
+        return False
+    (top, bottom), (factor_top, factor_bottom) = _ratio(value), _ratio(factor)
+    return top * factor_bottom % (bottom * factor_top) == 0
+
+
+def _ratio(number: float) -> tuple[int, int]:
+    # Of the shortest decimal that reads back as this float: 19.99 is 1999/100, not the binary number next to it.
+    return number.as_integer_ratio() if isinstance(number, int) else Decimal(str(number)).as_integer_ratio()
 
 
 def _rank(error: Any) -> tuple[int, list[str]]:

@@ -7,14 +7,16 @@ Inputs: a run folder. Outputs: a file (`ttsi.runs.row_export`), a run of a track
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ttsi.cli.default_names import beside, check_replaceable
 from ttsi.cli.settings import Switch
-from ttsi.errors import ConfigError
+from ttsi.errors import ConfigError, RunFolderError
 
 
 def export(
@@ -31,7 +33,7 @@ def export(
     Args:
         format: jsonl (everything), csv (flat), parquet (flat with types, and everything in one column); trackio or
             wandb hand over settings, curves and metrics, no texts.
-        output: The file; by default RUN.FORMAT, beside the run folder.
+        output: The file; by default RUN.FORMAT, beside the run folder, where that is free or an earlier export.
         project: The tracker's project that receives the run.
         schema: Print the JSON Schema of a JSONL line, and stop.
     """
@@ -50,6 +52,24 @@ def export(
         count = track(run, format, project)
         print(f"ttsi: a run of {count} inputs handed to {format}, project {project}", file=sys.stderr)
         return
-    target = output or run.with_name(f"{run.name}.{format}")
+    target = output or _default_target(run, format)
     count = export_rows(run, format, target)
     print(f"ttsi: {count} rows written to {target}", file=sys.stderr)
+
+
+def _default_target(run: Path, format: str) -> Path:
+    """RUN.FORMAT beside the run folder.
+
+    Raises:
+        RunFolderError: there is no run.
+        ConfigError: a file that is no export has this name, such as the run's own benchmark.
+    """
+    from ttsi.runs.row_export import is_export
+    from ttsi.runs.store import holds_run
+
+    if not holds_run(run):
+        raise RunFolderError(f"{run} holds no run: `ttsi ls runs` lists those in runs/")
+    target = beside(run, f".{format}")
+    way_on = f"choose another file with --output (--output {shlex.quote(str(target))} replaces it)"
+    check_replaceable(target, lambda path: is_export(path, format), "export", way_on)
+    return target

@@ -21,6 +21,7 @@ from ttsi.benchmarks import Benchmark, is_file
 from ttsi.benchmarks.names import names_notice
 from ttsi.cli.option_groups import MACHINE
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
+from ttsi.cli.report import page_beside
 from ttsi.cli.resume_hint import resume_command
 from ttsi.cli.settings import (
     Device,
@@ -47,6 +48,8 @@ from ttsi.runs.training_data import check_sources, load_training_data
 
 MAX_FAILED = 0.05
 """Share of failed inputs above which the exit code is 1."""
+MAX_FAILED_ADAPTATIONS = 0.5
+"""The same of failed adaptations, which leave the base's answers: some examples never fit a context."""
 
 _FOREIGN_DATA = (
     "the embedded model has met only the small world that it was made in; "
@@ -171,8 +174,8 @@ def _warn_of_teacher_errors(summary: dict[str, Any]) -> None:
 
 def _warn_of_failed_adaptations(summary: dict[str, Any]) -> None:
     """The base answers where an adaptation fails, so a run in which most of them do looks like any other."""
-    attempted, failed = (summary["metrics"][f"adaptations.{name}"] for name in ("attempted", "failed"))
-    if failed > attempted / 2:
+    if _most_adaptations_failed(summary):
+        attempted, failed = (summary["metrics"][f"adaptations.{name}"] for name in ("attempted", "failed"))
         from ttsi.reports.story import one_line
 
         reason = one_line(summary["reasons"]["adaptation_failed"][0]["reason"], 200)
@@ -181,6 +184,12 @@ def _warn_of_failed_adaptations(summary: dict[str, Any]) -> None:
             "the base answered them; --retry-failed tries them again",
             file=sys.stderr,
         )
+
+
+def _most_adaptations_failed(summary: dict[str, Any]) -> bool:
+    metrics = summary["metrics"]  # an older summary counts no failures
+    failed = metrics.get("adaptations.failed", 0)
+    return bool(failed > MAX_FAILED_ADAPTATIONS * metrics.get("adaptations.attempted", 0))
 
 
 def _check_confidence(summary: dict[str, Any], config: RunConfig) -> None:
@@ -267,7 +276,7 @@ def _print_summary(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
         print(tables.plain(summary))
     if not as_json:
         print("\n".join(_next_steps(summary, folder)))
-    return 1 if summary["n_error"] > MAX_FAILED * summary["n"] else 0
+    return int(summary["n_error"] > MAX_FAILED * summary["n"] or _most_adaptations_failed(summary))
 
 
 def _next_steps(summary: dict[str, Any], folder: Path) -> Iterator[str]:
@@ -277,4 +286,4 @@ def _next_steps(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     place = shlex.quote(str(folder))
     if not summary["metrics"]["graded"]:
         yield f"the answers, one JSON line each: ttsi export {place} --format jsonl"
-    yield f"the report, one page:  ttsi report {place} --output {shlex.quote(str(folder) + '.html')}"
+    yield f"the report, one page:  ttsi report {place} --output {shlex.quote(str(page_beside(folder)))}"

@@ -26,8 +26,10 @@ from typing import Annotated, Any, NamedTuple
 from cyclopts import App, Parameter
 
 from ttsi.cli.config_layers import config_layers, read_yaml, upgrade_settings
+from ttsi.cli.default_names import check_replaceable
 from ttsi.cli.option_groups import BASIC
 from ttsi.cli.progress import loading, print_notes
+from ttsi.cli.report import page_beside
 from ttsi.cli.run import folder_name
 from ttsi.cli.settings import Device, Dtype, FolderSwitch, FormatName, OutputDir, OutputSwitch
 from ttsi.cli.shipped_files import find_file
@@ -127,6 +129,8 @@ def sweep(
     answering = folder_name(str(points[0].settings.get("model", "embedded")))
     replaced = [folder_name(str(value)) for value in (benchmark, limit, format) if value is not None]
     folder = output_dir or Path("runs") / "--".join(["sweep", folder_name(config.stem), answering, *replaced])
+    results = folder / "sweep.json"
+    check_replaceable(results, _is_results, "table of a sweep", "choose another folder with --output-dir")
     models = _LastModel(device, dtype, share)
     entries = []
     for number, point in enumerate(points, start=1):
@@ -136,15 +140,20 @@ def sweep(
         entries.append({"point": point.varied, "folder": point.name, "summary": summary})
     from ttsi.runs.store import write_json
 
-    write_json(folder / "sweep.json", {"schema": 1, "points": entries})
+    write_json(results, {"schema": 1, "points": entries})
     if json:
         print(json_module.dumps(entries, indent=2, ensure_ascii=False))
     else:
         print(table(entries))
         if not quiet:
-            place, page = shlex.quote(str(folder)), shlex.quote(f"{folder}.html")
+            place, page = shlex.quote(str(folder)), shlex.quote(str(page_beside(folder)))
             print(f"kept in {folder}\nthe report, one page:  ttsi report {place} --output {page}", file=sys.stderr)
     return 0
+
+
+def _is_results(path: Path) -> bool:
+    content = json_module.loads(path.read_text(encoding="utf-8"))
+    return isinstance(content, dict) and content.keys() == {"schema", "points"}
 
 
 def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepFile:

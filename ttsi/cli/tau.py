@@ -3,7 +3,8 @@
 Inputs: a recipe, the settings of the coming run, its number of inputs. Outputs: a number. The formulas are in
 `ttsi.awareness.threshold`. This module reads the recorded measures (and grades) of a run folder, and refuses a run
 whose measures are other numbers: made with another model, other candidates, or answers decoded in another way. Use a
-run of validation data; a run of the same inputs does for a quantile or a budget, which need no grade.
+run of validation data; a run of the same inputs does for a quantile or a budget, which need no grade. A risk needs the
+grade of every input: those with gold need not be like the others, and the promise would hold for their like alone.
 The paper (arXiv:2510.07841) sets 0.95 and calls a learned threshold open.
 """
 
@@ -65,7 +66,10 @@ def tau_from_run(
         if name == "conformal-share":
             return threshold.conformal_share(values, number)
         if None in right:
-            raise ValueError("the run has inputs without gold, and a risk is counted in right and wrong")
+            raise ValueError(
+                f"{right.count(None)} of {len(right)} inputs of {folder} have no gold, and a risk holds for inputs "
+                "like those that were graded: make RUN from a file in which every row has gold"
+            )
         return threshold.conformal_risk(values, [bool(verdict) for verdict in right], number)
     except ValueError as error:
         raise ConfigError(f"--tau {recipe}: {error}") from None

@@ -60,6 +60,8 @@ STYLE: Any = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
+MADE_BY = {"svg": ("Creator", b"<dc:title>ttsi</dc:title>"), "png": ("Software", b"Software\0ttsi")}
+"""Kind of file -> the field of its metadata that names what made it, and how that stands in the file."""
 WIDTH = 4.7
 """Inches: as wide as a telephone, so that the letters keep their size there."""
 
@@ -116,12 +118,20 @@ def svg(figure: Figure, name: str, label: str) -> str:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write NAME.svg and NAME.png; the folder is made when missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for kind in ("svg", "png"):
-        path = folder / f"{name}.{kind}"
-        path.write_bytes(_render(figure, kind, name, background="white"))
-        written.append(path)
-    return written
+    paths = picture_paths(folder, name)
+    for path in paths:
+        path.write_bytes(_render(figure, path.suffix[1:], name, background="white"))
+    return paths
+
+
+def picture_paths(folder: Path, name: str) -> list[Path]:
+    """The files of a picture."""
+    return [folder / f"{name}.{kind}" for kind in ("svg", "png")]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture that `save` wrote."""
+    return MADE_BY[path.suffix[1:]][1] in path.read_bytes()
 
 
 def _render(figure: Figure, kind: str, name: str, background: str = "none") -> bytes:
@@ -130,7 +140,7 @@ def _render(figure: Figure, kind: str, name: str, background: str = "none") -> b
     # The salt makes the ids inside a drawing its own, and the same in every run.
     with rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         out = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else {}
+        metadata = {MADE_BY[kind][0]: "ttsi", **({"Date": None} if kind == "svg" else {})}
         # On a busy machine matplotlib warns that looking for the best place takes long; the place is the same.
         warnings.filterwarnings("ignore", message='Creating legend with loc="best"')
         figure.savefig(out, format=kind, dpi=200, facecolor=background, metadata=metadata)

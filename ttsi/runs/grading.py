@@ -31,10 +31,10 @@ def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict
 
 
 def _judge_sides(judge: Judge, episode: Episode) -> dict[str, dict[str, bool]]:
-    """The verdicts on what was done in an agent's task; nothing was, where the episode failed."""
-    nothing = Trajectory(())
+    """The verdicts on what was done in an agent's task; all wrong where it failed, though nothing be right to do."""
+    nothing, whole = Trajectory(()), episode.error is None
     base, adapted = (judge(episode.trajectories.get(side, nothing)) for side in ("base", "adapted"))
-    return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
+    return {rule: {"base": whole and base[rule], "adapted": whole and adapted[rule]} for rule in base}
 
 
 def _verdicts(answer: Answer | None, sample: Sample, loop: LoopConfig) -> dict[str, bool]:

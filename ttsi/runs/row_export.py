@@ -8,13 +8,15 @@ Inputs: a run folder. Outputs: a file of rows in the benchmark's order.
 * Parquet: the same columns with types (extra `parquet`), and the whole row as JSON in the column `row`. What is missing
   is null, what is not a number is NaN.
 
-The file is replaced whole, as the run's own files are.
+The file is replaced whole, as the run's own files are. `is_export` recognises a file that was written so.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -62,6 +64,28 @@ def export_rows(folder: Path, kind: str, target: Path) -> int:
         raise RunFolderError(f"{target} cannot be written ({error.strerror}): choose another --output") from error
 
 
+def is_export(path: Path, kind: str) -> bool:
+    """Whether a file is an export: all lines of JSONL are rows, or CSV and Parquet have these very columns.
+
+    Raises:
+        ConfigError: Parquet is wanted and not installed.
+        OSError, ValueError, RecursionError: it is no file, or of another kind.
+    """
+    if kind == "parquet":
+        _, parquet = _arrow()
+        return bool(parquet.read_schema(path).names == [*COLUMNS, "row"])
+    with path.open(encoding="utf-8", newline="") as file:
+        if kind == "csv":
+            return file.readline() == ",".join(COLUMNS) + "\n"
+        return all(_is_row(json.loads(line)) for line in file)
+
+
+def _is_row(value: Any) -> bool:
+    """Whether a JSON value is a row of this version or an older one; a key of the user's own makes it theirs."""
+    names = {field.name for field in fields(RunRow)}
+    return isinstance(value, dict) and {"episode", "repeat", "position"} <= value.keys() <= names
+
+
 def _write_jsonl(folder: Path, file: IO[str]) -> int:
     return sum(1 for row in each_row(folder) if file.write(codec.dumps(row) + "\n"))
 
@@ -74,11 +98,7 @@ def _write_csv(folder: Path, file: IO[str]) -> int:
 
 
 def _write_parquet(folder: Path, target: Path) -> int:
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise ConfigError("Parquet needs pyarrow: pip install 'ttsi[parquet]', or use --format jsonl") from None
+    arrow, parquet = _arrow()
     kinds = {int: arrow.int64(), str: arrow.string(), bool: arrow.bool_(), float: arrow.float64()}
     schema = arrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()] + [("row", arrow.string())])
     rows, matcher, count = each_row(folder), _matcher(folder), 0
@@ -88,6 +108,15 @@ def _write_parquet(folder: Path, target: Path) -> int:
             writer.write_table(arrow.Table.from_pylist(values, schema=schema))
             count += len(group)
     return count
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError("Parquet needs pyarrow: pip install 'ttsi[parquet]', or use --format jsonl") from None
+    return pyarrow, parquet
 
 
 def _matcher(folder: Path) -> str:
