@@ -15,10 +15,11 @@ from ttsi.adaptation.shared import supervised
 from ttsi.config import AdaptationConfig
 from ttsi.engine import prefix
 from ttsi.errors import ModelError
-from ttsi.models import Model, ModelWrapper
+from ttsi.models import Generation, Model, ModelWrapper, Request
 from ttsi.models.cached import CachedModel
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.integrity import WeightsIntegrity
+from ttsi.types import Message, Prompt
 
 Front = Callable[[Model], Model]
 
@@ -124,3 +125,20 @@ def test_a_wrapper_keeps_what_it_changes(tiny: Counting) -> None:
     silent = Silent(tiny)
     assert silent.generate([1]) == [] and silent.weights_sha256() == tiny.weights_sha256() != ""
     assert silent.describe() == tiny.describe()
+
+
+def test_a_failed_generation_is_asked_for_again() -> None:
+    class Unreliable(ModelWrapper):
+        """Answers from its second call on."""
+
+        calls = 0
+
+        def generate(self, requests: Any) -> Any:
+            self.calls += 1
+            error = "HTTP 503" if self.calls == 1 else None
+            return [Generation("" if error else "yes", 1, -1.0, -1.0, True, error=error) for _ in requests]
+
+    unreliable = Unreliable(DemoModel())
+    cached, request = CachedModel(unreliable), Request(Prompt((Message("user", "?"),), ()), 4)
+    assert [cached.generate([request])[0].text for _ in range(3)] == ["", "yes", "yes"]
+    assert unreliable.calls == 2, "the control: an answer is kept"

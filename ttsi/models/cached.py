@@ -34,7 +34,8 @@ class CachedModel(ModelWrapper):
         keys = [_key(request) for request in requests]
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._generations}
         answers = dict(zip(new, self._model.generate(list(new.values())), strict=True)) if new else {}
-        self._generations |= {key: answer for key, answer in answers.items() if new[key].adapter is None}
+        kept = {key: answer for key, answer in answers.items() if new[key].adapter is None and not answer.error}
+        self._generations |= kept  # a failure is no answer: the next point asks again
         return [answers[key] if key in answers else self._generations[key] for key in keys]
 
     def score(
