@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ttsi.answer import generate_answers
-from ttsi.answer.omissions import MOST_ARGUMENTS
+from ttsi.answer.omissions import MOST_ARGUMENTS, TOKENS_PER_ARGUMENT
 from ttsi.chat.calls import FORMATS
 from ttsi.chat.grammar import answer_grammar, tool_grammar
 from ttsi.config import AnswerConfig
@@ -134,6 +134,17 @@ def test_a_tool_of_many_arguments_is_not_written_again() -> None:
     writer = Writer(text(weight=0.5), WHOLE)
     answered(writer, item=replace(ASKED, tools=(wide,)))
     assert len(writer.requests) == 1
+
+
+@pytest.mark.parametrize(("tokens", "most"), [(5, 5 + 3 * TOKENS_PER_ARGUMENT), (0, 999), (998, 999)])
+def test_a_call_that_runs_on_costs_no_more_than_its_arguments(tokens: int, most: int) -> None:
+    class Counting(Writer):
+        def generate(self, requests: Sequence[Request]) -> list[Generation]:
+            return [replace(generation, tokens=tokens) for generation in super().generate(requests)]
+
+    writer = Counting(text(weight=0.5), WHOLE)
+    answered(writer, replace(FILL, max_tokens=999))
+    assert [request.max_tokens for request in writer.requests] == [999, most]
 
 
 def test_the_adapter_fills_its_own_answer() -> None:

@@ -25,6 +25,9 @@ from ttsi.types import Answer, Tool, ToolCall
 
 MOST_ARGUMENTS = 16
 """Most arguments of a tool whose call is written again: it is written with all of them."""
+TOKENS_PER_ARGUMENT = 48
+"""Most tokens that the whole call may have more than the first for each argument left, some ten numbers of a list: a
+small model often never closes a text, and would write on to the end of `answer.max_tokens`."""
 
 
 def fill_omitted(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
@@ -32,8 +35,13 @@ def fill_omitted(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
     results = list(answers)
     tools = {i: tool for i, answer in enumerate(answers) if (tool := _tool_to_fill(task, i, answer))}
     requests = task.requests
+    form = task.model.format
     generations = task.model.generate([
-        replace(requests[i], grammar=tool_grammar(task.model.format, tool, task.model.format.reasons(tool)))
+        replace(
+            requests[i],
+            grammar=tool_grammar(form, tool, form.reasons(tool)),
+            max_tokens=_most_tokens(task, i, answers[i]),
+        )
         for i, tool in tools.items()
     ]) if tools else []  # fmt: skip
     for (i, tool), generation in zip(tools.items(), generations, strict=True):
@@ -42,6 +50,13 @@ def fill_omitted(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
             filled = _merge(task, i, answers[i].calls[0], written[0])
             results[i] = replace(answers[i], calls=(filled,))
     return results
+
+
+def _most_tokens(task: AnswerTask, i: int, answer: Answer) -> int:
+    if not answer.tokens:  # a remote model that does not count them
+        return task.config.max_tokens
+    free = free_arguments(answer.calls[0], task.inputs[i].tools, task.stated[i])
+    return min(task.config.max_tokens, answer.tokens + TOKENS_PER_ARGUMENT * len(free))
 
 
 def _tool_to_fill(task: AnswerTask, i: int, answer: Answer) -> Tool | None:
