@@ -34,10 +34,9 @@ def with_contrasts(
     """
     lessons: list[TrainingExample] = []
     for example in examples:
-        own = training_examples(fmt, item, [example])
-        contrasts = [_contrast(fmt, example, lesson.prompt.tools, awareness) for lesson in own[:1]]
-        lessons += [replace(lesson, contrast=contrast) for lesson, contrast in zip(own, contrasts, strict=False)]
-        lessons += own[1:]
+        for place, lesson in enumerate(training_examples(fmt, item, [example])):
+            contrast = None if place else _contrast(fmt, example, lesson.prompt.tools, awareness)
+            lessons.append(replace(lesson, contrast=contrast))
     return lessons
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from ttsi.answer.task import AnswerTask
 from ttsi.chat.grammar import tool_grammar
-from ttsi.chat.grounding import normalise
-from ttsi.chat.omission import free_arguments, omitted_literals, stated_leaves
+from ttsi.chat.grounding import StatedValues, leaves, normalise
+from ttsi.chat.omission import free_arguments, omitted_literals
 from ttsi.chat.schema_choices import SchemaPlace
 from ttsi.chat.tool_schema import problem
 from ttsi.types import Answer, Tool, ToolCall
@@ -83,12 +83,14 @@ def _merge(task: AnswerTask, i: int, call: ToolCall, written: ToolCall) -> ToolC
     taken = {
         name: value
         for name, value in written.arguments.items()
-        if name in free and _is_stated(value, list(stated_leaves(value, stated))) and normalise(str(value)) not in used
+        if name in free and _is_stated(value, stated) and normalise(str(value)) not in used
     }
     filled = replace(call, arguments={**call.arguments, **taken})
     better = len(_literals_left(task, i, filled)) < len(_literals_left(task, i, call))
     return filled if better and not problem(filled, tools) else call
 
 
-def _is_stated(value: Any, leaves: Sequence[bool]) -> bool:
-    return not isinstance(value, bool) and bool(leaves) and all(leaves)
+def _is_stated(value: Any, stated: StatedValues) -> bool:
+    """Whether the text states every string and number in a value, and there is one."""
+    states = [leaf in stated for _, leaf in leaves(value)]
+    return bool(states) and all(states)

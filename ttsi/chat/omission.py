@@ -162,8 +162,3 @@ def _is_taken(value: Any, place: SchemaPlace, stated: StatedValues) -> bool:
     if isinstance(value, Mapping | list | tuple):
         return any(_is_taken(inner, part, stated) for inner, part in parts(value, place))
     return value in stated
-
-
-def stated_leaves(value: Any, stated: StatedValues) -> Iterator[bool]:
-    """Whether the text states it, for every string and number in a value."""
-    return (leaf in stated for _, leaf in leaves(value))

@@ -64,12 +64,10 @@ class AdapterRun:
     def report(self, max_loss_rise: float) -> TrainReport:
         """The report, after the guards have looked at the losses: at those up to the chosen step, where one is."""
         last = None if self.choice.step is None else self.choice.step + 1
-        reason = self.reason or self.choice.refusal or self._loss_guard(last, max_loss_rise) or ""
+        rise = loss_guard(self.losses[:last], max_loss_rise, self.steps_per_epoch)
+        reason = self.reason or self.choice.refusal or rise or ""
         held_back = tuple(self.choice.losses)
         return TrainReport(self.slot, tuple(self.losses), tuple(self.grad_norms), not reason, reason, held_back)
-
-    def _loss_guard(self, last: int | None, max_loss_rise: float) -> str | None:
-        return loss_guard(self.losses[:last], max_loss_rise, self.steps_per_epoch)
 
     def restart(self) -> None:
         """Forget what was recorded."""
