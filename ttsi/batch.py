@@ -26,7 +26,7 @@ from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
 from ttsi.object_reference import load_function, resolve
 from ttsi.synthesis import check_synthesis
-from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, TrainingData, stage_seed
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,6 @@ def isolate_failures(method: Improve) -> Improve:
         answers: Sequence[Answer] = (),
         experience: Experience | None = None,
     ) -> list[Episode]:
-        check_writer(writer)
         given, model = model, as_model(model)
         writer = model if writer is None or writer is given else as_writer(writer)
         settings = preset("ttsi", model) if config is None else config
@@ -87,19 +86,6 @@ def isolate_failures(method: Improve) -> Improve:
         ]
 
     return cast(Improve, improve)
-
-
-def check_writer(writer: object) -> None:
-    """Refuse what can write no examples, such as settings in the writer's place.
-
-    Raises:
-        ConfigError: it is neither a model nor training data.
-    """
-    if writer is not None and not isinstance(writer, TrainingData) and not hasattr(writer, "generate"):
-        kind = type(writer).__name__
-        raise ConfigError(
-            f"the writer is a {kind} and no model: use ttsi.load_model(SPEC), or leave it out; settings go to config="
-        )
 
 
 Attempt = Callable[[Sequence[Input], Sequence[Answer]], list[Episode]]

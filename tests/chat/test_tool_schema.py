@@ -194,6 +194,15 @@ def test_broken_tools_are_refused_in_one_line(broken: Any) -> None:
     assert str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_reference_is_one_only_where_a_schema_stands() -> None:
+    note = {"type": "object", "default": {"$ref": "#/nope"}, "examples": [{"$ref": "https://a.org/x"}]}
+    normalise({"type": "object", "properties": {"note": note, "$ref": {"type": "string"}}})
+    # Controls: a property named "default", and an option, are schemas.
+    for part in ({"properties": {"default": {"$ref": "#/nope"}}}, {"anyOf": [{"$ref": "#/nope"}]}):
+        with pytest.raises(DataError, match="names no part of the schema"):
+            normalise({"type": "object", "properties": {"note": {"type": "object", **part}}})
+
+
 @pytest.mark.parametrize("ref", ["#/nope", "#/$defs/nope", "#/$defs/list/9"])
 def test_a_reference_to_nothing_is_named(ref: str) -> None:
     definitions = {"$defs": {"list": {"anyOf": [{"type": "string"}]}, "a/b": {"type": "string"}}}

@@ -29,7 +29,7 @@ def fill(folder: Path, n: int = 3) -> None:
     with open_run(folder, CONFIG) as store:
         for number in range(n):
             store.record(row(number))
-        store.finish({"n": n})
+        store.finish({"benchmark": "mine", "n": n})
 
 
 def test_rows_come_back_in_the_benchmarks_order(tmp_path: Path) -> None:
@@ -76,6 +76,25 @@ def test_a_folder_of_somebody_else_is_never_touched(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     with pytest.raises(RunFolderError, match="is a file"):
         open_run(tmp_path / "thesis.txt", CONFIG)
+
+
+def test_a_folder_of_a_model_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    for switches in ({}, {"resume": True}, {"clean": True}):
+        with pytest.raises(RunFolderError, match="holds other files"):
+            open_run(tmp_path, CONFIG, **switches)
+    assert (tmp_path / "config.json").read_text() == '{"model_type": "llama"}'
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+def test_what_is_left_of_a_run_is_still_one(tmp_path: Path, name: str) -> None:
+    # The control for a model's config.json: --clean was killed before it deleted the last file.
+    fill(tmp_path)
+    for path in tmp_path.iterdir():
+        if path.name != name:
+            path.unlink()
+    open_run(tmp_path, CONFIG, clean=True).close()
+    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
 
 
 def test_clean_deletes_the_run_and_nothing_else(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from ttsi import crash_points
 from ttsi.agents.adapter_life import Decider
 from ttsi.agents.rollout import open_rollouts
-from ttsi.batch import check_writer
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
 from ttsi.environments.environment import Environment
@@ -75,7 +74,6 @@ def run_episodes(
     Raises:
         ConfigError: a setting is wrong, or two ids are equal.
     """
-    check_writer(writer)
     writer = None if writer is None or writer is model else as_writer(writer)
     model = as_model(model)
     config, agent = config or preset("ttsi", model), agent or AgentConfig()

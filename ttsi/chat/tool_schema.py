@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 
 from ttsi.chat.alternatives import resolve_reference
-from ttsi.chat.dialect import draft_of, to_draft_2020
+from ttsi.chat.dialect import DATA_KEYWORDS, SCHEMA_MAPS, draft_of, to_draft_2020
 from ttsi.chat.patterns import python_pattern
 from ttsi.errors import DataError
 from ttsi.types import Tool, ToolCall
@@ -198,8 +198,9 @@ def _check(schema: Mapping[str, Any]) -> None:
     from jsonschema import SchemaError
 
     try:
-        for key, value in _pairs(schema, 0):
-            _check_reference(key, value, schema)
+        _check_json(schema)
+        for reference in _references(schema):
+            _check_reference(reference, schema)
         _metaschema(draft_of(schema)).check_schema(schema, format_checker=None)
         _check_patterns(schema)
     except SchemaError as error:
@@ -214,9 +215,7 @@ def _metaschema(draft: int) -> Any:
     return getattr(jsonschema, names.get(draft, "Draft202012") + "Validator")
 
 
-def _check_reference(key: str, value: Any, root: Mapping[str, Any]) -> None:
-    if key != "$ref" or not isinstance(value, str):
-        return
+def _check_reference(value: str, root: Mapping[str, Any]) -> None:
     if not value.startswith("#"):
         raise DataError(f"$ref {value!r} must point into the schema itself and start with #")
     if value.startswith("#/") and resolve_reference(value, root) is None:
@@ -233,17 +232,36 @@ def _check_patterns(schema: Mapping[str, Any]) -> None:
     to_draft_2020(schema, draft_of(schema), compile_pattern)
 
 
-def _pairs(node: Any, depth: int) -> Iterator[tuple[str, Any]]:
+def _check_json(node: Any, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise DataError(f"parameters are nested deeper than {MAX_DEPTH} levels")
     if isinstance(node, float) and not math.isfinite(node):
         raise DataError(f"{node} is not a JSON number")
     if isinstance(node, Mapping):
-        for key, value in node.items():
+        for key in node:
             if not isinstance(key, str):
                 raise DataError(f"a schema's keys must be strings, not {key!r}")
-            yield key, value
-            yield from _pairs(value, depth + 1)
+    for value in _inner(node):
+        _check_json(value, depth + 1)
+
+
+def _references(node: Any) -> Iterator[str]:
+    """The targets of the `$ref`s of a schema; in a default or an example, "$ref" is a key like any other."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for key, value in node.items():
+            if key not in DATA_KEYWORDS:
+                by_name = key in (*SCHEMA_MAPS, "dependencies") and isinstance(value, Mapping)
+                for part in value.values() if by_name else [value]:
+                    yield from _references(part)
     elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _pairs(value, depth + 1)
+        for part in node:
+            yield from _references(part)
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        yield from node.values()
+    elif isinstance(node, list | tuple):
+        yield from node

@@ -108,9 +108,11 @@ def _method_lines(method: str) -> Iterator[str]:
 
 
 def _runs(folder: Path) -> dict[str, str]:
+    from ttsi.runs.store import holds_run
+
     if not folder.is_dir():
         return {}
-    folders = sorted(entry for entry in folder.iterdir() if (entry / "config.json").is_file())
+    folders = sorted(entry for entry in folder.iterdir() if holds_run(entry))
     return {entry.name: _describe(entry) for entry in folders}
 
 

@@ -56,9 +56,16 @@ def as_writer(writer: Writer) -> Writer:
     """The same for any writer of examples: training data are no model.
 
     Raises:
-        ConfigError: it is a model, and lacks what every writer has.
+        ConfigError: it is neither a model nor training data, or it lacks what every writer has.
     """
-    return writer if isinstance(writer, TrainingData) else as_teacher(writer)
+    if isinstance(writer, TrainingData):
+        return writer
+    if not hasattr(writer, "generate"):  # settings in the writer's place, say
+        kind = type(writer).__name__
+        raise ConfigError(
+            f"the writer is a {kind} and no model: use ttsi.load_model(SPEC), or leave it out; settings go to config="
+        )
+    return as_teacher(writer)
 
 
 def missing_members(value: object, members: Sequence[str] = MODEL_MEMBERS) -> list[str]:

@@ -20,7 +20,6 @@ from ttsi.config_history import rename_settings, with_first_defaults, without_re
 from ttsi.errors import RunFolderError, on_one_line
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
-FILES = (*DATABASE, "config.json", "summary.json")
 PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-journal", "run.db.damaged")
 """Files that a crash or a repair may leave; a run ignores them."""
 LOCK = "run.lock"
@@ -33,8 +32,22 @@ content, so the data may be reordered or grow. A model is identified by its hash
 
 
 def holds_run(folder: Path) -> bool:
-    """Is there a run in the folder, finished or not?"""
-    return any((folder / name).exists() for name in FILES)
+    """Is there a run in the folder, finished or not?
+
+    A config.json alone may be another program's, as in every folder of a model.
+    """
+    if any((folder / name).exists() for name in DATABASE):
+        return True
+    return _has_key(folder / "config.json", "settings") or _has_key(folder / "summary.json", "benchmark")
+
+
+def _has_key(path: Path, key: str) -> bool:
+    """Whether the file is a JSON object with this name at its top."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and key in value
 
 
 def was_started(folder: Path) -> bool:
