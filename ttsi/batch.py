@@ -264,7 +264,11 @@ def _execution_refusal(more_failed: int) -> str | None:
 
 
 def more_failures(item: Input, base: Answer, adapted: Answer, experience: Experience | None) -> int:
-    """How many more of an answer's calls fail on a copy of an agent's environment than of the base's; 0 without one."""
+    """How many more of an answer's calls fail on a copy of an agent's environment than of the base's.
+
+    0 without an environment, and where calls that were not tried could change the sign.
+    """
     if experience is None:
         return 0
-    return experience.failures(item, adapted.calls) - experience.failures(item, base.calls)
+    before, after = experience.failures(item, base.calls), experience.failures(item, adapted.calls)
+    return max(0, after.least - before.most) or min(0, after.most - before.least)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -363,8 +364,12 @@ def _check_values(config: Any, section: str = "") -> None:
         elif get_origin(hint) is Literal and value not in get_args(hint):
             raise ConfigError(unknown_name(f"value of {setting}", str(value), get_args(hint)))
         for bounds in _bounds(hint):
-            if value is not None and not bounds.low <= value <= bounds.high:
-                raise ConfigError(f"{setting} is {value}: use {bounds}")
+            if value is not None and not (_is_number(value) and bounds.low <= value <= bounds.high):
+                raise ConfigError(f"{setting} is {value!r}: use {bounds}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @cache

@@ -268,8 +268,9 @@ class Turn:
     messages: tuple[Message, ...]
     """What the environment says: a system message, the user's request."""
     steps: tuple[Step, ...]
-    end: Literal["done", "repeated", "errors", "steps", "failed"]
-    """The agent ended it; it repeated its last calls; its calls failed too often; the limit of steps; a failure."""
+    end: Literal["done", "repeated", "errors", "steps", "failed", "open"]
+    """The agent ended it; it repeated its last calls; its calls failed too often; the limit of steps; a failure; or it
+    was not over yet (in what `run_episode` reports on its way, and of one that was interrupted)."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from tests.agents.actors import Actor, FileStore, always, called, world
 from ttsi.agents.conversation_loop import run_episode, run_episodes
 from ttsi.config import AgentConfig
 from ttsi.errors import ConfigError
-from ttsi.types import END_TURN, Message, Tool, ToolCall, ToolResult, TrainingExample
+from ttsi.reports.trajectory_story import trajectory_story
+from ttsi.types import END_TURN, Message, Prompt, Tool, ToolCall, ToolResult, TrainingExample, Trajectory
 
 READ, LIST = ToolCall("read_file", {"file_name": "plan.txt"}), ToolCall("list_files", {})
 
@@ -216,3 +217,55 @@ def test_a_tool_of_the_users_called_end_turn_is_refused_where_it_would_be_ours(c
     agent = AgentConfig(max_steps=2)
     said = run_episode(Told(tools=[own]), Actor(lambda m, learned: "Hello."), config=always(calls=calls), agent=agent)
     assert (said.error is not None and "another name" in said.error) == error
+
+
+def test_each_step_is_reported_when_it_is_done() -> None:
+    seen: list[Trajectory] = []
+    environment = world(FileStore(), "read the plan", "again")
+    trajectory = run_episode(environment, Actor(reads_then_stops), config=always(adapt=False), on_step=seen.append)
+    assert [[(turn.end, len(turn.steps)) for turn in each.turns] for each in seen] == [
+        [("open", 1)],
+        [("open", 2)],
+        [("done", 3)],
+        [("done", 3), ("open", 1)],
+        [("done", 3), ("open", 2)],
+        [("done", 3), ("done", 3)],
+    ]
+    assert seen[-1] == trajectory
+    story = trajectory_story(trajectory)
+    assert all(story.startswith(trajectory_story(each)) for each in seen)  # so it can be shown line by line
+
+
+def test_an_environment_whose_turns_are_used_up_is_an_error() -> None:
+    environment = world(FileStore(), "read the plan")
+    first, second = (run_episode(environment, Actor(reads_then_stops), config=always(adapt=False)) for _ in "ab")
+    assert first.error is None and len(first.turns) == 1  # control
+    assert second.turns == () and "no turn left" in (second.error or "")
+
+
+class Small(Actor):
+    """A model with room for so many characters of results."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(reads_then_stops)
+        self.room, self.results = room, [""]
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> str | None:
+        """See `Model.fits`."""
+        self.results = [message.content for message in prompt.messages if message.role == "tool"]
+        length = sum(map(len, self.results))
+        return None if length <= self.room else f"{length} characters"
+
+
+@pytest.mark.parametrize(("room", "error"), [(100_000, None), (3_000, None), (100, "prompt: ")])
+def test_long_results_are_shortened_until_the_conversation_fits(room: int, error: str | None) -> None:
+    store = FileStore("plan.txt")
+    store.files["plan.txt"] = "word " * 2_000
+    model = Small(room)
+    trajectory = run_episode(world(store, "read the plan"), model, config=always(adapt=False))
+    assert (trajectory.error or "")[: len("prompt: ")] == (error or "")
+    if error is None:
+        long = model.results[-1]
+        assert trajectory.steps[1].results[0].content == "word " * 2_000  # the record has all of it
+        assert long.endswith("(7,481 more characters were left out.)") == (room == 3_000)
+        assert long.startswith("word " * 200) and model.results[0] == '{"files": ["plan.txt"]}'

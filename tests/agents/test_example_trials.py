@@ -13,11 +13,12 @@ from ttsi.agents.conversation_loop import run_episode
 from ttsi.agents.example_repair import repairs
 from ttsi.agents.example_trials import MOST_EARLIER, ExampleTrials
 from ttsi.agents.rollout import END_TURN_TOOL, Rollout
+from ttsi.batch import more_failures
 from ttsi.chat.calls import FORMATS
 from ttsi.config import AgentConfig
 from ttsi.environments.functions import FunctionEnvironment
 from ttsi.errors import EnvironmentFailure, NotRepeatable
-from ttsi.types import DONE, END_TURN, Example, Input, Message, Step, ToolCall, ToolResult, TrainingExample
+from ttsi.types import DONE, END_TURN, Answer, Example, Input, Message, Step, ToolCall, ToolResult, TrainingExample
 
 LIST = ToolCall("list_files", {})
 
@@ -235,8 +236,34 @@ def test_what_a_copy_may_not_execute_counts_neither_for_nor_against() -> None:
     item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
     trial = ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig())
     assert trial.execute(item, deletion("plan.txt")) == deletion("plan.txt")  # kept, unexecuted
-    assert trial.failures(item, deletion("plan.txt").calls) == 0
-    assert trial.failures(item, (ToolCall("nothing", {}),)) == 1  # the control: a call that fails counts
+    delete, nothing = deletion("plan.txt").calls[0], ToolCall("nothing", {})
+    assert trial.failures(item, (delete,)) == (0, 1)
+    assert trial.failures(item, (nothing,)) == (1, 1)  # the control: a call that fails counts
+    assert trial.failures(item, (nothing, delete, delete)) == (1, 3)
+    assert trial.failures(item, (delete, nothing)) == (0, 2)  # the first might change what the second finds
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "more"),
+    [
+        ("nothing", "delete_file", 0),  # deleting was not tried, so it is no better than what failed
+        ("delete_file", "nothing", 0),
+        ("nothing", "list_files", -1),  # the controls: both were tried
+        ("list_files", "nothing", 1),
+        ("delete_file", "nothing nothing", 1),  # fails more often than the other one could
+        ("nothing", "", -1),
+    ],
+)
+def test_only_calls_that_were_tried_decide_between_two_answers(before: str, after: str, more: int) -> None:
+    environment = Careful(FileStore())
+    item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
+    trial = ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig())
+    arguments = {"delete_file": {"file_name": "plan.txt"}}
+
+    def answer(names: str) -> Answer:
+        return Answer(names, tuple(ToolCall(name, arguments.get(name, {})) for name in names.split()))
+
+    assert more_failures(item, answer(before), answer(after), trial) == more
 
 
 def test_a_call_that_does_not_return_is_tried_once() -> None:

@@ -59,6 +59,19 @@ def late():
 nothing = 3
 
 
+class Noisy(Store):
+    """It prints, and the user stops it at the second deletion."""
+
+    def list_files(self) -> list[str]:
+        """List the files."""
+        print("debug: listing")
+        return self.names
+
+    def delete_file(self, file_name: str) -> str:
+        """Delete a file."""
+        raise KeyboardInterrupt
+
+
 def broken():
     raise OSError("no store")
 '''
@@ -135,3 +148,24 @@ def test_the_tools_of_an_mcp_server(ttsi: Command) -> None:
 def test_a_server_that_does_not_start_is_one_line(ttsi: Command) -> None:
     said = ttsi("act", "list", "--mcp", f"{sys.executable} -c 1", "--model", "scripted:demo")
     assert said.code == 2 and len(said.err.strip().splitlines()) == 1
+
+
+NOISY = ("--functions", "act_tools:Noisy", "--model", "scripted:demo", "--method", "base")
+
+
+def test_what_a_tool_prints_does_not_mix_with_the_output(ttsi: Command) -> None:
+    said = ttsi("act", "List the files", *NOISY, "--json")
+    assert json.loads(said.out)["turns"][0]["end"] == "repeated"
+    assert "debug: listing" in said.err
+
+
+STOPPED = ("act", "List the files", "Delete the file", *NOISY, "--agent.call-seconds", "0")
+
+
+def test_what_was_done_before_an_interruption_is_shown(ttsi: Command) -> None:
+    said = ttsi(*STOPPED)
+    assert (said.code, said.err.splitlines()[-1]) == (130, "ttsi: interrupted")
+    assert '> ["plan.txt", "notes.txt"]' in said.out  # the first turn; the second has no line of an unfinished step
+    record = json.loads(ttsi(*STOPPED, "--json").out)
+    assert record["error"] == "stopped: KeyboardInterrupt"
+    assert record["turns"][0]["steps"][0]["results"][0]["content"] == '["plan.txt", "notes.txt"]'

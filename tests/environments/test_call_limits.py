@@ -301,3 +301,23 @@ def test_limits_are_checked(settings: dict[str, float]) -> None:
         CallLimits(**settings)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="result_characters"):
         CallLimits(result_characters=0)
+
+
+def test_an_interruption_is_no_result_where_calls_run_in_the_callers_thread() -> None:
+    environment = LimitedEnvironment(World(execute=raising(KeyboardInterrupt())), CallLimits(seconds=0))
+    with pytest.raises(KeyboardInterrupt):
+        environment.execute(CALL)
+    # The control: what a tool raises is one.
+    for error in (ValueError("no"), SystemExit(3)):
+        environment = LimitedEnvironment(World(execute=raising(error)), CallLimits(seconds=0))
+        assert environment.execute(CALL).error
+
+
+def test_an_environment_that_executes_asynchronously_ends_with_one_line() -> None:
+    async def execute(call: ToolCall) -> ToolResult:
+        return ToolResult("done")
+
+    environment = LimitedEnvironment(World(execute=execute))
+    for _ in range(2):  # it stays stopped
+        with pytest.raises(EnvironmentFailure, match=r"execute\(\) of the environment is async"):
+            environment.execute(CALL)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from types import MethodType
 from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import BaseModel
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from ttsi.chat.tool_schema import problem
 from ttsi.environments.environment import Environment
 from ttsi.environments.functions import FunctionEnvironment, function_tool
-from ttsi.errors import ConfigError, EnvironmentFailure
+from ttsi.errors import ConfigError, EnvironmentFailure, NotRepeatable
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 
@@ -199,11 +203,42 @@ def test_results_are_text_or_json() -> None:
     assert returned([Point(1.0)]) == ToolResult('[{"x": 1.0, "y": 0.0}]')
 
 
-@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {1, 2}, b"bytes", object(), {(1, 2): 3}])
-def test_control_a_result_that_is_no_json_is_an_error(value: Any) -> None:
-    result = returned(value)
-    assert result.error
-    assert result.content.startswith("what give returned cannot be written as JSON: ")
+class Receipt(BaseModel):
+    """What many tools return."""
+
+    day: date
+    lines: dict[str, Decimal]
+
+
+class Unit(Enum):
+    """A choice."""
+
+    KM = "km"
+
+
+class Basket:
+    """An object of no kind that JSON has."""
+
+    def __str__(self) -> str:
+        return "two apples"
+
+
+def test_results_of_usual_kinds_are_written_as_pydantic_writes_them() -> None:
+    assert returned(Receipt(day=date(2027, 5, 3), lines={"tea": Decimal("1.50")})) == ToolResult(
+        '{"day": "2027-05-03", "lines": {"tea": "1.50"}}'
+    )
+    assert returned([Unit.KM, Path("a/b"), {3}, float("inf")]) == ToolResult('["km", "a/b", [3], "Infinity"]')
+    assert returned({"basket": Basket(), "event": object()}) == ToolResult(
+        '{"basket": "two apples", "event": "a object"}'
+    )
+
+
+def test_a_call_whose_result_cannot_be_written_has_not_failed() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    result = returned(endless)
+    assert not result.error  # its work is done, and a model that reads an error would do it again
+    assert result.content.startswith("done, but what give returned cannot be written as JSON: ")
 
 
 def raising(error: BaseException) -> FunctionEnvironment:
@@ -295,19 +330,49 @@ def test_objects_that_refer_to_each_other_stay_linked_in_a_copy() -> None:
 
 
 class Shared(Store):
-    """Its state is an attribute of the class, which no copy has for itself."""
+    """Its state is an attribute of the class."""
 
     things: list[str] = []  # noqa: RUF012
 
     def __init__(self) -> None: ...
 
 
-def test_control_state_of_a_class_is_not_copied() -> None:
-    with pytest.raises(EnvironmentFailure, match="put may act on the world"):  # the object itself has no state
-        FunctionEnvironment([Shared().put, Shared().look]).copy()
-    environment = FunctionEnvironment([Shared().put, Shared().look], safe_to_repeat=True)
-    call(environment.copy(), "put", thing="b")
-    assert call(environment, "look") == ToolResult('["b"]')
+def test_a_copy_has_its_own_state_of_the_class() -> None:
+    environment = FunctionEnvironment([Shared().put, Shared().look])
+    assert call(environment.copy(), "put", thing="b") == ToolResult('["b"]')
+    assert call(environment, "look") == ToolResult("[]")
+    assert call(environment, "put", thing="a") == ToolResult('["a"]')  # the control: the class itself is changed
+    assert Shared.things.pop() == "a"
+
+
+class Indirect(Store):
+    """It changes its state by a function in an attribute."""
+
+    def __init__(self, things: list[str], own: bool) -> None:
+        super().__init__(things)
+        self.add = (lambda store, thing: store.things.append(thing)) if own else (lambda _, thing: things.append(thing))
+
+    def store(self, thing: str) -> list[str]:
+        """Store a thing."""
+        self.add(self, thing)
+        return self.things
+
+
+def test_a_copy_that_would_change_its_original_is_refused() -> None:
+    with pytest.raises(EnvironmentFailure, match=r"Indirect\.__init__\..* would act on the original of a copy"):
+        FunctionEnvironment([Indirect([], own=False).store]).copy()
+    # The control: a function that refers to nothing from outside.
+    environment = FunctionEnvironment([Indirect([], own=True).store, Store(["z"]).look])
+    assert call(environment.copy(), "store", thing="a") == ToolResult('["a"]')
+    assert call(environment, "store", thing="b") == ToolResult('["b"]')
+
+
+class Clock:
+    """It has no attributes."""
+
+    def now(self) -> str:
+        """Read the time."""
+        return "12:00"
 
 
 class Counter:
@@ -326,6 +391,24 @@ def test_a_plain_function_needs_a_declaration_to_be_copied() -> None:
         for safe in (True, function.__name__, (function.__name__,)):
             FunctionEnvironment([function], safe_to_repeat=safe).copy()
     assert call(FunctionEnvironment([add], safe_to_repeat=True).copy(), "add", a=1) == ToolResult("3")
+
+
+def test_a_copy_calls_what_is_declared_and_no_other_function() -> None:
+    made: list[str] = []
+
+    def send(text: str) -> str:
+        made.append(text)
+        return "sent"
+
+    store = Store(["a"])
+    twin = FunctionEnvironment([add, send, store.put], safe_to_repeat=("add",)).copy()
+    assert call(twin, "add", a=1) == ToolResult("3")
+    assert call(twin, "put", thing="b") == ToolResult('["a", "b"]')
+    with pytest.raises(NotRepeatable, match=r"send may act on the world.*safe_to_repeat=\('send',\)"):
+        call(twin, "send", text="hello")
+    assert (made, store.things) == ([], ["a"])
+    with pytest.raises(NotRepeatable, match="set the attributes of Clock in __init__"):
+        call(FunctionEnvironment([add, Clock().now], safe_to_repeat="add").copy(), "now")
 
 
 def test_a_declaration_must_name_a_function() -> None:

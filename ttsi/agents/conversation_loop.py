@@ -8,18 +8,18 @@ The paper (arXiv:2510.07841) improves single answers; here `ttsi.improve` is cal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ttsi import crash_points
 from ttsi.agents.adapter_life import Decider
-from ttsi.agents.rollout import open_rollouts
+from ttsi.agents.rollout import Rollout, open_rollouts
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
 from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
-from ttsi.types import Trajectory
+from ttsi.types import Input, Prompt, Trajectory
 
 
 def run_episode(
@@ -28,6 +28,7 @@ def run_episode(
     writer: Writer | None = None,
     config: LoopConfig | None = None,
     agent: AgentConfig | None = None,
+    on_step: Callable[[Trajectory], None] | None = None,
 ) -> Trajectory:
     """Let a model act in an environment until the user's last turn is done.
 
@@ -37,6 +38,7 @@ def run_episode(
         writer: writes the examples: the model itself (None, TT-SI), or a teacher (TT-D).
         config: the settings of each decision; None is `preset("ttsi", model)`.
         agent: the settings of the conversation.
+        on_step: called with what happened so far, after each decision and its calls.
 
     Returns:
         What happened. A failure of the environment or of the model ends it, with `error`.
@@ -54,7 +56,12 @@ def run_episode(
         ConfigError: a setting is wrong.
         ModelError: the model's adapters cannot be kept for longer than a decision.
     """
-    return run_episodes([("episode", environment)], model, writer, config, agent)[0]
+
+    def report(_: str, trajectory: Trajectory) -> None:
+        if on_step is not None:
+            on_step(trajectory)
+
+    return run_episodes([("episode", environment)], model, writer, config, agent, on_step=report)[0]
 
 
 def run_episodes(
@@ -64,12 +71,14 @@ def run_episodes(
     config: LoopConfig | None = None,
     agent: AgentConfig | None = None,
     repeat: int = 0,
+    on_step: Callable[[str, Trajectory], None] | None = None,
 ) -> list[Trajectory]:
     """`run_episode` for several environments at once, each with an id of its own; the rest as there.
 
     Args:
         environments: (id, environment) pairs.
         repeat: how many tasks with the same content came before.
+        on_step: called with the id and what happened so far, after each decision and its calls.
 
     Raises:
         ConfigError: a setting is wrong, or two ids are equal.
@@ -90,10 +99,31 @@ def run_episodes(
     rollouts = open_rollouts(limited, agent, offer_end=config.answer.calls != "auto")
     with prefix_cache(model):
         while active := [rollout for rollout in rollouts if rollout.proceed()]:
-            waiting = [(rollout, item) for rollout in active if (item := rollout.decision()) is not None]
+            waiting = [
+                (rollout, item)
+                for rollout in active
+                if (item := _next_decision(rollout, model, config.answer.max_tokens)) is not None
+            ]
             episodes = decider.decide([rollout for rollout, _ in waiting], [item for _, item in waiting])
             crash_points.reach("agent: decided")
             for (rollout, _), episode in zip(waiting, episodes, strict=True):
                 rollout.act(episode)
+                if on_step is not None:
+                    on_step(rollout.id, rollout.trajectory)
             crash_points.reach("agent: acted")
     return [rollout.trajectory for rollout in rollouts]
+
+
+def _next_decision(rollout: Rollout, model: Model, max_new_tokens: int) -> Input | None:
+    """The input of the next decision; long results are shortened until it fits the model's context."""
+    item = rollout.decision()
+    while item is not None and _is_too_long(model, item, max_new_tokens) and rollout.shorten_result():
+        item = rollout.decision()
+    return item
+
+
+def _is_too_long(model: Model, item: Input, max_new_tokens: int) -> bool:
+    try:
+        return model.fits(Prompt(item.messages, item.tools), max_new_tokens) is not None
+    except Exception:  # the decision meets the same error, and records it
+        return False

@@ -20,6 +20,7 @@ from ttsi.agents.rollout import Rollout
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
 from ttsi.environments.environment import Environment
+from ttsi.environments.experience import FailedCalls
 from ttsi.errors import EnvironmentFailure, NotRepeatable, first_line
 from ttsi.types import DONE, END_TURN, NO_CLOSING, Example, Input, ToolCall, ToolResult
 
@@ -99,24 +100,24 @@ class ExampleTrials:
                 return executed
         return example
 
-    def failures(self, item: Input, calls: Sequence[ToolCall]) -> int:
-        """How many of an answer's calls fail on a copy, one after the other; 0 where there can be no copy."""
+    def failures(self, item: Input, calls: Sequence[ToolCall]) -> FailedCalls:
+        """How many of an answer's calls fail on a copy, one after the other."""
         calls = [call for call in calls if call.name != END_TURN]
         blocked = self._rollouts[item.id].blocked
         wanted = calls and self._agent.execute_answers and not any(call.name in blocked for call in calls)
         world = self._copy(item) if wanted else None
         if world is None:
-            return 0
+            return FailedCalls(0, len(calls))
         count = 0
-        for call in calls:
+        for tried, call in enumerate(calls):
             try:
                 count += world.execute(call).error
-            except NotRepeatable:
-                break  # what the later calls would do depends on this one
+            except NotRepeatable:  # what the later calls would do depends on this one
+                return FailedCalls(count, count + len(calls) - tried)
             except EnvironmentFailure as error:
                 self._block(item, call.name, error)
-                return count + 1
-        return count
+                return FailedCalls(count + 1, count + len(calls) - tried)
+        return FailedCalls(count, count)
 
     def earlier(self, item: Input) -> Sequence[Example]:
         """What was learned before in this life: each call once, so that a repetition does not weigh more."""

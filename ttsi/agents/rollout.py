@@ -15,6 +15,7 @@ from typing import Literal
 
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
+from ttsi.environments.call_limits import shortened
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
 from ttsi.types import (
@@ -39,6 +40,9 @@ END_TURN_TOOL = Tool(
     {"type": "object", "properties": {}},
 )
 """On offer where an answer must be a call, because no answer in words could end the turn."""
+
+SHORT_RESULT = 200
+"""Characters of a result that is not shortened further where a conversation gets too long for the model."""
 
 
 @dataclass
@@ -68,7 +72,8 @@ class Rollout:
     @property
     def trajectory(self) -> Trajectory:
         """What happened so far."""
-        return Trajectory(tuple(self.turns), self.error)
+        going_on = [] if self._opening is None else [Turn(self._opening, tuple(self._steps), "open")]
+        return Trajectory((*self.turns, *going_on), self.error)
 
     def last_results(self) -> tuple[ToolResult, ...]:
         """Results of the last decision's calls in this turn."""
@@ -87,7 +92,9 @@ class Rollout:
                 self._fail(f"environment: {first_line(error)}")
                 return False
             self._finished = opening is None
-            if opening is not None and len(self.turns) >= self.agent.max_turns:
+            if opening is None and not self.turns:
+                self._fail("environment: it has no turn left, as one run uses them up: make a new one for each run")
+            elif opening is not None and len(self.turns) >= self.agent.max_turns:
                 self._fail(f"the user goes on after {len(self.turns)} turns: --agent.max-turns allows no more")
             elif opening is not None:
                 self._opening = tuple(opening)
@@ -107,6 +114,16 @@ class Rollout:
         if self.offer_end:
             tools = (*tools, END_TURN_TOOL)
         return Input(f"{self.id}/{len(self.turns) + 1}/{len(self._steps) + 1}", tuple(self.messages), tools)
+
+    def shorten_result(self) -> bool:
+        """Halve the longest result in the conversation; False where all are short."""
+        results = [at for at, message in enumerate(self.messages) if message.role == "tool"]
+        at = max(results, key=lambda at: len(self.messages[at].content), default=None)
+        if at is None or (length := len(self.messages[at].content)) <= SHORT_RESULT:
+            return False
+        content = shortened(self.messages[at].content, length // 2)
+        self.messages[at] = replace(self.messages[at], content=content)
+        return True
 
     def act(self, episode: Episode) -> None:
         """Execute the calls of a decision, or end the turn."""

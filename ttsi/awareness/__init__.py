@@ -77,7 +77,7 @@ def _evidence(item: Input, actions: Scored, answer: Answer, experience: Experien
         answer.min_logprob,
         answer.tokens,
         count_votes(answer.samples),
-        unstated + (answer.error is not None) + (experience.failures(item, answer.calls) if experience else 0),
+        unstated + (answer.error is not None) + (experience.failures(item, answer.calls).least if experience else 0),
         len(omitted_literals(answer.calls, item.tools, item.messages)),
     )
 

@@ -11,7 +11,7 @@ import json as json_module
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +39,7 @@ from ttsi.object_reference import load_object
 
 if TYPE_CHECKING:
     from ttsi.environments.environment import Environment
+    from ttsi.types import Trajectory
 
 
 def act(
@@ -117,24 +118,56 @@ def act(
         loop = replace(loop, awareness=replace(loop.awareness, gate="all"))
     with environment(functions, mcp, user_turns, system or "", _safe(safe_to_repeat), agent.call_seconds) as world:
         # Only now: a wrong function should be named at once, not after a model was loaded.
-        from ttsi import codec
         from ttsi.agents.conversation_loop import run_episode
         from ttsi.models import load, load_teacher
-        from ttsi.reports.trajectory_story import trajectory_story
 
         with loading(model):
             answering = load(model, device=device, dtype=dtype, format=format)
         print_notes(answering)
         teacher = costs.teacher_config(config.teacher_budget)
         writer = load_teacher(config.teacher, answering, teacher, "act", device, dtype)
-        with announced("acting"):
-            trajectory = run_episode(world, answering, writer, loop, agent)
-    if json:
-        ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-        print(json_module.dumps(json_module.loads(codec.dumps(trajectory)), indent=2, ensure_ascii=ascii_only))
-    else:
-        print(trajectory_story(trajectory))
+        with announced("acting"), _Shown(json) as shown:
+            trajectory = run_episode(world, answering, writer, loop, agent, shown.update)
+            shown.update(trajectory)
     return 0 if trajectory.error is None else 1
+
+
+class _Shown:
+    """What `act` shows on stdout: each step as it ends, or one JSON object at the end, of an interrupted run, too.
+
+    What the tools print goes to stderr meanwhile.
+    """
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json, self._out, self._lines = as_json, sys.stdout, 0
+        self._trajectory: Trajectory | None = None
+        self._redirection = redirect_stdout(sys.stderr)
+
+    def __enter__(self) -> _Shown:
+        self._redirection.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        from ttsi import codec
+
+        self._redirection.__exit__(kind, error, trace)
+        if not self._as_json or self._trajectory is None:
+            return
+        trajectory = self._trajectory if kind is None else replace(self._trajectory, error=f"stopped: {kind.__name__}")
+        ascii_only = "utf" not in (self._out.encoding or "").lower()
+        text = json_module.dumps(json_module.loads(codec.dumps(trajectory)), indent=2, ensure_ascii=ascii_only)
+        print(text, file=self._out)
+
+    def update(self, trajectory: Trajectory) -> None:
+        """Show what is new in what happened so far."""
+        from ttsi.reports.trajectory_story import trajectory_story
+
+        self._trajectory = trajectory
+        if not self._as_json:
+            lines = trajectory_story(trajectory).splitlines()
+            for line in lines[self._lines :]:
+                print(line, file=self._out, flush=True)
+            self._lines = len(lines)
 
 
 def _safe(names: str | None) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import inspect
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +22,7 @@ from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 T = TypeVar("T")
 
+_LEFT_OUT = re.compile(r"\n\(([\d,]+) more characters were left out\.\)\Z")
 LONGEST_LIMIT = 86_400.0
 """Most seconds that a call may be given: a day."""
 
@@ -105,6 +108,9 @@ class LimitedEnvironment:
 
         before = self._origin_states()
         outcome = self._within_limit(f"the call of {call.name}", execute_a_copy)
+        if inspect.iscoroutine(outcome):
+            outcome.close()
+            raise self._fail("execute() of the environment is async: it must return a ToolResult, no coroutine")
         if before != self._origin_states():
             raise self._fail(f"a call on a copy changed the original: {call.name}; copy() must copy all of the state")
         if isinstance(outcome, _Exception):
@@ -145,13 +151,17 @@ class LimitedEnvironment:
             raise EnvironmentFailure(self._failure)
         outcomes: list[T | _Exception] = []
 
+        own_thread = bool(self._limits.seconds)
+        # In a thread nobody else would see it. In the caller's, Ctrl-C is the user's and no result of a tool.
+        caught = (BaseException,) if own_thread else (Exception, SystemExit)
+
         def work() -> None:
             try:
                 outcomes.append(function())
-            except BaseException as error:  # in a thread nobody else sees it
+            except caught as error:
                 outcomes.append(_Exception(error))
 
-        if not self._limits.seconds:
+        if not own_thread:
             work()
             return outcomes[0]
         context = contextvars.copy_context()
@@ -166,6 +176,19 @@ class LimitedEnvironment:
         """The error for now and for every later call."""
         self._failure = message
         return EnvironmentFailure(message)
+
+
+def shortened(content: str, most: int) -> str:
+    """A result's first characters, and how many more there are; the note of an earlier shortening is kept true.
+
+    >>> shortened(shortened("x" * 1000, 6), 3)
+    'xxx\\n(997 more characters were left out.)'
+    """
+    noted = _LEFT_OUT.search(content)
+    whole, left_out = (content[: noted.start()], int(noted[1].replace(",", ""))) if noted else (content, 0)
+    if len(whole) <= most:
+        return content
+    return f"{whole[:most]}\n({left_out + len(whole) - most:,} more characters were left out.)"
 
 
 def error_result(error: BaseException) -> ToolResult:
@@ -217,9 +240,7 @@ def _result(name: str, value: object, most: int) -> ToolResult:
     if not isinstance(value.content, str) or not isinstance(value.error, bool):
         kinds = f"{type(value.content).__name__} and {type(value.error).__name__}"
         return ToolResult(f"{name} returned a ToolResult of {kinds}, not of a text and a bool", error=True)
-    content = value.content
-    if len(content) > most:
-        content = f"{content[:most]}\n({len(content) - most:,} more characters were left out.)"
+    content = shortened(value.content, most)
     try:
         content.encode()
     except UnicodeEncodeError:

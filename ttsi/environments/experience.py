@@ -8,9 +8,18 @@ class. The paper (arXiv:2510.07841) has single requests and no environment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ttsi.types import Example, Input, ToolCall
+
+
+class FailedCalls(NamedTuple):
+    """How many of an answer's calls fail, as far as a copy of the state can tell."""
+
+    least: int
+    """Calls that failed there."""
+    most: int
+    """The same and the calls that were not tried."""
 
 
 class Experience(Protocol):
@@ -29,8 +38,8 @@ class Experience(Protocol):
         """The example with the result of its calls on a copy of the state, and refused where one of them fails."""
         ...
 
-    def failures(self, item: Input, calls: Sequence[ToolCall]) -> int:
-        """How many of an answer's calls fail on a copy of the state; 0 where there can be no copy."""
+    def failures(self, item: Input, calls: Sequence[ToolCall]) -> FailedCalls:
+        """How many of an answer's calls fail on a copy of the state."""
         ...
 
     def earlier(self, item: Input) -> Sequence[Example]:

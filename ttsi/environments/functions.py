@@ -14,9 +14,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from types import MethodType
 from typing import Any
 
+from pydantic_core import to_json
+
 from ttsi.environments.call_limits import error_result
+from ttsi.environments.object_copies import copy_together, has_state
 from ttsi.environments.signatures import read_signature
-from ttsi.errors import ConfigError, EnvironmentFailure, on_one_line, unknown_name
+from ttsi.errors import ConfigError, EnvironmentFailure, NotRepeatable, on_one_line, unknown_name
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 
@@ -36,8 +39,8 @@ class FunctionEnvironment:
     """An environment whose tools are Python functions.
 
     Two kinds of functions differ in `copy`: methods of objects act on their object, which is copied; plain functions,
-    and methods of objects without attributes, may act on the world, so that a copy needs `safe_to_repeat`. What a
-    method keeps elsewhere (a file, a class attribute, a global) is not copied.
+    and methods of objects without attributes, may act on the world, so that a copy calls those in `safe_to_repeat`
+    only. What a method keeps elsewhere (a file, a global) is not copied (`ttsi.environments.object_copies`).
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class FunctionEnvironment:
             raise ConfigError(f"two functions are called {twice!r}: a tool's name must be unique")
         self._turns = conversation_turns(turns, system)
         self._next = 0
+        self._is_copy = False
         self._safe = _safe_names(safe_to_repeat, self._signatures)
 
     def tools(self) -> Sequence[Tool]:
@@ -83,14 +87,18 @@ class FunctionEnvironment:
     def execute(self, call: ToolCall) -> ToolResult:
         """Call the function; wrong arguments and what the function raises are results with `error`.
 
-        A text that it returns is the result; any other value is written as JSON.
+        A text that it returns is the result. Any other value is written as JSON, dates, enums, sets and pydantic
+        models as pydantic writes them; what has no JSON as its `str`.
 
         Raises:
+            NotRepeatable: this is a copy, and the function may act on the world.
             EnvironmentFailure: the function raised it, to end the task.
         """
         if call.name not in self._signatures:
             return ToolResult(unknown_name("tool", call.name, self._signatures), error=True)
         signature = self._signatures[call.name]
+        if self._is_copy and not self._is_repeatable(signature.function):
+            raise NotRepeatable(_not_repeatable(signature.function))
         try:
             arguments = signature.check(call.arguments)
         except ValueError as problem:
@@ -109,23 +117,24 @@ class FunctionEnvironment:
         The objects behind the methods are copied by one `copy.deepcopy`, so that what they share stays shared.
 
         Raises:
-            EnvironmentFailure: a plain function is not declared safe to repeat, or an object cannot be copied.
+            EnvironmentFailure: no function is safe to repeat, an object cannot be copied, or a copy would share state
+                with its original.
         """
         functions = [signature.function for signature in self._signatures.values()]
-        for function in functions:
-            if _owner(function) is None and function.__name__ not in self._safe:
-                raise EnvironmentFailure(
-                    f"{function.__name__} may act on the world, so there is no copy: make it a method of an object "
-                    f"that holds the state, or pass safe_to_repeat=({function.__name__!r},) if it changes nothing"
-                )
+        if functions and not any(map(self._is_repeatable, functions)):
+            raise EnvironmentFailure(_not_repeatable(functions[0]))
         owners = {id(owner): owner for function in functions if (owner := _owner(function)) is not None}
-        copies = dict(zip(owners, _copy_together(list(owners.values())), strict=True))
+        copies = dict(zip(owners, copy_together(list(owners.values())), strict=True))
         twin = copy.copy(self)
         twin._signatures = {
             name: dataclasses.replace(signature, function=_rebind(signature.function, copies))
             for name, signature in self._signatures.items()
         }
+        twin._is_copy = True
         return twin
+
+    def _is_repeatable(self, function: Callable[..., Any]) -> bool:
+        return _owner(function) is not None or function.__name__ in self._safe
 
 
 def conversation_turns(turns: Iterable[str | Message | Sequence[Message]], system: str) -> list[tuple[Message, ...]]:
@@ -170,41 +179,19 @@ def _owner(function: Callable[..., Any]) -> object | None:
     What a method of the last kind changes lies elsewhere, and no copy of the object protects it.
     """
     owner = getattr(function, "__self__", None)
-    return None if isinstance(owner, type) or not _has_state(owner) else owner
+    return None if isinstance(owner, type) or not has_state(owner) else owner
 
 
-def _has_state(owner: object) -> bool:
-    """Whether an object has anything that a copy of it would have for itself."""
-    return bool(getattr(owner, "__dict__", None)) or any(
-        hasattr(owner, name) for kind in type(owner).__mro__ for name in getattr(kind, "__slots__", ())
+def _not_repeatable(function: Callable[..., Any]) -> str:
+    """Why a copy does not call the function, and what to do about it."""
+    owner = getattr(function, "__self__", None)
+    advice = "make it a method of an object that holds the state"
+    if owner is not None and not isinstance(owner, type):
+        advice = f"set the attributes of {type(owner).__name__} in __init__, as it has none yet"
+    return (
+        f"{function.__name__} may act on the world, so it is not called on a copy: {advice}, or pass "
+        f"safe_to_repeat=({function.__name__!r},) if it changes nothing"
     )
-
-
-def _copy_together(objects: list[object]) -> list[object]:
-    try:
-        copies = copy.deepcopy(objects)
-    except Exception as error:  # whatever an object's own copying raises
-        names = ", ".join(_culprits(objects))
-        raise EnvironmentFailure(f"{names} cannot be copied: {type(error).__name__}: {on_one_line(error)}") from error
-    for original, twin in zip(objects, copies, strict=True):
-        if twin is original:
-            name = type(original).__name__
-            raise EnvironmentFailure(f"{name} cannot be copied: its deepcopy is the object itself")
-    return copies
-
-
-def _culprits(objects: list[object]) -> list[str]:
-    """The classes of the objects that cannot be copied alone; of all, where each of them can."""
-
-    def fails(value: object) -> bool:
-        try:
-            copy.deepcopy(value)
-        except Exception:
-            return True
-        return False
-
-    classes = [type(value).__name__ for value in objects if fails(value)]
-    return classes or [type(value).__name__ for value in objects]
 
 
 def _rebind(function: Callable[..., Any], copies: dict[int, object]) -> Callable[..., Any]:
@@ -216,12 +203,14 @@ def _result(name: str, value: object) -> ToolResult:
     if isinstance(value, str):
         return ToolResult(value)
     try:
-        return ToolResult(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value))
+        plain = json.loads(to_json(value, inf_nan_mode="strings", fallback=_text_of))
+        return ToolResult(json.dumps(plain, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError) as error:
-        return ToolResult(f"what {name} returned cannot be written as JSON: {on_one_line(error)}", error=True)
+        # The function has done its work, so its call is no failed one.
+        return ToolResult(f"done, but what {name} returned cannot be written as JSON: {on_one_line(error)}")
 
 
-def _json_value(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    raise TypeError(f"a {type(value).__name__} is not a JSON value")
+def _text_of(value: object) -> str:
+    kind = type(value)
+    speaks = kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
+    return str(value) if speaks else f"a {kind.__name__}"

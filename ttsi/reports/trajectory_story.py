@@ -34,7 +34,8 @@ def _turn(number: int, turn: Turn) -> Iterator[str]:
     yield f"Turn {number}  {one_line(request, 300)}"
     for place, step in enumerate(turn.steps, start=1):
         yield from _step(place, step)
-    yield f"   {ENDS[turn.end]}"
+    if turn.end != "open":
+        yield f"   {ENDS[turn.end]}"
 
 
 def _step(place: int, step: Step) -> Iterator[str]:
