@@ -73,6 +73,9 @@ class Deaf(ModelWrapper):
     def generate(self, requests):
         call = self.format.render([ToolCall("no_such_tool", {})])
         return [replace(one, text=call) for one in super().generate(requests)]
+class Wordy(ModelWrapper):
+    def __init__(self, device="auto", dtype="auto"): super().__init__(DemoModel())
+    def generate(self, requests): return [replace(one, text="It seldom rains.") for one in super().generate(requests)]
 class Odd(Yes):
     def describe(self): return {"names": {1}}
 STAGE = Method("a stage that does not exist", {"adaption": {"method": "lora"}})
@@ -229,6 +232,16 @@ def test_a_run_in_which_adaptation_failed_throughout_ends_with_a_line(ttsi: Any,
     assert (result.code, result.err.count(line)) == (1, 1), result.err
     control = run(ttsi, "--synthesis.filter", "own_objects:refuses", "--clean")
     assert (control.code, "adaptation failed" in control.err) == (0, False)
+
+
+def test_a_run_of_a_model_that_calls_nothing_says_how_to_demand_calls(ttsi: Any) -> None:
+    words = ("--awareness.gate", "unsure", "--awareness.tau", "2", "--adaptation.keep-decision")
+    hint = "8 of 8 unsure inputs were answered in words, so they were not adapted"
+    assert hint in run(ttsi, *words, model="own_objects:Wordy").err
+    # Controls: a model that calls, and a method that adapts all the same.
+    assert "in words" not in run(ttsi, *words, "--clean").err
+    adapted = run(ttsi, *words[:4], "--adaptation.no-keep-decision", "--clean", model="own_objects:Wordy")
+    assert "in words" not in adapted.err
 
 
 def test_only_inputs_that_were_to_be_adapted_fail_and_are_tried_again(ttsi: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
-from ttsi.environments.call_limits import shortened
+from ttsi.environments.call_limits import shorten
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
 from ttsi.types import (
@@ -121,7 +121,7 @@ class Rollout:
         at = max(results, key=lambda at: len(self.messages[at].content), default=None)
         if at is None or (length := len(self.messages[at].content)) <= SHORT_RESULT:
             return False
-        content = shortened(self.messages[at].content, length // 2)
+        content = shorten(self.messages[at].content, length // 2)
         self.messages[at] = replace(self.messages[at], content=content)
         return True
 

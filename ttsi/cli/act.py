@@ -126,13 +126,13 @@ def act(
         print_notes(answering)
         teacher = costs.teacher_config(config.teacher_budget)
         writer = load_teacher(config.teacher, answering, teacher, "act", device, dtype)
-        with announced("acting"), _Shown(json) as shown:
-            trajectory = run_episode(world, answering, writer, loop, agent, shown.update)
-            shown.update(trajectory)
+        with announced("acting"), _Output(json) as output:
+            trajectory = run_episode(world, answering, writer, loop, agent, output.update)
+            output.update(trajectory)
     return 0 if trajectory.error is None else 1
 
 
-class _Shown:
+class _Output:
     """What `act` shows on stdout: each step as it ends, or one JSON object at the end, of an interrupted run, too.
 
     What the tools print goes to stderr meanwhile.
@@ -143,7 +143,7 @@ class _Shown:
         self._trajectory: Trajectory | None = None
         self._redirection = redirect_stdout(sys.stderr)
 
-    def __enter__(self) -> _Shown:
+    def __enter__(self) -> _Output:
         self._redirection.__enter__()
         return self
 

@@ -144,6 +144,7 @@ def run(
             raise
     _warn_of_teacher_errors(summary)
     _warn_of_failed_adaptations(summary)
+    _warn_of_words(summary, config)
     _check_confidence(summary, config)
     return _print_summary(summary, folder, json)
 
@@ -182,6 +183,17 @@ def _warn_of_failed_adaptations(summary: dict[str, Any]) -> None:
         print(
             f"ttsi: adaptation failed for {failed} of {attempted} inputs (the most frequent reason: {reason}); "
             "the base answered them; --retry-failed tries them again",
+            file=sys.stderr,
+        )
+
+
+def _warn_of_words(summary: dict[str, Any], config: RunConfig) -> None:
+    """A small model may never call of its own accord, and then nothing is adapted."""
+    words, unsure = summary["metrics"]["awareness.unsure_in_words"], summary["n_unsure"]
+    if words and 2 * words >= unsure and config.loop.adapt and config.loop.adaptation.keep_decision:
+        print(
+            f"ttsi: {words} of {unsure} unsure inputs were answered in words, so they were not adapted; if every "
+            "request needs a call, run with --answer.calls required",
             file=sys.stderr,
         )
 

@@ -178,10 +178,10 @@ class LimitedEnvironment:
         return EnvironmentFailure(message)
 
 
-def shortened(content: str, most: int) -> str:
+def shorten(content: str, most: int) -> str:
     """A result's first characters, and how many more there are; the note of an earlier shortening is kept true.
 
-    >>> shortened(shortened("x" * 1000, 6), 3)
+    >>> shorten(shorten("x" * 1000, 6), 3)
     'xxx\\n(997 more characters were left out.)'
     """
     noted = _LEFT_OUT.search(content)
@@ -240,7 +240,7 @@ def _result(name: str, value: object, most: int) -> ToolResult:
     if not isinstance(value.content, str) or not isinstance(value.error, bool):
         kinds = f"{type(value.content).__name__} and {type(value.error).__name__}"
         return ToolResult(f"{name} returned a ToolResult of {kinds}, not of a text and a bool", error=True)
-    content = shortened(value.content, most)
+    content = shorten(value.content, most)
     try:
         content.encode()
     except UnicodeEncodeError:

@@ -155,9 +155,12 @@ def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, ada
     metrics["resampled"] = sum(row.episode.adaptation.status == "resampled" for row in rows)
     metrics["library.given"] = sum(row.episode.adaptation.status == "library" for row in rows)
     metrics["library.tried"] = sum(bool(row.episode.adaptation.library_entry) for row in rows)
-    metrics["library.tried"] = sum(bool(row.episode.adaptation.library_entry) for row in rows)
     metrics["awareness.nan"] = sum(
         row.episode.awareness is not None and math.isnan(row.episode.awareness.value) for row in rows
+    )
+    metrics["awareness.unsure_in_words"] = sum(
+        row.episode.awareness is not None and row.episode.awareness.unsure and row.episode.awareness.in_words
+        for row in rows
     )
     metrics["adaptations.attempted"] = sum(row.episode.adaptation.status != "none" for row in rows)
     metrics["adaptations.failed"] = len(_without_a_step(rows))
