@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from types import MethodType
@@ -233,7 +233,12 @@ def keywords(**options: int) -> None: ...
 def function_hint(a: Callable[[int], int]) -> None: ...
 def class_hint(a: threading.Event) -> None: ...
 def unknown_hint(a: NoSuchClass) -> None: ...  # type: ignore[name-defined]  # noqa: F821
-async def coroutine(a: int) -> None: ...
+def generator(a: int) -> Iterator[int]:
+    yield a
+
+
+async def asynchronous(a: int) -> AsyncIterator[int]:
+    yield a
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,8 @@ async def coroutine(a: int) -> None: ...
         (function_hint, "function_hint: the type of 'a'"),
         (class_hint, "class_hint: the type of 'a'"),
         (unknown_hint, "unknown_hint: .*NoSuchClass"),
-        (coroutine, "coroutine is async"),
+        (generator, "generator is a generator"),
+        (asynchronous, "asynchronous is a generator"),
         (print, "print.* is no plain function or method"),
         (Store, "Store.* is no plain function or method"),
         (lambda: 1, "cannot be a tool"),
