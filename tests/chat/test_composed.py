@@ -329,6 +329,25 @@ def test_our_format_admits_the_legal_lists_only(
         )
 
 
+OPTIONAL = {"anyOf": [{"type": "string", "enum": ["a/b", "nought", "null", "3", 'q"']}, {"type": "null"}]}
+CHOICES: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
+    (OPTIONAL, ["a/b", "nought", "null", "3", 'q"', None], ["a", "no", "zero", 3, ["a/b"]]),
+    ({"anyOf": [CHOICE, NUMBER]}, ["red", "blue", 3, -1], ["green", "redder", None, True]),
+    ({"anyOf": [CHOICE, {"type": "string", "minLength": 1}, NUMBER]}, ["red", "green", 3], [None]),
+    ({"anyOf": [CHOICE, tuple_of(NUMBER, TEXT)]}, ["red", [1, "a"]], ["green", ["red", "red"]]),
+]
+
+
+@pytest.mark.parametrize(("schema", "legal", "illegal"), CHOICES)
+def test_our_format_admits_the_legal_choices_only(schema: dict[str, Any], legal: list[Any], illegal: list[Any]) -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": schema}, "required": ["v"]}))
+    for value in (*legal, *illegal):
+        call = ToolCall("f", {"v": value})
+        assert (problem(call, [tool]) is None) == any(value is one or value == one for one in legal)
+        text = marked.render([call], tools=[tool])
+        assert accepts(tool_grammar(FORMATS["marked"], tool), text) == (problem(call, [tool]) is None), text
+
+
 def test_control_the_item_count_alone_lets_wrong_tuples_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     schema, _, [wrong, *_] = LISTS[0]
     tool = Tool("f", "", normalise({"properties": {"v": schema}, "required": ["v"]}))

@@ -86,8 +86,7 @@ def _argument(slot: Slot, root: Mapping[str, Any], prefix: str, name: str) -> st
 def _free(slot: Slot, root: Mapping[str, Any], prefix: str) -> str:
     """Any number of unlisted names. The space is part of the name's terminal, because the longest terminal wins."""
     bare = r"[^\s.\"<|][^\n.<|]*"
-    before = re.escape(prefix).replace("/", r"\/").replace(r"\ ", " ")
-    name = f"/ {before}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
+    name = f"/ {_escape(prefix)}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
     return f"({name} {marked.IS} {_value(slot, root)} {marked.NEXT})+"
 
 
@@ -109,9 +108,24 @@ def _value(slot: Slot, root: Mapping[str, Any]) -> str:
     if not (slot.owns_items or "string" in slot.kinds):
         return json
     # The longest terminal wins, so numbers and the like must be part of the terminal of bare text.
-    bare = f"/ ({'|'.join([BARE, *_scalars(slot)])})/"
+    texts = [*_bare_texts(slot), *_scalars(slot)]
+    bare = [f"/ ({'|'.join(texts)})/"] if texts else []
     items = [rf"/ [^\n\"\[{{][^\n]*/ ({marked.ITEM} {_ITEM})+"] if slot.owns_items else []
-    return f"({' | '.join([json, bare, *items])})"
+    return f"({' | '.join([json, *bare, *items])})"
+
+
+def _bare_texts(slot: Slot) -> list[str]:
+    """Regular expressions of the text without quotation marks that fits a slot: the choices, where only these do."""
+    parts = [part for part in slot.parts if "string" in part_kinds(part)]
+    if slot.owns_items or not all("enum" in part for part in parts):
+        return [BARE]
+    choices = [value for part in parts for value in part["enum"] if isinstance(value, str)]
+    return [_escape(choice) for choice in choices if marked.render_value(choice, slot) == choice]
+
+
+def _escape(text: str) -> str:
+    """A regular expression that matches a text only."""
+    return re.escape(text).replace("/", r"\/").replace(r"\ ", " ")
 
 
 def _scalars(slot: Slot) -> list[str]:
