@@ -39,6 +39,7 @@ def test_an_object_of_the_current_folder_is_used() -> None:
         ("no_such_things:value", "cannot import no_such_things: ModuleNotFoundError"),
         ("broken_things:value", "cannot import broken_things: ZeroDivisionError: division by zero"),
         ("leaving_things:value", "cannot import leaving_things: SystemExit: bye"),
+        ("own_things.py:value", "number 'own_things.py:value': leave out .py and write own_things:value"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(name: str, line: str) -> None:
@@ -51,6 +52,32 @@ def test_what_cannot_be_used_is_refused_in_one_line(name: str, line: str) -> Non
 def test_only_its_own_form_is_a_reference(name: str) -> None:
     # openai:gpt-5-mini has a hyphen behind the colon; a model's kinds win over references in any case.
     assert not is_reference(name)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("own_things", "number 'own_things': write module:object, like own_things:object"),
+        ("own_things:", "number 'own_things:': write module:object, like own_things:object"),
+        (":value", "number ':value': write module:object, like module:value"),
+        ("own_things.py", "number 'own_things.py': write module:object, like own_things:object"),
+        ("./own_things.py:value", "number './own_things.py:value': leave out .py and write own_things:value"),
+    ],
+)
+def test_a_flag_that_takes_references_only_says_how_to_write_one(name: str, line: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load_object("number", name)
+    assert str(refusal.value) == line
+
+
+@pytest.mark.usefixtures("own")
+def test_control_a_module_that_is_called_py_is_no_slip(tmp_path: Path) -> None:
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "py.py").write_text("value = 4\n")
+    assert load_object("number", "own_package.py:value") == 4
+    with pytest.raises(ConfigError, match=r"^number 'own_package.py:valu': own_package.py has no 'valu'$"):
+        load_object("number", "own_package.py:valu")
 
 
 @pytest.mark.usefixtures("own")

@@ -54,13 +54,18 @@ def load_object(kind: str, reference: str) -> Any:
         kind: what it is to be, for the error: "measure", "benchmark", ...
 
     Raises:
-        ConfigError: the module cannot be imported, or has no such object; one line.
+        ConfigError: it is no reference, the module cannot be imported, or it has no such object; one line.
     """
     module_name, _, path = reference.partition(":")
+    if not module_name or not path:
+        example = f"{_without_suffix(module_name) or 'module'}:{path or 'object'}"
+        raise ConfigError(f"{kind} {reference!r}: write module:object, like {example}")
     _search_current_folder()
     try:
         value: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # whatever the user's module raises on import
+        if (written := _without_suffix(module_name)) != module_name:
+            raise ConfigError(f"{kind} {reference!r}: leave out .py and write {written}:{path}") from error
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ConfigError(f"{kind} {reference!r}: cannot import {module_name}: {reason}") from error
     for attribute in path.split("."):
@@ -68,6 +73,17 @@ def load_object(kind: str, reference: str) -> Any:
             raise ConfigError(f"{kind} {reference!r}: {module_name} has no {path!r}")
         value = getattr(value, attribute)
     return value
+
+
+def _without_suffix(module_name: str) -> str:
+    """The name of the module where the path of its file was written.
+
+    >>> _without_suffix("tools.py"), _without_suffix("./shop/tools.py"), _without_suffix("shop.tools")
+    ('tools', 'shop.tools', 'shop.tools')
+    """
+    if not module_name.endswith(".py"):
+        return module_name
+    return module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
 
 
 def load_function(kind: str, reference: str) -> Any:

@@ -282,3 +282,84 @@ def test_our_format_reads_the_parts_of_an_old_draft() -> None:
     text = marked.render([ToolCall("f", {"v": ["a", 1]})], tools=[tool])
     assert accepts(tool_grammar(FORMATS["marked"], tool), text)
     assert not accepts(tool_grammar(FORMATS["marked"], tool), text.replace('["a", 1]', '["a", "b"]'))
+
+
+NUMBER = {"type": "integer"}
+CHOICE = {"enum": ["red", "blue"]}
+
+
+def tuple_of(*items: Any, **more: Any) -> dict[str, Any]:
+    """A tuple's schema, as pydantic makes it."""
+    return {"type": "array", "prefixItems": list(items), "minItems": len(items), "maxItems": len(items), **more}
+
+
+LISTS: list[tuple[dict[str, Any], list[list[Any]], list[list[Any]]]] = [
+    (tuple_of(NUMBER, TEXT), [[1, "a"]], [["Oslo"], ["a", "b"], [1], [], [1, "a", "b"]]),
+    (tuple_of(TEXT, TEXT), [["a", "b"], ["[a", ""]], [["a"], ["a", "b", "c"], [], ["a", 1]]),
+    (tuple_of({"type": ["string", "integer"]}, TEXT), [["a", "b"], [1, "b"]], [["a"], ["a", 1], ["a", "b", "c"]]),
+    (tuple_of(CHOICE, TEXT), [["red", "b"]], [["green", "b"], ["red"]]),
+    (tuple_of(TEXT, TEXT, minItems=1), [["a"], ["a", "b"]], [[], ["a", "b", "c"]]),
+    (tuple_of(TEXT, NUMBER, minItems=0), [["a"], ["a", 1], []], [["a", "b"], [1]]),
+    (tuple_of(TEXT, maxItems=3, items=CHOICE), [["a"], ["a", "red", "blue"]], [["a", "b"], ["a", *["red"] * 3]]),
+    ({"type": "array", "prefixItems": [TEXT], "items": False}, [["a"], []], [["a", "b"]]),
+    ({"type": "array", "minItems": 2, "maxItems": 3}, [["a", "b"], [1, "b", None]], [["a"], ["a"] * 4]),
+    ({"type": "array", "items": {"type": ["string", "null"]}, "maxItems": 1}, [["a"], [None]], [["a", "b"], [1]]),
+    ({"type": "array", "items": {"enum": ["red", 3]}}, [["red", "red"], ["red", 3]], [["green"], [4]]),
+    ({"type": "array", "items": TEXT, "maxItems": 0}, [[]], [["a"]]),
+    ({"anyOf": [tuple_of(TEXT, TEXT), tuple_of(NUMBER)]}, [["a", "b"], [1]], [["a"], [1, 2]]),
+    ({"anyOf": [{"type": "array", "enum": [["a"]]}, tuple_of(NUMBER)]}, [["a"], [1]], [["b"], ["a", "a"]]),
+    ({"anyOf": [tuple_of(NUMBER, TEXT), {"type": "null"}]}, [[1, "a"]], [["a", "b"], [1]]),
+]
+
+
+@pytest.mark.parametrize(("schema", "legal", "illegal"), LISTS)
+def test_our_format_admits_the_legal_lists_only(
+    schema: dict[str, Any], legal: list[list[Any]], illegal: list[list[Any]]
+) -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": schema}, "required": ["v"]}))
+    for value in (*legal, *illegal):
+        call = ToolCall("f", {"v": value})
+        assert (problem(call, [tool]) is None) == (value in legal)
+        text = marked.render([call], tools=[tool])
+        assert json.dumps(marked.parse_calls(text, [tool])[0].arguments) == json.dumps(call.arguments)
+        as_json = text.replace(marked.render_value(value), json.dumps(value))
+        written = {text, as_json} if value in illegal else {text}
+        assert [accepts(tool_grammar(FORMATS["marked"], tool), one) for one in written] == [value in legal] * len(
+            written
+        )
+
+
+OPTIONAL = {"anyOf": [{"type": "string", "enum": ["a/b", "nought", "null", "3", 'q"']}, {"type": "null"}]}
+CHOICES: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
+    (OPTIONAL, ["a/b", "nought", "null", "3", 'q"', None], ["a", "no", "zero", 3, ["a/b"]]),
+    ({"anyOf": [CHOICE, NUMBER]}, ["red", "blue", 3, -1], ["green", "redder", None, True]),
+    ({"anyOf": [CHOICE, {"type": "string", "minLength": 1}, NUMBER]}, ["red", "green", 3], [None]),
+    ({"anyOf": [CHOICE, tuple_of(NUMBER, TEXT)]}, ["red", [1, "a"]], ["green", ["red", "red"]]),
+]
+
+
+@pytest.mark.parametrize(("schema", "legal", "illegal"), CHOICES)
+def test_our_format_admits_the_legal_choices_only(schema: dict[str, Any], legal: list[Any], illegal: list[Any]) -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": schema}, "required": ["v"]}))
+    for value in (*legal, *illegal):
+        call = ToolCall("f", {"v": value})
+        assert (problem(call, [tool]) is None) == any(value is one or value == one for one in legal)
+        text = marked.render([call], tools=[tool])
+        assert accepts(tool_grammar(FORMATS["marked"], tool), text) == (problem(call, [tool]) is None), text
+
+
+def test_control_the_item_count_alone_lets_wrong_tuples_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema, _, [wrong, *_] = LISTS[0]
+    tool = Tool("f", "", normalise({"properties": {"v": schema}, "required": ["v"]}))
+    text = marked.render([ToolCall("f", {"v": wrong})], tools=[tool])
+    assert not accepts(tool_grammar(FORMATS["marked"], tool), text)
+    monkeypatch.setattr("ttsi.chat.marked_grammar._positions", lambda schema, root: (["/ .+/"], "/ .+/"))
+    monkeypatch.setattr("ttsi.chat.marked_grammar._item_counts", lambda schema: (0, 9))
+    assert accepts(tool_grammar(FORMATS["marked"], tool), text)
+
+
+def test_a_long_tuple_makes_a_mask() -> None:
+    tool = Tool("f", "", normalise({"properties": {"v": {"type": "array", "prefixItems": [TEXT] * 2_000}}}))
+    assert accepts(
+        tool_grammar(FORMATS["marked"], tool), marked.render([ToolCall("f", {"v": ["a", "b"]})], tools=[tool])
+    )

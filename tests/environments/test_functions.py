@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -268,7 +268,12 @@ def keywords(**options: int) -> None: ...
 def function_hint(a: Callable[[int], int]) -> None: ...
 def class_hint(a: threading.Event) -> None: ...
 def unknown_hint(a: NoSuchClass) -> None: ...  # type: ignore[name-defined]  # noqa: F821
-async def coroutine(a: int) -> None: ...
+def generator(a: int) -> Iterator[int]:
+    yield a
+
+
+async def asynchronous(a: int) -> AsyncIterator[int]:
+    yield a
 
 
 @pytest.mark.parametrize(
@@ -281,7 +286,8 @@ async def coroutine(a: int) -> None: ...
         (function_hint, "function_hint: the type of 'a'"),
         (class_hint, "class_hint: the type of 'a'"),
         (unknown_hint, "unknown_hint: .*NoSuchClass"),
-        (coroutine, "coroutine is async"),
+        (generator, "generator is a generator"),
+        (asynchronous, "asynchronous is a generator"),
         (print, "print.* is no plain function or method"),
         (Store, "Store.* is no plain function or method"),
         (lambda: 1, "cannot be a tool"),
@@ -343,6 +349,21 @@ def test_a_copy_has_its_own_state_of_the_class() -> None:
     assert call(environment, "look") == ToolResult("[]")
     assert call(environment, "put", thing="a") == ToolResult('["a"]')  # the control: the class itself is changed
     assert Shared.things.pop() == "a"
+
+
+class Things(list[str]):
+    """A store that is a list itself."""
+
+    def put(self, thing: str) -> list[str]:
+        """Put a thing in."""
+        self.append(thing)
+        return self
+
+
+def test_an_object_that_is_a_list_itself_is_copied() -> None:
+    things = Things(["a"])
+    assert call(FunctionEnvironment([things.put]).copy(), "put", thing="b") == ToolResult('["a", "b"]')
+    assert things == ["a"]
 
 
 class Indirect(Store):

@@ -6,18 +6,23 @@ of one tool's arguments (`arguments_rule`), for texts as `ttsi.chat.marked` writ
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ttsi.chat import marked
 from ttsi.chat.alternatives import alternatives
 from ttsi.chat.lark import string_literal
-from ttsi.chat.marked_layout import BARE, Slot, item_kinds, layout, plain
-from ttsi.chat.schema_mask import enforceable_schema, json_rule
+from ttsi.chat.marked_layout import BARE, Slot, item_kinds, layout, part_kinds, plain
+from ttsi.chat.schema_mask import MAX_COUNT, enforceable_schema, json_rule
 from ttsi.types import Tool
 
 _NOTHING = '""'
+_ITEM = r"/ [^\n\[][^\n]*/"
+"""Any string as an item of a list."""
+_MAX_POSITIONS = 64
+"""Listed items (`prefixItems`) that are told apart; of longer tuples any strings are admitted."""
 
 
 def calls_rules(tools: Sequence[Tool]) -> list[str]:
@@ -81,8 +86,7 @@ def _argument(slot: Slot, root: Mapping[str, Any], prefix: str, name: str) -> st
 def _free(slot: Slot, root: Mapping[str, Any], prefix: str) -> str:
     """Any number of unlisted names. The space is part of the name's terminal, because the longest terminal wins."""
     bare = r"[^\s.\"<|][^\n.<|]*"
-    before = re.escape(prefix).replace("/", r"\/").replace(r"\ ", " ")
-    name = f"/ {before}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
+    name = f"/ {_escape(prefix)}{bare}/" if prefix else rf"/ ({bare}|\"([^\n\"\\]|\\.)*\")/"
     return f"({name} {marked.IS} {_value(slot, root)} {marked.NEXT})+"
 
 
@@ -99,15 +103,29 @@ def _value(slot: Slot, root: Mapping[str, Any]) -> str:
     if slot.only_lists and kinds == [{"string"}] and "enum" not in slot.parts[0]:
         return _list(slot.parts[0], root)
     json = f'" " {json_rule(slot.schema, root)}'
-    item = r"/ [^\n\[][^\n]*/"
     if slot.only_lists:
-        return f"({json} | {item} ({marked.ITEM} {item})*)" if any("string" in kind for kind in kinds) else json
+        return _one_of([json, *filter(None, [_items(part, root) for part in slot.parts])])
     if not (slot.owns_items or "string" in slot.kinds):
         return json
     # The longest terminal wins, so numbers and the like must be part of the terminal of bare text.
-    bare = f"/ ({'|'.join([BARE, *_scalars(slot)])})/"
-    items = [rf"/ [^\n\"\[{{][^\n]*/ ({marked.ITEM} {item})+"] if slot.owns_items else []
-    return f"({' | '.join([json, bare, *items])})"
+    texts = [*_bare_texts(slot), *_scalars(slot)]
+    bare = [f"/ ({'|'.join(texts)})/"] if texts else []
+    items = [rf"/ [^\n\"\[{{][^\n]*/ ({marked.ITEM} {_ITEM})+"] if slot.owns_items else []
+    return f"({' | '.join([json, *bare, *items])})"
+
+
+def _bare_texts(slot: Slot) -> list[str]:
+    """Regular expressions of the text without quotation marks that fits a slot: the choices, where only these do."""
+    parts = [part for part in slot.parts if "string" in part_kinds(part)]
+    if slot.owns_items or not all("enum" in part for part in parts):
+        return [BARE]
+    choices = [value for part in parts for value in part["enum"] if isinstance(value, str)]
+    return [_escape(choice) for choice in choices if marked.render_value(choice, slot) == choice]
+
+
+def _escape(text: str) -> str:
+    """A regular expression that matches a text only."""
+    return re.escape(text).replace("/", r"\/").replace(r"\ ", " ")
 
 
 def _scalars(slot: Slot) -> list[str]:
@@ -120,14 +138,62 @@ def _scalars(slot: Slot) -> list[str]:
 
 
 def _list(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
-    parts = alternatives(schema["items"], root)
-    item = r"/ [^\n\[][^\n]*/"
-    if all("enum" in part for part in parts):
-        texts = [value for part in parts for value in part["enum"] if isinstance(value, str)]
-        item = _one_of([string_literal(f" {marked.render_value([text])}") for text in texts]) if texts else item
-    least, most = schema.get("minItems", 0), schema.get("maxItems")
-    if not isinstance(most, int) or most < max(least, 1):
-        most = None
-    more = f"{{{max(least - 1, 0)},{'' if most is None else most - 1}}}"
-    items = f"{item} ({marked.ITEM} {item}){more}"
-    return items if least else f'({items} | " []")'
+    """The lists of a schema that admits strings only as items."""
+    items = _items(schema, root)
+    if schema.get("minItems", 0):
+        return items or f"{_ITEM} ({marked.ITEM} {_ITEM})*"
+    return f'({items} | " []")' if items else '" []"'
+
+
+def _items(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str | None:
+    """The lists of strings that fit a list's schema, at least one string, as items; None where none fits."""
+    if "enum" in schema:
+        return _literals(value for value in schema["enum"] if isinstance(value, list) and value)
+    least, most = _item_counts(schema)
+    listed, rest = _positions(schema, root)
+    high = min(most, len(listed)) if rest is None else most
+    if not listed or high < max(least, 1):
+        return None
+    more = f"{max(least - len(listed), 0)},{'' if high == math.inf else int(high) - len(listed)}"
+    text = f" ({marked.ITEM} {rest}){{{more}}}" if rest is not None and high > len(listed) else ""
+    for number in range(int(min(len(listed), high)) - 1, 0, -1):
+        text = f"{marked.ITEM} {listed[number]}{text}"
+        text = f" {text}" if number < least else f" ({text})?"
+    return listed[0] + text
+
+
+def _positions(schema: Mapping[str, Any], root: Mapping[str, Any]) -> tuple[list[str], str | None]:
+    """The strings at each position of a list up to the first without one, and those behind; None is no string."""
+    prefix = schema.get("prefixItems") or ()
+    if len(prefix) > _MAX_POSITIONS:
+        return [_ITEM], _ITEM
+    listed: list[str] = []
+    for part in prefix:
+        item = _item(part, root)
+        if item is None:
+            return listed, None
+        listed.append(item)
+    rest = _item(schema.get("items", True), root)
+    return listed or ([] if rest is None else [rest]), rest
+
+
+def _item_counts(schema: Mapping[str, Any]) -> tuple[int, float]:
+    """The least and the most items, as far as a mask can count."""
+    least, most = int(schema.get("minItems") or 0), schema.get("maxItems")
+    if not isinstance(most, int | float) or most < least or most > MAX_COUNT:
+        most = math.inf
+    return min(least, MAX_COUNT), most
+
+
+def _item(schema: Any, root: Mapping[str, Any]) -> str | None:
+    """The strings that fit a schema, as one item of a list; None where none fits."""
+    parts = [part for part in alternatives(schema, root) if "string" in part_kinds(part)]
+    if any("enum" not in part for part in parts):
+        return _ITEM
+    return _literals([value] for part in parts for value in part["enum"])
+
+
+def _literals(lists: Iterable[list[Any]]) -> str | None:
+    """The lists of strings among some lists, as they are written; None where there are none."""
+    texts = [marked.render_value(value) for value in lists if all(isinstance(item, str) for item in value)]
+    return _one_of([string_literal(f" {text}") for text in texts]) if texts else None

@@ -134,13 +134,14 @@ def _union(schemas: Sequence[Any]) -> Any:
 
 def _slot(schema: Any, root: Mapping[str, Any]) -> Slot:
     parts = alternatives(schema, root)
-    kinds = frozenset(kind for part in parts for kind in _kinds(part)) or _KINDS
+    kinds = frozenset(kind for part in parts for kind in part_kinds(part)) or _KINDS
     slot = Slot(schema, kinds, parts=parts)
     slot.owns_items = slot.only_lists or any("type" in part and item_kinds(part, root) == {"string"} for part in parts)
     return slot
 
 
-def _kinds(part: Mapping[str, Any]) -> frozenset[str]:
+def part_kinds(part: Mapping[str, Any]) -> frozenset[str]:
+    """The kinds of value that a plain schema admits."""
     if "type" not in part and "enum" not in part:
         return frozenset({"object"}) if _is_object(part) else _KINDS
     kinds = [part["type"]] if "type" in part else map(kind_of, part["enum"])

@@ -23,7 +23,7 @@ _COMPACT = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible"
 _MAX_DEPTH = 32
 _MAX_SCHEMAS = 2000
 """Schemas in one mask; those beyond admit any JSON value."""
-_MAX_COUNT = 1000
+MAX_COUNT = 1000
 """Longest string or list whose length is enforced; counting further makes the mask slow."""
 _MAX_NAMES = 16
 """Most names whose number is enforced."""
@@ -145,6 +145,9 @@ class _Mask:
         return _count_names(result, schema)
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        if schema.get("items") is False:
+            listed = len(schema.get("prefixItems") or ())
+            schema = {**schema, "maxItems": min(listed, schema.get("maxItems", listed))}
         result: dict[str, Any] = _counts(schema, "minItems", "maxItems")
         if isinstance(schema.get("items"), Mapping):
             result["items"] = self.schema(schema["items"], depth + 1) or {}
@@ -215,11 +218,11 @@ def _string_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counts(schema: Mapping[str, Any], least: str, most: str) -> dict[str, Any]:
-    low, high = schema.get(least, 0), schema.get(most, _MAX_COUNT)
-    if low > high or low > _MAX_COUNT:
+    low, high = schema.get(least, 0), schema.get(most, MAX_COUNT)
+    if low > high or low > MAX_COUNT:
         return {}
     counts = {least: int(low)} if low else {}
-    return counts | ({most: int(high)} if most in schema and high <= _MAX_COUNT else {})
+    return counts | ({most: int(high)} if most in schema and high <= MAX_COUNT else {})
 
 
 def _number_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:

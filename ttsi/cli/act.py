@@ -10,7 +10,7 @@ import inspect
 import json as json_module
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,7 +84,7 @@ def act(
     Args:
         turns: what the user says.
         functions: module:object, where the object is a list of functions, an instance whose public methods are the
-            tools, or a function that makes one of these.
+            tools, a function without parameters that makes one of these, or one function with parameters.
         mcp: The command that starts an MCP server, like "python server.py" (pip install 'ttsi[mcp]').
         safe_to_repeat: Tools that may be called for written examples although their state cannot be copied: their
             names with commas, all, or read-only (those that an MCP server marks so).
@@ -216,21 +216,44 @@ def functions_of(reference: str) -> list[Callable[..., Any]]:
     """
     value = load_object("functions", reference)
     try:
-        if inspect.isclass(value) or (inspect.isfunction(value) and not inspect.signature(value).parameters):
+        if _is_one_tool(value):
+            return [value]
+        if inspect.isclass(value) or inspect.isfunction(value):
             value = value()
-        members = list(value) if isinstance(value, list | tuple | Iterator) else _public_methods(value)
+        # Its methods first: a class of the user's own may extend list.
+        members = _public_methods(value) or (list(value) if isinstance(value, list | tuple | Iterator) else [])
     except Exception as error:
         raise ConfigError(f"functions {reference!r}: {type(error).__name__}: {first_line(error)}") from error
-    if isinstance(value, int | float | str | bytes | Mapping) or not members or not all(map(callable, members)):
+    if not members or not all(map(callable, members)):
         raise ConfigError(
-            f"functions {reference!r} is a {type(value).__name__} without functions: give a list of functions, an "
-            "object with public methods, or a function that makes one"
+            f"functions {reference!r} is a {type(value).__name__} without functions of its own: give a list of "
+            "functions, an object with public methods, a function that makes one, or one function with parameters"
         )
     return members
 
 
+def _is_one_tool(value: object) -> bool:
+    """Whether an object is a tool itself; a function without parameters makes tools, unless it is async."""
+    if inspect.isfunction(value):
+        return bool(inspect.signature(value).parameters) or inspect.iscoroutinefunction(value)
+    return inspect.isroutine(value)
+
+
 def _public_methods(value: object) -> list[Callable[..., Any]]:
-    """The public methods of an object; its properties are not evaluated."""
-    names = [name for name in dir(value) if not name.startswith("_")]
-    plain = [name for name in names if inspect.isroutine(inspect.getattr_static(value, name))]
-    return [getattr(value, name) for name in plain]
+    """The public methods of the user's own classes, and functions among the attributes.
+
+    Those of the standard library and pydantic are left out, and properties are not evaluated.
+    """
+    own: set[str] = set()
+    foreign = {"pydantic", *sys.stdlib_module_names}
+    for kind in reversed(type(value).__mro__):  # the first class that has a name counts
+        change = own.difference_update if kind.__module__.partition(".")[0] in foreign else own.update
+        change(vars(kind))
+    own.update(getattr(value, "__dict__", ()))
+    names = sorted(name for name in own if not name.startswith("_"))
+    return [getattr(value, name) for name in names if _is_method(inspect.getattr_static(value, name))]
+
+
+def _is_method(attribute: object) -> bool:
+    # A cached property counts as a routine, but cannot be called.
+    return inspect.isroutine(attribute) and (callable(attribute) or isinstance(attribute, classmethod))

@@ -26,7 +26,8 @@ from ttsi.types import Message, Tool, ToolCall, ToolResult
 def function_tool(function: Callable[..., Any]) -> Tool:
     """The tool of a Python function: its name, the first paragraph of its docstring, and its type hints.
 
-    A Google style section "Args:" describes the arguments; a text in `Annotated[int, "in metres"]` does too.
+    The docstring's texts of the arguments (Google, NumPy or Sphinx style) describe them; a text in
+    `Annotated[int, "in metres"]` does too. An async function runs to its end in an event loop of its own for each call.
 
     Raises:
         ConfigError: it is no plain function or method, or an argument has no hint, a hint without a JSON Schema, or no

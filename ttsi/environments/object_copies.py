@@ -55,7 +55,8 @@ def has_state(owner: object) -> bool:
     """Whether an object has anything that a copy of it has for itself."""
     kind: Any = type(owner)
     return (
-        bool(getattr(owner, "__dict__", None))
+        isinstance(owner, _CONTAINERS)
+        or bool(getattr(owner, "__dict__", None))
         or (hasattr(owner, "__dict__") and bool(_class_state(kind)))
         or any(hasattr(owner, name) for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
     )

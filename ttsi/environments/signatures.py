@@ -1,17 +1,22 @@
 """Signatures of Python functions: what a model may pass them, as JSON Schema and as a check of the arguments.
 
-Inputs: a plain function or a bound method with type hints and a docstring. Outputs: a `FunctionSignature` with the
-tool, the function, and the check. Nothing is coerced: "3" is not an integer, though 3 is a float.
+Inputs: a plain function or a bound method, async or not, with type hints and a docstring. Outputs: a
+`FunctionSignature` with the tool, the function, and the check. Nothing is coerced: "3" is no integer, though 3 is a
+float.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import functools
 import inspect
 import json
-import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MethodType
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
@@ -19,11 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic.errors import PydanticUserError
 
 from ttsi.chat.tool_schema import tool_from_openai
+from ttsi.environments.docstrings import argument_texts, first_paragraph
 from ttsi.errors import ConfigError, DataError, first_line, on_one_line
 from ttsi.types import Tool
 
-_SECTION = re.compile(r"(Args|Arguments|Parameters):\s*")
-_ENTRY = re.compile(r"\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
 _DATA = frozenset({"default", "const", "enum", "examples"})
 """Keywords whose values are data, not schemas."""
 _ORDER = ("type", "description", "properties", "required")
@@ -39,6 +43,7 @@ class FunctionSignature:
     """A function, its tool, and the model that its arguments must fit."""
 
     function: Callable[..., Any]
+    """It returns its value, also where what was read is async."""
     tool: Tool
     model: type[BaseModel]
 
@@ -72,19 +77,53 @@ def read_signature(function: Callable[..., Any]) -> FunctionSignature:
     cache = _PLAIN if plain is function else _BOUND
     if plain not in cache or cache[plain][0].name != function.__name__:
         cache[plain] = _read(function)
-    return FunctionSignature(function, *cache[plain])
+    return FunctionSignature(_blocking(function), *cache[plain])
+
+
+def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function; where it is async, one that returns its value. Of a method a method, so that a copy can rebind it.
+
+    Each call has an event loop of its own. What is bound to another loop, like an open session, does not work there.
+    """
+    plain = getattr(function, "__func__", function)
+    if not inspect.iscoroutinefunction(inspect.unwrap(plain)):
+        return function
+
+    @functools.wraps(plain)
+    def call(*args: Any, **arguments: Any) -> Any:
+        value = plain(*args, **arguments)
+        return _run_to_end(value) if inspect.iscoroutine(value) else value
+
+    return MethodType(call, function.__self__) if inspect.ismethod(function) else call
+
+
+def _run_to_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The value of a coroutine; it runs in a thread of its own where this one has a running event loop."""
+    try:
+        if not _has_event_loop():
+            return asyncio.run(coroutine)
+        context = contextvars.copy_context()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(context.run, asyncio.run, coroutine).result()
+    except asyncio.CancelledError as error:  # no Exception: the caller would take it for its own end
+        raise RuntimeError("the call was cancelled") from error
+
+
+def _has_event_loop() -> bool:
+    """Whether an event loop runs in this thread, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _read(function: Callable[..., Any]) -> tuple[Tool, type[BaseModel]]:
     name = function.__name__
-    if (
-        inspect.iscoroutinefunction(function)
-        or inspect.isgeneratorfunction(function)
-        or inspect.isasyncgenfunction(function)
-    ):
-        raise ConfigError(f"{name} is async or a generator: wrap it in a function that returns its value")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{name} is a generator: wrap it in a function that returns its values as a list")
     model = _argument_model(function)
-    description = {"description": _first_paragraph(inspect.getdoc(function) or "")}
+    description = {"description": first_paragraph(inspect.getdoc(function) or "")}
     try:
         tool = tool_from_openai({"name": name, **description, "parameters": _parameters(model)})
     except DataError as error:
@@ -94,7 +133,7 @@ def _read(function: Callable[..., Any]) -> tuple[Tool, type[BaseModel]]:
 
 def _argument_model(function: Callable[..., Any]) -> type[BaseModel]:
     name = function.__name__
-    hints, texts = _hints(function), _argument_texts(inspect.getdoc(function) or "")
+    hints, texts = _hints(function), argument_texts(inspect.getdoc(function) or "")
     fields: dict[str, Any] = {}
     for position, parameter in enumerate(inspect.signature(function).parameters.values()):
         argument = parameter.name
@@ -175,29 +214,3 @@ def _describe(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown argument {place}"
     return f"{place}: {first['msg']}"
-
-
-def _first_paragraph(text: str) -> str:
-    paragraph = " ".join(text.partition("\n\n")[0].split())
-    return "" if _SECTION.match(paragraph) else paragraph
-
-
-def _argument_texts(text: str) -> dict[str, str]:
-    """The descriptions in a Google style section "Args:" of a docstring, by argument."""
-    lines = text.splitlines()
-    start = next((at for at, line in enumerate(lines) if _SECTION.fullmatch(line.strip())), len(lines))
-    texts: dict[str, str] = {}
-    indent, argument = -1, ""
-    for line in lines[start + 1 :]:
-        depth = len(line) - len(line.lstrip())
-        if not line.strip():
-            continue
-        if depth <= len(lines[start]) - len(lines[start].lstrip()):
-            break  # the next section
-        indent = depth if indent < 0 else indent
-        entry = _ENTRY.fullmatch(line.strip()) if depth == indent else None
-        if entry:
-            argument, texts[entry[1]] = entry[1], entry[2]
-        elif argument:
-            texts[argument] = f"{texts[argument]} {line.strip()}".strip()
-    return texts

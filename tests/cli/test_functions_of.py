@@ -1,0 +1,160 @@
+"""What `--functions module:object` takes as tools: methods of the user's own classes, lists, and single functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ttsi.cli.act import functions_of
+from ttsi.environments.functions import FunctionEnvironment
+from ttsi.errors import ConfigError
+from ttsi.types import ToolCall
+
+TOOLS = """
+import abc
+import functools
+from collections import UserDict
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+
+def add(a: int, b: int = 2) -> int:
+    return a + b
+
+
+def make():
+    return [add]
+
+
+async def now() -> str:
+    return "noon"
+
+
+def series():
+    yield add
+
+
+class PStore(BaseModel):
+    names: list[str] = ["a"]
+
+    def put(self, name: str) -> list[str]:
+        self.names.append(name)
+        return self.names
+
+    def json(self, indent: int) -> str:
+        return "own"
+
+
+class Shelf(PStore):
+    def look(self) -> list[str]:
+        return self.names
+
+
+class Prices(dict):
+    def price(self, name: str) -> int:
+        return self[name]
+
+    @classmethod
+    def kind(cls) -> str:
+        return cls.__name__
+
+
+class Names(list):
+    @staticmethod
+    def size() -> int:
+        return 3
+
+
+class Wrapped(UserDict, abc.ABC):
+    def get(self, name: str) -> int:
+        return 1
+
+
+class Lazy:
+    @functools.cached_property
+    def trap(self):
+        raise RuntimeError("boom")
+
+    def look(self) -> str:
+        return "seen"
+
+
+class Own(dict):
+    def __init__(self):
+        self.update_all = add
+
+
+class Pair(NamedTuple):
+    first: object = add
+    second: object = make
+
+
+class Bare(BaseModel):
+    names: list[str] = []
+
+
+store = PStore()
+plain_dict, plain_list, text, empty_dict = {"add": add}, [1, 2], "add", Prices.fromkeys("a", 1)
+"""
+
+
+@pytest.fixture(autouse=True)
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_functions.py").write_text(TOOLS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("PStore", ["json", "put"]),
+        ("store", ["json", "put"]),
+        ("Shelf", ["json", "look", "put"]),
+        ("Prices", ["kind", "price"]),
+        ("empty_dict", ["kind", "price"]),
+        ("Names", ["size"]),
+        ("Wrapped", ["get"]),
+        ("Lazy", ["look"]),
+        ("Own", ["add"]),
+        ("Pair", ["add", "make"]),
+        ("make", ["add"]),
+        ("series", ["add"]),
+        ("add", ["add"]),
+        ("now", ["now"]),
+        ("store.put", ["put"]),
+        ("Prices.kind", ["kind"]),
+    ],
+)
+def test_the_tools_are_what_the_users_own_code_defines(name: str, names: list[str]) -> None:
+    assert [function.__name__ for function in functions_of(f"own_functions:{name}")] == names
+
+
+def test_they_are_executed_on_their_object() -> None:
+    environment = FunctionEnvironment(functions_of("own_functions:PStore"))
+    twin = environment.copy()
+    assert twin.execute(ToolCall("put", {"name": "b"})).content == '["a", "b"]'
+    assert environment.execute(ToolCall("put", {"name": "c"})).content == '["a", "c"]'
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("plain_dict", "dict"), ("plain_list", "list"), ("text", "str"), ("Bare", "Bare")],
+)
+def test_control_values_without_own_functions_are_refused(name: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"is a {kind} without functions of its own: give") as refusal:
+        functions_of(f"own_functions:{name}")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("own_functions", "functions 'own_functions': write module:object, like own_functions:object"),
+        ("own_functions.py:add", "functions 'own_functions.py:add': leave out .py and write own_functions:add"),
+    ],
+)
+def test_a_slip_is_refused_with_what_was_meant(reference: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        functions_of(reference)
