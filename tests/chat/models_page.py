@@ -31,7 +31,7 @@ $ ttsi env --model hf:OWNER/NAME
 `--format NAME` overrides the tool-call format; `ttsi ls formats` lists them. Run records hold the handshake.
 
 If a template cannot carry something, such as the tools, `ttsi` writes it into the text of a message. If no format can
-read a model's calls, the model is refused with the reason. There is no third case.
+read a model's calls, the model is refused with the reason.
 
 `python -m tests.chat.models_page` makes the table below from our own templates in the style of these families
 (`tests/chat/templates`). Public templates may differ from release to release. The handshake reads the template of

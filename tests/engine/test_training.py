@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tests.conftest import build_model
-from ttsi.engine import optimizer
+from ttsi.engine import optimizer, training
 from ttsi.engine.checksum import weights_sha256
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
@@ -189,6 +189,18 @@ def test_job_without_labels_is_reported(model: PreTrainedModel) -> None:
     reports, _ = run(model, [JOBS[0], TrainingJob(1, ()), TrainingJob(2, (((1, 2, 3), 3),))])
     assert [report.ok for report in reports] == [True, False, False]
     assert "no label tokens" in reports[1].reason and "no label tokens" in reports[2].reason
+
+
+def test_free_memory_is_given_back_in_a_long_training_and_after_each(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def times(steps: int) -> int:
+        done: list[None] = []
+        monkeypatch.setattr(training, "give_back", lambda: done.append(None))
+        run(model, JOBS, replace(CONFIG, epochs=steps))
+        return len(done)
+
+    assert [times(steps) for steps in (3, training.GIVE_BACK_AFTER, 20)] == [1, 2, 3]
 
 
 def test_losses_fall(any_model: PreTrainedModel) -> None:

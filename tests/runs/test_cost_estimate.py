@@ -122,3 +122,31 @@ def test_tried_inputs_come_from_all_over_the_run() -> None:
 def test_memory_is_that_of_a_process() -> None:
     estimated = estimate(preset("base", "embedded"))
     assert estimated.memory_mb is None or 10 < estimated.memory_mb < 100_000
+
+
+class Prefixes:
+    """A store that holds some bytes."""
+
+    def __init__(self, own_bytes: int) -> None:
+        self.own_bytes = own_bytes
+
+
+@pytest.mark.parametrize(
+    ("kept_mb", "batch_size", "memory"),
+    [
+        (0, 8, 1_400),  # eight tried inputs, and a batch of eight: what was measured
+        (0, 16, 1_800),
+        (80, 8, 1_720),  # 40 inputs keep five times as much
+        (80, 16, 2_040),
+        (400, 8, 2_024),  # no more than the store holds
+    ],
+)
+def test_memory_is_that_of_a_whole_batch_and_a_full_store(
+    monkeypatch: pytest.MonkeyPatch, kept_mb: int, batch_size: int, memory: int
+) -> None:
+    Clock(monkeypatch)
+    peaks = iter([1_000.0, 1_400.0])
+    monkeypatch.setattr(cost_estimate, "_peak_mb", lambda: next(peaks))
+    model = DemoModel()
+    model.prefixes = Prefixes(kept_mb * 2**20)  # type: ignore[attr-defined]
+    assert cost_estimate.estimate_cost(INPUTS, model, model, gated("all"), batch_size).memory_mb == memory

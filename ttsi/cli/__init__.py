@@ -35,9 +35,9 @@ from ttsi.errors import TTSIError
 
 HELP = """\
 Agents that improve themselves at test time (TT-SI, arXiv:2510.07841): where the
-model is unsure about an input, similar examples are made (by a rule from the
-tools' schemas, by the model or by a teacher), a small temporary adapter learns
-them, the model answers again, and the adapter is dropped.
+model is unsure about an input, a small temporary adapter learns a few similar
+examples (made by a rule, the model or a teacher), and is dropped once the model
+has answered again.
 
 Start here, offline and without a GPU:
 
@@ -50,8 +50,7 @@ Start here, offline and without a GPU:
 Then with your own questions and your own model:
 
     ttsi run --benchmark mine.jsonl --model hf:Qwen/Qwen2.5-0.5B-Instruct
-                               small models rarely call by themselves: where
-                               every request needs a call, --answer.calls required
+                               add --answer.calls required if all need a call
     ttsi run --benchmark sealtool-sample --model smollm2 --answer.calls required
     ttsi act "delete the file a.txt" --functions my_tools:functions
                                an agent: tools are executed (also --mcp COMMAND)

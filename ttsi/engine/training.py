@@ -25,6 +25,7 @@ from ttsi.engine import optimizer
 from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pass_tokens
 from ttsi.engine.distillation import label_values
 from ttsi.engine.engine_config import EngineConfig
+from ttsi.engine.free_memory import give_back
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.optimizer import AdapterRun, OptimizerState, TrainReport
 from ttsi.engine.packing import PackedBatch, collate, label_logprobs
@@ -36,6 +37,9 @@ from ttsi.engine.targets import is_language_model
 from ttsi.engine.training_job import Branch, TrainingJob, held_back_branches, learned_branches
 from ttsi.engine.windows import spans_of
 from ttsi.errors import ConfigError, ModelError
+
+GIVE_BACK_AFTER = 8
+"""Steps of a long training after which free memory is given back; doing it after each step costs 3 % more time."""
 
 
 @dataclass
@@ -92,6 +96,7 @@ def train(
     lengths = [max(len(rows) * max(row.memory for row in rows) for rows in run.steps) for run in ready]
     for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
         _train_with_oom_backoff(model, stack, [ready[i] for i in group], config, cache)
+        give_back()
     return [run.report(config.max_loss_rise) for run in runs]
 
 
@@ -200,6 +205,8 @@ def _train_chunk(
         losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses, batch.rows_B)
         _record_held_back(chunk, held_back)
         optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
+        if step % GIVE_BACK_AFTER == GIVE_BACK_AFTER - 1:
+            give_back()
     for part in [*finished, chunk]:
         _choose_step(model, stack, part, beginnings)
         _write_back(stack, part.runs, part.state)

@@ -32,6 +32,11 @@ class BasePrefixes:
         self.cache: PrefixCache | None = None
         """The cache of the batch; None outside `batch`."""
 
+    @property
+    def own_bytes(self) -> int:
+        """Bytes in the model's own store."""
+        return self._own_store.bytes
+
     @contextmanager
     def batch(self, store: PrefixStore | None = None) -> Iterator[None]:
         """The block of a batch; within another one, that one goes on.

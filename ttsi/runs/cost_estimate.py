@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from ttsi.config import LoopConfig
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer
+from ttsi.models.prefix_store import DEFAULT_BYTES
 from ttsi.runs.executor import prepared
 from ttsi.stats import wilson
 from ttsi.types import Input, TrainingData
@@ -44,7 +45,8 @@ class CostEstimate:
     adapted_share: float
     """Share of the tried inputs that the gate lets through."""
     memory_mb: float | None
-    """Peak of this process, model included; None where the system does not report it. GPU memory is not included."""
+    """Peak of this process, model included: that of the tried inputs, scaled to a batch, with a full prefix store. None
+    where the system does not report it. GPU memory is not included."""
     tried: int
     """Number of inputs tried; 0 when the run has none."""
 
@@ -57,6 +59,7 @@ def estimate_cost(
     if not chosen:
         return CostEstimate(0.0, 0.0, 0.0, 0.0, _peak_mb(), 0)
     few, rows = _few_rows(writer, config)
+    loaded = _peak_mb()
     with prepared(model, few, config) as (run_model, run_writer):
         alone, _ = _time_answers(chosen[:1], run_model, run_writer, config)  # also warms up
         if alone > SLOW_SECONDS:
@@ -74,7 +77,18 @@ def estimate_cost(
 
     share = passing / len(chosen)
     low, high = (share, share) if certain else (interval.low, interval.high)
-    return CostEstimate(seconds(share), seconds(low), seconds(high), share, _peak_mb(), len(chosen))
+    memory = _memory(model, loaded, len(chosen), min(batch_size, len(inputs)), len(inputs))
+    return CostEstimate(seconds(share), seconds(low), seconds(high), share, memory, len(chosen))
+
+
+def _memory(model: Model, loaded_mb: float | None, tried: int, batch: int, inputs: int) -> float | None:
+    """The peak so far, scaled from the tried inputs to a batch, and with the store of prompts' beginnings filled up."""
+    peak = _peak_mb()
+    if peak is None or loaded_mb is None:
+        return peak
+    kept = getattr(getattr(model, "prefixes", None), "own_bytes", 0) / 2**20
+    full = min(kept * inputs / tried, DEFAULT_BYTES / 2**20)
+    return peak + max(0.0, peak - loaded_mb - kept) * (batch / tried - 1) + max(0.0, full - kept)
 
 
 def _few_rows(writer: Writer, config: LoopConfig) -> tuple[Writer, float]:
