@@ -57,8 +57,8 @@ def results_section(entries: Sequence[Entry], rows: Rows) -> str:
         "Made by `python -m dev.real_results` from [real.json](results/real.json) and the rows beside it, not by hand. "
         "The sweeps are in `configs/real`. Seeds are averaged input by input, and intervals resample inputs. Rows "
         "49-294 of `sealtool` are those that nobody had looked at while the method was built. A time is missing where "
-        "runs shared work. The weights are the models' 4-bit GGUF files, written out as bfloat16: a full-precision checkpoint "
-        "gives other numbers."
+        "runs shared work. The weights are the models' 4-bit GGUF files, written out as bfloat16: a full-precision "
+        "checkpoint gives other numbers."
     )
     first = [entry for entry in entries if entry["model"] == FIRST_MODEL]
     others = [entry for entry in entries if entry["model"] != FIRST_MODEL]
