@@ -64,6 +64,8 @@ class Case:
     """Empty where no lower bound is known."""
     takes_minutes: bool = False
     """Then what a first run costs more is lost in the noise, and it counts."""
+    peer_parts: int = 1
+    """The peer does one of so many equal parts of the work, and its time counts so many times."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def turns(case: Case, repeats: int, limits: MachineLimits, quick: bool) -> Itera
             (peer_s, peer), (ours_s, ours) = _time(case.peer), _time(case.ours)
         if turn == 0:
             difference = _difference(case, ours, peer)
+        peer_s *= case.peer_parts
         times.append((ours_s, peer_s))
         if case.takes_minutes:
             print(f"{case.key}, turn {turn + 1} of {repeats}: {ours_s:.1f} s : {peer_s:.1f} s", flush=True)

@@ -3,7 +3,9 @@
 Work: the preset `ttsi` on the first requests of Seal-Tools' bundled sample, every input adapted, one call required:
 four examples by rule from the tools' schemas, three steps of an activated adapter, an answer before and after. The peer
 runs the very same `ttsi.loop` on a model that scores, generates and trains in the usual ways (N1: speed/peers.py), with
-PEFT's activated adapters. Once the requests have one list of tools, as a server's have, once each its own.
+PEFT's activated adapters. Once the requests have one list of tools, as a server's have, once each its own; for these
+also with a new PEFT model and a new Trainer for every input (N0). A peer needs a minute for each, and goes through them
+one by one: it answers every fourth, and its time counts four times.
 
 The price is the time of TT-SI on every input by that of plain answers: with eight examples and five steps, with the
 preset, and with two examples and three steps. Same results: the share of inputs with other answers, of which rounding
@@ -34,26 +36,35 @@ SPECS = {"smollm2-135m": "smollm2", "embedded": "embedded"}
 TOLERANCE = 0.15
 """Share of inputs with other answers: of 16, two may be ties that rounding flips."""
 BATCH = 16
+PEER_PARTS = 4
 PRICES = {"unsure_input": (8, 5), "unsure_input_preset": (4, 3), "unsure_input_k2": (2, 3)}
 """Key -> examples, steps."""
-KEYS = ("end_to_end_shared_vs_peft_loop", "end_to_end_vs_peft_loop", *(f"{key}_vs_plain_answer" for key in PRICES))
+LOOPS = {
+    "end_to_end_shared_vs_peft_loop": "N1",
+    "end_to_end_vs_peft_loop": "N1",
+    "end_to_end_vs_trainer": "N0",
+}
+"""Key -> tier of the peer (speed/peers.py)."""
+KEYS = (*LOOPS, *(f"{key}_vs_plain_answer" for key in PRICES))
 
 
 def cases(shape: str, device: torch.device, quick: bool) -> Iterator[Case]:
-    """Two lists of requests beside PEFT, and three prices."""
+    """Requests beside PEFT's loop and beside Trainer, and three prices."""
     spec, count = ("embedded", 2) if quick else (SPECS.get(shape, shape), BATCH)
     name = f"@{SHAPE}" if shape == SHAPE else ""  # another shape is named by the command
     inputs = [sample.input for sample in load_benchmark("sealtool-sample").samples[:count]]
     shared = [replace(item, tools=inputs[0].tools) for item in inputs]
     exact, config = local_model(spec, device, "float32"), settings(spec)
-    for key, chosen in zip(KEYS[:2], (shared, inputs), strict=True):
+    for (key, tier), chosen in zip(LOOPS.items(), (shared, inputs, inputs), strict=True):
         invocation = opening(exact, chosen[0]) if config.adaptation.scope == "suffix" else ()
-        peer = OneByOne(local_model(spec, device, "float32"), config.adaptation, "N1", invocation)
+        peer = OneByOne(local_model(spec, device, "float32"), config.adaptation, tier, invocation)
         yield Case(
-            key + name, "N1, one input at a time", f"{_task(exact, chosen, config)}, float32",
+            key + name, f"{tier}, one input at a time, timed on every fourth request, times {PEER_PARTS}",
+            f"{_task(exact, chosen, config)}, float32",
             ours=lambda chosen=chosen: in_batches(exact, chosen, config, BATCH),
-            peer=lambda chosen=chosen, peer=peer: in_batches(peer, chosen, config, 1),
-            difference=share_of_others, tolerance=TOLERANCE, takes_minutes=not quick,
+            peer=lambda chosen=chosen, peer=peer: in_batches(peer, chosen[::PEER_PARTS], config, 1),
+            difference=lambda ours, theirs: share_of_others(ours[::PEER_PARTS], theirs), tolerance=TOLERANCE,
+            takes_minutes=not quick, peer_parts=1 if quick else PEER_PARTS,
         )  # fmt: skip
     model = local_model(spec, device, "auto")
     for key, (k, steps) in PRICES.items():

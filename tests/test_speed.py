@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -102,6 +103,13 @@ def test_what_takes_minutes_is_timed_from_the_first_turn_and_still_compared(caps
         measure.compare(replace(same, peer=side("peer", 2.0)), 2, LIMITS, True)
 
 
+def test_the_time_of_a_peer_that_does_a_part_of_the_work_counts_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_time", lambda work: (2.0, work()))
+    whole, part = case(), case(peer_parts=4)
+    assert measure.compare(whole, 1, LIMITS, True).ratio == 1.0
+    assert measure.compare(part, 1, LIMITS, True).ratio == 4.0
+
+
 def test_every_part_of_the_long_run_is_the_same_work_under_new_names() -> None:
     samples = tuple(Sample(Input(str(n), (Message("user", f"{n}"),), ()), None) for n in range(3))
     longer = growth.again_and_again(Benchmark("b", samples, "", ""), 2, 6)
@@ -124,6 +132,18 @@ def test_results_are_merged_and_whole(tmp_path: Path) -> None:
     assert set(written) == {"one", "two"}
     assert {"ratio", "lo", "hi", "limit_ratio"} <= set(written["one"]) and written["one"]["machine"] == {"threads": 2}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_package_is_pinned_in_both_lists() -> None:
+    root = Path(__file__).parent.parent
+    lists = [_pinned(root / name) for name in ("constraints.txt", "speed/constraints.txt")]
+    assert all(lists) and not lists[0] & lists[1]
+
+
+def _pinned(path: Path) -> set[str]:
+    """Names of packages, written as pip compares them."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines if "==" in line}
 
 
 def test_every_promised_key_has_a_script() -> None:

@@ -218,11 +218,20 @@ def test_training_is_what_it_was(
 ) -> None:
     model = build_model("mistral")
     model.config.sliding_window = window
+    monkeypatch.setattr(RowLengths, "are_faster_apart", lambda self, dtype: True)
     new_P = adapters(model, unadapted)
     assert len(calls) == 2 * 2  # layers, steps
-    monkeypatch.setattr(attention, "MIN_SCORES", 2**40)
+    monkeypatch.setattr(RowLengths, "are_faster_apart", lambda self, dtype: False)
     assert distance(new_P, adapters(model, unadapted)) < 1e-4
     assert len(calls) == 2 * 2
+
+
+def test_float32_without_beginnings_keeps_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind, alone = RowLengths((40,), (30,), 40), RowLengths((0,), (70,), 0)
+    assert behind.are_faster_apart(torch.float32) and not alone.are_faster_apart(torch.float32)
+    assert behind.are_faster_apart(torch.bfloat16) and alone.are_faster_apart(torch.bfloat16)
+    monkeypatch.setattr(attention, "MIN_SCORES", 2**40)
+    assert not behind.are_faster_apart(torch.float32) and not alone.are_faster_apart(torch.bfloat16)
 
 
 def test_a_window_hides_what_it_did(calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +244,7 @@ def test_a_window_hides_what_it_did(calls: list[int], monkeypatch: pytest.Monkey
 
 
 def test_the_models_setting_is_restored(model: PreTrainedModel, calls: list[int]) -> None:
-    lengths = RowLengths((0,), (30,), 0)
+    lengths = RowLengths((4,), (30,), 4)
     for implementation in ("sdpa", "eager"):
         model.set_attn_implementation(implementation)
         with pytest.raises(KeyError), row_attention(model, lengths):

@@ -128,6 +128,7 @@ def test_without_peft_the_line_says_what_to_install(adapter: Path, monkeypatch: 
         ({"base_model_name_or_path": "nobody/nothing"}, "cannot load nobody/nothing, the base of .*"),
         ({"peft_type": "IA3"}, "an adapter of the kind IA3; ttsi merges LORA only"),
         ({"peft_type": "PREFIX_TUNING"}, "an adapter of the kind PREFIX_TUNING"),
+        ({"alora_invocation_tokens": [3, 4]}, "an activated adapter .*cannot be merged"),
         ({"r": 2}, "the adapter does not fit"),
         ({"target_modules": ["q_proj"]}, "has no counterpart"),
         ({"target_modules": ["nothing"]}, "the adapter does not fit"),

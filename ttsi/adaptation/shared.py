@@ -1,31 +1,58 @@
 """Supervised fine-tuning: one adapter for the whole run, trained on a training file through the same engine and loop.
 
-Inputs: a model, the rows of a training file, the settings. Outputs: a `with` block with a model like any other, whose
-`adapted` gives every input the same adapter. It is trained when the first input needs it, so that its time counts as
-adaptation, and dropped at the end of the block. So SFT is the loop with another model.
+Inputs: a model, the rows of a training file, the settings, a place that keeps the adapter. Outputs: a `with` block with
+a model like any other, whose `adapted` gives every input the same adapter. It is trained when the first input needs it,
+so that its time counts as adaptation, and leaves the model at the end of the block. So SFT is the loop with another
+model.
 
-The same seed trains the same adapter: an interrupted run trains it once more and continues with the same weights. The
-paper (arXiv:2510.07841, section 3.3) fine-tunes on about 13k rows of Seal-Tools with LLaMA-Factory.
+A kept adapter is put back instead of training again, so that an interrupted run goes on at once. Where none is kept,
+the same seed trains the same adapter. The paper (arXiv:2510.07841, section 3.3) fine-tunes on about 13k rows of
+Seal-Tools with LLaMA-Factory.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Protocol
 
 from ttsi.adaptation.examples import gold_training_examples
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, DataError, first_line
 from ttsi.methods import check_shared
-from ttsi.models import Generation, Model, ModelWrapper, Request
+from ttsi.models import Generation, Model, ModelWrapper, Request, adapter_keeper
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
+
+log = logging.getLogger(__name__)
+
+
+class AdapterStore(Protocol):
+    """A place that keeps one adapter."""
+
+    def read(self) -> tuple[bytes, Adaptation] | None:
+        """The file of the adapter and the record of its training; None where there is none."""
+        ...
+
+    def write(self, file: bytes, adaptation: Adaptation) -> None:
+        """Keep an adapter."""
+        ...
 
 
 @contextmanager
-def supervised(model: Model, data: TrainingData, config: AdaptationConfig, seed: int) -> Iterator[Model]:
-    """A model with one adapter for all, trained on the data in an order drawn by the seed.
+def supervised(
+    model: Model, data: TrainingData, config: AdaptationConfig, seed: int, store: AdapterStore | None = None
+) -> Iterator[Model]:
+    """A model with one adapter for all, trained on the data in an order drawn by the seed, or read from the store.
+
+    Args:
+        model: the base.
+        data: its pairs are learned.
+        config: the settings of the adapter and of its training.
+        seed: draws the order and the adapter's first weights.
+        store: keeps the adapter when it is trained; None keeps it nowhere.
 
     Raises:
         DataError: no row of the data can be learned by this model.
@@ -37,17 +64,23 @@ def supervised(model: Model, data: TrainingData, config: AdaptationConfig, seed:
         raise DataError(f"{data.name} has no row that {model.spec} can learn: give rows with gold calls of their tools")
     random.Random(seed).shuffle(examples)
     with ExitStack() as stack:
-        yield FineTunedModel(model, examples, config, seed, stack)
+        yield FineTunedModel(model, examples, config, seed, stack, store)
 
 
 class FineTunedModel(ModelWrapper):
     """A model with one adapter for all inputs; a request without an adapter goes to the base."""
 
     def __init__(
-        self, model: Model, examples: Sequence[TrainingExample], config: AdaptationConfig, seed: int, stack: ExitStack
+        self,
+        model: Model,
+        examples: Sequence[TrainingExample],
+        config: AdaptationConfig,
+        seed: int,
+        stack: ExitStack,
+        store: AdapterStore | None = None,
     ) -> None:
         super().__init__(model)
-        self._examples, self._config, self._seed, self._stack = examples, config, seed, stack
+        self._examples, self._config, self._seed, self._stack, self._store = examples, config, seed, stack, store
         self._adaptation: Adaptation | None = None
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
@@ -70,8 +103,24 @@ class FineTunedModel(ModelWrapper):
     ) -> Iterator[list[Adaptation]]:
         """Every job has the shared adapter, which is trained with the first one."""
         if jobs and self._adaptation is None:
-            self._adaptation = self._train()
+            self._adaptation = self._read() or self._train()
         yield [self._adaptation for _ in jobs if self._adaptation is not None]
+
+    def _read(self) -> Adaptation | None:
+        """Put the kept adapter on the model; the record of its training."""
+        kept = self._store.read() if self._store is not None else None
+        if kept is None:
+            return None
+        file, adaptation = kept
+        self._stack.enter_context(adapter_keeper(self._model).with_adapters([file], self._config))
+        return adaptation
+
+    def _keep(self, adaptation: Adaptation) -> None:
+        if self._store is not None:
+            try:
+                self._store.write(adapter_keeper(self._model).adapter_file(0), adaptation)
+            except Exception as error:  # the answers do not depend on the file
+                log.warning("the adapter is not kept (%s: %s)", type(error).__name__, first_line(error))
 
     def _train(self) -> Adaptation:
         try:
@@ -83,4 +132,8 @@ class FineTunedModel(ModelWrapper):
             return Adaptation("training-failed", reason=f"{type(error).__name__}: {first_line(error)}")
         # Thousands of inputs would otherwise each store the losses of thousands of steps.
         losses = trained.losses[:1] + trained.losses[-1:]
-        return replace(trained, status="shared" if trained.status == "trained" else "training-failed", losses=losses)
+        if trained.status != "trained":
+            return replace(trained, status="training-failed", losses=losses)
+        adaptation = replace(trained, status="shared", losses=losses)
+        self._keep(adaptation)
+        return adaptation

@@ -43,6 +43,7 @@ from ttsi.runs.evaluation import run_in_folder
 from ttsi.runs.folder import check_switches
 from ttsi.runs.plan import plan
 from ttsi.runs.provenance import settings_digest, settings_of
+from ttsi.runs.shared_adapter import SharedAdapterFolder
 from ttsi.runs.store import check_free, each_row, holds_run, read_json, was_started
 from ttsi.runs.training_data import check_sources, load_training_data
 
@@ -296,6 +297,11 @@ def _next_steps(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     has_digest = re.search(r"--[0-9a-f]{8}$", folder.name) is not None
     yield f"kept in {folder}" + (" (the last part is the digest of its settings)" if has_digest else "")
     place = shlex.quote(str(folder))
+    adapter = SharedAdapterFolder(folder)
+    if adapter.is_activated is not None:
+        path = shlex.quote(str(adapter.path))
+        use = "activated, so it cannot be merged" if adapter.is_activated else f"ttsi serve --model {path}"
+        yield f"the fine-tuned adapter, in PEFT's format: {path} ({use})"
     if not summary["metrics"]["graded"]:
         yield f"the answers, one JSON line each: ttsi export {place} --format jsonl"
     yield f"the report, one page:  ttsi report {place} --output {shlex.quote(str(page_beside(folder)))}"

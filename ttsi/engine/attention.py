@@ -79,10 +79,10 @@ class RowLengths:
             and key_BGKD.shape[2] == self.cache_length + query_BHTD.shape[2]
         )
 
-    @property
-    def scores(self) -> int:
-        """Scores per head, all rows together."""
-        return sum(own * (cached + own) for cached, own in zip(self.cached_B, self.own_B, strict=True))
+    def are_faster_apart(self, dtype: torch.dtype) -> bool:
+        """Whether this module is faster than the fused kernel, which in float32 only loses time on beginnings."""
+        scores = sum(own * (cached + own) for cached, own in zip(self.cached_B, self.own_B, strict=True))
+        return scores >= MIN_SCORES * len(self.own_B) and (dtype != torch.float32 or self.cache_length > 0)
 
 
 _rows: ContextVar[RowLengths | None] = ContextVar("ttsi_rows", default=None)
@@ -102,7 +102,7 @@ def row_attention(model: PreTrainedModel, rows: RowLengths, held: Cache | None =
     learned = held is not None and any(_has_gradient(layer) for layer in held.layers)
     before = getattr(config, "_attn_implementation", None)
     usable = before in ("sdpa", IMPLEMENTATION) and not getattr(config, "sub_configs", None)
-    if learned or not usable or rows.scores < MIN_SCORES * len(rows.own_B):
+    if learned or not usable or not rows.are_faster_apart(model.dtype):
         with decoding_attention(model):  # for few queries
             yield
         return

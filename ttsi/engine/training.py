@@ -96,7 +96,7 @@ def train(
     lengths = [max(len(rows) * max(row.memory for row in rows) for rows in run.steps) for run in ready]
     for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
         _train_with_oom_backoff(model, stack, [ready[i] for i in group], config, cache)
-        give_back()
+    give_back()
     return [run.report(config.max_loss_rise) for run in runs]
 
 

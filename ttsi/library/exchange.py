@@ -14,17 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ttsi import codec
 from ttsi.atomic import write_atomically
 from ttsi.errors import LibraryError, on_one_line
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.entry import LibraryEntry, PooledInput, entries_of, tools_hash
-from ttsi.models import ADAPTER_CONFIG
+from ttsi.models.adapter_files import adapter_config
 
 log = logging.getLogger(__name__)
 
@@ -105,18 +103,3 @@ def give_admitted(source: AdapterLibrary, library: AdapterLibrary) -> None:
             library.evict(old, "a newer one was given")
         added = library.add_entry(replace(entry, status="candidate", origin=origin), file)
         library.set_status(added, "admitted", divergence=entry.divergence)
-
-
-def adapter_config(file: bytes) -> dict[str, Any]:
-    """PEFT's settings, from the header of a safetensors file.
-
-    Raises:
-        ValueError: the header is damaged, or holds none.
-    """
-    try:
-        [length] = struct.unpack_from("<Q", file)
-        header = json.loads(file[8 : 8 + length])
-        settings: dict[str, Any] = json.loads(header["__metadata__"][ADAPTER_CONFIG])
-    except (struct.error, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"no adapter_config in the header of the adapter: {error}") from None
-    return settings

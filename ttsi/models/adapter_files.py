@@ -3,6 +3,7 @@
     StartedFrom       its jobs start from stored adapters; a job's seed, which is its input's own, names its file, so
                       that the file stays with its job where a batch is tried again input by input
     AdapterRecorder   keeps the file of every adapter that it trains
+    adapter_config    PEFT's settings, from the header of such a file
 
 Inputs: a model, adapters as safetensors files. Outputs: the same model. The paper (arXiv:2510.07841) starts each
 adapter fresh and keeps none.
@@ -10,13 +11,16 @@ adapter fresh and keeps none.
 
 from __future__ import annotations
 
+import json
 import logging
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from ttsi.config import AdaptationConfig
 from ttsi.errors import first_line
-from ttsi.models.protocol import Jobs, Model, ModelWrapper, Starts, adapter_keeper
+from ttsi.models.protocol import ADAPTER_CONFIG, Jobs, Model, ModelWrapper, Starts, adapter_keeper
 from ttsi.types import Adaptation, TrainingExample
 
 log = logging.getLogger(__name__)
@@ -66,3 +70,18 @@ class AdapterRecorder(ModelWrapper):
                     except Exception as error:  # the answer does not depend on the file
                         log.warning("an adapter is not kept (%s: %s)", type(error).__name__, first_line(error))
             yield outcomes
+
+
+def adapter_config(file: bytes) -> dict[str, Any]:
+    """PEFT's settings, from the header of a safetensors file.
+
+    Raises:
+        ValueError: the header is damaged, or holds none.
+    """
+    try:
+        [length] = struct.unpack_from("<Q", file)
+        header = json.loads(file[8 : 8 + length])
+        settings: dict[str, Any] = json.loads(header["__metadata__"][ADAPTER_CONFIG])
+    except (struct.error, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"no adapter_config in the header of the adapter: {error}") from None
+    return settings

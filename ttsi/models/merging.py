@@ -62,6 +62,11 @@ def adapter_folder(spec: str, name: str, revision: str) -> Adapter | None:
         raise ModelError(f"cannot load {spec}: {place / SETTINGS} cannot be read ({type(error).__name__})") from None
     if kind != "LORA":
         raise ModelError(f"cannot load {spec}: it is an adapter of the kind {kind}; ttsi merges LORA only")
+    if settings.get("alora_invocation_tokens"):
+        raise ModelError(
+            f"cannot load {spec}: it is an activated adapter (aLoRA), which cannot be merged into its base; train one "
+            "that acts on the whole prompt (--adaptation.scope all)"
+        )
     if not base or not isinstance(base, str):
         raise ModelError(f"cannot load {spec}: it is an adapter, but {SETTINGS} names no base_model_name_or_path")
     if not (place / WEIGHTS).is_file():

@@ -25,6 +25,7 @@ from ttsi.runs.folder import was_started
 from ttsi.runs.provenance import resolve, settings_digest
 from ttsi.runs.run_library import check_unchanged, run_library
 from ttsi.runs.runner import run
+from ttsi.runs.shared_adapter import SharedAdapterFolder
 from ttsi.runs.store import open_run
 from ttsi.runs.tally import RunProgress
 from ttsi.runs.training_data import check_sources, load_training_data
@@ -148,7 +149,7 @@ def run_in_folder(
         if library is not None:
             check_unchanged(library, store)
         run_id = "" if library is None else store.run_id()
-        executor = executor or local_executor(model, writer, library, run_id, config.agent)
+        executor = executor or local_executor(model, writer, library, run_id, config.agent, SharedAdapterFolder(folder))
         return run(
             benchmark, model, writer, config, store, on_batch, retry_failed=retry_failed, executor=executor
         )  # fmt: skip

@@ -21,6 +21,7 @@ from ttsi.runs.plan import Batch, PlannedSample
 from ttsi.types import Episode, Input, TrainingData
 
 if TYPE_CHECKING:
+    from ttsi.adaptation.shared import AdapterStore
     from ttsi.library import LibraryUse
 
 Item = TypeVar("Item")
@@ -35,13 +36,17 @@ def local_executor(
     use: LibraryUse | None = None,
     run_id: str = "",
     agent: AgentConfig | None = None,
+    store: AdapterStore | None = None,
 ) -> Executor:
     """Batches one after the other, in this process.
 
     Args:
-        agent: the settings of agents' tasks; None is the defaults.
+        model: the model that answers.
+        writer: the writer of the examples, or the training data.
         use: a library whose adapters answer first, and that learns from each batch; None is none.
         run_id: names the run in the library.
+        agent: the settings of agents' tasks; None is the defaults.
+        store: keeps the adapter of a method that has one for the whole run; None keeps it nowhere.
 
     Raises:
         ModelError: when a batch is taken: the base's weights have changed.
@@ -50,7 +55,7 @@ def local_executor(
 
     def execute(batches: Iterator[Batch], config: LoopConfig) -> Iterator[tuple[Batch, list[Episode]]]:
         integrity = WeightsIntegrity(model)
-        with prepared(model, writer, config) as (run_model, run_writer):
+        with prepared(model, writer, config, store) as (run_model, run_writer):
             for batch in batches:
                 with nullcontext() if use is None else use.library.step(_step_tag(run_id, batch)):
                     if batch[0].sample.environment is not None:
@@ -70,12 +75,14 @@ def _step_tag(run_id: str, batch: Batch) -> str:
 
 
 @contextmanager
-def prepared(model: Model, writer: Writer, loop: LoopConfig) -> Iterator[tuple[Model, Writer]]:
+def prepared(
+    model: Model, writer: Writer, loop: LoopConfig, store: AdapterStore | None = None
+) -> Iterator[tuple[Model, Writer]]:
     """The model and the writer as the loop takes them; for SFT the model is one that learns the training data."""
     if adaptation_method(loop.adaptation.method).shared and isinstance(writer, TrainingData):
         from ttsi.adaptation.shared import supervised
 
-        with supervised(model, writer, loop.adaptation, loop.seed) as fine_tuned:
+        with supervised(model, writer, loop.adaptation, loop.seed, store) as fine_tuned:
             yield fine_tuned, fine_tuned
     else:
         yield model, writer

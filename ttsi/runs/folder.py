@@ -18,6 +18,7 @@ from ttsi.atomic import FileLocked, lock_file, sync_folder, write_atomically
 from ttsi.config import RunConfig
 from ttsi.config_history import rename_settings, with_first_defaults, without_removed
 from ttsi.errors import RunFolderError, on_one_line
+from ttsi.runs.shared_adapter import SharedAdapterFolder
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
 PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-journal", "run.db.damaged")
@@ -88,6 +89,8 @@ def delete_run(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
         if name in ("summary.json", "run.db"):
             crash_points.reach(f"folder: deleted {name}")
+        if name == "summary.json":
+            SharedAdapterFolder(folder).delete()
     sync_folder(folder)
 
 

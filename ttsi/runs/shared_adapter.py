@@ -1,0 +1,86 @@
+"""The adapter of a fine-tuning run, kept in its folder.
+
+    adapter/adapter_model.safetensors, adapter/adapter_config.json   as `peft.PeftModel.from_pretrained` loads it
+    adapter/training.json                                            the record of its training, and the file's SHA-256
+
+Inputs: a run folder; the file of an adapter and the record of its training. Outputs: both, for a run that goes on. The
+record is written last: without it, or where the file is not the one that it names, there is no adapter, and the run
+trains it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+from ttsi import codec
+from ttsi.atomic import sync_folder, write_atomically
+from ttsi.types import Adaptation
+
+log = logging.getLogger(__name__)
+
+FOLDER = "adapter"
+WEIGHTS, SETTINGS, RECORD = "adapter_model.safetensors", "adapter_config.json", "training.json"
+ACTIVATED = "alora_invocation_tokens"
+"""Name of PEFT's setting that an adapter has which does not act on the whole prompt (`adaptation.scope` suffix)."""
+
+
+class SharedAdapterFolder:
+    """The adapter in a run's folder."""
+
+    def __init__(self, run: Path) -> None:
+        """The run need not have one yet."""
+        self.path = run / FOLDER
+
+    def read(self) -> tuple[bytes, Adaptation] | None:
+        """The file of the adapter and the record of its training; None where there is none, or it is damaged."""
+        try:
+            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+            file = (self.path / WEIGHTS).read_bytes()
+            if hashlib.sha256(file).hexdigest() == record["sha256"]:
+                return file, codec.from_json(Adaptation, record["adaptation"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be read (%s)", self.path / RECORD, type(error).__name__)
+        log.warning("the adapter in %s is damaged: it is trained again", self.path)
+        return None
+
+    def write(self, file: bytes, adaptation: Adaptation) -> None:
+        """Keep an adapter.
+
+        Raises:
+            OSError: the disk is full or read-only.
+        """
+        from ttsi.models.adapter_files import adapter_config  # not at the top: reading a run folder needs no models
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / RECORD).unlink(missing_ok=True)
+        write_atomically(self.path / WEIGHTS, file)
+        write_atomically(self.path / SETTINGS, _json(adapter_config(file)))
+        record = {"sha256": hashlib.sha256(file).hexdigest(), "adaptation": codec.to_json(adaptation)}
+        write_atomically(self.path / RECORD, _json(record))
+
+    def delete(self) -> None:
+        """Delete the adapter, and its folder where nothing else is in it."""
+        if self.path.is_dir():
+            for name in (RECORD, WEIGHTS, SETTINGS, *(f"{name}.part" for name in (RECORD, WEIGHTS, SETTINGS))):
+                (self.path / name).unlink(missing_ok=True)
+            if not any(self.path.iterdir()):
+                self.path.rmdir()
+                sync_folder(self.path.parent)
+
+    @property
+    def is_activated(self) -> bool | None:
+        """Whether the adapter does not act on the whole prompt; None where there is no adapter."""
+        try:
+            settings = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return bool(settings.get(ACTIVATED)) if (self.path / RECORD).is_file() else None
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
