@@ -16,7 +16,7 @@ from functools import wraps
 from typing import TypeVar, cast
 
 from ttsi.adaptation import Tuned
-from ttsi.adaptation.confidence import call_dropped, lack_of_confidence, more_unstated_values, unreadable
+from ttsi.adaptation.confidence import call_dropped, lack_of_confidence, unreadable, worse_values
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
 from ttsi.config import OBJECTIVE_NAMES, AdaptationConfig, LoopConfig, check
@@ -253,7 +253,7 @@ def guard_refusal(
     reason = unreadable(base, adapted) or _execution_refusal(more_failed)
     reason = reason or lack_of_confidence(base, adapted, config.min_confidence_gain)
     if config.refuse_unstated:
-        reason = reason or more_unstated_values(base, adapted, item)
+        reason = reason or worse_values(base, adapted, item)
     if config.keep_decision:
         reason = reason or call_dropped(base, adapted)
     return reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ttsi.adaptation.confidence import more_unstated_values
+from ttsi.adaptation.confidence import worse_values
 from ttsi.batch import guard_refusal
 from ttsi.config import AdaptationConfig
 from ttsi.types import Answer, Input, Message, Tool, ToolCall
@@ -37,7 +37,37 @@ UNREADABLE = Answer("{", (), "cut off")
 )
 def test_only_more_invented_values_than_before_are_refused(base: Answer, adapted: Answer, reason: str | None) -> None:
     expected = None if reason is None else f"the conversation does not state its {reason}"
-    assert more_unstated_values(base, adapted, ITEM) == expected
+    assert worse_values(base, adapted, ITEM) == expected
+
+
+def booking(**arguments: object) -> Answer:
+    return Answer("", (ToolCall("book", arguments),))
+
+
+FULL = booking(city="Rome", guests=4)
+
+
+@pytest.mark.parametrize(
+    ("base", "adapted", "left_out"),
+    [
+        (FULL, booking(city="Rome"), "guests"),
+        (FULL, booking(), "city, guests"),
+        (booking(city="Rome", guests=4, area="any"), FULL, None),  # a default may go
+        (booking(city="Rome", guests=9), booking(city="Rome"), None),  # an invented value may go
+        (booking(city="Rome", day="Friday"), booking(day="Monday"), "city"),  # both invent the day
+        (booking(city="Bonn", guests=4), booking(city="Rome"), None),  # it invents less
+        (booking(city=4, guests=4), booking(guests=4), None),  # another argument has the value
+        (booking(city="Rome", guests=[4]), booking(city="Rome"), "guests"),
+        (booking(city="Rome", guests=[]), booking(city="Rome"), None),
+        (booking(city="Rome", area=True), booking(city="Rome"), None),  # a request states no boolean
+        (FULL, Answer("", (ToolCall("other", {"city": "Rome"}),)), None),  # another tool has other arguments
+        (booking(city="Rome"), FULL, None),
+        (FULL, Answer("", (*booking(city="Rome").calls, *booking(guests=4).calls)), None),
+    ],
+)
+def test_what_the_conversation_states_is_not_left_out(base: Answer, adapted: Answer, left_out: str | None) -> None:
+    expected = None if left_out is None else f"it leaves out what the conversation states: {left_out}"
+    assert worse_values(base, adapted, ITEM) == expected
 
 
 @pytest.mark.parametrize("margin", [None, 0.0])

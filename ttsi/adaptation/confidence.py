@@ -1,20 +1,34 @@
-"""The guards on an adapted answer: it can be read, is more confident, invents no more values, and still calls.
+"""The guards on an adapted answer: it can be read, is more confident, has no worse values, and still calls.
 
 Inputs: both answers, and the input of the second guard. Outputs: None, or the reason why the base answers. The paper
 (arXiv:2510.07841) returns every adapted answer. Where the model is less confident of it, the examples were mostly bad;
-where it states values that the conversation does not, it is more often broken than fixed (dev/log.md has the figures).
+where it has values that the conversation does not state, or lacks some that it does, it is more often broken than fixed
+(dev/log.md has the figures).
 """
 
 from __future__ import annotations
 
-from ttsi.chat.grounding import StatedValues, conversation_text, unstated_arguments
-from ttsi.types import END_TURN, Answer, Input
+from collections.abc import Sequence
+from typing import Any
+
+from ttsi.chat.grounding import (
+    StatedValues,
+    arguments_place,
+    comparable,
+    conversation_text,
+    leaves,
+    states_passage,
+    unstated_arguments,
+)
+from ttsi.chat.schema_choices import is_among
+from ttsi.types import END_TURN, Answer, Input, ToolCall
 
 
-def more_unstated_values(base: Answer, adapted: Answer, item: Input) -> str | None:
-    """None when the adapted answer has no more argument values than the base's that the conversation does not state.
+def worse_values(base: Answer, adapted: Answer, item: Input) -> str | None:
+    """None unless the adapted answer's values are worse than the base's; then one line that names the arguments.
 
-    Otherwise one line that names them. An unreadable answer of the base is never preferred.
+    They are worse where it has more values that the conversation does not state, or as many and leaves out one that
+    the base's answer took from the conversation. An unreadable answer of the base is never preferred.
     """
     if base.error is not None:
         return None
@@ -23,9 +37,35 @@ def more_unstated_values(base: Answer, adapted: Answer, item: Input) -> str | No
         [name for call in answer.calls for name in unstated_arguments(call, item.tools, stated)]
         for answer in (base, adapted)
     )
-    if len(after) <= len(before):
-        return None
-    return f"the conversation does not state its {', '.join(dict.fromkeys(after))}"
+    if len(after) > len(before):
+        return f"the conversation does not state its {', '.join(dict.fromkeys(after))}"
+    left_out = _left_out(base.calls, adapted.calls, item, stated) if len(after) == len(before) else ()
+    return f"it leaves out what the conversation states: {', '.join(left_out)}" if left_out else None
+
+
+def _left_out(
+    before: Sequence[ToolCall], after: Sequence[ToolCall], item: Input, stated: StatedValues
+) -> tuple[str, ...]:
+    """The arguments with stated values that calls of the same tool lack now, where no other argument took the value.
+
+    A value that is the schema's default may go.
+    """
+    used = comparable(" ".join(str(value) for call in after for _, value in leaves(dict(call.arguments))))
+    tools = {call.name for call in after}
+    kept = {(call.name, name) for call in after for name in call.arguments}
+    lost = [
+        name
+        for call in before
+        for name, value in call.arguments.items()
+        if call.name in tools and (call.name, name) not in kept
+        if not is_among(value, arguments_place(call, item.tools).part(name).defaults)
+        if _are_stated([inner for _, inner in leaves({name: value})], stated, used)
+    ]
+    return tuple(dict.fromkeys(lost))
+
+
+def _are_stated(values: Sequence[Any], stated: StatedValues, used: str) -> bool:
+    return bool(values) and all(value in stated and not states_passage(used, str(value)) for value in values)
 
 
 def unreadable(base: Answer, adapted: Answer) -> str | None:
