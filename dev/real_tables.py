@@ -32,7 +32,7 @@ LEARNS_FROM = ("train_data", "train_limit")
 
 
 def readme_table(entries: Sequence[Entry], rows: Rows) -> str:
-    """The headline of each model: Seal-Tools, its rows that nobody had looked at, and the other benchmarks.
+    """The headline of each model: Seal-Tools, and the other benchmarks.
 
     Those in which a call is demanded as on Seal-Tools are pooled.
     """
@@ -40,7 +40,7 @@ def readme_table(entries: Sequence[Entry], rows: Rows) -> str:
     for model in _models(entries):
         own = [entry for entry in headline(entries) if entry["model"] == model]
         others = comparable(own)
-        lines += [(model, *line) for entry in own if _is_first(entry) for line in _with_strata(entry)]
+        lines += [(model, entry["benchmark"], *_entry_cells(entry)) for entry in own if _is_first(entry)]
         if others:
             named = f"{len(others)} other benchmarks" if len(others) > 1 else others[0]["benchmark"]
             lines.append((model, named, *_pooled(others, rows)))
