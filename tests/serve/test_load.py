@@ -38,7 +38,7 @@ def test_who_is_refused_is_told_when_to_come_again() -> None:
 
 def test_a_quiet_key_is_answered_beside_one_that_floods() -> None:
     """Twice what the worker can do, which the front process can still read: worker time is what is shared out."""
-    found = server_load.fairness(1, times=2.0, quiet=5.0, lead=0.5)
+    found = server_load.fairness(1, times=2.0, quiet=15.0, lead=0.5)
     assert found["quiet key beside it"]["n"] > 0  # how many of them is a matter of the machine
     assert found["flood by status"].keys() & {429, 503}
 
