@@ -18,9 +18,10 @@ from ttsi.benchmarks import Benchmark, Sample
 from ttsi.config import RunConfig
 from ttsi.errors import ModelError
 from ttsi.methods import preset
-from ttsi.runs import shared_adapter
+from ttsi.models import adapter_files
+from ttsi.models.adapter_files import SETTINGS, WEIGHTS
 from ttsi.runs.evaluation import run_in_folder
-from ttsi.runs.shared_adapter import RECORD, SETTINGS, WEIGHTS, SharedAdapterFolder
+from ttsi.runs.shared_adapter import RECORD, SharedAdapterFolder
 from ttsi.runs.store import each_row
 from ttsi.types import Input, Message
 
@@ -155,7 +156,7 @@ def test_a_full_disk_leaves_no_half_adapter(
             raise OSError(28, "No space left on device")
         write_atomically(path, content)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(shared_adapter, "write_atomically", full)
+    monkeypatch.setattr(adapter_files, "write_atomically", full)
     with caplog.at_level(logging.WARNING):
         run(tmp_path, Counting())
     assert "the adapter is not kept (OSError: [Errno 28] No space left on device)" in caplog.text

@@ -22,13 +22,13 @@ from ttsi.atomic import write_atomically
 from ttsi.errors import LibraryError, on_one_line
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.entry import LibraryEntry, PooledInput, entries_of, tools_hash
-from ttsi.models.adapter_files import adapter_config
+from ttsi.models.adapter_files import WEIGHTS, adapter_config, write_adapter
 
 log = logging.getLogger(__name__)
 
 GIVEN = "operator"
 """Origin of entries that were given, with the SHA-256 of what was given."""
-ADAPTER, CONFIG, ENTRY, EXAMPLES = "adapter_model.safetensors", "adapter_config.json", "entry.json", "examples.jsonl"
+ENTRY, EXAMPLES = "entry.json", "examples.jsonl"
 
 
 def export_entry(library: AdapterLibrary, entry: LibraryEntry, folder: Path) -> Path:
@@ -42,9 +42,7 @@ def export_entry(library: AdapterLibrary, entry: LibraryEntry, folder: Path) -> 
     try:
         if folder.exists() and any(folder.iterdir()):
             raise LibraryError(f"{folder} is not empty: choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / ADAPTER, file)
-        write_atomically(folder / CONFIG, json.dumps(adapter_config(file), indent=2) + "\n")
+        write_adapter(folder, file)
         write_atomically(folder / ENTRY, json.dumps(codec.to_json(entry), indent=2, ensure_ascii=False) + "\n")
         write_atomically(folder / EXAMPLES, "".join(codec.dumps(one) + "\n" for one in learned))
     except OSError as error:
@@ -59,7 +57,7 @@ def import_entry(library: AdapterLibrary, folder: Path) -> LibraryEntry:
         LibraryError: the folder is incomplete or damaged.
     """
     try:
-        file = (folder / ADAPTER).read_bytes()
+        file = (folder / WEIGHTS).read_bytes()
         entry = codec.loads(LibraryEntry, (folder / ENTRY).read_text(encoding="utf-8"))
         lines = (folder / EXAMPLES).read_text(encoding="utf-8").split("\n")
         learned = [codec.loads(PooledInput, line) for line in lines if line]

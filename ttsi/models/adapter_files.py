@@ -4,6 +4,7 @@
                       that the file stays with its job where a batch is tried again input by input
     AdapterRecorder   keeps the file of every adapter that it trains
     adapter_config    PEFT's settings, from the header of such a file
+    write_adapter     a folder that PEFT loads, from such a file
 
 Inputs: a model, adapters as safetensors files. Outputs: the same model. The paper (arXiv:2510.07841) starts each
 adapter fresh and keeps none.
@@ -16,14 +17,19 @@ import logging
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
+from ttsi.atomic import write_atomically
 from ttsi.config import AdaptationConfig
 from ttsi.errors import first_line
 from ttsi.models.protocol import ADAPTER_CONFIG, Jobs, Model, ModelWrapper, Starts, adapter_keeper
 from ttsi.types import Adaptation, TrainingExample
 
 log = logging.getLogger(__name__)
+
+WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
+"""The files of PEFT's folder."""
 
 
 class StartedFrom(ModelWrapper):
@@ -85,3 +91,16 @@ def adapter_config(file: bytes) -> dict[str, Any]:
     except (struct.error, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"no adapter_config in the header of the adapter: {error}") from None
     return settings
+
+
+def write_adapter(folder: Path, file: bytes) -> None:
+    """Write an adapter as the folder that `peft.PeftModel.from_pretrained` loads; it is made where it does not exist.
+
+    Raises:
+        OSError: the disk is full or read-only.
+        ValueError: the header of the file holds no settings.
+    """
+    settings = json.dumps(adapter_config(file), indent=2) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / WEIGHTS, file)
+    write_atomically(folder / SETTINGS, settings)

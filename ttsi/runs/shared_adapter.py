@@ -17,12 +17,13 @@ from pathlib import Path
 
 from ttsi import codec
 from ttsi.atomic import sync_folder, write_atomically
+from ttsi.models.adapter_files import SETTINGS, WEIGHTS, write_adapter
 from ttsi.types import Adaptation
 
 log = logging.getLogger(__name__)
 
 FOLDER = "adapter"
-WEIGHTS, SETTINGS, RECORD = "adapter_model.safetensors", "adapter_config.json", "training.json"
+RECORD = "training.json"
 ACTIVATED = "alora_invocation_tokens"
 """Name of PEFT's setting that an adapter has which does not act on the whole prompt (`adaptation.scope` suffix)."""
 
@@ -43,8 +44,8 @@ class SharedAdapterFolder:
                 return file, codec.from_json(Adaptation, record["adaptation"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s cannot be read (%s)", self.path / RECORD, type(error).__name__)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # the same as a file of another hash
         log.warning("the adapter in %s is damaged: it is trained again", self.path)
         return None
 
@@ -54,14 +55,10 @@ class SharedAdapterFolder:
         Raises:
             OSError: the disk is full or read-only.
         """
-        from ttsi.models.adapter_files import adapter_config  # not at the top: reading a run folder needs no models
-
-        self.path.mkdir(parents=True, exist_ok=True)
         (self.path / RECORD).unlink(missing_ok=True)
-        write_atomically(self.path / WEIGHTS, file)
-        write_atomically(self.path / SETTINGS, _json(adapter_config(file)))
+        write_adapter(self.path, file)
         record = {"sha256": hashlib.sha256(file).hexdigest(), "adaptation": codec.to_json(adaptation)}
-        write_atomically(self.path / RECORD, _json(record))
+        write_atomically(self.path / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def delete(self) -> None:
         """Delete the adapter, and its folder where nothing else is in it."""
@@ -80,7 +77,3 @@ class SharedAdapterFolder:
         except (OSError, ValueError):
             return None
         return bool(settings.get(ACTIVATED)) if (self.path / RECORD).is_file() else None
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
