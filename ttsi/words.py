@@ -1,7 +1,7 @@
-"""Words of a text, and how many of them two texts share.
+"""Words of a text, how many of them two texts share, and scripts that mark no words.
 
-Inputs: texts. Outputs: lower-case runs of letters and digits; the Jaccard index of two texts. Filters of examples,
-retrieval, training pools and the leak check all compare texts by these words.
+Inputs: texts. Outputs: lower-case runs of letters and digits; the Jaccard index of two texts; texts with scripts kept
+apart. Filters of examples, retrieval, training pools and the leak check all compare texts by these words.
 """
 
 from __future__ import annotations
@@ -9,6 +9,16 @@ from __future__ import annotations
 import re
 
 WORD = re.compile(r"[^\W_]+")
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30fa\u30fc-\u318f\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+"""A letter of a script that writes words side by side, or particles on words: Thai, Lao, Burmese, Khmer, kana, Chinese
+characters, Hangul."""
+_SCRIPT_EDGE = re.compile(
+    rf"(?<={_SPACELESS.pattern})(?!{_SPACELESS.pattern})(?=[^\W_])"
+    rf"|(?<=[^\W_])(?<!{_SPACELESS.pattern})(?={_SPACELESS.pattern})"
+)
 
 
 def words(text: str) -> list[str]:
@@ -29,3 +39,17 @@ def jaccard(left: str, right: str, empty: float = 0.0) -> float:
     left_words, right_words = set(words(left)), set(words(right))
     either = left_words | right_words
     return len(left_words & right_words) / len(either) if either else empty
+
+
+def separate_scripts(text: str) -> str:
+    """The text with a space where a script without spaces meets letters or digits of others.
+
+    >>> separate_scripts("Tokyo駅まで10分")
+    'Tokyo 駅まで 10 分'
+    """
+    return _SCRIPT_EDGE.sub(" ", text) if _SPACELESS.search(text) else text
+
+
+def is_spaceless(character: str) -> bool:
+    """Whether a character is a letter of a script without spaces."""
+    return _SPACELESS.match(character) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ttsi.adaptation.confidence import worse_values
@@ -68,6 +70,14 @@ FULL = booking(city="Rome", guests=4)
 def test_what_the_conversation_states_is_not_left_out(base: Answer, adapted: Answer, left_out: str | None) -> None:
     expected = None if left_out is None else f"it leaves out what the conversation states: {left_out}"
     assert worse_values(base, adapted, ITEM) == expected
+
+
+def test_a_number_in_words_is_stated() -> None:
+    request = replace(ITEM, messages=(Message("user", "Get me two tickets in Rome."),))
+    whole, short = booking(city="Rome", guests=2), booking(city="Rome")
+    assert worse_values(whole, short, request) == "it leaves out what the conversation states: guests"
+    assert worse_values(short, whole, request) is None
+    assert worse_values(booking(city="Rome", guests=3), short, request) is None, "the control"
 
 
 @pytest.mark.parametrize("margin", [None, 0.0])

@@ -199,6 +199,13 @@ def test_unstated_optional_arguments_are_left_out_of_the_calls_and_not_of_the_te
     assert written.arguments["day"] == "Friday", "the control"
 
 
+def test_a_number_that_stands_there_in_words_is_kept() -> None:
+    text = call("get_weather", city="Oslo", days=4)
+    in_words, without = (replace(RAIN, messages=(Message("user", words),)) for words in ("Oslo, four days?", "Oslo?"))
+    assert answer(Chooser(text), OMIT, in_words).calls[0].arguments == {"city": "Oslo", "days": 4}
+    assert answer(Chooser(text), OMIT, without).calls[0].arguments == {"city": "Oslo"}, "the control"
+
+
 def test_what_is_left_out_counts_before_reranking() -> None:
     text = call("get_weather", city="Oslo", day="Friday")
     assert answer(Chooser(text, GOOD), replace(RERANK, omit_unstated=True)).text == text

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ttsi.chat.grounding import StatedValues, conversation_text, numbers, omit_unstated, unstated_arguments
+from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated, unstated_arguments
+from ttsi.chat.stated_numbers import numbers
 from ttsi.types import Message, Tool, ToolCall
 
 PROPERTIES: dict[str, Any] = {
@@ -189,10 +190,33 @@ def test_scripts_with_spaces_state_whole_words() -> None:
         ("A12, B7-x, v2, x2y, x7-b, ABC100", set()),
         ("A-07, 3.1.2, 007", set()),
         ("a 1.2.3 b.5", set()),
+        ("two tickets, twenty-five rows, a dozen eggs", {2, 25, 12}),
+        ("the third floor, the twenty-first of May", {3, 21}),
+        ("two hundred and five of one thousand", {205, 1000}),
+        ("$2 million, 3 dozen, 300k, 1.1M", {2, 2e6, 3, 36, 300, 300_000, 1.1, 1_100_000}),
+        ("hundreds of ones, someone, no-one's, half", set()),
+        ("5 kg, 5kg, 10km, 5m", {5, 10}),
+        ("800x600, 2x3x4 cm, a2x3", {800, 600, 2, 3, 4}),
+        ("0x10", {0}),
     ],
 )
 def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
     assert numbers(text) == stated
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "is_stated"),
+    [
+        ("two tickets", "2", True),
+        ("two tickets", "3", False),
+        ("1,500 euros", "1500", True),
+        ("the 7th floor", "007", False),
+        ("room seven", "7.0", True),
+        ("room seven", "room 7", False),
+    ],
+)
+def test_a_number_may_be_a_string(text: str, value: str, is_stated: bool) -> None:
+    assert (value in StatedValues.of(text)) == is_stated
 
 
 @pytest.mark.parametrize(

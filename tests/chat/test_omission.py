@@ -90,11 +90,18 @@ def test_a_number_that_no_argument_has_is_left_out() -> None:
         ("the ids 200,300,400", {"notes": {"ids": [200, 300, 400]}}),
         ("200,300,400 people", {"guests": 200_300_400}),
         ("[1,500]", {"guests": 1500}),
+        ("a prize of 1.5 million", {"notes": {"prize": 1_500_000}}),
+        ("a prize of 300k", {"notes": {"prize": 300_000}}),
+        ("a picture of 800x600", {"notes": {"width": 800, "height": 600}}),
     ],
 )
 def test_a_value_in_another_form_uses_it(text: str, arguments: dict[str, Any]) -> None:
     assert left_out(text, **arguments) == ()
     assert left_out(text, city="Oslo") != (), "the control"
+
+
+def test_one_side_of_a_size_is_left_out() -> None:
+    assert left_out("a picture of 800x600", notes={"width": 800}) == ("800x600",)
 
 
 def test_what_no_argument_can_take_is_not_left_out() -> None:

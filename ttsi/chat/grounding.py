@@ -3,12 +3,12 @@
 Inputs: a text (a written request, or a whole conversation) and a call. Outputs: whether the text states a value; the
 arguments of which it does not; the call without the optional ones among them.
 
-A string is stated when its words stand in the text side by side, a number when the text has it in digits. Scripts
-without spaces mark no words; there, letters side by side are enough, and 東京都 states 京都, too. Booleans and nulls
-are never stated and count as grounded, and so does a value that the schema itself supplies
-(`ttsi.chat.schema_choices`): its `default`, its `const`, one of its `enum` ("fahrenheit" is chosen, not invented;
-without this 21 % of BFCL's live gold would lose an argument, with it 13 %). This is a rule of thumb: "two" states no 2,
-and "next Friday" no date. The paper (arXiv:2510.07841) checks no values.
+A string is stated when its words stand in the text side by side, a number when the text has it in digits or in English
+words (`ttsi.chat.stated_numbers`), also where the call writes it as a string. Scripts without spaces mark no words;
+there, letters side by side are enough, and 東京都 states 京都, too. Booleans and nulls are never stated and count as
+grounded, and so does a value that the schema itself supplies (`ttsi.chat.schema_choices`): its `default`, its `const`,
+one of its `enum` ("fahrenheit" is chosen, not invented; without this 21 % of BFCL's live gold would lose an argument,
+with it 13 %). This is a rule of thumb: "next Friday" states no date. The paper (arXiv:2510.07841) checks no values.
 """
 
 from __future__ import annotations
@@ -19,39 +19,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttsi.chat.schema_choices import SchemaPlace, parts
+from ttsi.chat.stated_numbers import numbers
 from ttsi.chat.tool_schema import problem
 from ttsi.types import Message, Tool, ToolCall
-from ttsi.words import words
-
-_SPACELESS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30fa\u30fc-\u318f\u31f0-\u31ff\u3400-\u4dbf"
-    "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
-)
-"""A letter of a script that writes words side by side, or particles on words: Thai, Lao, Burmese, Khmer, kana, Chinese
-characters, Hangul."""
-_SCRIPT_EDGE = re.compile(
-    rf"(?<={_SPACELESS.pattern})(?!{_SPACELESS.pattern})(?=[^\W_])"
-    rf"|(?<=[^\W_])(?<!{_SPACELESS.pattern})(?={_SPACELESS.pattern})"
-)
-_UNIT = (
-    r"(?:USD|EUR|GBP|JPY|CNY|RMB|INR|AUD|NZD|CAD|CHF|HKD|SGD|TWD|SEK|NOK|DKK|PLN|KRW|THB|BRL|MXN|ZAR|RUB|TRY|AED|Rs\.?"
-    r"|x(?=[\d.,]*\d(?![\w-])))"
-)
-"""What may stand right before a number and makes no code of it: a currency, or the x of "x10"."""
-GROUPED = re.compile(r"(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?(?![.,]?\d)")
-"""A number with commas between groups of three digits."""
-_NUMBER = re.compile(
-    rf"(?<!\w)(?:(?<!\.)|{_UNIT})(?P<minus>(?<![\w)])-)?"
-    rf"(?P<digits>{GROUPED.pattern}|(?!0\d)\d+(?:\.\d+)?|\.\d+)(?P<exponent>e[+-]?\d+(?!\w))?(?!\.?\d)"
-    r"(?P<per_cent>\s?[%\uff05]|\s?per\s?cent\b)?",
-    re.IGNORECASE,
-)
-_LIST = re.compile(r"[\[({][\s\d.,+-]*[\])}]|(?<![\w.,])\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?){2,}(?![.,]?\d)")
-"""Numbers alone in brackets, or at least three with commas and no spaces between."""
-
+from ttsi.words import is_spaceless, separate_scripts, words
 
 _NAME_WITH_SYMBOL = re.compile(r"(?<!\w)[^\W_]+[+#]+(?!\w)")
 """C++ and C# are two names, and neither is C."""
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,9})?")
+"""A string that a number in the text may state; 007 is a code."""
 _AROUND = "\"'`.,;:!?()[]{}\u201c\u201d\u2018\u2019"
 
 
@@ -60,8 +36,8 @@ class StatedValues:
     """The values that a text states: `value in StatedValues.of(text)`.
 
     >>> stated = StatedValues.of("two nights in New York, 1,500 dollars")
-    >>> [value in stated for value in ("new york", "York, 1", 1500, 2, "Boston")]
-    [True, True, True, False, False]
+    >>> [value in stated for value in ("new york", "York, 1", 1500, 2, "2", 3, "Boston")]
+    [True, True, True, True, True, False, False]
     """
 
     text: str
@@ -82,6 +58,8 @@ class StatedValues:
         return set(_symbols(str(value))) <= self.symbols if _is_symbolic(str(value)) else self._states(str(value))
 
     def _states(self, passage: str) -> bool:
+        if _PLAIN_NUMBER.fullmatch(passage) and float(passage) in self.numbers:
+            return True
         named = set(_NAME_WITH_SYMBOL.findall(passage.lower()))
         return named <= self.symbols and states_passage(self.text, passage)
 
@@ -167,55 +145,6 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def numbers(text: str) -> set[float]:
-    """The numbers that a text states in digits; parts of a date, a version or a code such as A-07 are none.
-
-    A per cent is a fraction as well. Digits with two commas and more may be one number or a list, and so may digits
-    alone in brackets: both count.
-
-    >>> sorted(numbers("1,500 of 20.0 below -5, not 3.1.2 or 2027-05-03"))
-    [-5.0, 20.0, 1500.0, 2027.0]
-    >>> sorted(numbers("4% of [1,500] and 12,34,56"))
-    [0.04, 1.0, 4.0, 12.0, 34.0, 56.0, 500.0, 1500.0]
-    """
-    text = separate_scripts(text)
-    return {number for reading in {text, spread_lists(text)} for number in _read(reading)}
-
-
-def _read(text: str) -> Iterator[float]:
-    for match in _NUMBER.finditer(text):
-        digits, exponent = match["digits"].replace(",", ""), match["exponent"] or ""
-        readings = [float(digits + exponent)]
-        if match["per_cent"] and not exponent:
-            readings.append(float(f"{digits}e-2"))
-        if not match["minus"]:
-            yield from readings
-        if match["minus"] or _is_after_dash(text, match.start()):
-            yield from (-number for number in readings)
-
-
-def _is_after_dash(text: str, at: int) -> bool:
-    """Whether a minus stands before it that may be the dash of a range as well: after a letter without a space."""
-    return at > 1 and text[at - 1] == "-" and is_spaceless(text[at - 2])
-
-
-def spread_lists(text: str, sure: bool = False) -> str:
-    """The text with a space after each comma of a list of numbers; `sure`: not where it may be one number.
-
-    >>> spread_lists("[1,500] of 12,34,56 or 1,234,567 and 1,500")
-    '[1, 500] of 12, 34, 56 or 1, 234, 567 and 1,500'
-    >>> spread_lists("[1,500] of 12,34,56 or 1,234,567 and 1,500", sure=True)
-    '[1, 500] of 12, 34, 56 or 1,234,567 and 1,500'
-    """
-
-    def spread(match: re.Match[str]) -> str:
-        listed = match.group()
-        is_number = re.search(r",0\d", listed) or (sure and GROUPED.fullmatch(listed))
-        return listed if is_number else listed.replace(",", ", ")
-
-    return _LIST.sub(spread, text)
-
-
 def normalise(text: str) -> str:
     """Lower case, with everything but letters and digits as one space: how texts are compared.
 
@@ -223,15 +152,6 @@ def normalise(text: str) -> str:
     'where s a 12'
     """
     return " ".join(words(text))
-
-
-def separate_scripts(text: str) -> str:
-    """The text with a space where a script without spaces meets letters or digits of others.
-
-    >>> separate_scripts("Tokyo駅まで10分")
-    'Tokyo 駅まで 10 分'
-    """
-    return _SCRIPT_EDGE.sub(" ", text) if _SPACELESS.search(text) else text
 
 
 def comparable(text: str) -> str:
@@ -248,8 +168,3 @@ def states_passage(text: str, passage: str) -> bool:
     own = comparable(passage)
     own = own[1:] if is_spaceless(own[1]) else own
     return (own[:-1] if is_spaceless(own[-2]) else own) in text
-
-
-def is_spaceless(character: str) -> bool:
-    """Whether a character is a letter of a script without spaces."""
-    return _SPACELESS.match(character) is not None

@@ -16,21 +16,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ttsi.chat.grounding import (
-    GROUPED,
-    StatedValues,
-    arguments_place,
-    comparable,
-    is_spaceless,
-    leaves,
-    normalise,
-    numbers,
-    separate_scripts,
-    spread_lists,
-    states_passage,
-)
+from ttsi.chat.grounding import StatedValues, arguments_place, comparable, leaves, normalise, states_passage
+from ttsi.chat.number_words import SCALES
 from ttsi.chat.schema_choices import SchemaPlace, is_among, parts
+from ttsi.chat.stated_numbers import GROUPED, numbers, spread_lists
 from ttsi.types import Message, Tool, ToolCall
+from ttsi.words import is_spaceless, separate_scripts
 
 _PAIRS = (('"', '"'), ("'", "'"), ("\u2018", "\u2019"), ("`", "`"), ("«", "»"))
 """Opening and closing quotation marks that count between words only: apostrophes open nothing, nor does a German «."""
@@ -116,8 +107,10 @@ def _is_used(literal: str, text: str, used: set[float]) -> bool:
     number, listed = digits.replace(",", ""), _DIGITS.findall(digits)
     if _DIGITS.fullmatch(number):
         of_list = len(listed) > 2 and used.issuperset(map(float, listed))
-        return of_list or bool({float(number), float(f"{number}e-2")} & used)
-    if _WITH_UNIT.fullmatch(literal) and (own := numbers(literal)) and own <= used:
+        scaled = {round(float(number) * scale, 6) for scale in SCALES.values()}  # the 1.5 of "1.5 million"
+        return of_list or bool({float(number), float(f"{number}e-2"), *scaled} & used)
+    own = numbers(literal) if _WITH_UNIT.fullmatch(literal) else set()
+    if own and (own <= used or (len(listed) == 1 and own & used)):  # "300k" is 300 or 300,000
         return True
     return any(states_passage(text, passage) for passage in (literal, *_telling_words(literal)))
 
