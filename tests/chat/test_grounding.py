@@ -207,6 +207,53 @@ def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
 @pytest.mark.parametrize(
     ("text", "value", "is_stated"),
     [
+        ("62 smartphones and two comedies", "smartphone", True),
+        ("62 smartphones and two comedies", "Comedy", True),
+        ("a smartphone", "smartphones", True),
+        ("the bus class", "bu", False),
+        ("the bus class", "clas", False),
+        ("anxiety, insomnia, and fatigue", "Anxiety, Insomnia, Fatigue", True),
+        ("anxiety and fatigue", "Anxiety, Insomnia, Fatigue", False),
+        ("to ann@a.org and bob@b.org", "ann@a.org, bob@b.org", True),
+        ("$100,000 to $500,000", "$100,000 - $500,000", True),
+        ("San Francisco", "San Francisco, CA", False),
+        (", and ;", ",", True),
+        ("words", ", ;", False),
+    ],
+)
+def test_plurals_and_lists_in_one_string(text: str, value: str, is_stated: bool) -> None:
+    assert (value in StatedValues.of(text)) == is_stated
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "is_stated"),
+    [
+        ("reviews in French, please", "fr", True),
+        ("reviews in French, please", "fr-FR", True),
+        ("reviews in French, please", "de", False),
+        ("the cities of Germany", "DE", True),
+        ("a hotel in New York", "NY", True),
+        ("5 euros", "EUR", True),
+        ("under $50", "USD", True),
+        ("under 50", "USD", False),
+        ("90 pounds of flour", "lb", True),
+        ("90 pounds of flour", "kg", False),
+        ("5 euros in Germany", "EUR, DE", True),
+    ],
+)
+def test_codes_of_what_the_text_names(text: str, value: str, is_stated: bool) -> None:
+    assert (value in StatedValues.of(text)) == is_stated
+
+
+def test_a_boolean_may_be_a_string() -> None:
+    tool = Tool("f", "", {"properties": {"sorted": {"type": "string"}}})
+    assert unstated_arguments(ToolCall("f", {"sorted": "True"}), [tool], StatedValues.of("list them")) == ()
+    assert unstated_arguments(ToolCall("f", {"sorted": "Truly"}), [tool], StatedValues.of("list them")) == ("sorted",)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "is_stated"),
+    [
         ("two tickets", "2", True),
         ("two tickets", "3", False),
         ("1,500 euros", "1500", True),

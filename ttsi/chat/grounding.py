@@ -3,12 +3,14 @@
 Inputs: a text (a written request, or a whole conversation) and a call. Outputs: whether the text states a value; the
 arguments of which it does not; the call without the optional ones among them.
 
-A string is stated when its words stand in the text side by side, a number when the text has it in digits or in English
-words (`ttsi.chat.stated_numbers`), also where the call writes it as a string. Scripts without spaces mark no words;
-there, letters side by side are enough, and 東京都 states 京都, too. Booleans and nulls are never stated and count as
-grounded, and so does a value that the schema itself supplies (`ttsi.chat.schema_choices`): its `default`, its `const`,
-one of its `enum` ("fahrenheit" is chosen, not invented; without this 21 % of BFCL's live gold would lose an argument,
-with it 13 %). This is a rule of thumb: "next Friday" states no date. The paper (arXiv:2510.07841) checks no values.
+A string is stated when its words stand in the text side by side, also in the plural, or when it lists such values; a
+number when the text has it in digits or in English words (`ttsi.chat.stated_numbers`), also where the call writes it as
+a string; a date or a time when the text has it in another form (`ttsi.chat.stated_dates`); a code such as "fr" when the
+text names what it stands for (`ttsi.chat.stated_codes`). Scripts without spaces mark no words; there, letters side by
+side are enough, and 東京都 states 京都, too. Booleans and nulls are never stated and count as grounded, and so does a
+value that the schema itself supplies (`ttsi.chat.schema_choices`): its `default`, its `const`, one of its `enum`
+("fahrenheit" is chosen, not invented). This is a rule of thumb: "Tesla" states no "TSLA". The paper (arXiv:2510.07841)
+checks no values.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttsi.chat.schema_choices import SchemaPlace, parts
+from ttsi.chat.stated_codes import CURRENCY_SIGN, states_code
+from ttsi.chat.stated_dates import StatedDates
 from ttsi.chat.stated_numbers import numbers
 from ttsi.chat.tool_schema import problem
 from ttsi.types import Message, Tool, ToolCall
@@ -42,26 +46,66 @@ class StatedValues:
 
     text: str
     """As `comparable` makes it."""
+    singular: str
+    """The same with English plurals in the singular."""
     numbers: frozenset[float]
     symbols: frozenset[str]
     """What the text has without letters and digits between spaces or quotation marks, like <=, and names like C++."""
+    currencies: str
+    """The signs of currencies in the text."""
+    dates: StatedDates
 
     @classmethod
-    def of(cls, text: str) -> StatedValues:
-        """The values that this text states."""
-        return cls(comparable(text), frozenset(numbers(text)), frozenset(_symbols(text)))
+    def of(cls, text: str, relative_dates: bool = True) -> StatedValues:
+        """The values that this text states; whether "tomorrow" states any date."""
+        words = comparable(text)
+        return cls(
+            text=words,
+            singular=_singular(words),
+            numbers=frozenset(numbers(text)),
+            symbols=frozenset(_symbols(text)),
+            currencies="".join(CURRENCY_SIGN.findall(text)),
+            dates=StatedDates.of(text, relative_dates),
+        )
 
     def __contains__(self, value: object) -> bool:
         """Whether the text states a string or a number."""
         if isinstance(value, int | float):
-            return value in self.numbers
-        return set(_symbols(str(value))) <= self.symbols if _is_symbolic(str(value)) else self._states(str(value))
+            return value in self.numbers or self.dates.states(str(value))
+        return self._states(str(value)) or self._states_each(str(value))
 
-    def _states(self, passage: str) -> bool:
-        if _PLAIN_NUMBER.fullmatch(passage) and float(passage) in self.numbers:
+    def _states(self, value: str) -> bool:
+        if _is_symbolic(value):
+            return set(_symbols(value)) <= self.symbols
+        if (_PLAIN_NUMBER.fullmatch(value) and float(value) in self.numbers) or self.dates.states(value):
             return True
-        named = set(_NAME_WITH_SYMBOL.findall(passage.lower()))
-        return named <= self.symbols and states_passage(self.text, passage)
+        named = set(_NAME_WITH_SYMBOL.findall(value.lower()))
+        if not named <= self.symbols:
+            return False
+        return (
+            states_passage(self.text, value)
+            or f" {_singular(normalise(value))} " in self.singular
+            or states_code(value, self.singular, self.currencies)
+        )
+
+    def _states_each(self, listed: str) -> bool:
+        """Whether a string lists several values, and the text states each: "Oslo, Rome" for "Oslo and Rome"."""
+        values = [part for part in _BETWEEN.split(listed) if part.strip()]
+        return len(values) > 1 and all(map(self._states, values))
+
+
+_BETWEEN = re.compile(r"[,;]\s*|\s+(?:and|[-\u2013])\s+|(?<=:\d\d)[-\u2013](?=\d)")
+"""What stands between the values of a list, or the ends of a range, that is one string."""
+_PLURAL = re.compile(r"(?<=[a-z]{2})(?:(?P<y>ies)|(?<=ss|sh|ch)es|(?<=[xz])es|(?<![sui])s)\b")
+
+
+def _singular(text: str) -> str:
+    """A normalised text with English plurals in the singular, word by word.
+
+    >>> _singular("two comedies boxes and smartphones of the bus class")
+    'two comedy box and smartphone of the bus class'
+    """
+    return _PLURAL.sub(lambda match: "y" if match["y"] else "", text)
 
 
 def _is_symbolic(value: str) -> bool:
@@ -125,7 +169,7 @@ def arguments_place(call: ToolCall, tools: Sequence[Tool]) -> SchemaPlace:
 
 
 def _is_grounded(value: Any, place: SchemaPlace, stated: StatedValues) -> bool:
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("true", "false")):
         return True
     composed = isinstance(value, Mapping | list | tuple)
     if (not composed and value in stated) or place.offers(value):

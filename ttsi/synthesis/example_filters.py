@@ -89,8 +89,8 @@ def overlap(example: Example, item: Input, kept: Sequence[Example], config: Synt
 
 
 def groundedness(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
-    """An argument value that the request does not state; booleans need no statement."""
-    stated = StatedValues.of(example.query)
+    """An argument value that the request does not state; booleans need no statement, and "tomorrow" is no date."""
+    stated = StatedValues.of(example.query, relative_dates=False)
     for call in example.calls:
         for key, value in leaves(call.arguments):
             if value not in stated:
