@@ -5,24 +5,24 @@
 `--answer.omit-unstated` changes an answer after it is written, so its effect on the recorded answers of the base and of
 the adapted model is computed from them. Runs of several seeds are averaged input by input.
 
-Inputs: run folders of one benchmark, without the setting. Outputs: the scores (lenient) of base and adapted answers
-with and without the omission, and the paired differences. Benchmarks with a grader of their owners' are compared
-leniently, too, where an optional argument that their grader forgives counts as missing.
+Inputs: run folders of one benchmark, without the setting; also those of versions whose runs did not grade it. Outputs:
+the scores (lenient) of base and adapted answers with and without the omission, and the paired differences. Benchmarks
+with a grader of their owners' are compared leniently, too, where an optional argument that their grader forgives counts
+as missing.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ttsi.benchmarks.matching import lenient
-from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated
 from ttsi.record import RunRow
+from ttsi.runs.grading import without_unstated
 from ttsi.runs.store import each_row
 from ttsi.stats import paired_bootstrap
-from ttsi.types import Answer, Input, ToolCall
+from ttsi.types import Answer, ToolCall
 
 SIDES = ("base", "base, omitted", "adapted", "adapted, omitted")
 PAIRS = ((0, 1), (0, 2), (1, 2), (1, 3))
@@ -39,18 +39,13 @@ def verdicts(row: RunRow) -> Verdicts | None:
         return None
     item, gold = question.input, question.gold
     of_base, of_adapted = (
-        (_is_right(answer, gold), _is_right(_omitted(answer, item), gold)) for answer in (base, adapted)
+        (_is_right(answer, gold), _is_right(without_unstated(answer, item), gold)) for answer in (base, adapted)
     )
     return *of_base, *of_adapted
 
 
 def _is_right(answer: Answer, gold: Sequence[ToolCall]) -> bool:
     return answer.error is None and lenient(answer.calls, gold)
-
-
-def _omitted(answer: Answer, item: Input) -> Answer:
-    stated = StatedValues.of(conversation_text(item.messages))
-    return replace(answer, calls=tuple(omit_unstated(call, item.tools, stated) for call in answer.calls))
 
 
 def lines(found: Sequence[Sequence[Verdicts]]) -> Iterator[str]:

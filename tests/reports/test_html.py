@@ -156,6 +156,18 @@ def test_a_page_answers_the_questions_that_the_tables_in_markdown_answer() -> No
     assert "h2 Questions" not in Outline(made()).headings, "control: one run of other settings than the method's"
 
 
+def test_what_leaving_out_alone_gives_stands_beside_the_gain() -> None:
+    def rows(*shorter: bool) -> list[RunRow]:
+        return [
+            replace(one, grades={**(one.grades or {}), "strict omit-unstated": {"base": right, "adapted": right}})
+            for one, right in zip(four().rows, shorter, strict=True)
+        ]
+
+    html, _ = page([run(rows(True, True, True, False), "one", config())], "0")
+    assert "h4 Without training" in Outline(html).headings and ">75.0" in html
+    assert "h4 Without training" not in Outline(made()).headings, "control: a run that was not graded so"
+
+
 def test_a_question_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     def inputs(group: Group) -> Finding:
         table = Table(("", "n"), (("inputs", str(group.n)),))

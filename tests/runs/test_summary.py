@@ -17,7 +17,7 @@ from ttsi.types import Adaptation, Answer, Awareness, Episode, Example
 
 KEYS = [
     "schema", "benchmark", "decoding", "calls", "model", "method", "seed", "n", "n_error", "n_unsure", "base",
-    "adapted", "gain", "awareness", "samples_trained", "seconds", "metrics", "strata", "matcher", "reasons",
+    "adapted", "gain", "omission", "awareness", "samples_trained", "seconds", "metrics", "strata", "matcher", "reasons",
 ]  # fmt: skip
 
 
@@ -70,6 +70,23 @@ def test_every_number_by_hand() -> None:
         "kind=a": {"n": 2, "base": 50.0, "adapted": 100.0},
         "kind=b": {"n": 2, "base": 50.0, "adapted": 50.0},
     }
+
+
+def test_what_leaving_out_alone_would_give_is_said() -> None:
+    """Of three bases the first becomes right without training and the last wrong; a fourth has no such verdict."""
+    pairs = [(False, True), (False, False), (True, False)]
+    rows = [row(i, base, True) for i, (base, _) in enumerate(pairs)]
+    for one, (base, shorter) in zip(rows, pairs, strict=True):
+        both = {"strict": {"base": base, "adapted": True}, "strict omit-unstated": {"base": shorter, "adapted": True}}
+        rows[one.position] = replace(one, grades=both)
+    summary = summarise([*rows, row(3, True, True)], config())
+    omission = summary["omission"]
+    assert (omission["n"], omission["fixed"], omission["broken"], omission["points"]) == (3, 1, 1, 0.0)
+    assert omission["score"] == pytest.approx(100 / 3)
+    assert "omission 33.3 %  (+0.0 points" in tables.plain(summary)
+    same = summarise([replace(rows[1], position=0)], config())
+    assert same["omission"]["fixed"] == 0 and "omission" not in tables.plain(same), "control: nothing would change"
+    assert summarise([row(0, True, True)], config())["omission"] is None, "control: an older run"
 
 
 def test_method_base_has_no_adapted_and_no_gain() -> None:

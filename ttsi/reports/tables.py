@@ -37,6 +37,9 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
     facts = [("base", _score(summary, "base"))]
     if summary["adapted"] is not None:
         facts += [("adapted", _score(summary, "adapted")), ("gain", _gain(summary["gain"]))]
+    omission = summary.get("omission")  # older summaries lack it
+    if omission and omission["fixed"] + omission["broken"]:
+        facts.append(("omission", f"{_omission(omission)}: the base with --answer.omit-unstated, untrained"))
     facts += [
         ("unsure", _unsure(summary)),
         ("trained", _training_line(summary)),
@@ -121,6 +124,12 @@ def _gain(gain: Mapping[str, Any] | None) -> str:
         f"{gain['points']:+.1f} points  (95 % interval {bounds}, "
         f"McNemar p = {gain['p_mcnemar']:.2g}); {gain['fixed']} fixed, {gain['broken']} broken"
     )
+
+
+def _omission(omission: Mapping[str, Any]) -> str:
+    bounds = "-" if omission["ci95"] is None else "{:+.1f} to {:+.1f}".format(*omission["ci95"])
+    changes = f"{omission['fixed']} fixed, {omission['broken']} broken"
+    return f"{omission['score']:.1f} %  ({omission['points']:+.1f} points, 95 % interval {bounds}; {changes})"
 
 
 def _unsure(summary: Summary) -> str:

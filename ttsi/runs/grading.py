@@ -2,22 +2,42 @@
 
 Inputs: an episode, its gold calls, the settings. Outputs: rule -> verdicts. With the strategy "pass@k" each rule has a
 second form, right when any of the k samples is (arXiv:2107.03374 with n = k). It is a rule like any other, with the
-same intervals, tests and strata, and it is the headline.
+same intervals, tests and strata, and it is the headline. Without `answer.omit_unstated` each rule has another form
+(`omission_rule`), right when the answer is without its unstated optional arguments: what that setting would give,
+which needs no model.
 
 The paper (arXiv:2510.07841, Table 1) reports direct answers, a majority vote and pass@5.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ttsi.benchmarks import Benchmark, Judge, Sample
 from ttsi.benchmarks.matching import grade
+from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated
 from ttsi.config import LoopConfig
-from ttsi.types import Answer, Episode, Trajectory
+from ttsi.types import Answer, Episode, Input, Trajectory
 
 
 def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
     """The rule of the run's score."""
     return benchmark.matcher + _suffix(loop)
+
+
+def omission_rule(rule: str) -> str:
+    """The name of a rule that judges answers without their unstated optional arguments.
+
+    >>> omission_rule("lenient")
+    'lenient omit-unstated'
+    """
+    return f"{rule} omit-unstated"
+
+
+def without_unstated(answer: Answer, item: Input) -> Answer:
+    """The answer as `answer.omit_unstated` would have it."""
+    stated = StatedValues.of(conversation_text(item.messages))
+    return replace(answer, calls=tuple(omit_unstated(call, item.tools, stated) for call in answer.calls))
 
 
 def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict[str, bool]] | None:
@@ -39,12 +59,15 @@ def _judge_sides(judge: Judge, episode: Episode) -> dict[str, dict[str, bool]]:
 
 def _verdicts(answer: Answer | None, sample: Sample, loop: LoopConfig) -> dict[str, bool]:
     verdicts = grade(answer, sample.gold, sample.official)
-    suffix = _suffix(loop)
-    if not suffix:
-        return verdicts
-    answers = [] if answer is None else [Answer(one.text, one.calls, one.error) for one in answer.samples]
-    each = [grade(one, sample.gold, sample.official) for one in answers]
-    return {**verdicts, **{f"{rule}{suffix}": any(one[rule] for one in each) for rule in verdicts}}
+    others: dict[str, bool] = {}
+    if not loop.answer.omit_unstated:
+        shorter = grade(answer and without_unstated(answer, sample.input), sample.gold, sample.official)
+        others |= {omission_rule(rule): right for rule, right in shorter.items() if rule != "tool_choice"}
+    if suffix := _suffix(loop):
+        answers = [] if answer is None else [Answer(one.text, one.calls, one.error) for one in answer.samples]
+        each = [grade(one, sample.gold, sample.official) for one in answers]
+        others |= {f"{rule}{suffix}": any(one[rule] for one in each) for rule in verdicts}
+    return verdicts | others
 
 
 def _suffix(loop: LoopConfig) -> str:

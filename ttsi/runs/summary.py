@@ -17,6 +17,7 @@ from typing import Any
 
 from ttsi import stats
 from ttsi.record import STAGES, RunRow, Side
+from ttsi.runs.grading import omission_rule
 
 SCHEMA = 1
 
@@ -46,6 +47,7 @@ def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, An
         "base": _score(graded, "base", matcher),
         "adapted": _score(graded, "adapted", matcher) if adapts else None,
         "gain": _gain(graded, matcher, loop["seed"]) if adapts and graded else None,
+        "omission": _omission(graded, matcher, loop["seed"]),
         "awareness": {
             "auroc": _error_auroc(graded, matcher, loop["awareness"]["measure"]),
             "tau": loop["awareness"]["tau"],
@@ -86,12 +88,26 @@ def _score(rows: Sequence[RunRow], side: Side, matcher: str) -> dict[str, float 
 
 
 def _gain(rows: Sequence[RunRow], matcher: str, seed: int) -> dict[str, Any]:
-    base, adapted = verdicts(rows, "base", matcher), verdicts(rows, "adapted", matcher)
-    fixed = sum(new and not old for old, new in zip(base, adapted, strict=True))
-    broken = sum(old and not new for old, new in zip(base, adapted, strict=True))
-    interval = stats.paired_bootstrap(base, adapted, seed)
+    return _difference(verdicts(rows, "base", matcher), verdicts(rows, "adapted", matcher), seed)
+
+
+def _omission(rows: Sequence[RunRow], matcher: str, seed: int) -> dict[str, Any] | None:
+    """What `answer.omit_unstated` alone makes of the base's answers; None where no row has that verdict."""
+    rule = omission_rule(matcher)
+    judged = [row for row in rows if row.grades is not None and rule in row.grades]
+    if not judged:
+        return None
+    shorter = verdicts(judged, "base", rule)
+    change = _difference(verdicts(judged, "base", matcher), shorter, seed)
+    return {"n": len(judged), "score": 100 * sum(shorter) / len(judged), **change}
+
+
+def _difference(before: Sequence[bool], after: Sequence[bool], seed: int) -> dict[str, Any]:
+    fixed = sum(new and not old for old, new in zip(before, after, strict=True))
+    broken = sum(old and not new for old, new in zip(before, after, strict=True))
+    interval = stats.paired_bootstrap(before, after, seed)
     return {
-        "points": 100 * (fixed - broken) / len(rows),
+        "points": 100 * (fixed - broken) / len(before),
         "ci95": None if interval is None else [100 * interval.low, 100 * interval.high],
         "p_mcnemar": stats.mcnemar_exact(fixed, broken),
         "fixed": fixed,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from ttsi.reports.finding import Finding
 from ttsi.reports.groups import Group, group_by_inputs
 from ttsi.reports.phrases import count
-from ttsi.reports.questions.benchmark_rules import by_rule, failures, over_all_calls
+from ttsi.reports.questions.benchmark_rules import by_rule, failures, omission, omission_of, over_all_calls
 from ttsi.reports.questions.changed_answers import changed_answers
 from ttsi.reports.questions.confidence_histogram import confidence
 from ttsi.reports.questions.costs import cost, costs, stage_costs
@@ -31,11 +31,11 @@ SIDE_BY_SIDE = (overview, against_each_other, gains, samples_and_score, examples
 """All groups beside each other."""
 COMPARISONS = (methods, costs, gates, thresholds, measures, filters, training_data)
 """Groups that answered the same inputs with the same model."""
-BENCHMARKS = (by_rule, over_all_calls, failures)
+BENCHMARKS = (by_rule, omission, over_all_calls, failures)
 """All groups, with a row per benchmark."""
 WITHIN = (
-    confidence, risk, reliability, smaller_tau, changed_answers, unsure_answers, measures_of, examples, stored_adapters,
-    cost, leaks,
+    omission_of, confidence, risk, reliability, smaller_tau, changed_answers, unsure_answers, measures_of, examples,
+    stored_adapters, cost, leaks,
 )  # fmt: skip
 """One group by itself."""
 

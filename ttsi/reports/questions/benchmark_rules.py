@@ -14,6 +14,7 @@ from ttsi.reports.groups import Group, outcomes
 from ttsi.reports.naming import benchmark_and_model
 from ttsi.reports.phrases import count, mean_cell, percent, points_cell, signed_points
 from ttsi.reports.reference import references
+from ttsi.runs.grading import omission_rule
 from ttsi.stats import Z95
 
 RULES = ("strict", "lenient", "official")
@@ -42,6 +43,36 @@ def by_rule(groups: Sequence[Group]) -> Finding:
         Table((NAME, "rule", "n", "base", "ttsi", "gain, points"), tuple(rows)) if rows else None,
         groups=tuple(chosen),
         missing="" if rows else "Missing: `ttsi run --benchmark NAME` (configs/results/benchmarks.yaml).",
+    )
+
+
+def omission(groups: Sequence[Group]) -> Finding:
+    """The base without its unstated optional arguments, beside the base and TT-SI."""
+    return _omission(_adapting_references(groups))
+
+
+def omission_of(group: Group) -> Finding:
+    """The same for one group."""
+    return _omission([group] if group.adapts else [])
+
+
+def _omission(groups: Sequence[Group]) -> Finding:
+    judged = [group for group in groups if outcomes(group, "base", omission_rule(group.matcher))]
+    rows = []
+    for group in judged:
+        base, adapted = outcomes(group, "base"), outcomes(group, "adapted")
+        shorter = outcomes(group, "base", omission_rule(group.matcher))
+        scores = [mean_cell(list(side.values())) for side in (base, shorter, adapted)]
+        gain = points_cell(pairing.difference(shorter, adapted))
+        rows.append((benchmark_and_model(group), count(len(shorter)), *scores, gain))
+    head = (NAME, "n", "base", "base, unstated left out", "ttsi", "ttsi against it, points")
+    return Finding(
+        "Without training",
+        "An adapted model often leaves out optional arguments that nobody asked for. How much of the gain is that? "
+        "`--answer.omit-unstated` does the same to the base's answers without training; read off the same answers.",
+        Table(head, tuple(rows)) if rows else None,
+        groups=tuple(judged),
+        missing="" if rows else "Missing: `ttsi run --benchmark NAME` without `--answer.omit-unstated`.",
     )
 
 
