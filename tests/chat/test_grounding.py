@@ -59,7 +59,7 @@ def test_optional_arguments_are_left_out_and_required_ones_never() -> None:
     assert kept(city="Rome", note="hurry", days=9, unit="F", dry=True) == ["city", "unit", "dry"]
     assert kept(city="Rome", days=3) == ["city", "days"], "a default may be written out"
     optional = Tool(TOOL.name, "", {**TOOL.parameters, "required": []})
-    assert kept(optional, city="Rome") == [], "the control: the same value of an optional argument"
+    assert kept(optional, city="Rome", days=3) == ["days"], "the control: the same value of an optional argument"
 
 
 def test_a_grounded_call_is_the_same_object() -> None:
@@ -125,10 +125,10 @@ def test_a_value_that_the_schema_supplies_behind_a_reference_is_grounded_and_sta
 
 def test_an_argument_that_a_reference_requires_stays_and_the_others_go() -> None:
     top = {"allOf": [{"$ref": "#/$defs/All"}], "$defs": {**UNITS["$defs"], "All": UNITS}}
-    call = ToolCall("w", {"city": "Rome", "unit": "kelvin"})
-    assert omit_unstated(call, [Tool("w", "", top)], STATED).arguments == {"city": "Rome"}
+    call = ToolCall("w", {"city": "Rome", "unit": "kelvin", "dry": True})
+    assert omit_unstated(call, [Tool("w", "", top)], STATED).arguments == {"city": "Rome", "dry": True}
     optional = {**top, "$defs": {**top["$defs"], "All": {**UNITS, "required": []}}}
-    assert omit_unstated(call, [Tool("w", "", optional)], STATED).arguments == {}, "the control"
+    assert omit_unstated(call, [Tool("w", "", optional)], STATED).arguments == {"dry": True}, "the control"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_odd_schemas_supply_nothing(schema: Any) -> None:
     odd = Tool("forecast", "", {"properties": {"city": schema}, "required": [{}, 3]})
     assert unstated_arguments(ToolCall("forecast", {"city": "Rome"}), [odd], STATED) == ("city",)
     assert unstated_arguments(ToolCall("forecast", {"city": "Oslo"}), [odd], STATED) == ()
-    assert omit_unstated(ToolCall("forecast", {"city": "Rome"}), [odd], STATED).arguments == {}
+    assert omit_unstated(ToolCall("forecast", {"city": "Rome", "x": True}), [odd], STATED).arguments == {"x": True}
 
 
 @pytest.mark.parametrize(
@@ -283,3 +283,12 @@ def test_a_number_may_be_a_string(text: str, value: str, is_stated: bool) -> Non
 )
 def test_symbols_are_stated_as_they_are(text: str, value: str, is_stated: bool) -> None:
     assert (value in StatedValues.of(text)) == is_stated
+
+
+def test_a_call_never_loses_all_of_its_arguments() -> None:
+    tool = Tool("quote", "", {"properties": {"symbol": {"type": "string"}, "market": {"type": "string"}}})
+    stated = StatedValues.of("What does Tesla cost on Nasdaq?")
+    only = ToolCall("quote", {"symbol": "TSLA"})
+    assert omit_unstated(only, [tool], stated) == only
+    both = ToolCall("quote", {"symbol": "TSLA", "market": "Nasdaq"})
+    assert omit_unstated(both, [tool], stated) == ToolCall("quote", {"market": "Nasdaq"}), "the control"

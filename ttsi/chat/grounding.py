@@ -150,14 +150,15 @@ def omit_unstated(call: ToolCall, tools: Sequence[Tool], stated: StatedValues) -
     """The call without its unstated optional arguments; a required one always stays, and so does part of an object.
 
     A legal call stays legal: where the schema demands an argument in a roundabout way (`allOf`, `dependentRequired`),
-    nothing is left out.
+    nothing is left out. Nor is it where no argument would be left: such a call is about what the model knows
+    (`get_quote(symbol="TSLA")` for "Tesla").
 
     >>> tool = Tool("f", "", {"properties": {"city": {}, "day": {}}, "required": ["city"]})
     >>> omit_unstated(ToolCall("f", {"city": "Rome", "day": "Friday"}), [tool], StatedValues.of("Rain in Oslo?"))
     ToolCall(name='f', arguments={'city': 'Rome'})
     """
     left_out = set(unstated_arguments(call, tools, stated)) - arguments_place(call, tools).required
-    if not left_out:
+    if not left_out or left_out >= call.arguments.keys():
         return call
     shorter = replace(call, arguments={name: value for name, value in call.arguments.items() if name not in left_out})
     return call if problem(shorter, tools) and not problem(call, tools) else shorter
