@@ -111,8 +111,8 @@ ALLOWED: dict[str, set[str]] = {
         "errors", "loop", "models", "sqlite_errors", "synthesis.schema_examples", "types",
     },
     "runs": {
-        "adaptation.shared", "agents", "atomic", "awareness.selection", "batch", "benchmarks", "codec", "config",
-        "config_history", "crash_points", "environments.environment", "errors",
+        "adaptation.shared", "agents", "atomic", "awareness.selection", "batch", "benchmarks", "chat.grounding",
+        "codec", "config", "config_history", "crash_points", "environments.environment", "errors",
         "library", "loop", "methods", "models", "object_reference",
         "record", "sqlite_errors", "stats", "synthesis", "types",
     },

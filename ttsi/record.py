@@ -136,3 +136,12 @@ class Run:
     def weights(self) -> str | None:
         """SHA-256 (hex) of the model's weights; None for a scripted model."""
         return self.model.get("weights_sha256")
+
+
+def omission_rule(rule: str) -> str:
+    """The name of a rule that judges answers without their unstated optional arguments.
+
+    >>> omission_rule("lenient")
+    'lenient omit-unstated'
+    """
+    return f"{rule} omit-unstated"

@@ -7,6 +7,7 @@ apart. Filters of examples, retrieval, training pools and the leak check all com
 from __future__ import annotations
 
 import re
+import unicodedata
 
 WORD = re.compile(r"[^\W_]+")
 _SPACELESS = re.compile(
@@ -39,6 +40,43 @@ def jaccard(left: str, right: str, empty: float = 0.0) -> float:
     left_words, right_words = set(words(left)), set(words(right))
     either = left_words | right_words
     return len(left_words & right_words) / len(either) if either else empty
+
+
+_NO_PLURALS = frozenset("always does less lens mars news perhaps plus".split())
+
+
+def stem(text: str) -> str:
+    """A normalised text without the endings of English plurals: singular and plural become the same.
+
+    >>> stem("two comedies and movies on buses"), stem("comedy movie bus")
+    ('two comedi and movi on bus', 'comedi movi bus')
+    """
+    return " ".join(map(_stem_word, text.split(" ")))
+
+
+def _stem_word(word: str) -> str:
+    if word in _NO_PLURALS or not word.isascii() or not word.isalpha():
+        return word
+    if len(word) > 3 and word[-1] == "s" and word[-2] not in "sui":
+        word = word[:-1]
+    if len(word) > 3 and word[-1] == "e":
+        word = word[:-1]
+    return f"{word[:-1]}i" if len(word) > 2 and word[-1] == "y" else word
+
+
+def fold(text: str) -> str:
+    """The text in lower case, without accents.
+
+    >>> fold("São Paulo, STRASSE"), fold("straße")
+    ('sao paulo, strasse', 'strasse')
+    """
+    if text.isascii():
+        return text.lower()
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFKC", _ACCENT.sub("", apart))
+
+
+_ACCENT = re.compile("[\u0300-\u036f]")
 
 
 def separate_scripts(text: str) -> str:

@@ -78,6 +78,7 @@ def test_a_number_in_words_is_stated() -> None:
     assert worse_values(whole, short, request) == "it leaves out what the conversation states: guests"
     assert worse_values(short, whole, request) is None
     assert worse_values(booking(city="Rome", guests=3), short, request) is None, "the control"
+    assert worse_values(whole, booking(city="Rome", area="two"), request) is None, "another argument has it in words"
 
 
 @pytest.mark.parametrize("margin", [None, 0.0])

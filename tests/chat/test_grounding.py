@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated, unstated_arguments
+from ttsi.chat.stated_codes import NAMES
 from ttsi.chat.stated_numbers import numbers
 from ttsi.types import Message, Tool, ToolCall
 
@@ -198,6 +199,11 @@ def test_scripts_with_spaces_state_whole_words() -> None:
         ("5 kg, 5kg, 10km, 5m", {5, 10}),
         ("800x600, 2x3x4 cm, a2x3", {800, 600, 2, 3, 4}),
         ("0x10", {0}),
+        ("minus 5, negative 3, \u22122, -$50", {-5, -3, -2, -50}),
+        ("half an hour, a couple of days", {0.5, 2}),
+        ("one and a half hours", {1, 1.5}),
+        ("no one, a one-way ticket, first of all, wait a second, a third party", set()),
+        ("'two' of them, one's", {2}),
     ],
 )
 def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
@@ -217,6 +223,16 @@ def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
         ("to ann@a.org and bob@b.org", "ann@a.org, bob@b.org", True),
         ("$100,000 to $500,000", "$100,000 - $500,000", True),
         ("San Francisco", "San Francisco, CA", False),
+        ("horror movies and two buses", "movie", True),
+        ("horror movies and two buses", "bus", True),
+        ("what is new on Mars", "news", False),
+        ("what is new on Mars", "Mar", False),
+        ("between 2010 and 2015", "2010-2015", True),
+        ("between 2010 and 2015", "2010-2016", False),
+        ("May 3 to May 5, 2024", "2024-05-03/2024-05-05", True),
+        ("Alice and Bob", "Alice\nBob", True),
+        ("a flight to Sao Paulo", "S\u00e3o Paulo", True),
+        ("a flight to Z\u00fcrich", "Zurich", True),
         (", and ;", ",", True),
         ("words", ", ;", False),
     ],
@@ -239,6 +255,12 @@ def test_plurals_and_lists_in_one_string(text: str, value: str, is_stated: bool)
         ("90 pounds of flour", "lb", True),
         ("90 pounds of flour", "kg", False),
         ("5 euros in Germany", "EUR, DE", True),
+        ("in the United States", "US", True),
+        ("a trip to Texas", "TX", True),
+        ("Canadian dollars", "USD", False),
+        ("New Mexico", "MX", False),
+        ("this or that", "OR", False),
+        ("hotels in ny", "NY", True),
     ],
 )
 def test_codes_of_what_the_text_names(text: str, value: str, is_stated: bool) -> None:
@@ -260,6 +282,20 @@ def test_a_boolean_may_be_a_string() -> None:
         ("the 7th floor", "007", False),
         ("room seven", "7.0", True),
         ("room seven", "room 7", False),
+        ("1.5 hours", "5 hours", False),
+        ("$1,500", "$500", False),
+        ("5 degrees", "-5", False),
+        ("5 kilograms, 30 minutes, two weeks", "5kg", True),
+        ("5 kilograms, 30 minutes, two weeks", "30 min", True),
+        ("5 kilograms, 30 minutes, two weeks", "2 weeks", True),
+        ("5 kilograms, 30 minutes, two weeks", "2 kg", True),
+        ("5 kilograms, 30 minutes, two weeks", "3 kg", False),
+        ("$20", "20 USD", True),
+        ("$20", "\u20ac20", False),
+        ("20 euros", "\u20ac20", True),
+        ("call 555-123-4567", "5551234567", True),
+        ("call 5551234567", "555-123-4567", True),
+        ("call 555-123-4567", "5551234568", False),
     ],
 )
 def test_a_number_may_be_a_string(text: str, value: str, is_stated: bool) -> None:
@@ -292,3 +328,21 @@ def test_a_call_never_loses_all_of_its_arguments() -> None:
     assert omit_unstated(only, [tool], stated) == only
     both = ToolCall("quote", {"symbol": "TSLA", "market": "Nasdaq"})
     assert omit_unstated(both, [tool], stated) == ToolCall("quote", {"market": "Nasdaq"}), "the control"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "", "\ud800", "0000-00-00", "9999-99-99", 2**70])
+def test_odd_values_are_not_stated(value: Any) -> None:
+    assert value not in StatedValues.of("two words of May 3")
+
+
+def test_a_number_too_long_to_print_is_not_stated() -> None:
+    stated, digits = StatedValues.of("two words of May 3"), 5000
+    is_stated = 10**digits in stated
+    assert not is_stated and 3 in stated
+
+
+def test_every_name_of_a_code_states_it() -> None:
+    missed = [
+        (code, name) for code, names in NAMES.items() for name in names if code not in StatedValues.of(f"in {name}!")
+    ]
+    assert missed == []

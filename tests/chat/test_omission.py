@@ -92,6 +92,9 @@ def test_a_number_that_no_argument_has_is_left_out() -> None:
         ("[1,500]", {"guests": 1500}),
         ("a prize of 1.5 million", {"notes": {"prize": 1_500_000}}),
         ("a prize of 300k", {"notes": {"prize": 300_000}}),
+        ("at 8pm", {"on": "20:00"}),
+        ("at 7:30 pm", {"on": "19:30"}),
+        ("on 9/3/24", {"on": "2024-09-03"}),
         ("a picture of 800x600", {"notes": {"width": 800, "height": 600}}),
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 
 from ttsi.benchmarks import Sample
 from ttsi.config import AnswerConfig, LoopConfig
-from ttsi.runs.grading import grades, omission_rule
+from ttsi.record import omission_rule
+from ttsi.runs.grading import grades
 from ttsi.types import Answer, Episode, Input, Message, SampledAnswer, Tool, ToolCall
 
 TOOL = Tool("rain", "", {"properties": {"city": {"type": "string"}, "day": {"type": "string"}}, "required": ["city"]})

@@ -14,10 +14,8 @@ from typing import Any
 from ttsi.chat.grounding import (
     StatedValues,
     arguments_place,
-    comparable,
     conversation_text,
     leaves,
-    states_passage,
     unstated_arguments,
 )
 from ttsi.chat.schema_choices import is_among
@@ -50,7 +48,7 @@ def _left_out(
 
     A value that is the schema's default may go.
     """
-    used = comparable(" ".join(str(value) for call in after for _, value in leaves(dict(call.arguments))))
+    used = StatedValues.of("\n".join(str(value) for call in after for _, value in leaves(dict(call.arguments))))
     tools = {call.name for call in after}
     kept = {(call.name, name) for call in after for name in call.arguments}
     lost = [
@@ -64,8 +62,9 @@ def _left_out(
     return tuple(dict.fromkeys(lost))
 
 
-def _are_stated(values: Sequence[Any], stated: StatedValues, used: str) -> bool:
-    return bool(values) and all(value in stated and not states_passage(used, str(value)) for value in values)
+def _are_stated(values: Sequence[Any], stated: StatedValues, used: StatedValues) -> bool:
+    """Whether the conversation states all of these values, and the call has none of them elsewhere."""
+    return bool(values) and all(value in stated and value not in used for value in values)
 
 
 def unreadable(base: Answer, adapted: Answer) -> str | None:

@@ -21,12 +21,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttsi.chat.schema_choices import SchemaPlace, parts
-from ttsi.chat.stated_codes import CURRENCY_SIGN, states_code
+from ttsi.chat.stated_codes import CURRENCY_CODES, CURRENCY_SIGN, states_code
 from ttsi.chat.stated_dates import StatedDates
 from ttsi.chat.stated_numbers import numbers
 from ttsi.chat.tool_schema import problem
 from ttsi.types import Message, Tool, ToolCall
-from ttsi.words import is_spaceless, separate_scripts, words
+from ttsi.words import fold, is_spaceless, separate_scripts, stem, words
 
 _NAME_WITH_SYMBOL = re.compile(r"(?<!\w)[^\W_]+[+#]+(?!\w)")
 """C++ and C# are two names, and neither is C."""
@@ -40,19 +40,23 @@ class StatedValues:
     """The values that a text states: `value in StatedValues.of(text)`.
 
     >>> stated = StatedValues.of("two nights in New York, 1,500 dollars")
-    >>> [value in stated for value in ("new york", "York, 1", 1500, 2, "2", 3, "Boston")]
+    >>> [value in stated for value in ("new york", "York, 1500", 1500, 2, "2", 3, "Boston")]
     [True, True, True, True, True, False, False]
     """
 
     text: str
     """As `comparable` makes it."""
-    singular: str
-    """The same with English plurals in the singular."""
+    stems: str
+    """The same without the endings of plurals."""
     numbers: frozenset[float]
     symbols: frozenset[str]
-    """What the text has without letters and digits between spaces or quotation marks, like <=, and names like C++."""
+    """The words that have no letters or digits, such as <=, and names such as C++."""
+    capitals: frozenset[str]
+    """The words of two capital letters."""
     currencies: str
-    """The signs of currencies in the text."""
+    """The signs of currencies."""
+    digits: frozenset[str]
+    """Long numbers in groups, such as those of telephones, as digits alone."""
     dates: StatedDates
 
     @classmethod
@@ -61,51 +65,83 @@ class StatedValues:
         words = comparable(text)
         return cls(
             text=words,
-            singular=_singular(words),
+            stems=stem(words),
             numbers=frozenset(numbers(text)),
             symbols=frozenset(_symbols(text)),
+            capitals=frozenset(_TWO_CAPITALS.findall(text)),
             currencies="".join(CURRENCY_SIGN.findall(text)),
+            digits=frozenset(_NO_DIGIT.sub("", match) for match in _DIGIT_GROUPS.findall(text)),
             dates=StatedDates.of(text, relative_dates),
         )
 
     def __contains__(self, value: object) -> bool:
         """Whether the text states a string or a number."""
         if isinstance(value, int | float):
-            return value in self.numbers or self.dates.states(str(value))
-        return self._states(str(value)) or self._states_each(str(value))
+            return value in self.numbers or (abs(value) < _MOST and self._states_whole(value))
+        text = ", ".join(" ".join(line.split()) for line in str(value).strip().splitlines())
+        return self._states(text) or self._states_amount(text) or self._states_each(text)
+
+    def _states_whole(self, value: int | float) -> bool:
+        """Whether the text has a whole number as the digits of a telephone, as a date or as the number of a month."""
+        as_text = str(value)
+        return (
+            as_text in self.digits
+            or self.dates.states(as_text)
+            or any(date.month == value for date in self.dates.dates)
+        )
 
     def _states(self, value: str) -> bool:
         if _is_symbolic(value):
             return set(_symbols(value)) <= self.symbols
-        if (_PLAIN_NUMBER.fullmatch(value) and float(value) in self.numbers) or self.dates.states(value):
+        if _PLAIN_NUMBER.fullmatch(value) and (float(value) in self.numbers or value[0] == "-"):
+            return float(value) in self.numbers
+        if self.dates.states(value) or (_NO_DIGIT.sub("", value) in self.digits and not any(map(str.isalpha, value))):
             return True
-        named = set(_NAME_WITH_SYMBOL.findall(value.lower()))
-        if not named <= self.symbols:
+        if not set(_NAME_WITH_SYMBOL.findall(value.lower())) <= self.symbols:
             return False
-        return (
-            states_passage(self.text, value)
-            or f" {_singular(normalise(value))} " in self.singular
-            or states_code(value, self.singular, self.currencies)
-        )
+        is_word = value.isupper() and value.lower() in _SHORT_WORDS and value not in self.capitals
+        return (not is_word and self._states_words(value)) or states_code(value, self.stems, self.currencies)
+
+    def _states_words(self, value: str) -> bool:
+        words = states_passage(self.text, value) or stem(comparable(value)) in self.stems
+        return words and self._states_signs(value)
+
+    def _states_amount(self, value: str) -> bool:
+        """Whether a string is a number with its unit or currency and the text states both, as in "five kilograms"."""
+        amount = _AMOUNT.fullmatch(value)
+        if amount is None or float(amount["number"].replace(",", "")) not in self.numbers:
+            return False
+        return self._states_signs(value) and (not amount["unit"] or self._states(amount["unit"].strip()))
+
+    def _states_signs(self, value: str) -> bool:
+        """Whether the text has the currencies whose signs a value has, as signs or by name."""
+        signs = CURRENCY_SIGN.findall(value)
+        return all(sign in self.currencies or states_code(CURRENCY_CODES[sign], self.stems) for sign in signs)
 
     def _states_each(self, listed: str) -> bool:
         """Whether a string lists several values, and the text states each: "Oslo, Rome" for "Oslo and Rome"."""
-        values = [part for part in _BETWEEN.split(listed) if part.strip()]
-        return len(values) > 1 and all(map(self._states, values))
+        for separator in (_LIST_SEPARATOR, _RANGE_DASH):
+            values = [part for part in separator.split(listed) if part.strip()]
+            if len(values) > 1:
+                return all(self._states(part) or self._states_amount(part) for part in values)
+        return False
 
 
-_BETWEEN = re.compile(r"[,;]\s*|\s+(?:and|[-\u2013])\s+|(?<=:\d\d)[-\u2013](?=\d)")
+_LIST_SEPARATOR = re.compile(r"(?:[;/|]|,(?!\d{3}(?!\d))) ?| (?:and|to|&|[-\u2013]) ")
 """What stands between the values of a list, or the ends of a range, that is one string."""
-_PLURAL = re.compile(r"(?<=[a-z]{2})(?:(?P<y>ies)|(?<=ss|sh|ch)es|(?<=[xz])es|(?<![sui])s)\b")
-
-
-def _singular(text: str) -> str:
-    """A normalised text with English plurals in the singular, word by word.
-
-    >>> _singular("two comedies boxes and smartphones of the bus class")
-    'two comedy box and smartphone of the bus class'
-    """
-    return _PLURAL.sub(lambda match: "y" if match["y"] else "", text)
+_RANGE_DASH = re.compile(r"(?<=\d)[-\u2013](?=[$\u20ac\u00a3]?\d)|(?<=[A-Z]{3})-(?=[A-Z]{3})|(?<=[apAP][mM])-")
+_AMOUNT = re.compile(
+    rf"(?:{CURRENCY_SIGN.pattern} ?)?(?P<number>-?(?:[1-9]\d{{0,2}}(?:,\d{{3}})+|0|[1-9]\d{{0,14}})(?:\.\d{{1,9}})?)"
+    r"(?P<unit> ?[^\W\d_]{1,20}(?: [^\W\d_]{1,20})?)?"
+)
+_TWO_CAPITALS = re.compile(r"\b[A-Z]{2}\b")
+_SHORT_WORDS = frozenset(
+    "ad al am as at be by co de do go ha he hi id if in is it la ma me my no of oh ok on or pa so to up us we".split()
+)
+"""Words of two letters that are codes of countries or states in capitals: "or" states no Oregon."""
+_DIGIT_GROUPS = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,30}\d(?![\w])")
+_NO_DIGIT = re.compile(r"\D")
+_MOST = 10**15
 
 
 def _is_symbolic(value: str) -> bool:
@@ -170,12 +206,17 @@ def arguments_place(call: ToolCall, tools: Sequence[Tool]) -> SchemaPlace:
 
 
 def _is_grounded(value: Any, place: SchemaPlace, stated: StatedValues) -> bool:
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("true", "false")):
+    if value is None or is_boolean(value):
         return True
     composed = isinstance(value, Mapping | list | tuple)
     if (not composed and value in stated) or place.offers(value):
         return True
     return composed and all(_is_grounded(inner, part, stated) for inner, part in parts(value, place))
+
+
+def is_boolean(value: Any) -> bool:
+    """Whether a value is true or false, if need be as a string."""
+    return isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("true", "false"))
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -200,8 +241,17 @@ def normalise(text: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """A text as passages are looked up in it: normalised, scripts apart, a space at either end."""
-    return f" {separate_scripts(normalise(text))} "
+    """A text as passages are looked up in it: normalised, without accents, numbers whole, scripts apart, spaces around.
+
+    >>> comparable("São Paulo: 1,500 or 2.5?")
+    ' sao paulo 1500 or 2point5 '
+    """
+    whole = _POINT.sub("point", _THOUSANDS.sub("", fold(text)))
+    return f" {separate_scripts(normalise(whole))} "
+
+
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
 
 def states_passage(text: str, passage: str) -> bool:

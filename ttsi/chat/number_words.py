@@ -10,25 +10,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-_SMALL = (
+SMALL_NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
 ).split()
+"""The words of 0 to 19."""
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _SMALL_ORDINALS = (
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
     "sixteenth seventeenth eighteenth nineteenth"
 ).split()
-_ORDINALS = {word: at + 1 for at, word in enumerate(_SMALL_ORDINALS)}
-_UNITS = {word: at for at, word in enumerate(_SMALL)} | {"twice": 2}
+ORDINALS = {word: at + 1 for at, word in enumerate(_SMALL_ORDINALS)}
+"""Word -> number, from first to nineteenth."""
+_UNITS = {word: at for at, word in enumerate(SMALL_NUMBERS)} | {"twice": 2}
 _ROUND = {word: 10 * at + 20 for at, word in enumerate(_TENS)}
 _ROUND_ORDINALS = {f"{word[:-1]}ieth": value for word, value in _ROUND.items()}
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 """What a number before it is multiplied by, in words or in digits."""
 _SCALE_ORDINALS = {f"{word}th": value for word, value in SCALES.items() if word != "dozen"}
-_LAST = {**_ORDINALS, **_ROUND_ORDINALS, **_SCALE_ORDINALS}
+_LAST = {**ORDINALS, **_ROUND_ORDINALS, **_SCALE_ORDINALS}
 """Words that end a number."""
-_WORD = re.compile(r"(?<![\w'\u2019.])[a-z]+(?![\w'\u2019])", re.IGNORECASE)
+_WORD = re.compile(r"(?<![\w\u2019.])(?<!\w')[a-z]+(?!\w|['\u2019]\w)", re.IGNORECASE)
+_NO_NUMBER = re.compile(
+    r"\b(?:(?:no|which|this|that|the|any|every|each|some|another|next|last|other)\s{1,3}ones?|one[- ]way|one\s{1,3}of"
+    r"|at\s{1,3}first|first\s{1,3}of\s{1,3}all|(?:an?|per|every)\s{1,3}second|third[- ]part(?:y|ies))\b",
+    re.IGNORECASE,
+)
+"""Number words that count nothing."""
 _BETWEEN = re.compile(r"[\s-]+")
 
 
@@ -40,7 +48,7 @@ def numbers_in_words(text: str) -> Iterator[int]:
     >>> list(numbers_in_words("nineteen ninety-nine, a dozen, hundreds of them, ten twenty"))
     [1999, 19, 99, 12, 10, 20]
     """
-    for phrase in _phrases(text.lower()):
+    for phrase in _phrases(_NO_NUMBER.sub(" . ", text).lower()):
         values = list(_values(phrase))
         if len(values) == 2 and all(10 <= value < 100 for value in values) and values[0] in (19, 20):
             yield values[0] * 100 + values[1]  # a year

@@ -4,10 +4,10 @@ Inputs: a conversation, its tools, the calls of an answer. Outputs: the literals
 to take one.
 
 A literal is what a request states letter by letter: a quoted passage, a number in digits, a code or an address, that is
-a word with digits or an @ in it. A call uses it if one of its values has it, as text or as a number; a per cent may be
-a fraction there, a day or a month a part of a date, and of a code such as "5kg" the number is enough. The gold calls of
-validation rows leave few out: 2 of 136 rows of Seal-Tools' dev split, 28 of 400 of ToolRL's training rows, mostly parts
-of formulas and of dates (dev/log.md). The paper (arXiv:2510.07841) looks at no values.
+a word with digits or an @ in it. A call uses it if one of its values has it, as text or as a number. There a per cent
+may be a fraction, a date and a time may have another form, and the number of a code such as "5kg" is enough. The gold
+calls of validation rows leave few out: 2 of 136 rows of Seal-Tools' dev split, 28 of 400 of ToolRL's training rows,
+mostly parts of formulas and of dates (dev/log.md). The paper (arXiv:2510.07841) looks at no values.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from ttsi.chat.grounding import StatedValues, arguments_place, comparable, leaves, normalise, states_passage
 from ttsi.chat.number_words import SCALES
 from ttsi.chat.schema_choices import SchemaPlace, is_among, parts
+from ttsi.chat.stated_dates import StatedDates
 from ttsi.chat.stated_numbers import GROUPED, numbers, spread_lists
 from ttsi.types import Message, Tool, ToolCall
 from ttsi.words import is_spaceless, separate_scripts
@@ -39,7 +40,7 @@ _CODE = re.compile(
 )
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:,\d{3})*(?:\.\d+)?(?:st|nd|rd|th)?(?![\w]|[.,]\d)")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
-_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
+_ORDINAL = re.compile(r"(?<!\d)(\d+)(?:st|nd|rd|th)")
 _WITH_UNIT = re.compile(r"[\w.-]+")
 """A code that a number may use up: the 5 of "5kg", the 100 of "USD100"."""
 MIN_WORD = 3
@@ -86,8 +87,9 @@ def omitted_literals(calls: Sequence[ToolCall], tools: Sequence[Tool], messages:
         return ()
     earlier = [call for message in messages[at + 1 :] for call in message.tool_calls]
     values = [value for call in (*earlier, *calls) for _, value in leaves(dict(call.arguments))]
-    request = messages[at].content
-    text, used = comparable("\n".join(map(str, values))), _used_numbers(values, request)
+    texts = "\n".join(map(str, values))
+    request = StatedDates.of(texts).without(messages[at].content)
+    text, used = comparable(texts), _used_numbers(values, request)
     return tuple(literal for literal in literals(request) if not _is_used(literal, text, used))[:free]
 
 

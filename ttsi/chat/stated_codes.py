@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ttsi.words import stem
+
 _LANGUAGES = """
 ar arabic; bg bulgarian; bn bengali; cs czech; da danish; de german; el greek; en english; es spanish; et estonian;
 fa persian,farsi; fi finnish; fr french; he hebrew; hi hindi; hr croatian; hu hungarian; id indonesian; it italian;
@@ -28,21 +30,22 @@ mx mexico,mexican; my malaysia,malaysian; ng nigeria,nigerian; nl netherlands,ho
 nz new zealand; pe peru,peruvian; ph philippines,filipino; pk pakistan,pakistani; pl poland,polish;
 pt portugal,portuguese; ro romania,romanian; ru russia,russian; sa saudi arabia,saudi; se sweden,swedish;
 sg singapore; th thailand,thai; tr turkey,turkish; tw taiwan,taiwanese; ua ukraine,ukrainian;
-uk united kingdom,gb,britain,british,england; us united states,usa,america,american; vn vietnam,vietnamese;
+uk united kingdom,gb,britain,british,england; us united states,usa,u s,america,american; vn vietnam,vietnamese;
 za south africa,south african
 """
 _CURRENCIES = """
-aud australian dollar; brl real,reais; cad canadian dollar; chf swiss franc,franc; cny yuan,renminbi; eur euro;
-gbp pound,british pound,sterling; hkd hong kong dollar; inr rupee; jpy yen; krw won; mxn mexican peso,peso;
+aud australian dollar; brl reais; cad canadian dollar; chf swiss franc,franc; cny yuan,renminbi; eur euro;
+gbp pound,british pound,sterling; hkd hong kong dollar; inr rupee; jpy yen; mxn mexican peso,peso;
 nzd new zealand dollar; rub ruble; sgd singapore dollar; thb baht; try lira; usd dollar,us dollar,buck; zar rand
 """
 _SIGNS = {"usd": "$", "eur": "\u20ac", "gbp": "\u00a3", "jpy": "\u00a5", "inr": "\u20b9", "krw": "\u20a9"}
-CURRENCY_SIGN = re.compile(f"[{''.join(_SIGNS.values())}]")
+CURRENCY_CODES = {sign: code for code, sign in _SIGNS.items()}
+CURRENCY_SIGN = re.compile(f"(?<![A-Za-z])[{''.join(_SIGNS.values())}]")
 _UNITS = """
 c celsius; cm centimeter,centimetre; f fahrenheit; ft foot,feet; g gram; gb gigabyte; h hour; hr hour; in inch,inches;
 kg kilogram,kilo; km kilometer,kilometre; kw kilowatt; l liter,litre; lb pound; lbs pound; m meter,metre; mb megabyte;
 mg milligram; mi mile; min minute; ml milliliter,millilitre; mm millimeter,millimetre; mph mile per hour,miles per hour;
-oz ounce; s second; sec second; yd yard
+oz ounce; sec second; yd yard
 """
 _STATES = """
 ak alaska; al alabama; ar arkansas; az arizona; ca california; co colorado; ct connecticut; dc washington; de delaware;
@@ -56,8 +59,7 @@ _TAG = re.compile(r"([a-z]{2})[-_][A-Za-z]{2,4}")
 """A language with its country or script, as in en-US."""
 
 
-def _names(*tables: str) -> Mapping[str, tuple[str, ...]]:
-    """Code -> the names that it may stand for."""
+def _names_by_code(*tables: str) -> Mapping[str, tuple[str, ...]]:
     names: dict[str, tuple[str, ...]] = {}
     for entry in ";".join(tables).split(";"):
         code, _, listed = " ".join(entry.split()).partition(" ")
@@ -65,21 +67,39 @@ def _names(*tables: str) -> Mapping[str, tuple[str, ...]]:
     return names
 
 
-NAMES = _names(_LANGUAGES, _COUNTRIES, _CURRENCIES, _UNITS, _STATES)
+NAMES = _names_by_code(_LANGUAGES, _COUNTRIES, _CURRENCIES, _UNITS, _STATES)
 """Lower-case code -> the lower-case English names that it may stand for, in the singular."""
+_LONGER = {
+    name: [f" {stem(other)} " for others in NAMES.values() for other in others if other.endswith(f" {name}")]
+    for names in NAMES.values()
+    for name in names
+}
+"""Name -> the names that end with it and mean something else, as "new mexico" ends with "mexico"."""
+_LONGER["korea"] = [" north korea "]
 
 
-def states_code(code: str, words: str, signs: str = "") -> bool:
+def states_code(code: str, stems: str, signs: str = "") -> bool:
     """Whether a text names what a code stands for.
 
     Args:
         code: the value.
-        words: the text as `ttsi.chat.grounding.comparable` makes it, in the singular.
+        stems: the text as `ttsi.chat.grounding.comparable` and `ttsi.words.stem` make it.
         signs: the signs of currencies in the text.
 
-    >>> [states_code(code, " two book in french for 5 euro ") for code in ("fr", "EUR", "fr-FR", "de", "book")]
+    >>> text = stem(" two books in french for 5 euros ")
+    >>> [states_code(code, text) for code in ("fr", "EUR", "fr-FR", "de", "books")]
     [True, True, True, False, False]
     """
     tag = _TAG.fullmatch(code)
     key = (tag[1] if tag else code).lower()
-    return any(f" {name} " in words for name in NAMES.get(key, ())) or _SIGNS.get(key, "none") in signs
+    if _SIGNS.get(key, "none") in signs:
+        return True
+    return any(_has_stem(stems, name) for name in NAMES.get(key, ()))
+
+
+def _has_stem(stems: str, name: str) -> bool:
+    if f" {stem(name)} " not in stems:
+        return False
+    for longer in _LONGER[name]:
+        stems = stems.replace(longer, " ")
+    return f" {stem(name)} " in stems

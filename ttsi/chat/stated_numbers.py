@@ -17,7 +17,7 @@ _UNIT = (
     r"|x(?=[\d.,]*\d(?![\w-])))"
 )
 """What may stand right before a number and makes no code of it: a currency, or the x of "x10"."""
-GROUPED = re.compile(r"(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?(?![.,]?\d)")
+GROUPED = re.compile(r"(?<!\d,)(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?(?![.,]?\d)")
 """A number with commas between groups of three digits."""
 _NUMBER = re.compile(
     rf"(?<!\w)(?:(?<!\.)|{_UNIT})(?P<minus>(?<![\w)])-)?"
@@ -27,6 +27,14 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _LETTERS = {"k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9}
+_MINUS = re.compile(
+    r"\b(?:minus|negative)\s{1,3}(?=[\d.])|\u2212(?=[\d.])|(?<![\w)])-[$\u20ac\u00a3](?=\d)", re.IGNORECASE
+)
+_FRACTIONS = (
+    (re.compile(r"\bhalf\s{1,3}an?\b|\bone\s{1,3}half\b|(?<![\w/.])1/2(?![\w/.])|\u00bd", re.IGNORECASE), 0.5),
+    (re.compile(r"\ba\s{1,3}(?:couple|pair)\s{1,3}of\b", re.IGNORECASE), 2.0),
+)
+_AND_A_HALF = re.compile(r"\band\s{1,3}a\s{1,3}half\b", re.IGNORECASE)
 _SIZE = re.compile(
     r"(?<![\w.,-])(?!0x)\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)+(?=(?:[pc]x|[cmk]?m|in|ft)?(?![\w-]))", re.IGNORECASE
 )
@@ -48,9 +56,13 @@ def numbers(text: str) -> set[float]:
     >>> sorted(numbers("two pictures of 800x600 for $1.5 million"))
     [1.5, 2.0, 600.0, 800.0, 1500000.0]
     """
+    text = _MINUS.sub(" -", text)
     text = _SIZE.sub(lambda size: re.sub("x", " x ", size.group(), flags=re.IGNORECASE), separate_scripts(text))
     digits = {number for reading in {text, spread_lists(text)} for number in _read(reading)}
-    return digits.union(map(float, numbers_in_words(text)))
+    words = set(map(float, numbers_in_words(text)))
+    halves = {number for pattern, number in _FRACTIONS if pattern.search(text)}
+    halves |= {float(number) + 0.5 for number in digits | words if _AND_A_HALF.search(text)}
+    return digits | words | halves
 
 
 def _read(text: str) -> Iterator[float]:

@@ -17,21 +17,13 @@ from ttsi.benchmarks import Benchmark, Judge, Sample
 from ttsi.benchmarks.matching import grade
 from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated
 from ttsi.config import LoopConfig
+from ttsi.record import omission_rule
 from ttsi.types import Answer, Episode, Input, Trajectory
 
 
 def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
     """The rule of the run's score."""
     return benchmark.matcher + _suffix(loop)
-
-
-def omission_rule(rule: str) -> str:
-    """The name of a rule that judges answers without their unstated optional arguments.
-
-    >>> omission_rule("lenient")
-    'lenient omit-unstated'
-    """
-    return f"{rule} omit-unstated"
 
 
 def without_unstated(answer: Answer, item: Input) -> Answer:

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ttsi import stats
-from ttsi.record import STAGES, RunRow, Side
-from ttsi.runs.grading import omission_rule
+from ttsi.record import STAGES, RunRow, Side, omission_rule
 
 SCHEMA = 1
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ttsi.chat.grounding import StatedValues, leaves, normalise
+from ttsi.chat.grounding import StatedValues, is_boolean, leaves, normalise
 from ttsi.chat.marked import content_words, leaves_of
 from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig
@@ -93,7 +93,7 @@ def groundedness(example: Example, item: Input, kept: Sequence[Example], config:
     stated = StatedValues.of(example.query, relative_dates=False)
     for call in example.calls:
         for key, value in leaves(call.arguments):
-            if value not in stated:
+            if value not in stated and not is_boolean(value):
                 return f"grounded: the value of {key} is not in the request"
     return None
 

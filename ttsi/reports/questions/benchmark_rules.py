@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttsi.record import omission_rule
 from ttsi.reports import columns, pairing
 from ttsi.reports.finding import Column, Finding, Table, tabulate
 from ttsi.reports.groups import Group, outcomes
 from ttsi.reports.naming import benchmark_and_model
 from ttsi.reports.phrases import count, mean_cell, percent, points_cell, signed_points
 from ttsi.reports.reference import references
-from ttsi.runs.grading import omission_rule
 from ttsi.stats import Z95
 
 RULES = ("strict", "lenient", "official")
