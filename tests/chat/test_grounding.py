@@ -213,6 +213,7 @@ def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
 @pytest.mark.parametrize(
     ("text", "value", "is_stated"),
     [
+        # plurals and lists in one string
         ("62 smartphones and two comedies", "smartphone", True),
         ("62 smartphones and two comedies", "Comedy", True),
         ("a smartphone", "smartphones", True),
@@ -235,15 +236,7 @@ def test_the_numbers_of_a_text(text: str, stated: set[float]) -> None:
         ("a flight to Z\u00fcrich", "Zurich", True),
         (", and ;", ",", True),
         ("words", ", ;", False),
-    ],
-)
-def test_plurals_and_lists_in_one_string(text: str, value: str, is_stated: bool) -> None:
-    assert (value in StatedValues.of(text)) == is_stated
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "is_stated"),
-    [
+        # codes of what the text names
         ("reviews in French, please", "fr", True),
         ("reviews in French, please", "fr-FR", True),
         ("reviews in French, please", "de", False),
@@ -261,21 +254,7 @@ def test_plurals_and_lists_in_one_string(text: str, value: str, is_stated: bool)
         ("New Mexico", "MX", False),
         ("this or that", "OR", False),
         ("hotels in ny", "NY", True),
-    ],
-)
-def test_codes_of_what_the_text_names(text: str, value: str, is_stated: bool) -> None:
-    assert (value in StatedValues.of(text)) == is_stated
-
-
-def test_a_boolean_may_be_a_string() -> None:
-    tool = Tool("f", "", {"properties": {"sorted": {"type": "string"}}})
-    assert unstated_arguments(ToolCall("f", {"sorted": "True"}), [tool], StatedValues.of("list them")) == ()
-    assert unstated_arguments(ToolCall("f", {"sorted": "Truly"}), [tool], StatedValues.of("list them")) == ("sorted",)
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "is_stated"),
-    [
+        # numbers and amounts as strings
         ("two tickets", "2", True),
         ("two tickets", "3", False),
         ("1,500 euros", "1500", True),
@@ -296,15 +275,7 @@ def test_a_boolean_may_be_a_string() -> None:
         ("call 555-123-4567", "5551234567", True),
         ("call 5551234567", "555-123-4567", True),
         ("call 555-123-4567", "5551234568", False),
-    ],
-)
-def test_a_number_may_be_a_string(text: str, value: str, is_stated: bool) -> None:
-    assert (value in StatedValues.of(text)) == is_stated
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "is_stated"),
-    [
+        # symbols as they are
         ("a: 3, op: + and b: 4", "+", True),
         ('the operator is "<=".', "<=", True),
         ("a: 3, op: - and b: 4", "+", False),
@@ -317,8 +288,14 @@ def test_a_number_may_be_a_string(text: str, value: str, is_stated: bool) -> Non
         ("anything", "  ", False),
     ],
 )
-def test_symbols_are_stated_as_they_are(text: str, value: str, is_stated: bool) -> None:
+def test_whether_a_text_states_a_value(text: str, value: str, is_stated: bool) -> None:
     assert (value in StatedValues.of(text)) == is_stated
+
+
+def test_a_boolean_may_be_a_string() -> None:
+    tool = Tool("f", "", {"properties": {"sorted": {"type": "string"}}})
+    assert unstated_arguments(ToolCall("f", {"sorted": "True"}), [tool], StatedValues.of("list them")) == ()
+    assert unstated_arguments(ToolCall("f", {"sorted": "Truly"}), [tool], StatedValues.of("list them")) == ("sorted",)
 
 
 def test_a_call_never_loses_all_of_its_arguments() -> None:
