@@ -1,7 +1,7 @@
 """Grounding: the argument values of a call that its text states, and those that it does not.
 
 Inputs: a text (a written request, or a whole conversation) and a call. Outputs: whether the text states a value; the
-arguments of which it does not; the call without the optional ones among them.
+arguments whose values it does not state; the call without the optional ones among them.
 
 A string is stated when its words stand in the text side by side, also in the plural, or when it lists such values; a
 number when the text has it in digits or in English words (`ttsi.chat.stated_numbers`), also where the call writes it as
@@ -62,15 +62,16 @@ class StatedValues:
     @classmethod
     def of(cls, text: str, relative_dates: bool = True) -> StatedValues:
         """The values that this text states; whether "tomorrow" states any date."""
-        words = comparable(text)
+        whole = comparable(text)
+        grouped = (_NO_DIGIT.sub("", match) for match in _DIGIT_GROUPS.findall(text))
         return cls(
-            text=words,
-            stems=stem(words),
+            text=whole,
+            stems=stem(whole),
             numbers=frozenset(numbers(text)),
             symbols=frozenset(_symbols(text)),
             capitals=frozenset(_TWO_CAPITALS.findall(text)),
             currencies="".join(CURRENCY_SIGN.findall(text)),
-            digits=frozenset(_NO_DIGIT.sub("", match) for match in _DIGIT_GROUPS.findall(text)),
+            digits=frozenset(digits for digits in grouped if len(digits) >= _LEAST_DIGITS),
             dates=StatedDates.of(text, relative_dates),
         )
 
@@ -103,8 +104,8 @@ class StatedValues:
         return (not is_word and self._states_words(value)) or states_code(value, self.stems, self.currencies)
 
     def _states_words(self, value: str) -> bool:
-        words = states_passage(self.text, value) or stem(comparable(value)) in self.stems
-        return words and self._states_signs(value)
+        has_words = states_passage(self.text, value) or stem(comparable(value)) in self.stems
+        return has_words and self._states_signs(value)
 
     def _states_amount(self, value: str) -> bool:
         """Whether a string is a number with its unit or currency and the text states both, as in "five kilograms"."""
@@ -140,6 +141,7 @@ _SHORT_WORDS = frozenset(
 )
 """Words of two letters that are codes of countries or states in capitals: "or" states no Oregon."""
 _DIGIT_GROUPS = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,30}\d(?![\w])")
+_LEAST_DIGITS = 7
 _NO_DIGIT = re.compile(r"\D")
 _MOST = 10**15
 
@@ -150,7 +152,7 @@ def _is_symbolic(value: str) -> bool:
 
 
 def _symbols(text: str) -> Iterator[str]:
-    """The symbols of a text: of each word without letters and digits all but quotation marks and a full stop around it.
+    """The words of a text that have no letters or digits, without the punctuation around them, and names such as C++.
 
     >>> sorted(_symbols("op: <= and '+', in C++."))
     ['+', '<=', 'c++']
