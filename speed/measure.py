@@ -37,7 +37,7 @@ class MachineLimits:
     """What the machine can do."""
 
     flops: float
-    """Per second, in an fp32 matrix product."""
+    """Per second, in a matrix product, of fp32 unless another type was asked for."""
     bytes: float
     """Per second, in a triad."""
 
@@ -197,17 +197,17 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def limits_now(device: torch.device, quick: bool) -> MachineLimits:
+def limits_now(device: torch.device, quick: bool, dtype: torch.dtype = torch.float32) -> MachineLimits:
     """Measure the machine: best of several shapes of matrix product, best of several triads over 1 GB."""
     rows, seconds, triad = (128, 0.02, 2**20) if quick else (2048, 1.0, 2**28 // 3)
     shapes = [(size, width) for size in (rows // 4, rows) for width in (576, 896, 2048)]
-    flops = max(_rate(2.0 * m * d * 4 * d, seconds, *_product(m, d, device)) for m, d in shapes)
+    flops = max(_rate(2.0 * m * d * 4 * d, seconds, *_product(m, d, device, dtype)) for m, d in shapes)
     a, b, c = (torch.ones(triad, device=device) for _ in range(3))
     return MachineLimits(flops, _rate(3.0 * a.nbytes, seconds, lambda: torch.add(b, c, alpha=3.0, out=a)))
 
 
-def _product(m: int, d: int, device: torch.device) -> tuple[Callable[[], Any]]:
-    x, w, out = (torch.ones(shape, device=device) for shape in ((m, d), (d, 4 * d), (m, 4 * d)))
+def _product(m: int, d: int, device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], Any]]:
+    x, w, out = (torch.ones(shape, device=device, dtype=dtype) for shape in ((m, d), (d, 4 * d), (m, 4 * d)))
     return (lambda: torch.mm(x, w, out=out),)
 
 

@@ -16,13 +16,14 @@ import pytest
 import torch
 
 from speed import __main__ as command
-from speed import growth, llama_cpp, measure, peers, shapes
+from speed import growth, llama_cpp, measure, peers, real, shapes, stages
 from speed.measure import Case, MachineLimits, Work
 from tests.conftest import build_model
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.engine.int8_linear import to_int8
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
-from ttsi.types import Input, Message
+from ttsi.engine.training_job import TrainingJob
+from ttsi.types import Input, Message, Prompt, Tool
 
 LIMITS = MachineLimits(flops=100.0, bytes=10.0)
 KEYS = {
@@ -208,3 +209,26 @@ def test_int8_weights_are_one_byte_each() -> None:
     whole, small = (build_model("qwen2").to(torch.bfloat16) for _ in range(2))
     costs = [shapes.cost_of(whole), shapes.cost_of(to_int8(small))]
     assert costs[0].body == costs[1].body and costs[0].weights == 2 * costs[1].weights
+
+
+def test_own_tokens_are_those_behind_what_a_jobs_examples_share() -> None:
+    passed = Mock(return_value="the adapters")
+    model = Mock(adapters=Mock(trained=passed))
+    recorded = stages.RecordedJobs(model)
+    one = TrainingJob(0, (((1, 2, 3, 4), 2), ((1, 2, 5), 2)))
+    two = TrainingJob(1, (((7, 8), 1), ((7, 9), 1)))
+    assert model.adapters.trained([one, two], "config") == "the adapters"
+    passed.assert_called_once_with([one, two], "config")
+    assert recorded.own_tokens() == (2 + 1) + (1 + 1)
+
+
+def test_the_least_work_of_the_stages_of_an_unsure_input() -> None:
+    model = real.local_model("embedded", torch.device("cpu"), "float32")
+    tool = Tool("rain", "tell the rain", {"type": "object", "properties": {"city": {"type": "string"}}})
+    item = Input("1", (Message("user", "Oslo, rain?"),), (tool,))
+    config = real.settings("embedded", k=2, steps=1)
+    answering, training = stages.stages(model, [item], config, LIMITS)
+    read = model.prompt_tokens(Prompt(item.messages, item.tools))
+    assert answering.flops % (2 * read) == 0 and answering.bytes > 0 and answering.seconds > 0
+    assert training.bytes == 0 and training.least_seconds == training.flops / LIMITS.flops
+    assert training.flops % (4 * answering.flops // (2 * read)) == 0, "tokens times the weights of the products"
