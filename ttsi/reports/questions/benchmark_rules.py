@@ -69,7 +69,7 @@ def _omission(groups: Sequence[Group]) -> Finding:
     return Finding(
         "Without training",
         "An adapted model often leaves out optional arguments that nobody asked for. How much of the gain is that? "
-        "`--answer.omit-unstated` does the same to the base's answers without training; read off the same answers.",
+        "--answer.omit-unstated does the same to the base's answers without training; read off the same answers.",
         Table(head, tuple(rows)) if rows else None,
         groups=tuple(judged),
         missing="" if rows else "Missing: `ttsi run --benchmark NAME` without `--answer.omit-unstated`.",
