@@ -196,7 +196,9 @@ def _stop_after_batch() -> Iterator[threading.Event]:
     def request_stop(number: int, frame: FrameType | None) -> None:
         stopped.set()
         restore()
-        log.warning("stopping after this batch; press Ctrl-C again to stop at once and redo this batch on --resume")
+        log.warning(
+            "stopping after this batch; a second Ctrl-C or signal stops at once, and --resume redoes this batch"
+        )
 
     def restore() -> None:
         for number, handler in before.items():
