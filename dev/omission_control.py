@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ttsi.benchmarks.matching import lenient
+from ttsi.chat.grounding import StatedValues, conversation_text, without_unstated
 from ttsi.record import RunRow
-from ttsi.runs.grading import without_unstated
 from ttsi.runs.store import each_row
 from ttsi.stats import paired_bootstrap
 from ttsi.types import Answer, ToolCall
@@ -38,8 +38,10 @@ def verdicts(row: RunRow) -> Verdicts | None:
     if base is None or adapted is None or question is None or question.gold is None:
         return None
     item, gold = question.input, question.gold
+    stated = StatedValues.of(conversation_text(item.messages))
     of_base, of_adapted = (
-        (_is_right(answer, gold), _is_right(without_unstated(answer, item), gold)) for answer in (base, adapted)
+        (_is_right(answer, gold), _is_right(without_unstated(answer, item.tools, stated), gold))
+        for answer in (base, adapted)
     )
     return *of_base, *of_adapted
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ttsi.chat.grammar import answer_grammar
-from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated
+from ttsi.chat.grounding import StatedValues, conversation_text, without_unstated
 from ttsi.config import AnswerConfig
 from ttsi.errors import ModelError
 from ttsi.models import Generation, Model, Request
@@ -80,8 +80,7 @@ class AnswerTask:
             return replace(answer, calls=())
         if not self.config.omit_unstated:
             return answer
-        tools = self.inputs[i].tools
-        return replace(answer, calls=tuple(omit_unstated(call, tools, self.stated[i]) for call in answer.calls))
+        return without_unstated(answer, self.inputs[i].tools, self.stated[i])
 
     def read_samples(self, i: int, generations: Sequence[Generation]) -> list[Answer]:
         """The answers in samples of an input; a sample that the model did not write is left out.

@@ -25,7 +25,7 @@ from ttsi.chat.stated_codes import CURRENCY_CODES, CURRENCY_SIGN, states_code
 from ttsi.chat.stated_dates import StatedDates
 from ttsi.chat.stated_numbers import numbers
 from ttsi.chat.tool_schema import problem
-from ttsi.types import Message, Tool, ToolCall
+from ttsi.types import Answer, Message, Tool, ToolCall
 from ttsi.words import fold, is_spaceless, separate_scripts, stem, words
 
 _NAME_WITH_SYMBOL = re.compile(r"(?<!\w)[^\W_]+[+#]+(?!\w)")
@@ -200,6 +200,11 @@ def omit_unstated(call: ToolCall, tools: Sequence[Tool], stated: StatedValues) -
         return call
     shorter = replace(call, arguments={name: value for name, value in call.arguments.items() if name not in left_out})
     return call if problem(shorter, tools) and not problem(call, tools) else shorter
+
+
+def without_unstated(answer: Answer, tools: Sequence[Tool], stated: StatedValues) -> Answer:
+    """The answer, each of its calls without its unstated optional arguments; the text stays."""
+    return replace(answer, calls=tuple(omit_unstated(call, tools, stated) for call in answer.calls))
 
 
 def arguments_place(call: ToolCall, tools: Sequence[Tool]) -> SchemaPlace:

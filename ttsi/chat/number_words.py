@@ -30,6 +30,8 @@ SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
 _SCALE_ORDINALS = {f"{word}th": value for word, value in SCALES.items() if word != "dozen"}
 _LAST = {**ORDINALS, **_ROUND_ORDINALS, **_SCALE_ORDINALS}
 """Words that end a number."""
+_NUMBERS = {**_UNITS, **_ROUND, **_LAST}
+"""Words that are a number by themselves, or end one."""
 _WORD = re.compile(r"(?<![\w\u2019.])(?<!\w')[a-z]+(?!\w|['\u2019]\w)", re.IGNORECASE)
 _NO_NUMBER = re.compile(
     r"\b(?:(?:no|which|this|that|the|any|every|each|some|another|next|last|other)\s{1,3}ones?|one[- ]way|one\s{1,3}of"
@@ -65,7 +67,7 @@ def _phrases(text: str) -> Iterator[list[str]]:
         if run and not (joined and _may_follow(run[-1], word)):
             yield run
             run = []
-        if run or word == "a" or word in _UNITS or word in _ROUND or word in _LAST:
+        if run or word == "a" or word in _NUMBERS:
             run.append(word)
         end = match.end()
     if run:
@@ -77,7 +79,7 @@ def _may_follow(before: str, word: str) -> bool:
         return before in SCALES
     if before == "a":
         return word in SCALES
-    return word in _UNITS or word in _ROUND or word in _LAST or (word in SCALES and before not in _LAST)
+    return word in _NUMBERS or (word in SCALES and before not in _LAST)
 
 
 def _values(phrase: Sequence[str]) -> Iterator[int]:
@@ -93,7 +95,7 @@ def _values(phrase: Sequence[str]) -> Iterator[int]:
                 total = 0
             hundreds, rest = (rest if rest > 0 else 1) * scale, -1
         else:
-            value = _UNITS.get(word, _ROUND.get(word, _LAST.get(word, 0)))
+            value = _NUMBERS[word]
             if rest >= 0 and not (rest >= 20 and rest % 10 == 0 and 0 < value < 10):
                 yield total + hundreds + rest
                 total, hundreds, rest = 0, 0, -1

@@ -119,17 +119,21 @@ def _score(summary: Summary, side: str) -> str:
 def _gain(gain: Mapping[str, Any] | None) -> str:
     if gain is None:
         return "not graded (no gold)"
-    bounds = "-" if gain["ci95"] is None else "{:+.1f} to {:+.1f}".format(*gain["ci95"])
     return (
-        f"{gain['points']:+.1f} points  (95 % interval {bounds}, "
+        f"{gain['points']:+.1f} points  (95 % interval {_bounds(gain)}, "
         f"McNemar p = {gain['p_mcnemar']:.2g}); {gain['fixed']} fixed, {gain['broken']} broken"
     )
 
 
 def _omission(omission: Mapping[str, Any]) -> str:
-    bounds = "-" if omission["ci95"] is None else "{:+.1f} to {:+.1f}".format(*omission["ci95"])
     changes = f"{omission['fixed']} fixed, {omission['broken']} broken"
-    return f"{omission['score']:.1f} %  ({omission['points']:+.1f} points, 95 % interval {bounds}; {changes})"
+    return (
+        f"{omission['score']:.1f} %  ({omission['points']:+.1f} points, 95 % interval {_bounds(omission)}; {changes})"
+    )
+
+
+def _bounds(difference: Mapping[str, Any]) -> str:
+    return "-" if difference["ci95"] is None else "{:+.1f} to {:+.1f}".format(*difference["ci95"])
 
 
 def _unsure(summary: Summary) -> str:

@@ -11,25 +11,17 @@ The paper (arXiv:2510.07841, Table 1) reports direct answers, a majority vote an
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ttsi.benchmarks import Benchmark, Judge, Sample
 from ttsi.benchmarks.matching import grade
-from ttsi.chat.grounding import StatedValues, conversation_text, omit_unstated
+from ttsi.chat.grounding import StatedValues, conversation_text, without_unstated
 from ttsi.config import LoopConfig
 from ttsi.record import omission_rule
-from ttsi.types import Answer, Episode, Input, Trajectory
+from ttsi.types import Answer, Episode, Trajectory
 
 
 def headline(benchmark: Benchmark, loop: LoopConfig) -> str:
     """The rule of the run's score."""
     return benchmark.matcher + _suffix(loop)
-
-
-def without_unstated(answer: Answer, item: Input) -> Answer:
-    """The answer as `answer.omit_unstated` would have it."""
-    stated = StatedValues.of(conversation_text(item.messages))
-    return replace(answer, calls=tuple(omit_unstated(call, item.tools, stated) for call in answer.calls))
 
 
 def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict[str, bool]] | None:
@@ -38,7 +30,8 @@ def grades(sample: Sample, episode: Episode, loop: LoopConfig) -> dict[str, dict
         return _judge_sides(sample.judge, episode)
     if sample.gold is None and sample.official is None:
         return None
-    base, adapted = _verdicts(episode.base, sample, loop), _verdicts(episode.adapted, sample, loop)
+    stated = StatedValues.of(conversation_text(sample.input.messages))
+    base, adapted = (_verdicts(answer, sample, stated, loop) for answer in (episode.base, episode.adapted))
     return {rule: {"base": base[rule], "adapted": adapted[rule]} for rule in base}
 
 
@@ -49,11 +42,11 @@ def _judge_sides(judge: Judge, episode: Episode) -> dict[str, dict[str, bool]]:
     return {rule: {"base": whole and base[rule], "adapted": whole and adapted[rule]} for rule in base}
 
 
-def _verdicts(answer: Answer | None, sample: Sample, loop: LoopConfig) -> dict[str, bool]:
+def _verdicts(answer: Answer | None, sample: Sample, stated: StatedValues, loop: LoopConfig) -> dict[str, bool]:
     verdicts = grade(answer, sample.gold, sample.official)
     others: dict[str, bool] = {}
     if not loop.answer.omit_unstated:
-        shorter = grade(answer and without_unstated(answer, sample.input), sample.gold, sample.official)
+        shorter = grade(answer and without_unstated(answer, sample.input.tools, stated), sample.gold, sample.official)
         others |= {omission_rule(rule): right for rule, right in shorter.items() if rule != "tool_choice"}
     if suffix := _suffix(loop):
         answers = [] if answer is None else [Answer(one.text, one.calls, one.error) for one in answer.samples]
