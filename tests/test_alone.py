@@ -100,7 +100,7 @@ def test_control_an_adapter_that_does_not_act_moves_nothing(
 def test_the_kept_base_records_the_shift_of_the_refused_answer(model: LocalModel) -> None:
     config = replace(settings(), adaptation=replace(settings().adaptation, min_confidence_gain=100.0))
     [episode] = improve(INPUTS[:1], model, DemoModel(), config)
-    assert episode.adaptation.status == "kept-base" and episode.adaptation.logprob_shift is not None
+    assert episode.adaptation.refused and episode.adaptation.logprob_shift is not None
     assert episode.adapted == episode.base
 
 

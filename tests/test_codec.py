@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -66,6 +66,22 @@ def test_a_number_that_is_not_finite_is_refused_where_no_float_is_declared() -> 
 def test_a_string_that_spells_nan_stays_a_string() -> None:
     call = ToolCall("f", {"x": "nan"})
     assert codec.loads(ToolCall, codec.dumps(call)) == call
+
+
+@pytest.mark.parametrize(
+    ("old", "status"),
+    [
+        ({"status": "kept-base", "samples": 4, "steps": 3}, "trained"),
+        ({"status": "declined", "samples": 4, "steps": 3}, "trained"),
+        ({"status": "kept-base", "samples": 4}, "in-context"),
+        ({"status": "kept-base"}, "reused"),
+    ],
+)
+def test_a_refused_answer_of_an_older_record_has_its_reason_in_its_place(old: dict[str, Any], status: str) -> None:
+    read = codec.loads(Adaptation, json.dumps({**old, "reason": "not surer"}))
+    assert (read.status, read.refused, read.reason) == (status, "not surer", "")
+    given = codec.loads(Adaptation, json.dumps({"status": "trained", "steps": 3, "reason": "r"}))
+    assert (given.refused, given.reason) == ("", "r"), "control"
 
 
 def test_the_bytes_of_a_record_are_pinned() -> None:

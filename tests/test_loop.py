@@ -21,6 +21,7 @@ from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Generation, Request
 from ttsi.models.scripted import DemoModel
+from ttsi.reports.story import story
 from ttsi.types import Adaptation, Episode, Input, Message, Prompt, Tool, TrainingExample
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -275,11 +276,37 @@ def test_a_failed_adaptation_leaves_the_bases_answer_and_says_why(model: type[Sp
     assert timeless([sure]) == timeless(run([SURE]))
 
 
+def test_a_failed_adaptation_keeps_its_examples_which_were_paid_for() -> None:
+    [failed] = run([UNSURE], Raising())
+    [trained] = run([UNSURE])
+    assert failed.adaptation.failed and failed.examples == trained.examples != ()
+
+    class Mute(Spy):
+        def generate(self, requests: Sequence[Request]) -> list[Generation]:
+            if any(request.adapter is not None for request in requests):
+                raise TimeoutError("the adapted model does not answer")
+            return super().generate(requests)
+
+    [silent] = run([UNSURE], Mute())
+    assert (silent.adaptation.reason, silent.examples) == (
+        "TimeoutError: the adapted model does not answer", trained.examples,
+    )  # fmt: skip
+
+
+def test_an_input_that_learned_nothing_is_not_answered_twice() -> None:
+    def answers(spy: Spy) -> list[int | None]:
+        run([UNSURE], spy)
+        return [request.adapter for request in spy.answers_to(UNSURE) if request.max_tokens == CONFIG.answer.max_tokens]
+
+    assert answers(Rejecting()) == [None]
+    assert answers(Spy()) == [None, 0], "control: an adapter answers"
+
+
 def test_an_answer_that_the_model_is_not_more_confident_of_is_not_taken() -> None:
     guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=100.0))
     sure, unsure = run([SURE, UNSURE], config=guarded)
-    assert unsure.adaptation.status == "kept-base"
-    assert unsure.adaptation.reason.startswith("the model is not surer of it")
+    assert unsure.adaptation.status == "trained"
+    assert unsure.adaptation.refused.startswith("the model is not surer of it")
     assert unsure.adaptation.samples == 6, "it learned, and that was paid for"
     assert unsure.adapted == unsure.base is not None
     assert sure.adaptation.status == "none"
@@ -289,6 +316,26 @@ def test_control_a_more_confident_answer_is_taken() -> None:
     guarded = replace(CONFIG, adaptation=AdaptationConfig(min_confidence_gain=-100.0))
     [unsure] = run([UNSURE], config=guarded)
     assert (unsure.adaptation.status, called(unsure, "adapted")) == ("trained", "get_weather")
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "line"),
+    [
+        ("in-context", "in-context", "3. 6 examples were put into the prompt; nothing was trained."),
+        ("ask-again", "resampled", "2. Nothing was learned; the model answers a second time (asked again)."),
+    ],
+)
+def test_a_refused_answer_is_recorded_by_what_was_done(method: str, status: str, line: str) -> None:
+    settings = replace(CONFIG, adaptation=AdaptationConfig(method=method, min_confidence_gain=100.0))
+    [refused] = run([UNSURE], config=settings)
+    assert refused.adaptation.status == status
+    assert refused.adaptation.refused.startswith("the model is not surer of it")
+    assert refused.adapted == refused.base is not None
+    told = story(UNSURE, refused)
+    assert line in told and "The new answer is not taken (the model is not surer" in told
+    [given] = run([UNSURE], config=replace(CONFIG, adaptation=AdaptationConfig(method=method)))  # control: no guard
+    assert (given.adaptation.status, given.adaptation.refused) == (status, "")
+    assert "not taken" not in story(UNSURE, given)
 
 
 def test_an_answer_that_invents_a_value_is_not_taken() -> None:
@@ -305,8 +352,8 @@ def test_an_answer_that_invents_a_value_is_not_taken() -> None:
             ]
 
     [invented] = run([UNSURE], Inventive(), config=guarded)
-    assert invented.adaptation.reason == "the conversation does not state its city"
-    assert (invented.adaptation.status, invented.adapted) == ("kept-base", invented.base)
+    assert invented.adaptation.refused == "the conversation does not state its city"
+    assert invented.adapted == invented.base
     [plain] = run([UNSURE], Inventive())  # control: without the guard
     assert plain.adapted is not None and plain.adapted.calls[0].arguments == {"city": "Bergen"}
 
@@ -344,7 +391,7 @@ def test_an_answer_in_words_is_not_adapted_where_the_decision_is_kept(finished: 
 
 def test_words_do_not_take_the_place_of_a_call_where_the_decision_is_kept() -> None:
     [kept] = run([UNSURE], Wordy(True), KEEPS_DECISION)
-    assert (kept.adaptation.status, kept.adaptation.reason) == ("kept-base", "it calls no tool, and the base calls one")
+    assert kept.adaptation.refused == "it calls no tool, and the base calls one"
     assert kept.adapted == kept.base
     [plain] = run([UNSURE], Wordy(True))  # control: without the guard
     assert plain.adapted is not None and plain.adapted.text == "It seldom rains."

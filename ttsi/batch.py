@@ -16,7 +16,7 @@ from functools import wraps
 from typing import TypeVar, cast
 
 from ttsi.adaptation import Tuned
-from ttsi.adaptation.confidence import call_dropped, lack_of_confidence, unreadable, worse_values
+from ttsi.adaptation.confidence import call_dropped, lack_of_confidence, worse_values
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
 from ttsi.config import OBJECTIVE_NAMES, AdaptationConfig, LoopConfig, check
@@ -122,14 +122,24 @@ class _AdaptationFailed(Exception):
         self.episodes, self.selected, self.reason = episodes, selected, reason
 
 
+Examples = Sequence[tuple[Example, ...]]
+
+
 @contextmanager
-def fall_back_to(episodes: list[Episode], selected: Sequence[int]) -> Iterator[None]:
+def fall_back_to(episodes: list[Episode], selected: Sequence[int]) -> Iterator[Callable[[Examples], Examples]]:
     """Where the block fails, these episodes stand; within `isolate_failures`.
 
-    Those of the selected inputs, which were to be adapted, have the reason.
+    Those of the selected inputs, which were to be adapted, have the reason, and the examples that the block recorded:
+    they were paid for.
     """
+
+    def record(examples: Examples) -> Examples:
+        for i, written in zip(selected, examples, strict=True):
+            episodes[i] = replace(episodes[i], examples=written)
+        return examples
+
     try:
-        yield
+        yield record
     except ConfigError:
         raise
     except Exception as error:
@@ -202,7 +212,7 @@ def with_adaptations(
     stages: Stages,
     episodes: Sequence[Episode],
     adapted: Sequence[int],
-    examples: Sequence[tuple[Example, ...]],
+    examples: Examples,
     tuned: Tuned,
     after: Sequence[Answer],
     config: AdaptationConfig,
@@ -233,10 +243,8 @@ def _settle(
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
     more = more_failures(item, episode.base, answer, experience)
-    guarded = adaptation.status in ("trained", "in-context")
-    reason = guard_refusal(item, episode.base, answer, config, more) if guarded else _execution_refusal(more)
-    if reason:
-        return replace(episode, adaptation=replace(adaptation, status="kept-base", reason=reason))
+    if reason := guard_refusal(item, episode.base, answer, config, more):
+        return replace(episode, adaptation=replace(adaptation, refused=reason))
     return replace(episode, adapted=answer)
 
 
@@ -250,8 +258,7 @@ def guard_refusal(
     """
     if more_failed < 0 and adapted.calls:
         return None
-    reason = unreadable(base, adapted) or _execution_refusal(more_failed)
-    reason = reason or lack_of_confidence(base, adapted, config.min_confidence_gain)
+    reason = _execution_refusal(more_failed) or lack_of_confidence(base, adapted, config.min_confidence_gain)
     if config.refuse_unstated:
         reason = reason or worse_values(base, adapted, item)
     if config.keep_decision:

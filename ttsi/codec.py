@@ -34,15 +34,19 @@ RENAMED_FIELDS: dict[str, dict[str, str]] = {
 }
 """Class -> the name of a field in older records -> its name now."""
 RENAMED_VALUES: dict[str, dict[str, dict[str, str]]] = {
-    "Adaptation": {"status": {"again": "resampled", "rejected": "training-failed", "declined": "kept-base"}},
+    "Adaptation": {"status": {"again": "resampled", "rejected": "training-failed"}},
 }
 """Class -> field -> a value in older records -> the value now."""
+REFUSED_STATUSES = ("declined", "kept-base")
+"""Statuses of an `Adaptation` in older records, which said that a guard refused the new answer and not how that was
+written."""
 REMOVED_FIELDS: dict[str, frozenset[str]] = {"Question": frozenset({"tags", "official"})}
 """Class -> fields of older records that mean nothing now."""
 RENAMED_METRICS = {
     "answered_again": "resampled",
     "adaptations.rejected": "adaptations.training-failed",
-    "adaptations.declined": "adaptations.kept-base",
+    "adaptations.declined": "adaptations.refused",
+    "adaptations.kept-base": "adaptations.refused",
 }
 """Metrics of an older summary.json -> their names now."""
 
@@ -176,6 +180,8 @@ def _adapt_dataclass(schema: Any, call_ids: bool) -> Any:
             field["validation_alias"] = [[name], [old_names[name]]]
         if values := RENAMED_VALUES.get(kind.__name__, {}).get(name):
             field["schema"] = _before(partial(_replace_value, values), field["schema"])
+    if kind.__name__ == "Adaptation":
+        schema["schema"] = _before(_with_refusal, schema["schema"])
     removed = REMOVED_FIELDS.get(kind.__name__)
     return _before(partial(_drop_keys, removed), schema) if removed else schema
 
@@ -185,6 +191,15 @@ _before = core_schema.no_info_before_validator_function
 
 def _replace_value(new: Mapping[str, str], value: Any) -> Any:
     return new.get(value, value) if isinstance(value, str) else value
+
+
+def _with_refusal(value: Any) -> Any:
+    """An adaptation of an older record in which a refused answer was a status of its own."""
+    if not isinstance(value, dict) or value.get("status") not in REFUSED_STATUSES:
+        return value
+    in_context = value.get("samples") and not value.get("steps")
+    status = "in-context" if in_context else "trained" if value.get("steps") else "reused"
+    return {**value, "status": status, "refused": value.get("reason") or "a guard refused it", "reason": ""}
 
 
 def _drop_keys(names: frozenset[str], value: Any) -> Any:

@@ -61,9 +61,9 @@ def improve(
     unsure, confidence = [inputs[i] for i in selected], [awareness[i] for i in selected]
     first = [before[i] for i in selected]
     episodes = stages.episodes(before, awareness)
-    with fall_back_to(episodes, selected):
+    with fall_back_to(episodes, selected) as record:
         seeds = stages.begin("synthesis", selected)
-        examples = synthesise(writer, unsure, confidence, config.synthesis, seeds, model, experience)  # G
+        examples = record(synthesise(writer, unsure, confidence, config.synthesis, seeds, model, experience))  # G
         with adapters(model, unsure, examples, first, config, stages.begin("adaptation"), confidence) as tuned:  # T
             seeds, base = stages.begin("answer"), (unsure, first)
             after = generate_answers(model, tuned.inputs, config.answer, tuned.adapters, seeds, tuned.strategy, base)

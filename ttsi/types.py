@@ -176,12 +176,12 @@ class Example:
 class Adaptation:
     """The result of adapting to one input (the paper's T)."""
 
-    status: Literal["none", "trained", "in-context", "shared", "library", "resampled", "training-failed", "kept-base"]
-    """none: there was nothing to learn from. trained: a temporary adapter answers. in-context: the examples are in the
-    prompt. shared: one adapter for the whole run answers (SFT). library: an adapter from the library answers, nothing
-    was trained for this input. resampled: answered a second time without learning (a vote, reranked, or asked again).
-    training-failed: training failed or a guard rejected the adapter, and the base answers. kept-base: the model is not
-    more confident of its new answer, and the base answers."""
+    status: Literal["none", "trained", "reused", "in-context", "shared", "library", "resampled", "training-failed"]
+    """none: there was nothing to learn from. trained: a temporary adapter answered. reused: the temporary adapter of an
+    agent's earlier decision did. in-context: the examples were in the prompt. shared: one adapter for the whole run
+    answered (SFT). library: an adapter from the library did, nothing was trained for this input. resampled: answered a
+    second time without learning (a vote, reranked, or asked again). training-failed: a stage failed, or the loss rose
+    too far, and only the base answered."""
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()
@@ -207,6 +207,14 @@ class Adaptation:
     held_back_losses: tuple[float, ...] = ()
     """Loss on the examples that were not trained on (`adaptation.held_back`) after 0, 1, ... steps, in nats per label
     token. The adapter of the lowest answers. Empty where nothing was held back."""
+    refused: str = ""
+    """Why a guard refused the new answer, so that the base's is given; empty where the new one is given, or none was
+    written."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a stage failed before the first step. An adapter whose loss rose too far had its steps."""
+        return self.status == "training-failed" and not self.steps
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,8 @@ def test_a_number_in_words_is_stated() -> None:
     assert worse_values(whole, booking(city="Rome", area="two"), request) is None, "another argument has it in words"
 
 
-@pytest.mark.parametrize("margin", [None, 0.0])
-def test_an_unreadable_answer_never_takes_the_place_of_a_readable_one(margin: float | None) -> None:
-    config = AdaptationConfig(min_confidence_gain=margin)
+def test_an_unreadable_answer_does_not_take_the_place_of_a_readable_one() -> None:
+    config = AdaptationConfig(min_confidence_gain=0.0)
     looped = Answer("{1212", (), "cut off: it repeats itself", logprob=-0.1, tokens=90)
     for base in (Answer("", STATED.calls, logprob=-9.0, tokens=9), Answer("I cannot", (), logprob=-9.0, tokens=9)):
         assert guard_refusal(ITEM, base, looped, config) == "it cannot be read: cut off: it repeats itself"
@@ -91,3 +90,7 @@ def test_an_unreadable_answer_never_takes_the_place_of_a_readable_one(margin: fl
     assert guard_refusal(ITEM, base, better, config) is None, "the control: it can be read"
     unreadable = Answer("{", (), "cut off", logprob=-9.0, tokens=9)
     assert guard_refusal(ITEM, unreadable, looped, config) is None, "neither can be read"
+    called = Answer("", STATED.calls, logprob=-9.0, tokens=9)
+    assert guard_refusal(ITEM, called, looped, AdaptationConfig()) is None, "without guards, as in the paper"
+    kept = guard_refusal(ITEM, called, looped, AdaptationConfig(keep_decision=True))
+    assert kept == "it calls no tool, and the base calls one"

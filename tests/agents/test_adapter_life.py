@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 
 from tests.agents.actors import Actor, FileStore, always, called, world
-from ttsi.agents.adapter_life import EARLIER_ADAPTER
 from ttsi.agents.conversation_loop import run_episode
 from ttsi.config import AgentConfig
 from ttsi.errors import ConfigError, ModelError
@@ -32,10 +31,7 @@ def act(life: Life, turns: int = 2) -> tuple[Actor, list[list[str]], list[int]]:
     environment = world(FileStore(), *[f"turn {number}" for number in range(turns)])
     trajectory = run_episode(environment, actor, config=always(), agent=AgentConfig(life=life, examples="call"))
     assert trajectory.error is None
-    statuses = [
-        ["earlier" if step.adaptation.reason == EARLIER_ADAPTER else step.adaptation.status for step in turn.steps]
-        for turn in trajectory.turns
-    ]
+    statuses = [[step.adaptation.status for step in turn.steps] for turn in trajectory.turns]
     return actor, statuses, [step.adaptation.samples for step in trajectory.steps]
 
 
@@ -47,14 +43,14 @@ def test_each_decision_trains_an_adapter_of_its_own() -> None:
 
 def test_a_turns_adapter_answers_its_later_decisions_untrained() -> None:
     actor, statuses, samples = act("turn")
-    assert statuses == [["trained", "earlier", "earlier"]] * 2
+    assert statuses == [["trained", "reused", "reused"]] * 2
     assert actor.trained == 2
     assert samples[0] == samples[3]  # the next turn begins from nothing
 
 
 def test_an_episodes_adapter_learns_earlier_examples_again_in_the_next_turn() -> None:
     actor, statuses, samples = act("episode", turns=3)
-    assert statuses == [["trained", "earlier", "earlier"]] * 3
+    assert statuses == [["trained", "reused", "reused"]] * 3
     assert actor.trained == 3
     assert samples[3] > samples[0] and samples[6] >= samples[3]
 

@@ -196,7 +196,7 @@ def test_the_answer_of_which_fewer_calls_fail_is_given_whatever_other_guards_say
     agent = AgentConfig(execute_answers=executed)
     environment = world(FileStore("plan.txt"), "go")
     step = run_episode(environment, Actor(deletes_a_missing_file), config=config, agent=agent).steps[0]
-    assert step.adaptation.status == ("trained" if executed else "kept-base")
+    assert step.adaptation.status == "trained" and bool(step.adaptation.refused) != executed
 
 
 def test_an_adapted_answer_that_fails_is_not_given() -> None:
@@ -204,7 +204,7 @@ def test_an_adapted_answer_that_fails_is_not_given() -> None:
         return "Done." if messages[-1].role == "tool" else deletion("gone.txt" if learned else "plan.txt").calls
 
     step = run_episode(world(FileStore("plan.txt"), "go"), Actor(worse), config=always()).steps[0]
-    assert step.adaptation.status == "kept-base" and "fail on a copy" in step.adaptation.reason
+    assert step.adaptation.status == "trained" and "fail on a copy" in step.adaptation.refused
     assert not step.results[0].error
 
 

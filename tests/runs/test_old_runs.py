@@ -48,8 +48,9 @@ def old(ttsi: Any, tmp_path: Path) -> Path:
 def test_rows_have_the_present_names(old: Path) -> None:
     rows = read_rows(old / "old-run")
     assert Counter(row.episode.adaptation.status for row in rows) == {
-        "trained": 3, "kept-base": 3, "training-failed": 2,
+        "trained": 6, "training-failed": 2,
     }  # fmt: skip
+    assert sum(row.episode.adaptation.refused.startswith("the model is not surer") for row in rows) == 3
     assert all(row.episode.base and len(row.episode.base.samples) == 3 for row in rows)
     assert all(row.question is not None and row.question.gold for row in rows)
     assert {row.episode.adaptation.status for row in read_rows(old / "old-ask-again")} == {"resampled"}
@@ -64,7 +65,7 @@ def test_settings_and_metrics_have_the_present_names(old: Path) -> None:
     assert codec.from_json(LoopConfig, loop).synthesis.max_rounds == loop["synthesis"]["max_rounds"] == 3
     assert (loop["synthesis"]["drop_worst"], loop["adaptation"]["min_confidence_gain"]) == (0.1, 0.5)
     metrics = read_json(old / "old-run" / "summary.json")["metrics"]
-    assert (metrics["adaptations.training-failed"], metrics["adaptations.kept-base"]) == (2, 3)
+    assert (metrics["adaptations.training-failed"], metrics["adaptations.refused"]) == (2, 3)
     written = json.loads((old / "old-run" / "config.json").read_text())["settings"]["loop"]
     for name in (name for name in RENAMED if "." in name):
         stage, _, field = name.partition(".")

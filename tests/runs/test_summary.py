@@ -72,6 +72,21 @@ def test_every_number_by_hand() -> None:
     }
 
 
+def test_refused_answers_count_by_what_was_done() -> None:
+    done = (Adaptation("in-context", samples=3, refused="no"), Adaptation("trained", samples=2, steps=5, refused="no"))
+    rows = [row(i, True, True) for i in range(3)]
+    rows = [replace(one, episode=replace(one.episode, adaptation=it)) for one, it in zip(rows, done, strict=False)]
+    summary = summarise(rows, config())
+    metrics = summary["metrics"]
+    assert (summary["samples_trained"], metrics["examples.in_context"]) == (2, 3)
+    assert (metrics["adaptations.refused"], metrics["adaptations.attempted"]) == (2, 2)
+    given = [
+        replace(one, episode=replace(one.episode, adaptation=replace(it, refused="")))
+        for one, it in zip(rows, done, strict=True)
+    ]
+    assert summarise(given, config())["metrics"]["adaptations.refused"] == 0, "control"
+
+
 def test_what_leaving_out_alone_would_give_is_said() -> None:
     """Of three bases the first becomes right without training and the last wrong; a fourth has no such verdict."""
     pairs = [(False, True), (False, False), (True, False)]

@@ -12,7 +12,6 @@ import pytest
 from tests.agents.actors import always
 from tests.serve.conftest import UNSURE, body
 from tests.serve.test_worker import job
-from ttsi.agents.adapter_life import EARLIER_ADAPTER
 from ttsi.models.scripted import DemoModel
 from ttsi.serve.chat_request import read_request
 from ttsi.serve.interruptible import Interrupts
@@ -55,7 +54,7 @@ def ask(turns: TurnAdapters, request: AnswerJob, tenant: str = "ada") -> Outcome
 
 
 def is_reused(outcome: Outcome) -> bool:
-    return outcome.episodes[0].adaptation.reason == EARLIER_ADAPTER
+    return outcome.episodes[0].adaptation.status == "reused"
 
 
 @pytest.fixture

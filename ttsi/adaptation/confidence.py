@@ -1,6 +1,6 @@
 """The guards on an adapted answer: it can be read, is more confident, has no worse values, and still calls.
 
-Inputs: both answers, and the input of the second guard. Outputs: None, or the reason why the base answers. The paper
+Inputs: both answers, and the input of the guard on values. Outputs: None, or the reason why the base answers. The paper
 (arXiv:2510.07841) returns every adapted answer. Where the model is less confident of it, the examples were mostly bad;
 where it has values that the conversation does not state, or lacks some that it does, it is more often broken than fixed
 (dev/log.md has the figures).
@@ -67,16 +67,6 @@ def _are_stated(values: Sequence[Any], stated: StatedValues, used: StatedValues)
     return bool(values) and all(value in stated and value not in used for value in values)
 
 
-def unreadable(base: Answer, adapted: Answer) -> str | None:
-    """None unless the base's answer can be read and the adapted one cannot; then one line with its error.
-
-    >>> calls, looped = Answer("", ()), Answer("", (), error="cut off: it repeats itself")
-    >>> unreadable(calls, looped), unreadable(looped, calls), unreadable(looped, looped)
-    ('it cannot be read: cut off: it repeats itself', None, None)
-    """
-    return f"it cannot be read: {adapted.error}" if adapted.error and not base.error else None
-
-
 def call_dropped(base: Answer, adapted: Answer) -> str | None:
     """None unless the base calls a tool and the adapted answer calls none; then one line that says so.
 
@@ -93,18 +83,24 @@ def lack_of_confidence(base: Answer, adapted: Answer, margin: float | None) -> s
     """None when the adapted answer counts, else one line with the reason.
 
     Each answer's mean log-probability per token (nats) is that under the weights that wrote it; the adapted one must
-    be larger by more than `margin`. Without a margin every adapted answer counts, and so does one that can be read
-    where the base's cannot: an answer that repeats itself to the end has the highest log-probability of all.
+    be larger by more than `margin`. Where only one of the two can be read, that one counts: an answer that repeats
+    itself to the end has the highest log-probability of all. Without a margin every adapted answer counts.
 
     >>> old, new = Answer("", (), logprob=-2.0, tokens=10), Answer("", (), logprob=-1.0, tokens=10)
     >>> lack_of_confidence(old, new, 0.05), lack_of_confidence(new, old, 0.05)
     (None, 'the model is not surer of it: -0.200 nats per token, the base -0.100')
     >>> lack_of_confidence(new, old, None)
-    >>> lack_of_confidence(Answer("", (), error="cut off at max_tokens", logprob=-1.0, tokens=10), old, 0.05)
+    >>> looped = Answer("", (), error="cut off: it repeats itself", logprob=-0.1, tokens=10)
+    >>> lack_of_confidence(looped, old, 0.05), lack_of_confidence(old, looped, None)
+    (None, None)
+    >>> lack_of_confidence(old, looped, 0.05)
+    'it cannot be read: cut off: it repeats itself'
     """
-    if base.error is not None and adapted.error is None:
+    if margin is None or (base.error is not None and adapted.error is None):
         return None
+    if adapted.error is not None and base.error is None:
+        return f"it cannot be read: {adapted.error}"
     before, after = (answer.logprob / max(1, answer.tokens) for answer in (base, adapted))
-    if margin is None or after > before + margin:
+    if after > before + margin:
         return None
     return f"the model is not surer of it: {after:.3f} nats per token, the base {before:.3f}"

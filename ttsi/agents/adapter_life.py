@@ -28,8 +28,6 @@ from ttsi.models import Model, Writer, adapter_keeper
 from ttsi.models.adapter_files import AdapterRecorder
 from ttsi.types import Adaptation, Answer, Episode, Input, stage_seed
 
-EARLIER_ADAPTER = "by the adapter that an earlier decision trained"
-
 
 @dataclass(frozen=True)
 class Decider:
@@ -171,7 +169,5 @@ def _settle(
     more = more_failures(item, base, answer, experience)
     reason = guard_refusal(item, base, answer, config.adaptation, more)
     if reason is not None:
-        return replace(episode, adaptation=Adaptation("kept-base", reason=reason, logprob_shift=shift))
-    return replace(
-        episode, adapted=answer, adaptation=Adaptation("trained", reason=EARLIER_ADAPTER, logprob_shift=shift)
-    )
+        return replace(episode, adaptation=Adaptation("reused", refused=reason, logprob_shift=shift))
+    return replace(episode, adapted=answer, adaptation=Adaptation("reused", logprob_shift=shift))

@@ -104,8 +104,9 @@ def _adaptation(trajectory: Trajectory) -> Adaptation:
     if not records:
         return Adaptation("none")
     statuses = Counter(record.status for record in records)
-    status = next((one for one in statuses if one not in ("kept-base", "training-failed")), records[0].status)
-    counted = ", ".join(f"{count} {one}" for one, count in statuses.items())
+    status = next((one for one in statuses if one != "training-failed"), records[0].status)
+    refused = sum(bool(record.refused) for record in records)
+    counted = ", ".join(f"{count} {one}" for one, count in (*statuses.items(), ("refused", refused)) if count)
     return Adaptation(
         status,
         samples=sum(record.samples for record in records),

@@ -38,9 +38,10 @@ def generate_answers(
     Args:
         adapters: which adapter answers each input; None is the base.
         seeds: one per input, for samples; needed where there are any.
-        strategy: in place of `config.strategy`; with "rerank", the base's own answers are reranked where it answers.
+        strategy: in place of `config.strategy`.
         base: the inputs as the base had them, and its answers with the same settings. Values count as stated only
-            where they stand in the former.
+            where they stand in the former. A greedy answer is not written again where the base would answer the same
+            input once more.
         sample: return samples beside the greedy answer whatever the strategy is.
 
     Raises:
@@ -49,9 +50,9 @@ def generate_answers(
     adapters = adapters if adapters is not None else [None] * len(inputs)
     conversations, first = base or (inputs, ())
     task = AnswerTask(model, inputs, config, adapters, conversations)
-    answered = _base_answers(task, first) if strategy == "rerank" and config.strategy != "vote" else {}
     strategy = strategy or config.strategy
     requests, vote = task.requests, strategy == "vote"
+    answered = {} if vote or config.strategy == "vote" else _base_answers(task, first)
     waiting = [] if vote else [i for i in range(len(inputs)) if i not in answered]
     sampling = _sampling(requests, seeds, config) if vote or sample or config.strategy == "pass@k" else []
     generations = model.generate([*(requests[i] for i in waiting), *sampling])

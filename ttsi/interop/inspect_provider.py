@@ -147,6 +147,7 @@ def _summary(episode: Episode) -> dict[str, Any]:
         "unsure": awareness.unsure if awareness else None,
         "value": awareness.value if awareness else None,
         "adaptation": adaptation.status,
+        "refused": adaptation.refused or None,
         "losses": list(adaptation.losses),
         "examples": [example.query for example in episode.examples if example.refused is None],
         "base_calls": [call.name for call in episode.base.calls] if episode.base else [],

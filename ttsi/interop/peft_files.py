@@ -45,6 +45,8 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
         raise ModelError(f"{model.spec} has no adapters to export: choose a model whose weights are local")
     if episode.adaptation.status != "trained":
         raise ModelError(f"there is no adapter to export: the adaptation of {item.id} is {episode.adaptation.status!r}")
+    if episode.adaptation.refused:
+        raise ModelError(f"the adapter of {item.id} did not answer: {episode.adaptation.refused}")
     seed = stage_seed(config.seed, episode.input_hash, repeat, "adaptation")
     awareness = () if episode.awareness is None else (episode.awareness,)
     with adapters(model, [item], [episode.examples], (), config, [seed], awareness) as tuned:

@@ -40,8 +40,6 @@ FURTHER_EPOCHS = 1
 """Passes over an input's examples in which an adapter learns more: on validation rows as good as three (dev/log.md)."""
 MAX_EXAMPLES = 16
 """Most examples that an adapter learns in a pass from several inputs."""
-LEARNED = ("trained", "kept-base")
-"""Adaptations that learned an input's examples."""
 
 Batch = Sequence[tuple[Input, Episode]]
 Lesson = tuple[Input, Episode, tuple[Example, ...]]
@@ -359,7 +357,7 @@ def further_config(config: LoopConfig) -> LoopConfig:
 
 def kept_examples(episode: Episode) -> tuple[Example, ...]:
     """The examples that were learned for an input; () where nothing was."""
-    learned = episode.adaptation.status in LEARNED
+    learned = episode.adaptation.status == "trained"
     return tuple(example for example in episode.examples if example.refused is None) if learned else ()
 
 

@@ -173,15 +173,16 @@ function learned({ adaptation, awareness: known, examples: written }) {
   const again = adaptation.samples - kept;
   const what = again > 0 && again <= kept ? `${kept} examples, ${again} of them once more with the called tool off the list,` : `${adaptation.samples} examples`;
   const said = {
+    reused: "The temporary adapter of an earlier decision answers; nothing was written or trained.",
     shared: `The run's one adapter answers, which learned ${adaptation.samples} rows of the training data.`,
     resampled: `Nothing was learned; the model answers a second time${why}.`,
     none: `Nothing was learned${why}: it answers as it is.`,
     "training-failed": `The adaptation was given up${why}: the model answers as it is.`,
     "in-context": `${adaptation.samples} examples were put into the prompt; nothing was trained.`,
-    "kept-base": `A temporary adapter learned ${what} in ${adaptation.steps} steps; its answer is not taken${why}: the base's stays.`,
     trained: `A temporary adapter learned ${what} in ${adaptation.steps} steps and was dropped after the answer.`,
   };
   const parts = [make("p", "", said[adaptation.status] ?? adaptation.status)];
+  if (adaptation.refused) parts.push(make("p", "", `The new answer is not taken (${adaptation.refused}): the base's stays.`));
   if (adaptation.left_out) parts.push(make("p", "quiet", `${adaptation.left_out} more would not fit the model's context and were left out.`));
   if (adaptation.losses.length) parts.push(line(adaptation.losses.filter(Number.isFinite)), make("p", "quiet", `Loss before each step, nats per token: ${adaptation.losses.map(number).join(", ")}`));
   return parts;

@@ -66,7 +66,7 @@ def _tell_examples(examples: Sequence[Example]) -> Iterator[str]:
 def _tell_adaptation(episode: Episode) -> Iterator[str]:
     done: Adaptation = episode.adaptation
     why = f" ({done.reason})" if done.reason else ""
-    if done.status in ("trained", "kept-base"):
+    if done.status == "trained":
         kept = sum(example.refused is None for example in episode.examples)
         again = done.samples - kept
         calls = f"{kept} examples, {again} of them once more with the called tool off the list,"
@@ -79,10 +79,11 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
         if done.held_back_losses:
             losses = " ".join(f"{loss:.3f}" for loss in done.held_back_losses)
             yield f"   Loss on examples held back, from no step on: {losses}. The adapter of the lowest answered."
-        if done.status == "kept-base":
-            yield f"   Its answer is not taken{why}: the base's stays."
     elif done.status == "in-context":
         yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
+    elif done.status == "reused":
+        yield "\n2. The temporary adapter of an earlier decision answers; nothing was written or trained."
+        yield from _tell_effect(done)
     elif done.status == "shared":
         yield f"\n2. The run's one adapter answers, which learned {done.samples} rows of the training data."
     elif done.status == "library":
@@ -97,6 +98,8 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
     else:
         because = _why_not_adapted(episode.awareness) or why
         yield f"\n2. No examples were written and nothing was learned{because}: the model answers as it is."
+    if done.refused:
+        yield f"   The new answer is not taken ({done.refused}): the base's stays."
 
 
 def _why_not_adapted(awareness: Awareness | None) -> str:

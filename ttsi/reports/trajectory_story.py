@@ -19,6 +19,8 @@ ENDS = {
     "steps": "the limit of steps ended the turn",
     "failed": "the turn failed",
 }
+EMPTY = {"reused": "the adapter of an earlier decision"}
+"""What a decision learned from without a step of its own."""
 MOST_REASONS = 3
 """Reasons for refused examples that are listed, the commonest."""
 
@@ -74,8 +76,8 @@ def _examples(examples: tuple[Example, ...]) -> str:
 
 def _adaptation(step: Step) -> str:
     done = step.adaptation
-    learned = f"{done.samples} examples in {done.steps} steps" if done.steps else done.reason
-    shift = "" if done.logprob_shift is None else f", {done.logprob_shift:+.2f} nats per token"
+    parts = [f"{done.samples} examples in {done.steps} steps" if done.steps else EMPTY.get(done.status, "")]
+    parts += [] if done.logprob_shift is None else [f"{done.logprob_shift:+.2f} nats per token"]
+    parts += [done.reason, f"answer refused ({done.refused})" if done.refused else ""]
     before = "" if step.base is None or step.base == step.answer else f"; before: {_answer(step.base)}"
-    reason = f" ({done.reason})" if done.steps and done.reason else ""
-    return f"{done.status}: {learned}{reason}{shift}{before}"
+    return f"{done.status}: {', '.join(part for part in parts if part)}{before}"

@@ -36,7 +36,7 @@ ROW_GROUP = 1000
 COLUMNS: dict[str, type] = {
     "position": int, "input_id": str, "input_hash": str, "repeat": int, "attempts": int, "error": str,
     "unsure": bool, "measure": str, "value": float, "tau": float, "examples_written": int, "examples_kept": int,
-    "adaptation": str, "samples": int, "steps": int, "loss_first": float, "loss_last": float,
+    "adaptation": str, "refused": str, "samples": int, "steps": int, "loss_first": float, "loss_last": float,
     "base_text": str, "base_calls": str, "base_right": bool,
     "adapted_text": str, "adapted_calls": str, "adapted_right": bool, "tags": str,
     "seconds_awareness": float, "seconds_synthesis": float, "seconds_adaptation": float, "seconds_answer": float,
@@ -132,7 +132,7 @@ def flat(row: RunRow, matcher: str) -> dict[str, Any]:
         row.position, episode.input_id, episode.input_hash, row.repeat, row.attempts, episode.error,
         aware and aware.unsure, aware and aware.measure, aware and aware.value, aware and aware.tau,
         len(episode.examples), sum(example.refused is None for example in episode.examples),
-        adaptation.status, adaptation.samples, adaptation.steps,
+        adaptation.status, adaptation.refused or None, adaptation.samples, adaptation.steps,
         losses[0] if losses else None, losses[-1] if losses else None,
         *_text_and_calls(episode.base), grades.get("base"), *_text_and_calls(episode.adapted), grades.get("adapted"),
         codec.canonical(dict(row.tags)),

@@ -52,7 +52,7 @@ def summarise(rows: Sequence[RunRow], config: Mapping[str, Any]) -> dict[str, An
             "tau": loop["awareness"]["tau"],
         },
         # A shared adapter learned its samples once, however many inputs it answers.
-        "samples_trained": sum(_samples(row, "trained") + _samples(row, "kept-base") for row in rows)
+        "samples_trained": sum(_samples(row, "trained") for row in rows)
         + max((_samples(row, "shared") for row in rows), default=0),
         "seconds": _seconds(rows),
         "metrics": _metrics(rows, graded, matcher, adapts),
@@ -179,8 +179,8 @@ def _metrics(rows: Sequence[RunRow], graded: Sequence[RunRow], matcher: str, ada
     )
     metrics["adaptations.attempted"] = sum(row.episode.adaptation.status != "none" for row in rows)
     metrics["adaptations.failed"] = len(_without_a_step(rows))
-    for status in ("training-failed", "kept-base"):
-        metrics[f"adaptations.{status}"] = sum(row.episode.adaptation.status == status for row in rows)
+    metrics["adaptations.training-failed"] = sum(row.episode.adaptation.status == "training-failed" for row in rows)
+    metrics["adaptations.refused"] = sum(bool(row.episode.adaptation.refused) for row in rows)
     shifts = [shift for row in rows if (shift := row.episode.adaptation.logprob_shift) is not None]
     metrics["adaptations.logprob_shift"] = math.fsum(shifts) / len(shifts) if shifts else None
     for side in sides:
@@ -201,8 +201,7 @@ def _writing(rows: Sequence[RunRow]) -> dict[str, float]:
 
 def adaptation_failed(row: RunRow) -> bool:
     """Whether the adaptation failed before it had trained; a guard refuses an adapter after its steps."""
-    adaptation = row.episode.adaptation
-    return adaptation.status == "training-failed" and not adaptation.steps
+    return row.episode.adaptation.failed
 
 
 def _without_a_step(rows: Sequence[RunRow]) -> list[RunRow]:

@@ -49,7 +49,7 @@ class Metrics:
         self.stage_seconds.labels("base").inc(outcome.base_seconds)
         for episode in outcome.episodes:
             self.choices.labels(episode.adaptation.status).inc()
-            if episode.adaptation.status == "trained" and not episode.adaptation.steps:
+            if episode.adaptation.status == "reused" and not episode.adaptation.refused:
                 self.turn_adapters.inc()
             for stage, seconds in episode.seconds.items():
                 self.stage_seconds.labels(stage).inc(seconds)

@@ -108,9 +108,9 @@ def adaptation_details(episode: Episode, outcome: Outcome) -> dict[str, Any]:
     """One choice's entry in the `ttsi` list: awareness, examples, training and timing."""
     awareness, state = episode.awareness, episode.adaptation
     details = {
-        "adapted": state.status in ("trained", "in-context", "library"),
+        "adapted": state.status not in ("none", "training-failed") and not state.refused,
         "adaptation": state.status,
-        "reason": state.reason or None,
+        "reason": state.refused or state.reason or None,
         "fallback": outcome.fallback,
         "unsure": awareness.unsure if awareness else None,
         "measure": awareness.measure if awareness else None,

@@ -223,8 +223,7 @@ def _prefer_legal(episode: Episode, item: Input) -> Episode:
     error = _legality_error(adapted, item)
     if error is None or _legality_error(base, item) is not None:
         return episode
-    reason = f"the adapted answer is not legal: {error}"
-    state = replace(episode.adaptation, status="training-failed", reason=reason)
+    state = replace(episode.adaptation, refused=f"the adapted answer is not legal: {error}")
     return replace(episode, adapted=base, adaptation=state)
 
 
@@ -235,7 +234,7 @@ def _legality_error(answer: Answer, item: Input) -> str | None:
 def _failure(episode: Episode) -> str | None:
     """The error of a stage; None where the guard or `_prefer_legal` merely turned an adapted answer down."""
     state = episode.adaptation
-    return episode.error or (state.reason if state.status == "training-failed" and not state.steps else None)
+    return episode.error or (state.reason if state.failed else None)
 
 
 def _without_internals(episode: Episode, base: Answer) -> Episode:

@@ -14,7 +14,7 @@ from ttsi.reports.finding import Finding, Table
 from ttsi.reports.groups import Group
 from ttsi.reports.phrases import count, mean_cell
 
-ANSWERED_AGAIN = ("trained", "in-context", "kept-base", "shared", "library", "resampled")
+ANSWERED_AGAIN = ("trained", "reused", "in-context", "shared", "library", "resampled")
 """Adaptations after which an input was answered a second time."""
 
 
