@@ -57,10 +57,12 @@ def test_another_model_has_its_own_gate_learning_rate_scope_and_examples_and_not
     learned, examples = chosen.adaptation, chosen.synthesis
     if chosen.adapt and ADAPTATION_METHODS[learned.method].trains:
         learned = replace(learned, lr=None, epochs=3, scope="suffix", irrelevance=0, refuse_unstated=True)
-    if name in ("ttsi", "ttsi-icl", "ttsi-both", "ttsi-written", "ttd"):
+    if name in ("ttsi", "ttsi-icl", "ttsi-both", "ttsi-written", "ttd", "ttd-icl"):
         learned = replace(learned, keep_decision=True)
     if name in ("ttsi", "ttsi-icl", "ttsi-both"):
         examples = replace(examples, source="schema", k=4)
+    if name in ("ttd", "ttd-icl"):
+        examples = replace(examples, k=4)
     if name == "ttsi-written":
         examples = replace(examples, order="schema-first", k=4, max_rounds=3, temperature=0.7)
     gate = replace(chosen.awareness, measure="grounded_margin", tau=0.85)
@@ -80,6 +82,15 @@ def test_a_model_writes_the_examples_of_ttsi_written_whichever_it_is() -> None:
     assert replace(written, synthesis=rule.synthesis) == rule, "the examples are the only difference"
     assert rule.synthesis.source != "writer"  # control
     assert preset("ttsi-written", "embedded") == preset("ttsi", "embedded")
+
+
+@pytest.mark.parametrize("model", ["embedded", "hf:some/model"])
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.with_teacher])
+def test_a_teacher_changes_who_writes_the_examples_and_nothing_else(name: str, model: str) -> None:
+    alone, taught = preset(name, model), preset(METHODS[name].with_teacher or "", model)
+    assert replace(taught, synthesis=alone.synthesis) == alone
+    assert taught.synthesis.k == alone.synthesis.k and taught.synthesis.source == "writer"
+    assert taught != alone, "control"
 
 
 def test_in_context_changes_the_adaptation_alone() -> None:

@@ -209,7 +209,7 @@ def reranked(task):
 METHOD = Method("told to be brief", {"adaptation": {"method": "own_method:briefly", "lr": 0.5}, "synthesis": {"k": 0}})
 TSSI = Method("misspelt", extends="tssi")
 GATED = Method("its own gate", {"awareness": {"measure": "top1", "tau": 0.5}})
-OTHERS = Method("slow", {"synthesis": {"k": 12}}, others={"adaptation": {"lr": 0.25}}, extends="ttsi")
+EMBEDDED = Method("slow", {"synthesis": {"k": 12}}, embedded={"adaptation": {"lr": 0.25}}, extends="ttsi")
 MORE = Method("more examples", {"synthesis": {"k": 12}, "adaptation": {"epochs": 3}}, extends="ttsi")
 """
 
@@ -259,11 +259,11 @@ def test_no_model_takes_the_settings_of_your_own_method_away(own: str, model: st
     assert preset("vote", "embedded").awareness != preset("vote", "hf:some/model").awareness
 
 
-def test_a_method_of_your_own_differs_between_models_where_it_has_others(own: str) -> None:
-    slow, base = preset("own_method:OTHERS", "hf:some/model"), preset("ttsi", "hf:some/model")
+def test_a_method_of_your_own_differs_for_the_embedded_model_where_it_says_so(own: str) -> None:
+    slow, base = preset("own_method:EMBEDDED", "embedded"), preset("ttsi", "embedded")
     assert slow == replace(base, synthesis=replace(base.synthesis, k=12), adaptation=replace(base.adaptation, lr=0.25))
-    embedded = preset("own_method:OTHERS", "embedded")  # control
-    assert (embedded.synthesis.k, embedded.adaptation) == (12, preset("ttsi", "embedded").adaptation)
+    other = preset("own_method:EMBEDDED", "hf:some/model")  # control
+    assert (other.synthesis.k, other.adaptation) == (12, preset("ttsi", "hf:some/model").adaptation)
 
 
 @pytest.mark.parametrize("name", [3, None, ["ttsi"]])

@@ -2,8 +2,8 @@
 
 A method is a name for a set of settings. A method of your own is a `Method` that you name by an object reference:
 `--method my.module:METHOD`. The preset `ttsi-paper` has the paper's values (arXiv:2510.07841; `docs/method.md` lists
-what the paper leaves open). The other presets have those that validation data chose: toolworld's for the embedded
-model, rows of public benchmarks for every other (`Method.others`).
+what the paper leaves open). The other presets have those that validation data chose: rows of public benchmarks, and
+toolworld's for the embedded model (`Method.embedded`).
 """
 
 from __future__ import annotations
@@ -92,75 +92,77 @@ class Method:
     gloss: str
     """One line for `ttsi ls methods`."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Stage -> setting -> value: where it differs from the defaults."""
-    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Stage -> setting -> value: where every model but the embedded one differs from `overrides`."""
+    """Stage -> setting -> value: where it differs from the defaults (of `ttsi.config`, with calls that omit values
+    filled)."""
+    embedded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Stage -> setting -> value: where the embedded model differs from that."""
     adapts: bool = True
     """False: measure and answer only."""
     needs_teacher: bool = False
     with_teacher: str | None = None
     """The name of the same method where a teacher writes the examples."""
     extends: str | None = None
-    """The method of `METHODS` whose settings this one starts from; None is the defaults of `ttsi.config`."""
+    """The method of `METHODS` whose settings this one starts from; None is the defaults."""
 
 
-_TUNED_AWARENESS: dict[str, Any] = {"measure": "answer_mean", "tau": -0.04}
+_UNSURE: dict[str, dict[str, Any]] = {"awareness": {"measure": "grounded_margin", "tau": 0.85}}
+"""Unsure is an answer with a value that the conversation does not state, or where the paper's margin is below tau. Both
+chosen on validation rows of public data (dev/log.md)."""
+
+_EVERY_INPUT: dict[str, dict[str, Any]] = {"awareness": {**_UNSURE["awareness"], "gate": "all"}}
+
+_TRAINING: dict[str, Any] = {
+    "lr": None,
+    "epochs": 3,
+    "scope": "suffix",
+    "min_confidence_gain": 0.0,
+    "refuse_unstated": True,
+    "keep_decision": True,
+}
+"""Three steps, a learning rate that follows the model's size, adapters that act behind the tools, guards against less
+confident answers and invented values; and whether to call at all stays the base's decision: all examples are calls."""
+
+_SCHEMA_EXAMPLES: dict[str, Any] = {"source": "schema", "k": 4}
+"""Examples made from the tools' schemas: on validation rows of public data they help SmolLM2-135M more than those that
+it writes (dev/log.md)."""
+
+_REWORDED: dict[str, Any] = {"source": "writer", "order": "schema-first", "k": 4, "max_rounds": 3, "temperature": 0.7}
+"""The model only rewords such examples: of whole pairs SmolLM2-135M keeps one in seven."""
+
+_TEACHER_WRITES: dict[str, Any] = {"k": 4, "temperature": 1.0, "max_tokens": 1024}
+"""As many examples as without a teacher. Hosted models: some accept no other temperature, and the tokens they think
+with count as written."""
+
+_FILLED: dict[str, dict[str, Any]] = {"answer": {"fill_omitted": True}}
+"""Of every method alike, so that methods stay comparable: a call that leaves out what the request states is written
+again. On validation rows this repaired some and harmed none (dev/log.md)."""
+
+_EMBEDDED_UNSURE: dict[str, dict[str, Any]] = {"awareness": {"measure": "answer_mean", "tau": -0.04}}
 """Measure and threshold that toolworld-validation chose for the embedded model (dev/log.md)."""
 
-_TUNED_TRAINING: dict[str, Any] = {"lr": 6e-3, "scope": "all", "irrelevance": 2, "min_confidence_gain": 0.0}
-"""Its learning rate; examples of when not to call; and the guard that keeps the more confident answer."""
-
-_OWN_EXAMPLES: dict[str, Any] = {"source": "writer", "k": 8}
-"""The embedded model writes its examples."""
-
-_GROUNDED: dict[str, Any] = {"measure": "grounded_margin", "tau": 0.85}
-"""Every other model is unsure where its answer has a value that the conversation does not state, or where the paper's
-margin is below tau. Both chosen on validation rows of public data (dev/log.md)."""
-
-_OTHERS_ANSWER: dict[str, dict[str, Any]] = {"answer": {"fill_omitted": True}}
-"""For every model but the embedded one, of every method alike, so that methods stay comparable: a call that leaves out
-what the request states is written again. On validation rows this repaired some and harmed none (dev/log.md)."""
-
-_OTHERS_GATE: dict[str, dict[str, Any]] = {"awareness": _GROUNDED}
-"""For every model but the embedded one, of a method that trains no adapter for an input."""
-
-_OTHERS: dict[str, dict[str, Any]] = {
-    **_OTHERS_GATE,
+_EMBEDDED: dict[str, dict[str, Any]] = {
+    **_EMBEDDED_UNSURE,
+    "synthesis": {"source": "writer", "order": "call-first", "k": 8, "max_rounds": 2, "temperature": 0.4},
     "adaptation": {
-        "lr": None,
-        "epochs": 3,
-        "scope": "suffix",
-        "irrelevance": 0,
-        "refuse_unstated": True,
-        "keep_decision": True,
+        "lr": 6e-3,
+        "epochs": 5,
+        "scope": "all",
+        "irrelevance": 2,
+        "refuse_unstated": False,
+        "keep_decision": False,
     },
 }
-"""The same of one that trains: three steps, a learning rate that follows the model's size, adapters that act behind the
-tools, a guard against invented values; and whether to call at all stays the base's decision: all examples are calls."""
-
-_OTHERS_SCHEMA: dict[str, dict[str, Any]] = {**_OTHERS, "synthesis": {"source": "schema", "k": 4}}
-"""The examples of such a model are made from the tools' schemas: on validation rows of public data they help
-SmolLM2-135M more than those that it writes (dev/log.md)."""
-
-_REWORDED: dict[str, Any] = {"order": "schema-first", "k": 4, "max_rounds": 3, "temperature": 0.7}
-"""Such a model only rewords them where it is to write: of whole pairs SmolLM2-135M keeps one in seven."""
-
-_EVERY_INPUT: dict[str, Any] = {**_TUNED_AWARENESS, "gate": "all"}
-
-_TEACHER_WRITES: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1024}
-"""Hosted models: some accept no other temperature, and the tokens they think with count as written."""
+"""The embedded model writes its examples, has a learning rate of its own, learns when not to call, and has the guard on
+confidence alone."""
 
 METHODS: Mapping[str, Method] = {
     "base": Method(
-        "the model as it is: measured and answered, never adapted",
-        {"awareness": _TUNED_AWARENESS},
-        others=_OTHERS_GATE,
-        adapts=False,
+        "the model as it is: measured and answered, never adapted", _UNSURE, embedded=_EMBEDDED_UNSURE, adapts=False
     ),
     "ttsi": Method(
         "TT-SI with the settings that validation chose",
-        {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": _TUNED_TRAINING},
-        others=_OTHERS_SCHEMA,
+        {**_UNSURE, "synthesis": _SCHEMA_EXAMPLES, "adaptation": _TRAINING},
+        embedded=_EMBEDDED,
         with_teacher="ttd",
     ),
     "ttsi-paper": Method(
@@ -176,81 +178,73 @@ METHODS: Mapping[str, Method] = {
     ),
     "ttsi-icl": Method(
         "TT-SI in context: the examples go into the prompt, no training",
-        {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": {"method": "in-context"}},
-        others={**_OTHERS_SCHEMA, "adaptation": {"keep_decision": True}},
+        {**_UNSURE, "synthesis": _SCHEMA_EXAMPLES, "adaptation": {"method": "in-context", "keep_decision": True}},
+        embedded={**_EMBEDDED, "adaptation": {"keep_decision": False}},
         with_teacher="ttd-icl",
     ),
     "ttsi-written": Method(
         "as ttsi, and the model itself writes the examples, whichever model it is",
-        {"awareness": _TUNED_AWARENESS, "synthesis": _OWN_EXAMPLES, "adaptation": _TUNED_TRAINING},
-        others={**_OTHERS, "synthesis": _REWORDED},
+        {**_UNSURE, "synthesis": _REWORDED, "adaptation": _TRAINING},
+        embedded=_EMBEDDED,
         with_teacher="ttd",
     ),
     "ttsi-both": Method(
         "TT-SI in weights and context: the examples are learned and go into the prompt",
-        {
-            "awareness": _TUNED_AWARENESS,
-            "synthesis": _OWN_EXAMPLES,
-            "adaptation": {**_TUNED_TRAINING, "method": "both"},
-        },
-        others=_OTHERS_SCHEMA,
+        {**_UNSURE, "synthesis": _SCHEMA_EXAMPLES, "adaptation": {**_TRAINING, "method": "both"}},
+        embedded=_EMBEDDED,
     ),
     "ttd": Method(
         "TT-D: a teacher writes the examples (--teacher openai:NAME, or any model)",
-        {"awareness": _TUNED_AWARENESS, "synthesis": _TEACHER_WRITES, "adaptation": _TUNED_TRAINING},
-        others=_OTHERS,
+        {**_UNSURE, "synthesis": _TEACHER_WRITES, "adaptation": _TRAINING},
+        embedded={**_EMBEDDED, "synthesis": {"k": 8}},
         needs_teacher=True,
     ),
     "ttd-icl": Method(
         "TT-D in context: the teacher's examples go into the prompt",
-        {"awareness": _TUNED_AWARENESS, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context"}},
-        others=_OTHERS_GATE,
+        {**_UNSURE, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context", "keep_decision": True}},
+        embedded={**_EMBEDDED_UNSURE, "synthesis": {"k": 8}, "adaptation": {"keep_decision": False}},
         needs_teacher=True,
     ),
     "explore": Method(
         "agents only: tools are tried on a copy of the environment, and their results go into the prompt; no training",
         {
-            "awareness": _EVERY_INPUT,
+            **_EVERY_INPUT,
             "synthesis": {"source": "schema", "k": 8, "max_rounds": 1},
             "adaptation": {"method": "explore"},
         },
-        others=_OTHERS_GATE,
+        embedded=_EMBEDDED_UNSURE,
     ),
     "icl": Method(
         "few-shot: the nearest rows of --train-data go into the prompt, for every input",
-        {
-            "awareness": _EVERY_INPUT,
-            "synthesis": {"source": "nearest", "k": 4},
-            "adaptation": {"method": "in-context"},
-        },
-        others=_OTHERS_GATE,
+        {**_EVERY_INPUT, "synthesis": {"source": "nearest", "k": 4}, "adaptation": {"method": "in-context"}},
+        embedded=_EMBEDDED_UNSURE,
     ),
     # One batch's loss says nothing about another's, so the guard on the loss only sees a blow-up.
     "sft": Method(
         "fine-tuning: one adapter learns --train-data before the run and answers every input",
         {
-            "awareness": _EVERY_INPUT,
+            **_EVERY_INPUT,
             "synthesis": {"k": 0},
             "adaptation": {
                 "method": "shared", "scope": "all", "lr": 1e-3, "epochs": 3, "batch_size": 16, "max_loss_rise": 1e6,
             },
         },
-        others=_OTHERS_GATE,
+        embedded=_EMBEDDED_UNSURE,
     ),
     "vote": Method(
         "majority vote over samples (--answer.samples); nothing is learned",
-        {"awareness": _EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "vote"}},
-        others=_OTHERS_GATE,
+        {**_EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "vote"}},
+        embedded=_EMBEDDED_UNSURE,
     ),
     "ask-again": Method(
         "where unsure, the model reads its first answer and answers once more",
-        {"awareness": _TUNED_AWARENESS, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
-        others=_OTHERS_GATE,
+        {**_UNSURE, "synthesis": {"k": 0}, "adaptation": {"method": "ask-again"}},
+        embedded=_EMBEDDED_UNSURE,
     ),
     "rerank": Method(
         "a call with values that the conversation does not state gives way to another tool's; no training",
-        {"awareness": _EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "rerank"}},
-        others=_OTHERS_GATE,
+        {**_EVERY_INPUT, "synthesis": {"k": 0}, "adaptation": {"method": "rerank"}},
+        embedded=_EMBEDDED_UNSURE,
     ),
 }  # fmt: skip
 """Methods by name (`ttsi ls methods`)."""
@@ -285,8 +279,9 @@ def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str
     if method.extends is not None and method.extends not in METHODS:
         raise ConfigError(f"method {name!r}: {unknown_name('method to extend', method.extends, METHODS)}")
     inherited = {} if method.extends is None else overrides(method.extends, model)
-    shared, others = ({}, {}) if _is_embedded(model) else (_OTHERS_ANSWER, method.others)
-    layers = [shared, inherited, method.overrides, others]
+    is_embedded = _is_embedded(model)
+    defaults, embedded = ({}, method.embedded) if is_embedded else (_FILLED, {})
+    layers = [defaults, inherited, method.overrides, embedded]
     stages = dict.fromkeys(stage for layer in layers for stage in layer)
     return {stage: {key: value for layer in layers for key, value in layer.get(stage, {}).items()} for stage in stages}
 

@@ -96,13 +96,13 @@ def _example_call(format: Any) -> str:
 
 
 def _method_lines(method: str) -> Iterator[str]:
-    """The defaults that a method changes, and which values are others for a model of your own."""
+    """The defaults that a method changes, and which values are others for the embedded model."""
     from ttsi.cli.config_layers import method_changes, method_preset, stage_settings
 
-    changes = method_changes(method, "embedded")
+    changes = method_changes(method, "hf:OWNER/NAME")
     embedded, own = (stage_settings(method_preset(method, model)) for model in ("embedded", "hf:OWNER/NAME"))
-    other = {name: value for name, value in own.items() if value != embedded[name]}
-    for how, values in (("sets", changes), ("with a model of your own:", other)):
+    other = {name: value for name, value in embedded.items() if value != own[name]}
+    for how, values in (("sets", changes), ("with the embedded model:", other)):
         if values:
             yield f"{how} {', '.join(f'{name} {value}' for name, value in values.items())}"
 
