@@ -60,7 +60,7 @@ class SynthesisConfig:
 
     source: Literal["writer", "schema", "nearest", "random"] = "writer"
     """Where examples come from: a model writes them, a rule makes them from the tools' schemas (schema), or they are
-    rows of the training data, the most similar or random ones."""
+    rows of the training data, the most similar or random ones. Settings of how a model writes count for writer only."""
     k: NonNegativeInt = 8
     """Number of examples per unsure input."""
     order: Literal["call-first", "query-first", "schema-first"] = "call-first"
@@ -184,7 +184,8 @@ class AnswerConfig:
     keeps them). Wrong where a default, a date or a state may supply a value: see docs/method.md."""
     fill_omitted: bool = False
     """Where an answer's call leaves out a number, a code or a quoted passage of the request though its tool has
-    arguments left, write it again with all of them, and take over those that the request states (the text stays)."""
+    arguments left, write it again with all of them, and take over those that the request states (the text stays).
+    Without effect in free decoding."""
     samples: PositiveInt = 5
     """Number of samples for vote and pass@k."""
     temperature: NonNegativeFloat = 0.7

@@ -312,6 +312,14 @@ def test_odd_values_are_not_stated(value: Any) -> None:
     assert value not in StatedValues.of("two words of May 3")
 
 
+def test_json_in_a_string_is_stated_when_each_of_its_values_is() -> None:
+    stated = StatedValues.of("Plan it for patient P12345, aged two, with Alice as the animator")
+    for value in ('{"patient": {"id": "P12345", "age": 2}, "new": true}', '["Alice", "animator"]', "[]"):
+        assert value in stated, value
+    for value in ('{"patient": "P99"}', '["Alice", "Bob"]', '{"patient": "P99"', "[Bob]"):
+        assert value not in stated, f"control: {value}"
+
+
 def test_a_number_too_long_to_print_is_not_stated() -> None:
     stated, digits = StatedValues.of("two words of May 3"), 5000
     is_stated = 10**digits in stated

@@ -3,18 +3,19 @@
 Inputs: a text (a written request, or a whole conversation) and a call. Outputs: whether the text states a value; the
 arguments whose values it does not state; the call without the optional ones among them.
 
-A string is stated when its words stand in the text side by side, also in the plural, or when it lists such values; a
-number when the text has it in digits or in English words (`ttsi.chat.stated_numbers`), also where the call writes it as
-a string; a date or a time when the text has it in another form (`ttsi.chat.stated_dates`); a code such as "fr" when the
-text names what it stands for (`ttsi.chat.stated_codes`). Scripts without spaces mark no words; there, letters side by
-side are enough, and 東京都 states 京都, too. Booleans and nulls are never stated and count as grounded, and so does a
-value that the schema itself supplies (`ttsi.chat.schema_choices`): its `default`, its `const`, one of its `enum`
-("fahrenheit" is chosen, not invented). This is a rule of thumb: "Tesla" states no "TSLA". The paper (arXiv:2510.07841)
-checks no values.
+A string is stated when its words stand in the text side by side, also in the plural, or when it lists such values or
+holds them as JSON; a number when the text has it in digits or in English words (`ttsi.chat.stated_numbers`), also where
+the call writes it as a string; a date or a time when the text has it in another form (`ttsi.chat.stated_dates`); a code
+such as "fr" when the text names what it stands for (`ttsi.chat.stated_codes`). Scripts without spaces mark no words;
+there, letters side by side are enough, and 東京都 states 京都, too. Booleans and nulls are never stated and count as
+grounded, and so does a value that the schema itself supplies (`ttsi.chat.schema_choices`): its `default`, its `const`,
+one of its `enum` ("fahrenheit" is chosen, not invented). This is a rule of thumb: "Tesla" states no "TSLA". The paper
+(arXiv:2510.07841) checks no values.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,6 +80,9 @@ class StatedValues:
         """Whether the text states a string or a number."""
         if isinstance(value, int | float):
             return value in self.numbers or (abs(value) < _MOST and self._states_whole(value))
+        composed = _composed(str(value))
+        if composed is not None:
+            return all(leaf in self for _, leaf in leaves(composed))
         text = ", ".join(" ".join(line.split()) for line in str(value).strip().splitlines())
         return self._states(text) or self._states_amount(text) or self._states_each(text)
 
@@ -144,6 +148,17 @@ _DIGIT_GROUPS = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,30}\d(?![\w])")
 _LEAST_DIGITS = 7
 _NO_DIGIT = re.compile(r"\D")
 _MOST = 10**15
+
+
+def _composed(value: str) -> list[Any] | dict[str, Any] | None:
+    """The list or object that a string holds as JSON; None for any other string."""
+    if value[:1] not in ("[", "{"):
+        return None
+    try:
+        composed: list[Any] | dict[str, Any] = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return composed
 
 
 def _is_symbolic(value: str) -> bool:
