@@ -117,6 +117,13 @@ def test_a_wrong_method_gets_a_hint() -> None:
         preset("#")
 
 
+def test_a_tool_is_only_forced_where_a_call_is_demanded() -> None:
+    config = LoopConfig(answer=AnswerConfig(calls="one", tool="f"))
+    check(config)
+    with pytest.raises(ConfigError, match=r"answer\.tool is 'f', and answer\.calls is auto"):
+        check(replace(config, answer=AnswerConfig(tool="f")))
+
+
 def test_equal_settings_have_equal_digests() -> None:
     assert (
         digest(preset("ttsi", "embedded")) == digest(preset("ttsi", "embedded")) != digest(preset("base", "embedded"))

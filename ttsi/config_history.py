@@ -77,6 +77,7 @@ ADDED: dict[str, object] = {
     "adaptation.objective": "cross-entropy",
     "order_seed": None,
     "answer.omit_unstated": False,
+    "answer.tool": None,
     "answer.repetition_limit": 0,
     "answer.fill_omitted": False,
     "adaptation.scope": "all",

@@ -177,11 +177,10 @@ class Adaptation:
     """The result of adapting to one input (the paper's T)."""
 
     status: Literal["none", "trained", "reused", "in-context", "shared", "library", "resampled", "training-failed"]
-    """none: there was nothing to learn from. trained: a temporary adapter answered. reused: the temporary adapter of an
-    agent's earlier decision did. in-context: the examples were in the prompt. shared: one adapter for the whole run
-    answered (SFT). library: an adapter from the library did, nothing was trained for this input. resampled: answered a
-    second time without learning (a vote, reranked, or asked again). training-failed: a stage failed, or the loss rose
-    too far, and only the base answered."""
+    """What was done. none: nothing, or there was nothing to learn from. trained: a temporary adapter. reused: that of an
+    agent's earlier decision. in-context: the examples in the prompt. shared: one adapter for the whole run (SFT).
+    library: a stored adapter. resampled: a vote, a reranking, or asked again. training-failed: a stage failed, or the
+    loss rose too far."""
     samples: int = 0
     steps: int = 0
     losses: tuple[float, ...] = ()
@@ -190,11 +189,9 @@ class Adaptation:
     left_out: int = 0
     """Kept examples (or demonstrations) that did not fit the model's context."""
     unadapted: int = 0
-    """Tokens at the beginning of every example on which the adapter does not act (`adaptation.scope` suffix); where
-    their tools differ, those of the shortest such beginning."""
+    """Tokens at the beginning of every example on which the adapter does not act (`adaptation.scope` suffix)."""
     adapter_sha256: str = ""
-    """SHA-256 (hex) of the trained adapter: the fp32 numbers of A, layer after layer, then those of B. Empty where none
-    was trained."""
+    """SHA-256 (hex) of the trained adapter: the fp32 numbers of A, layer after layer, then those of B; or empty."""
     logprob_shift: float | None = None
     """Mean log-probability per token (nats) of the adapted answer under the adapter minus under the base, the same
     tokens and the end of the turn: how far the adapter moved the model. None where no adapter answered."""
@@ -208,8 +205,7 @@ class Adaptation:
     """Loss on the examples that were not trained on (`adaptation.held_back`) after 0, 1, ... steps, in nats per label
     token. The adapter of the lowest answers. Empty where nothing was held back."""
     refused: str = ""
-    """Why a guard refused the new answer, so that the base's is given; empty where the new one is given, or none was
-    written."""
+    """Why a guard refused the new answer, so that the base's is given; else empty."""
 
     @property
     def failed(self) -> bool:
@@ -277,8 +273,7 @@ class Turn:
     """What the environment says: a system message, the user's request."""
     steps: tuple[Step, ...]
     end: Literal["done", "repeated", "errors", "steps", "failed", "open"]
-    """The agent ended it; it repeated its last calls; its calls failed too often; the limit of steps; a failure; or it
-    was not over yet (in what `run_episode` reports on its way, and of one that was interrupted)."""
+    """The agent ended it; repeated its calls; its calls failed too often; the limit of steps; a failure; not over yet."""
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,19 @@ def test_an_illegal_filling_is_not_taken() -> None:
     assert len(answered(Same(text(weight=0.5), WHOLE)).calls[0].arguments) == 3, "the control"
 
 
+def test_a_call_of_the_only_tool_that_may_be_called_is_filled() -> None:
+    forced = replace(FILL, calls="one", tool="grade")
+    writer = Writer(text(weight=0.5), WHOLE)
+    assert len(answered(writer, forced).calls[0].arguments) == 3
+    assert writer.requests[0].grammar == answer_grammar(HERMES, ASKED.tools[:1], "one")
+    assert writer.requests[0].prompt.tools == ASKED.tools, "the model reads all tools"
+    free = Writer(text(weight=0.5), WHOLE)
+    answered(free, replace(FILL, calls="one"))
+    assert free.requests[0].grammar == answer_grammar(HERMES, ASKED.tools, "one"), "control: any may be called"
+    with pytest.raises(ValueError, match="there is no tool 'grades' to call"):
+        answered(Writer(text(), WHOLE), replace(forced, tool="grades"))
+
+
 @pytest.mark.parametrize(
     ("first", "config"),
     [
@@ -124,8 +137,7 @@ def test_every_other_answer_stays_and_costs_nothing(first: str, config: AnswerCo
     writer = Writer(first, WHOLE)
     assert answered(writer, config) == answered(Writer(first, WHOLE), replace(config, fill_omitted=False))
     assert len(writer.requests) == 1
-    same = replace(FILL, grammar=answer_grammar(HERMES, ASKED.tools, "required"))
-    assert len(answered(Writer(text(weight=0.5), WHOLE), same).calls[0].arguments) == 3, "the control: the own grammar"
+    assert len(answered(Writer(text(weight=0.5), WHOLE), FILL).calls[0].arguments) == 3, "the control"
 
 
 def test_a_tool_of_many_arguments_is_not_written_again() -> None:

@@ -61,8 +61,9 @@ def _most_tokens(task: AnswerTask, i: int, answer: Answer) -> int:
 
 def _tool_to_fill(task: AnswerTask, i: int, answer: Answer) -> Tool | None:
     """The tool of the answer's call, all of whose arguments are required; None where there is nothing to fill."""
-    item, own = task.inputs[i], task.own_grammar(task.inputs[i])
-    if own is None or task.config.grammar not in (None, own) or answer.error or len(answer.calls) != 1:
+    item = task.inputs[i]
+    is_own = task.config.grammar is None and task.own_grammar(item) is not None
+    if not is_own or answer.error or len(answer.calls) != 1:
         return None
     tool = next((tool for tool in item.tools if tool.name == answer.calls[0].name), None)
     names = list(SchemaPlace.of(tool.parameters).names) if tool else []

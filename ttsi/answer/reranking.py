@@ -58,9 +58,8 @@ def _grammar(task: AnswerTask, tool: Tool) -> str:
 
 def _is_doubtful(task: AnswerTask, i: int, answer: Answer) -> bool:
     item, calls = task.inputs[i], answer.calls
-    own = task.own_grammar(item)
-    if own is None or task.config.grammar not in (None, own):
-        return False  # a grammar of the caller's says what may be answered, and a tool's own call need not fit it
+    if task.own_grammar(item) is None or task.config.grammar is not None or task.config.tool is not None:
+        return False  # the caller says what may be answered, and another tool's call need not fit it
     if answer.error or not calls:
         return task.config.calls != "auto" or task.model.format.parse(answer.text, item.tools).error is not None
     return len(calls) == 1 and not _is_grounded(task, i, answer)

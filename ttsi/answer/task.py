@@ -53,9 +53,11 @@ class AnswerTask:
         ]
 
     def own_grammar(self, item: Input) -> str | None:
-        """The grammar made from the input's tools; None where decoding is free."""
+        """The grammar made from the tools that may be called; None where decoding is free."""
         constrained = self.config.decoding == "constrained" and item.tools
-        return answer_grammar(self.model.format, item.tools, self.config.calls) if constrained else None
+        if not constrained:
+            return None
+        return answer_grammar(self.model.format, item.tools, self.config.calls, self.config.tool)
 
     def read(self, i: int, generation: Generation) -> Answer:
         """The answer to an input in what the model wrote.

@@ -38,17 +38,25 @@ _NEW_LINE = r"/\s*\n\s*/"
 _REQUEST = r"/ ?[^\s][^\n]+[^\s]/"
 
 
-def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto") -> str:
+def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto", only: str | None = None) -> str:
     """Words that begin no call, then zero or more legal calls.
 
     A demanded call has no words before it, except a reason that the family writes. In the format `marked` a reason
     quotes the tool's line, and words alone are its text for "no tool fits".
 
+    Args:
+        fmt: how the model writes calls.
+        tools: those on offer.
+        calls: whether calls are demanded, as `answer.calls`.
+        only: the name of the one tool that may be called; None is any.
+
     Raises:
-        ValueError: a call is demanded, and there is no tool.
+        ValueError: a call is demanded, and there is no tool, or none of this name.
     """
+    if only is not None:
+        tools = [tool for tool in tools if tool.name == only]
     if calls != "auto" and not tools:
-        raise ValueError("there is no tool to call")
+        raise ValueError(f"there is no tool {only!r} to call" if only else "there is no tool to call")
     if not isinstance(fmt, FramedFormat):
         return _text(["start: " + _marked_answer(tools, calls), *(calls_rules(tools) if tools else [])])
     if not tools:

@@ -80,7 +80,7 @@ class StatedValues:
         """Whether the text states a string or a number."""
         if isinstance(value, int | float):
             return value in self.numbers or (abs(value) < _MOST and self._states_whole(value))
-        composed = _composed(str(value))
+        composed = _json_container(str(value))
         if composed is not None:
             return all(leaf in self for _, leaf in leaves(composed))
         text = ", ".join(" ".join(line.split()) for line in str(value).strip().splitlines())
@@ -150,7 +150,7 @@ _NO_DIGIT = re.compile(r"\D")
 _MOST = 10**15
 
 
-def _composed(value: str) -> list[Any] | dict[str, Any] | None:
+def _json_container(value: str) -> list[Any] | dict[str, Any] | None:
     """The list or object that a string holds as JSON; None for any other string."""
     if value[:1] not in ("[", "{"):
         return None

@@ -29,7 +29,6 @@ from inspect_ai.tool import ToolCall as InspectCall
 from inspect_ai.tool import ToolChoice, ToolFunction, ToolInfo
 
 from ttsi.chat.answer_text import user_text
-from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.tool_schema import normalise
 from ttsi.config import LoopConfig
 from ttsi.loop import improve
@@ -73,10 +72,10 @@ class TTSI(ModelAPI):
         item = as_input(input, tools, tool_choice)
         settings = _with_limits(self._config, config)
         forced = tool_choice.name if isinstance(tool_choice, ToolFunction) else None
-        callable_tools = [tool for tool in item.tools if forced in (None, tool.name)]
-        if callable_tools and (tool_choice == "any" or forced is not None):
-            grammar = answer_grammar(self._model.format, callable_tools, "required" if forced is None else "one")
-            settings = replace(settings, answer=replace(settings.answer, grammar=grammar))
+        if forced is not None:
+            settings = replace(settings, answer=replace(settings.answer, calls="one", tool=forced))
+        elif tool_choice == "any" and item.tools:
+            settings = replace(settings, answer=replace(settings.answer, calls="required"))
         async with self._one:
             [episode] = await asyncio.to_thread(partial(improve, [item], self._model, config=settings))
         return self._output(episode, item)
