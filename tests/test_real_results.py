@@ -54,7 +54,7 @@ def made(tmp_path: Path) -> Runs:
     def make(name: str, seed: int = 0, gate: Any = "all", limit: int | None = None, model: Any = None) -> Path:
         few = few_everywhere()
         config = replace(few, seed=seed, awareness=replace(few.awareness, gate=gate, tau=-0.7))
-        evaluate(tmp_path / "mine.jsonl", model or "scripted:demo", config, tmp_path / name, limit=limit)
+        evaluate(tmp_path / "mine.jsonl", model or "scripted:demo", config, tmp_path / name, method="ttsi", limit=limit)
         return tmp_path / name
 
     return make

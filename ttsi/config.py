@@ -289,6 +289,10 @@ class AgentConfig:
         _check_values(self, "agent.")
 
 
+CUSTOM = "custom"
+"""The method on record of a run from Python whose settings are no method's (`ttsi.evaluate`)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
     """How answers improve: the method, its settings, and what it learns from."""

@@ -16,7 +16,7 @@ from ttsi import stats
 from ttsi.cli import build
 from ttsi.cli.settings import Shortcuts, complete
 from ttsi.cli.sweep import read_sweep
-from ttsi.config import RunConfig
+from ttsi.config import CUSTOM, RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
 from ttsi.record import Run
@@ -250,6 +250,20 @@ def test_the_command_of_a_run_means_that_run(words: tuple[str, ...]) -> None:
         words = (*words, "--teacher", "scripted:demo")
     first = read(*words)
     assert read(*command(first).split()[2:], "--seed", str(first.loop.seed)) == first
+
+
+@pytest.mark.parametrize("teacher", [None, "scripted:demo"])
+def test_the_command_of_settings_that_are_no_method_s_makes_them_from_one(teacher: str | None) -> None:
+    vote = preset("vote", "embedded")
+    loop = replace(vote, answer=replace(vote.answer, samples=7)) if teacher is None else preset("ttd", "embedded")
+    loop = replace(loop, awareness=replace(loop.awareness, tau=-0.5))
+    config = RunConfig(model="embedded", method=CUSTOM, loop=loop, teacher=teacher)
+    again = read(*command(config).split()[2:])
+    assert again == replace(config, method="ttsi" if teacher is None else "ttd")
+    assert changed_settings(config).keys() >= {"awareness.tau"}
+    # Control: as a name for a command, "custom" means nothing.
+    with pytest.raises(ConfigError, match="unknown method 'custom'"):
+        read("--method", "custom")
 
 
 def test_what_is_usual_depends_on_the_model() -> None:

@@ -10,10 +10,12 @@ import pytest
 
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
+from ttsi.config import LoopConfig, TeacherConfig
 from ttsi.errors import ConfigError, RunFolderError
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.runs.evaluation import evaluate
+from ttsi.runs.reading import load_run
 from ttsi.runs.store import read_json, read_rows
 
 
@@ -71,17 +73,100 @@ def test_called_again_it_does_what_is_missing(mine: Path, tmp_path: Path, monkey
     assert evaluate(mine, "scripted:demo", "base", out, clean=True)["method"] == "base"
 
 
-def test_settings_go_by_the_method_that_they_change(mine: Path) -> None:
-    changed = preset("ttsi", "embedded")
-    changed = replace(changed, synthesis=replace(changed.synthesis, k=3))
+def changed(name: str, stage: str = "", **values: Any) -> LoopConfig:
+    """A method's settings for the scripted model, of which one stage's are changed."""
+    config = preset(name, "embedded")
+    return replace(config, **{stage: replace(getattr(config, stage), **values)}) if stage else replace(config, **values)
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        (preset("vote", "embedded"), "vote"),
+        (changed("ttsi-icl", seed=7), "ttsi-icl"),
+        (changed("base", "awareness", tau=-0.5), "base"),
+        (changed("ttsi", adapt=False), "base"),
+        (changed("vote", "answer", samples=7), "custom"),
+        (changed("ttsi-icl", "awareness", tau=-0.5), "custom"),
+        (changed("ttsi", "synthesis", k=3), "custom"),
+    ],
+)
+def test_settings_go_by_a_method_only_where_they_are_its_settings(mine: Path, config: LoopConfig, method: str) -> None:
+    assert evaluate(mine, "scripted:demo", config, limit=2)["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        (changed("vote", "answer", samples=7), "vote"),
+        (changed("ttsi-icl", "awareness", tau=-0.5), "ttsi-icl"),
+        (changed("icl", "synthesis", k=2), "icl"),
+        (None, "vote"),
+    ],
+)
+def test_settings_go_by_the_name_that_the_caller_gives(
+    mine: Path, tmp_path: Path, config: LoopConfig | None, method: str
+) -> None:
+    train = str(write(tmp_path / "train.jsonl", rows(12)[8:])) if method == "icl" else None
+    out = tmp_path / "out"
+    summary = evaluate(mine, "scripted:demo", config, out, method=method, limit=2, train_data=train)
+    assert summary["method"] == method == load_run(out).config.method
+    # Control: another name is another run.
+    with pytest.raises(RunFolderError, match=f'differs in .*method: "{method}" -> "custom"'):
+        evaluate(mine, "scripted:demo", config or changed(method, "answer", samples=7), out, limit=2, train_data=train)
+
+
+def test_a_name_that_contradicts_the_settings_is_refused(mine: Path) -> None:
+    with pytest.raises(ConfigError, match="config is already a method's name, 'ttsi'"):
+        evaluate(mine, "scripted:demo", "ttsi", method="vote")
+    with pytest.raises(ConfigError, match=r"config\.adapt is True, and method base says otherwise"):
+        evaluate(mine, "scripted:demo", preset("ttsi", "embedded"), method="base")
+    with pytest.raises(ConfigError, match="unknown method 'votes'"):
+        evaluate(mine, "scripted:demo", preset("vote", "embedded"), method="votes")
+
+
+def test_a_teacher_s_methods_are_told_from_the_others(mine: Path) -> None:
+    teacher = load("scripted:demo")
     for config, method in (
-        (preset("ttsi-icl", "embedded"), "ttsi-icl"),
-        (changed, "ttsi"),
-        (replace(changed, adapt=False), "base"),
+        (preset("ttd", "embedded"), "ttd"),
+        (preset("ttsi-paper", "embedded"), "ttsi-paper"),
+        (changed("ttd", "synthesis", k=2), "custom"),
+        (preset("ttsi", "embedded"), "custom"),  # with a teacher it would be ttd
     ):
-        assert evaluate(mine, "scripted:demo", config, limit=2)["method"] == method
-    teacher = replace(preset("ttd", "embedded"), synthesis=replace(preset("ttd", "embedded").synthesis, k=2))
-    assert evaluate(mine, "scripted:demo", teacher, limit=2, teacher=load("scripted:demo"))["method"] == "ttd"
+        assert evaluate(mine, "scripted:demo", config, limit=2, teacher=teacher)["method"] == method
+    # Control: the same settings without a teacher.
+    assert evaluate(mine, "scripted:demo", preset("ttsi", "embedded"), limit=2)["method"] == "ttsi"
+
+
+def test_custom_settings_still_lack_their_data(mine: Path) -> None:
+    with pytest.raises(ConfigError, match="needs --train-data"):
+        evaluate(mine, "scripted:demo", changed("icl", "synthesis", k=2))
+    with pytest.raises(ConfigError, match="learns from no file"):
+        evaluate(mine, "scripted:demo", changed("ttsi", "synthesis", k=2), train_data=str(mine))
+
+
+def test_a_paid_teacher_has_the_limits_that_python_gives(mine: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    given: list[tuple[str, TeacherConfig]] = []
+
+    def load_teacher(spec: str, model: Any, config: TeacherConfig, *_: str) -> Any:
+        given.append((spec, config))
+        return model
+
+    monkeypatch.setattr("ttsi.runs.evaluation.load_teacher", load_teacher)
+    limits = TeacherConfig(budget="5000tokens", cache=tmp_path / "teacher.db")
+    evaluate(mine, "scripted:demo", "ttd", tmp_path / "out", teacher="openai:m", teacher_config=limits, limit=1)
+    assert given == [("openai:m", limits)]
+    assert load_run(tmp_path / "out").config.teacher_budget == "5000tokens", "as the command records it"
+    # Control: without limits there are none, and that is another run.
+    evaluate(mine, "scripted:demo", "ttd", tmp_path / "free", teacher="openai:m", limit=1)
+    assert given[1:] == [("openai:m", TeacherConfig())]
+    assert load_run(tmp_path / "free").config.teacher_budget is None
+
+
+@pytest.mark.parametrize("teacher", [None, "scripted:demo", load("scripted:demo")])
+def test_limits_without_an_endpoint_are_refused(mine: Path, teacher: Any) -> None:
+    with pytest.raises(ConfigError, match="teacher_config is for a teacher behind an endpoint"):
+        evaluate(mine, "scripted:demo", "ttd", teacher=teacher, teacher_config=TeacherConfig(attempts=2))
 
 
 def test_a_method_without_its_data_is_refused_before_anything_is_written(mine: Path, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ttsi.config import LibraryConfig, RunConfig
 from ttsi.record import Run
 from ttsi.reports.groups import Group
-from ttsi.reports.naming import changed_settings, has_embedded_settings, seeds
+from ttsi.reports.naming import changed_settings, has_embedded_settings, seeds, usual_method
 from ttsi.reports.phrases import listing
 
 FLAGS = (
@@ -32,6 +32,7 @@ def command(config: RunConfig, embedded: bool = True) -> str:
         embedded: whether the method's preset is the embedded model's.
     """
     words, usual = ["ttsi", "run"], RunConfig()
+    config = replace(config, method=usual_method(config))
     for name in FLAGS:
         if (value := getattr(config, name)) != getattr(usual, name):
             words += [f"--{name.replace('_', '-')}", str(value)]

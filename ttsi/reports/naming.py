@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ttsi.config import RunConfig
+from ttsi.config import CUSTOM, RunConfig
 from ttsi.methods import METHODS, preset
 from ttsi.record import Run
 from ttsi.reports.groups import Group, flatten
@@ -19,16 +19,23 @@ from ttsi.reports.phrases import count, listing
 DECODING, CALLS = "answer.decoding", "answer.calls"
 
 
+def usual_method(config: RunConfig) -> str:
+    """The method with whose preset a run's settings are compared: TT-SI's or TT-D's where they are no method's."""
+    if config.method == CUSTOM:
+        return "ttsi" if config.teacher is None else "ttd"
+    return config.method
+
+
 def changed_settings(config: RunConfig, embedded: bool = True) -> dict[str, Any]:
-    """The loop's settings, by dotted name, in which a run differs from its method's preset; never the seed.
+    """The loop's settings, by dotted name, in which a run differs from its `usual_method`'s preset; never the seed.
 
     Args:
         config: the run's.
         embedded: whether the preset is the embedded model's, which has settings of its own.
     """
     usual: dict[str, Any] = {}
-    if config.method in METHODS:
-        usual = dict(flatten(asdict(preset(config.method, "embedded" if embedded else None))))
+    if (method := usual_method(config)) in METHODS:
+        usual = dict(flatten(asdict(preset(method, "embedded" if embedded else None))))
     return {
         name: value
         for name, value in flatten(asdict(config.loop))

@@ -15,9 +15,9 @@ from typing import Any
 from ttsi.batch import check_references
 from ttsi.benchmarks import Benchmark
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import AgentConfig, LoopConfig, RunConfig, TeacherConfig
+from ttsi.config import CUSTOM, AgentConfig, LoopConfig, RunConfig, TeacherConfig
 from ttsi.errors import ConfigError
-from ttsi.methods import METHODS, preset
+from ttsi.methods import METHODS, Method, find_method, preset
 from ttsi.models import Model, Writer, as_model, as_teacher, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.executor import Executor, local_executor
@@ -39,7 +39,9 @@ def evaluate(
     config: LoopConfig | str | None = None,
     output_dir: str | Path | None = None,
     *,
+    method: str | None = None,
     teacher: str | Model | None = None,
+    teacher_config: TeacherConfig | None = None,
     train_data: str | None = None,
     limit: int | None = None,
     order_seed: int | None = None,
@@ -62,7 +64,10 @@ def evaluate(
         output_dir: the folder of the record, for reports, exports and `ttsi.runs.store.read_rows`. Called again with
             the same folder and settings, it does the inputs that are still missing, as `ttsi run --resume` does.
             None keeps nothing but the summary.
+        method: the name of the settings in `config`, for the record; None is the method whose settings they are for
+            this model, whatever the seed, "base" where they adapt nothing, and else "custom".
         teacher: writes the examples: a spec or a model; None is the model itself.
+        teacher_config: limits and costs of a teacher behind an endpoint ("openai:NAME"); None is no limit.
         train_data: the data that the methods icl and sft learn from: a benchmark's name or a .jsonl file with gold.
         limit: use only this many inputs, from the first on.
         order_seed: draws a random order of the inputs, before the limit takes the first; None is that of the file.
@@ -83,7 +88,7 @@ def evaluate(
     (4, 'ttsi')
 
     Raises:
-        ConfigError: a name is unknown, or the settings do not go together.
+        ConfigError: a name is unknown, or the settings do not go together, or a teacher without an endpoint has limits.
         DataError: the benchmark or the training data cannot be read.
         RunFolderError: the folder holds another run, or cannot be written.
         ModelError: the model cannot be loaded, or its weights changed.
@@ -93,13 +98,17 @@ def evaluate(
     model = model if isinstance(model, str) else as_model(model)
     if teacher is not None and not isinstance(teacher, str):
         teacher = as_teacher(teacher)
+    if teacher_config is not None and not (isinstance(teacher, str) and teacher.startswith("openai:")):
+        raise ConfigError('teacher_config is for a teacher behind an endpoint, teacher="openai:NAME": leave it out')
+    teaching = teacher_config or TeacherConfig()
     spec = model if isinstance(model, str) else model.spec
-    method, loop = _method(config, spec, teacher is not None)
+    name, loop = _method(config, method, spec, teacher is not None)
     settings = RunConfig(
         benchmark=benchmark.name if isinstance(benchmark, Benchmark) else str(benchmark),
         model=spec,
-        method=method,
+        method=name,
         teacher=teacher if teacher is None or isinstance(teacher, str) else teacher.spec,
+        teacher_budget=teaching.budget,
         loop=loop,
         limit=limit,
         order_seed=order_seed,
@@ -114,7 +123,7 @@ def evaluate(
     rows = load_training_data(settings, questions)
     loaded = load_model(model) if isinstance(model, str) else model
     if isinstance(teacher, str):
-        teacher = load_teacher(teacher, loaded, TeacherConfig(), settings_digest(settings), "auto", "auto")
+        teacher = load_teacher(teacher, loaded, teaching, settings_digest(settings), "auto", "auto")
     with tempfile.TemporaryDirectory(prefix="ttsi-") as temporary:
         folder = Path(temporary if output_dir is None else output_dir)
         return run_in_folder(
@@ -175,14 +184,28 @@ def check_tasks(config: RunConfig, benchmark: Benchmark, *, in_process: bool) ->
         )
 
 
-def _method(config: LoopConfig | str | None, spec: str, has_teacher: bool) -> tuple[str, LoopConfig]:
-    """A method's name and settings; changed settings go by the name of the method that they change."""
+def _method(
+    config: LoopConfig | str | None, method: str | None, spec: str, has_teacher: bool
+) -> tuple[str, LoopConfig]:
+    """The name and the settings of what is run; settings go by a method's name only where they are its settings."""
     if not isinstance(config, LoopConfig | str | None):
         raise ConfigError(f"config is a {type(config).__name__}: use a method's name or a LoopConfig")
     if not isinstance(config, LoopConfig):
-        name = config or ("ttd" if has_teacher else "ttsi")
+        if config is not None and method is not None:
+            raise ConfigError(f"config is already a method's name, {config!r}: leave method out, or give a LoopConfig")
+        name = config or method or ("ttd" if has_teacher else "ttsi")
         return name, preset(name, spec)
-    for name in METHODS:
-        if replace(preset(name, spec), seed=config.seed) == config and name.startswith("ttd") == has_teacher:
-            return name, config
-    return ("ttd" if has_teacher else "ttsi") if config.adapt else "base", config
+    if method is not None:
+        if find_method(method).adapts != config.adapt:
+            raise ConfigError(f"config.adapt is {config.adapt}, and method {method} says otherwise: change one of them")
+        return method, config
+    if not config.adapt:
+        return "base", config
+    fitting = (name for name, one in METHODS.items() if _may_have(one, has_teacher))
+    own = replace(config, seed=0)
+    return next((name for name in fitting if replace(preset(name, spec), seed=0) == own), CUSTOM), config
+
+
+def _may_have(method: Method, has_teacher: bool) -> bool:
+    """Whether this may be the method of a run with, or without, a teacher."""
+    return method.with_teacher is None if has_teacher else not method.needs_teacher

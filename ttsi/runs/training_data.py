@@ -12,9 +12,9 @@ import random
 
 from ttsi.benchmarks import BENCHMARKS, Benchmark, training_pools
 from ttsi.benchmarks import load as load_benchmark
-from ttsi.config import RunConfig, check
+from ttsi.config import CUSTOM, RunConfig, check
 from ttsi.errors import ConfigError, DataError
-from ttsi.methods import check_method, find_method, wants_training_data
+from ttsi.methods import Method, check_method, find_method, wants_training_data
 from ttsi.models import check_speaker
 from ttsi.types import GoldExample, TrainingData
 
@@ -27,7 +27,8 @@ def check_sources(config: RunConfig) -> None:
     """
     check_speaker(config.model)
     method, learns = config.method, wants_training_data(config.loop)
-    needs_teacher, with_teacher = find_method(method).needs_teacher, find_method(method).with_teacher
+    record = Method("settings of no method") if method == CUSTOM else find_method(method)
+    needs_teacher, with_teacher = record.needs_teacher, record.with_teacher
     synthesis = config.loop.synthesis
     writes = config.loop.adapt and not learns and synthesis.k > 0 and synthesis.source == "writer"
     if needs_teacher and config.teacher is None:
