@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,12 @@ from tests.agents.actors import Actor, always, called
 from tests.agents.tasks import BENCHMARK, FILES
 from ttsi import crash_points
 from ttsi.agents.task_episode import Task, task_episodes
-from ttsi.config import AgentConfig
+from ttsi.awareness.measures import MEASURES
+from ttsi.config import AgentConfig, LoopConfig
 from ttsi.errors import ConfigError
 from ttsi.record import RunRow
+from ttsi.reports.groups import group_runs
+from ttsi.reports.questions.thresholds import smaller_tau
 from ttsi.reports.trajectory_story import trajectory_story
 from ttsi.runs.evaluation import evaluate
 from ttsi.runs.reading import load_run
@@ -154,3 +158,91 @@ def test_the_record_lists_what_was_executed(tmp_path: Path) -> None:
     [row] = read_rows(tmp_path)
     assert row.episode.base is not None and len(row.episode.base.calls) == 1
     assert len(row.episode.trajectories["base"].steps) == 2  # the control: it called twice, and once in vain
+
+
+def looks_first(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+    """Deletes the notes, whatever was asked; with examples it lists the files first, and then the base is lost."""
+    name = next(message.content for message in reversed(messages) if message.role == "user").split()[-1]
+    if not called(messages):
+        return [ToolCall("list_files", {}) if learned else ToolCall("delete_file", {"file_name": "notes.txt"})]
+    if called(messages) == ["list_files"]:
+        return [ToolCall("delete_file", {"file_name": name if learned else "ghost.txt"})]
+    return "Done."
+
+
+def falters(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+    """Does what was asked, and then something that nobody stated."""
+    if len(called(messages)) == 2:
+        return "Done."
+    name = "ghost.txt" if called(messages) else messages[-1].content.split()[-1]
+    return [ToolCall("delete_file", {"file_name": name})]
+
+
+def grounded(tau: float, *, adapt: bool = True) -> LoopConfig:
+    """A decision whose value nobody stated is far less confident than any other."""
+    config = always(adapt=adapt)
+    return replace(config, awareness=replace(config.awareness, measure="grounded_margin", tau=tau))
+
+
+def least(row: RunRow, side: str, measure: str) -> float:
+    """The least value of a measure over a trajectory."""
+    steps = row.episode.trajectories[side].steps
+    return min(step.awareness.measures[measure] for step in steps if step.awareness is not None)
+
+
+def test_a_task_is_as_confident_as_the_base_s_least_confident_decision(tmp_path: Path) -> None:
+    evaluate(BENCHMARK, Actor(falters), grounded(0.85, adapt=False), tmp_path, limit=1)
+    [row] = read_rows(tmp_path)
+    first, second, _ = (step.awareness for step in row.episode.trajectories["base"].steps)
+    assert first is not None and second is not None and row.episode.awareness is not None
+    assert second.value < first.value < 0.85, "control: an earlier decision is unsure, too"
+    assert row.episode.awareness.value == second.value and row.episode.awareness.candidates == second.candidates
+    for measure in row.episode.awareness.measures:
+        assert row.measure(measure) == least(row, "base", measure)
+    assert least(row, "base", "answer_mean") < second.measures["answer_mean"], "control: each measure has its own least"
+
+
+def test_what_the_adapted_agent_met_says_nothing_about_the_base(tmp_path: Path) -> None:
+    evaluate(BENCHMARK, Actor(looks_first), grounded(0.5), tmp_path)
+    rows, summary = read_rows(tmp_path), load_run(tmp_path).summary
+    assert [row.right("base", "episode") for row in rows] == [False, True, False]
+    assert [row.measure("grounded_margin") for row in rows] == [least(row, "base", "grounded_margin") for row in rows]
+    assert summary["awareness"]["auroc"] == 1.0
+    assert summary["n_unsure"] == 2 and summary["metrics"]["tpr_at_tau"] == 1 and summary["metrics"]["fpr_at_tau"] == 0
+    # Control: in the adapted conversations the base is as unsure of the task that it does right.
+    assert len({least(row, "adapted", "grounded_margin") for row in rows}) == 1
+
+
+def test_a_confidence_that_is_no_number_is_the_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter((0.9, math.nan, 0.1))
+    monkeypatch.setitem(MEASURES, "margin", lambda evidence: next(values))
+    config = grounded(0.5, adapt=False)
+    config = replace(config, awareness=replace(config.awareness, measure="margin"))
+    evaluate(BENCHMARK, Actor(falters), config, tmp_path, limit=1)
+    [row] = read_rows(tmp_path)
+    assert next(values, None) is None, "control: three decisions were measured"
+    assert row.unsure and row.episode.awareness is not None and math.isnan(row.episode.awareness.value)
+
+
+def in_words(config: LoopConfig, folder: Path, agent: Actor) -> bool:
+    """Whether the first task counts as answered in words."""
+    evaluate(BENCHMARK, agent, config, folder, limit=1)
+    [row] = read_rows(folder)
+    assert row.episode.awareness is not None
+    return row.episode.awareness.in_words
+
+
+def test_a_task_is_answered_in_words_where_all_unsure_decisions_are(tmp_path: Path) -> None:
+    words = Actor(lambda messages, learned: "I cannot.")
+    assert in_words(grounded(2.0, adapt=False), tmp_path / "words", words)
+    # Control: the last decision of every task is in words; another one of this task is unsure as well.
+    assert not in_words(grounded(2.0, adapt=False), tmp_path / "calls", Actor(deletes))
+
+
+def test_no_other_tau_is_read_off_agents_tasks(tmp_path: Path) -> None:
+    evaluate(BENCHMARK, Actor(deletes), grounded(0.85), tmp_path)
+    run = load_run(tmp_path)
+    assert smaller_tau(group_runs([run])[0]).table is None
+    # Control: of the same rows as single requests it is.
+    single = [replace(row, episode=replace(row.episode, trajectories={})) for row in run.rows]
+    assert smaller_tau(group_runs([replace(run, rows=single)])[0]).table is not None

@@ -31,6 +31,7 @@ from ttsi.reports.questions.gates import gates
 from ttsi.reports.questions.method_scores import methods
 from ttsi.reports.questions.samples_and_score import training_data
 from ttsi.reports.questions.thresholds import thresholds
+from ttsi.types import Trajectory
 
 RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yaml"))
 
@@ -112,6 +113,16 @@ def test_the_curve_of_tau_by_hand() -> None:
     assert table.rows[-1][0].endswith("inf")
     missing = thresholds(group_runs([USUAL]))
     assert missing.table is None and "--awareness.gate=all" in missing.missing
+
+
+def test_no_curve_of_tau_where_the_inputs_are_agents_tasks() -> None:
+    tasks = [
+        replace(one, episode=replace(one.episode, trajectories={"base": Trajectory(()), "adapted": Trajectory(())}))
+        for one in ALL.rows
+    ]
+    agents = thresholds(group_runs([replace(ALL, rows=tasks)]))
+    assert agents.table is None and agents.missing == ""
+    assert thresholds(group_runs([ALL])).table is not None, "control"
 
 
 def test_filters_and_training_data_by_hand() -> None:

@@ -3,10 +3,14 @@
 Inputs: tasks, each with a maker of its environment, and the settings. Outputs: an `Episode` per task that runs, reports
 and exports treat like any other: its two answers hold all calls of the two trajectories. Both begin in a new
 environment, so the comparison is paired by task.
+
+The episode's awareness is the base's, at its least confident decision: what it predicts is whether the base's whole
+trajectory is right. A task is unsure where the base was unsure at any decision.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +20,7 @@ from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.environment import Environment
 from ttsi.errors import ModelError, first_line
 from ttsi.models import Model, Writer
-from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, Step, ToolCall, Trajectory
+from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, ToolCall, Trajectory
 
 OUTSIDE = ("environment:", f"{ModelError.__name__}:")
 """How the errors of a failed environment, and of a model that gives no text, begin. Such a task failed, on whichever
@@ -67,8 +71,6 @@ def _trajectories(
 
 
 def _episode(task: Task, before: Trajectory, after: Trajectory) -> Episode:
-    unsure = [step for step in after.steps if step.awareness is not None and step.awareness.unsure]
-    first: Awareness | None = (unsure or list(after.steps) or [Step(None, None)])[0].awareness
     errors = [one.error for one in (after, before) if one.error and one.error.startswith(OUTSIDE)]
     error = errors[0] if errors else None
     return Episode(
@@ -76,13 +78,36 @@ def _episode(task: Task, before: Trajectory, after: Trajectory) -> Episode:
         task.input.content_hash,
         None if error else _answer(before),
         None if error else _answer(after),
-        first,
+        _least_confident(before),
         tuple(example for step in after.steps for example in step.examples),
         _adaptation(after),
         _seconds(after),
         error,
         {"base": before, "adapted": after},
     )
+
+
+def _least_confident(trajectory: Trajectory) -> Awareness | None:
+    """The awareness of the decision with the least value; None where no decision was measured.
+
+    Each other measure is its own least value over all decisions, so that measures are compared alike. In words it is
+    where all unsure decisions are.
+    """
+    measured = [step.awareness for step in trajectory.steps if step.awareness is not None]
+    if not measured:
+        return None
+    least = min(measured, key=lambda one: _rank(one.value))
+    values = {name: [one.measures[name] for one in measured if name in one.measures] for name in least.measures}
+    return replace(
+        least,
+        measures={name: min(by_decision, key=_rank) for name, by_decision in values.items()},
+        in_words=all(one.in_words for one in measured if one.unsure or not least.unsure),
+    )
+
+
+def _rank(value: float) -> float:
+    """A measure's value as an order: one that is no number is unsure at every tau."""
+    return -math.inf if math.isnan(value) else value
 
 
 def _answer(trajectory: Trajectory) -> Answer:

@@ -65,6 +65,11 @@ class Group:
         return self.first.adapts
 
     @property
+    def has_trajectories(self) -> bool:
+        """Whether its inputs are agents' tasks, in which each decision is adapted or not."""
+        return any(row.episode.trajectories for row in self.first.rows)
+
+    @property
     def measure(self) -> str:
         """The measure that decides which inputs are unsure."""
         return self.config.loop.awareness.measure

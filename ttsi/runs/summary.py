@@ -5,7 +5,8 @@ counted from the rows each time, so a resumed run has exactly the summary of an 
 
 An answer that is missing because its input failed counts as wrong: leaving it out would make failures look like gains.
 Where there is no gold there is no score (null). Beside the paper's accuracy (arXiv:2510.07841) stand its standard
-error, the paired interval and test of the gain, and how well awareness predicts a wrong answer of the base (AUROC).
+error, the paired interval and test of the gain, and how well awareness predicts a wrong answer of the base (AUROC). An
+agent's task has the awareness of the base's least confident decision (`ttsi.agents.task_episode`).
 """
 
 from __future__ import annotations

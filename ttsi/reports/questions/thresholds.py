@@ -1,7 +1,8 @@
 """Thresholds: the score at every tau, from one run.
 
 The paper (arXiv:2510.07841) sweeps tau by running again (Table 2). Since no input's adapter touches another input, one
-run already holds the score at every smaller tau: below it the adapted answers, above it the base's.
+run already holds the score at every smaller tau: below it the adapted answers, above it the base's. That of agents'
+tasks does not: a smaller tau adapts fewer decisions of a task, and what follows them is another conversation.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Threshold:
 
 def thresholds(groups: Sequence[Group]) -> Finding:
     """What ten thresholds would have done, in runs of the reference that adapt every input."""
-    chosen = [group for group in groups_with_gate(groups, "all") if outcomes(group, "base")]
+    every = groups_with_gate(groups, "all")
+    chosen = [group for group in every if outcomes(group, "base") and not group.has_trajectories]
     rows = [row for group in chosen for row in _tenths(group)]
     head = ("tau", "inputs adapted", "final", "gain, points", "drawn at random, points", "n")
     return Finding(
@@ -44,7 +46,7 @@ def thresholds(groups: Sequence[Group]) -> Finding:
         "base's. Beside it what the same share of inputs, drawn at random, gains on average.",
         Table(head, tuple(rows)) if rows else None,
         groups=tuple(chosen) if rows else (),
-        missing="" if rows else NEEDS_ALL,
+        missing="" if rows or all(group.has_trajectories for group in groups) else NEEDS_ALL,
     )
 
 
@@ -72,7 +74,7 @@ def smaller_tau(group: Group) -> Finding:
     """The score of one run at every tau up to its own."""
     title = "What a smaller tau would have done"
     gate = group.config.loop.awareness.gate
-    if not group.adapts or gate in ("sure", "random"):
+    if not group.adapts or gate in ("sure", "random") or group.has_trajectories:
         return Finding(title)
     if group.config.library.folder is not None:  # a smaller tau would have taught the library less
         return Finding(title)
