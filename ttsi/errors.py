@@ -18,12 +18,39 @@ class ConfigError(TTSIError):
     """A setting is unknown or out of range."""
 
 
+class WrongResult(ConfigError):
+    """An object of the user's own returned what it must not.
+
+    Args:
+        who: the object, and its member.
+        value: what it returned.
+        wanted: what to do about it.
+    """
+
+    def __init__(self, who: str, value: str, wanted: str) -> None:
+        super().__init__(who, value, wanted)
+        self.without_value = f"{who} returned what it must not: {wanted}"
+        """The same line for a log that holds no text of others."""
+
+    def __str__(self) -> str:
+        who, value, wanted = self.args
+        return f"{who} returned {value}: {wanted}"
+
+
 class DataError(TTSIError):
     """A file of inputs or tools cannot be read as such."""
 
 
 class ModelError(TTSIError):
     """A model cannot be loaded or cannot do what was asked."""
+
+
+class GrammarError(ModelError):
+    """A model cannot follow a grammar, such as that of the request's schemas."""
+
+
+class UnrenderablePrompt(ModelError):
+    """A model cannot be given a conversation: its template refuses it, or it lacks a token of it."""
 
 
 class RunFolderError(TTSIError):

@@ -14,7 +14,7 @@ from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.loglikelihood import continuation_logprobs
 from ttsi.engine.lora import LoraStack
-from ttsi.errors import ModelError
+from ttsi.errors import GrammarError, ModelError
 
 STOP = frozenset({258})
 PROMPTS = [(1, 2, 3), tuple(range(20, 50)), (7,), (1, 2, 3)]
@@ -175,7 +175,7 @@ def test_grammar_cut_by_max_tokens_is_unfinished(model: PreTrainedModel, grammar
 
 
 def test_broken_grammar_is_named(model: PreTrainedModel, grammars: Grammars) -> None:
-    with pytest.raises(ModelError, match="does not compile") as error:
+    with pytest.raises(GrammarError, match="does not compile") as error:
         decode(model, [DecodingRow((1,), 4, grammar="start: nothing_such")], grammars=grammars)
     assert "nothing_such" in str(error.value)
 

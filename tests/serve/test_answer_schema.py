@@ -13,7 +13,7 @@ from tests.serve.conftest import body
 from tests.serve.test_chat_request import read, rejection, with_schema
 from tests.serve.test_worker import job
 from ttsi.chat.grammar import json_answer
-from ttsi.errors import DataError, ModelError, PromptTooLong
+from ttsi.errors import DataError, GrammarError, PromptTooLong
 from ttsi.methods import preset
 from ttsi.models.scripted import DemoModel
 from ttsi.serve.chat_request import InvalidRequest
@@ -194,7 +194,7 @@ class Strict(DemoModel):
     ids=str,
 )
 def test_the_field_that_the_model_cannot_follow_is_named(more: dict[str, Any], param: str) -> None:
-    outcome = answer_job(Strict(ModelError("the grammar does not compile: secret")), job(**more), Interrupts())
+    outcome = answer_job(Strict(GrammarError("the grammar does not compile: secret")), job(**more), Interrupts())
     assert (outcome.state, outcome.param) == ("unfit", param) and "secret" not in outcome.model_dump_json()
     too_long = answer_job(Strict(PromptTooLong("secret")), job(**more), Interrupts())
     assert (too_long.state, too_long.param) == ("too-long", "messages")  # control: the cause is another

@@ -17,7 +17,7 @@ import pytest
 from tests.serve.conftest import UNSURE, body
 from tests.serve.faulty_worker import FAULTS, STAGES, Faulty
 from ttsi.config import LoopConfig
-from ttsi.errors import ModelError
+from ttsi.errors import GrammarError
 from ttsi.methods import preset
 from ttsi.models import Model
 from ttsi.models.prefix_store import PrefixStore
@@ -83,7 +83,7 @@ def test_control_without_the_fallback_there_is_no_answer(monkeypatch: pytest.Mon
 
 
 def test_control_without_the_filter_the_text_of_an_exception_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_without_internals", lambda episode, _base: episode)
+    monkeypatch.setattr(worker, "_without_internals", lambda episode, *_: episode)
     assert "secret" in answer_job(Faulty("awareness", MemoryError), job(), Interrupts()).model_dump_json()
 
 
@@ -99,7 +99,7 @@ def test_a_base_that_always_fails_is_an_outcome_too() -> None:
 def test_a_schema_that_the_model_cannot_follow_is_a_client_error() -> None:
     class Strict(DemoModel):
         def generate(self, requests: Any) -> Any:
-            raise ModelError("the grammar does not compile: secret internals")
+            raise GrammarError("the grammar does not compile: secret internals")
 
     outcome = answer_job(Strict(), job(), Interrupts())
     assert outcome.state == "unfit" and "secret" not in outcome.model_dump_json()

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from ttsi.agents.conversation_loop import run_episodes
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.environment import Environment
-from ttsi.errors import ModelError, first_line
+from ttsi.errors import GrammarError, ModelError, UnrenderablePrompt, first_line
 from ttsi.models import Model, Writer
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, ToolCall, Trajectory
 
-OUTSIDE = ("environment:", f"{ModelError.__name__}:")
+OUTSIDE = ("environment:", *(f"{kind.__name__}:" for kind in (ModelError, GrammarError, UnrenderablePrompt)))
 """How the errors of a failed environment, and of a model that gives no text, begin. Such a task failed, on whichever
 side, and may be tried again; a call that does not return, or a conversation that grows too long, is the agent's own
 doing and counts as wrong."""

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any, TypeVar
 
-from ttsi.errors import ConfigError
+from ttsi.errors import WrongResult
 from ttsi.object_reference import load_function, resolve
 
 ROUNDING = 1e-6
@@ -238,12 +238,11 @@ def checked_value(name: str, value: Any) -> float:
     """
     number = _as_float(value)
     if number is None:
-        raise ConfigError(f"the measure {name} returned {shorten(repr(value), 80)}: return a float")
+        raise WrongResult(f"the measure {name}", shorten(repr(value), 80), "return a float")
     bound = math.inf if name in MEASURES else upper_bound(find_measure(name))
     if number > bound + ROUNDING * max(1.0, abs(bound)):
-        raise ConfigError(
-            f"the measure {name} returned {number:g} and declares upper={bound:g}: return at most that, or declare more"
-        )
+        above = f"{number:g} and declares upper={bound:g}"
+        raise WrongResult(f"the measure {name}", above, "return at most that, or declare more")
     return number
 
 

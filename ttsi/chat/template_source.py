@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ttsi.chat.template_turns import Turn
-from ttsi.errors import ModelError, on_one_line
+from ttsi.errors import UnrenderablePrompt, on_one_line
 
 DAY = datetime.datetime(2024, 7, 26, 12)
 """The date in every prompt."""
@@ -23,7 +23,7 @@ class Render(Protocol):
     """A chat template: turns and tools -> text.
 
     Raises:
-        ModelError: the template refuses them.
+        UnrenderablePrompt: the template refuses them.
     """
 
     def __call__(
@@ -59,10 +59,10 @@ class TemplateSource:
         return str(texts[0][0])
 
 
-def template_error(error: Exception) -> ModelError:
+def template_error(error: Exception) -> UnrenderablePrompt:
     """The error of a chat template as one line."""
     problem = "is broken" if type(error).__name__ == "TemplateSyntaxError" else "refuses this conversation"
-    return ModelError(f"the model's chat template {problem}: {on_one_line(error, 160)}")
+    return UnrenderablePrompt(f"the model's chat template {problem}: {on_one_line(error, 160)}")
 
 
 _DIRECTIVES = "dbBYyHMSaAjmIpfZcxXDFTRreuwUWVGCklsz"

@@ -17,7 +17,7 @@ from llguidance import LLMatcher
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from ttsi.errors import ModelError
+from ttsi.errors import GrammarError
 
 MAX_COMPILED = 256
 """Compiled grammars that are kept."""
@@ -49,12 +49,12 @@ class Grammars:
         """A fresh matcher of the grammar.
 
         Raises:
-            ModelError: the grammar does not compile; the message says why.
+            GrammarError: the grammar does not compile; the message says why.
         """
         if grammar not in self._compiled:
             matcher = LLMatcher(self._tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=0)
             if matcher.is_error():
-                raise ModelError(f"the grammar does not compile: {_one_line(matcher.get_error())}")
+                raise GrammarError(f"the grammar does not compile: {_one_line(matcher.get_error())}")
             if len(self._compiled) >= MAX_COMPILED:
                 self._compiled.pop(next(iter(self._compiled)))
             self._compiled[grammar] = matcher

@@ -96,8 +96,9 @@ def decode(
         token_budget: cached tokens per batch: rows times the longest prompt plus `max_tokens`.
 
     Raises:
-        ModelError: a grammar does not compile, there is no such slot, a row is longer than the engine is exact, or one
-            row alone does not fit the memory.
+        GrammarError: a grammar does not compile.
+        ModelError: there is no such slot, a row is longer than the engine is exact, or one row alone does not fit the
+            memory.
     """
     limit = stack.max_tokens if stack is not None else None
     if limit is not None and any(_length(row) > limit for row in rows):

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from ttsi.config import AdaptationConfig
-from ttsi.errors import ConfigError, first_line
+from ttsi.errors import ConfigError, WrongResult, first_line
 from ttsi.models.grammar_watch import GrammarWatch
 from ttsi.models.protocol import Generation, Jobs, Model, ModelWrapper, Request, Starts, Writer
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
@@ -90,10 +90,19 @@ def _with_checks(model: Any, members: Sequence[str]) -> Model:
     for one in _chain(model):
         if isinstance(one, CheckedModel):
             break
-        if type(one).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        if _is_own(one):
             return CheckedModel(model)
-    own: Model = model
-    return own
+    checked: Model = model
+    return checked
+
+
+def has_own_code(model: object) -> bool:
+    """Whether a model, or one that it stands in front of, is the user's own and none of this package."""
+    return any(map(_is_own, _chain(model)))
+
+
+def _is_own(model: object) -> bool:
+    return type(model).__module__.partition(".")[0] != __name__.partition(".")[0]
 
 
 class CheckedModel(ModelWrapper):
@@ -224,7 +233,7 @@ class CheckedModel(ModelWrapper):
                 self._refuse(member, f"a list with {_short(value)} in it", wanted)
 
     def _refuse(self, member: str, result: str, wanted: str) -> NoReturn:
-        raise ConfigError(f"the model {self.spec}: {member} returned {result}: {wanted}")
+        raise WrongResult(f"the model {self.spec}: {member}", result, wanted)
 
 
 def _is(value: Any, kind: type) -> bool:

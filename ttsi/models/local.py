@@ -174,7 +174,8 @@ class LocalModel:
         """One continuation per request, in order.
 
         Raises:
-            ModelError: a grammar does not compile, an adapter is named outside `adapted`, or memory runs out.
+            GrammarError: a grammar does not compile.
+            ModelError: an adapter is named outside `adapted`, or memory runs out.
             PromptTooLong: a prompt leaves no room to answer.
         """
         rows = [self._row(request) for request in requests]

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from ttsi.chat import templates
 from ttsi.chat.handshake import Handshake
-from ttsi.errors import ModelError
+from ttsi.errors import UnrenderablePrompt
 from ttsi.types import Prompt, TrainingExample
 
 
@@ -41,7 +41,7 @@ class PromptEncoder:
         """A prompt, up to where the answer begins, with the prompt's own prefix of the answer.
 
         Raises:
-            ModelError: it holds a token that the model does not have.
+            UnrenderablePrompt: it holds a token that the model does not have.
         """
         key = repr(prompt)  # tools hold dictionaries, so a prompt cannot be hashed
         ids = (self._cache or {}).get(key) or templates.encode_prompt(
@@ -56,7 +56,7 @@ class PromptEncoder:
         """A text that stands by itself, as the beginning of an answer does.
 
         Raises:
-            ModelError: it holds a token that the model does not have.
+            UnrenderablePrompt: it holds a token that the model does not have.
         """
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         self._check(ids)
@@ -110,6 +110,6 @@ class PromptEncoder:
         largest = max(ids, default=0)
         if largest >= self.vocabulary_size:
             token = self.tokenizer.convert_ids_to_tokens(largest)
-            raise ModelError(
+            raise UnrenderablePrompt(
                 f"a text holds the token {token!r}, number {largest}, but the model has only {self.vocabulary_size}"
             )

@@ -1,7 +1,8 @@
 """A model whose stages a deadline or a disconnected client can interrupt.
 
 Inputs: a model and a request's interrupts. Outputs: a `Model` for the loop. It records which stage is running and lets
-an interrupt stop it there, but never during the removal of an adapter.
+an interrupt stop it there, but never during the removal of an adapter. It records why trainings were given up, too, in
+words that a client may read: those of this package's models, and one sentence for all others.
 
 Signals raise the interrupts in the main thread of the worker, so they stop training between two tensor operations.
 They are not `Exception`s, because the loop (`ttsi.loop`) handles those itself.
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from ttsi.config import AdaptationConfig
 from ttsi.models import Generation, Jobs, Model, ModelWrapper, Request, Starts, adapter_keeper
+from ttsi.models.checked_model import has_own_code
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 Entered = TypeVar("Entered")
@@ -61,6 +64,8 @@ class Interrupts:
 
 
 SERVE_STAGES = ("base", "awareness", "synthesis", "adaptation", "answer")
+GIVEN_UP = "the model gave the training up"
+"""What a client reads in place of the reason of a model of the operator's own, which may name anything."""
 
 
 class StageProgress:
@@ -68,6 +73,8 @@ class StageProgress:
 
     def __init__(self) -> None:
         self.stage = SERVE_STAGES[0]
+        self.reasons: set[str] = set()
+        """Why trainings were given up, as a client may read it."""
 
     def reach(self, stage: str) -> None:
         """Note that a stage begins."""
@@ -80,7 +87,7 @@ class InterruptibleModel(ModelWrapper):
     def __init__(self, model: Model, interrupts: Interrupts, progress: StageProgress) -> None:
         super().__init__(model)
         self._interrupts, self._progress = interrupts, progress
-        self._adapting = False
+        self._adapting, self._has_own_code = False, has_own_code(model)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """The model's continuations. An empty batch reaches no stage: the loop runs stages without inputs, too."""
@@ -122,9 +129,15 @@ class InterruptibleModel(ModelWrapper):
         with self._always_left(block) as adaptations:
             self._adapting = True
             try:
-                yield adaptations
+                yield [self._in_public_words(adaptation) for adaptation in adaptations]
             finally:
                 self._adapting = False
+
+    def _in_public_words(self, adaptation: Adaptation) -> Adaptation:
+        if self._has_own_code and adaptation.reason:
+            adaptation = replace(adaptation, reason=GIVEN_UP if adaptation.status == "training-failed" else "")
+        self._progress.reasons.add(adaptation.reason)
+        return adaptation
 
     @contextmanager
     def with_adapters(self, files: Sequence[bytes], config: AdaptationConfig) -> Iterator[None]:

@@ -23,7 +23,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
@@ -48,6 +48,7 @@ from ttsi.serve.interruptible import (
     StageProgress,
 )
 from ttsi.serve.limits import TurnAdapterLimits
+from ttsi.serve.misfit import misfit, too_long
 from ttsi.serve.pipe import AnswerJob, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
 from ttsi.serve.sandbox import enter_sandbox
 from ttsi.serve.servable_model import ServableModel, as_servable
@@ -86,24 +87,12 @@ def answer_job(
             return _answer(model, job, interrupts, improve_one, base_answered)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
-    except PromptTooLong:
-        return Outcome(id=job.id, state="too-long", reason="the prompt is longer than the model's context")
-    except ModelError:  # raised by the base, twice: a schema that no grammar can express, say
-        return _misfit(job)
+    except (ModelError, PromptTooLong) as error:  # raised by the base, twice
+        return misfit(job, error)
     except Exception as error:
         if isinstance(error, ConfigError):  # a model of the operator's own that returns what it must not
             log.warning("%s", error)
         return Outcome(id=job.id, state="failed", reason=type(error).__name__)
-
-
-def _misfit(job: AnswerJob) -> Outcome:
-    """The outcome where the model cannot be asked this, with the field that is the likely cause."""
-    if job.options.answer_schema is not None:
-        reason = "no answer fits this schema, or it has a keyword that the model cannot follow"
-        return Outcome(id=job.id, state="unfit", reason=f"response_format: {reason}", param="response_format")
-    if job.options.item.tools:
-        return Outcome(id=job.id, state="unfit", reason="tools: the model cannot follow their schemas", param="tools")
-    return Outcome(id=job.id, state="unfit", reason="the model cannot answer this conversation")
 
 
 def _answer(
@@ -115,11 +104,8 @@ def _answer(
 ) -> Outcome:
     item = job.options.item
     prompt = Prompt(item.messages, item.tools)
-    unfit = model.fits(prompt, job.config.answer.max_tokens)
-    if unfit and unfit.startswith("the prompt has"):  # the one reason without internals (`ttsi.models`)
-        return Outcome(id=job.id, state="too-long", reason=unfit)
-    if unfit:
-        return Outcome(id=job.id, state="unfit", reason="the model's chat template cannot render this conversation")
+    if model.fits(prompt, job.config.answer.max_tokens) is not None:
+        return too_long(model, job, prompt)
     config = replace(job.config, answer=_answer_config(model, job))
     progress = StageProgress()
     interruptible = InterruptibleModel(model, interrupts, progress)
@@ -190,7 +176,7 @@ def _episodes(
         late = _with_failure(plain, f"deadline at stage {progress.stage}")
         return episodes + [late] * (choices - len(episodes)), "deadline"
     failed = any(_failure(episode) for episode in episodes)
-    episodes = [_without_internals(episode, base) for episode in episodes]
+    episodes = [_without_internals(episode, base, progress.reasons) for episode in episodes]
     return episodes + [plain] * (choices - len(episodes)), progress.stage if failed else None
 
 
@@ -237,12 +223,11 @@ def _failure(episode: Episode) -> str | None:
     return episode.error or (state.reason if state.failed else None)
 
 
-def _without_internals(episode: Episode, base: Answer) -> Episode:
-    """The episode as clients may see it: with an answer, and without the text of an exception."""
+def _without_internals(episode: Episode, base: Answer, public: Collection[str]) -> Episode:
+    """The episode as clients may see it: with an answer, and without a reason that is not public."""
     if _failure(episode) is None:
         return episode
-    is_public = episode.adaptation.reason.startswith(("no ", "non-finite "))  # the engine's own reasons
-    reason = episode.adaptation.reason if is_public else STAGE_FAILED
+    reason = episode.adaptation.reason if episode.adaptation.reason in public else STAGE_FAILED
     answer = episode.adapted or base
     return replace(_with_failure(episode, reason), base=episode.base or base, adapted=answer, error=None)
 

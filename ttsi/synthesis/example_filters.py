@@ -18,7 +18,7 @@ from ttsi.chat.grounding import StatedValues, is_boolean, leaves, normalise
 from ttsi.chat.marked import content_words, leaves_of
 from ttsi.chat.tool_schema import problem
 from ttsi.config import SynthesisConfig
-from ttsi.errors import ConfigError
+from ttsi.errors import WrongResult
 from ttsi.object_reference import load_function, resolve
 from ttsi.types import Example, Input, Tool, last_request
 from ttsi.words import jaccard
@@ -55,7 +55,7 @@ def refusal(example: Example, item: Input, kept: Sequence[Example], config: Synt
         reason = refuses(example, item, kept, config)
         if reason is not None and not isinstance(reason, str):
             name = getattr(refuses, "__name__", refuses)
-            raise ConfigError(f"the example filter {name} returned {reason!r}: return a reason (a str) or None")
+            raise WrongResult(f"the example filter {name}", repr(reason), "return a reason (a str) or None")
         if reason:
             return reason
     return None
