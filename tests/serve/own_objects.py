@@ -18,6 +18,16 @@ def minus_two(evidence: Evidence) -> float:
     return -2.0
 
 
+def broken(evidence: Evidence) -> float:
+    """Fails."""
+    return 1 / len(())
+
+
+def worded(evidence: Evidence) -> float:
+    """Returns what is no number."""
+    return "secret"  # type: ignore[return-value]
+
+
 def refuse_all(example: Example, item: Input, kept: Sequence[Example], config: SynthesisConfig) -> str | None:
     """Keep no example."""
     return "own: no"

@@ -87,8 +87,9 @@ def test_a_wrong_result_is_the_operators_line_and_not_the_clients(caplog: pytest
             return None
 
     outcome = answer_job(as_servable(Mute(), "mine:Mute"), job(), Interrupts())
-    assert (outcome.state, outcome.reason) == ("failed", "ConfigError")
-    assert "the model rule: generate returned None: return a list" in caplog.text
+    assert (outcome.state, outcome.reason) == ("failed", "WrongResult")
+    assert "the model rule: generate returned what it must not: return a list" in caplog.text
+    assert len(caplog.records) == 1 and "None" not in caplog.text, "its value may be a client's"
     caplog.clear()
     assert answer_job(as_servable(Rule(), "mine:Rule"), job(), Interrupts()).state == "answered"  # control
     assert caplog.text == ""

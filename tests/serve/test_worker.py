@@ -26,6 +26,7 @@ from ttsi.serve import worker
 from ttsi.serve.chat_request import read_request
 from ttsi.serve.interruptible import ClientDisconnected, DeadlineExceeded, Interrupts
 from ttsi.serve.limits import Limits
+from ttsi.serve.misfit import CLIENT_ERRORS
 from ttsi.serve.pipe import AnswerJob, Outcome
 from ttsi.serve.worker import AnswerWorker, _is_base, _prefer_legal, answer_job
 from ttsi.types import Answer, Episode, Input, Prompt, ToolCall
@@ -58,13 +59,18 @@ def test_an_unsure_request_is_adapted_and_a_sure_one_is_not() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_any_fault_at_any_stage_leaves_an_answer(stage: str, fault: type[BaseException]) -> None:
+def test_any_fault_at_any_stage_leaves_an_answer_and_a_line_in_the_log(
+    stage: str, fault: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     if fault is DeadlineExceeded and stage in ("base", "removal"):
         pytest.skip("a deadline is not raised there (test_a_deadline_waits_for_the_base)")
     model = Faulty(stage, fault)
     outcome = answer_job(model, job(), Interrupts())
     assert model.failed == 1
     assert outcome.state == "answered"
+    is_clients = stage == "base" and issubclass(fault, CLIENT_ERRORS)
+    logged = [] if is_clients or fault is DeadlineExceeded else [fault.__name__]
+    assert [line.getMessage().split()[2] for line in caplog.records] == logged and "secret" not in caplog.text
     if stage == "base":  # one failure is retried, and adaptation goes on
         assert names(outcome) == ["get_weather"]
         return
@@ -87,13 +93,15 @@ def test_control_without_the_filter_the_text_of_an_exception_is_seen(monkeypatch
     assert "secret" in answer_job(Faulty("awareness", MemoryError), job(), Interrupts()).model_dump_json()
 
 
-def test_a_base_that_always_fails_is_an_outcome_too() -> None:
+def test_a_base_that_always_fails_is_an_outcome_too(caplog: pytest.LogCaptureFixture) -> None:
     class Mute(DemoModel):
         def generate(self, requests: Any) -> Any:
             raise RuntimeError("secret internals")
 
     outcome = answer_job(Mute(), job(), Interrupts())
-    assert outcome.state == "failed" and "secret" not in outcome.model_dump_json()
+    assert outcome.state == "failed" and "secret" not in outcome.model_dump_json() + caplog.text
+    [line] = caplog.records  # it failed twice at the same place
+    assert line.getMessage().startswith("base failed: RuntimeError at tests.serve.test_worker:")
 
 
 def test_a_schema_that_the_model_cannot_follow_is_a_client_error() -> None:

@@ -2,7 +2,7 @@
 
 Inputs: a model and a request's interrupts. Outputs: a `Model` for the loop. It records which stage is running and lets
 an interrupt stop it there, but never during the removal of an adapter. It records why trainings were given up, too, in
-words that a client may read: those of this package's models, and one sentence for all others.
+words that a client may read: those of this package's models, and one sentence for all others. What fails is logged.
 
 Signals raise the interrupts in the main thread of the worker, so they stop training between two tensor operations.
 They are not `Exception`s, because the loop (`ttsi.loop`) handles those itself.
@@ -18,6 +18,8 @@ from typing import TypeVar
 from ttsi.config import AdaptationConfig
 from ttsi.models import Generation, Jobs, Model, ModelWrapper, Request, Starts, adapter_keeper
 from ttsi.models.checked_model import has_own_code
+from ttsi.models.prefix_store import PrefixStore
+from ttsi.serve.failure_log import FailureLog
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 Entered = TypeVar("Entered")
@@ -75,10 +77,15 @@ class StageProgress:
         self.stage = SERVE_STAGES[0]
         self.reasons: set[str] = set()
         """Why trainings were given up, as a client may read it."""
+        self._failures = FailureLog()
 
     def reach(self, stage: str) -> None:
         """Note that a stage begins."""
         self.stage = max(self.stage, stage, key=SERVE_STAGES.index)
+
+    def report(self, error: BaseException) -> None:
+        """Log what failed at this stage."""
+        self._failures.report(self.stage, error)
 
 
 class InterruptibleModel(ModelWrapper):
@@ -102,6 +109,16 @@ class InterruptibleModel(ModelWrapper):
         """The model's scores, in the stage "awareness", which a later one does not return to."""
         self._progress.reach("awareness")
         return super().score(prompts, continuations, adapters)
+
+    @contextmanager
+    def prefix_cache(self, store: PrefixStore | None = None) -> Iterator[None]:
+        """The model's block. The loop works within one, and makes an episode of what leaves it: it is logged here."""
+        with super().prefix_cache(store):
+            try:
+                yield
+            except Exception as error:
+                self._progress.report(error)
+                raise
 
     @contextmanager
     def adapted(

@@ -11,6 +11,9 @@ from ttsi.serve.pipe import AnswerJob, Outcome
 from ttsi.serve.servable_model import ServableModel
 from ttsi.types import Prompt
 
+CLIENT_ERRORS = (GrammarError, PromptTooLong, UnrenderablePrompt)
+"""What the request is the cause of."""
+
 
 def too_long(model: ServableModel, job: AnswerJob, prompt: Prompt) -> Outcome:
     """The outcome where `Model.fits` has a reason against the prompt.

@@ -13,6 +13,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -22,9 +23,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ttsi.serve.api_keys import LOCAL, key_name
+from ttsi.serve.failure_log import describe_failure
 from ttsi.serve.fair_queue import Overloaded
 from ttsi.serve.limits import Limits
 from ttsi.serve.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 CHAT = "/v1/chat/completions"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -96,8 +100,9 @@ class RequestFilter:
     async def _call_app(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
         try:
             await self._app(scope, receive, sender)
-        except Exception:
+        except Exception as error:
             # The text of the exception must not reach the client, also where an error handler itself fails.
+            log.error("internal error, request %s: %s", scope["state"]["request_id"], describe_failure(error))
             if sender.started:
                 raise
             await sender.reject(500, INTERNAL_ERROR)

@@ -73,7 +73,8 @@ class TenantLibraries:
         lesson = job.tenant, tools_hash(job.options.item.tools)
         if lesson in self._too_long:
             return True
-        learning = InterruptibleModel(model, interrupts, StageProgress())
+        progress = StageProgress()
+        learning = InterruptibleModel(model, interrupts, progress)
         try:
             with interrupts.allowing(DeadlineExceeded), use.library.step():
                 learn(use, learning, [(job.options.item, outcome.episodes[0])], job.config)
@@ -83,7 +84,8 @@ class TenantLibraries:
             log.warning("library: learning a list of tools took too long, and is not tried again: raise adapt-seconds")
             return False
         except Exception as error:
-            log.warning("library: nothing was learned from a request (%s)", type(error).__name__)
+            progress.report(error)
+            log.warning("library: nothing was learned from a request")
             return False
 
     def of(self, tenant: str) -> LibraryUse | None:

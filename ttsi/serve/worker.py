@@ -6,8 +6,8 @@ else; where the operator wants it, also the key's library of adapters (`ttsi.ser
 its present turns (`ttsi.serve.turn_adapters`). Inputs: `AnswerJob`s from a socket pair. Outputs: `Outcome`s.
 
 The method is `ttsi.improve`, unchanged. When awareness, synthesis, adaptation or the adapted answer fails or takes too
-long, the base's own answer is given, and the outcome names the stage. After any failure the base weights are hashed
-again; a worker whose base has changed exits.
+long, the base's own answer is given, and the outcome names the stage; the log says what failed and where. After any
+failure the base weights are hashed again; a worker whose base has changed exits.
 
 The front process runs it as `python -m ttsi.serve.worker FD`.
 """
@@ -34,10 +34,11 @@ from ttsi.awareness import needs_samples
 from ttsi.chat.grammar import Demand, answer_grammar, json_answer
 from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
-from ttsi.errors import ConfigError, ModelError, PromptTooLong, TTSIError
+from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.models import Model, load, prefix_cache
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.serve.answer_choice import chat_choice
+from ttsi.serve.failure_log import describe_failure
 from ttsi.serve.improver import Improver, improve_alone, improver_of
 from ttsi.serve.interruptible import (
     ClientDisconnected,
@@ -48,7 +49,7 @@ from ttsi.serve.interruptible import (
     StageProgress,
 )
 from ttsi.serve.limits import TurnAdapterLimits
-from ttsi.serve.misfit import misfit, too_long
+from ttsi.serve.misfit import CLIENT_ERRORS, misfit, too_long
 from ttsi.serve.pipe import AnswerJob, Outcome, Ready, Start, Stop, Unusable, frame, read_frame
 from ttsi.serve.sandbox import enter_sandbox
 from ttsi.serve.servable_model import ServableModel, as_servable
@@ -82,16 +83,16 @@ def answer_job(
         base_answered: called when the base has answered: the time for adaptation begins.
     """
     prefixes = PrefixStore(0) if prefixes is None else prefixes
+    progress = StageProgress()
     try:
         with interrupts.allowing(ClientDisconnected), prefix_cache(model, prefixes):
-            return _answer(model, job, interrupts, improve_one, base_answered)
+            return _answer(model, job, interrupts, progress, improve_one, base_answered)
     except ClientDisconnected:
         return Outcome(id=job.id, state="disconnected")
     except (ModelError, PromptTooLong) as error:  # raised by the base, twice
         return misfit(job, error)
     except Exception as error:
-        if isinstance(error, ConfigError):  # a model of the operator's own that returns what it must not
-            log.warning("%s", error)
+        progress.report(error)
         return Outcome(id=job.id, state="failed", reason=type(error).__name__)
 
 
@@ -99,6 +100,7 @@ def _answer(
     model: ServableModel,
     job: AnswerJob,
     interrupts: Interrupts,
+    progress: StageProgress,
     improve_one: Improver,
     base_answered: Callable[[], None],
 ) -> Outcome:
@@ -107,12 +109,11 @@ def _answer(
     if model.fits(prompt, job.config.answer.max_tokens) is not None:
         return too_long(model, job, prompt)
     config = replace(job.config, answer=_answer_config(model, job))
-    progress = StageProgress()
     interruptible = InterruptibleModel(model, interrupts, progress)
     writer = InterruptibleWriter(model, interrupts, progress)
     began = time.perf_counter()
     with interrupts.allowing(ClientDisconnected):  # at a deadline this answer is given, so it may finish
-        base = _base_answer(model, item, config)
+        base = _base_answer(model, item, config, progress)
     base_seconds = time.perf_counter() - began
     base_answered()
     episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts, improve_one)
@@ -140,11 +141,13 @@ def _answer_config(model: ServableModel, job: AnswerJob) -> AnswerConfig:
     return replace(config, calls=calls, grammar=answer_grammar(model.format, tools, calls))
 
 
-def _base_answer(model: Model, item: Input, config: LoopConfig) -> Answer:
+def _base_answer(model: Model, item: Input, config: LoopConfig, progress: StageProgress) -> Answer:
     """The base's own answer; one failure is retried."""
     try:
         [answer] = generate_answers(model, [item], config.answer)
-    except Exception:
+    except Exception as error:
+        if not isinstance(error, CLIENT_ERRORS):
+            progress.report(error)
         [answer] = generate_answers(model, [item], config.answer)
     return answer
 
@@ -170,7 +173,7 @@ def _episodes(
     try:
         with interrupts.allowing(ClientDisconnected, DeadlineExceeded):
             while len(episodes) < choices and not any(_failure(episode) for episode in episodes):
-                improved = _improve(model, writer, item, config, len(episodes), base, improve_one)
+                improved = _improve(model, writer, progress, item, config, len(episodes), base, improve_one)
                 episodes.append(improved or _with_failure(plain, STAGE_FAILED))
     except DeadlineExceeded:
         late = _with_failure(plain, f"deadline at stage {progress.stage}")
@@ -183,17 +186,19 @@ def _episodes(
 def _improve(
     model: InterruptibleModel,
     writer: InterruptibleWriter,
+    progress: StageProgress,
     item: Input,
     config: LoopConfig,
     repeat: int,
     base: Answer,
     improve_one: Improver,
 ) -> Episode | None:
-    """The loop's episode; None where the loop itself failed."""
+    """The loop's episode; None where the loop itself failed: it raises what the operator can mend."""
     answers = () if needs_samples(config.awareness) else (base,)  # samples differ by choice
     try:
         return _prefer_legal(improve_one(item, model, writer, config, repeat, answers), item)
-    except Exception:
+    except Exception as error:
+        progress.report(error)
         return None
 
 
@@ -342,9 +347,13 @@ def _is_base(model: ServableModel, sha256: str) -> bool:
     try:
         with model.adapted([()], AdaptationConfig(), [0]):
             pass
-    except Exception:
+    except Exception as error:
+        log.error("the base cannot be checked, so this worker ends: %s", describe_failure(error))
         return False
-    return model.weights_sha256() == sha256
+    if model.weights_sha256() == sha256:
+        return True
+    log.error("the base weights are not what they were, so this worker ends")
+    return False
 
 
 def main(load_model: Callable[..., Model] = load) -> int:
