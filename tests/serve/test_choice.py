@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ttsi.models.scripted import DemoModel
 from ttsi.serve.chat_request import read_request
 from ttsi.serve.interruptible import Interrupts
 from ttsi.serve.limits import Limits
-from ttsi.serve.pipe import ChatChoice
+from ttsi.serve.pipe import AnswerJob, ChatChoice
 from ttsi.serve.replies import ChatReply
 from ttsi.serve.worker import answer_job
 from ttsi.types import ToolCall
@@ -132,3 +133,28 @@ def test_stream_and_completion_are_equal_and_hold_no_mark(text: str, more: dict[
     assert content == (whole["message"]["content"] or "") and not MARK.search(content)
     assert names == [call["function"]["name"] for call in whole["message"].get("tool_calls", ())]
     assert len(names) == (0 if {"tool_choice", "stop"} & more.keys() else 1)
+
+
+def free(**more: Any) -> AnswerJob:
+    """A request to a server that decodes freely."""
+    wanted = job(**more)
+    answer = replace(wanted.config.answer, decoding="free")
+    return wanted.model_copy(update={"config": replace(wanted.config, answer=answer)})
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}], ids=str)
+def test_a_demanded_call_is_adapted_on_a_server_that_decodes_freely(choice: Any) -> None:
+    outcome = answer_job(DemoModel(), free(tool_choice=choice), Interrupts())
+    assert outcome.fallback is None and outcome.episodes[0].adaptation.status == "trained"
+    assert [name for name, _ in outcome.choices[0].calls] == ["get_weather"]
+    usual = answer_job(DemoModel(), job(tool_choice=choice), Interrupts())
+    assert outcome.choices == usual.choices, "as on any other server"
+
+
+def test_control_what_demands_no_call_is_decoded_freely() -> None:
+    grammars = []
+    for wanted in (free(), free(tool_choice="required"), job()):
+        model = Writes("<tool_call>")
+        answer_job(model, wanted, Interrupts())
+        grammars.append(model.requests[0].grammar)
+    assert grammars[0] is None and grammars[1] is not None and grammars[2] is not None

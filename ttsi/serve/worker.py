@@ -138,7 +138,9 @@ def _answer_config(model: ServableModel, job: AnswerJob) -> AnswerConfig:
     tools = [tool for tool in options.item.tools if options.forced_tool in (None, tool.name)]
     one_call = options.forced_tool is not None or not options.parallel_calls or config.calls == "one"
     calls: Demand = "one" if one_call else "required"
-    return replace(config, calls=calls, grammar=answer_grammar(model.format, tools, calls))
+    # Only a grammar can demand a call, also where the operator lets the model write freely otherwise.
+    grammar = answer_grammar(model.format, tools, calls)
+    return replace(config, decoding="constrained", calls=calls, grammar=grammar)
 
 
 def _base_answer(model: Model, item: Input, config: LoopConfig, progress: StageProgress) -> Answer:
