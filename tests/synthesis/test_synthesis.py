@@ -309,3 +309,22 @@ def test_a_filter_of_your_own_refuses_with_its_reason(tmp_path: Path, monkeypatc
         check_synthesis(replace(config, filter=("own_filter:second",)))
     with pytest.raises(ConfigError, match="unknown example filter 'groundet'; did you mean 'grounded'"):
         check_synthesis(replace(config, filter=("groundet",)))
+
+
+def test_a_filter_that_speaks_of_a_teacher_does_not_silence_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "def blame(example, item, kept, config): return 'teacher: too long' if '0' in example.query else None\n"
+    (tmp_path / "blaming_filter.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = SynthesisConfig(k=1, max_rounds=2, filter=("blaming_filter:blame",))
+    [examples] = write(Writer(), [RAIN], config)
+    assert reasons(examples) == ["teacher: too long", None], "it is written again"
+
+    class Silent(Writer):
+        def generate(self, requests: Sequence[Request]) -> list[Generation]:
+            return [replace(one, text="", error="timeout") for one in super().generate(requests)]
+
+    # Control: a writer that gave no text is not asked again.
+    [silent] = write(Silent(), [RAIN], config)
+    assert reasons(silent) == ["teacher: timeout"]

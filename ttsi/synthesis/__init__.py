@@ -106,14 +106,16 @@ def synthesise(
     if config.source not in ("writer", "schema") and inputs:
         raise ConfigError(f"synthesis.source is {config.source!r} and there are no training data: give --train-data")
     written: list[list[Example]] = [[] for _ in inputs]
+    silent = [0 for _ in inputs]
     states = [None if experience is None else StateValues.of(experience.observations(item)) for item in inputs]
     for round_ in range(config.max_rounds):
-        jobs = _missing(inputs, awareness, config, seeds, written, round_)
+        jobs = _missing(inputs, awareness, config, seeds, written, silent, round_)
         if experience is not None:
             jobs = [_in_environment(job, states[job.number], experience.whole_turns) for job in jobs]
         if not jobs:
             break
         for job, example in zip(jobs, _write(writer, jobs, config), strict=True):
+            silent[job.number] += _writer_failed(example)  # before filters, whose reasons may begin in the same way
             kept = [other for other in written[job.number] if other.refused is None]
             example = replace(example, refused=example.refused or refusal(example, job.item, kept, config))
             if experience is not None and example.refused is None:
@@ -133,7 +135,8 @@ def _missing(
     awareness: Sequence[Awareness],
     config: SynthesisConfig,
     seeds: Sequence[int],
-    written: list[list[Example]],
+    written: Sequence[Sequence[Example]],
+    silent: Sequence[int],
     round_: int,
 ) -> list[_Job]:
     jobs = []
@@ -141,7 +144,7 @@ def _missing(
         order = _tools_in_turn(item, confidence, config)
         done = len(written[number])
         # A teacher that did not answer was tried several times already; its silence is not replaced.
-        spent = sum(example.refused is None or _writer_failed(example) for example in written[number])
+        spent = silent[number] + sum(example.refused is None for example in written[number])
         for index in range(done, done + config.k - spent):
             tool = order[index % len(order)] if order else None
             jobs.append(_Job(number, item, tool, seeds[number] + 7919 * index + round_))
