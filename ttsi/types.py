@@ -177,7 +177,7 @@ class Adaptation:
     """The result of adapting to one input (the paper's T)."""
 
     status: Literal["none", "trained", "reused", "in-context", "shared", "library", "resampled", "training-failed"]
-    """What was done. none: nothing, or there was nothing to learn from. trained: a temporary adapter. reused: that of an
+    """What was done. none: nothing, or there was nothing to learn from. trained: a temporary adapter. reused: one of an
     agent's earlier decision. in-context: the examples in the prompt. shared: one adapter for the whole run (SFT).
     library: a stored adapter. resampled: a vote, a reranking, or asked again. training-failed: a stage failed, or the
     loss rose too far."""
@@ -273,7 +273,7 @@ class Turn:
     """What the environment says: a system message, the user's request."""
     steps: tuple[Step, ...]
     end: Literal["done", "repeated", "errors", "steps", "failed", "open"]
-    """The agent ended it; repeated its calls; its calls failed too often; the limit of steps; a failure; not over yet."""
+    """The agent ended it; repeated its calls; calls failed too often; the limit of steps; a failure; not over yet."""
 
 
 @dataclass(frozen=True)

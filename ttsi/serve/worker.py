@@ -31,7 +31,7 @@ from pydantic import BaseModel
 
 from ttsi.answer import generate_answers
 from ttsi.awareness import needs_samples
-from ttsi.chat.grammar import Demand, answer_grammar, json_answer
+from ttsi.chat.grammar import Demand, json_answer
 from ttsi.chat.tool_schema import problem
 from ttsi.config import AdaptationConfig, AnswerConfig, LoopConfig
 from ttsi.errors import ModelError, PromptTooLong, TTSIError
@@ -108,7 +108,7 @@ def _answer(
     prompt = Prompt(item.messages, item.tools)
     if model.fits(prompt, job.config.answer.max_tokens) is not None:
         return too_long(model, job, prompt)
-    config = replace(job.config, answer=_answer_config(model, job))
+    config = replace(job.config, answer=_answer_config(job))
     interruptible = InterruptibleModel(model, interrupts, progress)
     writer = InterruptibleWriter(model, interrupts, progress)
     began = time.perf_counter()
@@ -128,19 +128,16 @@ def _answer(
     )
 
 
-def _answer_config(model: ServableModel, job: AnswerJob) -> AnswerConfig:
+def _answer_config(job: AnswerJob) -> AnswerConfig:
     config, options = job.config.answer, job.options
     if options.answer_schema is not None:
         return replace(config, grammar=json_answer(options.answer_schema))
     if not options.call_required:
         return config
-    # The prompt shows every tool also where one is forced: the model reads what the client wrote.
-    tools = [tool for tool in options.item.tools if options.forced_tool in (None, tool.name)]
     one_call = options.forced_tool is not None or not options.parallel_calls or config.calls == "one"
     calls: Demand = "one" if one_call else "required"
     # Only a grammar can demand a call, also where the operator lets the model write freely otherwise.
-    grammar = answer_grammar(model.format, tools, calls)
-    return replace(config, decoding="constrained", calls=calls, grammar=grammar)
+    return replace(config, decoding="constrained", calls=calls, tool=options.forced_tool)
 
 
 def _base_answer(model: Model, item: Input, config: LoopConfig, progress: StageProgress) -> Answer:
