@@ -1,8 +1,9 @@
 """Tools for an agent: a small file store whose three methods the model may call.
 
-    ttsi act "what is in plan.txt" "delete notes.txt" --functions file_tools:FileStore
+    ttsi act "what is in plan.txt" "delete notes.txt" --functions file_tools:FileStore --safe-to-repeat all
 
 Run it in this folder, or name your own functions. Type hints make the arguments' schema, docstrings the descriptions.
+The methods change nothing but `self.texts`, which a copy has for itself: so they are safe to repeat.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class FileStore:
 
 def world(store: FileStore, *turns: str) -> FunctionEnvironment:
     """The store behind its three tools."""
-    return FunctionEnvironment([store.list_files, store.read_file, store.delete_file], turns=turns)
+    return FunctionEnvironment([store.list_files, store.read_file, store.delete_file], turns=turns, safe_to_repeat=True)
 
 
 class Actor(DemoModel):

@@ -303,7 +303,7 @@ def test_a_destructive_tool_does_not_hide_the_state_from_the_next() -> None:
             return "ok"
 
     store = Clearing("a.txt")
-    environment = FunctionEnvironment([store.clear_all, store.list_files], turns=["go"])
+    environment = FunctionEnvironment([store.clear_all, store.list_files], turns=["go"], safe_to_repeat=True)
     item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
     trial = ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig())
     assert trial.observations(item) == ["ok", '{"files": ["a.txt"]}']

@@ -132,7 +132,7 @@ def test_the_tools_are_what_the_users_own_code_defines(name: str, names: list[st
 
 
 def test_they_are_executed_on_their_object() -> None:
-    environment = FunctionEnvironment(functions_of("own_functions:PStore"))
+    environment = FunctionEnvironment(functions_of("own_functions:PStore"), safe_to_repeat=True)
     twin = environment.copy()
     assert twin.execute(ToolCall("put", {"name": "b"})).content == '["a", "b"]'
     assert environment.execute(ToolCall("put", {"name": "c"})).content == '["a", "c"]'

@@ -67,7 +67,7 @@ def test_an_async_function_is_a_tool_like_any_other() -> None:
 
 def test_a_copy_of_an_async_method_acts_on_the_copied_object() -> None:
     store = Store()
-    environment = FunctionEnvironment([store.put])
+    environment = FunctionEnvironment([store.put], safe_to_repeat=True)
     twin = environment.copy()
     assert call(twin, "put", thing="a") == ToolResult('["a"]')
     assert call(twin.copy(), "put", thing="b") == ToolResult('["a", "b"]')

@@ -316,7 +316,7 @@ def test_a_name_that_stands_twice_is_refused() -> None:
 
 def test_a_copy_has_its_own_objects_and_the_same_turn() -> None:
     store = Store(["a"])
-    environment = FunctionEnvironment([store.put, store.look], turns=["one", "two"])
+    environment = FunctionEnvironment([store.put, store.look], turns=["one", "two"], safe_to_repeat=True)
     environment.next_turn()
     twin = environment.copy()
     assert call(twin, "put", thing="b") == ToolResult('["a", "b"]')
@@ -329,7 +329,7 @@ def test_a_copy_has_its_own_objects_and_the_same_turn() -> None:
 
 def test_objects_that_refer_to_each_other_stay_linked_in_a_copy() -> None:
     store = Store(["a"])
-    twin = FunctionEnvironment([store.put, Clerk(store).take]).copy()
+    twin = FunctionEnvironment([store.put, Clerk(store).take], safe_to_repeat=True).copy()
     call(twin, "put", thing="b")
     assert call(twin, "take") == ToolResult("b")
     assert store.things == ["a"]
@@ -344,7 +344,7 @@ class Shared(Store):
 
 
 def test_a_copy_has_its_own_state_of_the_class() -> None:
-    environment = FunctionEnvironment([Shared().put, Shared().look])
+    environment = FunctionEnvironment([Shared().put, Shared().look], safe_to_repeat=True)
     assert call(environment.copy(), "put", thing="b") == ToolResult('["b"]')
     assert call(environment, "look") == ToolResult("[]")
     assert call(environment, "put", thing="a") == ToolResult('["a"]')  # the control: the class itself is changed
@@ -362,7 +362,9 @@ class Things(list[str]):
 
 def test_an_object_that_is_a_list_itself_is_copied() -> None:
     things = Things(["a"])
-    assert call(FunctionEnvironment([things.put]).copy(), "put", thing="b") == ToolResult('["a", "b"]')
+    assert call(FunctionEnvironment([things.put], safe_to_repeat=True).copy(), "put", thing="b") == ToolResult(
+        '["a", "b"]'
+    )
     assert things == ["a"]
 
 
@@ -381,19 +383,11 @@ class Indirect(Store):
 
 def test_a_copy_that_would_change_its_original_is_refused() -> None:
     with pytest.raises(EnvironmentFailure, match=r"Indirect\.__init__\..* would act on the original of a copy"):
-        FunctionEnvironment([Indirect([], own=False).store]).copy()
+        FunctionEnvironment([Indirect([], own=False).store], safe_to_repeat=True).copy()
     # The control: a function that refers to nothing from outside.
-    environment = FunctionEnvironment([Indirect([], own=True).store, Store(["z"]).look])
+    environment = FunctionEnvironment([Indirect([], own=True).store, Store(["z"]).look], safe_to_repeat=True)
     assert call(environment.copy(), "store", thing="a") == ToolResult('["a"]')
     assert call(environment, "store", thing="b") == ToolResult('["b"]')
-
-
-class Clock:
-    """It has no attributes."""
-
-    def now(self) -> str:
-        """Read the time."""
-        return "12:00"
 
 
 class Counter:
@@ -405,8 +399,20 @@ class Counter:
         return 1
 
 
-def test_a_plain_function_needs_a_declaration_to_be_copied() -> None:
-    for function in (add, Counter.count, Counter().count):
+class Client:
+    """Holds the address of a server, as most clients do: a copy has the address, and not the server."""
+
+    def __init__(self, server: list[str]) -> None:
+        self.post, self.url = server.append, "http://hub"
+
+    def open_door(self, door: str) -> str:
+        """Open a door."""
+        self.post(door)
+        return "open"
+
+
+def test_every_function_needs_a_declaration_to_be_called_on_a_copy() -> None:
+    for function in (add, Counter.count, Counter().count, Store(["a"]).put, Client([]).open_door):
         with pytest.raises(EnvironmentFailure, match=f"{function.__name__} may act on the world"):
             FunctionEnvironment([function]).copy()
         for safe in (True, function.__name__, (function.__name__,)):
@@ -422,14 +428,18 @@ def test_a_copy_calls_what_is_declared_and_no_other_function() -> None:
         return "sent"
 
     store = Store(["a"])
-    twin = FunctionEnvironment([add, send, store.put], safe_to_repeat=("add",)).copy()
+    doors: list[str] = []
+    client = Client(doors)
+    twin = FunctionEnvironment([add, send, store.put, client.open_door], safe_to_repeat=("add", "put")).copy()
     assert call(twin, "add", a=1) == ToolResult("3")
     assert call(twin, "put", thing="b") == ToolResult('["a", "b"]')
-    with pytest.raises(NotRepeatable, match=r"send may act on the world.*safe_to_repeat=\('send',\)"):
+    with pytest.raises(NotRepeatable, match=r"send may act on the world.*\(--safe-to-repeat\) if it changes nothing$"):
         call(twin, "send", text="hello")
-    assert (made, store.things) == ([], ["a"])
-    with pytest.raises(NotRepeatable, match="set the attributes of Clock in __init__"):
-        call(FunctionEnvironment([add, Clock().now], safe_to_repeat="add").copy(), "now")
+    with pytest.raises(NotRepeatable, match="changes nothing but attributes of its Client, which is copied"):
+        call(twin, "open_door", door="garage")
+    assert (made, store.things, doors) == ([], ["a"], [])
+    call(FunctionEnvironment([client.open_door]), "open_door", door="front")
+    assert doors == ["front"], "control: an answer is executed"
 
 
 def test_a_declaration_must_name_a_function() -> None:
@@ -454,9 +464,9 @@ class Same(Store):
 
 def test_an_object_that_cannot_be_copied_is_named() -> None:
     with pytest.raises(EnvironmentFailure, match=r"^Locked cannot be copied: TypeError: .*lock"):
-        FunctionEnvironment([Locked().put, Clerk(Store([])).take]).copy()
+        FunctionEnvironment([Locked().put, Clerk(Store([])).take], safe_to_repeat=True).copy()
     with pytest.raises(EnvironmentFailure, match="Same cannot be copied"):
-        FunctionEnvironment([Same([]).put]).copy()
+        FunctionEnvironment([Same([]).put], safe_to_repeat=True).copy()
 
 
 def test_a_turn_is_a_text_a_message_or_several() -> None:

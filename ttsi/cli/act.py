@@ -77,17 +77,18 @@ def act(
 ) -> int:
     """Let a model use tools, which are executed, and show every step.
 
-    The tools are Python functions with type hints (--functions), or those of an MCP server (--mcp). Where the model is
-    unsure, written examples are executed on a copy of the tools' state, and only what succeeds is learned. A copy
-    protects what the tools' object holds, and nothing else: not files, not messages that are sent.
+    The tools are Python functions with type hints (--functions), or those of an MCP server (--mcp). The calls of the
+    model's answers are executed. Where it is unsure, it learns written examples. Those of tools in --safe-to-repeat are
+    executed first, on a copy of the object whose methods they are, and only what succeeds is learned.
 
     Args:
         turns: what the user says.
         functions: module:object, where the object is a list of functions, an instance whose public methods are the
             tools, a function without parameters that makes one of these, or one function with parameters.
         mcp: The command that starts an MCP server, like "python server.py" (pip install 'ttsi[mcp]').
-        safe_to_repeat: Tools that may be called for written examples although their state cannot be copied: their
-            names with commas, all, or read-only (those that an MCP server marks so).
+        safe_to_repeat: Tools that may be called for written examples and on trial, as they change nothing that lasts
+            but attributes of their Python object, which is copied: their names with commas, all, or read-only (those
+            that an MCP server marks so). No other tool is called but for an answer.
         model: the model that decides.
         config: the method and its settings.
         agent: the settings of the conversation.

@@ -39,9 +39,9 @@ def function_tool(function: Callable[..., Any]) -> Tool:
 class FunctionEnvironment:
     """An environment whose tools are Python functions.
 
-    Two kinds of functions differ in `copy`: methods of objects act on their object, which is copied; plain functions,
-    and methods of objects without attributes, may act on the world, so that a copy calls those in `safe_to_repeat`
-    only. What a method keeps elsewhere (a file, a global) is not copied (`ttsi.environments.object_copies`).
+    Any function may act on the world: a method may write to a database or post to an address that its object holds. So
+    a copy calls those in `safe_to_repeat` only, methods with a copy of their object. What a method keeps elsewhere (a
+    file, a global) is not copied (`ttsi.environments.object_copies`).
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class FunctionEnvironment:
             functions: plain functions or methods of objects; see `function_tool`.
             turns: what the user says, turn by turn: a text, a message, or several messages.
             system: text of a system message before the first turn; "" is none.
-            safe_to_repeat: True where the plain functions change nothing that lasts, or the names of those that do not.
+            safe_to_repeat: the names of the functions that a copy may call, as they change nothing that lasts but
+                attributes of their object; True is all.
 
         Raises:
             ConfigError: a function cannot be a tool, two have the same name, or a turn is neither text nor messages.
@@ -122,9 +123,10 @@ class FunctionEnvironment:
                 with its original.
         """
         functions = [signature.function for signature in self._signatures.values()]
-        if functions and not any(map(self._is_repeatable, functions)):
+        repeatable = [function for function in functions if self._is_repeatable(function)]
+        if functions and not repeatable:
             raise EnvironmentFailure(_not_repeatable(functions[0]))
-        owners = {id(owner): owner for function in functions if (owner := _owner(function)) is not None}
+        owners = {id(owner): owner for function in repeatable if (owner := _owner(function)) is not None}
         copies = dict(zip(owners, copy_together(list(owners.values())), strict=True))
         twin = copy.copy(self)
         twin._signatures = {
@@ -135,7 +137,7 @@ class FunctionEnvironment:
         return twin
 
     def _is_repeatable(self, function: Callable[..., Any]) -> bool:
-        return _owner(function) is not None or function.__name__ in self._safe
+        return function.__name__ in self._safe
 
 
 def conversation_turns(turns: Iterable[str | Message | Sequence[Message]], system: str) -> list[tuple[Message, ...]]:
@@ -175,29 +177,24 @@ def _safe_names(safe: bool | str | Collection[str], names: Collection[str]) -> f
 
 
 def _owner(function: Callable[..., Any]) -> object | None:
-    """The object that a method acts on; None for a plain function, a class method, and an object without attributes.
-
-    What a method of the last kind changes lies elsewhere, and no copy of the object protects it.
-    """
+    """The object that a method acts on; None for a plain function, a class method, and an object without attributes."""
     owner = getattr(function, "__self__", None)
     return None if isinstance(owner, type) or not has_state(owner) else owner
 
 
 def _not_repeatable(function: Callable[..., Any]) -> str:
     """Why a copy does not call the function, and what to do about it."""
-    owner = getattr(function, "__self__", None)
-    advice = "make it a method of an object that holds the state"
-    if owner is not None and not isinstance(owner, type):
-        advice = f"set the attributes of {type(owner).__name__} in __init__, as it has none yet"
+    owner = _owner(function)
+    but = "" if owner is None else f" but attributes of its {type(owner).__name__}, which is copied"
     return (
-        f"{function.__name__} may act on the world, so it is not called on a copy: {advice}, or pass "
-        f"safe_to_repeat=({function.__name__!r},) if it changes nothing"
+        f"{function.__name__} may act on the world, so it is not called on a copy: name it in safe_to_repeat "
+        f"(--safe-to-repeat) if it changes nothing{but}"
     )
 
 
 def _rebind(function: Callable[..., Any], copies: dict[int, object]) -> Callable[..., Any]:
-    owner = _owner(function)
-    return function if owner is None else MethodType(function.__func__, copies[id(owner)])  # type: ignore[attr-defined]
+    twin = copies.get(id(_owner(function)))
+    return function if twin is None else MethodType(function.__func__, twin)  # type: ignore[attr-defined]
 
 
 def _result(name: str, value: object) -> ToolResult:

@@ -46,7 +46,7 @@ class SimulatorEnvironment(FunctionEnvironment):
 
     def __init__(self, simulator: Simulator) -> None:
         """An environment without turns, whose simulator has the state it is in."""
-        super().__init__([getattr(simulator, name) for name in simulator.TOOLS])
+        super().__init__([getattr(simulator, name) for name in simulator.TOOLS], safe_to_repeat=True)
 
     def restart(self, state: Mapping[str, Any], turns: Iterable[str | Message | Sequence[Message]]) -> None:
         """Begin in another state, before the first of other turns.
