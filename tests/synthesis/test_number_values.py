@@ -74,6 +74,11 @@ def test_examples_of_numbers_are_read(description: str, examples: list[float]) -
         ("born", "integer", "Year of birth, e.g. 1985", 1985, 1985),
         ("born", "integer", "Year of birth", 1990, 2026),
         ("hour", "integer", "", 0, 23),
+        ("age", "integer", "", 1, 90),
+        ("stars", "number", "Least number of stars", 1, 5),
+        ("level", "integer", "The level in percent", 0, 100),
+        ("share", "number", "how much, in %", 0, 100),
+        ("room_temperature", "number", "", -10, 40),
     ],
 )
 def test_a_number_is_as_its_words_or_its_name_say(name: str, kind: str, description: str, low: int, high: int) -> None:
@@ -81,6 +86,16 @@ def test_a_number_is_as_its_words_or_its_name_say(name: str, kind: str, descript
     assert all(low <= value <= high for value in values), values
     neutral = numbers("amount", kind, description="the amount")
     assert not all(low <= value <= high for value in neutral)  # control
+
+
+def test_what_is_counted_is_whole_and_other_numbers_are_whole_half_of_the_time() -> None:
+    assert all(isinstance(value, int) for value in numbers("guests", "number"))
+    assert any(isinstance(value, float) for value in numbers("guests", "number", multipleOf=0.5)), "control: a step"
+    for name, low, high in (("length", 1, 50), ("temperature", -10, 40)):
+        values = numbers(name, "number", minimum=low, maximum=high)
+        assert {type(value) for value in values} == {int, float}
+    narrow = numbers("share", "number", minimum=0, maximum=1)
+    assert sum(isinstance(value, float) for value in narrow) > 0.8 * len(narrow), "control: a narrow range"
 
 
 def test_the_bounds_of_the_schema_go_before_words_and_names() -> None:

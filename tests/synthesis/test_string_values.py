@@ -64,6 +64,9 @@ def test_no_word_but_the_head_says_what_a_text_is(name: str, description: str) -
         ("project", "The unique identifier (UUID) of the project", r"[A-Z]{2}\d+"),
         ("country", "Country in ISO 3166-1 alpha-2", r"[A-Z]{2}"),
         ("deep", "Indicates whether to go on", r"true|false"),
+        ("phone", "", r"\+[\d ]+"),
+        ("day", "", r"[A-Z][a-z]+day"),
+        ("gender", "", r"female|male"),
     ],
 )
 def test_the_name_and_the_head_of_the_description_say_what_a_text_is(name: str, description: str, form: str) -> None:

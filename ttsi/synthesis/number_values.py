@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -25,9 +26,24 @@ _LIMITS: tuple[tuple[frozenset[str], tuple[float, float]], ...] = tuple(
         ("month", (1.0, 12.0)),
         ("day", (1.0, 28.0)),
         ("hour", (0.0, 23.0)),
+        ("percent percentage humidity brightness", (0.0, 100.0)),
+        ("rating stars", (1.0, 5.0)),
+        ("temperature celsius", (-10.0, 40.0)),
+        ("age", (1.0, 90.0)),
+        ("minutes seconds", (1.0, 59.0)),
+        ("page pages", (1.0, 20.0)),
+        ("guests people persons adults passengers attendees children rooms seats tickets nights quantity", (1.0, 12.0)),
     )
 )
 """Words of a parameter's name, and the least and the greatest value of such a number."""
+_COUNTED = frozenset(
+    "month day hour stars age page pages guests people persons adults passengers attendees children rooms seats "
+    "tickets nights quantity".split()
+)
+"""Words of the names of whole numbers, also where the schema says "number"."""
+_WIDE = 5.0
+"""A range in which people mostly say whole numbers."""
+_PERCENT = re.compile(r"\bper ?cent(?:age)?\b|%")
 _MOST_DIGITS = 12
 """Digits behind the point that are tried until a rounded number is within its bounds."""
 
@@ -42,6 +58,7 @@ def sample_number(name: str, plain: Mapping[str, Any], kind: str, draw: random.R
     True
     """
     bounds = _Bounds(plain)
+    kind = "integer" if bounds.step is None and _COUNTED & set(name_words(name).split()) else kind
     low, high, text = bounds.low, bounds.high, str(plain.get("description") or "")
     if low is None or high is None:
         described = bounds.narrow(described_bounds(text))
@@ -68,7 +85,7 @@ def _limits(name: str, text: str) -> Bounds:
                 return limits
     if "coordinates" in parts and "latitude" in text.lower():
         return -90.0, 90.0
-    return None, None
+    return (0.0, 100.0) if _PERCENT.search(text) else (None, None)
 
 
 def _plain_number(value: float) -> int | float:
@@ -79,7 +96,7 @@ class _Bounds:
     """The bounds and the step of a schema of numbers."""
 
     def __init__(self, plain: Mapping[str, Any]) -> None:
-        self._step = _keyword(plain, "multipleOf")
+        self.step = _keyword(plain, "multipleOf")
         above, below = _keyword(plain, "exclusiveMinimum"), _keyword(plain, "exclusiveMaximum")
         self.low: float | None = _tighter(max, _keyword(plain, "minimum"), above)
         self.high: float | None = _tighter(min, _keyword(plain, "maximum"), below)
@@ -109,13 +126,13 @@ class _Bounds:
         """Whether a number is within bounds and fits the step."""
         low, high = within
         whole = kind != "integer" or float(value).is_integer()
-        stepped = not self._step or (Fraction(str(value)) / Fraction(str(self._step))).denominator == 1
+        stepped = not self.step or (Fraction(str(value)) / Fraction(str(self.step))).denominator == 1
         inside = (low is None or low <= value) and (high is None or value <= high)
         return whole and stepped and inside and value not in (self._above, self._below)
 
     def sample(self, low: float, high: float, kind: str, draw: random.Random) -> int | float | None:
         """A number of the kind between two bounds, of which the exclusive ones are left out."""
-        step = Fraction(str(self._step)) if self._step else None
+        step = Fraction(str(self.step)) if self.step else None
         if kind == "integer":
             step = Fraction(step.numerator if step else 1)
         if step is None:
@@ -126,16 +143,16 @@ class _Bounds:
         last -= self._below is not None and last * step == highest
         return _whole_or_decimal(step * draw.randint(first, last)) if first <= last else None
 
-    def _decimal(self, low: float, high: float, draw: random.Random) -> float | None:
-        """A number of few digits: of one or two where such a number is within the bounds."""
+    def _decimal(self, low: float, high: float, draw: random.Random) -> int | float | None:
+        """A number of few digits, in a wide range half of the time a whole one, where it is within the bounds."""
         inner_low, inner_high = low + (self._above is not None), high - (self._below is not None)
         if inner_low <= inner_high:
             low, high = inner_low, inner_high
         if low > high or (low == high and low in (self._above, self._below)):
             return None
-        exact, digits = draw.uniform(low, high), draw.choice([1, 2])
+        exact, digits = draw.uniform(low, high), draw.choice([0, 0, 1, 2] if high - low >= _WIDE else [1, 2])
         for count in (digits, *range(3, _MOST_DIGITS)):
-            value: float = round(exact, count)
+            value = _plain_number(round(exact, count))
             if low <= value <= high and value not in (self._above, self._below):
                 return value
         middle: float = (low + high) / 2

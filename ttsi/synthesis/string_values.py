@@ -33,6 +33,14 @@ _TOPICS = (
     "morning routine", "local market", "short report", "public garden", "new model", "sample set", "long river",
     "early spring", "small group", "basic plan", "daily summary", "open format",
 )  # fmt: skip
+_PHONES = ("+1 555 0142", "+44 20 7946 0958", "+1 555 0199")
+_COLOURS = ("red", "dark blue", "green", "orange", "white", "light gray")
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = ("January", "March", "April", "June", "September", "October", "December")
+_ANIMALS = ("red fox", "barn owl", "brown bear", "honey bee", "gray wolf", "sea otter")
+_SPORTS = ("tennis", "football", "swimming", "basketball", "cycling", "hockey")
+_GENRES = ("jazz", "thriller", "comedy", "rock", "fantasy", "documentary")
+_UNITS = ("kilometers", "kilograms", "hours", "liters", "miles", "degrees")
 _LANGUAGES = ("English", "Spanish", "German", "Japanese", "Arabic", "French", "Hindi", "Swedish")
 _CURRENCIES = ("EUR", "USD", "JPY", "GBP", "CHF", "CAD", "SEK", "INR")
 
@@ -42,6 +50,15 @@ _KINDS: tuple[tuple[frozenset[str], Sequence[str]], ...] = tuple(
         ("country nation nationality", _COUNTRIES),
         ("language languages locale", _LANGUAGES),
         ("currency currencies", _CURRENCIES),
+        ("phone telephone mobile", _PHONES),
+        ("color colour colors colours", _COLOURS),
+        ("gender sex", ("female", "male")),
+        ("weekday day days", _DAYS),
+        ("month months", _MONTHS),
+        ("animal species", _ANIMALS),
+        ("sport sports", _SPORTS),
+        ("genre genres", _GENRES),
+        ("unit units", _UNITS),
         ("city location place region area origin destination venue town state address departure arrival", _PLACES),
         ("person author artist employee user username student patient customer player speaker actor director", _PEOPLE),
         ("title name company organization brand team event product project", _TITLES),
@@ -53,7 +70,7 @@ _CODES: tuple[tuple[re.Pattern[str], Sequence[str]], ...] = tuple(
     (re.compile(pattern), values)
     for pattern, values in (
         (r"\nwhether\b", ("true", "false")),
-        (r"\bphone number|\bmobile number", ("+1 555 0142", "+44 20 7946 0958", "+1 555 0199")),
+        (r"\bphone number|\bmobile number", _PHONES),
         (r"\bcountry code|\biso 3166|\balpha-2", ("US", "DE", "JP", "BR", "FR", "CA", "IN", "KE")),
         (r"\blanguage code|\blang code|\biso 639", ("en", "fr", "es", "de", "ja", "ar")),
         (r"\bcurrency code|\biso 4217", _CURRENCIES),
