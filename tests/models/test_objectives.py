@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from tests.conftest import build_model, build_tokenizer
 from tests.models.test_local import TOOL, prompt
 from ttsi.config import AdaptationConfig
+from ttsi.engine.engine_config import EngineConfig
 from ttsi.models import Request
 from ttsi.models.local import LocalModel
-from ttsi.models.temporary_adapters import NOTHING_HELD_BACK
+from ttsi.models.temporary_adapters import NOTHING_HELD_BACK, engine_config
 from ttsi.types import Adaptation, Message, Prompt, TrainingExample
 
 CONFIG = AdaptationConfig(rank=4, alpha=8.0, lr=5e-3, epochs=3, max_loss_rise=1e6)
@@ -86,3 +87,12 @@ def test_a_control_token_spelled_in_a_contrast_is_text(local: LocalModel) -> Non
     preferred, rejected = local.encoder.encode_contrast(example) or ([], [])
     assert preferred == rejected and not local.stop_ids & set(preferred)
     assert local.stop_ids & set(local.encoder.encode_text(spelled)), "the control: unneutralised it is the token"
+
+
+def test_every_setting_of_the_engine_is_one_of_the_adaptation() -> None:
+    """Settings are handed on by name: one that is renamed on one side alone would fall back to the engine's default."""
+    own = {field.name for field in fields(AdaptationConfig)}
+    assert {field.name for field in fields(EngineConfig)} - own == {"targets"}, "only the layers are the engine's own"
+    changed = replace(AdaptationConfig(), rank=3, max_grad_norm=0.5, weight_decay=0.1)  # control: they arrive
+    handed = engine_config(changed, parameters=10**8)
+    assert (handed.rank, handed.max_grad_norm, handed.weight_decay) == (3, 0.5, 0.1)
