@@ -123,8 +123,11 @@ def test_models_are_listed_and_an_unknown_one_is_not_found(client: openai.OpenAI
     assert client.models.retrieve("scripted:demo").id == "scripted:demo"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("../../etc/passwd")
-    with pytest.raises(openai.NotFoundError):
+    with pytest.raises(openai.NotFoundError) as raised:
         client.chat.completions.create(**{**chat_body(), "model": "gpt-4o"})
+    error: Any = raised.value.body
+    assert (error["message"], error["code"]) == ("no such model: this server has scripted:demo", "model_not_found")
+    assert "gpt-4o" not in json.dumps(error)  # a client's own words are not repeated
 
 
 def test_errors_carry_an_id_and_nothing_from_inside(client: openai.OpenAI) -> None:

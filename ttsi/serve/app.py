@@ -118,7 +118,8 @@ def _add_models(app: FastAPI, service: Service) -> None:
 
 def _check_model(name: str, service: Service) -> None:
     if name != service.settings.name:
-        raise InvalidRequest(404, "no such model; see /v1/models", "model", "model_not_found")
+        message = f"no such model: this server has {service.settings.name}"
+        raise InvalidRequest(404, message, "model", "model_not_found")
 
 
 def _add_chat(app: FastAPI, service: Service) -> None:
