@@ -124,8 +124,9 @@ ALLOWED: dict[str, set[str]] = {
         "models", "object_reference", "record", "reports", "row_schema", "runs", "serve", "types",
     },
     "serve": {
-        "agents", "answer", "awareness", "benchmarks", "chat",
-        "config", "config_history", "errors", "library", "loop", "methods",
+        "agents", "answer", "awareness",
+        "batch",  # what interrupts a request is one of the loop's interruptions
+        "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
         "models", "types",
     },
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},

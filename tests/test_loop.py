@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ttsi import improve
-from ttsi.batch import check_references
+from ttsi.batch import Interruption, check_references
 from ttsi.chat.grammar import answer_grammar
 from ttsi.config import AdaptationConfig, AnswerConfig, AwarenessConfig, LoopConfig, Strategy, SynthesisConfig
 from ttsi.errors import ConfigError
@@ -73,12 +73,14 @@ class Rejecting(Spy):
 class Raising(Spy):
     """Whose training raises."""
 
+    fault: BaseException = MemoryError("no room for the adapter")
+
     @contextmanager
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         if jobs:
-            raise MemoryError("no room for the adapter")
+            raise self.fault
         yield []
 
 
@@ -291,6 +293,26 @@ def test_a_failed_adaptation_keeps_its_examples_which_were_paid_for() -> None:
     assert (silent.adaptation.reason, silent.examples) == (
         "TimeoutError: the adapted model does not answer", trained.examples,
     )  # fmt: skip
+
+
+def test_the_time_of_a_stage_that_failed_counts() -> None:
+    [failed], [trained] = run([UNSURE], Raising()), run([UNSURE])
+    assert set(failed.seconds) == set(trained.seconds) == {"answer", "awareness", "synthesis", "adaptation"}
+
+
+def test_an_interruption_ends_the_loop_and_takes_what_was_known_with_it() -> None:
+    class Interrupted(Raising):
+        fault: BaseException = Interruption()
+
+    [sure], [trained] = run([SURE]), run([UNSURE])
+    with pytest.raises(Interruption) as raised:
+        run([SURE, UNSURE], Interrupted())
+    known_sure, known = raised.value.episodes
+    assert timeless([known_sure]) == timeless([sure])
+    assert (known.awareness, known.examples, known.adapted) == (trained.awareness, trained.examples, trained.base)
+    with pytest.raises(KeyboardInterrupt) as other:  # the control: any other leaves as it came
+        run([UNSURE], type("Stopped", (Raising,), {"fault": KeyboardInterrupt()})())
+    assert not hasattr(other.value, "episodes")
 
 
 def test_an_input_that_learned_nothing_is_not_answered_twice() -> None:

@@ -122,15 +122,24 @@ class _AdaptationFailed(Exception):
         self.episodes, self.selected, self.reason = episodes, selected, reason
 
 
+class Interruption(BaseException):
+    """Ends the loop from outside, as a deadline does. No stage takes it for a failure of its own."""
+
+    episodes: tuple[Episode, ...] = ()
+    """What was known by then, with the base's answers; none before awareness was known."""
+
+
 Examples = Sequence[tuple[Example, ...]]
 
 
 @contextmanager
-def fall_back_to(episodes: list[Episode], selected: Sequence[int]) -> Iterator[Callable[[Examples], Examples]]:
-    """Where the block fails, these episodes stand; within `isolate_failures`.
+def fall_back_to(
+    stages: Stages, episodes: list[Episode], selected: Sequence[int]
+) -> Iterator[Callable[[Examples], Examples]]:
+    """Where the block fails, these episodes stand; within `isolate_failures`. An interruption takes them with it.
 
     Those of the selected inputs, which were to be adapted, have the reason, and the examples that the block recorded:
-    they were paid for.
+    they were paid for, as was the time of the stage that ended early.
     """
 
     def record(examples: Examples) -> Examples:
@@ -143,7 +152,12 @@ def fall_back_to(episodes: list[Episode], selected: Sequence[int]) -> Iterator[C
     except ConfigError:
         raise
     except Exception as error:
+        stages.end()
         raise _AdaptationFailed(episodes, selected, _reason(error)) from error
+    except Interruption as interruption:
+        stages.end()
+        interruption.episodes = tuple(episodes)
+        raise
 
 
 def _reason(error: Exception) -> str:

@@ -61,7 +61,7 @@ def improve(
     unsure, confidence = [inputs[i] for i in selected], [awareness[i] for i in selected]
     first = [before[i] for i in selected]
     episodes = stages.episodes(before, awareness)
-    with fall_back_to(episodes, selected) as record:
+    with fall_back_to(stages, episodes, selected) as record:
         seeds = stages.begin("synthesis", selected)
         examples = record(synthesise(writer, unsure, confidence, config.synthesis, seeds, model, experience))  # G
         with adapters(model, unsure, examples, first, config, stages.begin("adaptation"), confidence) as tuned:  # T

@@ -29,7 +29,7 @@ from ttsi.serve.limits import Limits
 from ttsi.serve.misfit import CLIENT_ERRORS
 from ttsi.serve.pipe import AnswerJob, Outcome
 from ttsi.serve.worker import AnswerWorker, _is_base, _prefer_legal, answer_job
-from ttsi.types import Answer, Episode, Input, Prompt, ToolCall
+from ttsi.types import Adaptation, Answer, Episode, Input, Prompt, ToolCall
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,6 +119,46 @@ def test_a_deadline_waits_for_the_base() -> None:
     outcome = answer_job(DemoModel(), job(), interrupts)
     assert (outcome.choices, outcome.fallback) == (BASE.choices, "deadline")
     assert outcome.episodes[0].adaptation.reason == "deadline at stage base"
+
+
+def test_a_deadline_keeps_what_was_finished_before_it() -> None:
+    interrupts = Interrupts()
+
+    class Late(Faulty):
+        def _at(self, stage: str) -> None:
+            if stage == self._stage:
+                interrupts.interrupt(DeadlineExceeded)
+
+    [whole] = answer_job(DemoModel(), job(), Interrupts()).episodes
+    for stage, known, examples, seconds in (
+        ("awareness", None, (), set()),  # the control: nothing was finished
+        ("synthesis", whole.awareness, (), {"answer", "awareness", "synthesis"}),
+        ("adaptation", whole.awareness, whole.examples, {"answer", "awareness", "synthesis", "adaptation"}),
+        ("answer", whole.awareness, whole.examples, {"answer", "awareness", "synthesis", "adaptation"}),
+    ):
+        outcome = answer_job(Late(stage, DeadlineExceeded), job(), interrupts)
+        [episode] = outcome.episodes
+        assert (outcome.choices, outcome.fallback) == (BASE.choices, "deadline")
+        assert (episode.awareness, episode.examples, set(episode.seconds)) == (known, examples, seconds)
+        assert episode.adaptation == Adaptation("training-failed", reason=f"deadline at stage {stage}")
+        assert (episode.base, episode.adapted) == (BASE.episodes[0].base, BASE.episodes[0].base)
+    assert whole.examples and whole.awareness is not None
+
+
+def test_a_deadline_among_several_choices_keeps_what_was_finished_of_each() -> None:
+    interrupts, answers = Interrupts(), []
+
+    class Late(Faulty):
+        def _at(self, stage: str) -> None:
+            answers.extend([stage] * (stage == "answer"))
+            if len(answers) == 2:  # the second choice's
+                answers.append("late")
+                interrupts.interrupt(DeadlineExceeded)
+
+    first, second, third = answer_job(Late("", DeadlineExceeded), job(n=3), interrupts).episodes
+    assert [episode.adaptation.status for episode in (first, second, third)] == ["trained", *["training-failed"] * 2]
+    assert first.examples != second.examples != () and second.awareness == first.awareness
+    assert third.examples == () and third.awareness is None
 
 
 def test_the_time_for_adaptation_begins_when_the_base_has_answered() -> None:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from ttsi.batch import Interruption
 from ttsi.config import AdaptationConfig
 from ttsi.models import Generation, Jobs, Model, ModelWrapper, Request, Starts, adapter_keeper
 from ttsi.models.checked_model import has_own_code
@@ -29,8 +30,8 @@ class ClientDisconnected(BaseException):
     """The client closed the connection before the answer was ready."""
 
 
-class DeadlineExceeded(BaseException):
-    """The time for adaptation is over."""
+class DeadlineExceeded(Interruption):
+    """The time for adaptation is over; it carries what was known by then."""
 
 
 class Interrupts:

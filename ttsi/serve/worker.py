@@ -23,7 +23,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -174,9 +174,10 @@ def _episodes(
             while len(episodes) < choices and not any(_failure(episode) for episode in episodes):
                 improved = _improve(model, writer, progress, item, config, len(episodes), base, improve_one)
                 episodes.append(improved or _with_failure(plain, STAGE_FAILED))
-    except DeadlineExceeded:
-        late = _with_failure(plain, f"deadline at stage {progress.stage}")
-        return episodes + [late] * (choices - len(episodes)), "deadline"
+    except DeadlineExceeded as deadline:
+        reason = f"deadline at stage {progress.stage}"
+        late = [_with_failure(_with_known(plain, deadline.episodes), reason), *[_with_failure(plain, reason)] * choices]
+        return (episodes + late)[:choices], "deadline"
     failed = any(_failure(episode) for episode in episodes)
     episodes = [_without_internals(episode, base, progress.reasons) for episode in episodes]
     return episodes + [plain] * (choices - len(episodes)), progress.stage if failed else None
@@ -199,6 +200,13 @@ def _improve(
     except Exception as error:
         progress.report(error)
         return None
+
+
+def _with_known(plain: Episode, known: Sequence[Episode]) -> Episode:
+    """The base's answer with what was finished when the loop was interrupted: awareness, examples, seconds."""
+    if not known:
+        return plain
+    return replace(plain, awareness=known[0].awareness, examples=known[0].examples, seconds=known[0].seconds)
 
 
 def _with_failure(episode: Episode, reason: str) -> Episode:
