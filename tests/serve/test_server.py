@@ -185,6 +185,25 @@ def test_adaptations_beyond_the_budget_are_the_bases_answers() -> None:
         assert server.metric("ttsi_budget_spent_total") == 1
 
 
+def test_deadlines_in_a_row_leave_the_base_to_answer_at_once_and_are_tried_again() -> None:
+    def fallback(client: openai.OpenAI, text: str = "spin umbrella Lima") -> str | None:
+        raw = client.chat.completions.with_raw_response.create(**chat_body(text))
+        assert raw.parse().choices[0].message.tool_calls
+        return raw.headers.get("x-ttsi-fallback")
+
+    options = ("adapt_seconds=0.05", "adaptations_per_key=4")
+    with running(*options, command=FAULTY) as server, server.client() as client:
+        found = [fallback(client) for _ in range(5)]
+        assert found == ["deadline"] * 3 + [
+            "not-tried",
+            "deadline",
+        ]  # the fourth adaptation of the budget is the fifth's
+        assert server.metric('ttsi_fallbacks_total{stage="deadline"}') == 4
+        assert server.metric('ttsi_fallbacks_total{stage="not-tried"}') == 1
+        assert fallback(client) is None and server.metric("ttsi_budget_spent_total") == 1
+        assert server.metric("ttsi_worker_restarts") == 0
+
+
 def test_a_stream_is_kept_alive() -> None:
     options = ("keep_alive_seconds=0.05", "adapt_seconds=0.5")
     with running(*options, command=FAULTY) as server:

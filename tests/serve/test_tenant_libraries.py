@@ -103,6 +103,17 @@ def test_what_the_operator_prepared_answers_the_first_request(tmp_path: Path, te
     assert not outcome.episodes[0].adaptation.library_entry
 
 
+def test_a_library_can_answer_what_it_has_an_adapter_for(tmp_path: Path) -> None:
+    prepare_for(tmp_path)
+    libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])
+    wanted = request(QUESTIONS[0]).model_copy(update={"tenant": LOCAL})
+    others = replace(wanted.options, item=OTHER)
+    assert libraries.can_answer(DemoModel(), wanted)
+    assert not libraries.can_answer(DemoModel(), wanted.model_copy(update={"options": others}))  # the controls
+    assert not NONE.can_answer(DemoModel(), wanted)
+    libraries.close()
+
+
 def test_a_key_uses_a_copy_of_the_operators_adapter_and_leaves_it_as_it_is(tmp_path: Path) -> None:
     prepare_for(tmp_path)
     libraries = TenantLibraries(LibraryConfig(folder=tmp_path), [OTHER])

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ttsi import __version__
 from ttsi.serve.chat_request import ChatRequest, InvalidRequest, RequestOptions, read_headers, read_request
 from ttsi.serve.fair_queue import Overloaded
+from ttsi.serve.pipe import Outcome
 from ttsi.serve.replies import DONE, KEEP_ALIVE, ChatReply, sse_event
 from ttsi.serve.request_filter import CHAT, INTERNAL_ERROR, RequestFilter, error_body
 from ttsi.serve.service import Service
@@ -139,12 +140,17 @@ def _add_chat(app: FastAPI, service: Service) -> None:
         except ClientDisconnect:
             return Response(status_code=499)
         reply = ChatReply(options, outcome, service.fingerprint)
-        return JSONResponse(reply.completion(), headers=_ignored_header(options))
+        return JSONResponse(reply.completion(), headers=_ignored_header(options) | _fallback_header(outcome))
 
 
 def _ignored_header(options: RequestOptions) -> dict[str, str]:
     """The header that names the fields without effect."""
     return {"x-ttsi-ignored": ", ".join(options.ignored)} if options.ignored else {}
+
+
+def _fallback_header(outcome: Outcome) -> dict[str, str]:
+    """The header that names the stage at which adaptation failed."""
+    return {"x-ttsi-fallback": outcome.fallback} if outcome.fallback else {}
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -27,7 +27,10 @@ class Metrics:
             "ttsi_answers_total", "Choices by the status of their adaptation.", ["adaptation"], registry=own
         )
         self.fallbacks = Counter(
-            "ttsi_fallbacks_total", "Answers by the base because adaptation failed, by stage.", ["stage"], registry=own
+            "ttsi_fallbacks_total",
+            "Answers by the base because adaptation failed or was not tried.",
+            ["stage"],
+            registry=own,
         )
         self.turn_adapters = Counter(
             "ttsi_turn_adapters_total", "Choices by an adapter of an earlier step of the turn.", registry=own

@@ -99,7 +99,8 @@ class Outcome(_PipeMessage):
     choices: tuple[ChatChoice, ...] = ()
     episodes: tuple[Episode, ...] = ()
     fallback: str | None = None
-    """The stage at which adaptation failed, so that the base answered; None when nothing failed."""
+    """The stage at which adaptation failed, so that the base answered, or `deadline`, or `not-tried`
+    (`ttsi.serve.deadline_backoff`); None when nothing failed."""
     reason: str = ""
     param: str = "messages"
     """The field of the request that is the cause, where the model cannot be asked this."""

@@ -18,6 +18,7 @@ from typing import Any
 from ttsi.config import LoopConfig
 from ttsi.config_history import digest
 from ttsi.serve.chat_request import InvalidRequest, RequestOptions
+from ttsi.serve.deadline_backoff import NOT_TRIED
 from ttsi.serve.fair_queue import FairQueue, Overloaded
 from ttsi.serve.limits import AdaptationBudget, Limits
 from ttsi.serve.metrics import Metrics
@@ -151,7 +152,8 @@ class Service:
         used = 0
         try:
             outcome = await self.supervisor.answer(job)
-            used = sum(bool(episode.examples) for episode in outcome.episodes) or (outcome.fallback is not None)
+            failed = outcome.fallback not in (None, NOT_TRIED)
+            used = sum(bool(episode.examples) for episode in outcome.episodes) or failed
             self.metrics.count(outcome)
             return outcome
         except WorkerDied:

@@ -19,7 +19,9 @@ from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
 from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, learn, tools_hash, unfit_notice
 from ttsi.library.adapter_library import INDEX, KEYS
+from ttsi.library.entry import AdapterKey
 from ttsi.library.exchange import give_admitted
+from ttsi.library.stored_answers import fitting_entry
 from ttsi.models import Model, adapter_keeper
 from ttsi.serve.api_keys import LOCAL
 from ttsi.serve.interruptible import DeadlineExceeded, InterruptibleModel, Interrupts, StageProgress
@@ -87,6 +89,14 @@ class TenantLibraries:
             progress.report(error)
             log.warning("library: nothing was learned from a request")
             return False
+
+    def can_answer(self, model: Model, job: AnswerJob) -> bool:
+        """Whether the library of a job's key has an adapter to try on it, which may answer without training."""
+        use = self.of(job.tenant)
+        if use is None:
+            return False
+        key = AdapterKey.of(model.describe(), job.config.adaptation)
+        return fitting_entry(use.library, job.options.item, key, use.config) is not None
 
     def of(self, tenant: str) -> LibraryUse | None:
         """The library of a key; None where there is none, or it cannot be opened."""

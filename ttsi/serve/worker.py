@@ -6,8 +6,9 @@ else; where the operator wants it, also the key's library of adapters (`ttsi.ser
 its present turns (`ttsi.serve.turn_adapters`). Inputs: `AnswerJob`s from a socket pair. Outputs: `Outcome`s.
 
 The method is `ttsi.improve`, unchanged. When awareness, synthesis, adaptation or the adapted answer fails or takes too
-long, the base's own answer is given, and the outcome names the stage; the log says what failed and where. After any
-failure the base weights are hashed again; a worker whose base has changed exits.
+long, the base's own answer is given, and the outcome names the stage; the log says what failed and where. A key whose
+adaptations all take too long is seldom adapted (`ttsi.serve.deadline_backoff`). After any failure the base weights are
+hashed again; a worker whose base has changed exits.
 
 The front process runs it as `python -m ttsi.serve.worker FD`.
 """
@@ -38,6 +39,7 @@ from ttsi.errors import ModelError, PromptTooLong, TTSIError
 from ttsi.models import Model, load, prefix_cache
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.serve.answer_choice import chat_choice
+from ttsi.serve.deadline_backoff import DEADLINE, NOT_TRIED, DeadlineBackoff, not_tried, without_adaptation
 from ttsi.serve.failure_log import describe_failure
 from ttsi.serve.improver import Improver, improve_alone, improver_of
 from ttsi.serve.interruptible import (
@@ -176,8 +178,11 @@ def _episodes(
                 episodes.append(improved or _with_failure(plain, STAGE_FAILED))
     except DeadlineExceeded as deadline:
         reason = f"deadline at stage {progress.stage}"
-        late = [_with_failure(_with_known(plain, deadline.episodes), reason), *[_with_failure(plain, reason)] * choices]
-        return (episodes + late)[:choices], "deadline"
+        late = [
+            _with_failure(_with_finished(plain, deadline.episodes), reason),
+            *[_with_failure(plain, reason)] * choices,
+        ]
+        return (episodes + late)[:choices], DEADLINE
     failed = any(_failure(episode) for episode in episodes)
     episodes = [_without_internals(episode, base, progress.reasons) for episode in episodes]
     return episodes + [plain] * (choices - len(episodes)), progress.stage if failed else None
@@ -202,11 +207,11 @@ def _improve(
         return None
 
 
-def _with_known(plain: Episode, known: Sequence[Episode]) -> Episode:
+def _with_finished(plain: Episode, finished: Sequence[Episode]) -> Episode:
     """The base's answer with what was finished when the loop was interrupted: awareness, examples, seconds."""
-    if not known:
+    if not finished:
         return plain
-    return replace(plain, awareness=known[0].awareness, examples=known[0].examples, seconds=known[0].seconds)
+    return replace(plain, awareness=finished[0].awareness, examples=finished[0].examples, seconds=finished[0].seconds)
 
 
 def _with_failure(episode: Episode, reason: str) -> Episode:
@@ -257,6 +262,7 @@ class AnswerWorker:
         self._prefix_bytes = 0
         self._libraries = TenantLibraries(None)
         self._turns = TurnAdapters(TurnAdapterLimits())
+        self._backoff = DeadlineBackoff()
         self._lock = threading.Lock()
 
     def run(self) -> int:
@@ -281,13 +287,22 @@ class AnswerWorker:
         while True:
             job = self._jobs.get()
             outcome = self._run_job(model, job)
-            if (outcome.fallback or outcome.state != "answered") and not _is_base(model, sha256):
+            failed = outcome.fallback not in (None, NOT_TRIED) or outcome.state != "answered"
+            if failed and not _is_base(model, sha256):
                 return BASE_CHANGED
             self._send(outcome)
             if not self._learn(model, job, outcome) and not _is_base(model, sha256):
                 return BASE_CHANGED
 
     def _run_job(self, model: ServableModel, job: AnswerJob) -> Outcome:
+        deadlines = 0
+        if job.config.adapt and job.options.item.tools and not self._libraries.can_answer(model, job):
+            deadlines = self._backoff.skip(job.tenant)
+        if deadlines:
+            return not_tried(self._run_interruptibly(model, without_adaptation(job)), deadlines)
+        return self._run_interruptibly(model, job)
+
+    def _run_interruptibly(self, model: ServableModel, job: AnswerJob) -> Outcome:
         self._interrupts = Interrupts()
         with self._lock:
             self._current = job.id
@@ -299,7 +314,10 @@ class AnswerWorker:
         try:
             self._apply_stop()  # it may have been stopped before it began
             prefixes = self._prefixes.setdefault(job.tenant, PrefixStore(self._prefix_bytes))
-            return answer_job(model, job, self._interrupts, prefixes, self._improver(job.tenant), start_clock)
+            outcome = answer_job(model, job, self._interrupts, prefixes, self._improver(job.tenant), start_clock)
+            if job.id not in self._stops:  # one that was told to stop says nothing about how long it takes
+                self._backoff.add(job, outcome)
+            return outcome
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             with self._lock:
