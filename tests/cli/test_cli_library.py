@@ -218,14 +218,44 @@ def test_a_new_library_and_one_for_other_tools_or_settings_are_said_to_be(
     library: Path, tools_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask(tools_file, tmp_path / "mistyped") == 0
-    assert f"{tmp_path / 'mistyped'} is new, and empty" in capsys.readouterr().err
+    mistyped = tmp_path / "mistyped"
+    said = capsys.readouterr().err
+    assert f"{mistyped} is new, and empty" in said
+    assert f"ttsi library prepare {mistyped} TOOLS.json trains an adapter ahead" in said
     assert ask(tools_file, library) == 0
     assert "ttsi: " not in capsys.readouterr().err.replace("ttsi: loading", "")  # the control
     assert ask(tools_file, library, "--adaptation.rank", "3") == 0
     assert "fits scripted:demo here: rank 8, not 3" in capsys.readouterr().err
     tools_file.write_text(json.dumps(TOOLS[:2]), encoding="utf-8")
     assert ask(tools_file, library) == 0
-    assert "has no adapter for these tools" in capsys.readouterr().err
+    assert "has no adapter for these tools: ttsi library prepare trains one" in capsys.readouterr().err
+
+
+def serve(library: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """`ttsi serve --library`, up to the moment at which it would listen."""
+    monkeypatch.setattr("asyncio.run", lambda coroutine: coroutine.close() or 0)
+    return main(["serve", "--model", "scripted:demo", "--port", "0", "--library", str(library)])
+
+
+def test_a_server_says_at_its_start_that_its_library_is_empty(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+    mistyped, damaged, mine, keyed = (tmp_path / name for name in ("typo.lib", "damaged", "mine", "keyed"))
+    for folder, file in ((damaged, "library.db"), (mine, "notes.txt"), (keyed, "keys")):
+        folder.mkdir()
+        (folder / file).write_text("nothing of the kind")
+    for folder, notice in (
+        (mistyped, f"{mistyped} is new, and empty: it learns from requests. ttsi library prepare {mistyped} TOOLS"),
+        (keyed, f"{keyed} has no adapter that every key gets"),
+        (mine, f"{mine} holds other files and no library"),
+        (damaged, f"{damaged}"),
+    ):
+        assert serve(folder, monkeypatch) == 0
+        assert f"ttsi: library: {notice}" in capsys.readouterr().err
+    assert not mistyped.exists()  # the worker makes it
+    assert serve(library, monkeypatch) == 0
+    assert "library:" not in capsys.readouterr().err  # the control: it has an adapter
 
 
 def test_the_summary_counts_what_the_library_answered(

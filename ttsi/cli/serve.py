@@ -6,6 +6,7 @@ default: it listens on this machine only, and on other addresses only with keys.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +17,8 @@ from ttsi.cli.option_groups import ACCESS, BASIC, LIMITS
 from ttsi.cli.progress import loading
 from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Shortcuts, TeacherCosts, complete
 from ttsi.config import MethodConfig
-from ttsi.errors import ConfigError
-from ttsi.library import check_library
+from ttsi.errors import ConfigError, LibraryError
+from ttsi.library import check_library, folder_notice
 from ttsi.methods import wants_training_data
 from ttsi.models import check_format
 from ttsi.serve.limits import Limits, TurnAdapterLimits
@@ -105,8 +106,19 @@ def serve(
         keys=keys,
         hosts=allowed_hosts(host, allow_host, bool(keys)),
     )
+    if library.folder is not None:
+        _print_notice(library.folder)
     with listen(host, port) as listener, loading(model):
         return asyncio.run(run(settings, listener, partial(_announce, with_keys=bool(keys))))
+
+
+def _print_notice(library: Path) -> None:
+    try:
+        notice = folder_notice(library)
+    except LibraryError as error:
+        notice = str(error)
+    if notice:
+        print(f"ttsi: library: {notice}", file=sys.stderr, flush=True)
 
 
 def _announce(address: str, with_keys: bool) -> None:

@@ -19,9 +19,8 @@ from ttsi.library.improvement import (
     improve_with_library,
     learn,
     prepare,
-    tools_notice,
-    unfit_notice,
 )
+from ttsi.library.notices import empty_notice, folder_notice, tools_notice, unfit_notice
 from ttsi.library.retention import RETENTION_ROWS
 
 __all__ = [
@@ -31,6 +30,8 @@ __all__ = [
     "LibraryUse",
     "answer_with_library",
     "check_library",
+    "empty_notice",
+    "folder_notice",
     "improve_with_library",
     "learn",
     "prepare",

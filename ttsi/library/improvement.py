@@ -57,27 +57,6 @@ def check_library(config: LoopConfig) -> None:
         raise ConfigError("--library keeps adapters: use a method that trains one per input, like ttsi")
 
 
-def unfit_notice(library: AdapterLibrary, model: Model, config: LoopConfig) -> str:
-    """What to say of a library none of whose admitted adapters fits a model and its settings; "" where one does."""
-    admitted = [entry for entry in library.entries if entry.status == "admitted"]
-    key = AdapterKey.of(model.describe(), config.adaptation)
-    if not admitted or any(entry.key == key for entry in admitted):
-        return ""
-    differences = "; ".join(dict.fromkeys(entry.key.difference(key) for entry in admitted))
-    return f"none of the {len(admitted)} admitted adapters in {library.folder} fits {model.spec} here: {differences}"
-
-
-def tools_notice(library: AdapterLibrary, tools: Sequence[Tool], model: Model, config: LoopConfig) -> str:
-    """Why a library does not answer requests with these tools; "" where it has an admitted adapter for them."""
-    key, wanted = AdapterKey.of(model.describe(), config.adaptation), tools_hash(tools)
-    entries = entries_of(library.entries, wanted, key)
-    if any(entry.status == "admitted" for entry in entries):
-        return ""
-    if not entries:
-        return f"{library.folder} has no adapter for these tools: ttsi library prepare trains one"
-    return f"the adapter {entries[-1].id} for these tools does not answer: it is {entries[-1].standing}"
-
-
 def improve_with_library(
     use: LibraryUse,
     inputs: Sequence[Input],

@@ -53,7 +53,7 @@ def run_library(
     if settings.folder is None:
         yield None
         return
-    from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, check_library, unfit_notice
+    from ttsi.library import RETENTION_ROWS, AdapterLibrary, LibraryUse, check_library, empty_notice, unfit_notice
 
     check_library(config.loop)
     adapter_keeper(model)
@@ -63,10 +63,9 @@ def run_library(
         raise ConfigError("--library learned from inputs behind the failed ones: leave --retry-failed out")
     rows = load_benchmark(settings.retention, data).samples if settings.admission == "tested" else ()
     with AdapterLibrary(settings.folder) as library:
-        if not library.last_tag:
-            log.warning("library: %s is new, and empty", settings.folder)
-        if notice := unfit_notice(library, model, config.loop):
-            log.warning("library: %s", notice)
+        for notice in (empty_notice(library), unfit_notice(library, model, config.loop)):
+            if notice:
+                log.warning("library: %s", notice)
         yield LibraryUse(library, settings, [row.input for row in rows[:RETENTION_ROWS]], origin)
 
 
