@@ -10,6 +10,7 @@ import pytest
 from tests.library.streams import QUESTIONS
 from tests.worlds import TOOLS, row, write
 from ttsi.cli import main
+from ttsi.errors import LibraryError
 from ttsi.library import AdapterLibrary
 from ttsi.runs.store import read_rows
 
@@ -229,6 +230,26 @@ def test_a_new_library_and_one_for_other_tools_or_settings_are_said_to_be(
     tools_file.write_text(json.dumps(TOOLS[:2]), encoding="utf-8")
     assert ask(tools_file, library) == 0
     assert "has no adapter for these tools: ttsi library prepare trains one" in capsys.readouterr().err
+
+
+def test_a_tool_that_changed_since_its_adapter_was_made_is_named_before_the_work(
+    library: Path, tools_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object) -> None:
+        raise LibraryError("the work begins")
+
+    monkeypatch.setattr("ttsi.library.improve_with_library", work)
+    assert ask(tools_file, library) == 2
+    assert capsys.readouterr().err == "ttsi: the work begins\n"  # the control: the same tools
+    first, second, *others = json.loads(tools_file.read_text())
+    first["function"]["description"] += " of any kind"
+    second["function"]["parameters"]["additionalProperties"] = False
+    tools_file.write_text(json.dumps([first, second, *others]))
+    assert ask(tools_file, library) == 2
+    changed = f"{first['function']['name']} has another description, {second['function']['name']} has other parameters"
+    notice, end = capsys.readouterr().err.splitlines()
+    assert f"only {only_entry(library)} for other tools of the same names ({changed})" in notice
+    assert end == "ttsi: the work begins"
 
 
 def serve(library: Path, monkeypatch: pytest.MonkeyPatch) -> int:

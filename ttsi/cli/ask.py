@@ -114,10 +114,9 @@ def ask(
             [episode] = improve([item], answering, writer, loop)
         else:
             with use.library.step():
-                notice = tools_notice(use.library, item.tools, answering, loop)
+                if use.library.entries and (notice := tools_notice(use.library, item.tools, answering, loop)):
+                    print(f"ttsi: {notice}", file=sys.stderr, flush=True)  # before the work, which may take long
                 [episode] = improve_with_library(use, [item], answering, writer, loop)
-            if notice and use.library.entries:
-                print(f"ttsi: {notice}", file=sys.stderr)
     if episode.error is not None and not json:
         print(f"ttsi: {one_line(episode.error, 400)}", file=sys.stderr)
         return 2 if episode.error.startswith("prompt:") else 1

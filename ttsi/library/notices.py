@@ -5,6 +5,7 @@ Inputs: a library, and what it is to be used for. Outputs: a line for whoever us
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ttsi.config import LoopConfig
 from ttsi.library.adapter_library import ADAPTERS, INDEX, KEYS, LOCK, AdapterLibrary
 from ttsi.library.entry import AdapterKey, entries_of, tools_hash
 from ttsi.models import Model
-from ttsi.types import Tool
+from ttsi.types import Tool, to_openai
 
 
 def empty_notice(library: AdapterLibrary) -> str:
@@ -59,6 +60,37 @@ def tools_notice(library: AdapterLibrary, tools: Sequence[Tool], model: Model, c
     entries = entries_of(library.entries, wanted, key)
     if any(entry.status == "admitted" for entry in entries):
         return ""
-    if not entries:
-        return f"{library.folder} has no adapter for these tools: ttsi library prepare trains one"
-    return f"the adapter {entries[-1].id} for these tools does not answer: it is {entries[-1].standing}"
+    if entries:
+        return f"the adapter {entries[-1].id} for these tools does not answer: it is {entries[-1].standing}"
+    what = f"{library.folder} has no adapter for these tools"
+    same_names = [entry for entry in library.entries if entry.key == key and _names(entry.tools) == _names(tools)]
+    if same_names:
+        entry = same_names[-1]
+        what += f", only {entry.id} for other tools of the same names ({describe_changes(entry.tools, tools)})"
+    return f"{what}: ttsi library prepare trains one"
+
+
+def _names(tools: Sequence[Tool]) -> list[str]:
+    return sorted(tool.name for tool in tools)
+
+
+def describe_changes(earlier: Sequence[Tool], tools: Sequence[Tool]) -> str:
+    """Which tools differ from earlier ones of the same names, and in what.
+
+    >>> old = Tool("f", "Do it", {"type": "object"}), Tool("g", "", {})
+    >>> describe_changes(old, (Tool("f", "Do that", {"type": "string"}), Tool("g", "", {})))
+    'f has another description and other parameters'
+    """
+    by_name = {tool.name: tool for tool in earlier}
+    changes = []
+    for tool in tools:
+        old = by_name[tool.name]
+        parts = ["another description"] * (tool.description != old.description)
+        parts += ["other parameters"] * (_parameters(tool) != _parameters(old))
+        if parts:
+            changes.append(f"{tool.name} has {' and '.join(parts)}")
+    return ", ".join(changes)
+
+
+def _parameters(tool: Tool) -> str:
+    return json.dumps(to_openai(tool)["function"]["parameters"], sort_keys=True)
