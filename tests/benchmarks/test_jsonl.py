@@ -138,12 +138,30 @@ BAD: list[tuple[Any, str]] = [
     ({**GOOD, "gold": [{"arguments": {}}]}, r"gold\[0\]: a call's name is missing"),
     ({**GOOD, "gold": [{"name": "f", "arguments": "{oops"}]}, "not JSON"),
     ({**GOOD, "gold": [{"name": "f", "arguments": [1]}]}, "arguments is a list"),
+    (
+        {**GOOD, "gold": [{"name": "f", "args": {"x": 1}}]},
+        r'gold\[0\]: the call has "args" and no "arguments": rename it',
+    ),
+    (
+        {**GOOD, "gold": [{"name": "f", "arguments": {}, "server": "home"}]},
+        r"gold\[0\]: unknown key of a call 'server'; choose one of: arguments, function, id, name, type",
+    ),
+    ({**GOOD, "gold": [{"name": "f", "arguments": {}, "args": {"x": 1}}]}, "unknown key of a call 'args'; did you"),
+    ({**GOOD, "gold": [{"function": {"name": "f", "arguments": {}}, "name": "g"}]}, 'has "name" beside "function"'),
     ({**GOOD, "tags": ["a"]}, "tags is a list"),
     ({**GOOD, "messages": [{**USER, "content": "half \ud83d"}]}, "half a character"),
     ({**GOOD, "tools": [{"name": "f", "description": "\udca9"}]}, "half a character"),
     ({**GOOD, "tags": {"\ud83d": "a"}}, "half a character"),
     ({**GOOD, "gold": [{"name": "f", "arguments": '{"x": "\\ud83d"}'}]}, "half a character"),
 ]
+
+
+def test_gold_is_taken_as_clients_return_calls(tmp_path: Path) -> None:
+    """The control of "unknown key of a call"."""
+    function = {"name": "f", "arguments": '{"x": 1}', "parsed_arguments": {"x": 1}}
+    lines = [{**GOOD, "gold": [{"id": "c", "type": "function", "index": 0, "function": function}]}]
+    [sample] = jsonl.load(write(tmp_path / "mine.jsonl", lines)).samples
+    assert sample.gold == (ToolCall("f", {"x": 1}),)
 
 
 def test_both_halves_of_a_character_are_one(tmp_path: Path) -> None:

@@ -154,6 +154,29 @@ def test_no_arguments_in_every_spelling(arguments: Any) -> None:
     assert read_call(call_row("c", arguments=arguments)).arguments == {}
 
 
+@pytest.mark.parametrize("key", ["args", "parameters", "params", "input", "inputs", "kwargs", "argument", "argumnets"])
+def test_arguments_under_another_name_are_not_taken_for_none(key: str) -> None:
+    line = f'the call has "{key}" and no "arguments": rename it'
+    for value in ({"room": "garage"}, '{"room": "garage"}'):
+        bare = {"name": "f", key: value}
+        for row in (bare, {"type": "function", "function": bare}, {"function": {"name": "f"}, key: value}):
+            with pytest.raises(DataError) as caught:
+                read_call(row)
+            assert str(caught.value) == line
+        assert read_call({**bare, "arguments": {"a": 1}}).arguments == {"a": 1}, "control: the arguments are there"
+    for other in ({key: {}}, {"index": 0}, {"extra_content": {"google": 1}}):
+        assert read_call({"name": "f", **other}).arguments == {}, "control: a call without arguments"
+
+
+def test_arguments_beside_the_function_are_not_dropped() -> None:
+    with pytest.raises(DataError, match='has "arguments" beside "function": move them into it'):
+        read_call({"function": {"name": "f"}, "arguments": {"a": 1}})
+    unread: set[str] = set()
+    row = {"function": {"name": "f", "arguments": {"a": 1}}, "arguments": {"a": 2}, "name": "g"}
+    assert read_call(row, unread) == ToolCall("f", {"a": 1})
+    assert unread == {"messages.tool_calls.arguments", "messages.tool_calls.name"}
+
+
 @pytest.mark.parametrize(
     "arguments", ["[]", "7", "{", "NaN", '{"a": NaN}', '{"a": 1, "a": 2}', "[" * 100_000, [1], True]
 )

@@ -27,11 +27,22 @@ from ttsi.benchmarks import Benchmark, Sample
 from ttsi.benchmarks.data_files import read_bytes, sha256
 from ttsi.benchmarks.matching import OFFICIAL
 from ttsi.benchmarks.official import read_rule
-from ttsi.chat.conversation import check_text, expect, read_call, read_each, read_messages, read_tool, read_tools
+from ttsi.chat.conversation import (
+    CALL_KEYS,
+    check_text,
+    expect,
+    read_call,
+    read_each,
+    read_messages,
+    read_tool,
+    read_tools,
+)
 from ttsi.errors import DataError, first_line, unknown_name
-from ttsi.types import Input, Tool
+from ttsi.types import Input, Tool, ToolCall
 
 KEYS = ("id", "messages", "tools", "gold", "tags", "official")
+_CLIENT_KEYS = frozenset({"index", "parsed_arguments"})
+"""Keys without effect that OpenAI's client adds to a call."""
 
 Row = Mapping[str, Any]
 """One line as a JSON object."""
@@ -156,10 +167,23 @@ def _checked_keys(row: Any) -> Row:
 def _sample(row: Row, number: int, tools: tuple[Tool, ...]) -> Sample:
     id_ = number if row.get("id") is None else row["id"]
     item = Input(str(id_), read_messages(row.get("messages")), tools)
-    gold = None if row.get("gold") is None else tuple(read_each(row["gold"], "gold", read_call))
+    gold = None if row.get("gold") is None else tuple(read_each(row["gold"], "gold", _read_gold_call))
     tags = expect({} if row.get("tags") is None else row["tags"], dict, "tags", 'an object like {"kind": "easy"}')
     official = None if row.get("official") is None else read_rule(row["official"], gold, tools)
     return Sample(item, gold, {key: str(value) for key, value in tags.items()}, official)
+
+
+def _read_gold_call(row: Any) -> ToolCall:
+    """A call of the gold. A key without effect is refused: a slip there would make right answers count as wrong."""
+    unread = set[str]()
+    call = read_call(row, unread)
+    for name in sorted(unread):
+        key = name.removeprefix("messages.tool_calls.").removeprefix("function.")
+        if key in CALL_KEYS:
+            raise DataError(f'the call has "{key}" beside "function": drop it, or move it into "function"')
+        if key not in _CLIENT_KEYS:
+            raise DataError(unknown_name("key of a call", key, CALL_KEYS))
+    return call
 
 
 def _read_tool(row: Any) -> Tool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -35,6 +36,9 @@ _OTHER_SCHEMAS = (
     "input_schema", "inputSchema", "json_schema", "schema", "params", "parameter", "args", "arguments", "properties",
 )  # fmt: skip
 """Other names for a tool's parameters: other vendors' and frequent mistakes."""
+_OTHER_ARGUMENTS = ("args", "parameters", "params", "input", "inputs", "tool_input", "kwargs")
+"""Other names for a call's arguments; close misspellings are found by themselves."""
+CALL_KEYS = ("name", "arguments", "id", "type", "function")
 _MESSAGE_FIELDS = {"role", "content", "tool_calls", "tool_call_id", "refusal"}
 _LONGEST_ID = 256
 
@@ -116,7 +120,7 @@ def read_call(row: Any, unread: set[str] | None = None) -> ToolCall:
     Arguments are an object or its JSON text. null, "null" and "" are no arguments.
 
     Raises:
-        DataError: the value is no call of a function.
+        DataError: the value is no call of a function, or its arguments stand under another name.
     """
     shape = 'an object like {"name": "...", "arguments": {...}}'
     row = expect(row, dict, "a call", shape)
@@ -125,14 +129,25 @@ def read_call(row: Any, unread: set[str] | None = None) -> ToolCall:
     function = expect(row.get("function", row), dict, "function", shape)
     name = expect(function.get("name"), str, "a call's name", "a string")
     arguments = function.get("arguments")
+    if arguments is None:
+        _refuse_other_arguments(row, function)
     if isinstance(arguments, str):
         arguments = _parse(arguments) if arguments.strip() else None
     if arguments is None:
         arguments = {}
-    _note_unread(unread, "messages.tool_calls", row, {"id", "type", "function", "name", "arguments"})
+    _note_unread(unread, "messages.tool_calls", row, CALL_KEYS if function is row else {"id", "type", "function"})
     if function is not row:
         _note_unread(unread, "messages.tool_calls.function", function, {"name", "arguments"})
     return ToolCall(name, expect(arguments, dict, "arguments", "an object (or its JSON text)"), _id(row, "id"))
+
+
+def _refuse_other_arguments(row: Mapping[str, Any], function: Mapping[str, Any]) -> None:
+    """Refuse a call whose arguments stand where they are not read; it would count as one without arguments."""
+    if function is not row and row.get("arguments"):
+        raise DataError('the call has "arguments" beside "function": move them into it')
+    for key in (key for part in (function, row) for key, value in part.items() if value and key not in CALL_KEYS):
+        if key in _OTHER_ARGUMENTS or get_close_matches(key, ["arguments"]):
+            raise DataError(f'the call has {json.dumps(key)} and no "arguments": rename it')
 
 
 def _message(row: Any, unread: set[str]) -> Message:
