@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Command
 from tests.worlds import row, rows, tool, write
+from ttsi.benchmarks import load as load_benchmark
+from ttsi.benchmarks.illegal_gold import illegal_gold_notice
 from ttsi.config import LoopConfig, check
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
@@ -132,6 +135,50 @@ def test_gold_that_calls_nothing_on_offer_is_pointed_out(ttsi: Command, tmp_path
     assert "in 1 of 3 inputs gold calls a tool that is not on offer" in result.err
     assert "line 3 calls 'get_wether'" in result.err
     assert "not on offer" not in ttsi(*RUN).err  # control
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"room": "Garage"}, "room is not one of ['garage', 'hall']"),
+        ({"room": "hall", "locked": "true"}, "locked is not of type boolean"),
+        ({"locked": True}, "room is missing"),
+        ({"room": "hall", "colour": "red"}, "unknown argument colour"),
+    ],
+)
+def test_gold_that_breaks_a_schema_is_pointed_out(
+    ttsi: Command, tmp_path: Path, arguments: dict[str, Any], reason: str
+) -> None:
+    room = {"type": "string", "enum": ["garage", "hall"]}
+    scene = tool("run_scene", "Run a scene")
+    scene["function"]["parameters"] = {
+        "type": "object",
+        "properties": {"room": room, "locked": {"type": "boolean"}},
+        "required": ["room"],
+    }
+    legal = row(
+        "Is the garage open", "run_scene", tools=[scene], gold=[{"name": "run_scene", "arguments": {"room": "hall"}}]
+    )
+    slip = {**legal, "gold": [{"name": "run_scene", "arguments": arguments}], "id": "slip"}
+    judged = {**slip, "id": "judged", "official": "toolrl"}  # a rule of its own may accept other values
+    nothing = {**legal, "gold": []}
+    write(tmp_path / "slip.jsonl", [legal, slip, {**slip, "id": "again"}, judged, nothing])
+    line = (
+        "in 2 of 5 inputs gold breaks a tool's schema, which answers under constrained decoding, the default, never do"
+    )
+    for words in (("data", "check", "slip.jsonl"), ("run", "--model", "scripted:demo", "--benchmark", "slip.jsonl")):
+        result = ttsi(*words)
+        assert line in result.err and f"(the first: input 'slip', run_scene: {reason})" in result.err
+        assert result.code == (words[0] == "data"), "a notice, and no error"
+    write(tmp_path / "legal.jsonl", [legal, judged, nothing])
+    for words in (("data", "check", "legal.jsonl"), ("run", "--model", "scripted:demo", "--benchmark", "legal.jsonl")):
+        assert "schema" not in ttsi(*words).err  # control
+
+
+def test_a_benchmark_that_is_no_file_of_ones_own_is_not_blamed_for_its_gold(ttsi: Command) -> None:
+    assert illegal_gold_notice(load_benchmark("sealtool-sample")), "control: it has gold that breaks a schema"
+    result = ttsi("run", "--model", "scripted:demo", "--benchmark", "sealtool-sample", "--limit", "2")
+    assert result.code == 0 and "schema" not in result.err
 
 
 def test_names_that_openai_refuses_are_pointed_out(ttsi: Command, tmp_path: Path) -> None:

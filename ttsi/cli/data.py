@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 from ttsi.benchmarks import data_files, is_file, load
 from ttsi.benchmarks.datasets import PublicDataset, dataset, datasets
 from ttsi.benchmarks.download import download, import_copy
+from ttsi.benchmarks.illegal_gold import illegal_gold_notice
 from ttsi.benchmarks.names import names_notice
 from ttsi.errors import DataError
 
@@ -102,7 +103,7 @@ def _check_file(name: str) -> int:
     benchmark = load(name)
     graded = sum(sample.gold is not None for sample in benchmark.samples)
     print(f"{name}: {len(benchmark.samples)} inputs, {graded} with gold")
-    warnings = [line for line in (benchmark.notice, names_notice(benchmark)) if line]
+    warnings = [line for line in (benchmark.notice, illegal_gold_notice(benchmark), names_notice(benchmark)) if line]
     for line in warnings:
         _log(line)
     return 1 if warnings else 0

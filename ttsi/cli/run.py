@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ttsi.benchmarks import Benchmark, is_file
+from ttsi.benchmarks.illegal_gold import illegal_gold_notice
 from ttsi.benchmarks.names import names_notice
 from ttsi.cli.option_groups import MACHINE
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
@@ -108,7 +109,8 @@ def run(
     cluster = Cluster(num_workers, ray, device, dtype, config.format)
     with announced(f"reading {config.benchmark}", quiet):
         questions = load_benchmark(config.benchmark, config.data, config.split)
-    for warning in (questions.notice, names_notice(questions) if is_file(config.benchmark) else ""):
+    own_notices = (illegal_gold_notice, names_notice) if is_file(config.benchmark) else ()
+    for warning in (questions.notice, *(notice(questions) for notice in own_notices)):
         if warning:
             print(f"ttsi: {warning}", file=sys.stderr)
     if is_file(config.benchmark) and config.model == "embedded":
