@@ -111,6 +111,9 @@ BAD: list[tuple[Any, str]] = [
     ({"tools": TOOLS}, "messages is missing"),
     ({**GOOD, "messages": []}, "must end with a user's turn"),
     ({**GOOD, "messages": [USER, {"role": "assistant", "content": "hi"}]}, "must end with a user's turn"),
+    ({"messages": [USER, CALL], "tools": TOOLS}, "a recorded answer: if it is right, move its calls to gold"),
+    ({**GOOD, "messages": [USER, CALL]}, "an answer: drop the last message"),
+    ({"messages": [USER], "tools": TOOLS, "tool_calls": CALL["tool_calls"]}, 'if it is right, rename it to "gold"'),
     (
         {**GOOD, "messages": [{"role": "human", "content": "x"}]},
         r"messages\[0\]: role is unknown; use one of system, developer, user",
@@ -162,6 +165,19 @@ def test_gold_is_taken_as_clients_return_calls(tmp_path: Path) -> None:
     lines = [{**GOOD, "gold": [{"id": "c", "type": "function", "index": 0, "function": function}]}]
     [sample] = jsonl.load(write(tmp_path / "mine.jsonl", lines)).samples
     assert sample.gold == (ToolCall("f", {"x": 1}),)
+
+
+def test_a_recorded_answer_is_gold_once_its_calls_are_moved(tmp_path: Path) -> None:
+    """The control of "a recorded answer": docs/start.md says how to move them; calls in the middle are a history."""
+    page = (Path(__file__).parents[2] / "docs" / "start.md").read_text("utf-8")
+    code = next(block for block in page.split("```") if block.startswith("python\ndef with_gold("))
+    names: dict[str, Any] = {}
+    exec(code.removeprefix("python\n"), names)
+    moved = names["with_gold"]({"messages": [USER, CALL], "tools": TOOLS, "model": "gpt-5-mini"})
+    history = {"messages": [USER, CALL, {"role": "tool", "tool_call_id": "c", "content": "4"}], "tools": TOOLS}
+    first, second = jsonl.load(write(tmp_path / "mine.jsonl", [moved, history])).samples
+    assert first.gold == (ToolCall("f", {}),)
+    assert second.gold is None
 
 
 def test_both_halves_of_a_character_are_one(tmp_path: Path) -> None:

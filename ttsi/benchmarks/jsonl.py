@@ -159,6 +159,8 @@ def _refuse_constant(name: str) -> Any:
 def _checked_keys(row: Any) -> Row:
     checked: Row = expect(row, dict, "the line", 'an object like {"messages": [...], "tools": [...]}')
     for key in checked:
+        if key == "tool_calls":
+            raise DataError('tool_calls beside messages is a recorded answer: if it is right, rename it to "gold"')
         if key not in KEYS:
             raise DataError(f"{unknown_name('key', key, KEYS)} (facts of your own go under tags)")
     return checked
@@ -166,11 +168,26 @@ def _checked_keys(row: Any) -> Row:
 
 def _sample(row: Row, number: int, tools: tuple[Tool, ...]) -> Sample:
     id_ = number if row.get("id") is None else row["id"]
+    _refuse_recorded_answer(row)
     item = Input(str(id_), read_messages(row.get("messages")), tools)
     gold = None if row.get("gold") is None else tuple(read_each(row["gold"], "gold", _read_gold_call))
     tags = expect({} if row.get("tags") is None else row["tags"], dict, "tags", 'an object like {"kind": "easy"}')
     official = None if row.get("official") is None else read_rule(row["official"], gold, tools)
     return Sample(item, gold, {key: str(value) for key, value in tags.items()}, official)
+
+
+def _refuse_recorded_answer(row: Row) -> None:
+    """Refuse a conversation that ends with calls: whoever recorded them must say whether they are right."""
+    messages = row.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(last, dict) or last.get("role") != "assistant" or not last.get("tool_calls"):
+        return
+    if row.get("gold") is not None:
+        raise DataError("messages end with the assistant's calls, which are an answer: drop the last message")
+    raise DataError(
+        "messages end with the assistant's calls, a recorded answer: if it is right, move its calls to gold (the list "
+        "tool_calls as it stands) and drop the message"
+    )
 
 
 def _read_gold_call(row: Any) -> ToolCall:
