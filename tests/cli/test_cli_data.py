@@ -37,6 +37,17 @@ def test_without_data_one_line_says_what_to_do(ttsi: Any) -> None:
     assert "did you mean 'bfcl'" in ttsi("data", "get", "bfl").err
 
 
+@pytest.mark.parametrize("name", ["b29.csv", "b29.json", "mine.jsonl.zip", "data/b29", "b29"])
+def test_a_file_of_another_kind_is_told_the_kind_that_is_read(ttsi: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "b29").touch()
+    said = ttsi("data", "check", name)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    expected = "unknown data source 'b29'; choose one of" if name == "b29" else f"{name} is no .jsonl file: write one"
+    assert expected in said.err and ".jsonl" in said.err
+    assert "choose one of" in ttsi("data", "get", name).err  # control: a data set can be got, and no file
+
+
 def test_the_licence_is_shown_before_anything_is_done(ttsi: Any) -> None:
     said = ttsi("data", "get", "nexusraven")
     first, second = said.err.splitlines()

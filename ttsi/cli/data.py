@@ -18,7 +18,7 @@ from ttsi.benchmarks.datasets import PublicDataset, dataset, datasets
 from ttsi.benchmarks.download import download, import_copy
 from ttsi.benchmarks.illegal_gold import illegal_gold_notice
 from ttsi.benchmarks.names import names_notice
-from ttsi.errors import DataError
+from ttsi.errors import ConfigError, DataError, unknown_name
 
 Name = Annotated[str, Parameter(help="A data set, as `ttsi data ls` names it.")]
 Folder = Annotated[Path | None, Parameter(name="--data", help="Where the data lie; TTSI_HOME/data by default.")]
@@ -69,6 +69,8 @@ def check(
     """
     if name is not None and is_file(name):
         return _check_file(name)
+    if name is not None and name not in datasets():
+        raise ConfigError(_unknown(name))
     folder = data or data_files.cache()
     data_sets = datasets().values() if name is None else [dataset(name)]
     present = [data_set for data_set in data_sets if data_set.present(folder)]
@@ -96,6 +98,15 @@ def _check_dataset(folder: Path, data_set: PublicDataset) -> tuple[list[str], in
             differences += 1
             lines.append(f"  {name}: {expected.rows} and {expected.unsolvable} were expected")
     return lines, differences
+
+
+def _unknown(name: str) -> str:
+    """The line for what is no data set and no .jsonl file; a file of another kind shows by its ending, or is there."""
+    if Path(name).suffix or Path(name).exists():
+        return (
+            f"{name} is no .jsonl file: write one JSON object a line, with messages and tools, into a file FILE.jsonl"
+        )
+    return f"{unknown_name('data source', name, datasets())} (or give the path of a .jsonl file)"
 
 
 def _check_file(name: str) -> int:
