@@ -88,7 +88,7 @@ def test_workers_that_die_and_a_stop_in_between_change_nothing(tmp_path: Path) -
     killed = ttsi(tmp_path, "many", "--num-workers", "2", kills=1, stop="stop")
     assert killed.returncode == 130, killed.stderr
     assert killed.stderr.count("killed") == 1, "control: a worker did die"
-    assert "stopping after this batch" in killed.stderr
+    assert "stopping after this batch (inputs under way: " in killed.stderr
     kept = len(read_rows(tmp_path / "many"))
     assert 3 <= kept < 16
     assert kept % 2 == 0, "what was under way was finished"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,31 @@ def sigint_default() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_default")
+def test_ctrl_c_says_how_many_inputs_are_still_to_be_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, calls = loop.improve, list[int]()
+
+    def interrupted(*arguments: Any) -> list[Episode]:
+        calls.append(len(arguments[0]))
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "improve", interrupted)
+    for at, inputs in ((1, 4), (2, 2)):  # six rows, batches of four: the second has two
+        calls.clear()
+        caplog.clear()
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        with pytest.raises(KeyboardInterrupt) if at == 1 else nullcontext():
+            start(folder, rows(6))
+        [line] = [record.getMessage() for record in caplog.records if "stopping" in record.getMessage()]
+        assert f"stopping after this batch (inputs under way: {inputs})" in line
+        assert calls[-1] == inputs
 
 
 @pytest.mark.usefixtures("sigint_default")

@@ -84,9 +84,11 @@ def run(
     if pending:
         store.reopen()
     on_batch(tally.progress())
-    with _stop_after_batch() as stopped:
+    under_way: dict[int, int] = {}
+    """Position of a batch's first input -> its number of inputs."""
+    with _stop_after_batch(under_way) as stopped:
         execute = executor or local_executor(model, writer)
-        for batch, episodes in execute(_batches_until(stopped, pending), loop) if pending else ():
+        for batch, episodes in execute(_batches_until(stopped, pending, under_way), loop) if pending else ():
             crash_points.reach("batch: answered")
             for item, episode in zip(batch, episodes, strict=True):
                 if item.key not in done:
@@ -95,6 +97,7 @@ def run(
                     done.add(item.key)
                     tally.add(row)
                     log.info("input recorded run=%s %s", name, _log_line(row))
+            under_way.pop(batch[0].position, None)
             on_batch(tally.progress())
     if len(done) < len(planned):
         raise KeyboardInterrupt
@@ -139,12 +142,13 @@ def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, s
     return tally, done, failed
 
 
-def _batches_until(stopped: threading.Event, pending: Sequence[Batch]) -> Iterator[Batch]:
+def _batches_until(stopped: threading.Event, pending: Sequence[Batch], under_way: dict[int, int]) -> Iterator[Batch]:
     for batch in pending:
         if stopped.is_set():
             return
         crash_points.reach("batch: begun")
         log.info("batch begun first=%r inputs=%d", batch[0].sample.input.id, len(batch))
+        under_way[batch[0].position] = len(batch)
         yield batch
 
 
@@ -183,8 +187,8 @@ def _sum_up(
 
 
 @contextmanager
-def _stop_after_batch() -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) asks for a stop after this batch; a second one stops at once.
+def _stop_after_batch(under_way: Mapping[int, int]) -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) asks for a stop after the batches under way; a second one stops at once.
 
     A signal that the process was started with ignored (a shell's background job) stays ignored.
     """
@@ -197,7 +201,9 @@ def _stop_after_batch() -> Iterator[threading.Event]:
         stopped.set()
         restore()
         log.warning(
-            "stopping after this batch; a second Ctrl-C or signal stops at once, and --resume redoes this batch"
+            "stopping after this batch (inputs under way: %d); a second Ctrl-C or signal stops at once, and --resume "
+            "redoes this batch",
+            sum(under_way.values()),
         )
 
     def restore() -> None:
