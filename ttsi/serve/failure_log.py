@@ -1,4 +1,4 @@
-"""Failures while a request is answered, for the operator's log: the exception's type and where it was raised.
+"""The operator's log of failures in the server: the type of an exception and where it was raised.
 
 Inputs: exceptions, with the stage. Outputs: a line each, without the text of the exception, which may hold a client's
 words. Only what this package itself says about settings and objects of the operator's own stands there, too.
