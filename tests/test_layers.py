@@ -90,8 +90,9 @@ ALLOWED: dict[str, set[str]] = {
     "adaptation": STAGE,
     "answer": STAGE | {"call_equality"},
     "batch": {
-        "adaptation", "awareness", "config", "environments.experience", "errors", "methods", "models",
-        "object_reference", "synthesis", "types",
+        "adaptation", "awareness",
+        "chat.conversation",  # an input is checked where it enters
+        "config", "environments.experience", "errors", "methods", "models", "object_reference", "synthesis", "types",
     },
     "loop": {
         "adaptation", "answer", "awareness", "batch", "config", "environments.experience", "methods", "models",

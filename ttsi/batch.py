@@ -19,6 +19,7 @@ from ttsi.adaptation import Tuned
 from ttsi.adaptation.confidence import call_dropped, lack_of_confidence, worse_values
 from ttsi.awareness import needs_samples
 from ttsi.awareness.measures import find_measure
+from ttsi.chat.conversation import check_input
 from ttsi.config import OBJECTIVE_NAMES, AdaptationConfig, LoopConfig, check
 from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError, first_line
@@ -68,6 +69,8 @@ def isolate_failures(method: Improve) -> Improve:
             raise ConfigError(f"config is a {type(settings).__name__}: use a LoopConfig, as ttsi.preset makes it")
         check(settings)
         inputs = list(inputs)
+        if (stranger := next((i for i, item in enumerate(inputs) if not isinstance(item, Input)), None)) is not None:
+            raise ConfigError(f"inputs[{stranger}] is a {type(inputs[stranger]).__name__}: use a ttsi.Input")
         if answers and len(answers) != len(inputs):
             raise ConfigError(f"{len(answers)} answers for {len(inputs)} inputs: give one per input, or none")
         if needs_samples(settings.awareness) and not all(answer.samples for answer in answers):
@@ -77,13 +80,10 @@ def isolate_failures(method: Improve) -> Improve:
             with prefix_cache(model):
                 return method(inputs, model, writer, settings, repeat, answers, experience)
 
-        reasons = [_unfit(model, item, settings.answer.max_tokens) for item in inputs]
-        fit = [i for i, reason in enumerate(reasons) if reason is None]
+        unfit = [_unfit(model, item, settings.answer.max_tokens) for item in inputs]
+        fit = [i for i, failed in enumerate(unfit) if failed is None]
         done = iter(_each_alone_on_failure(attempt, [inputs[i] for i in fit], [answers[i] for i in fit if answers]))
-        return [
-            next(done) if reason is None else Episode(item.id, item.content_hash, None, None, None, error=reason)
-            for item, reason in zip(inputs, reasons, strict=True)
-        ]
+        return [failed or next(done) for failed in unfit]
 
     return cast(Improve, improve)
 
@@ -164,17 +164,19 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def _unfit(model: Model, item: Input, max_new_tokens: int) -> str | None:
-    """Why this input cannot be answered at all, or None."""
-    if not item.messages:
-        return "prompt: there is no message"
+def _unfit(model: Model, item: Input, max_new_tokens: int) -> Episode | None:
+    """The episode of an input that cannot be answered at all, or None."""
+    content_hash = ""
     try:
-        reason = model.fits(Prompt(item.messages, item.tools), max_new_tokens)
+        check_input(item)
+        content_hash = item.content_hash  # kept with the input: later it cannot fail
+        prompt = Prompt(item.messages, item.tools)
+        reason = model.fits(prompt, max_new_tokens) if prompt.messages else "there is no message"
     except ConfigError:
         raise
     except Exception as error:
-        return f"prompt: {first_line(error)}"
-    return reason and f"prompt: {reason}"
+        reason = first_line(error)
+    return Episode(item.id, content_hash, None, None, None, error=f"prompt: {reason}") if reason else None
 
 
 def log_stage(stage: str, inputs: int) -> None:

@@ -193,8 +193,7 @@ class Adaptation:
     adapter_sha256: str = ""
     """SHA-256 (hex) of the trained adapter: the fp32 numbers of A, layer after layer, then those of B; or empty."""
     logprob_shift: float | None = None
-    """Mean log-probability per token (nats) of the adapted answer under the adapter minus under the base, the same
-    tokens and the end of the turn: how far the adapter moved the model. None where no adapter answered."""
+    """Mean log-probability per token (nats) of the adapter's answer, minus that under the base; None without adapter."""
     lr: float | None = None
     """Peak learning rate; None where nothing was trained."""
     library_entry: str = ""
@@ -296,6 +295,7 @@ class Episode:
 
     input_id: str
     input_hash: str
+    """`Input.content_hash`; empty where the input has content that JSON cannot hold."""
     base: Answer | None
     adapted: Answer | None
     """The final answer: with the adapter where there was one, else the same as `base`."""
@@ -379,7 +379,7 @@ def _take_call(turns: list[list[tuple[int, str]]], tool_call_id: str) -> int | N
 
 
 def _content(message: Message) -> dict[str, Any]:
-    calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+    calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
     return {"role": message.role, "content": message.content, "tool_calls": calls}
 
 

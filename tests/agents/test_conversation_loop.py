@@ -187,6 +187,7 @@ ODD = Tool("odd", "odd", {"properties": 3})
         (Told("half \ud800"), "no text that UTF-8 can write"),
         (Told(tools=[replace(ODD, parameters=None)]), "'odd'"),  # type: ignore[arg-type]
         (Told(tools=[ODD]), "JSON Schema of an object"),
+        (Told(tools=[replace(ODD, parameters={"properties": {"x": {"enum": {1, 2}}}})]), "JSON Schema of an object"),
     ],
 )
 def test_one_bad_environment_costs_no_other_conversation(bad: Told, says: str) -> None:

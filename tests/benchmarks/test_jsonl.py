@@ -204,6 +204,7 @@ def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: Any, message:
         (b"\n\n", "is empty"),
         (b"{oops\n", r"mine\.jsonl:1: not JSON"),
         (b'{"id": NaN}\n', r"mine\.jsonl:1: NaN is not JSON"),
+        (b'{"tags": {"level": 1e999}}\n', r"mine\.jsonl:1: not JSON \(Out of range float"),
         (b'{"id": ' + b"9" * 5000 + b"}", r"mine\.jsonl:1: .*4300 digits.*; write a shorter number"),
         (b"[" * 100_000, r"mine\.jsonl:1: nested too deeply"),
         (b"{}\n\xff\n", r"mine\.jsonl:2: not UTF-8"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -115,6 +116,40 @@ BROKEN_BODIES = {
 @pytest.mark.parametrize("name", BROKEN_BODIES)
 def test_broken_bodies_are_rejected(name: str) -> None:
     rejection(BROKEN_BODIES[name])
+
+
+def in_messages(half: str) -> dict[str, Any]:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": json.dumps({"x": half})}}
+    made = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return {"messages": [made, {"role": "user", "content": "x"}]}
+
+
+def in_a_tool(**parts: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", **parts}}]}
+
+
+ANYWHERE: dict[str, Callable[[str], dict[str, Any]]] = {
+    "a message": lambda half: {"messages": [{"role": "user", "content": half}]},
+    "a part of a message": lambda half: {"messages": [{"role": "user", "content": [{"type": "text", "text": half}]}]},
+    "the arguments of a call": in_messages,
+    "a tool's name": lambda half: in_a_tool(name=half),
+    "a description": lambda half: in_a_tool(description=half),
+    "a schema": lambda half: in_a_tool(parameters={"type": "object", "properties": {"x": {"enum": [half]}}}),
+    "a property's name": lambda half: in_a_tool(parameters={"type": "object", "properties": {half: {}}}),
+    "a stop": lambda half: {"stop": half},
+    "a field without effect": lambda half: {"user": half},
+}
+
+
+@pytest.mark.parametrize("place", ANYWHERE)
+@pytest.mark.parametrize("half", ["\ud800", "\udfff"])
+def test_half_a_character_is_rejected_wherever_it_stands(place: str, half: str) -> None:
+    assert "surrogate" in str(rejection(body(**ANYWHERE[place](half))))
+
+
+@pytest.mark.parametrize("place", ANYWHERE)
+def test_control_a_whole_character_is_read_wherever_it_stands(place: str) -> None:
+    assert len(read(body(**ANYWHERE[place]("\U0001f4a9"))).item.content_hash) == 64
 
 
 @pytest.mark.parametrize(

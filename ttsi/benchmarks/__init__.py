@@ -17,8 +17,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from ttsi.chat.conversation import check_call, check_input, check_json, expect, read_each
 from ttsi.environments.environment import Environment
-from ttsi.errors import ConfigError, TTSIError, first_line, unknown_name
+from ttsi.errors import ConfigError, DataError, TTSIError, first_line, unknown_name
 from ttsi.object_reference import is_reference, load_object
 from ttsi.types import Input, ToolCall, Trajectory
 
@@ -149,7 +150,35 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
     if not isinstance(value, Benchmark):
         what = type(value).__name__
         raise ConfigError(f"{kind} {name!r} is a {what}; give a Benchmark or a function that returns one")
+    if is_reference(name):
+        check_samples(value)
     return value
+
+
+def check_samples(benchmark: Benchmark) -> None:
+    """Refuse a benchmark that was made in Python and holds what no reader of files lets through.
+
+    Such a sample has no hash, or no place in a run's record.
+
+    Raises:
+        DataError: one line that names the first such sample.
+    """
+    for place, sample in enumerate(benchmark.samples):
+        try:
+            _check_sample(sample)
+        except DataError as error:
+            raise DataError(f"{benchmark.name}: samples[{place}]: {error}") from None
+
+
+def _check_sample(sample: Sample) -> None:
+    expect(sample, Sample, "a sample", "a ttsi.Sample")
+    expect(sample.input, Input, "input", "a ttsi.Input")
+    expect(sample.input.id, str, "id", "a string")
+    check_input(sample.input)
+    read_each(list(sample.gold or ()), "gold", check_call)
+    for text in (text for tag in sample.tags.items() for text in tag):
+        expect(text, str, "a tag", "a string")
+    check_json([sample.input.id, dict(sample.tags)])
 
 
 def _record(reference: str) -> Any:

@@ -29,7 +29,7 @@ from ttsi.benchmarks.matching import OFFICIAL
 from ttsi.benchmarks.official import read_rule
 from ttsi.chat.conversation import (
     CALL_KEYS,
-    check_text,
+    check_json,
     expect,
     read_call,
     read_each,
@@ -144,7 +144,7 @@ def _read_line(line: str, number: int, file: str) -> tuple[Sample, bool]:
 def _parse(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        check_text(value)
+        check_json(value)
         return value
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg}, column {error.colno}); one object a line, no line breaks") from None

@@ -2,7 +2,7 @@
 
 Inputs: JSON values (`messages`, `tools`, a call) from a file or a request. Outputs: `Message`s, `Tool`s and
 `ToolCall`s, with tool results in the order of the calls that they answer. Benchmark files, `ttsi ask` and the server
-all use this reader.
+all use this reader. An `Input` that was built in Python has passed no reader: `check_input` looks at that.
 
 Fields without effect are ignored, and the caller can ask for their names. A field that would change the answer and is
 not supported, such as an image, is a `DataError`. No error repeats a message's text: a server shows it to strangers.
@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from ttsi.chat.json_text import strict_json
 from ttsi.chat.tool_schema import tool_from_openai
-from ttsi.errors import DataError
-from ttsi.types import Message, Role, Tool, ToolCall, answered_calls
+from ttsi.errors import DataError, first_line
+from ttsi.types import Input, Message, Role, Tool, ToolCall, answered_calls
 
 Item = TypeVar("Item")
 
@@ -224,18 +224,72 @@ def _note_unread(unread: set[str] | None, place: str, row: Mapping[str, Any], re
         unread.update(f"{place}.{key}" for key in ignored)
 
 
-def check_text(value: Any) -> None:
-    """Refuse a lone surrogate, which UTF-8 cannot encode. JSON and a command line may contain one.
+def check_json(value: Any) -> None:
+    """Refuse what JSON in UTF-8 cannot hold: a lone surrogate, a number that is not finite, an object of Python's.
+
+    JSON texts and command lines may hold the first, `1e999` is read as the second, and in Python there is the third.
 
     Raises:
-        DataError: the JSON value contains one, or is nested too deeply to be searched.
+        DataError: the value is, or contains, one of them; or it is nested too deeply to be searched.
     """
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
     except UnicodeEncodeError:
         raise DataError("a string holds half a character (a lone surrogate); write it as UTF-8") from None
+    except (TypeError, ValueError) as error:
+        raise DataError(f"not JSON ({first_line(error)})") from None
     except RecursionError:
         raise DataError("nested too deeply to be read; flatten it") from None
+
+
+def check_input(item: Input) -> None:
+    """Refuse an input that JSON in UTF-8 cannot hold, or whose parts are of other types than `ttsi.types` says.
+
+    Raises:
+        DataError: one line that names the part.
+    """
+    read_each(_as_list(item.messages), "messages", _check_message, "a tuple of ttsi.Message")
+    read_each(_as_list(item.tools), "tools", check_tool, "a tuple of ttsi.Tool")
+
+
+def check_call(call: ToolCall) -> None:
+    """Refuse a call that JSON in UTF-8 cannot hold, or whose parts are of other types than `ToolCall` says.
+
+    Raises:
+        DataError: one line.
+    """
+    expect(call, ToolCall, "a call", "a ttsi.ToolCall")
+    expect(call.name, str, "a call's name", "a string")
+    expect(call.id, str, "a call's id", "a string")
+    expect(call.arguments, Mapping, "arguments", "an object")
+    check_json([call.name, call.id, dict(call.arguments)])
+
+
+def check_tool(tool: Tool) -> None:
+    """Refuse a tool that JSON in UTF-8 cannot hold, or whose parts are of other types than `Tool` says.
+
+    Raises:
+        DataError: one line.
+    """
+    expect(tool, Tool, "a tool", "a ttsi.Tool")
+    expect(tool.name, str, "a tool's name", "a string")
+    expect(tool.description, str, "the description", "a string")
+    expect(tool.parameters, Mapping, "parameters", "a JSON Schema of type object")
+    check_json([tool.name, tool.description, dict(tool.parameters)])
+
+
+def _check_message(message: Message) -> None:
+    expect(message, Message, "a message", "a ttsi.Message")
+    if message.role not in ROLES.values():
+        raise DataError(f"role is unknown; use one of {', '.join(dict.fromkeys(ROLES.values()))}")
+    expect(message.content, str, "content", "a string")
+    expect(message.tool_call_id, str, "tool_call_id", "a string")
+    check_json([message.content, message.tool_call_id])
+    read_each(_as_list(message.tool_calls), "tool_calls", check_call, "a tuple of ttsi.ToolCall")
+
+
+def _as_list(values: Any) -> Any:
+    return list(values) if isinstance(values, tuple) else values
 
 
 def _parse(text: str) -> Any:
@@ -243,7 +297,7 @@ def _parse(text: str) -> Any:
         value = strict_json(text)
     except (ValueError, RecursionError):
         raise DataError("arguments are not JSON") from None
-    check_text(value)
+    check_json(value)
     return value
 
 
@@ -280,5 +334,5 @@ def _kind(value: Any) -> str:
         return "missing"
     if isinstance(value, bool):
         return "true or false"
-    kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
-    return kinds.get(type(value), "a number")
+    kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}
+    return kinds.get(type(value), f"a {type(value).__name__}")  # the last where it comes from Python

@@ -149,10 +149,10 @@ def read_stdin() -> str:
 
 def check_utf8(text: str, what: str) -> None:
     """Refuse bytes that are not UTF-8: a shell passes them on as lone surrogates."""
-    from ttsi.chat.conversation import check_text
+    from ttsi.chat.conversation import check_json
 
     try:
-        check_text(text)
+        check_json(text)
     except DataError:
         raise DataError(f"{what} is not UTF-8 text") from None
 
@@ -163,7 +163,7 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
     Raises:
         DataError: the file is missing, not JSON, or not a list of function schemas; one line.
     """
-    from ttsi.chat.conversation import check_text, read_tools
+    from ttsi.chat.conversation import check_json, read_tools
 
     try:
         content = json_module.loads(path.read_text(encoding="utf-8"))
@@ -178,7 +178,7 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
     except ValueError as error:  # a whole number of thousands of digits
         raise DataError(f"{path} is not readable: {first_line(error)}") from None
     try:
-        check_text(content)
+        check_json(content)
         return read_tools(content)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None

@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from ttsi.chat.conversation import check_tool
 from ttsi.environments.environment import Environment
-from ttsi.errors import ConfigError, EnvironmentFailure, on_one_line
+from ttsi.errors import ConfigError, DataError, EnvironmentFailure, on_one_line
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 T = TypeVar("T")
@@ -223,10 +224,11 @@ def _is_text(value: object) -> bool:
 
 
 def _is_tool(tool: Tool) -> bool:
-    schema = tool.parameters
-    if not (_is_text(tool.name) and _is_text(tool.description) and isinstance(schema, Mapping)):
+    try:
+        check_tool(tool)
+    except DataError:
         return False
-    properties, required = schema.get("properties", {}), schema.get("required", ())
+    properties, required = tool.parameters.get("properties", {}), tool.parameters.get("required", ())
     return isinstance(properties, Mapping) and isinstance(required, list | tuple)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.batch import check_references
-from ttsi.benchmarks import Benchmark
+from ttsi.benchmarks import Benchmark, check_samples
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import CUSTOM, AgentConfig, LoopConfig, RunConfig, TeacherConfig
 from ttsi.errors import ConfigError
@@ -94,6 +94,8 @@ def evaluate(
         ModelError: the model cannot be loaded, or its weights changed.
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
     """
+    if isinstance(benchmark, Benchmark):
+        check_samples(benchmark)
     questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data, split)
     model = model if isinstance(model, str) else as_model(model)
     if teacher is not None and not isinstance(teacher, str):
