@@ -193,7 +193,7 @@ class Adaptation:
     adapter_sha256: str = ""
     """SHA-256 (hex) of the trained adapter: the fp32 numbers of A, layer after layer, then those of B; or empty."""
     logprob_shift: float | None = None
-    """Mean log-probability per token (nats) of the adapter's answer, minus that under the base; None without adapter."""
+    """Mean log-probability per token (nats) of the adapter's answer, minus the base's; None without adapter."""
     lr: float | None = None
     """Peak learning rate; None where nothing was trained."""
     library_entry: str = ""

@@ -17,14 +17,13 @@ def illegal_gold_notice(benchmark: Benchmark) -> str:
 
     Rows with a rule of their own (`official`) are left out: it may accept other values than gold's.
     """
-    found = [(sample.input.id, reason) for sample in benchmark.samples if (reason := _first_problem(sample))]
-    if not found:
+    illegal = [(sample.input.id, reason) for sample in benchmark.samples if (reason := _first_problem(sample))]
+    if not illegal:
         return ""
-    first, reason = found[0]
+    first, reason = illegal[0]
     return (
-        f"{benchmark.name}: in {len(found)} of {len(benchmark.samples)} inputs gold breaks a tool's schema, which "
-        f"answers under constrained decoding, the default, never do: they count as wrong (the first: input {first!r}, "
-        f"{reason})"
+        f"{benchmark.name}: gold breaks a tool's schema in {len(illegal)} of {len(benchmark.samples)} inputs. "
+        f"Constrained decoding writes legal calls only, so these count as wrong (the first: input {first!r}, {reason})"
     )
 
 
