@@ -242,7 +242,9 @@ def test_slips_of_a_newcomer_get_the_right_spelling(
 
 def test_ls_alone_says_what_can_be_listed_and_methods_what_they_set(ttsi: Command) -> None:
     assert "ttsi ls methods" in ttsi("ls").out
-    assert "sets awareness.measure answer_mean, awareness.tau -0.04" in ttsi("ls", "methods").out
+    listed = ttsi("ls", "methods").out
+    assert "sets awareness.measure grounded_margin, awareness.tau 0.85" in listed
+    assert "with the embedded model: awareness.measure answer_mean, awareness.tau -0.04" in listed
 
 
 def test_compare_says_that_a_run_is_unfinished(ttsi: Command, tmp_path: Path) -> None:
