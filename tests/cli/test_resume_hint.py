@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -41,6 +42,64 @@ def test_the_printed_line_goes_on(ttsi: Command, monkeypatch: pytest.MonkeyPatch
     assert ttsi(*words).code == 0
 
 
+BEGUN = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--quiet", "--output-dir", "my run")
+GOES_ON = "go on with its own settings: "
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "added"),
+    [
+        (("--answer.calls", "required"), (), ["--answer.calls", "required"]),
+        ((), ("--k", "3", "--seed=4", "--batch-size", "2", "--limit", "2"), ["--synthesis.k", "--batch-size"]),
+        (("--tau", "-0.5"), ("--awareness.tau=-0.9",), ["--awareness.tau", "-0.5"]),
+        (("--tau", "inf"), ("--tau", "-0.5"), ["--awareness.tau", "inf"]),
+        (("--synthesis.no-unambiguous",), ("--synthesis.unambiguous",), ["--synthesis.no-unambiguous"]),
+        (("--method", "vote"), (), ["--method", "vote"]),
+        (("--method", "vote", "--answer.samples", "3"), ("--k", "2"), ["--method", "vote", "--answer.samples", "3"]),
+        (("--method", "base"), ("--method", "ttsi", "--seed", "1"), ["--method", "base"]),
+        ((), ("--method", "base"), ["--method", "ttsi"]),
+        (
+            ("--synthesis.filter", "copy", "--synthesis.filter", "overlap"),
+            (),
+            ["--synthesis.filter", "copy", "overlap"],
+        ),
+    ],
+)
+def test_a_run_with_other_settings_is_refused_with_a_line_that_goes_on(
+    ttsi: Command, first: tuple[str, ...], then: tuple[str, ...], added: list[str]
+) -> None:
+    assert ttsi(*BEGUN, *first).code == 0
+    refused = ttsi(*BEGUN, *then, "--resume")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "differs in" in refused.err and "use the same settings, or --clean; " + GOES_ON in refused.err
+    typed = shlex.split(refused.err.rpartition(GOES_ON)[2])
+    words = typed[typed.index("ttsi") + 1 :]
+    assert set(added) <= set(words)
+    assert ttsi(*words).code == 0
+    assert ttsi(*(word for word in words if word not in added), *then).code == 2, "control: without them it does not"
+
+
+def test_a_method_brings_its_own_settings(ttsi: Command) -> None:
+    assert ttsi(*BEGUN, "--method", "vote").code == 0
+    refused = ttsi(*BEGUN, "--resume")
+    assert "adaptation.method" in refused.err and "synthesis.k" in refused.err
+    assert refused.err.rpartition(GOES_ON)[2].endswith("--method vote\n")
+
+
+@pytest.mark.parametrize("part", ["versions", "model", "loop"])
+def test_where_no_flag_brings_a_run_back_none_is_named(ttsi: Command, tmp_path: Path, part: str) -> None:
+    assert ttsi(*BEGUN, "--k", "3").code == 0
+    assert GOES_ON in ttsi(*BEGUN, "--resume").err  # control
+    file = tmp_path / "my run" / "config.json"
+    record = json.loads(file.read_text())
+    changed = record["settings"]["loop"]["adaptation"] if part == "loop" else record[part]
+    changed |= {"lr": None} if part == "loop" else {"ttsi": "0"}
+    file.write_text(json.dumps(record))
+    refused = ttsi(*BEGUN, "--resume")
+    assert refused.code == 2
+    assert refused.err.endswith("use the same settings, or --clean\n")
+
+
 def test_the_program_is_called_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     for started, program in (
         ("ttsi", "ttsi"),
@@ -61,8 +120,6 @@ def test_make_demo_goes_on_with_what_is_there() -> None:
 
 
 def test_the_next_step_can_be_typed(ttsi: Command, tmp_path: Path) -> None:
-    import json
-
     from tests.worlds import rows, write
 
     result = ttsi("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--output-dir", "my run")

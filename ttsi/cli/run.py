@@ -23,7 +23,7 @@ from ttsi.benchmarks.names import names_notice
 from ttsi.cli.option_groups import MACHINE
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
 from ttsi.cli.report import page_beside
-from ttsi.cli.resume_hint import resume_command
+from ttsi.cli.resume_hint import restoring_command, resume_command
 from ttsi.cli.settings import (
     Device,
     Dtype,
@@ -41,7 +41,7 @@ from ttsi.models import Model, check_format, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.cost_estimate import estimate_cost
 from ttsi.runs.evaluation import run_in_folder
-from ttsi.runs.folder import check_switches
+from ttsi.runs.folder import OtherRun, check_switches
 from ttsi.runs.plan import plan
 from ttsi.runs.provenance import settings_digest, settings_of
 from ttsi.runs.shared_adapter import SharedAdapterFolder
@@ -145,6 +145,11 @@ def run(
         except KeyboardInterrupt:
             _print_how_to_continue(folder)
             raise
+        except OtherRun as error:
+            command = restoring_command(error.changes, settings_of(config))
+            if command is None:
+                raise
+            raise RunFolderError(f"{error}; go on with its own settings: {command}") from None
     _warn_of_teacher_errors(summary)
     _warn_of_failed_adaptations(summary)
     _warn_of_words(summary, config)

@@ -32,6 +32,25 @@ NOT_COMPARED = frozenset({
 content, so the data may be reordered or grow. A model is identified by its hashes and its format."""
 
 
+class OtherRun(RunFolderError):
+    """The folder holds another run.
+
+    Args:
+        folder: the folder.
+        changes: dotted field of config.json -> its value there and now.
+    """
+
+    def __init__(self, folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> None:
+        self.changes = changes
+        fields = (
+            f"{path.removeprefix('settings.').removeprefix('loop.')}: {json.dumps(was)} -> {json.dumps(now)}"
+            for path, (was, now) in changes.items()
+        )
+        super().__init__(
+            f"{folder} is another run, it differs in {'; '.join(fields)}: use the same settings, or --clean"
+        )
+
+
 def holds_run(folder: Path) -> bool:
     """Is there a run in the folder, finished or not?
 
@@ -155,19 +174,26 @@ def disk_named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
+def differences(old: Any, new: Any) -> list[str]:
     """The dotted fields in which two configurations differ, with both values.
 
     >>> differences({"a": {"b": 1}}, {"a": {"b": 2}})
     ['a.b: 1 -> 2']
     """
+    return [f"{path}: {json.dumps(was)} -> {json.dumps(now)}" for path, (was, now) in _changes(old, new).items()]
+
+
+def _changes(old: Any, new: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted field -> its two values, where they differ."""
     if path in NOT_COMPARED:
-        return []
+        return {}
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
         inner = [(f"{path}.{key}" if path else key, key) for key in keys]
-        return [line for name, key in inner for line in differences(old.get(key), new.get(key), name)]
-    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+        return {
+            field: both for name, key in inner for field, both in _changes(old.get(key), new.get(key), name).items()
+        }
+    return {} if old == new else {path: (old, new)}
 
 
 def _with_defaults(old: Any, new: Any, defaults: Any) -> Any:
@@ -195,7 +221,7 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration in the folder, if it is the same run, or the same with a larger limit.
 
     Raises:
-        RunFolderError: it is another run; the line lists what differs.
+        OtherRun: it is another run; the line lists what differs.
     """
     old = read_json(folder / "config.json")
     # Through JSON, so that tuples and lists compare as they are stored.
@@ -204,13 +230,11 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     if "sources" not in old:  # an older record
         new.pop("sources", None)
     new = _without_unused_library(new)
-    lines = differences(_with_defaults(_without_unused_library(old), new, defaults), new)
+    changes = _changes(_with_defaults(_without_unused_library(old), new, defaults), new)
     if _grows(*(one.get("settings", {}).get("limit") for one in (old, config))):
-        lines = [line for line in lines if not line.startswith("settings.limit:")]
+        changes.pop("settings.limit", None)
     # The digest follows from the settings, which are compared themselves.
-    changed = [line.replace("settings.loop.", "").replace("settings.", "") for line in lines if line[:7] != "digest:"]
-    if changed:
-        raise RunFolderError(
-            f"{folder} is another run, it differs in {'; '.join(changed)}: use the same settings, or --clean"
-        )
+    changes.pop("digest", None)
+    if changes:
+        raise OtherRun(folder, changes)
     return old
