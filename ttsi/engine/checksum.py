@@ -53,9 +53,14 @@ def weights_fingerprint(model: nn.Module) -> int:
 
     It looks at `SAMPLED` numbers of each tensor, spread evenly, so it does not see a change of one number.
     """
-    flat = [tensor.detach().reshape(-1) for _, tensor in _tensors(model)]
-    samples = [flat_N[:: max(1, len(flat_N) // SAMPLED)][:SAMPLED].double() for flat_N in flat]
-    return zlib.crc32(torch.cat(samples).cpu().numpy().tobytes()) if samples else 0
+    samples: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for _, tensor in _tensors(model):
+        flat_N = tensor.detach().reshape(-1)
+        sample_S = flat_N[:: max(1, len(flat_N) // SAMPLED)][:SAMPLED]
+        samples.setdefault((tensor.device, tensor.dtype), []).append(sample_S)
+    # In one transfer per type, and converted on the CPU: Apple's GPUs have no float64.
+    parts = [torch.cat(group).cpu().double() for group in samples.values()]
+    return zlib.crc32(torch.cat(parts).numpy().tobytes()) if parts else 0
 
 
 def weights_sha256(model: nn.Module) -> str:
