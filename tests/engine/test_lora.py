@@ -194,6 +194,9 @@ def test_load_round_trip_and_refusal(model: PreTrainedModel) -> None:
     assert torch.equal(stack.values_SP[0], stack.values_SP[2])
     with pytest.raises(ModelError, match="does not fit"):
         LoraStack(model, 1, 8, 8.0).load(0, state)
+    left_over = {**state, "base_model.model.another.lora_A.weight": state[next(iter(state))]}
+    with pytest.raises(ModelError, match=r"does not fit this model: base_model\.model\.another"):
+        stack.load(2, left_over)
 
 
 def test_targets_by_name(model: PreTrainedModel) -> None:

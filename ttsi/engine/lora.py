@@ -352,18 +352,19 @@ class LoraStack:
 
     @torch.no_grad()
     def load(self, slot: int, state: Mapping[str, Tensor]) -> None:
-        """Fill one slot with what `export` or PEFT wrote.
+        """Fill one slot with tensors that `export` or PEFT wrote; that their alpha is this stack's they do not say.
 
         Raises:
-            ModelError: there is no such slot, or a tensor is missing or has another shape.
+            ModelError: there is no such slot, or a tensor is missing, left over or of another shape.
         """
         self.check_slots([slot])
-        for name, (a_RD, b_DR) in self._named_pairs(slot):
-            for key, target in (("A", a_RD), ("B", b_DR)):
-                tensor = state.get(f"{_PEFT_PREFIX}{name}.lora_{key}.weight")
-                if tensor is None or tensor.shape != target.shape:
-                    raise ModelError(f"the adapter does not fit this model: {name}, lora_{key}")
-                target.copy_(tensor)
+        pairs = [(f"{_PEFT_PREFIX}{name}.lora_", pair) for name, pair in self._named_pairs(slot)]
+        targets = {f"{name}{key}.weight": pair[at] for name, pair in pairs for at, key in enumerate("AB")}
+        for key in {**targets, **state}:
+            if key not in targets or key not in state or state[key].shape != targets[key].shape:
+                raise ModelError(f"the adapter does not fit this model: {key}")
+        for key, target in targets.items():
+            target.copy_(state[key])
 
     def _named_pairs(self, slot: int) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
         for name, (a_BRD, b_BDR) in zip(self.names, self.pairs_of(self.values_SP[slot : slot + 1]), strict=True):
