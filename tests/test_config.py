@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from ttsi.config import (
     AgentConfig,
     AnswerConfig,
     AwarenessConfig,
+    LibraryConfig,
     LoopConfig,
     RunConfig,
     SynthesisConfig,
+    TeacherConfig,
     check,
 )
 from ttsi.config_history import digest
@@ -170,6 +174,86 @@ def test_a_value_that_a_field_does_not_take_is_refused_in_one_line(config: LoopC
     assert line in str(refusal.value) and "\n" not in str(refusal.value)
     with pytest.raises(ConfigError):
         RunConfig(loop=config)
+
+
+def with_setting(setting: str, value: object) -> LoopConfig:
+    """The defaults with one setting, by its dotted name, changed."""
+    stage, _, name = setting.rpartition(".")
+    changes: dict[str, Any] = {name: value}
+    return replace(LoopConfig(), **({stage: replace(getattr(LoopConfig(), stage), **changes)} if stage else changes))
+
+
+WRONG_TYPES: list[tuple[str, object, str]] = [
+    ("synthesis.k", 2.5, "2.5: use a whole number"),
+    ("synthesis.k", 4.0, "4.0: use a whole number"),
+    ("synthesis.k", True, "True: use a whole number"),
+    ("synthesis.k", "8", "'8': use a whole number"),
+    ("synthesis.k", None, "None: use a whole number"),
+    ("adaptation.rank", 8.5, "8.5: use a whole number"),
+    ("seed", False, "False: use a whole number"),
+    ("adaptation.alpha", "16", "'16': use a number"),
+    ("adaptation.lr", "1e-3", "'1e-3': use a number or None"),
+    ("adaptation.lr", True, "True: use a number or None"),
+    ("awareness.tau", True, "True: use a number"),
+    ("awareness.tau", None, "None: use a number"),
+    ("adaptation.min_confidence_gain", True, "True: use a number or None"),
+    ("awareness.no_tool", 1, "1: use True or False"),
+    ("adapt", "no", "'no': use True or False"),
+    ("awareness.measure", len, "<built-in function len>: use a string"),
+    ("answer.grammar", 7, "7: use a string or None"),
+    ("synthesis.prompt", 7, "7: use a path or None"),
+    ("synthesis.filter", "mine:short", "'mine:short': use strings in a tuple"),
+    ("synthesis.filter", (len,), "(<built-in function len>,): use strings in a tuple"),
+    ("adaptation", {"rank": 8}, "{'rank': 8}: use AdaptationConfig(...)"),
+    ("answer", None, "None: use AnswerConfig(...)"),
+    ("awareness.measure", "line\nbreak".split(), "['line', 'break']: use a string"),
+]
+
+
+@pytest.mark.parametrize(("setting", "value", "line"), WRONG_TYPES)
+def test_a_value_of_another_type_is_refused_by_name_in_one_line(setting: str, value: object, line: str) -> None:
+    config = with_setting(setting, value)
+    with pytest.raises(ConfigError) as refusal:
+        check(config)
+    assert str(refusal.value) == f"{setting} is {line}"
+    with pytest.raises(ConfigError):
+        RunConfig(loop=config)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("synthesis.k", 4), ("adaptation.alpha", 16), ("awareness.tau", 1), ("adaptation.lr", None),
+        ("adaptation.lr", 1), ("adaptation.min_confidence_gain", 0), ("awareness.gate", "all"), ("answer.grammar", "x"),
+        ("synthesis.prompt", "prompt.txt"), ("synthesis.prompt", Path("prompt.txt")), ("synthesis.filter", ["a:b"]),
+        ("synthesis.filter", ("a:b",)), ("adapt", False),
+    ],
+)  # fmt: skip
+def test_control_a_value_of_the_type_is_taken(setting: str, value: object) -> None:
+    check(with_setting(setting, value))
+
+
+def test_a_run_an_agent_and_a_teacher_have_types_too() -> None:
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: RunConfig(limit=2.5), "limit is 2.5: use a whole number or None"),  # type: ignore[arg-type]
+        (lambda: RunConfig(batch_size=True), "batch_size is True: use a whole number"),
+        (lambda: RunConfig(model=7), "model is 7: use a string"),  # type: ignore[arg-type]
+        (lambda: RunConfig(loop=None), "loop is None: use LoopConfig"),  # type: ignore[arg-type]
+        (lambda: RunConfig(library=LibraryConfig(max_bytes=1e9)), "library.max_bytes is 1000000000.0: use a whole"),  # type: ignore[arg-type]
+        (lambda: AgentConfig(max_steps=2.5), "agent.max_steps is 2.5: use a whole number"),  # type: ignore[arg-type]
+        (lambda: TeacherConfig(attempts=0), "teacher.attempts is 0: use 1 or more"),
+        (lambda: TeacherConfig(timeout="60"), "teacher.timeout is '60': use a number"),  # type: ignore[arg-type]
+    ]
+    for build, line in wrong:
+        with pytest.raises(ConfigError, match=f"^{line}"):
+            build()
+    RunConfig(limit=2, data="data", library=LibraryConfig(folder="library"))  # type: ignore[arg-type] # control
+
+
+def test_the_value_of_a_refused_setting_is_cut_where_it_is_long() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        check(with_setting("answer.max_tokens", "x" * 1000))
+    assert len(str(refusal.value)) < 120
 
 
 @pytest.mark.parametrize("name", ["limit", "batch_size", "train_limit"])

@@ -1,37 +1,19 @@
 """Settings: one frozen dataclass per stage, `LoopConfig` over the stages, `RunConfig` over a whole run.
 
 The same objects are the Python arguments, the flags of the command, the keys of a YAML file and the settings in a run's
-record. The text under a field is its help text, its type says which values it takes (`Between`, `Literal`), and `check`
+record. The text under a field is its help text, its type says which values it takes (`ttsi.setting_types`), and `check`
 refuses all others. The defaults are those of the dataclasses; methods change them (`ttsi.methods`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, is_dataclass
-from functools import cache
-from numbers import Real
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
-from ttsi.errors import ConfigError, unknown_name
-
-
-@dataclass(frozen=True)
-class Between:
-    """The numbers that a setting takes, bounds included; outside them a run would do nothing, or fail at its end."""
-
-    low: float
-    high: float = math.inf
-
-    def __str__(self) -> str:
-        return f"{self.low:g} or more" if self.high == math.inf else f"a number between {self.low:g} and {self.high:g}"
-
-
-Fraction = Annotated[float, Between(0, 1)]
-PositiveInt = Annotated[int, Between(1)]
-NonNegativeInt = Annotated[int, Between(0)]
-NonNegativeFloat = Annotated[float, Between(0)]
+from ttsi.errors import ConfigError
+from ttsi.setting_types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt, check_values
 
 
 @dataclass(frozen=True)
@@ -214,6 +196,9 @@ class TeacherConfig:
     parallel: PositiveInt = 8
     """Requests in flight at the same time."""
 
+    def __post_init__(self) -> None:
+        check_values(self, "teacher.")
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -286,7 +271,7 @@ class AgentConfig:
     which objects bound to a thread need (SQLite connections, say)."""
 
     def __post_init__(self) -> None:
-        _check_values(self, "agent.")
+        check_values(self, "agent.")
 
 
 CUSTOM = "custom"
@@ -345,7 +330,7 @@ def check(config: LoopConfig | RunConfig) -> None:
     Raises:
         ConfigError: one line that names the setting.
     """
-    _check_values(config)
+    check_values(config)
     loop = config.loop if isinstance(config, RunConfig) else config
     if loop.adaptation.lr is not None and not math.isfinite(loop.adaptation.lr):
         raise ConfigError(f"adaptation.lr is {loop.adaptation.lr}: use a finite number, or none")
@@ -366,30 +351,3 @@ def check(config: LoopConfig | RunConfig) -> None:
             "synthesis.prompt is for examples that a model writes, and synthesis.source is schema: use method "
             "ttsi-written, or leave the prompt out"
         )
-
-
-def _check_values(config: Any, section: str = "") -> None:
-    for name, hint in _hints(config.__class__).items():
-        value, setting = getattr(config, name), f"{section}{name}"
-        if is_dataclass(value):
-            _check_values(value, "" if name == "loop" else f"{setting}.")
-        elif get_origin(hint) is Literal and value not in get_args(hint):
-            raise ConfigError(unknown_name(f"value of {setting}", str(value), get_args(hint)))
-        for bounds in _bounds(hint):
-            if value is not None and not (_is_number(value) and bounds.low <= value <= bounds.high):
-                raise ConfigError(f"{setting} is {value!r}: use {bounds}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-@cache
-def _hints(config: type) -> dict[str, Any]:
-    return get_type_hints(config, include_extras=True)
-
-
-def _bounds(hint: Any) -> list[Between]:
-    """The bounds in a type: `Annotated[int, Between(1)]`, alone or beside None."""
-    inner = [bounds for part in get_args(hint) for bounds in _bounds(part)] if get_origin(hint) is not Literal else []
-    return [*inner, *(mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Between))]

@@ -48,6 +48,44 @@ def test_settings_without_meaning_are_refused_before_anything_is_done(
 
 
 @pytest.mark.parametrize(
+    ("given", "file", "variable", "says"),
+    [
+        (("--k", "2.5"), "", "", "--synthesis.k is 2.5"),
+        (("--adaptation.rank", "8.5"), "", "", "--adaptation.rank is 8.5"),
+        (("--limit", "1.7"), "", "", "--limit is 1.7"),
+        ((), "synthesis: {k: 2.5}", "", "own.yaml: synthesis.k is 2.5"),
+        ((), "synthesis: {k: '2.5'}", "", "own.yaml: synthesis.k is 2.5"),
+        ((), "", "1.5", "TTSI_SEED is 1.5"),
+        (("--seed", "0.5"), "", "1", "--seed is 0.5"),
+    ],
+)
+def test_a_number_that_is_not_whole_is_refused_and_not_rounded(
+    ttsi: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, ...],
+    file: str,
+    variable: str,
+    says: str,
+) -> None:
+    (tmp_path / "own.yaml").write_text(file)
+    if variable:
+        monkeypatch.setenv("TTSI_SEED", variable)
+    result = ttsi(*RUN, *given, "--config", "own.yaml", "--output-dir", "out")
+    assert (result.code, result.err) == (2, f"ttsi: {says}: use a whole number\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("k", ["4", "4.0", "'4'"])
+def test_control_a_whole_number_may_be_written_as_a_decimal(ttsi: Command, tmp_path: Path, k: str) -> None:
+    write(tmp_path / "mine.jsonl", rows(1))
+    (tmp_path / "own.yaml").write_text(f"synthesis: {{k: {k}}}")
+    assert ttsi(*RUN, "--config", "own.yaml", "--output-dir", "out").code == 0
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
+    assert settings["loop"]["synthesis"]["k"] == 4
+
+
+@pytest.mark.parametrize(
     ("given", "says"),
     [(("--clean", "--resume"), "choose one"), (("--num-workers", "0"), "num-workers is 0: use 1 or more")],
 )

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from cyclopts import App, ArgumentCollection, CycloptsError, Token
@@ -49,7 +49,7 @@ Layer = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 
 def config_layers() -> list[Layer]:
     """The layers below the flags, in order, for `cyclopts.App(config=...)`."""
-    return [_expand_shortcuts, _environment, _expand_shortcuts, _yaml, _expand_shortcuts, _method]
+    return [_expand_shortcuts, _environment, _expand_shortcuts, _yaml, _expand_shortcuts, _method, _check_whole_numbers]
 
 
 def method_preset(method: str, model: str) -> LoopConfig:
@@ -236,6 +236,24 @@ def _method(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
         settings |= ASK_SETTINGS.get(model or model_of(commands), {})
     if settings:
         Dict(settings, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
+
+
+def _check_whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse 2.5 where a whole number belongs: cyclopts would round it without a word. 8.0 is one."""
+    for argument in arguments:
+        if argument.hint is int or int in get_args(argument.hint):
+            for token in argument.tokens:
+                if "." in token.value and not _is_whole(token.value):
+                    file = f"{token.source}: {argument.name.removeprefix('--')}"
+                    name = {"cli": argument.name, "env": token.keyword}.get(token.source, file)
+                    raise ConfigError(f"{name} is {token.value}: use a whole number")
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return float(text).is_integer()
+    except ValueError:
+        return True  # no number at all: cyclopts says so
 
 
 def _value(arguments: ArgumentCollection, name: str) -> str | None:
