@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from dataclasses import replace
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -111,3 +113,12 @@ def test_every_kind_says_how_it_is_written() -> None:
         False,
     ]
     assert split_spec("hf:a/b:c.gguf") == ("gguf", "hf:a/b:c.gguf") and split_spec("x:y") == ("x", "y")
+
+
+def test_every_kind_of_model_takes_the_same_options() -> None:
+    for kind in MODELS.values():
+        module, _, name = kind.loader.partition(":")
+        signature = inspect.signature(getattr(import_module(module), name))
+        signature.bind("NAME", device="cpu", dtype="auto", format="hermes")
+        with pytest.raises(TypeError):  # control
+            signature.bind("NAME", "cpu", device="cpu")

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("openai")
 
 from tests.models.endpoint import EXAMPLE, Behaviour, Endpoint, breaks, completion, drips, hangs, says, sends, serving
+from ttsi.chat.calls import FORMATS
 from ttsi.config import SynthesisConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models import Generation, Request, load, load_teacher
@@ -279,10 +280,21 @@ def test_it_is_found_by_name_and_wants_a_key(desk: Desk, monkeypatch: pytest.Mon
         load("openai:small")
     with pytest.raises(ModelError, match="openai:NAME"):
         load("openai:")
+    with pytest.raises(ConfigError, match="unknown format 'hermse'; did you mean 'hermes'"):
+        load("openai:small", format="hermse")
     model = DemoModel()
     assert load_teacher(None, model, TeacherConfig(), "", "cpu", "auto") is model
     with pytest.raises(ConfigError, match="budget"):
         load_teacher("scripted:demo", model, TeacherConfig(budget="5tokens"), "", "cpu", "auto")
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_another_format_than_its_own_is_refused_in_one_line(desk: Desk, name: str) -> None:
+    if name == "plain":  # control
+        assert load("openai:small", format=name).format is FORMATS[name]
+        return
+    with pytest.raises(ConfigError, match=f"^openai:small writes .* 'plain', not '{name}': leave format out$"):
+        load("openai:small", format=name)
 
 
 def test_a_teacher_writes_examples_and_a_silent_one_is_not_asked_again(desk: Desk) -> None:

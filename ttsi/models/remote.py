@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 RETRIED = frozenset({"refused", "timeout", "broken", "408", "409", "429", "500", "502", "503", "504", "529"})
 """Faults after which the same request may succeed."""
 PERHAPS_BILLED = frozenset({"timeout", "broken", "large"})
+FORMAT = "plain"
+"""How it writes calls."""
 MAX_REPLY_BYTES = 4 * 2**20
 MAX_WAIT_SECONDS = 60.0
 """A server that asks for a longer wait is not tried again."""
@@ -76,7 +78,7 @@ class RemoteModel:
             ConfigError: the budget or the price is not understood, or a budget in usd has no price.
             ModelError: the openai package or a key is missing.
         """
-        self.spec, self.format = f"openai:{name}", FORMATS["plain"]
+        self.spec, self.format = f"openai:{name}", FORMATS[FORMAT]
         self._name, self._config, self._run = name, config, run
         self._now, self._sleep = now, sleep
         self._budget, self._price = read_budget(config.budget), read_price(config.price)
@@ -242,14 +244,19 @@ class RemoteModel:
             ) from None
 
 
-def load(rest: str, *, device: str = "auto", dtype: str = "auto") -> RemoteModel:
+def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> RemoteModel:
     """A teacher without a budget, for Python; the command gives a `TeacherConfig`.
+
+    Its prompt says how to write calls, in the one format that needs no template, so that no other can be chosen.
 
     Raises:
         ModelError: no name, no key, or the openai package is missing.
+        ConfigError: another format is wanted.
     """
     if not rest:
         raise ModelError("the endpoint's model has no name: write openai:NAME")
+    if format not in (None, FORMAT):
+        raise ConfigError(f"openai:{rest} writes its calls in the format {FORMAT!r}, not {format!r}: leave format out")
     return RemoteModel(rest, TeacherConfig())
 
 
