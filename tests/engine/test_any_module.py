@@ -71,7 +71,7 @@ def trained(
         return reports, adapters.values_SP.clone()
 
 
-def with_peft(slot: int) -> tuple[list[float], dict[str, Tensor]]:
+def with_peft(slot: int) -> tuple[list[float], dict[str, Tensor], dict[str, Any]]:
     """One slot's data the usual way: a PEFT model of its own, torch's AdamW and clipping."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -90,7 +90,7 @@ def with_peft(slot: int) -> tuple[list[float], dict[str, Tensor]]:
         torch.nn.utils.clip_grad_norm_(parameters, CONFIG.max_grad_norm)
         optimizer.step()
         losses.append(float(loss.detach()))
-    return losses, get_peft_model_state_dict(net)
+    return losses, get_peft_model_state_dict(net), net.peft_config["default"].to_dict()
 
 
 def test_a_plain_module_learns_as_in_separate_peft_runs() -> None:
@@ -98,9 +98,9 @@ def test_a_plain_module_learns_as_in_separate_peft_runs() -> None:
     assert all(report.losses[-1] < report.losses[0] and report.grad_norms[0] > 0.05 for report in reports)
     reader = LoraStack(build_net(), 1, CONFIG.rank, CONFIG.alpha, CONFIG.targets)
     for slot, report in enumerate(reports):
-        losses, state = with_peft(slot)
+        losses, *adapter = with_peft(slot)
         assert report.ok and report.losses == pytest.approx(losses, rel=1e-5)
-        reader.load(0, state)
+        reader.load(0, *adapter)
         assert distance(values_SP[slot], reader.values_SP[0]) < 1e-5
 
 
@@ -225,7 +225,7 @@ def test_faults_are_named() -> None:
         uses: list[Callable[[], object]] = [
             lambda: adapters.export(2),
             lambda: adapters.save(2, Path("nowhere")),
-            lambda: adapters.load(2, {}),
+            lambda: adapters.load(2, {}, {}),
             lambda: adapters.reset([2], [0]),
             lambda: adapters.bind([2]).__enter__(),
             lambda: train_with_loss(adapters, [2], squared(net), CONFIG, steps=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -187,16 +188,71 @@ def test_export_is_what_peft_loads(model: PreTrainedModel) -> None:
     torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
 
 
-def test_load_round_trip_and_refusal(model: PreTrainedModel) -> None:
+def test_load_is_the_way_back_of_export(model: PreTrainedModel) -> None:
     stack = filled(model)
-    state, _ = stack.export(0)
-    stack.load(2, state)
+    stack.load(2, *stack.export(0))
     assert torch.equal(stack.values_SP[0], stack.values_SP[2])
-    with pytest.raises(ModelError, match="does not fit"):
-        LoraStack(model, 1, 8, 8.0).load(0, state)
-    left_over = {**state, "base_model.model.another.lora_A.weight": state[next(iter(state))]}
-    with pytest.raises(ModelError, match=r"does not fit this model: base_model\.model\.another"):
-        stack.load(2, left_over)
+    assert not torch.equal(stack.values_SP[0], stack.values_SP[1]), "control"
+
+
+Q, QV = ("q_proj",), ("q_proj", "v_proj")
+STRANGERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    # The stack that wrote the adapter, changes of its settings, the refusal by one of rank 4, alpha 8 on q_proj.
+    "alpha 32 on two layers": ({"alpha": 32.0, "targets": QV}, {}, "it has alpha 32.0, not 8.0"),
+    "another rank": ({"rank": 2}, {}, "it has rank 2, not 4"),
+    "another alpha": ({"alpha": 16.0}, {}, "it has alpha 16.0, not 8.0"),
+    "more layers": ({"targets": QV}, {}, "there is no place for its .*v_proj.lora_A.weight"),
+    "other layers": ({"targets": ("v_proj",)}, {}, "it lacks .*q_proj.lora_A.weight"),
+    "the shape of another rank": ({"rank": 2}, {"r": 4}, "lora_A.weight has the shape .2, 32., not .4, 32."),
+    "rslora": ({}, {"use_rslora": True}, "it has use_rslora, and is not scaled by alpha / rank"),
+    "an alpha of its own for a layer": ({}, {"alpha_pattern": {"q_proj": 32}}, "it has alpha_pattern"),
+    "a rank of its own for a layer": ({}, {"rank_pattern": {"q_proj": 2}}, "it has rank_pattern"),
+    "another kind": ({}, {"peft_type": "LOHA"}, "names the kind LOHA, not LORA"),
+    "no settings": ({}, {"r": None}, "it has rank None, not 4"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_an_adapter_that_would_compute_something_else_is_refused(model: PreTrainedModel, name: str) -> None:
+    changes, settings, reason = STRANGERS[name]
+    wrote = LoraStack(model, 1, **{"rank": 4, "alpha": 8.0, "targets": Q, **changes})
+    wrote.reset([0], [7])
+    state, written = wrote.export(0)
+    stack = LoraStack(model, 2, 4, 8.0, Q)
+    stack.reset([0, 1], [1, 2])
+    before = stack.values_SP.clone()
+    with pytest.raises(ModelError, match=f"^the adapter does not fit: .*{reason}") as refusal:
+        stack.load(1, state, {**written, **settings})
+    assert "\n" not in str(refusal.value)
+    assert torch.equal(stack.values_SP, before), "nothing was written"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [({}, True), ({"lora_alpha": 8}, True), ({"lora_alpha": 32}, False), ({"target_modules": ["q_proj"]}, False),
+     ({"use_rslora": True}, False), ({"use_dora": True}, False), ({"modules_to_save": ["norm"]}, False)],
+)  # fmt: skip
+def test_what_peft_wrote_is_loaded_where_it_computes_the_same(
+    model: PreTrainedModel, changes: dict[str, Any], fits: bool
+) -> None:
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": list(QV), "init_lora_weights": False, **changes}
+    tuned = get_peft_model(copy.deepcopy(model), LoraConfig(**settings))
+    with torch.no_grad():
+        theirs = tuned(input_ids=IDS_BT, use_cache=False).logits
+    stack = LoraStack(model, 1, 4, 8.0, QV)
+    state, written = get_peft_model_state_dict(tuned), tuned.peft_config["default"].to_dict()
+    if not fits:
+        with pytest.raises(ModelError, match="does not fit"):
+            stack.load(0, state, written)
+        return
+    stack.load(0, state, written)
+    stack.attach()
+    with stack.bind([0, 0, 0]):
+        torch.testing.assert_close(logits(model), theirs, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(logits(model), theirs), "control: the adapter does something"
 
 
 def test_targets_by_name(model: PreTrainedModel) -> None:

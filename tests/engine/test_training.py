@@ -83,7 +83,7 @@ def with_peft(
             torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         optimizer.step()
         losses.append(float(loss.detach()))
-    stack.load(job.slot, get_peft_model_state_dict(tuned))
+    stack.load(job.slot, get_peft_model_state_dict(tuned), tuned.peft_config["default"].to_dict())
     return losses, stack.values_SP[job.slot], tuned
 
 

@@ -238,7 +238,7 @@ def test_the_embedded_model_keeps_its_bits_and_an_adapter_put_back_answers_as_wh
     assert model.score([prompt], texts) == base
     assert model.weights_sha256() == before  # type: ignore[attr-defined]
     with (
-        pytest.raises(ModelError, match="does not fit this model"),
+        pytest.raises(ModelError, match="does not fit: it has rank 8, not 4"),
         adapter_keeper(model).with_adapters([file], replace(config, rank=4)),
     ):
         pass

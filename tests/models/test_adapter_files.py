@@ -8,6 +8,7 @@ import pytest
 
 from tests.library.streams import inputs
 from tests.worlds import few_everywhere
+from ttsi.engine.peft_folder import read_safetensors, to_safetensors
 from ttsi.errors import ModelError
 from ttsi.models import Model, adapter_keeper, load
 from ttsi.models.adapter_files import StartedFrom
@@ -69,10 +70,21 @@ def test_the_base_is_as_before_and_a_file_that_does_not_fit_is_refused(
     started = StartedFrom(model, {0: file})
     trained(started, lessons, [0, 1])
     assert model.weights_checksum() == before  # type: ignore[attr-defined]
-    with (
-        pytest.raises(ModelError, match="does not fit this model"),
-        started.adapted([[lessons[0]]], replace(CONFIG, rank=4), [0]),
+    for settings, reason in (
+        (replace(CONFIG, rank=4), "it has rank 8, not 4"),
+        (replace(CONFIG, alpha=32.0), r"it has alpha 16\.0, not 32\.0"),
     ):
+        with (
+            pytest.raises(ModelError, match=f"does not fit: {reason}"),
+            started.adapted([[lessons[0]]], settings, [0]),
+        ):
+            pass
+        with pytest.raises(ModelError, match=reason), adapter_keeper(model).with_adapters([file], settings):
+            pass
+    bare = to_safetensors(read_safetensors(file), {})
+    with pytest.raises(ModelError, match="no adapter_config"), adapter_keeper(model).with_adapters([bare], CONFIG):
+        pass
+    with adapter_keeper(model).with_adapters([file], CONFIG):  # control
         pass
     with (
         pytest.raises(ValueError, match="1 jobs, but 1 seeds and 2 starts"),

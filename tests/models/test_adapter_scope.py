@@ -17,6 +17,7 @@ from tests.models.test_local import TOOL, close, prompt
 from ttsi.chat.templates import user_turn_openings
 from ttsi.config import AdaptationConfig
 from ttsi.engine.decoding import Decoded, decode
+from ttsi.errors import ModelError
 from ttsi.models import Request
 from ttsi.models.local import LocalModel, load, load_embedded
 from ttsi.types import Message, Prompt, Tool, TrainingExample
@@ -76,6 +77,21 @@ def test_an_adapter_on_all_tokens_names_no_invocation(local: LocalModel) -> None
     with local.adapted(JOBS, ALL, [1, 2]) as outcomes:
         assert "alora_invocation_tokens" not in local.export_adapter(0)[1]
         assert [outcome.unadapted for outcome in outcomes] == [0, 0]
+
+
+def test_an_adapter_on_a_part_of_the_prompt_is_not_put_back_on_all_of_it(local: LocalModel) -> None:
+    with local.adapted(JOBS, SUFFIX, [1, 2]):
+        file = local.adapter_file(0)
+        [expected] = local.generate([Request(QUESTION, 12, adapter=0)])
+    with pytest.raises(ModelError, match="acts on a part of the prompt"), local.with_adapters([file], ALL):
+        pass
+    with (
+        pytest.raises(ModelError, match="acts on a part of the prompt"),
+        local.adapted_from([file, None], JOBS, ALL, [1, 2]),
+    ):
+        pass
+    with local.with_adapters([file], SUFFIX):  # control
+        assert local.generate([Request(QUESTION, 12, adapter=0)])[0].text == expected.text
 
 
 def test_the_record_counts_the_tokens_that_stay_the_bases(local: LocalModel) -> None:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ttsi.engine.engine_config import ALL_LINEAR
-from ttsi.engine.peft_folder import write_peft_folder
+from ttsi.engine.peft_folder import check_adapter, write_peft_folder
 from ttsi.engine.targets import is_language_model, linear_at, peft_targets, replace_layer, target_names
 from ttsi.errors import ConfigError, ModelError
 
@@ -336,10 +336,7 @@ class LoraStack:
             raise ModelError(
                 "these adapters are no longer attached and hold nothing: save them within the `with` block"
             )
-        state: dict[str, Tensor] = {}
-        for name, (a_RD, b_DR) in self._named_pairs(slot):
-            state[f"{_PEFT_PREFIX}{name}.lora_A.weight"] = a_RD.cpu().clone()
-            state[f"{_PEFT_PREFIX}{name}.lora_B.weight"] = b_DR.cpu().clone()
+        state = {name: tensor.cpu().clone() for name, tensor in self._peft_tensors(slot).items()}
         return state, self.peft_config()
 
     def save(self, slot: int, folder: Path | str) -> Path:
@@ -351,24 +348,27 @@ class LoraStack:
         return write_peft_folder(Path(folder), *self.export(slot))
 
     @torch.no_grad()
-    def load(self, slot: int, state: Mapping[str, Tensor]) -> None:
-        """Fill one slot with tensors that `export` or PEFT wrote; that their alpha is this stack's they do not say.
+    def load(self, slot: int, state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
+        """Fill one slot with what `export` or PEFT wrote: tensors and adapter_config.
 
         Raises:
-            ModelError: there is no such slot, or a tensor is missing, left over or of another shape.
+            ModelError: there is no such slot, or the adapter has another rank, alpha, scaling or other layers than
+                these; nothing is written then.
         """
         self.check_slots([slot])
-        pairs = [(f"{_PEFT_PREFIX}{name}.lora_", pair) for name, pair in self._named_pairs(slot)]
-        targets = {f"{name}{key}.weight": pair[at] for name, pair in pairs for at, key in enumerate("AB")}
-        for key in {**targets, **state}:
-            if key not in targets or key not in state or state[key].shape != targets[key].shape:
-                raise ModelError(f"the adapter does not fit this model: {key}")
-        for key, target in targets.items():
-            target.copy_(state[key])
+        own = self._peft_tensors(slot)
+        check_adapter(state, settings, own, self.rank, self.alpha)
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
 
-    def _named_pairs(self, slot: int) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-        for name, (a_BRD, b_BDR) in zip(self.names, self.pairs_of(self.values_SP[slot : slot + 1]), strict=True):
-            yield name, (a_BRD[0], b_BDR[0])
+    def _peft_tensors(self, slot: int) -> dict[str, Tensor]:
+        """The numbers of one adapter under PEFT's names, as views."""
+        pairs = self.pairs_of(self.values_SP[slot : slot + 1])
+        return {
+            f"{_PEFT_PREFIX}{name}.lora_{letter}.weight": tensor[0]
+            for name, pair in zip(self.names, pairs, strict=True)
+            for letter, tensor in zip("AB", pair, strict=True)
+        }
 
     def peft_config(self) -> dict[str, Any]:
         """What PEFT's adapter_config.json says of these adapters."""

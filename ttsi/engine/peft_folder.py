@@ -1,7 +1,8 @@
 """One adapter in PEFT's format: a folder with adapter_model.safetensors and adapter_config.json, or that file alone.
 
 Inputs: tensors under PEFT's names, PEFT's settings. Outputs: a folder that `peft.PeftModel.from_pretrained` loads, the
-bytes of the file, and the tensors in them. The paper (arXiv:2510.07841) discards its adapters.
+bytes of the file, and the tensors in them; or the refusal of an adapter that does not fit some layers, a rank and an
+alpha. The paper (arXiv:2510.07841) discards its adapters.
 """
 
 from __future__ import annotations
@@ -49,3 +50,45 @@ def read_safetensors(file: bytes) -> dict[str, Tensor]:
         return load(file)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelError(f"this is no safetensors file: {first_line(error)}") from None
+
+
+_OTHER_SCALING = ("use_rslora", "rank_pattern", "alpha_pattern")
+"""PEFT's settings by which an adapter, or some of its layers, is scaled by something else than alpha / rank."""
+
+
+def check_adapter(
+    tensors: Mapping[str, Tensor], settings: Mapping[str, Any], wanted: Mapping[str, Tensor], rank: int, alpha: float
+) -> None:
+    """Refuse an adapter of another kind, rank, alpha or scaling, or of other layers: it would compute something else.
+
+    Args:
+        tensors: the adapter's.
+        settings: its adapter_config.
+        wanted: tensors with the names and shapes that it must have.
+        rank: LoRA rank that it must have.
+        alpha: LoRA alpha that it must have.
+
+    Raises:
+        ModelError: the first difference.
+    """
+    difference = _difference_of_settings(settings, rank, alpha) or _difference_of_tensors(tensors, wanted)
+    if difference:
+        raise ModelError(f"the adapter does not fit: {difference}")
+
+
+def _difference_of_settings(settings: Mapping[str, Any], rank: int, alpha: float) -> str:
+    if settings.get("peft_type") != "LORA":
+        return f"its adapter_config names the kind {settings.get('peft_type')}, not LORA"
+    for name, key, own in (("rank", "r", rank), ("alpha", "lora_alpha", alpha)):
+        if settings.get(key) != own:
+            return f"it has {name} {settings.get(key)}, not {own}"
+    return next((f"it has {key}, and is not scaled by alpha / rank" for key in _OTHER_SCALING if settings.get(key)), "")
+
+
+def _difference_of_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            return f"it lacks {name}"
+        if tensors[name].shape != tensor.shape:
+            return f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
+    return next((f"there is no place for its {name}" for name in tensors if name not in wanted), "")

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 """The files of PEFT's folder."""
+ACTIVATED = "alora_invocation_tokens"
+"""PEFT's setting of an adapter that does not act on the whole prompt (`adaptation.scope` suffix)."""
 
 
 class StartedFrom(ModelWrapper):

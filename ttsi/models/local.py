@@ -33,7 +33,7 @@ from ttsi.engine.decoding import Decoded, DecodingRow, decode
 from ttsi.engine.int8_linear import is_int8, to_int8
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.engine.packing import EncodedExample
-from ttsi.engine.peft_folder import read_safetensors, to_safetensors, write_peft_folder
+from ttsi.engine.peft_folder import to_safetensors, write_peft_folder
 from ttsi.engine.prefix import PrefixCache, prefill, using
 from ttsi.engine.targets import unadapted_share
 from ttsi.errors import ConfigError, ModelError, PromptTooLong
@@ -45,7 +45,7 @@ from ttsi.models.loading import Loaded, read_model
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.prompt_encoding import PromptEncoder
 from ttsi.models.protocol import ADAPTER_CONFIG, Jobs, Starts
-from ttsi.models.temporary_adapters import TemporaryAdapters
+from ttsi.models.temporary_adapters import TemporaryAdapters, read_adapter
 from ttsi.types import Adaptation, Prompt, TrainingExample
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -292,7 +292,7 @@ class LocalModel:
             ModelError: as `adapted`; or a file is no adapter of this model with these settings.
         """
         encoded = [encode_job(self.encoder, index, job, self.context) for index, job in enumerate(jobs)]
-        starts = [None if file is None else read_safetensors(file) for file in files]
+        starts = [None if file is None else read_adapter(file) for file in files]
         counts = list(map(len, jobs))
         with self.adapters.trained(encoded, counts, config, seeds, self.prefixes.cache, starts) as outcomes:
             yield outcomes
@@ -326,7 +326,7 @@ class LocalModel:
         Raises:
             ModelError: a file is no adapter of this model with these settings, or within another such block.
         """
-        with self.adapters.loaded([read_safetensors(file) for file in files], config):
+        with self.adapters.loaded([read_adapter(file) for file in files], config):
             yield
 
     def save_adapter(self, index: int, folder: Path) -> Path:

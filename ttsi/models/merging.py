@@ -20,9 +20,7 @@ from transformers.utils.hub import cached_file
 
 from ttsi.errors import ModelError, on_one_line
 from ttsi.models import hub, weight_files
-
-SETTINGS = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+from ttsi.models.adapter_files import ACTIVATED, SETTINGS, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def adapter_folder(spec: str, name: str, revision: str) -> Adapter | None:
         raise ModelError(f"cannot load {spec}: {place / SETTINGS} cannot be read ({type(error).__name__})") from None
     if kind != "LORA":
         raise ModelError(f"cannot load {spec}: it is an adapter of the kind {kind}; ttsi merges LORA only")
-    if settings.get("alora_invocation_tokens"):
+    if settings.get(ACTIVATED):
         raise ModelError(
             f"cannot load {spec}: it is an activated adapter (aLoRA), which cannot be merged into its base; train one "
             "that acts on the whole prompt (--adaptation.scope all)"

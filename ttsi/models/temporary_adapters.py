@@ -23,10 +23,12 @@ from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.objective import OBJECTIVES
 from ttsi.engine.optimizer import TrainReport
+from ttsi.engine.peft_folder import read_safetensors
 from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.training import train
 from ttsi.engine.training_job import TrainingJob
 from ttsi.errors import ModelError
+from ttsi.models.adapter_files import ACTIVATED, adapter_config
 from ttsi.object_reference import load_function, resolve
 from ttsi.types import Adaptation
 
@@ -69,8 +71,24 @@ def engine_config(config: AdaptationConfig, parameters: int) -> EngineConfig:
 NOTHING_HELD_BACK = "too few examples to hold any back: the last step's adapter answers"
 """Stands in the record of an adapter that was to be chosen by held-back examples and was not."""
 
+PeftAdapter = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+"""(tensors, adapter_config) in PEFT's format."""
+
 UserTurn = Callable[[Sequence[int]], tuple[int, tuple[int, ...]]]
 """Prompt -> (where its first user's turn opens, the tokens that open it); (0, ()) where none can be seen."""
+
+
+def read_adapter(file: bytes) -> PeftAdapter:
+    """The adapter in a safetensors file whose header holds its settings.
+
+    Raises:
+        ModelError: it is no such file.
+    """
+    tensors = read_safetensors(file)
+    try:
+        return tensors, adapter_config(file)
+    except ValueError as error:
+        raise ModelError(str(error)) from None
 
 
 class TemporaryAdapters:
@@ -98,7 +116,7 @@ class TemporaryAdapters:
         config: AdaptationConfig,
         seeds: Sequence[int],
         prefixes: PrefixCache | None = None,
-        starts: Sequence[Mapping[str, Tensor] | None] = (),
+        starts: Sequence[PeftAdapter | None] = (),
     ) -> Iterator[list[Adaptation]]:
         """Train one adapter per job; leaving the block, in whatever way, drops them.
 
@@ -108,12 +126,12 @@ class TemporaryAdapters:
             config: the settings.
             seeds: one per job.
             prefixes: keys and values of prompts that the base has read.
-            starts: per job, the tensors of the adapter from which its training starts, as `export` gives them; None
-                is a fresh adapter, and () is fresh ones for all.
+            starts: per job, the adapter from which its training starts, as `export` gives it; None is a fresh adapter,
+                and () is fresh ones for all.
 
         Raises:
             ModelError: within another such block, the adapters do not fit the memory, or a start is of another model
-                or rank.
+                or other settings.
         """
         if len(seeds) != len(encoded) or len(starts) not in (0, len(encoded)):
             raise ValueError(f"{len(encoded)} jobs, but {len(seeds)} seeds and {len(starts)} starts")
@@ -124,7 +142,7 @@ class TemporaryAdapters:
                 stack.reset(range(len(indices)), [seeds[index] for index in indices])
                 for slot, index in enumerate(indices):
                     if starts and (start := starts[index]) is not None:
-                        stack.load(slot, start)
+                        self._load(stack, slot, start)
                 jobs = [self._job(slot, index, encoded[index]) for slot, index in enumerate(indices)]
                 settings = engine_config(config, parameter_count(self._model))
                 reports = train(stack, jobs, settings, prefixes=prefixes)
@@ -139,21 +157,21 @@ class TemporaryAdapters:
             yield outcomes
 
     @contextmanager
-    def loaded(self, adapters: Sequence[Mapping[str, Tensor]], config: AdaptationConfig) -> Iterator[None]:
+    def loaded(self, adapters: Sequence[PeftAdapter], config: AdaptationConfig) -> Iterator[None]:
         """Put trained adapters back, each under its place; leaving the block, in whatever way, drops them.
 
         Args:
-            adapters: tensors of each adapter, as `export` gives them.
+            adapters: tensors and adapter_config of each, as `export` gives them.
             config: the settings with which they were trained.
 
         Raises:
-            ModelError: within another such block, an adapter is of another model or rank, or they do not fit the
-                memory.
+            ModelError: within another such block, an adapter is of another model or other settings, or they do not fit
+                the memory.
         """
         with self._attached(len(adapters), config) as (stack, slots):
-            for slot, tensors in enumerate(adapters):
+            for slot, adapter in enumerate(adapters):
                 assert stack is not None
-                stack.load(slot, tensors)
+                self._load(stack, slot, adapter)
                 slots[slot] = slot
             yield
 
@@ -174,6 +192,12 @@ class TemporaryAdapters:
             if stack is not None:
                 stack.detach()
                 stack.clear()
+
+    def _load(self, stack: LoraStack, slot: int, adapter: PeftAdapter) -> None:
+        tensors, settings = adapter
+        if settings.get(ACTIVATED) and not self._suffix:
+            raise ModelError(f"the adapter does not fit: it acts on a part of the prompt ({ACTIVATED}), not on all")
+        stack.load(slot, tensors, settings)
 
     def slot(self, index: int | None) -> int:
         """The slot of a job's adapter; -1 where it has none, or where no job is named.
@@ -212,7 +236,7 @@ class TemporaryAdapters:
             raise ModelError(f"job {index} has no adapter to export")
         tensors, settings = self.stack.export(slot)
         invocation = self._invocations.get(index)
-        return tensors, settings | ({"alora_invocation_tokens": list(invocation)} if invocation else {})
+        return tensors, settings | ({ACTIVATED: list(invocation)} if invocation else {})
 
     def _stack_for(self, slots: int, config: AdaptationConfig) -> LoraStack:
         """The stack of the last block where it is large enough, else a new one."""

@@ -17,15 +17,13 @@ from pathlib import Path
 
 from ttsi import codec
 from ttsi.atomic import sync_folder, write_atomically
-from ttsi.models.adapter_files import SETTINGS, WEIGHTS, write_adapter
+from ttsi.models.adapter_files import ACTIVATED, SETTINGS, WEIGHTS, write_adapter
 from ttsi.types import Adaptation
 
 log = logging.getLogger(__name__)
 
 FOLDER = "adapter"
 RECORD = "training.json"
-ACTIVATED = "alora_invocation_tokens"
-"""Name of PEFT's setting that an adapter has which does not act on the whole prompt (`adaptation.scope` suffix)."""
 
 
 class SharedAdapterFolder:
