@@ -62,8 +62,7 @@ def _most_tokens(task: AnswerTask, i: int, answer: Answer) -> int:
 def _tool_to_fill(task: AnswerTask, i: int, answer: Answer) -> Tool | None:
     """The tool of the answer's call, all of whose arguments are required; None where there is nothing to fill."""
     item = task.inputs[i]
-    is_own = task.config.grammar is None and task.own_grammar(item) is not None
-    if not is_own or answer.error or len(answer.calls) != 1:
+    if task.is_free_or_custom(item) or answer.error or len(answer.calls) != 1:
         return None
     tool = next((tool for tool in item.tools if tool.name == answer.calls[0].name), None)
     names = list(SchemaPlace.of(tool.parameters).names) if tool else []

@@ -58,7 +58,7 @@ def _grammar(task: AnswerTask, tool: Tool) -> str:
 
 def _is_doubtful(task: AnswerTask, i: int, answer: Answer) -> bool:
     item, calls = task.inputs[i], answer.calls
-    if task.own_grammar(item) is None or task.config.grammar is not None or task.config.tool is not None:
+    if task.is_free_or_custom(item) or task.config.tool is not None:
         return False  # the caller says what may be answered, and another tool's call need not fit it
     if answer.error or not calls:
         return task.config.calls != "auto" or task.model.format.parse(answer.text, item.tools).error is not None

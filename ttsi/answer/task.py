@@ -44,7 +44,7 @@ class AnswerTask:
             Request(
                 Prompt(item.messages, item.tools),
                 self.config.max_tokens,
-                grammar=self.config.grammar or self.own_grammar(item),
+                grammar=self.config.grammar or self._tools_grammar(item),
                 repetition_limit=self.config.repetition_limit,
                 adapter=adapter,
                 with_base=adapter is not None,
@@ -52,10 +52,12 @@ class AnswerTask:
             for item, adapter in zip(self.inputs, self.adapters, strict=True)
         ]
 
-    def own_grammar(self, item: Input) -> str | None:
-        """The grammar made from the tools that may be called; None where decoding is free."""
-        constrained = self.config.decoding == "constrained" and item.tools
-        if not constrained:
+    def is_free_or_custom(self, item: Input) -> bool:
+        """Whether anything but the tools says what may be answered: free decoding, or a grammar of the caller's."""
+        return self.config.grammar is not None or self.config.decoding == "free" or not item.tools
+
+    def _tools_grammar(self, item: Input) -> str | None:
+        if self.is_free_or_custom(item):
             return None
         return answer_grammar(self.model.format, item.tools, self.config.calls, self.config.tool)
 
