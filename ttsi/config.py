@@ -309,7 +309,7 @@ class RunConfig(MethodConfig):
     split: str = "test"
     """Part of the benchmark."""
     limit: PositiveInt | None = None
-    """Use only this many inputs, from the first on. With --resume, a larger limit (or none) runs the rest."""
+    """Use only this many inputs, from the first on. With --resume, a larger limit runs more of them."""
     order_seed: NonNegativeInt | None = None
     """Put the inputs in a random order that this seed draws, before --limit takes the first: files are often sorted. A
     larger limit contains the smaller ones. None keeps the order of the file."""

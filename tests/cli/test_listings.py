@@ -43,7 +43,8 @@ def test_ls_runs_knows_finished_and_unfinished(ttsi: Any, tmp_path: Any) -> None
     (tmp_path / "runs" / "c").mkdir()
     first, second = ttsi("ls", "runs").out.splitlines()
     assert first.startswith("a  8 inputs, base ")
-    assert "unfinished" in second
+    assert second.endswith("unfinished; continue with: ttsi run --resume --output-dir runs/b")
+    assert ttsi("run", "--resume", "--output-dir", "runs/b").out.startswith("mine, 8 inputs")
 
 
 def test_env_names_versions(ttsi: Any) -> None:

@@ -165,15 +165,17 @@ def test_a_run_can_take_in_more_inputs_later(ttsi: Any, tmp_path: Path, monkeypa
     assert ttsi(*MINE, "--limit", "5", "--resume").code == 0
     assert results(tmp_path / "out")[:3] == first
     assert ttsi(*MINE, "--resume").code == 0
+    assert len(results(tmp_path / "out")) == 5, "what is left out is as the run has it"
+    assert ttsi(*MINE, "--limit", "100", "--resume").code == 0
     whole = results(tmp_path / "out")
-    assert read_json(tmp_path / "out" / "config.json")["settings"]["limit"] is None
+    assert read_json(tmp_path / "out" / "config.json")["settings"]["limit"] == 100
     assert read_json(tmp_path / "out" / "summary.json")["n"] == len(whole) == 8
     assert set(improved) <= {f"q{i}" for i in range(8)}
     # The same as if it had never been cut short.
     assert ttsi(*MINE[:-1], "whole").code == 0
     assert whole == results(tmp_path / "whole")
     # Control: fewer are another run, and so is a larger limit with another seed.
-    assert "limit: null -> 3" in ttsi(*MINE, "--limit", "3", "--resume").err
+    assert "limit: 100 -> 3" in ttsi(*MINE, "--limit", "3", "--resume").err
     assert ttsi(*MINE[:-1], "three", "--limit", "3").code == 0
     result = ttsi(*MINE[:-1], "three", "--limit", "5", "--seed", "9", "--resume")
     assert (result.code, "seed: 0 -> 9" in result.err) == (2, True)

@@ -56,7 +56,8 @@ Then with your own questions and your own model:
                                an agent: tools are executed (also --mcp COMMAND)
     ttsi data get hammer-eval  download a public benchmark (ttsi data ls)
     ttsi run --benchmark sealtool --method ttsi-paper --seed 1
-    ttsi run --resume          continue after an interruption
+    ttsi run --resume --output-dir RUN
+                               continue a run with the settings that it has
     ttsi report RUN...         one page with tables and plots
     ttsi compare RUN RUN       is one run better than the other, and where?
     ttsi run --method ttd --teacher openai:NAME --teacher-budget 200000tokens

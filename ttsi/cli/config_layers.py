@@ -1,4 +1,4 @@
-"""Layers of settings: flags, then TTSI_* variables, then a YAML file, then the method, then the defaults.
+"""Layers of settings: flags, TTSI_* variables, a YAML file, a resumed run's own, the method's, the defaults.
 
 Inputs: the flags that cyclopts parsed. Outputs: the same arguments, filled layer by layer; a layer only fills what no
 layer above it has set, so a setting of the user's always beats the method's.
@@ -18,6 +18,7 @@ import yaml
 from cyclopts import App, ArgumentCollection, CycloptsError, Token
 from cyclopts.config import Dict, Env
 
+from ttsi.cli.resumed_settings import resumed_settings
 from ttsi.cli.shipped_files import find_file
 from ttsi.cli.tau import RECIPES, is_recipe
 from ttsi.config import LoopConfig, MethodConfig, RunConfig
@@ -49,7 +50,16 @@ Layer = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 
 def config_layers() -> list[Layer]:
     """The layers below the flags, in order, for `cyclopts.App(config=...)`."""
-    return [_expand_shortcuts, _environment, _expand_shortcuts, _yaml, _expand_shortcuts, _method, _check_whole_numbers]
+    return [
+        _expand_shortcuts,
+        _environment,
+        _expand_shortcuts,
+        _yaml,
+        _expand_shortcuts,
+        resumed_settings,
+        _method,
+        _check_whole_numbers,
+    ]
 
 
 def method_preset(method: str, model: str) -> LoopConfig:

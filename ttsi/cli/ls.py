@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -120,7 +121,7 @@ def _describe(folder: Path) -> str:
     from ttsi.runs.store import read_json
 
     if not (folder / "summary.json").is_file():
-        return "unfinished; continue with --resume"
+        return f"unfinished; continue with: ttsi run --resume --output-dir {shlex.quote(str(folder))}"
     try:
         summary = read_json(folder / "summary.json")
     except RunFolderError as error:

@@ -23,7 +23,7 @@ from ttsi.benchmarks.names import names_notice
 from ttsi.cli.option_groups import MACHINE
 from ttsi.cli.progress import announced, duration, loading, print_notes, progress
 from ttsi.cli.report import page_beside
-from ttsi.cli.resume_hint import restoring_command, resume_command
+from ttsi.cli.resume_hint import own_settings_command, resume_command
 from ttsi.cli.settings import (
     Device,
     Dtype,
@@ -88,7 +88,8 @@ def run(
         costs: of a teacher.
         output_dir: Folder of the run. By default runs/BENCHMARK--MODEL--METHOD--DIGEST, with the digest of all its
             settings.
-        resume: Continue the run in the folder.
+        resume: Continue the run in the folder. With --output-dir no other setting is needed: what you leave out is as
+            the run has it.
         clean: Delete the run in the folder first.
         retry_failed: Continue, and try inputs again that failed before, or whose adaptation did.
         repair: Continue a damaged run: keep its intact rows and run the other inputs again.
@@ -146,7 +147,7 @@ def run(
             _print_how_to_continue(folder)
             raise
         except OtherRun as error:
-            command = restoring_command(error.changes, settings_of(config))
+            command = own_settings_command(folder) if error.in_settings else None
             if command is None:
                 raise
             raise RunFolderError(f"{error}; go on with its own settings: {command}") from None

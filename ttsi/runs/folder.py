@@ -1,7 +1,7 @@
 """Files of a run folder beside its database: config.json, summary.json and the writer's lock.
 
 Inputs: a folder, JSON values. Outputs: `config.json` and `summary.json`, replaced whole (`ttsi.atomic`) and read with
-the names of today, the lock of the one writer, and the list of fields in which two configurations differ.
+the names of today, a run's settings, the lock of the one writer, and the fields in which two configurations differ.
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ class OtherRun(RunFolderError):
     Args:
         folder: the folder.
         changes: dotted field of config.json -> its value there and now.
+
+    Attributes:
+        in_settings: whether the settings differ, and not only weights, versions or data.
     """
 
     def __init__(self, folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> None:
-        self.changes = changes
+        self.in_settings = any(path.startswith("settings.") for path in changes)
         fields = (
             f"{path.removeprefix('settings.').removeprefix('loop.')}: {json.dumps(was)} -> {json.dumps(now)}"
             for path, (was, now) in changes.items()
@@ -217,6 +220,21 @@ def _grows(old: int | None, new: int | None) -> bool:
     return old is not None and (new is None or new > old)
 
 
+def recorded_settings(folder: Path) -> dict[str, Any]:
+    """The settings of the run in a folder; those that an older record lacks are what it did without them.
+
+    Raises:
+        RunFolderError: config.json is missing or damaged.
+    """
+    settings, defaults = read_json(folder / "config.json")["settings"], _first_defaults()
+    return dict(_with_defaults(settings, defaults, defaults))
+
+
+def _first_defaults() -> dict[str, Any]:
+    # Through JSON, so that tuples and lists compare as they are stored.
+    return dict(json.loads(json.dumps(with_first_defaults(asdict(RunConfig())))))
+
+
 def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration in the folder, if it is the same run, or the same with a larger limit.
 
@@ -224,9 +242,7 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         OtherRun: it is another run; the line lists what differs.
     """
     old = read_json(folder / "config.json")
-    # Through JSON, so that tuples and lists compare as they are stored.
-    new = json.loads(json.dumps(config))
-    defaults = {"settings": json.loads(json.dumps(with_first_defaults(asdict(RunConfig()))))}
+    new, defaults = json.loads(json.dumps(config)), {"settings": _first_defaults()}
     if "sources" not in old:  # an older record
         new.pop("sources", None)
     new = _without_unused_library(new)
