@@ -11,7 +11,7 @@ import pytest
 
 from ttsi import __version__
 from ttsi.chat.calls import FORMATS
-from ttsi.cli.progress import LINE_INTERVAL, STAGE_LOG, _Lines, _Stages, announced, loading, progress
+from ttsi.cli.progress import LINE_INTERVAL, STAGE_LOG, TRAINING_LOG, _Lines, _Stages, announced, loading, progress
 from ttsi.models import scripted
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.tally import RunProgress
@@ -176,6 +176,31 @@ def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[st
     now[0] = 100.0
     report.tick()
     assert capsys.readouterr().err == ""
+
+
+def test_within_a_long_training_the_step_and_the_time_left_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    stages = _Stages(lambda: now[0])
+    report = _Lines(lambda: now[0], stages)
+    report(state(0))
+    with stages.listening():
+        logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "adaptation", 8)
+        for step, seconds in ((1, 20.0), (2, 40.0), (120, 2400.0)):
+            now[0] = seconds
+            logging.getLogger(TRAINING_LOG).info("training step=%d steps=%d", step, 120)
+            report.tick()
+        logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "answer", 8)
+        now[0] += LINE_INTERVAL
+        report.tick()
+    assert capsys.readouterr().err.splitlines() == [
+        "ttsi: 0 of 100 inputs, adapting to 8 (20 s; step 1 of 120, 40 min left)",
+        "ttsi: 0 of 100 inputs, adapting to 8 (40 s; step 2 of 120, 39 min left)",
+        "ttsi: 0 of 100 inputs, adapting to 8 (40 min; step 120 of 120)",
+        "ttsi: 0 of 100 inputs, answering 8 (10 s)",
+    ]
+    # Control: afterwards nothing listens.
+    logging.getLogger(TRAINING_LOG).info("training step=%d steps=%d", 3, 120)
+    assert "step" not in stages.now()
 
 
 def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:

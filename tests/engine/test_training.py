@@ -7,6 +7,7 @@ and clipping.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -201,6 +202,18 @@ def test_free_memory_is_given_back_in_a_long_training_and_after_each(
         return len(done)
 
     assert [times(steps) for steps in (3, training.GIVE_BACK_AFTER, 20)] == [1, 2, 3]
+
+
+def test_a_long_training_logs_its_steps(model: PreTrainedModel, caplog: pytest.LogCaptureFixture) -> None:
+    def logged(epochs: int) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger=training.log.name):
+            run(model, JOBS, replace(CONFIG, epochs=epochs, batch_size=0))
+        return [record.getMessage() for record in caplog.records]
+
+    steps = training.GIVE_BACK_AFTER + 1
+    assert logged(steps) == [f"training step={step} steps={steps}" for step in range(1, steps + 1)]
+    assert logged(training.GIVE_BACK_AFTER) == []
 
 
 def test_losses_fall(any_model: PreTrainedModel) -> None:

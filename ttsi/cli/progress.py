@@ -29,6 +29,8 @@ ANNOUNCE_AFTER = 1.0
 
 STAGE_LOG = "ttsi.batch"
 """The name of the log with an event at the start of each stage."""
+TRAINING_LOG = "ttsi.engine.training"
+"""The name of the log with an event after each step of a long training."""
 
 STAGE_VERBS = {
     "answer": "answering",
@@ -145,32 +147,41 @@ class _Speed:
 
 
 class _Stages(logging.Handler):
-    """The stage that the loop is in, from the log of stages."""
+    """The stage that the loop is in, from the log of stages; within a long training its step, from the engine's log."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(logging.INFO)
         self._clock = clock
         self._began = clock()
-        self._doing = ""
+        self._doing, self._step = "", ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One event of the loop: a stage begins, for so many inputs."""
-        if record.args and len(record.args) == 2:
-            stage, inputs = tuple(record.args)
-            self._began, self._doing = self._clock(), f"{STAGE_VERBS.get(str(stage), stage)} {inputs}"
+        """One event: a stage begins, for so many inputs; or one of so many steps of a training is done."""
+        match record.args:
+            case (int(step), int(steps)) if record.name == TRAINING_LOG:
+                left = (self._clock() - self._began) / step * (steps - step)
+                self._step = f"; step {step} of {steps}" + (f", {duration(left)} left" if step < steps else "")
+            case (stage, inputs) if record.name == STAGE_LOG:
+                self._began, self._step = self._clock(), ""
+                self._doing = f"{STAGE_VERBS.get(str(stage), stage)} {inputs}"
 
     def now(self) -> str:
         """The stage and for how long it has run; empty between batches and where other processes do the work."""
-        return f"{self._doing} ({duration(self._clock() - self._began)})" if self._doing else ""
+        return f"{self._doing} ({duration(self._clock() - self._began)}{self._step})" if self._doing else ""
 
     def clear(self) -> None:
         """A batch is done."""
-        self._doing = ""
+        self._doing = self._step = ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen to the log of stages for as long as the block lasts; other handlers see the log as before."""
-        log = logging.getLogger(STAGE_LOG)
+        """Listen to both logs for as long as the block lasts; other handlers see them as before."""
+        with self._listening_to(STAGE_LOG), self._listening_to(TRAINING_LOG):
+            yield
+
+    @contextmanager
+    def _listening_to(self, name: str) -> Iterator[None]:
+        log = logging.getLogger(name)
         before = log.level, log.propagate
         log.propagate = log.isEnabledFor(logging.INFO)
         log.setLevel(logging.INFO)

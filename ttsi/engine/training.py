@@ -11,6 +11,7 @@ keeps adapters apart (`ttsi.engine.optimizer`). The examples of one adapter's st
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,11 @@ from ttsi.engine.training_job import Branch, TrainingJob, held_back_branches, le
 from ttsi.engine.windows import spans_of
 from ttsi.errors import ConfigError, ModelError
 
+log = logging.getLogger(__name__)
+
 GIVE_BACK_AFTER = 8
-"""Steps of a long training after which free memory is given back; doing it after each step costs 3 % more time."""
+"""Steps of a long training after which free memory is given back; doing it after each step costs 3 % more time. A
+training with more steps logs each."""
 
 
 @dataclass
@@ -188,7 +192,8 @@ def _train_chunk(
     beginnings = Beginnings(model, prefixes)
     chunk = _Chunk(runs, OptimizerState.of(stack.values_of([run.slot for run in runs])))
     steps_B: list[tuple[StepRow, ...]] = []
-    for step in range(max(len(run.rates) for run in runs)):
+    steps = max(len(run.rates) for run in runs)
+    for step in range(steps):
         chunk = _set_finished_aside(chunk, step, finished)
         if not chunk.runs:
             break
@@ -207,6 +212,8 @@ def _train_chunk(
         optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
         if step % GIVE_BACK_AFTER == GIVE_BACK_AFTER - 1:
             give_back()
+        if steps > GIVE_BACK_AFTER:
+            log.info("training step=%d steps=%d", step + 1, steps)
     for part in [*finished, chunk]:
         _choose_step(model, stack, part, beginnings)
         _write_back(stack, part.runs, part.state)
