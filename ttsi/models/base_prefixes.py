@@ -6,8 +6,9 @@ prompts' system text and tools in earlier batches. The paper (arXiv:2510.07841) 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from transformers import PreTrainedModel
 
@@ -31,6 +32,7 @@ class BasePrefixes:
         self._store = self._own_store
         self.cache: PrefixCache | None = None
         """The cache of the batch; None outside `batch`."""
+        self._turn: AbstractContextManager[object] = threading.RLock()
 
     @property
     def own_bytes(self) -> int:
@@ -41,21 +43,23 @@ class BasePrefixes:
     def batch(self, store: PrefixStore | None = None) -> Iterator[None]:
         """The block of a batch; within another one, that one goes on.
 
-        Leaving it drops all prompts but their beginnings, which stay in the store until the weights change.
+        A batch has the model to itself, with its adapters: another thread that begins one waits. Leaving the block
+        drops all prompts but their beginnings, which stay in the store until the weights change.
 
         Args:
             store: None is the model's own.
         """
-        if self.cache is not None:
-            yield
-            return
-        self._store = self._own_store if store is None else store
-        self._store.use_with(weights_fingerprint(self._model))
-        self.cache = PrefixCache()
-        try:
-            yield
-        finally:
-            self.cache, self._store = None, self._own_store
+        with self._turn:
+            if self.cache is not None:
+                yield
+                return
+            self._store = self._own_store if store is None else store
+            self._store.use_with(weights_fingerprint(self._model))
+            self.cache = PrefixCache()
+            try:
+                yield
+            finally:
+                self.cache, self._store = None, self._own_store
 
     def read_beginnings(self, prompts: Iterable[Sequence[int]]) -> None:
         """Have the beginnings of these prompts in the cache; outside of a batch, nothing.

@@ -52,7 +52,7 @@ EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 
 
 class LocalModel:
-    """A causal language model in this process; one caller at a time."""
+    """A causal language model in this process, for one thread at a time (`prefix_cache`)."""
 
     def __init__(
         self, spec: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, form: str | None = None
@@ -158,7 +158,7 @@ class LocalModel:
 
     @contextmanager
     def prefix_cache(self, store: PrefixStore | None = None) -> Iterator[None]:
-        """Within the block the base encodes and reads no prompt twice. See `SupportsPrefixCache`."""
+        """Within the block the base reads no prompt twice, and other such blocks wait. See `SupportsPrefixCache`."""
         with self.prefixes.batch(store), self.encoder.prompt_cache():
             yield
 
