@@ -55,6 +55,7 @@ GOES_ON = "go on with its own settings: "
         ("--synthesis.no-unambiguous", "--synthesis.filter", "copy", "--synthesis.filter", "overlap"),
         ("--config", "mine.yaml"),
         ("--method", "base"),
+        ("--library", "my.lib", "--library.gate", "sure"),
         ("--method", "vote", "--answer.samples", "3", "--split", "test"),
         (
             "--method",
@@ -101,10 +102,43 @@ def test_other_settings_are_refused_with_a_line_that_goes_on(
     assert ttsi(*typed[typed.index("ttsi") + 1 :]).code == 0
 
 
-def test_a_variable_counts_as_given(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_does_not_count(ttsi: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert ttsi(*BEGUN, "--k", "3").code == 0
+    (tmp_path / "mine.yaml").write_text("k: 7\n")
     monkeypatch.setenv("TTSI_K", "5")
-    assert "synthesis.k: 3 -> 5" in ttsi("run", "--output-dir", "my run", "--resume").err
+    monkeypatch.setenv("TTSI_CONFIG", "mine.yaml")
+    assert ttsi("run", "--output-dir", "my run", "--resume").code == 0
+    # Controls: a flag counts, and so does a file that a flag names; in a new run the variable counts, too.
+    assert "synthesis.k: 3 -> 4" in ttsi("run", "--output-dir", "my run", "--resume", "--k", "4").err
+    assert "synthesis.k: 3 -> 7" in ttsi("run", "--output-dir", "my run", "--resume", "--config", "mine.yaml").err
+    assert ttsi(*BEGUN[:-1], "new").code == 0
+    assert '"k": 5' in (tmp_path / "new" / "config.json").read_text()
+
+
+def test_a_run_whose_data_moved_goes_on(ttsi: Command, tmp_path: Path) -> None:
+    assert ttsi(*BEGUN, "--limit", "2").code == 0
+    (tmp_path / "data").mkdir()
+    moved = (tmp_path / "mine.jsonl").rename(tmp_path / "data" / "moved.jsonl")
+    resume = ("run", "--output-dir", "my run", "--resume")
+    assert "mine.jsonl does not exist" in ttsi(*resume).err
+    again = ttsi(*resume, "--benchmark", str(moved), "--quiet")
+    assert (again.code, again.err) == (0, "") and again.out.startswith("moved, 2 inputs")
+    # Control: another file is another run, and is named.
+    write(tmp_path / "other.jsonl", rows(5))
+    refused = ttsi(*resume, "--benchmark", "other.jsonl")
+    assert refused.code == 2 and "other.jsonl" in refused.err, refused.err
+
+
+def test_changed_data_are_named(ttsi: Command, tmp_path: Path) -> None:
+    assert ttsi(*BEGUN, "--limit", "2").code == 0
+    lines = (tmp_path / "mine.jsonl").read_text().splitlines()
+    last = {**json.loads(lines[-1]), "gold": []}
+    (tmp_path / "mine.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    resume = ("run", "--output-dir", "my run", "--resume", "--quiet")
+    changed = ttsi(*resume)
+    assert changed.code == 0
+    assert "mine.jsonl has changed since it was last run into my run" in changed.err
+    assert ttsi(*resume).err == "", "the control: the same data"
 
 
 def test_a_run_of_an_older_version_goes_on_without_what_is_newer(ttsi: Command, tmp_path: Path) -> None:

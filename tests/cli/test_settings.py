@@ -49,6 +49,17 @@ def test_each_tier_beats_the_next(ttsi: Any, tmp_path: Path, monkeypatch: pytest
     assert tau(ttsi, "--config", "c.yaml", "--awareness.tau", "0.4") == 0.4
 
 
+def test_a_file_sets_what_shares_its_name_with_a_command(ttsi: Any, tmp_path: Path) -> None:
+    """cyclopts itself drops a setting that is called like a command: `ttsi library`, `ttsi data`."""
+    (tmp_path / "c.yaml").write_text("library: {gate: sure, max-days: 3}\ndata: there\n")
+    run = json.loads(ttsi(*PLAN, "--config", "c.yaml", "--library", "my.lib").out)["settings"]
+    assert (run["library"]["gate"], run["library"]["max_days"], run["data"]) == ("sure", 3, "there")
+    (tmp_path / "c.yaml").write_text("library: my.lib\n")
+    assert json.loads(ttsi(*PLAN, "--config", "c.yaml").out)["settings"]["library"]["folder"] == "my.lib"
+    (tmp_path / "c.yaml").write_text("library: {gates: sure}\n")
+    assert "unknown setting 'library.gates'; did you mean 'library.gate'?" in ttsi(*PLAN, "--config", "c.yaml").err
+
+
 def test_short_names_stand_in_each_tier(ttsi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "c.yaml").write_text("tau: 0.2\nk: 3\ndecoding: free\n")
     read = loop_of(ttsi, "--config", "c.yaml", "--k", "5")

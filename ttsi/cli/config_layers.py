@@ -1,4 +1,4 @@
-"""Layers of settings: flags, TTSI_* variables, a YAML file, a resumed run's own, the method's, the defaults.
+"""Layers of settings: flags, TTSI_* variables, a YAML file, the method's, the defaults; behind flags a resumed run's.
 
 Inputs: the flags that cyclopts parsed. Outputs: the same arguments, filled layer by layer; a layer only fills what no
 layer above it has set, so a setting of the user's always beats the method's.
@@ -16,9 +16,10 @@ from typing import Any, get_args
 
 import yaml
 from cyclopts import App, ArgumentCollection, CycloptsError, Token
-from cyclopts.config import Dict, Env
+from cyclopts.config import Env
 
-from ttsi.cli.resumed_settings import resumed_settings
+from ttsi.cli.layer import fill
+from ttsi.cli.resumed_settings import continues_run, resumed_settings
 from ttsi.cli.shipped_files import find_file
 from ttsi.cli.tau import RECIPES, is_recipe
 from ttsi.config import LoopConfig, MethodConfig, RunConfig
@@ -52,11 +53,11 @@ def config_layers() -> list[Layer]:
     """The layers below the flags, in order, for `cyclopts.App(config=...)`."""
     return [
         _expand_shortcuts,
+        _resumed,
         _environment,
         _expand_shortcuts,
         _yaml,
         _expand_shortcuts,
-        resumed_settings,
         _method,
         _check_whole_numbers,
     ]
@@ -145,6 +146,14 @@ def _warn_renamed(old: str, new: str) -> None:
     print(f"ttsi: {old} is now called {new}", file=sys.stderr)
 
 
+def _resumed(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """The run that the command continues; only flags and the file that one of them names stand above it."""
+    if continues_run(commands, arguments):
+        _yaml(app, commands, arguments)
+        _expand_shortcuts(app, commands, arguments)
+        resumed_settings(app, commands, arguments)
+
+
 def _environment(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """TTSI_... variables."""
     settable = arguments.filter_by(parse=True)
@@ -196,7 +205,7 @@ def _yaml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
         if setting.replace("_", "-") not in names:
             raise ConfigError(f"{path}: {_unknown_setting(setting, names)}")
     try:
-        Dict(settings, use_commands_as_keys=False, source=str(path))(app, commands, arguments)
+        fill(settings, str(path), app, commands, arguments)
     except CycloptsError as error:
         # Its own message comes in several lines and forms; the file's name must be in it.
         text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__} ")
@@ -245,7 +254,7 @@ def _method(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     if list(commands) in (["ask"], ["act"]) and _value(arguments, "--answer.decoding") != "free":
         settings |= ASK_SETTINGS.get(model or model_of(commands), {})
     if settings:
-        Dict(settings, use_commands_as_keys=False, source=f"method {method}")(app, commands, arguments)
+        fill(settings, f"method {method}", app, commands, arguments)
 
 
 def _check_whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

@@ -1,8 +1,8 @@
 """The layer of a resumed run's own settings: `ttsi run --resume --output-dir FOLDER` needs no other flag.
 
-Inputs: the flags that cyclopts parsed. Outputs: the same, in which what no flag, TTSI_* variable or file sets is as the
-run in the folder has it, its method, data and dtype among them. A setting that is given stands: where it differs from
-the run's, opening the folder refuses it (`ttsi.runs.folder`).
+Inputs: the flags that cyclopts parsed. Outputs: the same, in which what no flag and no file of --config sets is as the
+run in the folder has it, its method, data and dtype among them; TTSI_* variables do not count. A setting that is given
+stands: where it differs from the run's, opening the folder refuses it (`ttsi.runs.folder`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App, ArgumentCollection
-from cyclopts.config import Dict
 
+from ttsi.cli.layer import fill
 from ttsi.config import CUSTOM, RunConfig
 from ttsi.runs.folder import holds_run, read_json, recorded_settings
 
@@ -24,12 +24,17 @@ _NAMED = {name: getattr(RunConfig(), name) for name in ("benchmark", "model", "m
 """Settings that are named where they are taken from the run, with their defaults."""
 
 
+def continues_run(commands: tuple[str, ...], arguments: ArgumentCollection) -> bool:
+    """Whether the command continues the run in its --output-dir."""
+    given = _given(arguments)
+    continues = commands == ("run",) and "--output-dir" in given and not given.keys().isdisjoint(CONTINUING)
+    return continues and holds_run(Path(given["--output-dir"]))
+
+
 def resumed_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill what no layer above has set from the run in --output-dir, if the command continues it."""
-    given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
-    folder = Path(given.get("--output-dir", ""))
-    if commands != ("run",) or given.keys().isdisjoint(CONTINUING) or not holds_run(folder):
-        return
+    """Fill what no layer above has set from the run that the command continues."""
+    given = _given(arguments)
+    folder = Path(given["--output-dir"])
     recorded = own_settings(folder)
     missing = {
         name: value
@@ -37,10 +42,15 @@ def resumed_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCol
         if not argument.tokens and (name := argument.name.removeprefix("--")) in recorded
         for value in (recorded[name],)
     }
-    Dict(_nest(missing), use_commands_as_keys=False, source=f"the run in {folder}")(app, commands, arguments)
+    fill(missing, f"the run in {folder}", app, commands, arguments)
     chosen = [f"{name} {missing[name]}" for name, default in _NAMED.items() if missing.get(name, default) != default]
     if chosen and "--quiet" not in given:
         print(f"ttsi: going on with the settings of {folder} ({', '.join(chosen)})", file=sys.stderr)
+
+
+def _given(arguments: ArgumentCollection) -> dict[str, str]:
+    """The first value of each flag that has one."""
+    return {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
 
 
 def own_settings(folder: Path) -> dict[str, Any]:
@@ -62,13 +72,4 @@ def _by_flag(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[s
         if isinstance(value, Mapping):
             yield from _by_flag(value, f"{flag}.")
         else:
-            yield flag, value
-
-
-def _nest(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name as the mapping that a file would hold."""
-    nested: dict[str, Any] = {}
-    for name, value in settings.items():
-        section, _, last = name.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[last] = value
-    return nested
+            yield ("library" if flag == "library.folder" else flag), value

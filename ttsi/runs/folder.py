@@ -7,6 +7,7 @@ the names of today, a run's settings, the lock of the one writer, and the fields
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,10 +16,13 @@ from typing import IO, Any
 
 from ttsi import codec, crash_points
 from ttsi.atomic import FileLocked, lock_file, sync_folder, write_atomically
+from ttsi.benchmarks import is_file
 from ttsi.config import RunConfig
 from ttsi.config_history import rename_settings, with_first_defaults, without_removed
 from ttsi.errors import RunFolderError, on_one_line
 from ttsi.runs.shared_adapter import SharedAdapterFolder
+
+log = logging.getLogger(__name__)
 
 DATABASE = ("run.db", "run.db-wal", "run.db-shm")
 PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-journal", "run.db.damaged")
@@ -236,7 +240,9 @@ def _first_defaults() -> dict[str, Any]:
 
 
 def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration in the folder, if it is the same run, or the same with a larger limit.
+    """The configuration in the folder, if it is the same run, or the same with a larger limit or a file moved.
+
+    Where the data are others, a warning is logged: recorded inputs are matched by their content.
 
     Raises:
         OtherRun: it is another run; the line lists what differs.
@@ -251,6 +257,13 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         changes.pop("settings.limit", None)
     # The digest follows from the settings, which are compared themselves.
     changes.pop("digest", None)
+    before, now = ((one.get("settings", {}).get("benchmark"), one.get("data", {})) for one in (old, new))
+    same_data = before[1].get("checksum") == now[1].get("checksum")
+    if same_data and is_file(str(before[0])) and is_file(str(now[0])):
+        for field in ("settings.benchmark", "data.benchmark"):
+            changes.pop(field, None)
     if changes:
         raise OtherRun(folder, changes)
+    if not same_data:
+        log.warning("%s has changed since it was last run into %s: rows are matched by content", now[0], folder)
     return old
