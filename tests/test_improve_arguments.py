@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,9 @@ from ttsi import AgentConfig, evaluate, improve, load_model, preset, run_episode
 from ttsi.benchmarks import load
 from ttsi.errors import ConfigError
 from ttsi.types import Input
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @pytest.fixture
@@ -40,6 +43,24 @@ def test_control_one_answer_per_input_changes_nothing(inputs: list[Input]) -> No
 def test_what_is_no_model_is_refused(inputs: list[Input], model: object) -> None:
     with pytest.raises(ConfigError, match=r"use ttsi\.load_model\(SPEC\)"):
         improve(inputs, model)  # type: ignore[arg-type]
+
+
+def test_a_bare_model_of_transformers_is_refused_with_the_call_that_loads_it(
+    inputs: list[Input], model: PreTrainedModel
+) -> None:
+    class Plain:
+        """The control: no model of transformers."""
+
+    bare: Any = model
+    own: Any = Plain()
+    calls: list[Any] = [lambda one: improve(inputs, one), lambda one: evaluate("toolworld", one, limit=1)]
+    for call in calls:
+        with pytest.raises(
+            ConfigError, match=r"^the model is a Qwen2ForCausalLM of transformers: use ttsi\.load_model\("
+        ):
+            call(bare)
+        with pytest.raises(ConfigError, match="^the model is a Plain without 'spec': add it"):
+            call(own)
 
 
 @pytest.mark.parametrize("config", ["ttsi", {}])

@@ -126,8 +126,26 @@ def test_control_without_the_check_one_input_ends_the_batch(monkeypatch: pytest.
 
 @pytest.mark.parametrize("stranger", ["hello", None, {"messages": []}, (GOOD,)])
 def test_what_is_no_input_is_refused_by_its_place(stranger: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^inputs\[1\] is a {type(stranger).__name__}: use a ttsi.Input$"):
+    hint = ", as ttsi.read_input makes it of a dictionary" if isinstance(stranger, dict) else ""
+    with pytest.raises(ConfigError, match=rf"^inputs\[1\] is a {type(stranger).__name__}: use a ttsi.Input{hint}$"):
         improve([GOOD, stranger], load_model("scripted:demo"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "line"),
+    [
+        (GOOD, r"inputs is a single Input: put it into a list, improve\(\[input\], model\)"),
+        ({"messages": []}, r"inputs is a dict: use a list of inputs, \[ttsi.read_input\(dictionary\)\]"),
+        ("hello", "inputs is a str: use a list of ttsi.Input"),
+        (None, "inputs is a NoneType: use a list of ttsi.Input"),
+    ],
+)
+def test_what_is_no_list_of_inputs_is_refused(inputs: Any, line: str) -> None:
+    model = load_model("scripted:demo")
+    with pytest.raises(ConfigError, match=f"^{line}$"):
+        improve(inputs, model)
+    for control in ([GOOD], (GOOD,), iter([GOOD])):
+        assert improve(control, model)[0].error is None  # type: ignore[arg-type]
 
 
 def benchmark(*samples: Any) -> Benchmark:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ttsi.agents.conversation_loop import run_episode as run_episode
     from ttsi.benchmarks import Benchmark as Benchmark
     from ttsi.benchmarks import Sample as Sample
+    from ttsi.benchmarks.jsonl import read_input as read_input
     from ttsi.config import AgentConfig as AgentConfig
     from ttsi.config import LoopConfig as LoopConfig
     from ttsi.config import RunConfig as RunConfig
@@ -40,6 +41,7 @@ _PUBLIC = {
     "load_model": "ttsi.models:load",
     "preset": "ttsi.methods:preset",
     "evaluate": "ttsi.runs.evaluation:evaluate",
+    "read_input": "ttsi.benchmarks.jsonl:read_input",
     "load_run": "ttsi.runs.reading:load_run",
     "run_episode": "ttsi.agents.conversation_loop:run_episode",
     "FunctionEnvironment": "ttsi.environments.functions:FunctionEnvironment",
@@ -76,6 +78,7 @@ __all__ = [
     "load_model",
     "load_run",
     "preset",
+    "read_input",
     "run_episode",
 ]
 

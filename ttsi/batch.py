@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -68,9 +68,7 @@ def isolate_failures(method: Improve) -> Improve:
         if not isinstance(settings, LoopConfig):
             raise ConfigError(f"config is a {type(settings).__name__}: use a LoopConfig, as ttsi.preset makes it")
         check(settings)
-        inputs = list(inputs)
-        if (stranger := next((i for i, item in enumerate(inputs) if not isinstance(item, Input)), None)) is not None:
-            raise ConfigError(f"inputs[{stranger}] is a {type(inputs[stranger]).__name__}: use a ttsi.Input")
+        inputs = _listed(inputs)
         if answers and len(answers) != len(inputs):
             raise ConfigError(f"{len(answers)} answers for {len(inputs)} inputs: give one per input, or none")
         if needs_samples(settings.awareness) and not all(answer.samples for answer in answers):
@@ -86,6 +84,27 @@ def isolate_failures(method: Improve) -> Improve:
         return [failed or next(done) for failed in unfit]
 
     return cast(Improve, improve)
+
+
+def _listed(inputs: object) -> list[Input]:
+    """The inputs as a list.
+
+    Raises:
+        ConfigError: they are no list of inputs; the line says how to make one.
+    """
+    if isinstance(inputs, Input):
+        raise ConfigError("inputs is a single Input: put it into a list, improve([input], model)")
+    kind = type(inputs).__name__
+    if isinstance(inputs, Mapping):
+        raise ConfigError(f"inputs is a {kind}: use a list of inputs, [ttsi.read_input(dictionary)]")
+    if isinstance(inputs, str) or not isinstance(inputs, Iterable):
+        raise ConfigError(f"inputs is a {kind}: use a list of ttsi.Input")
+    items = list(inputs)
+    for place, item in enumerate(items):
+        if not isinstance(item, Input):
+            hint = ", as ttsi.read_input makes it of a dictionary" if isinstance(item, Mapping) else ""
+            raise ConfigError(f"inputs[{place}] is a {type(item).__name__}: use a ttsi.Input{hint}")
+    return items
 
 
 Attempt = Callable[[Sequence[Input], Sequence[Answer]], list[Episode]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import ttsi
 from tests.worlds import TOOLS, row, write
 from ttsi.benchmarks import jsonl
 from ttsi.benchmarks import load as load_benchmark
@@ -194,6 +195,41 @@ def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: Any, message:
     path = write(tmp_path / "mine.jsonl", [GOOD, line])
     with pytest.raises(DataError, match=rf"^mine\.jsonl:2: .*{message}") as caught:
         jsonl.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{}, {"id": 7}, {"id": None, "gold": [], "tags": {"level": 3}}])
+def test_a_dictionary_is_read_as_the_line_of_a_file_is(tmp_path: Path, given: dict[str, Any]) -> None:
+    line = {"messages": GOOD["messages"], "tools": TOOLS, **given}
+    [sample] = jsonl.load(write(tmp_path / "mine.jsonl", [{**line, "id": given.get("id") or "mine"}])).samples
+    item = ttsi.read_input(line, id="mine")
+    assert item == sample.input and item.content_hash == sample.input.content_hash
+    assert item.id == ("7" if given.get("id") else "mine")
+    assert ttsi.read_input({**line, "id": None}).id == "input"
+    [episode] = ttsi.improve([item], ttsi.load_model("scripted:demo"))
+    assert episode.error is None and episode.base is not None
+
+
+def test_control_what_differs_in_a_dictionary_differs_in_the_input() -> None:
+    assert ttsi.read_input({**GOOD, "messages": [USER]}).content_hash != ttsi.read_input(GOOD).content_hash
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        *((line, message) for line, message in BAD if line != [1]),
+        ([1], "the input is a list; write an object like"),
+        ("hello", "the input is a string; write an object like"),
+        (None, "the input is missing; write an object like"),
+        ({**GOOD, "model": "gpt-5-mini"}, "unknown key 'model'"),
+        ({**GOOD, "tools": [{"name": "f", "parameters": {"enum": {1}}}]}, "not JSON .Object of type set"),
+        ({**GOOD, "messages": [{**USER, "content": float("nan")}]}, "not JSON .Out of range float"),
+        ({**GOOD, "messages": (USER,)}, "messages is a tuple; write a list"),
+    ],
+)
+def test_a_bad_dictionary_is_refused_in_one_line(line: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        ttsi.read_input(line)
     assert "\n" not in str(caught.value)
 
 

@@ -2,8 +2,9 @@
 
 One JSON object a line: `{"id"?, "messages": [...], "tools": [OpenAI function schema...], "gold"?: [{"name",
 "arguments"}], "tags"?: {...}, "official"?: RULE}`; null is the same as leaving a key with ? out. Inputs: the path of
-such a file, plain or `.gz`, or one object, as the converters of public data make them (`ttsi.benchmarks.conversion`).
-Outputs: a `Benchmark`, or one `Sample`. A line without `id` goes by its number.
+such a file, plain or `.gz`, or one object, as the converters of public data make them (`ttsi.benchmarks.conversion`)
+and as a program has it in OpenAI's form (`ttsi.read_input`). Outputs: a `Benchmark`, one `Sample`, or one `Input`. A line
+without `id` goes by its number.
 
 `messages` and `tools` are those of OpenAI's chat API (`ttsi.chat.conversation` reads them). Without `gold` a line is
 answered but not graded; an empty `gold` means that no tool should be called; `tags` are strata for the report.
@@ -74,7 +75,27 @@ def load(path: Path, name: str | None = None) -> Benchmark:
     return Benchmark(name or path.name.split(".")[0], tuple(samples), sha256(data), str(path), matcher, notice)
 
 
-def read_row(row: Any, number: int = 0) -> Sample:
+def read_input(row: Any, id: str = "input") -> Input:
+    """An input from a dictionary in the form of OpenAI's chat API; everything in it is read as in a line of a file.
+
+    Args:
+        row: `{"messages": [...], "tools": [...]}`. An `id` may stand beside them, and so may what a line has for
+            graders, such as `gold`: it is checked, and the input does not hold it.
+        id: the input's id where the dictionary has none.
+
+    >>> tools = [{"type": "function", "function": {"name": "get_time"}}]
+    >>> read_input({"messages": [{"role": "user", "content": "how late is it"}], "tools": tools}).tools[0].name
+    'get_time'
+
+    Raises:
+        DataError: something in it cannot be read, or is no JSON; one line that names the place.
+    """
+    row = expect(row, dict, "the input", 'an object like {"messages": [...], "tools": [...]}')
+    check_json(row)
+    return read_row(row, id).input
+
+
+def read_row(row: Any, number: int | str = 0) -> Sample:
     """One object as a sample.
 
     Args:
@@ -166,7 +187,7 @@ def _checked_keys(row: Any) -> Row:
     return checked
 
 
-def _sample(row: Row, number: int, tools: tuple[Tool, ...]) -> Sample:
+def _sample(row: Row, number: int | str, tools: tuple[Tool, ...]) -> Sample:
     id_ = number if row.get("id") is None else row["id"]
     _refuse_recorded_answer(row)
     item = Input(str(id_), read_messages(row.get("messages")), tools)

@@ -84,6 +84,8 @@ def _chain(model: object) -> Iterator[object]:
 def _with_checks(model: Any, members: Sequence[str]) -> Model:
     if missing := missing_members(model, members):
         kind = type(model).__name__
+        if _is_of_transformers(model):
+            raise ConfigError(f"the model is a {kind} of transformers: use ttsi.load_model(model, tokenizer=tokenizer)")
         raise ConfigError(
             f"the model is a {kind} without {missing[0]!r}: add it (docs/extending.md), or use ttsi.load_model(SPEC)"
         )
@@ -94,6 +96,11 @@ def _with_checks(model: Any, members: Sequence[str]) -> Model:
             return CheckedModel(model)
     checked: Model = model
     return checked
+
+
+def _is_of_transformers(model: object) -> bool:
+    """Whether this is a model of transformers, or PEFT's around one; neither is imported for it."""
+    return any(kind.__module__.partition(".")[0] in ("transformers", "peft") for kind in type(model).__mro__)
 
 
 def has_own_code(model: object) -> bool:
