@@ -59,7 +59,7 @@ def test_a_bare_model_of_transformers_is_refused_with_the_call_that_loads_it(
             ConfigError, match=r"^the model is a Qwen2ForCausalLM of transformers: use ttsi\.load_model\("
         ):
             call(bare)
-        with pytest.raises(ConfigError, match="^the model is a Plain without 'spec': add it"):
+        with pytest.raises(ConfigError, match=r"^the model is a Plain without 'spec': add it"):
             call(own)
 
 

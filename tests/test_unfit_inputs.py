@@ -82,6 +82,13 @@ UNFIT: dict[str, tuple[Callable[[], Input], str]] = {
     "a tool of OpenAI's": (lambda: replace(GOOD, tools=({"name": "f"},)), "is an object; write a ttsi.Tool"),
     "a text for messages": (lambda: replace(GOOD, messages="hello"), "messages is a string"),
     "no tools": (lambda: replace(GOOD, tools=None), "tools is missing"),
+    "the assistant's word at the end": (
+        lambda: says(USER, Message("assistant", "Yes.")),
+        "messages must end with a user",
+    ),
+    "an empty word at the end": (lambda: says(USER, Message("assistant", "")), "messages must end with a user"),
+    "a tool without a name": (lambda: offers(name=""), r"tools\[1\]: a tool needs a name"),
+    "a tool with a blank name": (lambda: offers(name=" "), r"tools\[1\]: a tool needs a name"),
 }
 FIT: dict[str, Callable[[], Input]] = {
     "the good one": lambda: GOOD,
@@ -90,6 +97,9 @@ FIT: dict[str, Callable[[], Input]] = {
     "arguments as another mapping": lambda: calls(ToolCall("get_weather", MappingProxyType({"city": "Oslo"}))),
     "a tuple in a schema": lambda: has(("a", "b")),
     "a whole character": lambda: says(replace(USER, content="\U0001f4a9")),
+    "the assistant's word in the middle": lambda: says(USER, Message("assistant", "Yes."), USER),
+    "a result at the end": lambda: says(USER, Message("assistant", "", (ToolCall("f", {}),)), Message("tool", "rain")),
+    "a short name": lambda: offers(name="x"),
 }
 
 

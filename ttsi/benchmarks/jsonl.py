@@ -3,7 +3,7 @@
 One JSON object a line: `{"id"?, "messages": [...], "tools": [OpenAI function schema...], "gold"?: [{"name",
 "arguments"}], "tags"?: {...}, "official"?: RULE}`; null is the same as leaving a key with ? out. Inputs: the path of
 such a file, plain or `.gz`, or one object, as the converters of public data make them (`ttsi.benchmarks.conversion`)
-and as a program has it in OpenAI's form (`ttsi.read_input`). Outputs: a `Benchmark`, one `Sample`, or one `Input`. A line
+and as a program has it in OpenAI's form (`read_input`). Outputs: a `Benchmark`, one `Sample`, or one `Input`. A line
 without `id` goes by its number.
 
 `messages` and `tools` are those of OpenAI's chat API (`ttsi.chat.conversation` reads them). Without `gold` a line is

@@ -39,6 +39,7 @@ _OTHER_SCHEMAS = (
 _OTHER_ARGUMENTS = ("args", "parameters", "params", "input", "inputs", "tool_input", "kwargs")
 """Other names for a call's arguments; close misspellings are found by themselves."""
 CALL_KEYS = ("name", "arguments", "id", "type", "function")
+_OPEN_END = "messages must end with a user's turn or a tool's result"
 _MESSAGE_FIELDS = {"role", "content", "tool_calls", "tool_call_id", "refusal"}
 _LONGEST_ID = 256
 
@@ -57,7 +58,7 @@ def read_messages(value: Any, unread: set[str] | None = None) -> tuple[Message, 
     ignored = set() if unread is None else unread
     messages = read_each(value, "messages", lambda row: _message(row, ignored))
     if not messages or messages[-1].role not in ("user", "tool"):
-        raise DataError("messages must end with a user's turn or a tool's result")
+        raise DataError(_OPEN_END)
     return _order_results(messages)
 
 
@@ -245,10 +246,14 @@ def check_json(value: Any) -> None:
 def check_input(item: Input) -> None:
     """Refuse an input that JSON in UTF-8 cannot hold, or whose parts are of other types than `ttsi.types` says.
 
+    One that ends with what the assistant said leaves nothing to answer, and is refused, too.
+
     Raises:
         DataError: one line that names the part.
     """
-    read_each(_as_list(item.messages), "messages", _check_message, "a tuple of ttsi.Message")
+    messages = read_each(_as_list(item.messages), "messages", _check_message, "a tuple of ttsi.Message")
+    if messages and messages[-1].role == "assistant" and not messages[-1].tool_calls:
+        raise DataError(_OPEN_END)
     read_each(_as_list(item.tools), "tools", check_tool, "a tuple of ttsi.Tool")
 
 
@@ -266,19 +271,21 @@ def check_call(call: ToolCall) -> None:
 
 
 def check_tool(tool: Tool) -> None:
-    """Refuse a tool that JSON in UTF-8 cannot hold, or whose parts are of other types than `Tool` says.
+    """Refuse a tool that has no name, that JSON in UTF-8 cannot hold, or whose parts are not of the types of `Tool`.
 
     Raises:
         DataError: one line.
     """
     expect(tool, Tool, "a tool", "a ttsi.Tool")
     expect(tool.name, str, "a tool's name", "a string")
+    if not tool.name.strip():
+        raise DataError("a tool needs a name, a non-empty string")
     expect(tool.description, str, "the description", "a string")
     expect(tool.parameters, Mapping, "parameters", "a JSON Schema of type object")
     check_json([tool.name, tool.description, dict(tool.parameters)])
 
 
-def _check_message(message: Message) -> None:
+def _check_message(message: Message) -> Message:
     expect(message, Message, "a message", "a ttsi.Message")
     if message.role not in ROLES.values():
         raise DataError(f"role is unknown; use one of {', '.join(dict.fromkeys(ROLES.values()))}")
@@ -286,6 +293,7 @@ def _check_message(message: Message) -> None:
     expect(message.tool_call_id, str, "tool_call_id", "a string")
     check_json([message.content, message.tool_call_id])
     read_each(_as_list(message.tool_calls), "tool_calls", check_call, "a tuple of ttsi.ToolCall")
+    return message
 
 
 def _as_list(values: Any) -> Any:
