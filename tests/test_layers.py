@@ -143,6 +143,7 @@ HEAVY = {
     "torch": (
         "engine",
         "models.gguf_conversion",
+        "models.in_memory",
         "models.loading",
         "models.local",
         "models.merging",
@@ -153,6 +154,7 @@ HEAVY = {
         "chat.template_source",
         "models.base_prefixes",
         "models.gguf_conversion",
+        "models.in_memory",
         "models.loading",
         "models.local",
         "models.merging",

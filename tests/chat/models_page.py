@@ -29,6 +29,7 @@ $ ttsi env --model hf:OWNER/NAME
 ```
 
 `--format NAME` overrides the tool-call format; `ttsi ls formats` lists them. Run records hold the handshake.
+A model in memory (`ttsi.load_model(model, tokenizer=tokenizer)`) is met in the same way.
 
 If a template cannot carry something, such as the tools, `ttsi` writes it into the text of a message. If no format can
 read a model's calls, the model is refused with the reason.

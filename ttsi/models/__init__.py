@@ -1,7 +1,8 @@
 """The `Model` protocol, the kinds of models, and how one is loaded by its name.
 
 Inputs: a model spec, "embedded", "smollm2", a folder, "FILE.gguf", "hf:OWNER/NAME[@REVISION][:FILE.gguf]",
-"scripted:NAME|FILE", or an object reference "package.module:object". Outputs: an object that satisfies `Model`.
+"scripted:NAME|FILE", or an object reference "package.module:object"; or a model of transformers that is in memory, with
+its tokenizer. Outputs: an object that satisfies `Model`.
 
 The stages know only this protocol: text and messages in, text and log-probabilities out. Tokens and tensors stay
 below it (`ttsi.engine`), so that a scripted model needs no torch.
@@ -117,24 +118,43 @@ def computes_here(spec: str) -> bool:
     return MODELS[kind].computes_here if kind in MODELS else is_reference(spec) and not _is_misspelt(kind)
 
 
-def load(spec: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> Model:
+def load(
+    spec: str | object,
+    *,
+    tokenizer: object = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    format: str | None = None,
+) -> Model:
     """Find and load a model.
 
     If nothing in the process has used torch yet, its threads sleep while they wait (`ttsi.cpu`).
 
     Args:
         spec: "embedded", "hf:OWNER/NAME", a folder, FILE.gguf and more (`ttsi ls models`), or
-            "package.module:object".
+            "package.module:object"; or a model of transformers that is in memory. That one keeps its device and its
+            number format, and is put into evaluation mode. Load it again after you have trained it further.
+        tokenizer: the fast tokenizer of a model in memory; no other takes one.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto", "float32", "bfloat16", "float16", "int8" (weights; the rest is bfloat16).
         format: how it writes tool calls (`ttsi.chat.calls.FORMATS`, or "package.module:object"); None is the
             format of its chat template.
 
     Raises:
-        ConfigError: there is no such format, or an object reference cannot be used.
-        ModelError: there is no such model, or its files cannot be used.
+        ConfigError: there is no such format, an object reference cannot be used, or the arguments do not go together.
+        ModelError: there is no such model, or its files, or a model in memory, cannot be used.
     """
     check_format(format)
+    if not isinstance(spec, str):
+        if (device, dtype) != ("auto", "auto"):
+            raise ConfigError(
+                "a model in memory keeps its device and dtype: leave both out, or use model.to(...) before"
+            )
+        from ttsi.models import in_memory
+
+        return in_memory.load(spec, tokenizer, None if format is None else format_name(format))
+    if tokenizer is not None:
+        raise ConfigError(f"{spec} comes with its tokenizer: leave tokenizer= out, which is for a model in memory")
     kind, rest = split_spec(spec)
     if computes_here(spec):
         cpu.sleep_while_waiting()

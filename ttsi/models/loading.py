@@ -102,9 +102,7 @@ def _read_weights(spec: str, name: str, revision: str, numbers: _Dtype) -> PreTr
     settings = _settings(spec, name, revision)
     with _errors_on_one_line(spec, name):
         config = AutoConfig.from_pretrained(name, **settings)
-        method = quantisation_of(config)
-        if method:
-            raise ModelError(f"cannot load {spec}: its weights are quantised ({method}); take the unquantised model")
+        check_unquantised(spec, config)
         kind = class_of(config)
         if kind is None:
             raise ModelError(f"cannot load {spec}: {config.model_type!r} is no language model that writes")
@@ -129,10 +127,19 @@ def _read_tokenizer(spec: str, name: str, revision: str) -> PreTrainedTokenizerF
         tokenizer = AutoTokenizer.from_pretrained(name, **settings)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"cannot load {spec}: its tokenizer has no fast version (tokenizer.json)")
+    check_vocabulary(spec, tokenizer)
+    return tokenizer
+
+
+def check_vocabulary(spec: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Refuse a tokenizer that knows no words.
+
+    Raises:
+        ModelError: one line.
+    """
     ids = set(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) - {tokenizer.unk_token_id}
     if len(ids) < 2:  # one token for everything is as good as none
         raise ModelError(f"cannot load {spec}: its tokenizer has no vocabulary; is tokenizer.json there, and whole?")
-    return tokenizer
 
 
 def class_of(config: Any) -> Any:
@@ -140,6 +147,16 @@ def class_of(config: Any) -> Any:
     if type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in getattr(config, "auto_map", {}):
         return AutoModelForCausalLM
     return AutoModelForImageTextToText if type(config) in AutoModelForImageTextToText._model_mapping else None
+
+
+def check_unquantised(spec: str, config: Any) -> None:
+    """Refuse a model whose weights are quantised.
+
+    Raises:
+        ModelError: one line that names the method.
+    """
+    if method := quantisation_of(config):
+        raise ModelError(f"cannot load {spec}: its weights are quantised ({method}); take the unquantised model")
 
 
 def quantisation_of(config: Any) -> str:

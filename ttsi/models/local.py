@@ -1,7 +1,7 @@
 """A model whose weights lie in this process: text in, text, log-probabilities and temporary adapters out.
 
-Inputs: a folder or the name of a Hugging Face model. Outputs: a `LocalModel`, which satisfies `ttsi.models.Model`:
-`ttsi.models.loading` reads the files, `ttsi.models.prompt_encoding` turns prompts into tokens by the model's own chat
+Inputs: a folder or the name of a Hugging Face model (`ttsi.models.loading` reads the files). Outputs: a `LocalModel`,
+which satisfies `ttsi.models.Model`: `ttsi.models.prompt_encoding` turns prompts into tokens by the model's own chat
 template, and the tensors are the engine's. The paper (arXiv:2510.07841) runs such models through Trainer and PEFT, one
 input at a time; here a list of inputs shares its forward passes and the base is never written.
 """
@@ -131,11 +131,9 @@ class LocalModel:
     def notes(self) -> tuple[str, ...]:
         """Warnings for the user before a run, one line each."""
         lines = []
-        positions = max_positions(self.model)
-        if self.context < positions:
-            lines.append(
-                f"{self.spec}: {self.context} of {positions} tokens of context are used, the rest is not exact"
-            )
+        most = max_positions(self.model)
+        if self.context < most:
+            lines.append(f"{self.spec}: {self.context} of {most} tokens of context are used, the rest is not exact")
         if self._unadapted_share >= 0.01:
             lines.append(f"{self.spec}: {self._unadapted_share:.0%} of its layers' weights get no adapter (experts)")
         return tuple(lines)
@@ -175,12 +173,13 @@ class LocalModel:
 
         Raises:
             GrammarError: a grammar does not compile.
-            ModelError: an adapter is named outside `adapted`, or memory runs out.
+            ModelError: an adapter is named outside `adapted`, memory runs out, or the model is in training mode.
             PromptTooLong: a prompt leaves no room to answer.
         """
+        if self.model.training:  # the user's own, who went on to train it
+            raise ModelError(f"{self.spec} is in training mode: call model.eval(), and load it again if it has learned")
         rows = [self._row(request) for request in requests]
-        constrained = any(row.grammar is not None for row in rows)
-        grammars = self._grammars if constrained else None
+        grammars = self._grammars if any(row.grammar is not None for row in rows) else None
         self.prefixes.read_beginnings(row.ids for row in rows if row.slot < 0 or row.unadapted)
         decoded = decode(self.model, rows, stack=self.adapters.stack, grammars=grammars, prefixes=self.prefixes.cache)
         wanted = [request.with_base and row.slot >= 0 for request, row in zip(requests, rows, strict=True)]
@@ -356,9 +355,7 @@ def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | 
         ConfigError: there is no such format.
     """
     spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    model = _build(spec, _read(spec, rest, device, dtype), format)
-    model.use(ask(model, model.handshake, templates.renderer(model.tokenizer)))
-    return model
+    return assemble(spec, _read(spec, rest, device, dtype), format)
 
 
 def load_embedded(
@@ -376,7 +373,7 @@ def load_embedded(
         raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
     if not (EMBEDDED_WEIGHTS / "config.json").is_file():
         raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return _build("embedded", _read("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
+    return assemble("embedded", _read("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
 
 
 def _read(spec: str, rest: str, device: str, dtype: str) -> Loaded:
@@ -387,12 +384,16 @@ def _read(spec: str, rest: str, device: str, dtype: str) -> Loaded:
         raise ModelError(f"cannot load {spec}: {error}") from error
 
 
-def _build(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:
+def assemble(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:
+    """A model from its parts, after the handshake with it.
+
+    Raises:
+        ModelError: the parts do not fit together, the engine does not fit the model, or its calls cannot be read.
+    """
     model = LocalModel(spec, loaded.model, loaded.tokenizer, form)
     model.origin = loaded.origin
-    end, words = templates.end_of_turn(loaded.tokenizer), vocabulary_size(loaded.model)
-    if end >= words:
-        raise ModelError(
-            f"cannot load {spec}: its end of turn is token {end}, but its weights hold only {words} tokens"
-        )
+    end, size = templates.end_of_turn(loaded.tokenizer), vocabulary_size(loaded.model)
+    if end >= size:
+        raise ModelError(f"cannot load {spec}: its end of turn is token {end}, but its weights hold only {size} tokens")
+    model.use(ask(model, model.handshake, templates.renderer(model.tokenizer)))
     return model
