@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from tests.serve.conftest import body, chat_body
 from tests.worlds import TOOLS
+from ttsi.config import LoopConfig, check
+from ttsi.errors import ConfigError
 from ttsi.serve import chat_request
 from ttsi.serve.chat_request import InvalidRequest, RequestOptions, read_request
 from ttsi.serve.limits import Limits
@@ -90,6 +92,20 @@ def test_numbers_at_their_edges_are_read_or_rejected(field: str, value: Any) -> 
         assert error.status == 400
     else:
         assert 1 <= options.choices <= LIMITS.choices
+
+
+SEEDS = [0, 3, 2**63 - 1, -1, -3, -(2**63)]
+
+
+def test_every_seed_of_64_bits_is_a_setting_of_its_own() -> None:
+    seeds = [read(body(seed=seed)).seed for seed in SEEDS]
+    assert seeds[:3] == SEEDS[:3] and len(set(seeds)) == len(SEEDS)
+    for seed in seeds:
+        check(LoopConfig(seed=seed or 0))
+    for seed in (2**63, -(2**63) - 1):
+        assert rejection(body(seed=seed)).param == "seed"
+    with pytest.raises(ConfigError, match="seed is -3"):
+        check(LoopConfig(seed=-3))  # the control: the request's number as it is
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000])

@@ -59,6 +59,13 @@ def add(message: dict[str, Any], choice: Any) -> None:
         message["finish"] = choice.finish_reason
 
 
+@pytest.mark.parametrize("seed", [-3, -(2**63), 2**63 - 1])
+def test_any_seed_of_openai_is_adapted(client: openai.OpenAI, seed: int) -> None:
+    raw = client.chat.completions.with_raw_response
+    answer = raw.create(**chat_body(seed=seed), extra_headers={"X-TTSI-Details": "on"})
+    assert "x-ttsi-fallback" not in answer.headers and '"adaptation":"trained"' in answer.text
+
+
 def test_an_unsure_call_is_improved_and_the_details_explain_it(client: openai.OpenAI) -> None:
     completion = client.chat.completions.create(**chat_body(), extra_headers={"X-TTSI-Details": "on"}).model_dump()
     assert stable(completion)["choices"] == [(None, [("get_weather", '{"city": "Lima"}')], "tool_calls")]

@@ -57,6 +57,18 @@ def test_an_unsure_request_is_adapted_and_a_sure_one_is_not() -> None:
     assert sure.episodes[0].adaptation.status == "none"
 
 
+def test_a_negative_seed_is_adapted() -> None:
+    asked = job(seed=-3)
+    settings = {"given": asked.options.seed or 0, "control: as it came": -3}
+    outcomes = {
+        name: answer_job(
+            DemoModel(), asked.model_copy(update={"config": replace(asked.config, seed=seed)}), Interrupts()
+        )
+        for name, seed in settings.items()
+    }
+    assert [outcome.fallback is None for outcome in outcomes.values()] == [True, False]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_any_fault_at_any_stage_leaves_an_answer_and_a_line_in_the_log(

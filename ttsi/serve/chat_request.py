@@ -140,6 +140,7 @@ class RequestOptions:
     choices: int
     max_tokens: int | None
     seed: int | None
+    """0 or more, as the settings take it."""
     stop: tuple[str, ...]
     call_required: bool
     """Text alone is not a valid answer."""
@@ -279,7 +280,7 @@ def _options(request: ChatRequest, limits: Limits, request_id: str) -> RequestOp
         model=request.model,
         choices=choices,
         max_tokens=min(token_limits, default=None),
-        seed=request.seed,
+        seed=None if request.seed is None else request.seed % 2**64,  # OpenAI's may be negative; all stay distinct
         stop=_stop(request.stop),
         call_required=forced_tool is not None or choice == "required",
         forced_tool=forced_tool,
