@@ -43,7 +43,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert read.name == "mine"
     assert [sample.input.id for sample in read.samples] == ["a", "2", "7"]
     assert first.input.messages[1:] == (
-        Message("user", "weather?"),
+        Message("user", "weather\n?"),
         Message("assistant", "", (ToolCall("f", {"city": "Oslo"}),)),
         Message("tool", "rain"),
     )

@@ -140,6 +140,37 @@ def test_messages_are_taken_as_clients_return_them(name: str) -> None:
     assert unread == ignored
 
 
+def parts(*texts: str, kind: str = "text") -> list[dict[str, str]]:
+    return [{"type": kind, kind: text} for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (parts("will it rain", "in Oslo?"), "will it rain\nin Oslo?"),
+        (parts("no", "never", kind="refusal"), "no\nnever"),
+        (parts("will it rain"), "will it rain"),
+        (parts(), ""),
+        ("will it rain", "will it rain"),
+    ],
+    ids=["parts", "refusals", "control: one part", "control: no part", "control: a string"],
+)
+def test_parts_are_lines_of_their_own(content: Any, text: str) -> None:
+    row = {"role": "assistant", "content": content}
+    assert read_messages([row, USER])[0].content == text
+
+
+@pytest.mark.parametrize("role", ["system", "user", "tool"])
+def test_a_template_writes_parts_as_it_writes_their_lines(role: str) -> None:
+    def turns(content: Any) -> list[dict[str, Any]]:
+        row = {"role": role, "content": content}
+        return openai_turns(read_messages([turn_with(call_row("c")), row, USER]))
+
+    as_parts, glued = parts("will it rain", "in Oslo?"), "will it rainin Oslo?"
+    assert turns(as_parts) == turns("will it rain\nin Oslo?")
+    assert turns(as_parts) != turns(glued), "the control"
+
+
 def test_calls_are_taken_as_clients_return_them() -> None:
     unread: set[str] = set()
     streamed = call_row("c", arguments='{"a": 1}', index=0)

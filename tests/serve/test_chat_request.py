@@ -51,7 +51,7 @@ def test_text_parts_and_the_developer_role_are_read() -> None:
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
     ]
     options = read(body(messages=messages))
-    assert [(m.role, m.content) for m in options.item.messages] == [("system", "be brief"), ("user", "ab")]
+    assert [(m.role, m.content) for m in options.item.messages] == [("system", "be brief"), ("user", "a\nb")]
 
 
 def test_results_are_put_in_the_order_of_their_calls() -> None:

@@ -6,13 +6,13 @@ such a file, plain or `.gz`, or one object, as the converters of public data mak
 and as a program has it in OpenAI's form (`read_input`). Outputs: a `Benchmark`, one `Sample`, or one `Input`. A line
 without `id` goes by its number.
 
-`messages` and `tools` are those of OpenAI's chat API (`ttsi.chat.conversation` reads them). Without `gold` a line is
-answered but not graded; an empty `gold` means that no tool should be called; `tags` are strata for the report.
-`official` names a rule that judges the line beside the general ones (`ttsi.benchmarks.official`): "nexusraven",
-"toolrl", or an object with the rule's own keys, such as `{"rule": "keyless", "ignored": ["api_key"]}` and `{"rule":
-"bfcl", "category": "simple_python", "functions": [...], "accepted": [{NAME: {ARGUMENT: [VALUE, ...]}}]}`, which accepts
-several values. Where every line has one, it is the headline. Nothing is guessed: what cannot be read is refused with
-its line number and a way to mend it.
+`messages` and `tools` are those of OpenAI's chat API (`ttsi.chat.conversation` reads them); several text parts of a
+message are lines. Without `gold` a line is answered but not graded; an empty `gold` means that no tool should be
+called; `tags` are strata for the report. `official` names a rule that judges the line beside the general ones
+(`ttsi.benchmarks.official`): "nexusraven", "toolrl", or an object with the rule's own keys, such as `{"rule":
+"keyless", "ignored": ["api_key"]}` and `{"rule": "bfcl", "category": "simple_python", "functions": [...], "accepted":
+[{NAME: {ARGUMENT: [VALUE, ...]}}]}`, which accepts several values. Where every line has one, it is the headline.
+Nothing is guessed: what cannot be read is refused with its line number and a way to mend it.
 """
 
 from __future__ import annotations

@@ -174,9 +174,9 @@ def _message(row: Any, unread: set[str]) -> Message:
 
 
 def _text(content: Any, unread: set[str]) -> str:
-    """The text of a message: a string, or the joined texts of its parts."""
+    """The text of a message: a string, or the texts of its parts, a line break between them."""
     if isinstance(content, list):
-        return "".join(read_each(content, "content", lambda part: _part(part, unread)))
+        return "\n".join(read_each(content, "content", lambda part: _part(part, unread)))
     text: str = expect(content, str, "content", "a string or a list of text parts")
     return text
 
