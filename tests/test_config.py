@@ -121,11 +121,19 @@ def test_a_wrong_method_gets_a_hint() -> None:
         preset("#")
 
 
-def test_a_tool_is_only_forced_where_a_call_is_demanded() -> None:
-    config = LoopConfig(answer=AnswerConfig(calls="one", tool="f"))
+@pytest.mark.parametrize("calls", ["auto", "required", "one"])
+def test_the_tools_that_may_be_called_need_a_grammar(calls: Any) -> None:
+    config = LoopConfig(answer=AnswerConfig(calls=calls, tools=("f", "g")))
     check(config)
-    with pytest.raises(ConfigError, match=r"answer\.tool is 'f', and answer\.calls is auto"):
-        check(replace(config, answer=AnswerConfig(tool="f")))
+    free = replace(config, answer=replace(config.answer, calls="auto", decoding="free"))
+    with pytest.raises(ConfigError, match=r"answer\.tools limits the calls, which needs a grammar"):
+        check(free)
+    check(replace(free, answer=replace(free.answer, tools=())))  # the control: all may be called
+
+
+def test_a_bare_name_is_no_list_of_tools() -> None:
+    with pytest.raises(ConfigError, match=r"answer\.tools is 'find': use strings in a tuple"):
+        check(LoopConfig(answer=AnswerConfig(tools="find")))  # type: ignore[arg-type]
 
 
 def test_equal_settings_have_equal_digests() -> None:

@@ -152,9 +152,9 @@ class AnswerConfig:
     calls: Literal["auto", "required", "one"] = "auto"
     """Whether the answer must be a call: auto leaves this to the model, required means one or more calls and no text
     before them, one means exactly one call. The last two need constrained decoding."""
-    tool: str | None = None
-    """The only tool that the answer may call, as a client's `tool_choice` names it; the model reads all of them. Needs
-    calls other than auto."""
+    tools: tuple[str, ...] = ()
+    """The only tools that the answer may call; none named is all of them. The model reads all of them in any case, and
+    its confidence and the examples are about all. Needs constrained decoding."""
     max_tokens: PositiveInt = 160
     """Maximum length of the answer, in tokens."""
     repetition_limit: NonNegativeInt = 64
@@ -340,9 +340,9 @@ def check(config: LoopConfig | RunConfig) -> None:
         raise ConfigError(
             f"answer.calls is {loop.answer.calls!r}, which needs a grammar: use answer.decoding constrained, not free"
         )
-    if loop.answer.tool is not None and loop.answer.calls == "auto":
+    if loop.answer.tools and loop.answer.decoding == "free":
         raise ConfigError(
-            f"answer.tool is {loop.answer.tool!r}, and answer.calls is auto: demand a call, one or required"
+            "answer.tools limits the calls, which needs a grammar: use answer.decoding constrained, not free"
         )
     if "rerank" in (loop.answer.strategy, loop.adaptation.method) and loop.answer.decoding == "free":
         raise ConfigError("rerank compares calls under a grammar: use answer.decoding constrained, not free")

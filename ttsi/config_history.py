@@ -30,14 +30,22 @@ def without_removed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> without_removed({"library": {"folder": "a.lib", "min_inputs": 2}})
     {'library': {'folder': 'a.lib', 'start': 'zero'}}
+    >>> without_removed({"loop": {"answer": {"calls": "one", "tool": "get_weather"}}})
+    {'loop': {'answer': {'calls': 'one', 'tools': ['get_weather']}}}
     """
-    library = settings.get("library")
-    if not isinstance(library, Mapping):
-        return dict(settings)
-    kept = {name: value for name, value in library.items() if name != "min_inputs"}
-    if len(kept) < len(library):
-        kept["start"] = "zero"
-    return {**settings, "library": kept}
+    result = dict(settings)
+    library, loop = settings.get("library"), settings.get("loop")
+    if isinstance(library, Mapping) and "min_inputs" in library:
+        result["library"] = {**_without(library, "min_inputs"), "start": "zero"}
+    answer = loop.get("answer") if isinstance(loop, Mapping) else None
+    if isinstance(loop, Mapping) and isinstance(answer, Mapping) and "tool" in answer:
+        tools = [] if answer["tool"] is None else [answer["tool"]]
+        result["loop"] = {**loop, "answer": {**_without(answer, "tool"), "tools": tools}}
+    return result
+
+
+def _without(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != name}
 
 
 def rename_settings(
@@ -77,7 +85,7 @@ ADDED: dict[str, object] = {
     "adaptation.objective": "cross-entropy",
     "order_seed": None,
     "answer.omit_unstated": False,
-    "answer.tool": None,
+    "answer.tools": (),
     "answer.repetition_limit": 0,
     "answer.fill_omitted": False,
     "adaptation.scope": "all",

@@ -146,6 +146,15 @@ def test_a_whole_turn_contrasts_its_one_call_and_not_its_end() -> None:
     assert [lesson.contrast for lesson in with_contrasts(HERMES, ITEM, [two])] == [None] * 3, "two calls have none"
 
 
+def test_distillation_draws_answers_that_may_be_given() -> None:
+    writer = Writer(texts=[HERMES.render([ToolCall("find_hotel", {"city": "Oslo"})])])
+    distill = settings(objective="distill")
+    limited = replace(distill, answer=replace(distill.answer, tools=("find_hotel",)))
+    lessons(writer, limited, GOOD)
+    grammars = {request.grammar for request in writer.requests}
+    assert grammars == {answer_grammar(HERMES, TOOLS, only=["find_hotel"])} != {answer_grammar(HERMES, TOOLS)}
+
+
 def test_distillation_learns_own_answers_from_a_teacher_that_sees_the_examples() -> None:
     own = HERMES.render([ToolCall("find_hotel", {"city": "Oslo"})])
     writer = Writer(texts=[own])

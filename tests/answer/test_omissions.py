@@ -109,7 +109,7 @@ def test_an_illegal_filling_is_not_taken() -> None:
 
 
 def test_a_call_of_the_only_tool_that_may_be_called_is_filled() -> None:
-    forced = replace(FILL, calls="one", tool="grade")
+    forced = replace(FILL, calls="one", tools=("grade",))
     writer = Writer(text(weight=0.5), WHOLE)
     assert len(answered(writer, forced).calls[0].arguments) == 3
     assert writer.requests[0].grammar == answer_grammar(HERMES, ASKED.tools[:1], "one")
@@ -117,8 +117,8 @@ def test_a_call_of_the_only_tool_that_may_be_called_is_filled() -> None:
     free = Writer(text(weight=0.5), WHOLE)
     answered(free, replace(FILL, calls="one"))
     assert free.requests[0].grammar == answer_grammar(HERMES, ASKED.tools, "one"), "control: any may be called"
-    with pytest.raises(ValueError, match="there is no tool 'grades' to call"):
-        answered(Writer(text(), WHOLE), replace(forced, tool="grades"))
+    with pytest.raises(ValueError, match="none of the tools that may be called is on offer: grades"):
+        answered(Writer(text(), WHOLE), replace(forced, tools=("grades",)))
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_where_no_call_is_grounded_the_answer_stands() -> None:
         ("It will rain in Rome.", replace(RERANK, calls="auto")),
         (INVENTED, replace(RERANK, grammar="start: /.*/")),
         (INVENTED, replace(RERANK, decoding="free", calls="auto")),
-        (INVENTED, replace(RERANK, tool="get_weather")),
+        (INVENTED, replace(RERANK, tools=("get_weather",))),
     ],
     ids=["grounded", "default", "several", "words", "own-grammar", "free", "one-tool"],
 )
@@ -130,6 +130,15 @@ def test_words_that_were_cut_off_are_no_call_to_rerank() -> None:
     chooser = Chooser('<tool_call>\n{"name": "get_wea', finished=False)
     answer(chooser, replace(RERANK, calls="auto"))
     assert len(chooser.requests) == 4, "the control: a call that was cut off"
+
+
+def test_only_tools_that_may_be_called_are_tried() -> None:
+    likely = {"get_weather": -9.0, "find_hotel": -8.5, "call_taxi": -1.0}
+    limited = replace(RERANK, tools=("find_hotel", "get_weather"))
+    chooser = Chooser(INVENTED, GOOD, likely)
+    assert answer(chooser, limited).text == GOOD["find_hotel"], "the likeliest of those that may be called"
+    assert len(chooser.requests) == 2 and chooser.requests[0].prompt.tools == RAIN.tools, "the model reads all"
+    assert answer(Chooser(INVENTED, GOOD, likely)).text == GOOD["call_taxi"], "the control: all may be called"
 
 
 @pytest.mark.parametrize("bad", ["words", call("call_taxi", city="Oslo"), call("find_hotel", city="Oslo", days="3")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ttsi.chat import marked
 from ttsi.chat.calls import FORMATS
-from ttsi.chat.grammar import answer_grammar, call_then_text_grammar, localise, tool_grammar
+from ttsi.chat.grammar import Demand, answer_grammar, call_then_text_grammar, localise, tool_grammar
 from ttsi.chat.tool_schema import normalise, problem
 from ttsi.types import Tool, ToolCall
 
@@ -154,6 +155,23 @@ def test_a_demanded_call_comes_at_once(name: str) -> None:
     assert accepts(answer_grammar(fmt, TOOLS), fmt.no_tool or "none")  # control: undemanded, words are an answer
     with pytest.raises(ValueError, match="no tool to call"):
         answer_grammar(fmt, (), "required")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("calls", ["auto", "required", "one"])
+def test_only_tools_that_may_be_called_pass(name: str, calls: Demand) -> None:
+    fmt, (ping, weather) = FORMATS[name], LEGAL[:2]
+    more, texts = [replace(PING, name="pong"), *TOOLS], [fmt.render([c]) for c in (ToolCall("pong", {}), ping, weather)]
+    for only, passes in (
+        ([ping.name, weather.name], [False, True, True]),
+        ([weather.name], [False, False, True]),
+        ([], [True, True, True]),  # the control
+    ):
+        grammar = answer_grammar(fmt, more, calls, only)
+        assert [accepts(grammar, text) for text in texts] == passes
+        assert accepts(grammar, fmt.no_tool or "none") == (calls == "auto"), "words, where no call is demanded"
+    with pytest.raises(ValueError, match="none of the tools that may be called is on offer: nowhere"):
+        answer_grammar(fmt, more, calls, ["nowhere"])
 
 
 BEFORE = ("", "I look it up.\n", "```python\nx = {}\n```\n")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.worlds import rows, write
-from ttsi import loop
+from ttsi import load_run, loop
 from ttsi.cli.resume_hint import resume_command
 from ttsi.types import Episode
 
@@ -53,6 +53,7 @@ GOES_ON = "go on with its own settings: "
         ("--answer.calls", "required", "--seed=4", "--batch-size", "2"),
         ("--tau", "-0.5", "--k", "3"),
         ("--synthesis.no-unambiguous", "--synthesis.filter", "copy", "--synthesis.filter", "overlap"),
+        ("--answer.tools", "get_weather", "--answer.tools", "find_hotel"),
         ("--config", "mine.yaml"),
         ("--method", "base"),
         ("--library", "my.lib", "--library.gate", "sure"),
@@ -150,6 +151,24 @@ def test_a_run_of_an_older_version_goes_on_without_what_is_newer(ttsi: Command, 
     assert ttsi("run", "--output-dir", "my run", "--resume").code == 0
     control = ttsi("run", "--output-dir", "my run", "--resume", "--answer.fill-omitted")
     assert "answer.fill_omitted: false -> true" in control.err
+
+
+@pytest.mark.parametrize(("tool", "flags"), [(None, ()), ("get_weather", ("--answer.tools", "get_weather"))])
+def test_a_run_from_when_one_tool_could_be_named_goes_on(
+    ttsi: Command, tmp_path: Path, tool: str | None, flags: tuple[str, ...]
+) -> None:
+    assert ttsi(*BEGUN, *flags, "--limit", "2").code == 0
+    file = tmp_path / "my run" / "config.json"
+    record = json.loads(file.read_text())
+    del record["settings"]["loop"]["answer"]["tools"]
+    record["settings"]["loop"]["answer"]["tool"] = tool
+    file.write_text(json.dumps(record))
+    assert load_run(tmp_path / "my run").config.loop.answer.tools == ((tool,) if tool else ())
+    assert ttsi("run", "--output-dir", "my run", "--resume").code == 0
+    assert ttsi(*BEGUN, *flags, "--limit", "3", "--resume").code == 0
+    assert load_run(tmp_path / "my run").config.loop.answer.tools == ((tool,) if tool else ())
+    control = ttsi(*BEGUN, "--answer.tools", "find_hotel", "--resume")
+    assert (control.code, "answer.tools: " in control.err) == (2, True)
 
 
 @pytest.mark.parametrize("part", ["versions", "model", "custom"])

@@ -19,6 +19,7 @@ from ttsi.errors import ConfigError
 from ttsi.serve import chat_request
 from ttsi.serve.chat_request import InvalidRequest, RequestOptions, read_request
 from ttsi.serve.limits import Limits
+from ttsi.serve.tool_choice import CallRule
 
 LIMITS = Limits()
 
@@ -72,12 +73,46 @@ def test_tool_choice_restricts_the_calls_and_the_prompt_keeps_every_tool() -> No
     none = read(body(tool_choice="none"))
     assert none.item.tools == () and none.disabled_tools == ("book_flight", "find_hotel", "get_weather")
     named = read(body(tool_choice={"type": "function", "function": {"name": "find_hotel"}}))
-    assert (named.forced_tool, named.call_required, len(named.item.tools)) == ("find_hotel", True, 3)
-    assert read(body(tool_choice="required")).call_required
+    assert (named.call_rule, len(named.item.tools)) == (CallRule("one", ("find_hotel",)), 3)
+    assert read(body(tool_choice="required")).call_rule == CallRule("required")
+    assert read(body(tool_choice="required", parallel_tool_calls=False)).call_rule == CallRule("one")
     auto = read(body(tool_choice="auto"))
-    assert (auto.forced_tool, auto.call_required, auto.disabled_tools) == (None, False, ())
-    for other in ("any", {"type": "allowed_tools"}, {"type": "function"}, 7):
+    assert (auto.call_rule, auto.disabled_tools) == (CallRule(), ())
+    for other in ("any", {"type": "function"}, 7):
         assert rejection(body(tool_choice=other)).param == "tool_choice"
+
+
+def allowing(*names: str, mode: str = "auto", **more: Any) -> dict[str, Any]:
+    """OpenAI's choice among some of the tools."""
+    named = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": named, **more}}
+
+
+def test_some_tools_are_allowed_and_the_prompt_keeps_every_tool() -> None:
+    some = read(body(tool_choice=allowing("find_hotel", "book_flight", "find_hotel")))
+    assert (some.call_rule, len(some.item.tools)) == (CallRule("auto", ("book_flight", "find_hotel")), 3)
+    demanded = allowing("find_hotel", mode="required")
+    assert read(body(tool_choice=demanded)).call_rule == CallRule("required", ("find_hotel",))
+    assert read(body(tool_choice=demanded, parallel_tool_calls=False)).call_rule == CallRule("one", ("find_hotel",))
+
+
+@pytest.mark.parametrize(
+    ("choice", "more", "says"),
+    [
+        (allowing(), {}, "tool_choice allows no tool: name one or more"),
+        (allowing("find_hotel", "find_hotels"), {}, "tool_choice names a function that is not in tools"),
+        (allowing("find_hotel"), {"tools": None}, "tool_choice names a function that is not in tools"),
+        (allowing("find_hotel", mode="none"), {}, "tool_choice: send "),
+        (allowing(tools=[{"type": "custom", "custom": {"name": "find_hotel"}}]), {}, "tool_choice: send "),
+        (allowing(tools=None), {}, "tool_choice: send "),
+        ({"type": "allowed_tools"}, {}, "tool_choice: send "),
+        ({"type": "allowed_tools", "mode": "auto", "tools": []}, {}, "tool_choice: send "),
+    ],
+    ids=["empty", "unknown", "no-tools", "mode", "custom", "null", "nothing", "of-the-responses-api"],
+)
+def test_a_choice_that_allows_nothing_is_rejected(choice: Any, more: dict[str, Any], says: str) -> None:
+    error = rejection(body(tool_choice=choice, **more))
+    assert error.param == "tool_choice" and str(error).startswith(says)
 
 
 EDGE_NUMBERS = [-(2**63), -1, 0, 129, 2**31, 2**63, 1e308, "1", True, None, [], {}]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.serve.conftest import UNSURE, body
+from tests.serve.test_chat_request import allowing
 from tests.serve.test_worker import job
 from ttsi.chat.calls import FORMATS
 from ttsi.models import Generation, Request
@@ -79,6 +80,34 @@ def test_a_forced_tool_is_the_only_one_that_can_be_written_and_all_are_in_the_pr
     assert "find_hotel" in request.grammar and "get_weather" not in request.grammar
 
 
+@pytest.mark.parametrize("mode", ["auto", "required"])
+@pytest.mark.parametrize("decoding", ["constrained", "free"])
+def test_only_allowed_tools_can_be_written_and_all_are_in_the_prompt(mode: str, decoding: str) -> None:
+    asked = job(method="base", tool_choice=allowing("find_hotel", "book_flight", mode=mode))
+    answer = replace(asked.config.answer, decoding=decoding)  # type: ignore[arg-type]
+    asked = asked.model_copy(update={"config": replace(asked.config, answer=answer)})
+    asked = AnswerJob.model_validate_json(asked.model_dump_json())  # as the worker gets it
+    model = Writes(FORMATS["hermes"].render([OTHER]))
+    assert answer_job(model, asked, Interrupts()).choices[0].calls == (("find_hotel", '{"city": "Lima"}'),)
+    [request] = model.requests
+    assert len(request.prompt.tools) == 3 and request.grammar
+    assert "find_hotel" in request.grammar and "book_flight" in request.grammar
+    assert "get_weather" not in request.grammar
+    assert ("WORDS" in request.grammar.splitlines()[0]) == (mode == "auto")
+    choice(model)
+    assert "get_weather" in (model.requests[1].grammar or ""), "the control: all may be called"
+
+
+def test_an_operators_stricter_demand_holds_among_allowed_tools() -> None:
+    asked, starts = job(method="base", tool_choice=allowing("find_hotel")), []
+    for calls in ("auto", "one"):
+        answer = replace(asked.config.answer, calls=calls)  # type: ignore[arg-type]
+        model = Writes(FORMATS["hermes"].render([OTHER]))
+        answer_job(model, asked.model_copy(update={"config": replace(asked.config, answer=answer)}), Interrupts())
+        starts.append((model.requests[0].grammar or "").splitlines()[0])
+    assert ["WORDS" in start for start in starts] == [True, False]
+
+
 def test_required_has_no_way_around_a_call_and_one_call_no_second() -> None:
     grammars = {}
     for name, more in {"auto": {}, "required": {}, "one": {"parallel_tool_calls": False}}.items():
@@ -142,7 +171,15 @@ def free(**more: Any) -> AnswerJob:
     return wanted.model_copy(update={"config": replace(wanted.config, answer=answer)})
 
 
-@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}], ids=str)
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "required",
+        {"type": "function", "function": {"name": "get_weather"}},
+        allowing("find_hotel", "get_weather", mode="required"),
+    ],
+    ids=str,
+)
 def test_a_demanded_call_is_adapted_on_a_server_that_decodes_freely(choice: Any) -> None:
     outcome = answer_job(DemoModel(), free(tool_choice=choice), Interrupts())
     assert outcome.fallback is None and outcome.episodes[0].adaptation.status == "trained"

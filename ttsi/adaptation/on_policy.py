@@ -58,4 +58,4 @@ def _grammar(model: Model, item: Input, config: LoopConfig) -> str | None:
     """The grammar under which the input is answered, too."""
     if config.answer.grammar or config.answer.decoding == "free" or not item.tools:
         return config.answer.grammar
-    return answer_grammar(model.format, item.tools, config.answer.calls, config.answer.tool)
+    return answer_grammar(model.format, item.tools, config.answer.calls, config.answer.tools)

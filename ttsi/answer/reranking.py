@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ttsi.answer.task import AnswerTask
-from ttsi.chat.grammar import tool_grammar
+from ttsi.chat.grammar import callable_tools, tool_grammar
 from ttsi.chat.grounding import unstated_arguments
 from ttsi.chat.tool_schema import problem
 from ttsi.models.name_scores import Scored, score_names
@@ -58,8 +58,8 @@ def _grammar(task: AnswerTask, tool: Tool) -> str:
 
 def _is_doubtful(task: AnswerTask, i: int, answer: Answer) -> bool:
     item, calls = task.inputs[i], answer.calls
-    if task.is_free_or_custom(item) or task.config.tool is not None:
-        return False  # the caller says what may be answered, and another tool's call need not fit it
+    if task.is_free_or_custom(item) or len(task.config.tools) == 1:
+        return False  # the caller says what may be answered, and no other tool's call need fit it
     if answer.error or not calls:
         return task.config.calls != "auto" or task.model.format.parse(answer.text, item.tools).error is not None
     return len(calls) == 1 and not _is_grounded(task, i, answer)
@@ -72,7 +72,9 @@ def _is_grounded(task: AnswerTask, i: int, answer: Answer) -> bool:
 
 def _others(task: AnswerTask, i: int, names: Scored, answer: Answer) -> list[Tool]:
     """The tools to try, likeliest name first, without the answer's own: its likeliest call is the answer."""
-    logprobs = {name: logprob for name, _, logprob in names}
+    tools = callable_tools(task.inputs[i].tools, task.config.tools)
+    scores = {name: logprob for name, _, logprob in names}
+    logprobs = {tool.name: scores[tool.name] for tool in tools}
     called, least = {call.name for call in answer.calls}, max(logprobs.values()) - NAME_MARGIN
-    others = [tool for tool in task.inputs[i].tools if tool.name not in called and logprobs[tool.name] >= least]
+    others = [tool for tool in tools if tool.name not in called and logprobs[tool.name] >= least]
     return sorted(others, key=lambda tool: -logprobs[tool.name])[:RERANKED_TOOLS]

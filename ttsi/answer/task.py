@@ -59,7 +59,7 @@ class AnswerTask:
     def _tools_grammar(self, item: Input) -> str | None:
         if self.is_free_or_custom(item):
             return None
-        return answer_grammar(self.model.format, item.tools, self.config.calls, self.config.tool)
+        return answer_grammar(self.model.format, item.tools, self.config.calls, self.config.tools)
 
     def read(self, i: int, generation: Generation) -> Answer:
         """The answer to an input in what the model wrote.

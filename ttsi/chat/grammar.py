@@ -27,7 +27,15 @@ from ttsi.chat.marked_grammar import arguments_rule, calls_rules
 from ttsi.chat.schema_mask import json_arguments
 from ttsi.types import Tool
 
-__all__ = ["Demand", "answer_grammar", "call_then_text_grammar", "json_answer", "localise", "tool_grammar"]
+__all__ = [
+    "Demand",
+    "answer_grammar",
+    "call_then_text_grammar",
+    "callable_tools",
+    "json_answer",
+    "localise",
+    "tool_grammar",
+]
 
 Demand = Literal["auto", "required", "one"]
 """How many calls an answer makes: any number, one or more, or exactly one."""
@@ -38,7 +46,7 @@ _NEW_LINE = r"/\s*\n\s*/"
 _REQUEST = r"/ ?[^\s][^\n]+[^\s]/"
 
 
-def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto", only: str | None = None) -> str:
+def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto", only: Sequence[str] = ()) -> str:
     """Words that begin no call, then zero or more legal calls.
 
     A demanded call has no words before it, except a reason that the family writes. In the format `marked` a reason
@@ -48,15 +56,14 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto", o
         fmt: how the model writes calls.
         tools: those on offer.
         calls: whether calls are demanded, as `answer.calls`.
-        only: the name of the one tool that may be called; None is any.
+        only: the names of the tools that may be called, as `answer.tools`; () is all.
 
     Raises:
-        ValueError: a call is demanded, and there is no tool, or none of this name.
+        ValueError: a call is demanded, and there is no tool; or none of those that may be called is on offer.
     """
-    if only is not None:
-        tools = [tool for tool in tools if tool.name == only]
+    tools = callable_tools(tools, only)
     if calls != "auto" and not tools:
-        raise ValueError(f"there is no tool {only!r} to call" if only else "there is no tool to call")
+        raise ValueError("there is no tool to call")
     if not isinstance(fmt, FramedFormat):
         return _text(["start: " + _marked_answer(tools, calls), *(calls_rules(tools) if tools else [])])
     if not tools:
@@ -67,6 +74,18 @@ def answer_grammar(fmt: Format, tools: Sequence[Tool], calls: Demand = "auto", o
     unmarked = _unmarked_calls(fmt, tools) if fmt.reads_unmarked else []
     start = f"start: {body}" + (" | unmarked" if unmarked else "")
     return _text([start, *_rules(fmt, tools), _head(fmt), _words(fmt), *unmarked])
+
+
+def callable_tools(tools: Sequence[Tool], only: Sequence[str]) -> list[Tool]:
+    """Those of the tools that an answer may call: the named ones, or all where none is named.
+
+    Raises:
+        ValueError: some are named, and none of them is on offer.
+    """
+    left = [tool for tool in tools if not only or tool.name in only]
+    if only and not left:
+        raise ValueError(f"none of the tools that may be called is on offer: {', '.join(only)}")
+    return left
 
 
 def tool_grammar(fmt: Format, tool: Tool, reasons: Sequence[str] = ("",)) -> str:

@@ -73,7 +73,7 @@ class TTSI(ModelAPI):
         settings = _with_limits(self._config, config)
         forced = tool_choice.name if isinstance(tool_choice, ToolFunction) else None
         if forced is not None:
-            settings = replace(settings, answer=replace(settings.answer, calls="one", tool=forced))
+            settings = replace(settings, answer=replace(settings.answer, calls="one", tools=(forced,)))
         elif tool_choice == "any" and item.tools:
             settings = replace(settings, answer=replace(settings.answer, calls="required"))
         async with self._one:

@@ -148,7 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunFolderError(f"{path} cannot be read ({on_one_line(error)}): start over with --clean") from None
     settings, metrics = content.get("settings"), content.get("metrics")
     if isinstance(settings, dict) and isinstance(settings.get("loop"), dict):
-        content["settings"] = {**rename_settings(without_removed(settings)), "loop": rename_settings(settings["loop"])}
+        content["settings"] = rename_settings(without_removed(settings))
     for part in (content.get("model"), content.get("writer")):
         if isinstance(part, dict) and part.get("format") == "ours":
             part["format"] = "marked"

@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ttsi.chat.conversation import read_messages, read_tools
 from ttsi.chat.json_text import strict_json
 from ttsi.chat.tool_schema import normalise
 from ttsi.errors import DataError
 from ttsi.serve.limits import Limits, check_nesting, check_schemas
+from ttsi.serve.tool_choice import SHAPES, CallRule, RequestPart, ToolChoice, read_tool_choice
 from ttsi.types import Input, Tool
 
 
@@ -35,24 +36,7 @@ class InvalidRequest(Exception):
         self.status, self.param, self.code = status, param, code
 
 
-class _Fields(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class FunctionName(_Fields):
-    """A function by name."""
-
-    name: str
-
-
-class NamedToolChoice(_Fields):
-    """The one function that the answer must call."""
-
-    type: Literal["function"]
-    function: FunctionName
-
-
-class JsonSchema(_Fields):
+class JsonSchema(RequestPart):
     """The schema that the answer must match."""
 
     name: Annotated[str, Field(max_length=64)]
@@ -61,28 +45,28 @@ class JsonSchema(_Fields):
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 
-class ResponseFormat(_Fields):
+class ResponseFormat(RequestPart):
     """The format of a text answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(_Fields):
+class StreamOptions(RequestPart):
     """What a stream carries beside the answer."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class ChatRequest(_Fields):
+class ChatRequest(RequestPart):
     """A chat completion request. Fields that are not listed are ignored and named in the header X-TTSI-Ignored."""
 
     model: Annotated[str, Field(max_length=256)]
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     """OpenAI's messages, text only (`ttsi.chat.conversation`)."""
     tools: list[dict[str, Any]] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     stop: str | list[str] | None = None
@@ -142,10 +126,8 @@ class RequestOptions:
     seed: int | None
     """0 or more, as the settings take it."""
     stop: tuple[str, ...]
-    call_required: bool
-    """Text alone is not a valid answer."""
-    forced_tool: str | None
-    """The one tool that must be called, exactly once."""
+    call_rule: CallRule
+    """What the answer may call, and whether it must."""
     parallel_calls: bool
     """Whether one answer may hold several calls."""
     answer_schema: str | None
@@ -199,7 +181,7 @@ def read_request(body: bytes, limits: Limits, request_id: str) -> RequestOptions
         return _options(request, limits, request_id)
     except DataError as error:
         line = _one_line(str(error))
-        place = re.match(r"(?:messages|tools)[\w.\[\]]*", line)
+        place = re.match(r"(?:messages|tool_choice|tools)[\w.\[\]]*", line)
         raise InvalidRequest(400, line, place[0] if place else None) from None
 
 
@@ -233,8 +215,7 @@ def _invalid_request(error: ValidationError, value: Any) -> InvalidRequest:
         close = difflib.get_close_matches(str(first["loc"][-1]), _unknown_names(value, first["loc"][:-1]), n=1)
         message = "this field is required" + (f"; did you misspell it as {close[0]}?" if close else "")
     elif first["loc"][:1] == ("tool_choice",):
-        message = 'send "none", "auto", "required" or {"type": "function", "function": {"name": ...}}'
-        place = "tool_choice"
+        place, message = "tool_choice", SHAPES
     elif first["loc"] == ("response_format", "type"):
         message = "must be text, json_object or json_schema"
     return InvalidRequest(400, _one_line(f"{place or 'the body'}: {message}"), param=place or None)
@@ -261,15 +242,10 @@ def _options(request: ChatRequest, limits: Limits, request_id: str) -> RequestOp
     if choices > limits.choices:
         raise InvalidRequest(400, f"n must be at most {limits.choices}", "n")
     ignored = _ignored_fields(request)
-    tools = _tools(request, limits, ignored)
-    names = {tool.name for tool in tools}
-    choice = request.tool_choice
-    forced_tool = choice.function.name if isinstance(choice, NamedToolChoice) else None
-    if forced_tool is not None and forced_tool not in names:
-        raise InvalidRequest(400, "tool_choice names a function that is not in tools", "tool_choice")
-    if choice == "required" and not tools:
-        raise InvalidRequest(400, 'tool_choice "required" needs tools', "tool_choice")
-    if choice == "none":  # a model that sees tools in its prompt calls them
+    tools = offered = _tools(request, limits, ignored)
+    parallel_calls = request.parallel_tool_calls is not False
+    call_rule = read_tool_choice(request.tool_choice, tools, parallel_calls)
+    if request.tool_choice == "none":  # a model that sees tools in its prompt calls them
         tools = ()
     messages = read_messages(request.messages, ignored)
     for call in (call for message in messages for call in message.tool_calls):
@@ -282,13 +258,12 @@ def _options(request: ChatRequest, limits: Limits, request_id: str) -> RequestOp
         max_tokens=min(token_limits, default=None),
         seed=None if request.seed is None else request.seed % 2**64,  # OpenAI's may be negative; all stay distinct
         stop=_stop(request.stop),
-        call_required=forced_tool is not None or choice == "required",
-        forced_tool=forced_tool,
-        parallel_calls=request.parallel_tool_calls is not False,
+        call_rule=call_rule,
+        parallel_calls=parallel_calls,
         answer_schema=_answer_schema(request.response_format, bool(tools), limits),
         stream=bool(request.stream),
         include_usage=request.stream_options is not None and bool(request.stream_options.include_usage),
-        disabled_tools=tuple(sorted(names)) if choice == "none" else (),
+        disabled_tools=tuple(sorted(tool.name for tool in offered)) if request.tool_choice == "none" else (),
         ignored=_header_names(ignored),
     )
 

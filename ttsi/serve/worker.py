@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 from pydantic import BaseModel
 
@@ -56,6 +57,7 @@ from ttsi.serve.pipe import AnswerJob, Outcome, Ready, Start, Stop, Unusable, fr
 from ttsi.serve.sandbox import enter_sandbox
 from ttsi.serve.servable_model import ServableModel, as_servable
 from ttsi.serve.tenant_libraries import TenantLibraries
+from ttsi.serve.tool_choice import CallRule
 from ttsi.serve.turn_adapters import TurnAdapters
 from ttsi.types import Adaptation, Answer, Episode, Input, Prompt
 
@@ -134,12 +136,11 @@ def _answer_config(job: AnswerJob) -> AnswerConfig:
     config, options = job.config.answer, job.options
     if options.answer_schema is not None:
         return replace(config, grammar=json_answer(options.answer_schema))
-    if not options.call_required:
+    if options.call_rule == CallRule():
         return config
-    one_call = options.forced_tool is not None or not options.parallel_calls or config.calls == "one"
-    calls: Demand = "one" if one_call else "required"
-    # Only a grammar can demand a call, also where the operator lets the model write freely otherwise.
-    return replace(config, decoding="constrained", calls=calls, tool=options.forced_tool)
+    calls = max(config.calls, options.call_rule.calls, key=get_args(Demand).index)
+    # Only a grammar can demand or limit calls, also where the operator lets the model write freely otherwise.
+    return replace(config, decoding="constrained", calls=calls, tools=options.call_rule.tools or config.tools)
 
 
 def _base_answer(model: Model, item: Input, config: LoopConfig, progress: StageProgress) -> Answer:
