@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -153,6 +154,29 @@ def test_the_agents_loop_of_calls_and_results_works(client: openai.OpenAI) -> No
     messages = [{"role": "user", "content": UNSURE}, first.model_dump(exclude_none=True), result]
     again = client.chat.completions.create(**{**chat_body(), "messages": messages})  # type: ignore[call-overload]
     assert again.choices[0].finish_reason in ("stop", "tool_calls")
+
+
+@pytest.mark.parametrize("path", ["responses", "completions", "embeddings", "../chat/completions"])
+def test_an_unknown_path_is_answered_with_those_there_are(client: openai.OpenAI, server: Server, path: str) -> None:
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.post(f"/{path}", body=chat_body(), cast_to=object)
+    error: Any = raised.value.body
+    assert (error["code"], error["param"], error["id"][:4]) == ("unknown_url", None, "req_")
+    named = re.findall(r"(GET|POST) (/[\w/.]+)", error["message"])
+    assert ("POST", "/v1/chat/completions") in named and "\n" not in error["message"]
+    assert f"/v1/{path}" not in error["message"], "a client's own words are not repeated"
+    documented = json.loads(server.get("/openapi.json"))["paths"]
+    there = [(method, route) for method, route in named if method.lower() in documented.get(route, {})]
+    assert [*there, ("GET", "/openapi.json")] == named
+
+
+def test_control_an_error_of_a_known_path_is_its_own(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.models.retrieve("nope")
+    assert raised.value.code == "model_not_found"
+    with pytest.raises(openai.APIStatusError) as refused:
+        client.get("/chat/completions", cast_to=object)
+    assert (refused.value.status_code, refused.value.code) == (405, None)
 
 
 def test_the_openapi_document_names_the_routes_and_the_request(server: Server) -> None:

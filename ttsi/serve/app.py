@@ -31,6 +31,10 @@ from ttsi.serve.service import Service
 T = TypeVar("T")
 
 CREATED = int(time.time())
+NO_SUCH_PATH = (
+    f"no such path: this server has POST {CHAT}, GET /v1/models, GET /health/live, GET /health/ready, GET /metrics and "
+    "GET /openapi.json"
+)
 _SCHEMAS = "#/components/schemas/{model}"
 
 
@@ -74,8 +78,9 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        messages = {404: "not found", 405: "method not allowed"}
-        message = messages.get(error.status_code, "this request is not supported")
+        if error.status_code == 404:
+            return _error(request, 404, InvalidRequest(404, NO_SUCH_PATH, code="unknown_url"))
+        message = "method not allowed" if error.status_code == 405 else "this request is not supported"
         return _error(request, error.status_code, message, error.headers)
 
 
