@@ -199,6 +199,24 @@ def test_arguments_under_another_name_are_not_taken_for_none(key: str) -> None:
         assert read_call({"name": "f", **other}).arguments == {}, "control: a call without arguments"
 
 
+@pytest.mark.parametrize("broken", ['{"city": "Os', "city=Oslo", '{"a": NaN}', '{"a": 1, "a": 2}'])
+def test_an_earlier_call_that_was_broken_is_refused_with_a_way_on(broken: str) -> None:
+    """A retry loop keeps what the model wrote; most templates take an object and nothing else."""
+    said = {"role": "assistant", "content": "I try again."}
+
+    def loop(*calls: dict[str, Any]) -> list[dict[str, Any]]:
+        return [USER, turn_with(*calls), *(result(call["id"], "error: bad json") for call in calls)]
+
+    with pytest.raises(DataError) as caught:
+        read_messages(loop(call_row("c1"), call_row("c2", arguments=broken)))
+    way = "leave out this call and its result, or send {} as its arguments"
+    assert str(caught.value) == f"messages[1]: tool_calls[1]: arguments are not JSON: {way}"
+    for mended in ([USER, said, USER], loop(call_row("c1")), loop(call_row("c1"), call_row("c2", arguments="{}"))):
+        assert read_messages(mended), "the control: both ways on are open"
+    with pytest.raises(DataError, match=r"^arguments are not JSON$"):
+        read_call(call_row("gold", arguments=broken))  # the control: no result to leave out
+
+
 def test_arguments_beside_the_function_are_not_dropped() -> None:
     with pytest.raises(DataError, match='has "arguments" beside "function": move them into it'):
         read_call({"function": {"name": "f"}, "arguments": {"a": 1}})

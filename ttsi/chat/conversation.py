@@ -161,7 +161,7 @@ def _message(row: Any, unread: set[str]) -> Message:
     if row.get("audio") is not None:
         raise DataError("audio is not supported; send text")
     raw = row.get("tool_calls")
-    calls = tuple(read_each([] if raw is None else raw, "tool_calls", lambda call: read_call(call, unread)))
+    calls = tuple(read_each([] if raw is None else raw, "tool_calls", lambda call: _read_earlier_call(call, unread)))
     if calls and role != "assistant":
         raise DataError(f"tool_calls in a message of role {role}; only the assistant calls tools")
     _note_unread(unread, "messages", row, _MESSAGE_FIELDS)
@@ -171,6 +171,22 @@ def _message(row: Any, unread: set[str]) -> Message:
     if content is None and role in ("assistant", "tool"):
         content = ""
     return Message(ROLES[role], _text(content, unread), calls, _id(row, "tool_call_id") if role == "tool" else "")
+
+
+class BrokenArguments(DataError):
+    """A call's arguments are text that is no JSON."""
+
+
+def _read_earlier_call(row: Any, unread: set[str]) -> ToolCall:
+    """A call that was made in the conversation. Templates take its arguments as an object: broken text fits nowhere.
+
+    Raises:
+        DataError: it is no call; where a model wrote broken arguments, the line says what to send instead.
+    """
+    try:
+        return read_call(row, unread)
+    except BrokenArguments as error:
+        raise DataError(f"{error}: leave out this call and its result, or send {{}} as its arguments") from None
 
 
 def _text(content: Any, unread: set[str]) -> str:
@@ -304,7 +320,7 @@ def _parse(text: str) -> Any:
     try:
         value = strict_json(text)
     except (ValueError, RecursionError):
-        raise DataError("arguments are not JSON") from None
+        raise BrokenArguments("arguments are not JSON") from None
     check_json(value)
     return value
 
