@@ -68,7 +68,7 @@ def isolate_failures(method: Improve) -> Improve:
         if not isinstance(settings, LoopConfig):
             raise ConfigError(f"config is a {type(settings).__name__}: use a LoopConfig, as ttsi.preset makes it")
         check(settings)
-        inputs = _listed(inputs)
+        inputs = _as_list(inputs)
         if answers and len(answers) != len(inputs):
             raise ConfigError(f"{len(answers)} answers for {len(inputs)} inputs: give one per input, or none")
         if needs_samples(settings.awareness) and not all(answer.samples for answer in answers):
@@ -86,7 +86,7 @@ def isolate_failures(method: Improve) -> Improve:
     return cast(Improve, improve)
 
 
-def _listed(inputs: object) -> list[Input]:
+def _as_list(inputs: object) -> list[Input]:
     """The inputs as a list.
 
     Raises:
