@@ -163,7 +163,8 @@ def test_the_environment_deletes_and_names_nothing(
     assert not (tmp_path / "res.html").exists()
     # Control: knobs and places are read.
     monkeypatch.setenv("TTSI_K", "3")
-    assert "synthesis.k: 8 -> 3" in ttsi(*RUN, "--output-dir", "out", "--resume").err
+    assert ttsi(*RUN, "--output-dir", "three").code == 0
+    assert '"k": 3' in (tmp_path / "three" / "config.json").read_text()
 
 
 def test_gold_that_calls_nothing_on_offer_is_pointed_out(ttsi: Command, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ttsi import codec
-from ttsi.config import LoopConfig, RunConfig
+from ttsi.config import AnswerConfig, LoopConfig, RunConfig
 from ttsi.config_history import RENAMED
 from ttsi.errors import RunFolderError
 from ttsi.record import RunRow
@@ -94,7 +94,7 @@ def test_an_old_run_of_equal_settings_resumes(ttsi: Any, old: Path) -> None:
     assert resumed.code == 0, resumed.err
     assert read_json(old / "old-run" / "config.json")["digest"] == digest, "a new name is no other setting"
     # Twelve instead of eight, under the new names, beside the old rows.
-    resumed = ttsi(*SAME, "--resume")
+    resumed = ttsi(*SAME, "--resume", "--limit", "12")
     assert resumed.code == 0, resumed.err
     rows = read_rows(old / "old-run")
     assert (len(rows), [replace(row, grades=_by_old_rules(row.grades)) for row in rows[:8]]) == (12, before)
@@ -105,8 +105,11 @@ def test_an_old_run_of_equal_settings_resumes(ttsi: Any, old: Path) -> None:
 
 def test_an_old_run_does_not_go_on_under_a_default_that_came_later(ttsi: Any, old: Path) -> None:
     at = SAME.index("--answer.repetition-limit")
-    refused = ttsi(*SAME[:at], *SAME[at + 2 :], "--resume")
+    today = str(AnswerConfig().repetition_limit)
+    refused = ttsi(*SAME[:at], "--answer.repetition-limit", today, *SAME[at + 2 :], "--resume")
     assert refused.code == 2 and "answer.repetition_limit" in refused.err
+    # What is left out is as the old run had it, before there was such a setting.
+    assert ttsi(*SAME[:at], *SAME[at + 2 :], "--resume").code == 0
 
 
 def test_the_digest_of_a_finished_old_run_is_the_commands(ttsi: Any, old: Path) -> None:

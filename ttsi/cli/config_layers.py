@@ -53,7 +53,7 @@ def config_layers() -> list[Layer]:
     """The layers below the flags, in order, for `cyclopts.App(config=...)`."""
     return [
         _expand_shortcuts,
-        _resumed,
+        _continue_run,
         _environment,
         _expand_shortcuts,
         _yaml,
@@ -146,7 +146,7 @@ def _warn_renamed(old: str, new: str) -> None:
     print(f"ttsi: {old} is now called {new}", file=sys.stderr)
 
 
-def _resumed(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+def _continue_run(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """The run that the command continues; only flags and the file that one of them names stand above it."""
     if continues_run(commands, arguments):
         _yaml(app, commands, arguments)

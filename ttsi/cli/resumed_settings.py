@@ -26,14 +26,14 @@ _NAMED = {name: getattr(RunConfig(), name) for name in ("benchmark", "model", "m
 
 def continues_run(commands: tuple[str, ...], arguments: ArgumentCollection) -> bool:
     """Whether the command continues the run in its --output-dir."""
-    given = _given(arguments)
+    given = _first_values(arguments)
     continues = commands == ("run",) and "--output-dir" in given and not given.keys().isdisjoint(CONTINUING)
     return continues and holds_run(Path(given["--output-dir"]))
 
 
 def resumed_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Fill what no layer above has set from the run that the command continues."""
-    given = _given(arguments)
+    given = _first_values(arguments)
     folder = Path(given["--output-dir"])
     recorded = own_settings(folder)
     missing = {
@@ -48,7 +48,7 @@ def resumed_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCol
         print(f"ttsi: going on with the settings of {folder} ({', '.join(chosen)})", file=sys.stderr)
 
 
-def _given(arguments: ArgumentCollection) -> dict[str, str]:
+def _first_values(arguments: ArgumentCollection) -> dict[str, str]:
     """The first value of each flag that has one."""
     return {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
 
