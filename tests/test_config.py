@@ -46,6 +46,11 @@ def test_the_papers_values_are_the_papers_for_every_model(model: str | None) -> 
     assert {"writer", "lr", "steps"} <= set(departures_from_the_paper(preset("ttsi", model)))  # control
 
 
+def test_a_model_without_a_spec_is_any_other_model() -> None:
+    bare: Any = object()
+    assert preset("ttsi", bare) == preset("ttsi", None) != preset("ttsi", "embedded")
+
+
 def test_only_base_does_not_adapt() -> None:
     assert {name for name in METHODS if not preset(name, "embedded").adapt} == {"base"}
 

@@ -311,7 +311,8 @@ def preset(name: str, model: Model | str | None = None) -> LoopConfig:
 def _is_embedded(model: Model | str | None) -> bool:
     from ttsi.models import is_embedded  # not at the top: a report needs the table and no model
 
-    return model is not None and is_embedded(model if isinstance(model, str) else model.spec)
+    # A bare model of transformers has no spec, and is not the embedded one.
+    return model is not None and is_embedded(model if isinstance(model, str) else getattr(model, "spec", ""))
 
 
 def wants_training_data(config: LoopConfig) -> bool:
