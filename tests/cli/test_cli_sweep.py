@@ -273,3 +273,18 @@ def test_every_point_of_the_real_models_is_a_run_in_one_order_with_a_call_where_
 
 def test_control_a_setting_that_the_method_chooses_is_seen() -> None:
     assert chosen_by_hand(read_sweep(CONFIGS / "own-model.yaml").points[0]) == ["adaptation.lr"]
+
+
+def test_a_point_has_the_settings_of_the_file_and_none_of_an_earlier_run(ttsi: Command, tmp_path: Path) -> None:
+    def sweep(more: str) -> Any:
+        run = f"run: {{benchmark: mine.jsonl, model: 'scripted:demo'{more}}}"
+        (tmp_path / "s.yaml").write_text(f"share: false\n{run}\ngrid: {{seed: [0]}}\n")
+        return ttsi("sweep", "s.yaml", "--quiet")
+
+    assert sweep(", k: 3, limit: 2").code == 0
+    changed = sweep("")
+    assert changed.code == 2 and "synthesis.k: 3 -> " in changed.err
+    assert "go on with its own settings" not in changed.err
+    # Control: by hand what is left out is as the run has it.
+    [folder] = (tmp_path / "runs").iterdir()
+    assert ttsi("run", "--resume", "--output-dir", str(folder / "seed=0")).code == 0

@@ -49,11 +49,16 @@ _STAGES = {
 Layer = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 
 
-def config_layers() -> list[Layer]:
-    """The layers below the flags, in order, for `cyclopts.App(config=...)`."""
+def config_layers(restore: bool = True) -> list[Layer]:
+    """The layers below the flags, in order, for `cyclopts.App(config=...)`.
+
+    Args:
+        restore: a run that goes on has its own settings where none are given. False is for a caller that gives all:
+            what it leaves out is a default, and a run with another value is another run.
+    """
     return [
         _expand_shortcuts,
-        _continue_run,
+        *([_continue_run] if restore else []),
         _environment,
         _expand_shortcuts,
         _yaml,

@@ -38,7 +38,9 @@ def resume_command(words: Sequence[str] | None = None) -> str:
 
 
 def own_settings_command(folder: Path) -> str | None:
-    """The line that continues the run in a folder with the settings that it has; None where only Python can."""
+    """The line that continues the run in a folder with the settings that it has; None where `ttsi run` cannot."""
+    if _command_line[:1] != ["run"]:  # a sweep, whose file says what a point is
+        return None
     return resume_command(["run", "--output-dir", str(folder)]) if own_settings(folder) else None
 
 

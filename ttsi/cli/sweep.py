@@ -257,7 +257,7 @@ def _run(point: Point, folder: Path, models: _LastModel, quiet: bool, clean: boo
     flags = [*point.flags(), "--output-dir", str(folder), "--json", "--device", models.device, "--dtype", models.dtype]
     flags += (["--clean"] if clean else ["--resume"]) if holds_run(folder) else []
     flags += ["--quiet"] if quiet else []
-    app = App(config=config_layers())
+    app = App(config=config_layers(restore=False))
     app.command(run)
     _, bound, _ = app.parse_args(["run", *flags], exit_on_error=False, print_error=False)
     model = models.get(str(point.settings.get("model", "embedded")), point.settings.get("format"), quiet)
