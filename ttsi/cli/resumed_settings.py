@@ -36,12 +36,8 @@ def resumed_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     given = _first_values(arguments)
     folder = Path(given["--output-dir"])
     recorded = own_settings(folder)
-    missing = {
-        name: value
-        for argument in arguments.filter_by(parse=True)
-        if not argument.tokens and (name := argument.name.removeprefix("--")) in recorded
-        for value in (recorded[name],)
-    }
+    open_flags = (one.name.removeprefix("--") for one in arguments.filter_by(parse=True) if not one.tokens)
+    missing = {name: recorded[name] for name in open_flags if name in recorded}
     fill(missing, f"the run in {folder}", app, commands, arguments)
     chosen = [f"{name} {missing[name]}" for name, default in _NAMED.items() if missing.get(name, default) != default]
     if chosen and "--quiet" not in given:
