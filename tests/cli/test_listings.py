@@ -156,10 +156,15 @@ def test_lines_come_every_ten_seconds_with_the_time_left(capsys: pytest.CaptureF
     ]
 
 
-def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def clocked() -> tuple[list[float], _Stages, _Lines]:
+    """A clock that a test sets, the stages and the lines by it."""
     now = [0.0]
     stages = _Stages(lambda: now[0])
-    report = _Lines(lambda: now[0], stages)
+    return now, stages, _Lines(lambda: now[0], stages)
+
+
+def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    now, stages, report = clocked()
     report(state(16))
     with stages.listening():
         logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "synthesis", 11)
@@ -179,9 +184,7 @@ def test_within_a_long_batch_the_stage_is_named(capsys: pytest.CaptureFixture[st
 
 
 def test_within_a_long_training_the_step_and_the_time_left_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    now = [0.0]
-    stages = _Stages(lambda: now[0])
-    report = _Lines(lambda: now[0], stages)
+    now, stages, report = clocked()
     report(state(0))
     with stages.listening():
         logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "adaptation", 8)
@@ -204,9 +207,7 @@ def test_within_a_long_training_the_step_and_the_time_left_are_named(capsys: pyt
 
 
 def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    now = [0.0]
-    stages = _Stages(lambda: now[0])
-    report = _Lines(lambda: now[0], stages)
+    now, stages, report = clocked()
     report(state(0))
     for batch in (1, 2):
         with stages.listening():

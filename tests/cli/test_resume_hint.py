@@ -103,6 +103,14 @@ def test_other_settings_are_refused_with_a_line_that_goes_on(
     assert ttsi(*typed[typed.index("ttsi") + 1 :]).code == 0
 
 
+@pytest.mark.parametrize(("text", "says"), [("{", "cannot be read"), ("{}", "is another run")])
+def test_a_damaged_record_is_one_line(ttsi: Command, tmp_path: Path, text: str, says: str) -> None:
+    assert ttsi(*BEGUN).code == 0
+    (tmp_path / "my run" / "config.json").write_text(text)
+    refused = ttsi("run", "--output-dir", "my run", "--resume", "--quiet")
+    assert (refused.code, refused.err.count("\n"), says in refused.err) == (2, 1, True), refused.err
+
+
 def test_a_variable_does_not_count(ttsi: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert ttsi(*BEGUN, "--k", "3").code == 0
     (tmp_path / "mine.yaml").write_text("k: 7\n")

@@ -230,7 +230,7 @@ def recorded_settings(folder: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: config.json is missing or damaged.
     """
-    settings, defaults = read_json(folder / "config.json")["settings"], _first_defaults()
+    settings, defaults = read_json(folder / "config.json").get("settings", {}), _first_defaults()
     return dict(_with_defaults(settings, defaults, defaults))
 
 
@@ -257,13 +257,13 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         changes.pop("settings.limit", None)
     # The digest follows from the settings, which are compared themselves.
     changes.pop("digest", None)
-    before, now = ((one.get("settings", {}).get("benchmark"), one.get("data", {})) for one in (old, new))
-    same_data = before[1].get("checksum") == now[1].get("checksum")
-    if same_data and is_file(str(before[0])) and is_file(str(now[0])):
+    before, now = (str(one.get("settings", {}).get("benchmark")) for one in (old, new))
+    same_data = len({one.get("data", {}).get("checksum") for one in (old, new)}) == 1
+    if same_data and is_file(before) and is_file(now):
         for field in ("settings.benchmark", "data.benchmark"):
             changes.pop(field, None)
     if changes:
         raise OtherRun(folder, changes)
     if not same_data:
-        log.warning("%s has changed since it was last run into %s: rows are matched by content", now[0], folder)
+        log.warning("%s has changed since it was last run into %s: rows are matched by content", now, folder)
     return old
