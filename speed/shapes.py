@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 from speed.measure import Work
 from ttsi.engine.anatomy import head_of
-from ttsi.models.local import EMBEDDED_WEIGHTS
+from ttsi.models.local_loading import EMBEDDED_WEIGHTS
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {

@@ -206,6 +206,24 @@ def test_within_a_long_training_the_step_and_the_time_left_are_named(capsys: pyt
     assert "step" not in stages.now()
 
 
+def test_a_training_that_goes_on_from_a_checkpoint_does_not_count_its_old_steps_as_fast_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now, stages, report = clocked()
+    report(state(0))
+    with stages.listening():
+        logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "adaptation", 8)
+        for event, step in (("resumed ", 80), ("", 81), ("", 82)):
+            now[0] += 20.0
+            logging.getLogger(TRAINING_LOG).info(f"training {event}step=%d steps=%d", step, 120)
+            report.tick()
+    assert capsys.readouterr().err.splitlines() == [
+        "ttsi: 0 of 100 inputs, adapting to 8 (20 s; step 80 of 120)",
+        "ttsi: 0 of 100 inputs, adapting to 8 (40 s; step 81 of 120, 26 min left)",
+        "ttsi: 0 of 100 inputs, adapting to 8 (60 s; step 82 of 120, 19 min left)",
+    ]
+
+
 def test_lines_about_stages_do_not_put_off_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     now, stages, report = clocked()
     report(state(0))

@@ -13,7 +13,8 @@ from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks.matching import strict
 from ttsi.loop import improve
 from ttsi.methods import preset
-from ttsi.models.local import EMBEDDED_WEIGHTS, LocalModel, load_embedded
+from ttsi.models.local import LocalModel
+from ttsi.models.local_loading import EMBEDDED_WEIGHTS, load_embedded
 from ttsi.types import Episode
 
 LIMIT = 12_000_000

@@ -19,7 +19,8 @@ from ttsi.config import AdaptationConfig
 from ttsi.engine.decoding import Decoded, decode
 from ttsi.errors import ModelError
 from ttsi.models import Request
-from ttsi.models.local import LocalModel, load, load_embedded
+from ttsi.models.local import LocalModel
+from ttsi.models.local_loading import load, load_embedded
 from ttsi.types import Message, Prompt, Tool, TrainingExample
 
 ALL = AdaptationConfig(rank=4, alpha=8.0, lr=2e-2, epochs=5)

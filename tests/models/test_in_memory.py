@@ -18,7 +18,8 @@ from ttsi import Episode, Input, Message, Tool, improve, load_model, preset
 from ttsi.engine.lora import AdaptedLinear
 from ttsi.errors import ConfigError, ModelError, TTSIError
 from ttsi.models import local as local_models
-from ttsi.models.local import EMBEDDED_WEIGHTS, LocalModel
+from ttsi.models.local import LocalModel
+from ttsi.models.local_loading import EMBEDDED_WEIGHTS
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers
 

@@ -14,7 +14,8 @@ from ttsi.chat.grammar import answer_grammar
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError
 from ttsi.models import Request
-from ttsi.models.local import LocalModel, load
+from ttsi.models.local import LocalModel
+from ttsi.models.local_loading import load
 from ttsi.types import Message, Prompt, Tool, TrainingExample
 
 TOOL = Tool("get_weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}})

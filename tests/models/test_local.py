@@ -19,7 +19,8 @@ from ttsi.engine import optimizer
 from ttsi.errors import ModelError, PromptTooLong
 from ttsi.models import Generation, Model, Request
 from ttsi.models import load as load_by_spec
-from ttsi.models.local import LocalModel, load, load_embedded
+from ttsi.models.local import LocalModel
+from ttsi.models.local_loading import load, load_embedded
 from ttsi.models.temporary_adapters import engine_config
 from ttsi.types import Message, Prompt, Tool, TrainingExample
 
@@ -354,6 +355,6 @@ def test_device_and_dtype(saved_model: Callable[[str], Path]) -> None:
 def test_embedded_refuses_variants_and_says_when_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="one embedded model"):
         load_embedded("large")
-    monkeypatch.setattr("ttsi.models.local.EMBEDDED_WEIGHTS", tmp_path / "absent")
+    monkeypatch.setattr("ttsi.models.local_loading.EMBEDDED_WEIGHTS", tmp_path / "absent")
     with pytest.raises(ModelError, match="not installed"):
         load_embedded()

@@ -15,7 +15,7 @@ from tests.conftest import build_model, build_tokenizer
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError
 from ttsi.models import Request
-from ttsi.models.local import load
+from ttsi.models.local_loading import load
 from ttsi.models.weight_files import write_manifest
 from ttsi.types import Message, Prompt, TrainingExample
 

@@ -16,12 +16,13 @@ from tests.test_methods import CASES, DATA, OFFERED, Counting
 from ttsi.atomic import write_atomically
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.config import RunConfig
+from ttsi.engine import checkpoint, optimizer
 from ttsi.errors import ModelError
 from ttsi.methods import preset
 from ttsi.models import adapter_files
 from ttsi.models.adapter_files import SETTINGS, WEIGHTS
 from ttsi.runs.evaluation import run_in_folder
-from ttsi.runs.shared_adapter import RECORD, SharedAdapterFolder
+from ttsi.runs.shared_adapter import CHECKPOINT, RECORD, SharedAdapterFolder
 from ttsi.runs.store import each_row
 from ttsi.types import Input, Message
 
@@ -129,6 +130,39 @@ def test_clean_deletes_the_adapter_and_no_other_file(tmp_path: Path) -> None:
     folder.delete()
     assert not folder.path.exists()
     assert {WEIGHTS, SETTINGS, RECORD}.isdisjoint(path.name for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scope", ["all", "suffix"])
+def test_an_interrupted_training_goes_on_from_its_checkpoint(
+    tmp_path: Path, scope: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path / "whole", Counting(), settings(scope))
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+    step, steps_taken = optimizer.optimizer_step, []
+
+    def dying(*arguments: Any) -> None:
+        step(*arguments)
+        steps_taken.append(1)
+        if len(steps_taken) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimizer, "optimizer_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", Counting(), settings(scope))
+    folder = SharedAdapterFolder(tmp_path / "parts")
+    assert [path.name for path in folder.path.iterdir()] == [CHECKPOINT] and folder.read() is None
+    with caplog.at_level(logging.INFO):
+        run(tmp_path / "parts", Counting(), settings(scope), resume=True)
+    assert "training resumed step=5 steps=8" in caplog.messages and len(steps_taken) == 6 + 3
+    assert answers(tmp_path / "parts") == answers(tmp_path / "whole")
+    assert not (folder.path / CHECKPOINT).exists(), "a trained adapter needs none"
+
+
+def test_clean_deletes_the_checkpoint(tmp_path: Path) -> None:
+    folder = SharedAdapterFolder(tmp_path)
+    folder.checkpoint.write(b"half")
+    folder.delete()
+    assert not folder.path.exists()
 
 
 class Unkept(Counting):

@@ -5,9 +5,9 @@ a model like any other, whose `adapted` gives every input the same adapter. It i
 so that its time counts as adaptation, and leaves the model at the end of the block. So SFT is the loop with another
 model.
 
-A kept adapter is put back instead of training again, so that an interrupted run goes on at once. Where none is kept,
-the same seed trains the same adapter. The paper (arXiv:2510.07841, section 3.3) fine-tunes on about 13k rows of
-Seal-Tools with LLaMA-Factory.
+A kept adapter is put back instead of training again, and an interrupted training goes on from its last checkpoint.
+Where nothing is kept, the same seed trains the same adapter. The paper (arXiv:2510.07841, section 3.3) fine-tunes on
+about 13k rows of Seal-Tools with LLaMA-Factory.
 """
 
 from __future__ import annotations
@@ -15,22 +15,30 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ttsi.adaptation.examples import gold_training_examples
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, DataError, first_line
 from ttsi.methods import check_shared
-from ttsi.models import Generation, Model, ModelWrapper, Request, adapter_keeper
+from ttsi.models import Generation, Model, ModelWrapper, Request, adapter_keeper, training_checkpoints
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
+
+if TYPE_CHECKING:
+    from ttsi.models.protocol import CheckpointStore
 
 log = logging.getLogger(__name__)
 
 
 class AdapterStore(Protocol):
-    """A place that keeps one adapter."""
+    """A place that keeps one adapter, and before that the state of its training."""
+
+    @property
+    def checkpoint(self) -> CheckpointStore:
+        """The place of the state; `write` empties it."""
+        ...
 
     def read(self) -> tuple[bytes, Adaptation] | None:
         """The file of the adapter and the record of its training; None where there is none."""
@@ -123,8 +131,11 @@ class FineTunedModel(ModelWrapper):
                 log.warning("the adapter is not kept (%s: %s)", type(error).__name__, first_line(error))
 
     def _train(self) -> Adaptation:
+        store = self._store
+        checkpoints = nullcontext() if store is None else training_checkpoints(self._model, store.checkpoint)
         try:
-            [trained] = self._stack.enter_context(self._model.adapted([self._examples], self._config, [self._seed]))
+            with checkpoints:
+                [trained] = self._stack.enter_context(self._model.adapted([self._examples], self._config, [self._seed]))
         except ConfigError:
             raise
         except Exception as error:

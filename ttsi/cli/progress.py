@@ -154,16 +154,23 @@ class _Stages(logging.Handler):
         self._clock = clock
         self._began = clock()
         self._doing, self._step = "", ""
+        self._kept_steps = 0  # of a training that goes on from a checkpoint
 
     def emit(self, record: logging.LogRecord) -> None:
         """One event: a stage begins, for so many inputs; or one of so many steps of a training is done."""
         match record.args:
             case (int(step), int(steps)) if record.name == TRAINING_LOG:
-                left = (self._clock() - self._began) / step * (steps - step)
-                self._step = f"; step {step} of {steps}" + (f", {duration(left)} left" if step < steps else "")
+                self._note_step(step, steps, resumed="resumed" in record.msg)
             case (stage, inputs) if record.name == STAGE_LOG:
-                self._began, self._step = self._clock(), ""
+                self._began, self._step, self._kept_steps = self._clock(), "", 0
                 self._doing = f"{STAGE_VERBS.get(str(stage), stage)} {inputs}"
+
+    def _note_step(self, step: int, steps: int, *, resumed: bool) -> None:
+        if resumed:
+            self._kept_steps = step
+        done = step - self._kept_steps
+        left = (self._clock() - self._began) / done * (steps - step) if done else 0.0
+        self._step = f"; step {step} of {steps}" + (f", {duration(left)} left" if left else "")
 
     def now(self) -> str:
         """The stage and for how long it has run; empty between batches and where other processes do the work."""

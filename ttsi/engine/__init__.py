@@ -15,6 +15,7 @@ own adapter, its own random numbers and its own result. docs/engine.md has more.
     engine_config.py   the settings
     lora.py            many adapters in one model
     targets.py         which layers get adapters
+    checkpoint.py      the state of a long training, for one that is interrupted
     training.py        training: causal language models, or any module with a loss of one's own
     training_job.py    what one adapter learns
     step_loss.py       the loss of a training step

@@ -24,6 +24,7 @@ from transformers import Cache, PreTrainedModel
 
 from ttsi.engine import optimizer
 from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pass_tokens
+from ttsi.engine.checkpoint import Checkpoints, CheckpointStore
 from ttsi.engine.distillation import label_values
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.free_memory import give_back
@@ -74,6 +75,7 @@ def train(
     *,
     prefixes: PrefixCache | None = None,
     token_budget: int | None = None,
+    checkpoint_store: CheckpointStore | None = None,
 ) -> list[TrainReport]:
     """Train the adapters in the jobs' slots from what the slots hold now; reports in the order of the jobs.
 
@@ -85,21 +87,28 @@ def train(
         prefixes: keys and values of prompts that the base has read; the beginnings on which no adapter acts are added.
         token_budget: packed tokens per forward pass, by default what suits the device; changes results by no more than
             rounding.
+        store: keeps a checkpoint of a long training of a single job without held-back examples, and is read first;
+            several jobs, and held-back examples, have none.
 
     Raises:
         ModelError: the model is no causal language model, the adapters are not attached, there is no such slot, or
             torch is in inference mode.
         ConfigError: the adapters were attached with another rank.
-        ValueError: an adapter is to act on no token of a prompt, so that nothing of it predicts the first label.
+        ValueError: an adapter is to act on no token of a prompt, so that nothing of it predicts the first label; or a
+            checkpoint is wanted of several jobs, or of one with held-back examples.
     """
     model = _language_model(stack.model)
     stack.check_trainable([job.slot for job in jobs], config.rank)
+    checkpoints = None
+    if checkpoint_store is not None:
+        [job] = jobs
+        checkpoints = Checkpoints(checkpoint_store, job, config, stack.values_of([job.slot]))
     runs = [_start(job, config, stack.max_tokens) for job in jobs]
     ready = [run for run in runs if not run.reason]
     cache = prefixes if prefixes is not None else PrefixCache()
     lengths = [max(len(rows) * max(row.memory for row in rows) for rows in run.steps) for run in ready]
     for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
-        _train_with_oom_backoff(model, stack, [ready[i] for i in group], config, cache)
+        _train_with_oom_backoff(model, stack, [ready[i] for i in group], config, cache, checkpoints)
     give_back()
     return [run.report(config.max_loss_rise) for run in runs]
 
@@ -165,11 +174,16 @@ def _has_labels(rows: Sequence[StepRow]) -> bool:
 
 
 def _train_with_oom_backoff(
-    model: PreTrainedModel, stack: LoraStack, runs: list[_JobRun], config: EngineConfig, prefixes: PrefixCache
+    model: PreTrainedModel,
+    stack: LoraStack,
+    runs: list[_JobRun],
+    config: EngineConfig,
+    prefixes: PrefixCache,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train a chunk; when memory runs out, its halves one after the other. The stack is written only on success."""
     try:
-        return _train_chunk(model, stack, runs, config, prefixes)
+        return _train_chunk(model, stack, runs, config, prefixes, checkpoints)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -186,14 +200,22 @@ def _train_with_oom_backoff(
 
 
 def _train_chunk(
-    model: PreTrainedModel, stack: LoraStack, runs: list[_JobRun], config: EngineConfig, prefixes: PrefixCache
+    model: PreTrainedModel,
+    stack: LoraStack,
+    runs: list[_JobRun],
+    config: EngineConfig,
+    prefixes: PrefixCache,
+    checkpoints: Checkpoints | None,
 ) -> None:
     finished: list[_Chunk] = []
     beginnings = Beginnings(model, prefixes)
     chunk = _Chunk(runs, OptimizerState.of(stack.values_of([run.slot for run in runs])))
     steps_B: list[tuple[StepRow, ...]] = []
     steps = max(len(run.rates) for run in runs)
-    for step in range(steps):
+    done = checkpoints.resume(runs[0], chunk.state) if checkpoints else 0
+    if done:
+        log.info("training resumed step=%d steps=%d", done, steps)
+    for step in range(done, steps):
         chunk = _set_finished_aside(chunk, step, finished)
         if not chunk.runs:
             break
@@ -212,6 +234,8 @@ def _train_chunk(
         optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
         if step % GIVE_BACK_AFTER == GIVE_BACK_AFTER - 1:
             give_back()
+        if checkpoints:
+            checkpoints.record(runs[0], chunk.state)
         if steps > GIVE_BACK_AFTER:
             log.info("training step=%d steps=%d", step + 1, steps)
     for part in [*finished, chunk]:

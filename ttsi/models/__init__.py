@@ -40,6 +40,7 @@ from ttsi.models.protocol import SupportsPrefixCache as SupportsPrefixCache
 from ttsi.models.protocol import Writer as Writer
 from ttsi.models.protocol import adapter_keeper as adapter_keeper
 from ttsi.models.protocol import prefix_cache as prefix_cache
+from ttsi.models.protocol import training_checkpoints as training_checkpoints
 from ttsi.object_reference import can_import, is_reference, load_object
 
 
@@ -57,7 +58,7 @@ class ModelKind:
 
 MODELS: dict[str, ModelKind] = {
     "embedded": ModelKind(
-        "ttsi.models.local:load_embedded",
+        "ttsi.models.local_loading:load_embedded",
         {"embedded": "the small model that ships with the package (2M parameters, offline)"},
         computes_here=True,
     ),
@@ -72,7 +73,7 @@ MODELS: dict[str, ModelKind] = {
         computes_here=True,
     ),
     "hf": ModelKind(
-        "ttsi.models.local:load",
+        "ttsi.models.local_loading:load",
         {
             "FOLDER": "a causal language model as Hugging Face saves one: safetensors and a chat template",
             "hf:OWNER/NAME[@REV][:FILE.gguf]": "either from the Hugging Face hub, at a branch, tag or commit",

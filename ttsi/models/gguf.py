@@ -107,10 +107,10 @@ def _from_hub(rest: str) -> Path:
 def _load(spec: str, path: Path, device: str, dtype: str, format: str | None) -> LocalModel:
     noted = _noted_sha256(path)
     folder = convert_once(path)
-    from ttsi.models import local  # torch: only when the file is good
+    from ttsi.models import local_loading  # torch: only when the file is good
 
     try:
-        model = local.load(str(folder), device=device, dtype=dtype, format=format)
+        model = local_loading.load(str(folder), device=device, dtype=dtype, format=format)
         origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (ModelError, OSError, ValueError) as error:
         if not noted:  # converted just now, and of no use

@@ -1,8 +1,8 @@
 """A language model that is in memory already: fine-tuned just now, merged by PEFT, or built in Python.
 
 Inputs: a model of transformers and its fast tokenizer. Outputs: a `LocalModel` after the same handshake as for a model
-from files (`ttsi.models.local`), or a refusal in one line that says what to do. The weights stay where they are, in
-their own number format, and are never written. The model is put into evaluation mode, as one from files is.
+from files (`ttsi.models.local_loading`), or a refusal in one line that says what to do. The weights stay where they
+are, in their own number format, and are never written. The model is put into evaluation mode, as one from files is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ttsi.errors import ConfigError, ModelError
 from ttsi.models.loading import Loaded, check_unquantised, check_vocabulary
-from ttsi.models.local import LocalModel, assemble
+from ttsi.models.local import LocalModel
+from ttsi.models.local_loading import assemble
 
 EXAMPLE = "load_model(model, tokenizer=tokenizer)"
 

@@ -61,7 +61,7 @@ def read_model(spec: str, rest: str, device: str, dtype: str) -> Loaded:
         rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
         device: "auto" is cuda where there is one, else cpu.
         dtype: "auto" is bfloat16, but on a CPU float32 where it has no instructions for it or the model is small.
-            "int8" is read as bfloat16 (`ttsi.models.local` makes it int8).
+            "int8" is read as bfloat16 (`ttsi.models.local_loading` makes it int8).
 
     Raises:
         ModelError: not found, not readable, or it brings code of its own; one line.

@@ -1,9 +1,9 @@
 """A model whose weights lie in this process: text in, text, log-probabilities and temporary adapters out.
 
-Inputs: a folder or the name of a Hugging Face model (`ttsi.models.loading` reads the files). Outputs: a `LocalModel`,
-which satisfies `ttsi.models.Model`: `ttsi.models.prompt_encoding` turns prompts into tokens by the model's own chat
-template, and the tensors are the engine's. The paper (arXiv:2510.07841) runs such models through Trainer and PEFT, one
-input at a time; here a list of inputs shares its forward passes and the base is never written.
+Inputs: a model of transformers and its tokenizer (`ttsi.models.local_loading` reads them from files). Outputs: a
+`LocalModel`, which satisfies `ttsi.models.Model`: `ttsi.models.prompt_encoding` turns prompts into tokens by the
+model's own chat template, and the tensors are the engine's. The paper (arXiv:2510.07841) runs such models through
+Trainer and PEFT, one input at a time; here a list of inputs shares its forward passes and the base is never written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -27,28 +26,25 @@ from ttsi.chat.handshake import Handshake
 from ttsi.config import AdaptationConfig
 from ttsi.engine.anatomy import generation_eos_ids, head_of, max_positions, parameter_count, vocabulary_size
 from ttsi.engine.architecture import check_architecture
+from ttsi.engine.checkpoint import CheckpointStore
 from ttsi.engine.checksum import weights_checksum, weights_sha256
 from ttsi.engine.constraint import Grammars
 from ttsi.engine.decoding import Decoded, DecodingRow, decode
-from ttsi.engine.int8_linear import is_int8, to_int8
+from ttsi.engine.int8_linear import is_int8
 from ttsi.engine.loglikelihood import ScoringItem, continuation_logprobs
 from ttsi.engine.packing import EncodedExample
 from ttsi.engine.peft_folder import to_safetensors, write_peft_folder
 from ttsi.engine.prefix import PrefixCache, prefill, using
 from ttsi.engine.targets import unadapted_share
-from ttsi.errors import ConfigError, ModelError, PromptTooLong
+from ttsi.errors import ModelError, PromptTooLong
 from ttsi.models import Generation, Request
 from ttsi.models.base_prefixes import BasePrefixes
-from ttsi.models.introduction import ask
 from ttsi.models.job_encoding import encode_job, fitting_examples
-from ttsi.models.loading import Loaded, read_model
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.prompt_encoding import PromptEncoder
 from ttsi.models.protocol import ADAPTER_CONFIG, Jobs, Starts
 from ttsi.models.temporary_adapters import TemporaryAdapters, read_adapter
 from ttsi.types import Adaptation, Prompt, TrainingExample
-
-EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 
 
 class LocalModel:
@@ -159,6 +155,10 @@ class LocalModel:
         """Within the block the base reads no prompt twice, and other such blocks wait. See `SupportsPrefixCache`."""
         with self.prefixes.batch(store), self.encoder.prompt_cache():
             yield
+
+    def training_checkpoints(self, store: CheckpointStore) -> AbstractContextManager[None]:
+        """Within the block the training of a single job keeps its state. See `SupportsCheckpoints`."""
+        return self.adapters.checkpointed(store)
 
     def prompt_tokens(self, prompt: Prompt) -> int:
         """The number of tokens of a prompt."""
@@ -339,61 +339,3 @@ class LocalModel:
     def encode_examples(self, training_examples: Sequence[TrainingExample]) -> list[EncodedExample]:
         """The training examples that fit the context and the vocabulary, as token ids."""
         return [encoded for _, encoded in fitting_examples(self.encoder, training_examples, self.context)]
-
-
-def load(rest: str, *, device: str = "auto", dtype: str = "auto", format: str | None = None) -> LocalModel:
-    """A model from a folder or from the Hugging Face hub, after the handshake with it.
-
-    Args:
-        rest: a folder, or "OWNER/NAME" with an optional "@REVISION".
-        device: "auto" is cuda where there is one, else cpu.
-        dtype: "auto", "float32", "bfloat16", "float16", "int8" (`ttsi.models.loading.read_model`).
-        format: the tool-call format (`ttsi ls formats`), instead of what the handshake chooses.
-
-    Raises:
-        ModelError: not found, not readable, brings code of its own, has no chat template or is of an unknown kind.
-        ConfigError: there is no such format.
-    """
-    spec = rest if Path(rest).is_dir() else f"hf:{rest}"
-    return assemble(spec, _read(spec, rest, device, dtype), format)
-
-
-def load_embedded(
-    rest: str = "", *, device: str = "auto", dtype: str = "auto", format: str | None = None
-) -> LocalModel:
-    """The small model that ships with the package. It was trained on one format and is not asked for another.
-
-    Raises:
-        ModelError: its weights are not installed.
-        ConfigError: another format than its own is wanted.
-    """
-    if format not in (None, "marked"):
-        raise ConfigError(f"the embedded model only writes the format 'marked', not {format!r}: omit --format")
-    if rest:
-        raise ModelError(f"unknown model 'embedded:{rest}'; there is one embedded model: 'embedded'")
-    if not (EMBEDDED_WEIGHTS / "config.json").is_file():
-        raise ModelError("the embedded weights are not installed: reinstall ttsi, or choose --model hf:OWNER/NAME")
-    return assemble("embedded", _read("embedded", str(EMBEDDED_WEIGHTS), device, dtype))
-
-
-def _read(spec: str, rest: str, device: str, dtype: str) -> Loaded:
-    loaded = read_model(spec, rest, device, dtype)
-    try:
-        return replace(loaded, model=to_int8(loaded.model)) if dtype == "int8" else loaded
-    except ModelError as error:
-        raise ModelError(f"cannot load {spec}: {error}") from error
-
-
-def assemble(spec: str, loaded: Loaded, form: str | None = None) -> LocalModel:
-    """A model from its parts, after the handshake with it.
-
-    Raises:
-        ModelError: the parts do not fit together, the engine does not fit the model, or its calls cannot be read.
-    """
-    model = LocalModel(spec, loaded.model, loaded.tokenizer, form)
-    model.origin = loaded.origin
-    end, size = templates.end_of_turn(loaded.tokenizer), vocabulary_size(loaded.model)
-    if end >= size:
-        raise ModelError(f"cannot load {spec}: its end of turn is token {end}, but its weights hold only {size} tokens")
-    model.use(ask(model, model.handshake, templates.renderer(model.tokenizer)))
-    return model

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ttsi.chat.format import Format
 from ttsi.config import AdaptationConfig
 from ttsi.errors import ModelError
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
+
+if TYPE_CHECKING:
+    from ttsi.engine.checkpoint import CheckpointStore as CheckpointStore
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,20 @@ def prefix_cache(model: Model, store: PrefixStore | None = None) -> AbstractCont
     if not isinstance(model, SupportsPrefixCache):
         return nullcontext()
     return model.prefix_cache() if store is None else model.prefix_cache(store)
+
+
+@runtime_checkable
+class SupportsCheckpoints(Protocol):
+    """A model whose training of one adapter goes on where it was interrupted."""
+
+    def training_checkpoints(self, store: CheckpointStore) -> AbstractContextManager[None]:
+        """Within the block the training of a single job keeps its state in the store, and starts from what is there."""
+        ...
+
+
+def training_checkpoints(model: Model, store: CheckpointStore) -> AbstractContextManager[None]:
+    """The block in which this model's training keeps its state, where it can; see `SupportsCheckpoints`."""
+    return model.training_checkpoints(store) if isinstance(model, SupportsCheckpoints) else nullcontext()
 
 
 @runtime_checkable
@@ -227,6 +244,10 @@ class ModelWrapper:
     def prefix_cache(self, store: PrefixStore | None = None) -> AbstractContextManager[None]:
         """See `SupportsPrefixCache`."""
         return prefix_cache(self._model, store)
+
+    def training_checkpoints(self, store: CheckpointStore) -> AbstractContextManager[None]:
+        """See `SupportsCheckpoints`."""
+        return training_checkpoints(self._model, store)
 
     def weights_checksum(self) -> int:
         """See `HasLocalWeights`."""

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from ttsi.config import AdaptationConfig
 from ttsi.engine.anatomy import parameter_count
 from ttsi.engine.batching import is_out_of_memory
+from ttsi.engine.checkpoint import CheckpointStore
 from ttsi.engine.checksum import adapter_sha256
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
@@ -106,6 +107,7 @@ class TemporaryAdapters:
         self.slots: dict[int, int] | None = None
         """Job -> slot; None outside a block."""
         self._suffix = False
+        self._checkpoints: CheckpointStore | None = None
         self._invocations: dict[int, tuple[int, ...]] = {}  # job -> the tokens that open the user's turn
 
     @contextmanager
@@ -145,7 +147,8 @@ class TemporaryAdapters:
                         self._load(stack, slot, start)
                 jobs = [self._job(slot, index, encoded[index]) for slot, index in enumerate(indices)]
                 settings = engine_config(config, parameter_count(self._model))
-                reports = train(stack, jobs, settings, prefixes=prefixes)
+                store = self._checkpoints if len(jobs) == 1 and not jobs[0].held_back else None
+                reports = train(stack, jobs, settings, prefixes=prefixes, checkpoint_store=store)
                 for index, job, report in zip(indices, jobs, reports, strict=True):
                     outcomes[index] = with_training(job, report, counts[index] - len(job.examples), settings.lr)
                     if config.held_back and not job.held_back and report.ok:
@@ -155,6 +158,15 @@ class TemporaryAdapters:
                         digest = adapter_sha256(stack.values_SP[job.slot])
                         outcomes[index] = replace(outcomes[index], adapter_sha256=digest)
             yield outcomes
+
+    @contextmanager
+    def checkpointed(self, store: CheckpointStore) -> Iterator[None]:
+        """Within the block the training of a single job keeps its state in the store, and starts from what is there."""
+        before, self._checkpoints = self._checkpoints, store
+        try:
+            yield
+        finally:
+            self._checkpoints = before
 
     @contextmanager
     def loaded(self, adapters: Sequence[PeftAdapter], config: AdaptationConfig) -> Iterator[None]:
