@@ -160,5 +160,5 @@ def test_where_a_training_goes_on_is_logged(
 def test_only_a_single_job_without_held_back_examples_has_checkpoints(model: PreTrainedModel) -> None:
     with pytest.raises(ValueError, match="held-back"):
         trained(model, Shelf(), replace(JOB, held_back=1))
-    with attach(model, slots=2, config=CONFIG) as stack, pytest.raises(ValueError):
+    with attach(model, slots=2, config=CONFIG) as stack, pytest.raises(ValueError, match="single job"):
         train(stack, [JOB, replace(JOB, slot=1)], CONFIG, checkpoint_store=Shelf())

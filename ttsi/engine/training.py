@@ -68,6 +68,17 @@ class _Chunk:
         return _Chunk([self.runs[row] for row in rows], self.state.select(rows))
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What all chunks of one call of `train` have in common."""
+
+    model: PreTrainedModel
+    stack: LoraStack
+    config: EngineConfig
+    prefixes: PrefixCache
+    checkpoints: Checkpoints | None
+
+
 def train(
     stack: LoraStack,
     jobs: Sequence[TrainingJob],
@@ -87,28 +98,29 @@ def train(
         prefixes: keys and values of prompts that the base has read; the beginnings on which no adapter acts are added.
         token_budget: packed tokens per forward pass, by default what suits the device; changes results by no more than
             rounding.
-        store: keeps a checkpoint of a long training of a single job without held-back examples, and is read first;
-            several jobs, and held-back examples, have none.
+        checkpoint_store: keeps the state of a long training, which goes on from what it holds; for a single job
+            without held-back examples.
 
     Raises:
         ModelError: the model is no causal language model, the adapters are not attached, there is no such slot, or
             torch is in inference mode.
         ConfigError: the adapters were attached with another rank.
         ValueError: an adapter is to act on no token of a prompt, so that nothing of it predicts the first label; or a
-            checkpoint is wanted of several jobs, or of one with held-back examples.
+            store is given for several jobs, or for one with held-back examples.
     """
     model = _language_model(stack.model)
     stack.check_trainable([job.slot for job in jobs], config.rank)
+    if checkpoint_store is not None and len(jobs) != 1:
+        raise ValueError(f"checkpoints are for a single job, and there are {len(jobs)}")
     checkpoints = None
     if checkpoint_store is not None:
-        [job] = jobs
-        checkpoints = Checkpoints(checkpoint_store, job, config, stack.values_of([job.slot]))
+        checkpoints = Checkpoints(checkpoint_store, jobs[0], config, stack.values_of([jobs[0].slot]))
     runs = [_start(job, config, stack.max_tokens) for job in jobs]
     ready = [run for run in runs if not run.reason]
-    cache = prefixes if prefixes is not None else PrefixCache()
+    call = _Call(model, stack, config, PrefixCache() if prefixes is None else prefixes, checkpoints)
     lengths = [max(len(rows) * max(row.memory for row in rows) for rows in run.steps) for run in ready]
     for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
-        _train_with_oom_backoff(model, stack, [ready[i] for i in group], config, cache, checkpoints)
+        _train_with_oom_backoff(call, [ready[i] for i in group])
     give_back()
     return [run.report(config.max_loss_rise) for run in runs]
 
@@ -173,17 +185,10 @@ def _has_labels(rows: Sequence[StepRow]) -> bool:
     return any(branch.labels for row in rows for branch in row.branches if branch.role == "learned")
 
 
-def _train_with_oom_backoff(
-    model: PreTrainedModel,
-    stack: LoraStack,
-    runs: list[_JobRun],
-    config: EngineConfig,
-    prefixes: PrefixCache,
-    checkpoints: Checkpoints | None = None,
-) -> None:
+def _train_with_oom_backoff(call: _Call, runs: list[_JobRun]) -> None:
     """Train a chunk; when memory runs out, its halves one after the other. The stack is written only on success."""
     try:
-        return _train_chunk(model, stack, runs, config, prefixes, checkpoints)
+        return _train_chunk(call, runs)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -195,24 +200,17 @@ def _train_with_oom_backoff(
         runs[0].reason = "out of memory"
         return None
     middle = len(runs) // 2
-    _train_with_oom_backoff(model, stack, runs[:middle], config, prefixes)
-    _train_with_oom_backoff(model, stack, runs[middle:], config, prefixes)
+    _train_with_oom_backoff(call, runs[:middle])
+    _train_with_oom_backoff(call, runs[middle:])
 
 
-def _train_chunk(
-    model: PreTrainedModel,
-    stack: LoraStack,
-    runs: list[_JobRun],
-    config: EngineConfig,
-    prefixes: PrefixCache,
-    checkpoints: Checkpoints | None,
-) -> None:
+def _train_chunk(call: _Call, runs: list[_JobRun]) -> None:
     finished: list[_Chunk] = []
-    beginnings = Beginnings(model, prefixes)
-    chunk = _Chunk(runs, OptimizerState.of(stack.values_of([run.slot for run in runs])))
+    beginnings = Beginnings(call.model, call.prefixes)
+    chunk = _Chunk(runs, OptimizerState.of(call.stack.values_of([run.slot for run in runs])))
     steps_B: list[tuple[StepRow, ...]] = []
     steps = max(len(run.rates) for run in runs)
-    done = checkpoints.resume(runs[0], chunk.state) if checkpoints else 0
+    done = call.checkpoints.resume(runs[0], chunk.state) if call.checkpoints else 0
     if done:
         log.info("training resumed step=%d steps=%d", done, steps)
     for step in range(done, steps):
@@ -221,26 +219,31 @@ def _train_chunk(
             break
         following_B = [run.steps[step % len(run.steps)] for run in chunk.runs]
         if len(following_B) != len(steps_B) or any(a is not b for a, b in zip(following_B, steps_B, strict=True)):
-            steps_B, batch = following_B, _batch(model, beginnings.read(following_B))
-        held_back: list[float | None] = []
-
-        def losses(batch: _StepBatch = batch, held_back: list[float | None] = held_back) -> Tensor:
-            values_N = _values(model, batch)
-            held_back[:] = held_back_losses(values_N, batch.branches_B)
-            return step_losses(values_N, batch.branches_B, config.objective)
-
-        losses_B, grads_BP = optimizer.gradients(stack, chunk.state.values_BP, losses, batch.rows_B)
-        _record_held_back(chunk, held_back)
-        optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, config)
+            steps_B, batch = following_B, _batch(call.model, beginnings.read(following_B))
+        _take_step(call, chunk, step, batch)
+        if call.checkpoints:
+            call.checkpoints.record(runs[0], chunk.state)
         if step % GIVE_BACK_AFTER == GIVE_BACK_AFTER - 1:
             give_back()
-        if checkpoints:
-            checkpoints.record(runs[0], chunk.state)
         if steps > GIVE_BACK_AFTER:
             log.info("training step=%d steps=%d", step + 1, steps)
     for part in [*finished, chunk]:
-        _choose_step(model, stack, part, beginnings)
-        _write_back(stack, part.runs, part.state)
+        _choose_step(call, part, beginnings)
+        _write_back(call.stack, part.runs, part.state)
+
+
+def _take_step(call: _Call, chunk: _Chunk, step: int, batch: _StepBatch) -> None:
+    """One optimizer step of every adapter of the chunk, in place."""
+    held_back: list[float | None] = []
+
+    def losses() -> Tensor:
+        values_N = _values(call.model, batch)
+        held_back[:] = held_back_losses(values_N, batch.branches_B)
+        return step_losses(values_N, batch.branches_B, call.config.objective)
+
+    losses_B, grads_BP = optimizer.gradients(call.stack, chunk.state.values_BP, losses, batch.rows_B)
+    _record_held_back(chunk, held_back)
+    optimizer.optimizer_step(chunk.state, chunk.runs, step, losses_B, grads_BP, call.config)
 
 
 @dataclass(frozen=True)
@@ -288,15 +291,15 @@ def _record_held_back(chunk: _Chunk, losses_B: Sequence[float | None]) -> None:
 
 
 @torch.no_grad()
-def _choose_step(model: PreTrainedModel, stack: LoraStack, part: _Chunk, beginnings: Beginnings) -> None:
+def _choose_step(call: _Call, part: _Chunk, beginnings: Beginnings) -> None:
     """Measure the held-back losses after the last step; give each such adapter the numbers of its best step."""
     open_ = [i for i, run in enumerate(part.runs) if run.evaluation and not run.reason]
     if not open_:
         return
     measured = part.select(open_)
-    batch = _batch(model, beginnings.read([run.evaluation for run in measured.runs]))
-    with using(stack, optimizer.bound_rows(stack, measured.state.values_BP, batch.rows_B)):
-        _record_held_back(measured, held_back_losses(_values(model, batch), batch.branches_B))
+    batch = _batch(call.model, beginnings.read([run.evaluation for run in measured.runs]))
+    with using(call.stack, optimizer.bound_rows(call.stack, measured.state.values_BP, batch.rows_B)):
+        _record_held_back(measured, held_back_losses(_values(call.model, batch), batch.branches_B))
     for i in open_:
         if (best_P := part.runs[i].choice.best_P) is not None:
             part.state.values_BP[i] = best_P
