@@ -59,7 +59,7 @@ def test_only_base_does_not_adapt() -> None:
 def test_another_model_has_its_own_gate_learning_rate_scope_and_examples_and_nothing_else(name: str) -> None:
     chosen, elsewhere = preset(name, "embedded"), preset(name, "hf:some/model")
     assert elsewhere == preset(name)
-    answer = replace(chosen.answer, fill_omitted=True)
+    answer = replace(chosen.answer, fill_omitted=True, convert_dates=True)
     if name == "ttsi-paper":
         assert elsewhere == replace(chosen, answer=answer)
         return

@@ -171,6 +171,9 @@ class AnswerConfig:
     """Where an answer's call leaves out a number, a code or a quoted passage of the request though its tool has
     arguments left, write it again with all of them, and take over those that the request states (the text stays).
     Without effect in free decoding."""
+    convert_dates: bool = False
+    """Write dates and times of the answer's calls ("October 6, 2008") in the format that the tool states by `format` or
+    in words ("YYYY-MM-DD", "e.g. 2027-05-03"), where both leave no doubt (the text stays)."""
     samples: PositiveInt = 5
     """Number of samples for vote and pass@k."""
     temperature: NonNegativeFloat = 0.7

@@ -88,6 +88,7 @@ ADDED: dict[str, object] = {
     "answer.tools": (),
     "answer.repetition_limit": 0,
     "answer.fill_omitted": False,
+    "answer.convert_dates": False,
     "adaptation.scope": "all",
     "adaptation.held_back": 0,
     "adaptation.refuse_unstated": False,

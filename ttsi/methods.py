@@ -133,9 +133,10 @@ _TEACHER_WRITES: dict[str, Any] = {"k": 4, "temperature": 1.0, "max_tokens": 102
 """As many examples as without a teacher. Hosted models: some accept no other temperature, and the tokens they think
 with count as written."""
 
-_FILLED: dict[str, dict[str, Any]] = {"answer": {"fill_omitted": True}}
+_ANSWERED: dict[str, dict[str, Any]] = {"answer": {"fill_omitted": True, "convert_dates": True}}
 """Of every method alike, so that methods stay comparable: a call that leaves out what the request states is written
-again. On validation rows this repaired some and harmed none (dev/log.md)."""
+again, and dates take the format that their tool states. On validation rows this repaired some and harmed none
+(dev/log.md)."""
 
 _EMBEDDED_UNSURE: dict[str, dict[str, Any]] = {"awareness": {"measure": "answer_mean", "tau": -0.04}}
 """Measure and threshold that toolworld-validation chose for the embedded model (dev/log.md)."""
@@ -280,7 +281,7 @@ def overrides(name: str, model: Model | str | None = None) -> dict[str, dict[str
         raise ConfigError(f"method {name!r}: {unknown_name('method to extend', method.extends, METHODS)}")
     inherited = {} if method.extends is None else overrides(method.extends, model)
     is_embedded = _is_embedded(model)
-    defaults, embedded = ({}, method.embedded) if is_embedded else (_FILLED, {})
+    defaults, embedded = ({}, method.embedded) if is_embedded else (_ANSWERED, {})
     layers = [defaults, inherited, method.overrides, embedded]
     stages = dict.fromkeys(stage for layer in layers for stage in layer)
     return {stage: {key: value for layer in layers for key, value in layer.get(stage, {}).items()} for stage in stages}

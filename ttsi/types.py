@@ -230,8 +230,8 @@ class Answer:
     text: str
     """As the model wrote it."""
     calls: tuple[ToolCall, ...]
-    """The calls in the text; with `answer.omit_unstated` they lack optional arguments that it has, and with
-    `answer.fill_omitted` they have arguments that it lacks."""
+    """The calls in the text; with `answer.omit_unstated` they lack optional arguments that it has, with
+    `answer.fill_omitted` they have arguments that it lacks, and with `answer.convert_dates` dates in another form."""
     error: str | None = None
     """Why the text could not be read as calls; None when it could (no call at all is not an error)."""
     logprob: float = 0.0

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ttsi.synthesis.described_examples import is_layout
-from ttsi.synthesis.described_values import described_values, layout_of
+from ttsi.chat.date_formats import layout_of
+from ttsi.chat.described_examples import is_layout
+from ttsi.synthesis.described_values import described_values
 from ttsi.synthesis.schema_values import sample_value
 
 

@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any
 
 from ttsi.answer.task import AnswerTask
-from ttsi.chat.grammar import tool_grammar
 from ttsi.chat.grounding import StatedValues, leaves, normalise
 from ttsi.chat.omission import free_arguments, omitted_literals
 from ttsi.chat.schema_choices import SchemaPlace
@@ -35,11 +34,10 @@ def fill_omitted(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
     results = list(answers)
     tools = {i: tool for i, answer in enumerate(answers) if (tool := _tool_to_fill(task, i, answer))}
     requests = task.requests
-    form = task.model.format
     generations = task.model.generate([
         replace(
             requests[i],
-            grammar=tool_grammar(form, tool, form.reasons(tool)),
+            grammar=task.tool_grammar(tool),
             max_tokens=_most_tokens(task, i, answers[i]),
         )
         for i, tool in tools.items()

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ttsi.answer.task import AnswerTask
-from ttsi.chat.grammar import callable_tools, tool_grammar
+from ttsi.chat.grammar import callable_tools
 from ttsi.chat.grounding import unstated_arguments
 from ttsi.chat.tool_schema import problem
 from ttsi.models.name_scores import Scored, score_names
@@ -43,17 +43,13 @@ def rerank(task: AnswerTask, answers: Sequence[Answer]) -> list[Answer]:
     others = [_others(task, i, names, answers[i]) for i, names in zip(doubtful, scored, strict=True)]
     attempts = [(i, tool) for i, tools in zip(doubtful, others, strict=True) for tool in tools]
     requests = task.requests
-    generations = task.model.generate([replace(requests[i], grammar=_grammar(task, tool)) for i, tool in attempts])
+    generations = task.model.generate([replace(requests[i], grammar=task.tool_grammar(tool)) for i, tool in attempts])
     for (i, tool), generation in reversed(list(zip(attempts, generations, strict=True))):
         answer = task.read(i, generation)
         legal = [call.name for call in answer.calls] == [tool.name] and not problem(answer.calls[0], [tool])
         if legal and _is_grounded(task, i, answer):
             results[i] = answer  # the likeliest comes last
     return results
-
-
-def _grammar(task: AnswerTask, tool: Tool) -> str:
-    return tool_grammar(task.model.format, tool, task.model.format.reasons(tool))
 
 
 def _is_doubtful(task: AnswerTask, i: int, answer: Answer) -> bool:

@@ -2,8 +2,8 @@
 
 Inputs: a model, its settings, inputs, the adapter of each. Outputs: one `Request` per input, and the `Answer` in what
 the model writes. Where a remote model gave no text, the input fails: silence is no answer in words, and no sample that
-votes. Optional arguments that the conversation does not state are left out of its calls where the settings say so. The
-paper (arXiv:2510.07841) takes an answer as it is written.
+votes. Where the settings say so, dates take the format that the tool states, and optional arguments that the
+conversation does not state are left out. The paper (arXiv:2510.07841) takes an answer as it is written.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ttsi.chat.grammar import answer_grammar
+from ttsi.chat.date_formats import with_stated_formats
+from ttsi.chat.grammar import answer_grammar, tool_grammar
 from ttsi.chat.grounding import StatedValues, conversation_text, without_unstated
 from ttsi.config import AnswerConfig
 from ttsi.errors import ModelError
 from ttsi.models import Generation, Model, Request
-from ttsi.types import Answer, Input, Prompt
+from ttsi.types import Answer, Input, Prompt, Tool
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class AnswerTask:
             return None
         return answer_grammar(self.model.format, item.tools, self.config.calls, self.config.tools)
 
+    def tool_grammar(self, tool: Tool) -> str:
+        """The grammar of one call of this tool, as an answer may make it."""
+        return tool_grammar(self.model.format, tool, self.model.format.reasons(tool))
+
     def read(self, i: int, generation: Generation) -> Answer:
         """The answer to an input in what the model wrote.
 
@@ -82,9 +87,10 @@ class AnswerTask:
         )
         if answer.error:
             return replace(answer, calls=())
-        if not self.config.omit_unstated:
-            return answer
-        return without_unstated(answer, self.inputs[i].tools, self.stated[i])
+        tools = self.inputs[i].tools
+        if self.config.convert_dates:
+            answer = with_stated_formats(answer, tools)
+        return without_unstated(answer, tools, self.stated[i]) if self.config.omit_unstated else answer
 
     def read_samples(self, i: int, generations: Sequence[Generation]) -> list[Answer]:
         """The answers in samples of an input; a sample that the model did not write is left out.

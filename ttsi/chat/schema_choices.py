@@ -63,7 +63,11 @@ class SchemaPlace:
     @cached_property
     def defaults(self) -> list[Any]:
         """The values of `default`."""
-        return [schema["default"] for schema in self._applied if "default" in schema]
+        return self.keyword_values("default")
+
+    def keyword_values(self, keyword: str) -> list[Any]:
+        """The values of a keyword in the schemas, the outermost first."""
+        return [schema[keyword] for schema in self._applied if keyword in schema]
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -80,7 +80,10 @@ _TIME_VALUE = re.compile(
     r"(?P<hour>[01]?\d|2[0-4])(?::(?P<minute>[0-5]\d))?(?::[0-5]\d(?:\.\d+)?)?\s?(?:(?P<half>[ap])\.?m\.?)?",
     re.IGNORECASE,
 )
-_MOMENT = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+MOMENT = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d(?::\d\d)?)(?P<rest>(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
+)
+"""A date with a time of day."""
 _ENDS_OF_A_DAY = frozenset((0, 23 * 60 + 59, 24 * 60))
 
 
@@ -120,12 +123,12 @@ class StatedDates:
     def states(self, value: str) -> bool:
         """Whether a value is a date or a time, and the text states it."""
         value = value.strip()
-        moment = _MOMENT.fullmatch(value)
+        moment = MOMENT.fullmatch(value)
         if moment:
-            return self.states(moment["date"]) and _minutes(moment["time"]) in self.times | _ENDS_OF_A_DAY
-        if (minutes := _minutes(value)) is not None:
+            return self.states(moment["date"]) and minutes_of(moment["time"]) in self.times | _ENDS_OF_A_DAY
+        if (minutes := minutes_of(value)) is not None:
             return minutes in self.times
-        return any(self._has(date) for date in _value_dates(value))
+        return any(self._has(date) for date in value_dates(value))
 
     def without(self, text: str) -> str:
         """Another text with spaces in place of the dates and times that this one states."""
@@ -170,7 +173,7 @@ def _date_matches(text: str) -> list[re.Match[str]]:
     return [match for pattern in (*_NAMED_MONTH, *_NUMERIC) for match in pattern.finditer(text)]
 
 
-def _value_dates(value: str) -> Iterator[Date]:
+def value_dates(value: str) -> Iterator[Date]:
     """The dates that a value may stand for."""
     for pattern in (*_NAMED_MONTH, *_NUMERIC):
         match = pattern.fullmatch(value)
@@ -220,7 +223,7 @@ def _halves(hour: int, minute: int, half: str) -> Iterator[int]:
         yield _clock_minutes(hour, minute, other)
 
 
-def _minutes(value: str) -> int | None:
+def minutes_of(value: str) -> int | None:
     """The minutes since midnight of a value that is a time of day; None for another value."""
     match = _TIME_VALUE.fullmatch(value)
     if match is None or not (match["minute"] or match["half"]):

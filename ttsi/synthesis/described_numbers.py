@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from ttsi.synthesis.described_values import LONGEST_DESCRIPTION, described_values
+from ttsi.chat.date_formats import LONGEST_DESCRIPTION
+from ttsi.synthesis.described_values import described_values
 
 Bounds = tuple[float | None, float | None]
 """The lowest and the highest value; None: no bound."""

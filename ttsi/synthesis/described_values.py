@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 import re
 
-from ttsi.synthesis.described_examples import (
+from ttsi.chat.date_formats import LAYOUT_PART, LONGEST_DESCRIPTION, part_of_time
+from ttsi.chat.described_examples import (
     CLOSING,
     OPENING,
     described_examples,
@@ -19,9 +20,6 @@ from ttsi.synthesis.described_examples import (
     is_value,
     without_quotes,
 )
-
-LONGEST_DESCRIPTION = 2000
-"""Characters of a description that are searched."""
 
 _QUOTED = rf"(?<!\w)[{OPENING}]([^{OPENING}{CLOSING}\n]{{1,40}})[{CLOSING}](?!\w)"
 _LIST_SEPARATOR = r"\s*(?:,\s*(?:or\b|and\b)?|/|\||\bor\b|\band\b)\s*"
@@ -36,9 +34,6 @@ _OPTION = re.compile(r"[\w.+#-]{1,20}")
 
 _IN_JSON = re.compile(r"\{\s*[\"']\w+[\"']\s*:")
 """What follows describes keys, not the value."""
-
-_PARTS = r"(?:YYYY|yyyy|MM|mm|DD|dd|HH|hh|SS|ss)"
-_LAYOUT = re.compile(rf"\b(?:{_PARTS}(?:[-/.: T]?{_PARTS})+Z?(?:\s*(?:AM/PM|am/pm))?|YYYY)(?!\w)")
 
 
 def described_values(description: str) -> list[str]:
@@ -67,31 +62,21 @@ def _options(text: str) -> list[str]:
     return []
 
 
-def layout_of(text: str) -> str | None:
-    """The layout of dates or times that a text gives.
-
-    >>> layout_of("the start, as HH:MM"), layout_of("date (MM/DD/YYYY)"), layout_of("the start")
-    ('HH:MM', 'MM/DD/YYYY', None)
-    """
-    layout = _LAYOUT.search(text)
-    return layout.group() if layout else None
-
-
 def sample_in_layout(layout: str, draw: random.Random) -> str:
     """A date or a time in a layout; "MM" beside a colon is the minute, else the month.
 
     >>> sample_in_layout("YYYY-MM-DD HH:MM", random.Random(0))
     '2026-07-02 08:45'
     """
-    half_day = layout.lower().endswith("am/pm")
+    hours = (1, 12) if layout.lower().endswith("am/pm") else (0, 23)
+    bounds = {"year": (2020, 2027), "month": (1, 12), "day": (1, 28), "hour": hours}
 
     def part(match: re.Match[str]) -> str:
-        kind, around = match.group().upper(), layout[max(0, match.start() - 1) : match.end() + 1]
-        if (kind == "MM" and ":" in around) or kind == "SS":
-            return f"{draw.choice((0, 15, 30, 45)):02}"
-        hours = (1, 12) if half_day else (0, 23)
-        low, high = {"YYYY": (2020, 2027), "MM": (1, 12), "DD": (1, 28), "HH": hours}[kind]
-        return f"{draw.randint(low, high):02}"
+        kind = part_of_time(layout, match)
+        value = draw.randint(*bounds[kind]) if kind in bounds else draw.choice((0, 15, 30, 45))
+        return f"{value:02}"
 
-    written = re.sub(_PARTS, part, layout)
-    return re.sub(r"AM/PM$", draw.choice(("AM", "PM")), written, flags=re.IGNORECASE) if half_day else written
+    written = LAYOUT_PART.sub(part, layout)
+    if written.lower().endswith("am/pm"):
+        written = re.sub(r"AM/PM$", draw.choice(("AM", "PM")), written, flags=re.IGNORECASE)
+    return written

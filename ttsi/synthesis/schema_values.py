@@ -17,8 +17,8 @@ from contextlib import suppress
 from typing import Any
 
 from ttsi.chat.alternatives import alternatives
+from ttsi.chat.described_examples import is_layout
 from ttsi.synthesis.argument_order import in_order
-from ttsi.synthesis.described_examples import is_layout
 from ttsi.synthesis.described_values import described_values
 from ttsi.synthesis.number_values import sample_number
 from ttsi.synthesis.string_values import sample_string

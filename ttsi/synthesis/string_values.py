@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ttsi.synthesis.described_values import layout_of, sample_in_layout
+from ttsi.chat.date_formats import layout_of
+from ttsi.synthesis.described_values import sample_in_layout
 from ttsi.synthesis.parameter_words import head_of_name, head_words, name_words, thing_words
 
 _PLACES = (
