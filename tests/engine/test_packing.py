@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from tests.conftest import build_model
+from ttsi.engine import architecture
 from ttsi.engine.architecture import check_architecture
 from ttsi.engine.packing import EncodedExample, collate, label_logprobs, pack
 from ttsi.engine.prefix import CachedPrompt, PrefixCache, cache_of, prefill
@@ -152,6 +155,39 @@ def test_unknown_arithmetic_is_refused(any_model: PreTrainedModel) -> None:
     any_model.forward = lambda **kwargs: _scaled(plain(**kwargs))  # as models with scaled logits do
     with pytest.raises(ModelError, match="not supported"):
         check_architecture(any_model)
+
+
+@pytest.mark.parametrize(("dtype", "refused"), [(torch.bfloat16, False), (torch.float32, True)])
+def test_in_bfloat16_rounding_on_unlikely_tokens_is_no_other_arithmetic(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, refused: bool
+) -> None:
+    model = build_model("llama").to(dtype)
+    _with_noise(monkeypatch, lambda sequences: sequences == architecture.SEQUENCES)
+    with pytest.raises(ModelError, match="tree of sequences") if refused else nullcontext():
+        check_architecture(model)
+
+
+def test_control_other_arithmetic_on_likely_tokens_is_refused_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_noise(monkeypatch, lambda sequences: True)
+    with pytest.raises(ModelError, match="tree of sequences"):
+        check_architecture(build_model("llama").to(torch.bfloat16))
+
+
+def _with_noise(monkeypatch: pytest.MonkeyPatch, on: Callable[[architecture.Sequences], bool]) -> None:
+    """Move the tree's log-probabilities by three nats on some sequences."""
+    plain = architecture._tree
+
+    def noisy(model: PreTrainedModel, sequences: architecture.Sequences) -> torch.Tensor:
+        return plain(model, sequences) + 3.0 * on(sequences)
+
+    monkeypatch.setattr(architecture, "_tree", noisy)
+
+
+def test_likely_sequences_begin_alike_and_repeat_no_token(any_model: PreTrainedModel) -> None:
+    first, second = architecture._likely_sequences(any_model)
+    shared = architecture.SHARED
+    assert first[:shared] == second[:shared] and first[shared] != second[shared]
+    assert len(set(first)) == len(first) == len(set(second)) == len(second) == architecture.LENGTH
 
 
 def _scaled(output: object) -> object:
