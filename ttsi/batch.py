@@ -235,6 +235,11 @@ class Stages:
             seconds[self._stage] = seconds.get(self._stage, 0.0) + (now - self._start) / len(self._served)
         self._start, self._stage = now, ""
 
+    def add(self, i: int, stage: str, seconds: float) -> None:
+        """Add time that a stage of an input has had before, in a run that was interrupted."""
+        if seconds:
+            self._seconds[i][stage] = self._seconds[i].get(stage, 0.0) + seconds
+
     def episodes(self, before: Sequence[Answer], awareness: Sequence[Awareness]) -> list[Episode]:
         """The episodes in which the base answers; seconds of later stages are added to them."""
         return [
@@ -260,6 +265,7 @@ def with_adaptations(
     stages.end()
     results = list(episodes)
     for i, written, adaptation, answer in zip(adapted, examples, tuned.adaptations, after, strict=True):
+        stages.add(i, "adaptation", adaptation.earlier_seconds)
         adaptation = replace(adaptation, logprob_shift=logprob_shift(answer))
         episode = replace(results[i], examples=written, adaptation=adaptation)
         results[i] = _settle(stages.inputs[i], episode, answer, config, experience)

@@ -4,9 +4,7 @@ An `Input` is x_i, its `Awareness` is what H measured, an `Example` is one pair 
 records what T did, an `Answer` is y_hat, and an `Episode` is the record of one input.
 
 How it differs from the paper: an `Input` has no field for a gold answer, so that no stage can see one. Graders
-receive gold separately (`ttsi.benchmarks`).
-
-Imports only the standard library, so that reading results never needs torch.
+receive gold separately (`ttsi.benchmarks`). Only the standard library is imported: reading results never needs torch.
 """
 
 from __future__ import annotations
@@ -201,10 +199,11 @@ class Adaptation:
     started_from: str = ""
     """SHA-256 (hex) of the library's adapter from which the training started; empty where it started from zero."""
     held_back_losses: tuple[float, ...] = ()
-    """Loss on the examples that were not trained on (`adaptation.held_back`) after 0, 1, ... steps, in nats per label
-    token. The adapter of the lowest answers. Empty where nothing was held back."""
+    """Loss on the held-back examples after 0, 1, ... steps, nats per label token; the adapter of the lowest answers."""
     refused: str = ""
     """Why a guard refused the new answer, so that the base's is given; else empty."""
+    earlier_seconds: float = 0.0
+    """Seconds of the training before the run was interrupted, this input's share of them (status shared)."""
 
     @property
     def failed(self) -> bool:

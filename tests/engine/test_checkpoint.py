@@ -88,7 +88,8 @@ def test_a_training_killed_at_any_step_ends_with_the_same_bits(
     assert killed_after(monkeypatch, model, store, steps) == steps
     assert killed_after(monkeypatch, model, store, STEPS) == STEPS - steps
     report, values_SP = trained(model, store)
-    assert report == whole[0] and len(report.losses) == STEPS
+    assert replace(report, earlier_seconds=0.0) == whole[0] and len(report.losses) == STEPS
+    assert report.earlier_seconds > whole[0].earlier_seconds == 0
     assert torch.equal(values_SP, whole[1])
 
 
@@ -138,6 +139,31 @@ def test_a_full_disk_does_not_end_the_training(model: PreTrainedModel, caplog: p
     report, values_SP = trained(model, Full())
     assert report.ok and torch.equal(values_SP, trained(model, None)[1])
     assert caplog.text.count("no checkpoint is kept") == STEPS
+
+
+def test_ctrl_c_costs_the_step_under_way_alone(monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 60.0)
+    whole, store = trained(model, None), Shelf()
+    adamw = optimizer._adamw
+
+    def interrupted(state: Any, *arguments: Any) -> None:
+        adamw(state, *arguments)
+        if arguments[2] == 4:  # the fifth step has changed the numbers, and is not recorded
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optimizer, "_adamw", interrupted)
+        trained(model, store)
+    assert len(store.files) == 1
+    assert killed_after(monkeypatch, model, store, STEPS) == STEPS - 4
+    assert torch.equal(trained(model, store)[1], whole[1])
+
+
+def test_control_killed_at_once_it_writes_nothing(monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 60.0)
+    store = Shelf()
+    killed_after(monkeypatch, model, store, 4)
+    assert not store.files
 
 
 def test_short_trainings_write_nothing(monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel) -> None:

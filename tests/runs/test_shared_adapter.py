@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from tests.test_methods import CASES, DATA, OFFERED, Counting
@@ -154,8 +155,32 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     with caplog.at_level(logging.INFO):
         run(tmp_path / "parts", Counting(), settings(scope), resume=True)
     assert "training resumed step=5 steps=8" in caplog.messages and len(steps_taken) == 6 + 3
-    assert answers(tmp_path / "parts") == answers(tmp_path / "whole")
+    whole, parts = answers(tmp_path / "whole"), answers(tmp_path / "parts")
+    assert [(answer, replace(adaptation, earlier_seconds=0.0)) for answer, adaptation in parts] == whole
     assert not (folder.path / CHECKPOINT).exists(), "a trained adapter needs none"
+
+
+def test_the_seconds_of_an_interrupted_training_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+    step = optimizer.optimizer_step
+
+    def dying(*arguments: Any) -> None:
+        step(*arguments)
+        if len(arguments[1][0].losses) == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optimizer, "optimizer_step", dying)
+        run(tmp_path, Counting(), settings())
+    shelf = SharedAdapterFolder(tmp_path).checkpoint
+    kept = safetensors.torch.load(shelf.read() or b"")
+    assert float(kept["seconds"]) > 0
+    shelf.write(safetensors.torch.save({**kept, "seconds": torch.tensor(3600.0)}))
+    summary = run(tmp_path, Counting(), settings(), resume=True)
+    assert 3600 <= summary["seconds"]["adaptation"] < 3700
+    first, *others = sorted(each_row(tmp_path), key=lambda row: row.position)
+    assert first.episode.adaptation.earlier_seconds == 3600
+    assert [row.episode.adaptation.earlier_seconds for row in others] == [0.0, 0.0]
 
 
 def test_clean_deletes_the_checkpoint(tmp_path: Path) -> None:

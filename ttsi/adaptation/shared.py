@@ -109,10 +109,12 @@ class FineTunedModel(ModelWrapper):
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
-        """Every job has the shared adapter, which is trained with the first one."""
+        """Every job has the shared adapter, which is trained with the first ones; its earlier seconds are theirs."""
+        earlier = 0.0
         if jobs and self._adaptation is None:
-            self._adaptation = self._read() or self._train()
-        yield [self._adaptation for _ in jobs if self._adaptation is not None]
+            trained = self._read() or self._train()
+            earlier, self._adaptation = trained.earlier_seconds / len(jobs), replace(trained, earlier_seconds=0.0)
+        yield [replace(self._adaptation, earlier_seconds=earlier) for _ in jobs if self._adaptation is not None]
 
     def _read(self) -> Adaptation | None:
         """Put the kept adapter on the model; the record of its training."""
@@ -146,5 +148,5 @@ class FineTunedModel(ModelWrapper):
         if trained.status != "trained":
             return replace(trained, status="training-failed", losses=losses)
         adaptation = replace(trained, status="shared", losses=losses)
-        self._keep(adaptation)
+        self._keep(replace(adaptation, earlier_seconds=0.0))
         return adaptation

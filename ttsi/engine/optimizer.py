@@ -45,6 +45,8 @@ class TrainReport:
     held_back_losses: tuple[float, ...] = ()
     """Loss on the held-back examples after 0, 1, ... steps, in nats per label token; the adapter is that of the lowest.
     () where nothing was held back."""
+    earlier_seconds: float = 0.0
+    """Seconds of training before it was interrupted, where it went on from a checkpoint."""
 
 
 @dataclass

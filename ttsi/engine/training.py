@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
@@ -122,7 +122,8 @@ def train(
     for group in groups(lengths, token_budget or pass_tokens(model.device), SATURATING_TOKENS):
         _train_with_oom_backoff(call, [ready[i] for i in group])
     give_back()
-    return [run.report(config.max_loss_rise) for run in runs]
+    earlier = checkpoints.earlier_seconds if checkpoints else 0.0
+    return [replace(run.report(config.max_loss_rise), earlier_seconds=earlier) for run in runs]
 
 
 def train_with_loss(
@@ -205,6 +206,15 @@ def _train_with_oom_backoff(call: _Call, runs: list[_JobRun]) -> None:
 
 
 def _train_chunk(call: _Call, runs: list[_JobRun]) -> None:
+    try:
+        _take_steps(call, runs)
+    except KeyboardInterrupt:
+        if call.checkpoints:
+            call.checkpoints.keep()
+        raise
+
+
+def _take_steps(call: _Call, runs: list[_JobRun]) -> None:
     finished: list[_Chunk] = []
     beginnings = Beginnings(call.model, call.prefixes)
     chunk = _Chunk(runs, OptimizerState.of(call.stack.values_of([run.slot for run in runs])))

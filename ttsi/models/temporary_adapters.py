@@ -284,4 +284,5 @@ def with_training(job: TrainingJob, report: TrainReport, left_out: int, lr: floa
         unadapted=min(job.unadapted, default=0),
         held_back_losses=report.held_back_losses,
         lr=lr,
+        earlier_seconds=report.earlier_seconds,
     )

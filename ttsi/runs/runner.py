@@ -201,8 +201,8 @@ def _stop_after_batch(under_way: Mapping[int, int]) -> Iterator[threading.Event]
         stopped.set()
         restore()
         log.warning(
-            "stopping after this batch (inputs under way: %d); a second Ctrl-C or signal stops at once, and --resume "
-            "redoes this batch",
+            "stopping after this batch (inputs under way: %d); a second Ctrl-C or signal stops at once: --resume then "
+            "redoes this batch, and a fine-tuning goes on from its last checkpoint",
             sum(under_way.values()),
         )
 
