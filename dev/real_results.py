@@ -96,6 +96,7 @@ def collect(folders: Sequence[Path], results: Path = RESULTS, partial: bool = Fa
     Raises:
         DataError: a run lacks inputs, two settings would be one entry, or an earlier entry holds more inputs.
         RunFolderError: a folder holds no run.
+        ConfigError: two runs have the same settings and seed.
     """
     runs = [run for folder in run_folders(folders) if (run := _load(folder, partial))]
     made = [_entry(group, partial) for group in group_runs(runs)]
@@ -175,8 +176,6 @@ def _entry(group: Group, partial: bool) -> tuple[Entry, list[ResultRow]]:
     """The entry of a group of seeds, and its rows."""
     runs = sorted(group.runs, key=lambda run: run.seed)
     seeds = [run.seed for run in runs]
-    if len(set(seeds)) < len(seeds):
-        raise DataError(f"a seed stands in two of the runs {', '.join(run.name for run in runs)}: name each run once")
     by_seed = [rows_of(run) for run in runs]
     shared = set.intersection(*({row.key for row in rows} for rows in by_seed))
     rows = [row for one in by_seed for row in one if row.key in shared]

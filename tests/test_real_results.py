@@ -32,7 +32,7 @@ from dev.real_tables import comparable, name_of, readme_table, results_section
 from tests.worlds import few_everywhere, rows, write
 from ttsi import stats
 from ttsi.config import AnswerConfig, RunConfig
-from ttsi.errors import DataError, RunFolderError
+from ttsi.errors import ConfigError, DataError, RunFolderError
 from ttsi.methods import preset
 from ttsi.runs.evaluation import evaluate
 from ttsi.runs.reading import load_run
@@ -222,7 +222,7 @@ def test_what_would_be_one_entry_twice_is_refused(made: Runs, results: Path, tmp
     with pytest.raises(DataError, match="two groups of runs are ttsi"):
         collect([made("one"), made("part", seed=1, limit=4)], results)
     shutil.copytree(made("three", seed=3), tmp_path / "again")
-    with pytest.raises(DataError, match="a seed stands in two of the runs"):
+    with pytest.raises(ConfigError, match=r"three and .*again have the same settings and seed"):
         collect([tmp_path / "three", tmp_path / "again"], results)
     assert read_entries(results) == []
 

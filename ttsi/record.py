@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ttsi.config import RunConfig
@@ -116,6 +117,13 @@ class Run:
     """Commit, Python, platform, number of CPUs, place of the data."""
     record: Mapping[str, Any] = field(repr=False)
     """All of config.json as it was written."""
+    folder: Path | None = field(default=None, repr=False, compare=False)
+    """Where it was read from; None for a run that was read from no folder."""
+
+    @property
+    def place(self) -> str:
+        """The folder where there is one, and else the name: what an error calls this run."""
+        return str(self.folder or self.name)
 
     @property
     def seed(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,17 @@ def test_what_cannot_be_done_is_one_line(ran: Any, tmp_path: Path, arguments: tu
     assert (said.code, said.out) == (2, "")
     assert says in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("output", ["page.html", "page.md"])
+def test_a_copy_of_a_run_is_refused_by_both_folders(ran: Any, tmp_path: Path, output: str) -> None:
+    for folder in ("one", "two"):  # as of two sweeps, so the folders' own names are the same
+        shutil.copytree("a", f"{folder}/seed=0")
+    said = ran("report", "one/seed=0", "two", "--output", output)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "one/seed=0 and two/seed=0 have the same settings and seed: their answers would count twice" in said.err
+    assert not (tmp_path / output).exists()
+    assert ran("report", "one", "b", "base", "--output", output).code == 0, "control: seeds 0 and 1"
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])

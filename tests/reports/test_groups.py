@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.reports.records import config, four, row, run
+from ttsi.errors import ConfigError
 from ttsi.reports.groups import group_runs, outcomes
 
 
@@ -48,7 +50,27 @@ def test_control_anything_else_that_differs_makes_another_group(path: str, value
 
 def test_where_the_data_lie_and_versions_do_not_matter() -> None:
     same = [four(), run(list(four().rows), "two", other("settings.data", "/elsewhere"))]
-    assert len(group_runs([*same, run(list(four().rows), "three", other("versions.ttsi", "9"))])) == 1
+    newer = other("versions.ttsi", "9")
+    newer["settings"]["loop"]["seed"] = 2
+    assert len(group_runs([*same, run(list(four().rows), "three", newer)])) == 1
+
+
+def test_a_seed_that_stands_twice_is_refused_by_the_names_of_both() -> None:
+    with pytest.raises(ConfigError, match="one and copy have the same settings and seed: their answers would count"):
+        group_runs([four("zero", seed=1), four(), four("copy")])
+    read = replace(four("copy"), folder=Path("sweep/copy"))
+    with pytest.raises(ConfigError, match="one and sweep/copy have"):
+        group_runs([four(), read])
+    larger = config()
+    larger["settings"]["batch_size"] = 64
+    with pytest.raises(ConfigError, match="same settings"):  # batches change no answer
+        group_runs([four(), run(list(four().rows), "two", larger)])
+
+
+def test_control_the_same_seed_of_other_settings_is_no_copy() -> None:
+    larger = config()
+    larger["settings"]["loop"]["synthesis"]["k"] = 3
+    assert len(group_runs([four(), four("two", seed=1), run(list(four().rows), "three", larger)])) == 2
 
 
 def test_a_measure_that_is_no_number_is_no_value() -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ttsi.config import RunConfig
+from ttsi.errors import ConfigError
 from ttsi.record import Key, Run, RunRow, Side
 
 NOT_SETTINGS = frozenset({"loop.seed", "data", "batch_size"})
@@ -80,12 +81,29 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """The runs by settings: those that adapt nothing first, else in the order in which they were given."""
+    """The runs by settings: those that adapt nothing first, else in the order in which they were given.
+
+    Raises:
+        ConfigError: two runs have the same settings and seed.
+    """
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(identity(run), []).append(run)
+    for same in members.values():
+        _check_seeds(same)
     ordered = sorted(members.values(), key=lambda same: same[0].adapts)
     return [Group(letter(i), tuple(same)) for i, same in enumerate(ordered)]
+
+
+def _check_seeds(runs: Sequence[Run]) -> None:
+    """Refuse a seed that stands in two runs of a group: a copy is no second sample, and it narrows every interval."""
+    by_seed: dict[int, Run] = {}
+    for run in runs:
+        if (other := by_seed.setdefault(run.seed, run)) is not run:
+            raise ConfigError(
+                f"{other.place} and {run.place} have the same settings and seed: their answers would count twice, so "
+                "name one of them"
+            )
 
 
 def letter(number: int) -> str:

@@ -38,6 +38,9 @@ def page(runs: Sequence[Run], version: str) -> tuple[str, dict[str, Figure]]:
     Args:
         runs: at least one.
         version: of ttsi, for the foot.
+
+    Raises:
+        ConfigError: two runs have the same settings and seed.
     """
     groups, figures = group_runs(runs), dict[str, Figure]()
     script, style = _file("page.js"), _file("page.css")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ttsi.errors import ConfigError
 from ttsi.record import Run
 from ttsi.reports import questions
 from ttsi.reports.command import commands, provenance
@@ -25,22 +24,9 @@ def page(runs: Sequence[Run], version: str) -> str:
     """The whole page.
 
     Raises:
-        ConfigError: a run is there twice; it would count twice.
+        ConfigError: two runs have the same settings and seed.
     """
-    groups = group_runs(runs)
-    _check_seeds(groups)
-    return "\n".join(_lines(groups, version)) + "\n"
-
-
-def _check_seeds(groups: Sequence[Group]) -> None:
-    for group in groups:
-        names: dict[int, str] = {}
-        for run in group.runs:
-            if run.seed in names:
-                raise ConfigError(
-                    f"{names[run.seed]} and {run.name} are the same run with the same seed: name one of them"
-                )
-            names[run.seed] = run.name
+    return "\n".join(_lines(group_runs(runs), version)) + "\n"
 
 
 def _lines(groups: Sequence[Group], version: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,12 @@ def load_run(folder: Path | str) -> LoadedRun:
     if not rows:
         raise RunFolderError(f"{folder} holds no finished input: go on with ttsi run --resume")
     try:
-        return run_from_record(folder.resolve().name, read_json(folder / "config.json"), rows)
+        run = run_from_record(folder.resolve().name, read_json(folder / "config.json"), rows)
     except (KeyError, TypeError) as error:
         raise RunFolderError(f"{folder}/config.json lacks {error}: run it again with this version of ttsi") from None
     except (ValueError, ConfigError) as error:
         raise RunFolderError(f"{folder}/config.json cannot be read: {on_one_line(error)}") from None
+    return replace(run, folder=folder)
 
 
 def run_from_record(name: str, record: Mapping[str, Any], rows: Sequence[RunRow]) -> LoadedRun:
