@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.reports.records import row, run
 from ttsi import stats
+from ttsi.reports.groups import group_runs
 from ttsi.reports.questions.confidence_histogram import histogram
-from ttsi.reports.questions.reliability import bin_by_confidence, calibration_error
+from ttsi.reports.questions.reliability import bin_by_confidence, calibration_error, reliability
 from ttsi.reports.questions.risk import area, risk_coverage
 from ttsi.reports.questions.thresholds import tau_curve
 
@@ -84,6 +87,23 @@ def test_calibration_is_zero_when_it_is_perfect_and_not_when_it_is_off() -> None
     assert calibration_error(bin_by_confidence([(0.8, ok) for ok in right])) == pytest.approx(0)
     assert calibration_error(bin_by_confidence([(0.3, ok) for ok in right])) == pytest.approx(0.5)
     assert calibration_error([]) == 0
+
+
+@pytest.mark.parametrize(("n", "shown"), [(19, False), (20, True)])
+def test_a_single_group_has_no_calibration_error(n: int, shown: bool) -> None:
+    # Half too sure, half not sure enough: one group would cancel both, and look perfect.
+    rows = [row(i, i % 2 == 0, sure=0.2 if i % 2 == 0 else 0.8) for i in range(n)]
+    words = reliability(group_runs([run(rows)])[0]).reading
+    assert ("calibration error: whole answer " in words) is shown
+    assert ("fewer than 20 inputs are one group" in words) is not shown
+
+
+def test_calibration_is_given_for_the_series_that_has_enough_inputs() -> None:
+    rows = [row(i, i % 2 == 0) for i in range(25)]
+    judged = [replace(one, grades={"strict": dict(one.grades["strict"])}) for one in rows[10:] if one.grades]
+    words = reliability(group_runs([run(rows[:10] + judged)])[0]).reading
+    assert "calibration error: whole answer " in words and ", tool" not in words
+    assert "; fewer than 20 inputs are one group" in words
 
 
 def test_delong_agrees_with_its_definition_and_a_bootstrap() -> None:

@@ -17,6 +17,9 @@ from ttsi.stats import Interval, wilson
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PER_BIN = 10
+"""Inputs that a bin has at least, where there are as many."""
+
 
 @dataclass(frozen=True)
 class Bin:
@@ -38,7 +41,6 @@ def reliability(group: Group) -> Finding:
     series = {name: bin_by_confidence(part) for name, part in pairs.items() if part}
     if not series:
         return Finding("Reliability")
-    errors = ", ".join(f"{name} {percent(calibration_error(bins))}" for name, bins in series.items())
     rows = tuple(
         (name, percent(part.confidence), f"{percent(part.accuracy)}\n{interval_text(part.interval)}", str(part.n))
         for name, bins in series.items()
@@ -47,14 +49,26 @@ def reliability(group: Group) -> Finding:
     return Finding(
         "Reliability",
         "Is something that the model gives 80 % right 80 % of the time? Points under the diagonal are too sure. "
-        f"Groups of equal size; calibration error: {errors}.",
+        f"Groups of equal size; {_calibration(series)}.",
         Table(("", "probability", "right", "n"), rows),
         Plot(f"{group.letter}-reliability", lambda axes: _draw(axes, series)),
     )
 
 
+def _calibration(series: Mapping[str, Sequence[Bin]]) -> str:
+    """The calibration error of each series that has several bins.
+
+    Of one bin it would be |mean confidence - mean accuracy|, which is small wherever errors of both signs cancel.
+    """
+    errors = [f"{name} {percent(calibration_error(bins))}" for name, bins in series.items() if len(bins) > 1]
+    lacking = f"fewer than {2 * PER_BIN} inputs are one group, which shows no calibration error"
+    if not errors:
+        return lacking
+    return f"calibration error: {', '.join(errors)}" + ("" if len(errors) == len(series) else f"; {lacking}")
+
+
 def bin_by_confidence(pairs: Sequence[tuple[float, bool]], bins: int = 0) -> list[Bin]:
-    """Bins of equal size by confidence, each with its accuracy; by default ten, of ten inputs or more.
+    """Bins of equal size by confidence, each with its accuracy; by default ten, of PER_BIN inputs or more.
 
     Args:
         pairs: confidence, and whether the answer was right.
@@ -64,7 +78,7 @@ def bin_by_confidence(pairs: Sequence[tuple[float, bool]], bins: int = 0) -> lis
     >>> [(part.confidence, part.accuracy, part.n) for part in bin_by_confidence(pairs, 2)]
     [(0.2, 0.5, 2), (0.9, 1.0, 2)]
     """
-    bins = bins or max(1, min(10, len(pairs) // 10))
+    bins = bins or max(1, min(10, len(pairs) // PER_BIN))
     ranked = sorted(pairs, key=lambda pair: pair[0])
     cuts = [round(i * len(ranked) / bins) for i in range(bins + 1)]
     return [_bin(ranked[start:end]) for start, end in pairwise(cuts) if end > start]
