@@ -29,6 +29,7 @@ FLOORS: tuple[set[str], ...] = (
         "embedded",
         "atomic",
         "words",
+        "plurals",
         "crash_points",
         "config_history",
         "sqlite_errors",
@@ -64,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "embedded": set(),
     "atomic": set(),
     "words": set(),
+    "plurals": set(),
     "cpu": set(),  # the environment of the process, before torch is there
     "object_reference": {"errors"},
     "setting_types": {"errors"},
@@ -110,7 +112,7 @@ ALLOWED: dict[str, set[str]] = {
         "crash_points", "environments", "errors", "loop", "methods",
         "models", "types",
     },
-    "reports": {"call_equality", "config", "errors", "methods", "record", "stats", "types", "words"},
+    "reports": {"call_equality", "config", "errors", "methods", "plurals", "record", "stats", "types", "words"},
     "library": {
         "adaptation", "answer", "atomic", "awareness", "batch", "chat.tool_schema", "codec", "config", "crash_points",
         "errors", "loop", "models", "sqlite_errors", "synthesis.schema_examples", "types",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttsi import stats
+from ttsi.plurals import plural
 from ttsi.reports.pairing import Difference
 from ttsi.stats import Interval
 
@@ -88,6 +89,15 @@ def count(number: float) -> str:
     ('12,345', '713.7')
     """
     return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
+
+
+def number_of(number: float, one: str, many: str = "") -> str:
+    """A number of things with their noun.
+
+    >>> number_of(1, "input"), number_of(1234, "input"), number_of(4 / 3, "example")
+    ('1 input', '1,234 inputs', '1.3 examples')
+    """
+    return f"{count(number)} {plural(number, one, many)}"
 
 
 def duration(seconds: float) -> str:
