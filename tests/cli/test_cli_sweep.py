@@ -189,15 +189,18 @@ def test_points_share_what_is_equal_and_never_what_an_adapter_said(ttsi: Command
 
 
 def test_the_table_puts_seeds_together() -> None:
-    def summary(score: float | None) -> dict[str, Any]:
+    def summary(score: float | None, graded: int = 4) -> dict[str, Any]:
         side = None if score is None else {"score": score}
-        return {"n": 4, "base": {"score": 50.0}, "adapted": side, "gain": None, "n_unsure": 1, "samples_trained": 2}
+        counts = {"n": 4, "n_unsure": 1, "samples_trained": 2, "metrics": {"graded": graded}}
+        return {**counts, "base": {"score": 50.0}, "adapted": side, "gain": None}
 
     entries = [{"point": {"k": 1, "seed": seed}, "summary": summary(score)} for seed, score in ((0, 50.0), (1, 60.0))]
     entries.append({"point": {"k": 2, "seed": 0}, "summary": summary(None)})
     _, one, two = table(entries).splitlines()
     assert one.split() == ["k", "1", "2", "4", "50.00", "±", "0.00", "55.00", "±", "7.07", "-", "1", "2"]
     assert two.split() == ["k", "2", "1", "4", "50.00", "-", "-", "1", "2"]
+    partly = table([{"point": {}, "summary": summary(50.0, graded=3)}]).splitlines()[1]
+    assert " 1  3 (1 not graded)  50.00" in partly
 
 
 def test_the_paper_has_its_files() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.worlds import rows, write
 from ttsi import __version__
 from ttsi.chat.calls import FORMATS
 from ttsi.cli.progress import LINE_INTERVAL, STAGE_LOG, TRAINING_LOG, _Lines, _Stages, announced, loading, progress
@@ -45,6 +46,19 @@ def test_ls_runs_knows_finished_and_unfinished(ttsi: Any, tmp_path: Any) -> None
     assert first.startswith("a  8 inputs, base ")
     assert second.endswith("unfinished; continue with: ttsi run --resume --output-dir runs/b")
     assert ttsi("run", "--resume", "--output-dir", "runs/b").out.startswith("mine, 8 inputs")
+
+
+def test_ls_runs_names_the_inputs_that_a_score_is_over(ttsi: Any, tmp_path: Path) -> None:
+    mixed = rows(3)
+    del mixed[1]["gold"]
+    write(tmp_path / "mixed.jsonl", mixed)
+    write(tmp_path / "whole.jsonl", rows(3))
+    for name in ("mixed", "whole"):
+        run = ("run", "--benchmark", f"{name}.jsonl", "--model", "scripted:demo", "--quiet")
+        assert ttsi(*run, "--output-dir", f"runs/{name}").code == 0
+    mixed_line, whole_line = ttsi("ls", "runs").out.splitlines()
+    assert mixed_line.startswith("mixed  3 inputs, 2 graded, base ")
+    assert whole_line.startswith("whole  3 inputs, base ")  # control
 
 
 def test_env_names_versions(ttsi: Any) -> None:

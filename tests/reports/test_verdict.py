@@ -6,8 +6,12 @@ from dataclasses import replace
 
 from tests.reports.records import config, four, row, run
 from ttsi.reports import naming
+from ttsi.reports.finding import Finding
 from ttsi.reports.groups import group_runs
 from ttsi.reports.questions import verdict
+from ttsi.reports.questions.costs import costs
+from ttsi.reports.questions.method_scores import gains, methods, overview
+from ttsi.reports.questions.stored_adapters import stored_adapters
 from ttsi.runs.store import RunRow
 from ttsi.types import Adaptation
 
@@ -22,6 +26,38 @@ def test_the_whole_story_of_a_run() -> None:
         "That is 0.0 points (95 % interval \N{MINUS SIGN}75.0 to +75.0, p = 1): the interval includes zero, so this "
         "does not show that adapting helps or harms."
     )
+
+
+def test_scores_name_the_inputs_that_they_are_over() -> None:
+    rows = [*four().rows, row(4, None, sure=0.3)]
+    [group] = group_runs([run(rows)])
+    words = verdict.sentences(group)
+    assert words.startswith(
+        "On 4 graded inputs of b the model alone was right 50.0\xa0% of the time; 1 other is not graded."
+    )
+    assert "unsure about 4 of all 5; " in words
+    [more] = group_runs([run([*rows, row(5, None)])])
+    assert "; 2 others are not graded." in verdict.sentences(more)
+    control = verdict.sentences(group_runs([run(rows[:4])])[0])
+    assert control.startswith("On 4 inputs of b ") and "not graded" not in control and "3 of them; " in control
+
+
+def test_tables_of_scores_name_the_graded_inputs_and_the_others() -> None:
+    def column(finding: Finding, head: str = "n") -> list[str]:
+        assert finding.table is not None
+        return [line[finding.table.head.index(head)] for line in finding.table.rows]
+
+    rows = [*four().rows, row(4, None)]
+    pair = [run(rows), run(rows, "two", config("ttsi-paper", n=5))]
+    whole = [run(rows[:4]), run(rows[:4], "two", config("ttsi-paper"))]
+    for question in (overview, gains, methods):
+        assert column(question(group_runs(pair))) == ["4 (1 not graded)"] * 2
+        assert column(question(group_runs(whole))) == ["4"] * 2  # control
+    assert column(costs(group_runs(pair))) == ["5", "5"]  # every input costs
+    stored = config(n=5)
+    stored["settings"]["library"] = {"folder": "lib"}
+    quarters = stored_adapters(group_runs([run(rows, settings=stored)])[0])
+    assert column(quarters) == ["1", "1", "2", "0 (1 not graded)"]
 
 
 def test_what_the_library_answered_was_not_trained_for() -> None:

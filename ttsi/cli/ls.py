@@ -131,4 +131,6 @@ def _describe(folder: Path) -> str:
         for side in ("base", "adapted")
         if summary[side] is not None and summary[side]["score"] is not None
     ]
-    return ", ".join([f"{summary['n']} inputs", *scores])
+    graded = summary["metrics"]["graded"]
+    of = [f"{graded} graded"] if scores and graded < summary["n"] else []
+    return ", ".join([f"{summary['n']} inputs", *of, *scores])

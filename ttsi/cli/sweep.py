@@ -36,6 +36,7 @@ from ttsi.cli.shipped_files import find_file
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
 from ttsi.models import Model, check_format, load
 from ttsi.models.cached import CachedModel
+from ttsi.reports.phrases import graded_cell
 
 KEYS = ("run", "points", "grid", "share", "dtype")
 NOT_SETTINGS_OF_A_POINT = frozenset({
@@ -209,7 +210,8 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
         cells = [_spread(summaries, lambda s: s["base"]), _spread(summaries, lambda s: s["adapted"])]
         gain = _spread(summaries, lambda s: s["gain"] and {"score": s["gain"]["points"]})
         counts = [f"{statistics.mean(s[key] for s in summaries):.0f}" for key in ("n_unsure", "samples_trained")]
-        lines.append((label, str(len(summaries)), str(first["n"]), *cells, gain, *counts))
+        n = graded_cell(first["metrics"]["graded"], first["n"])
+        lines.append((label, str(len(summaries)), n, *cells, gain, *counts))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     padded = [
         "  ".join(

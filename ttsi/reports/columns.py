@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ttsi.reports import pairing
 from ttsi.reports.finding import Column
 from ttsi.reports.groups import Group, outcomes
-from ttsi.reports.phrases import count, duration, mean_cell, percent, points_cell
+from ttsi.reports.phrases import count, duration, graded_cell, mean_cell, percent, points_cell
 from ttsi.reports.reference import REFERENCE, reference
 
 NOT_GRADED = "not graded"
@@ -34,6 +34,8 @@ def _time(group: Group) -> str:
 
 
 N: Column = ("n", lambda group: count(group.n))
+"""Of tables about all inputs; those about scores and gains have GRADED."""
+GRADED: Column = ("n", lambda group: graded_cell(group.n_graded, group.n))
 SEEDS: Column = ("seeds", lambda group: count(len(group.runs)))
 BASE: Column = ("base", lambda group: mean_cell(list(outcomes(group, "base").values()), NOT_GRADED))
 FINAL: Column = ("final", lambda group: mean_cell(list(pairing.final(group).values()), NOT_GRADED))

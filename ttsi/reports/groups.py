@@ -51,6 +51,11 @@ class Group:
         return len({row.key for row in self.rows})
 
     @property
+    def n_graded(self) -> int:
+        """Number of different inputs with a verdict by the headline's rule: what scores and gains are over."""
+        return len(outcomes(self, "base"))
+
+    @property
     def timed(self) -> tuple[Run, ...]:
         """The runs whose seconds are their own: points of a sweep may have taken answers from one another."""
         return tuple(run for run in self.runs if not run.model.get("recalling"))

@@ -100,6 +100,15 @@ def number_of(number: float, one: str, many: str = "") -> str:
     return f"{count(number)} {plural(number, one, many)}"
 
 
+def graded_cell(graded: int, n: int) -> str:
+    """The inputs that a score is over, and how many there are beside them.
+
+    >>> graded_cell(12, 12), graded_cell(11, 12)
+    ('12', '11 (1 not graded)')
+    """
+    return count(graded) + (f" ({count(n - graded)} not graded)" if graded < n else "")
+
+
 def duration(seconds: float) -> str:
     """A time that can be read at a glance.
 

@@ -13,7 +13,7 @@ from ttsi.reports import columns, pairing
 from ttsi.reports.finding import Column, Finding, Table, tabulate
 from ttsi.reports.groups import Group, outcomes
 from ttsi.reports.naming import benchmark_and_model
-from ttsi.reports.phrases import count, mean_cell, percent, points_cell, signed_points
+from ttsi.reports.phrases import count, graded_cell, mean_cell, percent, points_cell, signed_points
 from ttsi.reports.reference import references
 from ttsi.stats import Z95
 
@@ -86,7 +86,7 @@ def over_all_calls(groups: Sequence[Group]) -> Finding:
         (
             benchmark_and_model(group),
             name,
-            count(len(group.first.rows)),
+            graded_cell(_with_gold(group), len(group.first.rows)),
             *(_f1(group, f"{way}f1_{kind}", side) for kind in F1_KINDS for side in F1_SIDES),
         )
         for group in _adapting_references(groups)
@@ -102,6 +102,10 @@ def over_all_calls(groups: Sequence[Group]) -> Finding:
         "occurs, so F1 can pass 100.",
         Table(head, tuple(rows)) if rows else None,
     )
+
+
+def _with_gold(group: Group) -> int:
+    return sum(row.question is not None and row.question.gold is not None for row in group.first.rows)
 
 
 def _f1(group: Group, name: str, side: str) -> str:

@@ -28,7 +28,7 @@ def filters(groups: Sequence[Group]) -> Finding:
         return Finding(title, missing="Missing: runs that differ in one filter (configs/results/checks.yaml).")
     used = [*with_same_questions(varied, references(groups)), *varied]
     kept = ("examples kept", _share_kept)
-    heads = (columns.N, columns.SEEDS, kept, columns.GAIN, columns.against_reference(groups))
+    heads = (columns.GRADED, columns.SEEDS, kept, columns.GAIN, columns.against_reference(groups))
     return Finding(
         title,
         "What does each filter of the written examples do to the gain?",

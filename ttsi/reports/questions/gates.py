@@ -26,7 +26,13 @@ def gates(groups: Sequence[Group]) -> Finding:
     candidates = [one for one in groups if reference(one, groups) is one or one in varied]
     used = sorted(with_same_questions(varied, candidates), key=lambda one: ORDER.index(_gate(one)))
     absent = [name for name in ORDER if name not in map(_gate, used)]
-    heads = (columns.N, columns.SEEDS, columns.ADAPTED, columns.GAIN, *_against_all(groups_with_gate(groups, "all")))
+    heads = (
+        columns.GRADED,
+        columns.SEEDS,
+        columns.ADAPTED,
+        columns.GAIN,
+        *_against_all(groups_with_gate(groups, "all")),
+    )
     return Finding(
         "Gates",
         "Which inputs should be adapted: those that the model is unsure about, the others, all, or some drawn at "

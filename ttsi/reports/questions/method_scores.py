@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def overview(groups: Sequence[Group]) -> Finding:
     """Every group in one row."""
     run = ("run", lambda group: f"{title_of(group)}, {seeds(group)}")
-    shared = (columns.N, columns.BASE, columns.FINAL, columns.GAIN, columns.CHANGED, columns.TRAINED, columns.TIME)
+    shared = (columns.GRADED, columns.BASE, columns.FINAL, columns.GAIN, columns.CHANGED, columns.TRAINED, columns.TIME)
     return Finding(
         "Results",
         "Second lines are 95 % intervals, here and in all tables: Wilson's for scores, a bootstrap over paired inputs "
@@ -39,7 +39,7 @@ def methods(groups: Sequence[Group]) -> Finding:
     """The groups that are methods of their own, each against the base and against the reference."""
     chosen = methods_of(groups)
     absent = [name for name in METHODS if name not in {one.config.method for one in groups}]
-    shared = (columns.N, columns.SEEDS, columns.BASE, columns.FINAL, columns.GAIN, columns.CHANGED)
+    shared = (columns.GRADED, columns.SEEDS, columns.BASE, columns.FINAL, columns.GAIN, columns.CHANGED)
     return Finding(
         "Methods",
         "Which method gives the most right answers? The gain is against the model alone, decoded the same way.",
@@ -92,6 +92,6 @@ def gains(groups: Sequence[Group]) -> Finding:
     return Finding(
         title,
         "Improved minus alone, paired by input. An interval that crosses the line shows neither help nor harm.",
-        tabulate("", letter_and_title, (columns.N, columns.GAIN), [group for group, _ in pairs]),
+        tabulate("", letter_and_title, (columns.GRADED, columns.GAIN), [group for group, _ in pairs]),
         Plot("gains", draw, bar_height(len(pairs))),
     )

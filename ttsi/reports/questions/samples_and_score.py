@@ -35,7 +35,7 @@ def training_data(groups: Sequence[Group]) -> Finding:
         return Finding(title, missing="Missing: `ttsi run --method sft --train-data NAME --train-limit N`.")
     usual = with_same_questions(tuned, references(groups))
     against = columns.against_reference(groups)
-    heads = (columns.N, columns.SEEDS, columns.TRAINED, columns.FINAL, columns.GAIN, against)
+    heads = (columns.GRADED, columns.SEEDS, columns.TRAINED, columns.FINAL, columns.GAIN, against)
     return Finding(
         title,
         "How many labelled rows does fine-tuning (`sft`) need? The reference sees none: its samples are spread over "
@@ -66,7 +66,7 @@ def samples_and_score(groups: Sequence[Group]) -> Finding:
         title,
         "Final score against the samples learned on the way (an example that is learned twice counts "
         "twice); same inputs, same decoding as A. A line joins what differs in the number of labelled rows only.",
-        tabulate("", letter_and_label, (columns.TRAINED, columns.FINAL, columns.N), used),
+        tabulate("", letter_and_label, (columns.TRAINED, columns.FINAL, columns.GRADED), used),
         Plot("samples", draw),
     )
 
@@ -86,7 +86,7 @@ def examples_and_score(groups: Sequence[Group]) -> Finding:
         axes.set_xlabel("K, examples wanted per input")
         number_ticks(axes.xaxis, "g")
 
-    heads = (("K", lambda group: count(places[group.letter])), columns.FINAL, columns.N)
+    heads = (("K", lambda group: count(places[group.letter])), columns.FINAL, columns.GRADED)
     return Finding(
         title,
         "Final score against K, the number of examples that may be learned for an unsure input; every "

@@ -15,7 +15,7 @@ from ttsi.record import RunRow, Side
 from ttsi.reports.drawing import ACCENT, MUTED, RIGHT
 from ttsi.reports.finding import Finding, Plot, Table
 from ttsi.reports.groups import Group
-from ttsi.reports.phrases import count, duration, mean_cell, percent
+from ttsi.reports.phrases import count, duration, graded_cell, mean_cell, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,8 @@ def _cells(name: str, rows: Sequence[RunRow], matcher: str) -> tuple[str, ...]:
     scores = (mean_cell(_verdicts(rows, side, matcher)) for side in get_args(Side))
     further = [bool(row.episode.adaptation.started_from) for row in unsure]
     shares = (percent(sum(one) / len(unsure)) if unsure else "-" for one in ([*map(is_stored, unsure)], further))
-    return name, count(len(rows)), *scores, count(len(unsure)), *shares, duration(spent / len(rows))
+    graded = len(_verdicts(rows, "base", matcher))
+    return name, graded_cell(graded, len(rows)), *scores, count(len(unsure)), *shares, duration(spent / len(rows))
 
 
 def _verdicts(rows: Sequence[RunRow], side: Side, matcher: str) -> list[float]:

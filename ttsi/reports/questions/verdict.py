@@ -17,6 +17,7 @@ from ttsi.reports.phrases import (
     interval_text,
     listing,
     mean_cell,
+    number_of,
     p_value,
     percent,
     points_cell,
@@ -64,11 +65,14 @@ def sentences(group: Group) -> str:
 def _sentences(group: Group) -> Iterator[str]:
     runs, base = len(group.runs), list(outcomes(group, "base").values())
     averaged = f" Numbers are means over {runs} seeds." if runs > 1 else ""
-    where = f"{count(group.n)} inputs of {group.first.data.benchmark}"
+    benchmark, ungraded = group.first.data.benchmark, group.n - group.n_graded
     if not base:
-        yield f"The model answered {where}; no right answers are known, so nothing was graded.{averaged}"
+        answered = f"{number_of(group.n, 'input')} of {benchmark}"
+        yield f"The model answered {answered}; no right answers are known, so nothing was graded.{averaged}"
     else:
-        yield f"On {where} the model alone was right {percent(sum(base) / len(base))} of the time.{averaged}"
+        where = f"{number_of(len(base), 'graded input' if ungraded else 'input')} of {benchmark}"
+        others = f"; {number_of(ungraded, 'other is', 'others are')} not graded" if ungraded else ""
+        yield f"On {where} the model alone was right {percent(sum(base) / len(base))} of the time{others}.{averaged}"
     if not group.adapts:
         yield "It was only measured and asked: this method adapts nothing."
         return
@@ -94,7 +98,8 @@ GOT_EXAMPLES = {
 
 def _adaptation(group: Group) -> str:
     runs, rows, loop = len(group.runs), group.rows, group.config.loop
-    unsure = f"It was unsure about {count(sum(row.unsure for row in rows) / runs)} of them"
+    among = f"all {count(group.n)}" if 0 < group.n_graded < group.n else "them"
+    unsure = f"It was unsure about {count(sum(row.unsure for row in rows) / runs)} of {among}"
     whom = GATE_WORDS[loop.awareness.gate]
     if stored := sum(row.episode.adaptation.status == "library" for row in rows):
         unsure += f", and the library's adapters answered {count(stored / runs)}"
