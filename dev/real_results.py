@@ -32,7 +32,8 @@ from ttsi.record import Run
 from ttsi.reports.command import command, provenance
 from ttsi.reports.groups import Group, group_runs
 from ttsi.reports.naming import has_embedded_settings, variations
-from ttsi.runs.reading import load_run, run_folders
+from ttsi.runs.reading import load_run
+from ttsi.runs.run_folders import run_folders
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -98,7 +99,10 @@ def collect(folders: Sequence[Path], results: Path = RESULTS, partial: bool = Fa
         RunFolderError: a folder holds no run.
         ConfigError: two runs have the same settings and seed.
     """
-    runs = [run for folder in run_folders(folders) if (run := _load(folder, partial))]
+    chosen = run_folders(folders)
+    if chosen.notice:
+        print(f"real_results: {chosen.notice}", file=sys.stderr)
+    runs = [run for folder in chosen.runs if (run := _load(folder, partial))]
     made = [_entry(group, partial) for group in group_runs(runs)]
     entries = {key_of(entry): entry for entry in read_entries(results)}
     new: set[str] = set()

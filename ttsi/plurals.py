@@ -15,10 +15,10 @@ def plural(number: float, one: str, many: str = "") -> str:
     return one if number == 1 else many or f"{one}s"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def with_noun(number: int, one: str, many: str = "") -> str:
     """A number with its noun.
 
-    >>> counted(1, "input"), counted(12, "input"), counted(2, "entry", "entries")
+    >>> with_noun(1, "input"), with_noun(12, "input"), with_noun(2, "entry", "entries")
     ('1 input', '12 inputs', '2 entries')
     """
     return f"{number} {plural(number, one, many)}"

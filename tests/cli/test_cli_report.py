@@ -115,6 +115,21 @@ def test_what_cannot_be_done_is_one_line(ran: Any, tmp_path: Path, arguments: tu
     assert said.err.count("\n") == 1
 
 
+def test_a_point_that_left_the_sweep_is_left_out_and_named(ttsi: Any, tmp_path: Path) -> None:
+    write(tmp_path / "mine.jsonl", rows(2))
+    for seeds in ("[0, 1]", "[0]"):
+        (tmp_path / "s.yaml").write_text(
+            f"run: {{benchmark: mine.jsonl, model: 'scripted:demo'}}\ngrid: {{seed: {seeds}}}"
+        )
+        assert ttsi("sweep", "s.yaml", "--output-dir", "sweep", "--quiet").code == 0
+        said = ttsi("report", "sweep", "--output", "page.html")
+        page = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert said.code == 0
+        assert ("means over 2 seeds" in page) is (seeds == "[0, 1]")  # control: the larger grid
+        assert ("does not name them: sweep/seed=1;" in said.err) is (seeds == "[0]")
+        assert said.err.count("\n") == (seeds == "[0]")
+
+
 @pytest.mark.parametrize("output", ["page.html", "page.md"])
 def test_a_copy_of_a_run_is_refused_by_both_folders(ran: Any, tmp_path: Path, output: str) -> None:
     for folder in ("one", "two"):  # as of two sweeps, so the folders' own names are the same

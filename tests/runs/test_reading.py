@@ -23,9 +23,10 @@ from ttsi.models import load
 from ttsi.record import STAGES
 from ttsi.runs import database
 from ttsi.runs.provenance import resolve, settings_of
-from ttsi.runs.reading import load_run, parse_settings, run_folders
+from ttsi.runs.reading import load_run, parse_settings
 from ttsi.runs.repair import repair
 from ttsi.runs.row_export import COLUMNS
+from ttsi.runs.run_folders import RunFolders, run_folders
 from ttsi.runs.runner import run
 from ttsi.runs.store import open_run, read_rows
 
@@ -130,8 +131,8 @@ def test_no_run_and_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_runs_is_its_runs_and_each_counts_once(folder: Path) -> None:
-    assert run_folders([folder]) == run_folders([folder.parent]) == [folder]
-    assert run_folders([folder.parent / "none"]) == [folder.parent / "none"]
+    assert run_folders([folder]) == run_folders([folder.parent]) == RunFolders([folder], [])
+    assert run_folders([folder.parent / "none"]).runs == [folder.parent / "none"]
     with pytest.raises(ConfigError, match="is named twice"):
         run_folders([folder, folder.parent])
 

@@ -6,6 +6,7 @@ needs the extra `report` (Jinja2, matplotlib); or tables, where the output ends 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from ttsi import __version__
 from ttsi.atomic import write_atomically
 from ttsi.cli.default_names import beside, check_replaceable, is_replaceable
 from ttsi.errors import ConfigError, DataError, RunFolderError
-from ttsi.runs.reading import load_run, run_folders
+from ttsi.runs.reading import load_run
+from ttsi.runs.run_folders import run_folders
 from ttsi.runs.store import holds_run
 
 PAGE_HEAD = 2000
@@ -36,12 +38,15 @@ def report(
     Runs that differ in nothing but the seed are pooled; the others stand side by side.
 
     Args:
-        runs: Run folders, or folders of them (a sweep's).
+        runs: Run folders, or folders of them. Of a sweep's folder the points are taken that its sweep.json names.
         output: The page to write; by default report.html, where that is free or an earlier report. A name that ends in
             .md gives Markdown tables.
         plots: Also write the pictures into this folder, as .svg and .png files.
     """
-    folders = run_folders(runs)
+    chosen = run_folders(runs)
+    if chosen.notice:
+        print(f"ttsi: {chosen.notice}", file=sys.stderr)
+    folders = chosen.runs
     for folder in folders:
         if not holds_run(folder):
             raise RunFolderError(f"{folder} holds no run: `ttsi ls runs` lists those in runs/")

@@ -37,6 +37,7 @@ from ttsi.errors import ConfigError, RunFolderError, unknown_name
 from ttsi.models import Model, check_format, load
 from ttsi.models.cached import CachedModel
 from ttsi.reports.phrases import graded_cell
+from ttsi.runs.run_folders import SWEEP_TABLE, sweep_points
 
 KEYS = ("run", "points", "grid", "share", "dtype")
 NOT_SETTINGS_OF_A_POINT = frozenset({
@@ -130,8 +131,13 @@ def sweep(
     answering = folder_name(str(points[0].settings.get("model", "embedded")))
     replaced = [folder_name(str(value)) for value in (benchmark, limit, format) if value is not None]
     folder = output_dir or Path("runs") / "--".join(["sweep", folder_name(config.stem), answering, *replaced])
-    results = folder / "sweep.json"
-    check_replaceable(results, _is_results, "table of a sweep", "choose another folder with --output-dir")
+    results = folder / SWEEP_TABLE
+    check_replaceable(
+        results,
+        lambda path: sweep_points(path) is not None,
+        "table of a sweep",
+        "choose another folder with --output-dir",
+    )
     models = _LastModel(device, dtype, share)
     entries = []
     for number, point in enumerate(points, start=1):
@@ -150,11 +156,6 @@ def sweep(
             place, page = shlex.quote(str(folder)), shlex.quote(str(page_beside(folder)))
             print(f"kept in {folder}\nthe report, one page:  ttsi report {place} --output {page}", file=sys.stderr)
     return 0
-
-
-def _is_results(path: Path) -> bool:
-    content = json_module.loads(path.read_text(encoding="utf-8"))
-    return isinstance(content, dict) and content.keys() == {"schema", "points"}
 
 
 def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepFile:

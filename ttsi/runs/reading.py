@@ -8,7 +8,7 @@ read as well: a setting that did not exist yet has its default. No model and no 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -99,19 +99,3 @@ def _summary(rows: Sequence[RunRow], record: Mapping[str, Any]) -> dict[str, Any
     summary["metrics"] |= f1.metrics()
     # Through JSON, so that a summary made here equals one that was read from a file.
     return dict(json.loads(json.dumps(summary)))
-
-
-def run_folders(folders: Iterable[Path]) -> list[Path]:
-    """The folders; in place of one that is no run itself, the runs in it.
-
-    Raises:
-        ConfigError: a folder is named twice; its answers would count twice.
-    """
-    runs: dict[Path, Path] = {}
-    for given in folders:
-        inside = sorted(path.parent for path in given.glob("*/run.db"))
-        for folder in [given] if (given / "run.db").exists() or not inside else inside:
-            if folder.resolve() in runs:
-                raise ConfigError(f"{folder} is named twice: name each run once")
-            runs[folder.resolve()] = folder
-    return list(runs.values())

@@ -128,17 +128,17 @@ def check_leaks(rows: Sequence[RunRow], rule: str) -> LeakCheck:
     counts = Counter(rule for rules in met for one in rules for rule in one)
     return LeakCheck(
         rows=len(usable),
-        examples=_kept(usable),
+        examples=_count_kept(usable),
         near_copy=counts["near copy"],
         same_call=counts["same call"],
         other_input=counts["other input"],
         rows_same_call=len(copied),
         fixed_same_call=pairing.count_changes(copied, rule)[0],
         gold_rows=len(with_gold),
-        gold_examples=_kept(with_gold),
+        gold_examples=_count_kept(with_gold),
         fixed=pairing.count_changes(with_gold, rule)[0],
     )
 
 
-def _kept(rows: Sequence[RunRow]) -> int:
+def _count_kept(rows: Sequence[RunRow]) -> int:
     return sum(example.refused is None for row in rows for example in row.episode.examples)
