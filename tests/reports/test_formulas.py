@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.reports.records import row, run
 from ttsi import stats
+from ttsi.reports.finding import Finding
 from ttsi.reports.groups import group_runs
-from ttsi.reports.questions.confidence_histogram import histogram
+from ttsi.reports.questions.confidence_histogram import Histogram, confidence, histogram
 from ttsi.reports.questions.reliability import bin_by_confidence, calibration_error, reliability
 from ttsi.reports.questions.risk import area, risk_coverage
 from ttsi.reports.questions.thresholds import tau_curve
@@ -70,8 +71,31 @@ def test_a_histogram_counts_everything_once(inputs: list[tuple[float, bool, bool
 def test_an_infinite_value_lies_at_its_end() -> None:
     counts = histogram([-math.inf, 0.0, 1.0, math.inf], [False, True, True, True], bins=2)
     assert (counts.wrong, counts.right) == ((1, 0), (1, 2))
-    assert histogram([], []).right == (0,)
-    assert sum(histogram([math.inf], [True]).edges) == 1
+    assert histogram([math.inf], [True]) == Histogram((math.inf, math.inf), (1,), (0,))
+
+
+def test_equal_values_are_one_bin_with_that_value_and_no_plot() -> None:
+    def of(*sure: float) -> Finding:
+        return confidence(group_runs([run([row(i, i == 0, sure=value) for i, value in enumerate(sure)])])[0])
+
+    single, alone = of(-0.75, -0.75, -0.75), of(0.5)
+    assert single.table is not None and single.table.rows == (("-0.75", "1", "2"),) and single.plot is None
+    assert alone.table is not None and alone.table.rows == (("0.5", "1", "0"),)
+    several = of(-0.75, -0.5)  # control
+    assert several.table is not None and len(several.table.rows) == 20 and several.plot is not None
+    assert histogram([-math.inf, 0.0], [True, True]).edges == (-math.inf, 0.0)
+
+
+@given(INPUTS)
+def test_no_bin_lies_beyond_the_values(inputs: list[tuple[float, bool, bool]]) -> None:
+    values = [value for value, _, _ in inputs]
+    edges = histogram(values, [ok for _, ok, _ in inputs]).edges
+    assert min(values) <= edges[0] <= edges[-1] <= max(values) + 1e-9
+
+
+def test_a_few_low_values_among_equal_ones_have_their_bins() -> None:
+    counts = histogram([-1.0] + [0.0] * 150, [True] * 151)
+    assert (counts.right[0], counts.right[-1], counts.edges[0]) == (1, 150, -1.0)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))

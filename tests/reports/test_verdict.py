@@ -9,11 +9,11 @@ from ttsi.reports import naming
 from ttsi.reports.finding import Finding
 from ttsi.reports.groups import group_runs
 from ttsi.reports.questions import verdict
-from ttsi.reports.questions.costs import costs
+from ttsi.reports.questions.costs import cost, costs
 from ttsi.reports.questions.method_scores import gains, methods, overview
 from ttsi.reports.questions.stored_adapters import stored_adapters
 from ttsi.runs.store import RunRow
-from ttsi.types import Adaptation
+from ttsi.types import Adaptation, Example
 
 
 def test_the_whole_story_of_a_run() -> None:
@@ -83,6 +83,67 @@ def test_a_gain_a_loss_and_neither_are_told_apart() -> None:
     assert "That is a loss of \N{MINUS SIGN}100.0 points" in texts[1]
     assert "does not show that adapting helps or harms" in texts[2]
     assert "p = 0.0039" in texts[0]
+
+
+def meaning(*rows: RunRow) -> str:
+    return verdict.sentences(group_runs([run(list(rows))])[0]).rpartition(" broken. ")[2]
+
+
+def test_why_there_is_no_interval_is_said_as_it_is() -> None:
+    doubt = "so this does not show that adapting helps or harms."
+    assert meaning(*changed(3, True, True)) == f"That is 0.0 points (p = 1): no verdict changed, {doubt}"
+    assert meaning(*changed(1, False, True)) == f"That is +100.0 points (p = 1): there is only one input, {doubt}"
+    assert meaning(*changed(2, False, True)) == f"That is +100.0 points (p = 0.5): all inputs changed alike, {doubt}"
+    assert "95 % interval" in meaning(*four().rows)  # control
+    seeds = [run(changed(2, True, True), str(seed), config(seed=seed, n=2)) for seed in (0, 1)]
+    assert verdict.sentences(group_runs(seeds)[0]).endswith(f"That is 0.0 points: no verdict changed, {doubt}")
+
+
+def unsure_part(*rows: RunRow, method: str = "ttsi") -> str:
+    words = verdict.sentences(group_runs([run(list(rows), settings=config(method, n=len(rows)))])[0])
+    return words.partition("of the time. ")[2].partition(" In the end ")[0]
+
+
+def with_examples(row: RunRow, *examples: Example) -> RunRow:
+    return replace(row, episode=replace(row.episode, examples=examples))
+
+
+def test_what_was_not_done_is_not_told() -> None:
+    idle = "It was unsure about none of them; no input was adapted."
+    sure = [row(i, True, sure=1.0) for i in range(3)]
+    assert unsure_part(*sure) == unsure_part(*sure, method="ttsi-icl") == unsure_part(*sure, method="ask-again") == idle
+    in_words = replace(row(0), episode=replace(with_examples(row(0)).episode, adaptation=Adaptation("none")))
+    assert unsure_part(in_words) == "It was unsure about 1 of them; no input was adapted."
+    refused = Example("hotel", (), "raw", "copy: the request is the input itself")
+    assert unsure_part(with_examples(row(0), refused)) == (
+        "It was unsure about 1 of them; for these it wrote 1 similar example and kept none, so nothing was learned."
+    )
+    assert "for these it had no similar examples, so nothing was learned." in unsure_part(with_examples(row(0)))
+    assert "for these it wrote 2 similar examples, kept 1, and learned them" in unsure_part(row(0))  # control
+    stored = replace(row(0), episode=replace(with_examples(row(0)).episode, adaptation=Adaptation("library")))
+    assert unsure_part(stored) == "It was unsure about 1 of them, and the library's adapters answered 1."
+
+
+def test_one_input_is_no_inputs() -> None:
+    assert verdict.sentences(group_runs([run([row(0)])])[0]).startswith("On 1 input of b the model")
+    assert verdict.sentences(group_runs([run([row(0, None)])])[0]).startswith("The model answered 1 input of b;")
+
+
+def test_a_failed_input_costs_no_time_and_is_not_one_that_is_not_adapted() -> None:
+    def costs_of(*rows: RunRow) -> tuple[str, dict[str, str]]:
+        finding = cost(group_runs([run(list(rows))])[0])
+        assert finding.table is not None
+        return finding.reading, {line[0]: line[-1] for line in finding.table.rows}
+
+    failed = replace(row(2, False), episode=replace(row(2).episode, error="prompt: long", seconds={}))
+    reading, counts = costs_of(row(0, sure=0.1), failed)
+    assert reading.endswith("1 input that failed has no time.")
+    assert counts["together"] == counts["an input that is adapted"] == "1"
+    assert "an input that is not" not in counts and "an input that failed" not in counts
+    late = replace(failed, episode=replace(failed.episode, seconds={"answer": 3.0}))
+    assert costs_of(row(0), late)[1]["an input that failed"] == "1"
+    reading, counts = costs_of(row(0, sure=0.1), row(1, sure=1.0))  # control
+    assert counts["an input that is not"] == "1" and "failed" not in reading
 
 
 def test_other_methods_and_missing_gold() -> None:

@@ -29,7 +29,7 @@ def _fixed_and_broken(group: Group) -> str:
 
 
 def _time(group: Group) -> str:
-    n = sum(len(run.rows) for run in group.timed)
+    n = len(group.timed_rows)
     return duration(sum(run.summary["seconds"]["total"] for run in group.timed) / n) if n else "-"
 
 

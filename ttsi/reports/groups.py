@@ -61,6 +61,11 @@ class Group:
         return tuple(run for run in self.runs if not run.model.get("recalling"))
 
     @property
+    def timed_rows(self) -> list[RunRow]:
+        """Their rows that have seconds: an input that fails alone ends without any."""
+        return [row for run in self.timed for row in run.rows if row.episode.seconds]
+
+    @property
     def matcher(self) -> str:
         """The headline's rule."""
         return self.first.data.matcher

@@ -39,23 +39,34 @@ def confidence(group: Group) -> Finding:
         "ones to the right.",
         Table(
             (group.measure, "base right", "base wrong"),
-            tuple((f"{low:.3g} to {high:.3g}", str(good), str(bad)) for (low, high), good, bad in bins),
+            tuple((_bounds(low, high), str(good), str(bad)) for (low, high), good, bad in bins),
         ),
-        Plot(f"{group.letter}-confidence", lambda axes: _draw(axes, counts, tau)),
+        # One bin has no shape to look at.
+        Plot(f"{group.letter}-confidence", lambda axes: _draw(axes, counts, tau)) if len(counts.right) > 1 else None,
     )
 
 
+def _bounds(low: float, high: float) -> str:
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
 def histogram(values: Sequence[float], right: Sequence[bool], bins: int = 20) -> Histogram:
-    """Equal bins from the 1 % quantile to the top; what lies below is counted in the first.
+    """Equal bins from the 1 % quantile to the top; what lies below is counted in the first. One bin for equal values.
 
     >>> histogram([0.0, 0.9, 1.0], [False, True, True], bins=2)
     Histogram(edges=(0.0, 0.5, 1.0), right=(0, 2), wrong=(1, 0))
+    >>> histogram([-0.75, -0.75], [False, True])
+    Histogram(edges=(-0.75, -0.75), right=(1,), wrong=(1,))
+
+    Raises:
+        ValueError: there are no values.
     """
     ranked = sorted(value for value in values if math.isfinite(value))
-    if not ranked:
-        return Histogram((0.0, 1.0), (0,), (0,))
+    if not ranked or ranked[0] == ranked[-1]:
+        return Histogram((min(values), max(values)), (sum(right),), (len(right) - sum(right),))
     low, high = ranked[len(ranked) // 100], ranked[-1]
-    width = (high - low) / bins or 1.0
+    low = ranked[0] if low == high else low
+    width = (high - low) / bins
     counts = [[0] * bins, [0] * bins]
     for value, ok in zip(values, right, strict=True):
         # An infinite value has no place on an axis; it belongs to the end it lies at.

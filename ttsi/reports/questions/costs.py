@@ -6,17 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ttsi.record import STAGES
+from ttsi.plurals import plural
+from ttsi.record import STAGES, RunRow
 from ttsi.reports import columns
 from ttsi.reports.drawing import STAGE_COLOURS
 from ttsi.reports.finding import Column, Finding, Plot, Table, bar_height, tabulate
 from ttsi.reports.groups import Group
 from ttsi.reports.naming import label
-from ttsi.reports.phrases import count, duration, percent
+from ttsi.reports.phrases import count, duration, number_of, percent
 from ttsi.reports.reference import methods_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+ADAPTED, NOT_ADAPTED, FAILED = KINDS = ("an input that is adapted", "an input that is not", "an input that failed")
 
 
 def costs(groups: Sequence[Group]) -> Finding:
@@ -41,7 +44,7 @@ def _metric(head: str, name: str) -> Column:
 
 def stage_costs(groups: Sequence[Group]) -> Finding:
     """Seconds per input and stage, a bar for each group."""
-    title, timed = "Cost of each stage", [(group, _seconds(group)) for group in groups if group.timed]
+    title, timed = "Cost of each stage", [(group, _seconds(group)) for group in groups if group.timed_rows]
     if not timed:
         return Finding(title)
     alone = len(groups) == 1
@@ -60,7 +63,7 @@ def stage_costs(groups: Sequence[Group]) -> Finding:
         axes.figure.legend(loc="outside upper center", **above)
 
     rows = [
-        (name, count(sum(len(run.rows) for run in group.timed)), *map(duration, spent.values()))
+        (name, count(len(group.timed_rows)), *map(duration, spent.values()))
         for name, (group, spent) in zip(names, timed, strict=True)
     ]
     return Finding(
@@ -72,27 +75,35 @@ def stage_costs(groups: Sequence[Group]) -> Finding:
 
 
 def _seconds(group: Group) -> dict[str, float]:
-    timed = [row.episode.seconds for run in group.timed for row in run.rows]
+    timed = [row.episode.seconds for row in group.timed_rows]
     return {stage: math.fsum(one.get(stage, 0.0) for one in timed) / len(timed) for stage in STAGES}
 
 
 def cost(group: Group) -> Finding:
-    """Seconds per stage, and what an input costs that is adapted and one that is not."""
-    timed = [row for run in group.timed for row in run.rows]
-    totals = [(row.has_adaptation, sum(row.episode.seconds.values())) for row in timed]
+    """Seconds per stage, and what an input costs that is adapted, one that is not, and one that failed."""
+    timed = group.timed_rows
     spent = {stage: sum(row.episode.seconds.get(stage, 0.0) for row in timed) for stage in STAGES}
     total, n = sum(spent.values()), len(timed)
     parts = [(stage, seconds, n) for stage, seconds in spent.items()] + [("together", total, n)]
-    for name, attempted in (("an input that is adapted", True), ("an input that is not", False)):
-        part = [seconds for was, seconds in totals if was is attempted]
-        parts += [(name, sum(part), len(part))] if part else []
+    kinds: dict[str, list[float]] = {name: [] for name in KINDS}
+    for row in timed:
+        kinds[_kind(row)].append(sum(row.episode.seconds.values()))
+    parts += [(name, sum(part), len(part)) for name, part in kinds.items() if part]
     rows = [
         (name, duration(seconds), duration(seconds / of), percent(seconds / total if total else 0), count(of))
         for name, seconds, of in parts
         if of
     ]
+    without = sum(bool(row.episode.error and not row.episode.seconds) for run in group.timed for row in run.rows)
+    failed = f" {number_of(without, 'input')} that failed {plural(without, 'has', 'have')} no time." if without else ""
     return Finding(
         "Cost",
-        "Wall seconds on the machine of the run.",
+        f"Wall seconds on the machine of the run.{failed}",
         Table(("", "in all", "per input", "share", "n, all seeds"), tuple(rows)) if timed else None,
     )
+
+
+def _kind(row: RunRow) -> str:
+    if row.episode.error is not None:
+        return FAILED
+    return ADAPTED if row.has_adaptation else NOT_ADAPTED

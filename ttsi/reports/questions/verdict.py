@@ -80,9 +80,8 @@ def _sentences(group: Group) -> Iterator[str]:
     adapted = list(outcomes(group, "adapted").values())
     if base and adapted:
         fixed, broken = pairing.count_changes(group.rows, group.matcher)
-        answers = "answer was" if fixed == 1 else "answers were"
         over = " over all seeds" if runs > 1 else ""
-        changes = f"{count(fixed)} {answers} fixed and {count(broken)} broken{over}"
+        changes = f"{number_of(fixed, 'answer was', 'answers were')} fixed and {count(broken)} broken{over}"
         yield f"In the end {percent(sum(adapted) / len(adapted))} were right: {changes}."
         yield _meaning(pairing.gain(group), fixed, broken, runs)
 
@@ -99,20 +98,29 @@ GOT_EXAMPLES = {
 def _adaptation(group: Group) -> str:
     runs, rows, loop = len(group.runs), group.rows, group.config.loop
     among = f"all {count(group.n)}" if 0 < group.n_graded < group.n else "them"
-    unsure = f"It was unsure about {count(sum(row.unsure for row in rows) / runs)} of {among}"
+    unsure = f"It was unsure about {_none_or_count(sum(row.unsure for row in rows) / runs)} of {among}"
     whom = GATE_WORDS[loop.awareness.gate]
-    if stored := sum(row.episode.adaptation.status == "library" for row in rows):
+    stored = sum(row.episode.adaptation.status == "library" for row in rows)
+    if stored:
         unsure += f", and the library's adapters answered {count(stored / runs)}"
         whom = "for the others"
-    attempted = count(sum(row.has_adaptation for row in rows) / runs)
-    method = loop.adaptation.method
+    attempted = sum(row.has_adaptation for row in rows)
     examples = [example for row in rows for example in row.episode.examples]
-    kept = count(sum(example.refused is None for example in examples) / runs)
-    made = f"{count(len(examples) / runs)} similar examples"
-    got = GOT_EXAMPLES[loop.synthesis.source].format(made=made)
-    summary = ADAPTATION_METHODS.get(method, AdaptationMethod(method)).summary
-    wrote, samples = f"{got}, kept {kept}", loop.answer.samples
-    return f"{unsure}; {summary.format(whom=whom, wrote=wrote, samples=samples, attempted=attempted)}."
+    if attempted == stored and not examples:
+        return f"{unsure}." if stored else f"{unsure}; no input was adapted."
+    kept = sum(example.refused is None for example in examples)
+    adaptation = ADAPTATION_METHODS.get(loop.adaptation.method, AdaptationMethod(loop.adaptation.method))
+    made = number_of(len(examples) / runs, "similar example")
+    got = GOT_EXAMPLES[loop.synthesis.source].format(made=made) if examples else "had no similar examples"
+    if adaptation.uses_examples and not kept:
+        return f"{unsure}; {whom} it {got}{' and kept none' if examples else ''}, so nothing was learned."
+    wrote = f"{got}, kept {_none_or_count(kept / runs)}" if examples else got
+    slots = {"whom": whom, "wrote": wrote, "samples": loop.answer.samples, "attempted": count(attempted / runs)}
+    return f"{unsure}; {adaptation.summary.format(**slots)}."
+
+
+def _none_or_count(number: float) -> str:
+    return count(number) if number else "none"
 
 
 def _meaning(gain: Difference | None, fixed: int, broken: int, runs: int) -> str:
@@ -120,11 +128,13 @@ def _meaning(gain: Difference | None, fixed: int, broken: int, runs: int) -> str
     if gain is None:
         return ""
     chance = stats.mcnemar_exact(fixed, broken) if runs == 1 else 0.0
-    p = f", {p_value(chance)}" if runs == 1 else ""
-    points = f"{signed_points(gain.points)} points (95 % interval {difference_interval(gain)}{p})"
     interval = gain.interval
+    bounds = [f"95 % interval {difference_interval(gain)}"] if interval else []
+    doubts = ", ".join([*bounds, *([p_value(chance)] if runs == 1 else [])])
+    points = f"{signed_points(gain.points)} points{f' ({doubts})' if doubts else ''}"
     if interval is None and (runs > 1 or chance >= DOUBTFUL):
-        return f"That is {points}: all inputs changed alike, so this does not show that adapting helps or harms."
+        why = _why_no_interval(gain, fixed + broken)
+        return f"That is {points}: {why}, so this does not show that adapting helps or harms."
     if interval is None:
         interval = Interval(gain.points, gain.points)  # the exact test decides alone
     if chance >= DOUBTFUL and (interval.low > 0 or interval.high < 0):
@@ -134,3 +144,9 @@ def _meaning(gain: Difference | None, fixed: int, broken: int, runs: int) -> str
     if interval.high < 0:
         return f"That is a loss of {points}: adapting did harm here."
     return f"That is {points}: the interval includes zero, so this does not show that adapting helps or harms."
+
+
+def _why_no_interval(gain: Difference, changed: int) -> str:
+    if not changed:
+        return "no verdict changed"
+    return "there is only one input" if gain.n == 1 else "all inputs changed alike"
