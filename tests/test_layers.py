@@ -93,34 +93,36 @@ ALLOWED: dict[str, set[str]] = {
     "methods": {"config", "errors", "models", "object_reference"},
     "awareness": STAGE | {"call_equality", "environments.experience"},
     "synthesis": STAGE | {"call_equality", "environments.experience", "words"},
-    "adaptation": STAGE,
+    "adaptation": STAGE | {"plurals"},
     "answer": STAGE | {"call_equality"},
     "batch": {
         "adaptation", "awareness",
         "chat.conversation",  # an input is checked where it enters
-        "config", "environments.experience", "errors", "methods", "models", "object_reference", "synthesis", "types",
+        "config", "environments.experience", "errors", "methods", "models", "object_reference", "plurals",
+        "synthesis", "types",
     },
     "loop": {
         "adaptation", "answer", "awareness", "batch", "config", "environments.experience", "methods", "models",
         "synthesis", "types",
     },
     "benchmarks": {
-        "atomic", "chat", "embedded", "environments", "errors", "home", "object_reference", "types", "words",
+        "atomic", "chat", "embedded", "environments", "errors", "home", "object_reference", "plurals", "types",
+        "words",
     },
     "agents": {
         "answer", "awareness", "batch", "call_equality", "config",
         "crash_points", "environments", "errors", "loop", "methods",
-        "models", "types",
+        "models", "plurals", "types",
     },
     "reports": {"call_equality", "config", "errors", "methods", "plurals", "record", "stats", "types", "words"},
     "library": {
         "adaptation", "answer", "atomic", "awareness", "batch", "chat.tool_schema", "codec", "config", "crash_points",
-        "errors", "loop", "models", "sqlite_errors", "synthesis.schema_examples", "types",
+        "errors", "loop", "models", "plurals", "sqlite_errors", "synthesis.schema_examples", "types",
     },
     "runs": {
         "adaptation.shared", "agents", "atomic", "awareness.selection", "batch", "benchmarks", "chat.grounding",
         "codec", "config", "config_history", "crash_points", "environments.environment", "errors",
-        "library", "loop", "methods", "models", "object_reference",
+        "library", "loop", "methods", "models", "object_reference", "plurals",
         "record", "sqlite_errors", "stats", "synthesis", "types",
     },
     "cli": {
@@ -128,13 +130,13 @@ ALLOWED: dict[str, set[str]] = {
         "chat.conversation",  # a file of tools is read as a request's are
         "agents", "codec", "config", "config_history", "cpu",
         "environments", "errors", "interop.trackers", "library", "loop", "methods",
-        "models", "object_reference", "record", "reports", "row_schema", "runs", "serve", "types",
+        "models", "object_reference", "plurals", "record", "reports", "row_schema", "runs", "serve", "types",
     },
     "serve": {
         "agents", "answer", "awareness",
         "batch",  # what interrupts a request is one of the loop's interruptions
         "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
-        "models", "types",
+        "models", "plurals", "types",
     },
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},
 }  # fmt: skip

@@ -26,6 +26,7 @@ from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
 from ttsi.object_reference import load_function, resolve
+from ttsi.plurals import with_noun
 from ttsi.synthesis import check_synthesis
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
 
@@ -70,7 +71,8 @@ def isolate_failures(method: Improve) -> Improve:
         check(settings)
         inputs = _as_list(inputs)
         if answers and len(answers) != len(inputs):
-            raise ConfigError(f"{len(answers)} answers for {len(inputs)} inputs: give one per input, or none")
+            given_answers = with_noun(len(answers), "answer")
+            raise ConfigError(f"{given_answers} for {with_noun(len(inputs), 'input')}: give one per input, or none")
         if needs_samples(settings.awareness) and not all(answer.samples for answer in answers):
             answers = ()
 

@@ -237,6 +237,8 @@ def test_a_file_can_be_checked_before_it_is_run(ttsi: Command, tmp_path: Path) -
     assert "line 3 calls 'get_wether'" in result.err
     fine = ttsi("data", "check", "mine.jsonl")
     assert (fine.code, fine.out, fine.err) == (0, "mine.jsonl: 8 inputs, 8 with gold\n", "")
+    write(tmp_path / "one.jsonl", rows(1))
+    assert ttsi("data", "check", "one.jsonl").out == "one.jsonl: 1 input, 1 with gold\n"
 
 
 def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None:

@@ -253,5 +253,5 @@ def test_a_finished_run_that_lacks_rows_is_refused(tmp_path: Path) -> None:
     assert len(read_rows(tmp_path)) == 2
     with closing(sqlite3.connect(tmp_path / "run.db")) as db, db:
         db.execute("DELETE FROM episodes WHERE position = 0")
-    with pytest.raises(RunFolderError, match="1 of 2 rows are there"):
+    with pytest.raises(RunFolderError, match="1 of 2 rows is there"):
         read_rows(tmp_path)

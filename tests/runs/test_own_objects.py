@@ -271,9 +271,9 @@ def test_a_measure_that_is_no_number_is_counted(ttsi: Any, monkeypatch: pytest.M
     unsure = ("--awareness.gate", "unsure", "--clean")
     refused = run(ttsi, "--awareness.measure", "own_objects:never", *unsure)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "the measure own_objects:never is NaN for all 8 inputs" in refused.err
+    assert "the measure own_objects:never is NaN for 8 of 8 inputs" in refused.err
     answered = run(ttsi, "--awareness.measure", "own_objects:never", "--clean")  # every input is adapted anyway
-    assert answered.code == 0 and "is NaN for 8 of 8 inputs; they count as unsure" in answered.err
+    assert answered.code == 0 and "is NaN for 8 of 8 inputs, which counts as unsure" in answered.err
     control = run(ttsi, "--awareness.measure", "own_objects:right", *unsure)
     assert (control.code, "NaN" in control.err) == (0, False)
 

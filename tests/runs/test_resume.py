@@ -81,7 +81,7 @@ def test_data_without_a_recorded_input_are_refused(ttsi: Any, tmp_path: Path) ->
     write(tmp_path / "mine.jsonl", rows(8)[1:])
     result = ttsi(*MINE, "--resume")
     assert result.code == 2
-    assert "1 inputs that are no longer in the data (the first: 'q0')" in result.err
+    assert "1 input that is no longer in the data (the first: 'q0')" in result.err
     assert (tmp_path / "out" / "summary.json").read_bytes() == before, "a refused command changes nothing"
 
 

@@ -29,6 +29,7 @@ from ttsi.errors import ConfigError, unknown_name
 from ttsi.methods import adaptation_method
 from ttsi.models import Model
 from ttsi.object_reference import load_function
+from ttsi.plurals import with_noun
 from ttsi.types import Adaptation, Answer, Awareness, Example, Input, TrainingExample
 
 
@@ -101,7 +102,8 @@ def adapters(
             raise ConfigError(f"adaptation.method {reference!r} yields a {type(tuned).__name__}: yield a Tuned")
         if lengths := {len(tuned.inputs), len(tuned.adapters), len(tuned.adaptations)} - {len(inputs)}:
             raise ConfigError(
-                f"adaptation.method {reference!r} yields {lengths.pop()} entries for {len(inputs)} inputs"
+                f"adaptation.method {reference!r} yields {with_noun(lengths.pop(), 'entry', 'entries')} for "
+                f"{with_noun(len(inputs), 'input')}"
             )
         if tuned.strategy not in (None, *get_args(Strategy)):
             hint = unknown_name("answer.strategy", str(tuned.strategy), get_args(Strategy))

@@ -18,6 +18,7 @@ from ttsi.config import AgentConfig
 from ttsi.environments.call_limits import shorten
 from ttsi.environments.environment import Environment
 from ttsi.errors import EnvironmentFailure, first_line
+from ttsi.plurals import with_noun
 from ttsi.types import (
     DONE,
     END_TURN,
@@ -95,7 +96,8 @@ class Rollout:
             if opening is None and not self.turns:
                 self._fail("environment: it has no turn left, as one run uses them up: make a new one for each run")
             elif opening is not None and len(self.turns) >= self.agent.max_turns:
-                self._fail(f"the user goes on after {len(self.turns)} turns: --agent.max-turns allows no more")
+                done = with_noun(len(self.turns), "turn")
+                self._fail(f"the user goes on after {done}: --agent.max-turns allows no more")
             elif opening is not None:
                 self._opening = tuple(opening)
                 self.messages += opening

@@ -20,6 +20,7 @@ from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.environment import Environment
 from ttsi.errors import GrammarError, ModelError, UnrenderablePrompt, first_line
 from ttsi.models import Model, Writer
+from ttsi.plurals import with_noun
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, ToolCall, Trajectory
 
 OUTSIDE = ("environment:", *(f"{kind.__name__}:" for kind in (ModelError, GrammarError, UnrenderablePrompt)))
@@ -136,7 +137,7 @@ def _adaptation(trajectory: Trajectory) -> Adaptation:
         status,
         samples=sum(record.samples for record in records),
         steps=sum(record.steps for record in records),
-        reason=f"{len(records)} of {len(trajectory.steps)} decisions: {counted}",
+        reason=f"{len(records)} of {with_noun(len(trajectory.steps), 'decision')}: {counted}",
         left_out=sum(record.left_out for record in records),
         lr=next((record.lr for record in records if record.lr is not None), None),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.chat.tool_schema import problem
+from ttsi.plurals import with_noun
 
 
 def illegal_gold_notice(benchmark: Benchmark) -> str:
@@ -21,9 +22,11 @@ def illegal_gold_notice(benchmark: Benchmark) -> str:
     if not illegal:
         return ""
     first, reason = illegal[0]
+    inputs = with_noun(len(benchmark.samples), "input")
     return (
-        f"{benchmark.name}: gold breaks a tool's schema in {len(illegal)} of {len(benchmark.samples)} inputs. "
-        f"Constrained decoding writes legal calls only, so these count as wrong (the first: input {first!r}, {reason})"
+        f"{benchmark.name}: gold breaks a tool's schema in {len(illegal)} of {inputs}. "
+        "Constrained decoding writes legal calls only, so what breaks it counts as wrong (the first: input "
+        f"{first!r}, {reason})"
     )
 
 

@@ -39,6 +39,7 @@ from ttsi.chat.conversation import (
     read_tools,
 )
 from ttsi.errors import DataError, first_line, unknown_name
+from ttsi.plurals import with_noun
 from ttsi.types import Input, Tool, ToolCall
 
 KEYS = ("id", "messages", "tools", "gold", "tags", "official")
@@ -130,7 +131,7 @@ def _unsolvable_notice(samples: Sequence[Sample], lines_of: Mapping[str, int], f
         return ""
     (name, tool), rows = slips[0], len({name for name, _ in slips})
     first = f"line {lines_of[name]} calls {tool!r}"
-    where = f"in {rows} of {len(samples)} inputs gold calls a tool that is not on offer"
+    where = f"in {rows} of {with_noun(len(samples), 'input')} gold calls a tool that is not on offer"
     return f"{file}: {where}, so that no answer can be right ({first})"
 
 

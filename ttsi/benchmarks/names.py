@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ttsi.benchmarks import Benchmark
+from ttsi.plurals import with_noun
 
 ACCEPTED = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -24,7 +25,8 @@ def names_notice(benchmark: Benchmark) -> str:
     if not refused:
         return ""
     (first, name), rows = refused[0], len({item for item, _ in refused})
+    inputs = with_noun(len(benchmark.samples), "input")
     return (
-        f"{benchmark.name}: in {rows} of {len(benchmark.samples)} inputs a tool has a name that OpenAI refuses (the "
+        f"{benchmark.name}: in {rows} of {inputs} a tool has a name that OpenAI refuses (the "
         f"first: {name!r} in input {first!r}): use letters, digits, _ and -, 64 at most"
     )

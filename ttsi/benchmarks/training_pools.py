@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ttsi.benchmarks import Benchmark, Sample, read_named
 from ttsi.errors import DataError
+from ttsi.plurals import plural, with_noun
 from ttsi.words import words
 
 POOLS: dict[str, str] = {
@@ -54,8 +55,9 @@ def load(name: str, data_dir: Path | None = None, test: Benchmark | None = None)
         raise DataError(f"{name} has lines without gold: nothing can be learned from them, leave them out")
     shared = contaminated_ids(pool, test) if test is not None else ()
     if test is not None and shared:
-        some = ", ".join(shared[:3])
-        raise DataError(f"{len(shared)} rows of {name} ask what {test.name} asks ({some}, ...): train on other rows")
+        some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+        rows, asks = with_noun(len(shared), "row"), plural(len(shared), "asks", "ask")
+        raise DataError(f"{rows} of {name} {asks} what {test.name} asks ({some}): train on other rows")
     return pool
 
 

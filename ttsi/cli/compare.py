@@ -15,6 +15,7 @@ from cyclopts import Parameter
 
 from ttsi.cli.settings import Switch
 from ttsi.errors import ConfigError
+from ttsi.plurals import with_noun
 from ttsi.record import Run, RunRow
 from ttsi.reports import pairing
 from ttsi.reports.groups import Group
@@ -69,8 +70,8 @@ def lines(one: Run, other: Run, comparison: Comparison, show: int) -> Iterator[s
         f"McNemar p = {comparison.p_mcnemar:.2g}, n = {gap.n})"
     )
     if comparison.only_first or comparison.only_second:
-        only = f"{comparison.only_first} inputs that only the first has, {comparison.only_second} only the second"
-        yield f"left out    {only}"
+        first = with_noun(comparison.only_first, "input")
+        yield f"left out    {first} that only the first has, {comparison.only_second} only the second"
     yield from _list("only the second is right", comparison.fixed, show)
     yield from _list("only the first is right", comparison.broken, show)
 

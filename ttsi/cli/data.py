@@ -19,6 +19,7 @@ from ttsi.benchmarks.download import download, import_copy
 from ttsi.benchmarks.illegal_gold import illegal_gold_notice
 from ttsi.benchmarks.names import names_notice
 from ttsi.errors import ConfigError, DataError, unknown_name
+from ttsi.plurals import with_noun
 
 Name = Annotated[str, Parameter(help="A data set, as `ttsi data ls` names it.")]
 Folder = Annotated[Path | None, Parameter(name="--data", help="Where the data lie; TTSI_HOME/data by default.")]
@@ -87,13 +88,14 @@ def check(
 def _check_dataset(folder: Path, data_set: PublicDataset) -> tuple[list[str], int]:
     """Report lines, and the number of problems."""
     wrong = data_set.mismatches(folder)
-    lines = [f"{data_set.name}: {len(data_set.files) - len(wrong)} of {len(data_set.files)} files are the pinned ones"]
+    right, files = len(data_set.files) - len(wrong), with_noun(len(data_set.files), "file")
+    lines = [f"{data_set.name}: {right} of {files} as pinned"]
     lines += [f"  {line}" for line in wrong]
     if wrong:
         return lines, len(wrong)
     differences = 0
     for name, (counted, expected) in data_set.count_rows(folder).items():
-        lines.append(f"  {name}: {counted.rows} rows, {counted.unsolvable} that no answer can solve")
+        lines.append(f"  {name}: {with_noun(counted.rows, 'row')}, {counted.unsolvable} that no answer can solve")
         if counted != expected:
             differences += 1
             lines.append(f"  {name}: {expected.rows} and {expected.unsolvable} were expected")
@@ -113,7 +115,7 @@ def _check_file(name: str) -> int:
     """Count a file's inputs and name its slips."""
     benchmark = load(name)
     graded = sum(sample.gold is not None for sample in benchmark.samples)
-    print(f"{name}: {len(benchmark.samples)} inputs, {graded} with gold")
+    print(f"{name}: {with_noun(len(benchmark.samples), 'input')}, {graded} with gold")
     warnings = [line for line in (benchmark.notice, illegal_gold_notice(benchmark), names_notice(benchmark)) if line]
     for line in warnings:
         _log(line)

@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from ttsi.cli.default_names import beside, check_replaceable
 from ttsi.cli.settings import Switch
 from ttsi.errors import ConfigError, RunFolderError
+from ttsi.plurals import with_noun
 
 
 def export(
@@ -50,11 +51,11 @@ def export(
         if output is not None:
             raise ConfigError(f"{format} writes no file: leave --output out, or choose --format csv")
         count = track(run, format, project)
-        print(f"ttsi: a run of {count} inputs handed to {format}, project {project}", file=sys.stderr)
+        print(f"ttsi: a run of {with_noun(count, 'input')} handed to {format}, project {project}", file=sys.stderr)
         return
     target = output or _default_target(run, format)
     count = export_rows(run, format, target)
-    print(f"ttsi: {count} rows written to {target}", file=sys.stderr)
+    print(f"ttsi: {with_noun(count, 'row')} written to {target}", file=sys.stderr)
 
 
 def _default_target(run: Path, format: str) -> Path:

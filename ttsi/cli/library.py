@@ -27,6 +27,7 @@ from ttsi.library.entry import Status
 from ttsi.library.exchange import export_entry, import_entry
 from ttsi.methods import preset
 from ttsi.models import check_speaker
+from ttsi.plurals import with_noun
 from ttsi.reports.story import call_text, one_line
 
 Folder = Annotated[Path, Parameter(help="The library's folder, as `ttsi run --library` has it.")]
@@ -72,9 +73,9 @@ def show(folder: Folder, name: EntryName, /) -> None:
     print(f"evidence  found their examples likelier than the base did: {evidence}")
     print(f"others    log-probability of the base's answers to other requests: {lowered}")
     print(f"answers   {entry.uses} given of {entry.tries} tried; last {_day(entry.last_use)}")
-    source = "its tools" if entry.prepared else f"{len(entry.inputs)} inputs"
-    learned_from = f"{entry.examples} examples of {source}"
-    on = f", and {entry.version} times on, last {_day(entry.last_learned)}" if entry.version else ""
+    source = "its tools" if entry.prepared else with_noun(len(entry.inputs), "input")
+    learned_from = f"{with_noun(entry.examples, 'example')} of {source}"
+    on = f", and {with_noun(entry.version, 'time')} on, last {_day(entry.last_learned)}" if entry.version else ""
     print(f"trained   {_day(entry.created)}{on}: {learned_from}, by {entry.origin}")
     print(f"fits      weights {entry.key.weights_sha256[:12]}, format {entry.key.format}, rank {entry.key.rank}, "
           f"alpha {entry.key.alpha:g}, scope {entry.key.scope}")  # fmt: skip
@@ -135,9 +136,11 @@ def prepare(
         with library.step(), announced("training"):
             use = LibraryUse(library, settings, retention, "prepare")
             entry = prepare_adapter(use, answering, offered, config)
-    tested = f"found {entry.wins} of {entry.wins + entry.losses} examples held back likelier than the base does"
+    held_back = with_noun(entry.wins + entry.losses, "example")
+    tested = f"found {entry.wins} of {held_back} held back likelier than the base does"
     print(f"entry     {entry.id}, {entry.standing}")
-    print(f"trained   on {entry.examples} examples of {len(offered)} tools in {time.perf_counter() - began:.0f} s")
+    learned = f"{with_noun(entry.examples, 'example')} of {with_noun(len(offered), 'tool')}"
+    print(f"trained   on {learned} in {time.perf_counter() - began:.0f} s")
     print(f"tested    {tested}")
     if entry.status == "candidate":
         print("It does not answer yet. Later requests with these tools are tests, too; or try another --seed.")

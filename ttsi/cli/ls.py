@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
+from ttsi.plurals import with_noun
 
 KINDS = ("benchmarks", "pools", "models", "formats", "measures", "methods", "examples", "runs")
 REFERABLE = {
@@ -133,4 +134,4 @@ def _describe(folder: Path) -> str:
     ]
     graded = summary["metrics"]["graded"]
     of = [f"{graded} graded"] if scores and graded < summary["n"] else []
-    return ", ".join([f"{summary['n']} inputs", *of, *scores])
+    return ", ".join([with_noun(summary["n"], "input"), *of, *scores])

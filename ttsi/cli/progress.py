@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from ttsi.models import computes_here
+from ttsi.plurals import with_noun
 from ttsi.runs.tally import RunProgress
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class _Lines:
         self._printed = self._clock()
         state = self._state
         if state is not None:
-            line = f"ttsi: {state.done} of {state.total} inputs" + (f", {rest}" if rest else "")
+            line = f"ttsi: {state.done} of {with_noun(state.total, 'input')}" + (f", {rest}" if rest else "")
             print(line, file=sys.stderr, flush=True)
 
     @contextmanager
@@ -291,7 +292,7 @@ def table(state: RunProgress, speed: list[tuple[str, str]]) -> Group:
     from rich.table import Table
 
     head = Table.grid(padding=(0, 2))
-    head.add_row(ProgressBar(state.total, state.done, width=40), f"{state.done} of {state.total} inputs")
+    head.add_row(ProgressBar(state.total, state.done, width=40), f"{state.done} of {with_noun(state.total, 'input')}")
     body = Table.grid(padding=(0, 2))
     for name, value in [*speed, *facts(state)]:
         body.add_row(name, value)

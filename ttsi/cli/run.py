@@ -39,6 +39,7 @@ from ttsi.config import RunConfig
 from ttsi.errors import ConfigError, RunFolderError
 from ttsi.models import Model, check_format, load_teacher
 from ttsi.models import load as load_model
+from ttsi.plurals import plural, with_noun
 from ttsi.runs.cost_estimate import estimate_cost
 from ttsi.runs.evaluation import run_in_folder
 from ttsi.runs.folder import OtherRun, check_switches
@@ -168,7 +169,8 @@ def _load(config: RunConfig, device: str, dtype: str, quiet: bool) -> Model:
 def _print_how_to_continue(folder: Path) -> None:
     if holds_run(folder):
         kept = sum(1 for _ in each_row(folder))
-        print(f"ttsi: {kept} inputs are kept in {folder}; continue with: {resume_command()}", file=sys.stderr)
+        inputs = with_noun(kept, "input is", "inputs are")
+        print(f"ttsi: {inputs} kept in {folder}; continue with: {resume_command()}", file=sys.stderr)
 
 
 def _warn_of_teacher_errors(summary: dict[str, Any]) -> None:
@@ -190,8 +192,8 @@ def _warn_of_failed_adaptations(summary: dict[str, Any]) -> None:
 
         reason = one_line(summary["reasons"]["adaptation_failed"][0]["reason"], 200)
         print(
-            f"ttsi: adaptation failed for {failed} of {attempted} inputs (the most frequent reason: {reason}); "
-            "the base answered them; --retry-failed tries them again",
+            f"ttsi: adaptation failed for {failed} of {with_noun(attempted, 'input')} (the most frequent reason: "
+            f"{reason}); the base answered them; --retry-failed tries them again",
             file=sys.stderr,
         )
 
@@ -200,9 +202,10 @@ def _warn_of_words(summary: dict[str, Any], config: RunConfig) -> None:
     """A small model may never call of its own accord, and then nothing is adapted."""
     words, unsure = summary["metrics"]["awareness.unsure_in_words"], summary["n_unsure"]
     if words and 2 * words >= unsure and config.loop.adapt and config.loop.adaptation.keep_decision:
+        inputs, were = with_noun(unsure, "unsure input"), plural(words, "was", "were")
         print(
-            f"ttsi: {words} of {unsure} unsure inputs were answered in words, so they were not adapted; if every "
-            "request needs a call, run with --answer.calls required",
+            f"ttsi: {words} of {inputs} {were} answered in words, so {plural(words, 'it', 'they')} {were} not adapted; "
+            "if every request needs a call, run with --answer.calls required",
             file=sys.stderr,
         )
 
@@ -221,10 +224,12 @@ def _check_confidence(summary: dict[str, Any], config: RunConfig) -> None:
         return
     if missing >= measured and config.loop.adapt and awareness.gate in ("unsure", "sure"):
         raise ConfigError(
-            f"the measure {awareness.measure} is NaN for all {missing} inputs: nothing can be decided by it"
+            f"the measure {awareness.measure} is NaN for {missing} of {with_noun(measured, 'input')}: nothing can be "
+            "decided by it"
         )
     print(
-        f"ttsi: the measure {awareness.measure} is NaN for {missing} of {measured} inputs; they count as unsure",
+        f"ttsi: the measure {awareness.measure} is NaN for {missing} of {with_noun(measured, 'input')}, "
+        "which counts as unsure",
         file=sys.stderr,
     )
 
@@ -277,10 +282,12 @@ def _print_plan(
         print(json_module.dumps(planned, indent=2))
         return 0
     memory = "" if estimate.memory_mb is None else f", {estimate.memory_mb / 1024:.1f} GB of memory"
-    print(f"would run  {len(inputs)} inputs of {config.benchmark}: {config.method} with {config.model}, into {folder}")
+    what = f"{with_noun(len(inputs), 'input')} of {config.benchmark}"
+    print(f"would run  {what}: {config.method} with {config.model}, into {folder}")
     print(f"adapted    about {100 * estimate.adapted_share:.0f} % of the inputs")
     bounds = f"{duration(estimate.seconds_low)} to {duration(estimate.seconds_high)}"
-    print(f"takes      about {duration(estimate.seconds)} ({bounds}; {estimate.tried} inputs tried){memory}")
+    tried = f"{with_noun(estimate.tried, 'input')} tried"
+    print(f"takes      about {duration(estimate.seconds)} ({bounds}; {tried}){memory}")
     return 0
 
 

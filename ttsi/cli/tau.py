@@ -15,6 +15,7 @@ from dataclasses import asdict
 
 from ttsi.config import AnswerConfig, AwarenessConfig
 from ttsi.errors import ConfigError, unknown_name
+from ttsi.plurals import plural, with_noun
 from ttsi.record import Run
 
 RECIPES = {
@@ -66,9 +67,10 @@ def tau_from_run(
         if name == "conformal-share":
             return threshold.conformal_share(values, number)
         if None in right:
+            have = plural(right.count(None), "has", "have")
             raise ValueError(
-                f"{right.count(None)} of {len(right)} inputs of {folder} have no gold, and a risk holds for inputs "
-                "like those that were graded: make RUN from a file in which every row has gold"
+                f"{right.count(None)} of {with_noun(len(right), 'input')} of {folder} {have} no gold, and a risk holds "
+                "for inputs like those that were graded: make RUN from a file in which every row has gold"
             )
         return threshold.conformal_risk(values, [bool(verdict) for verdict in right], number)
     except ValueError as error:

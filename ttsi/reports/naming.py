@@ -14,7 +14,7 @@ from ttsi.config import CUSTOM, RunConfig
 from ttsi.methods import METHODS, preset
 from ttsi.record import Run
 from ttsi.reports.groups import Group, flatten
-from ttsi.reports.phrases import count, listing
+from ttsi.reports.phrases import count, listing, number_of
 
 DECODING, CALLS = "answer.decoding", "answer.calls"
 
@@ -61,7 +61,7 @@ def label(group: Group) -> str:
     if config.teacher is not None:
         parts.append(f"teacher {config.teacher}")
     if config.train_data is not None and group.first.train is not None:
-        parts.append(f"{count(group.first.train['n'])} rows of {config.train_data}")
+        parts.append(f"{number_of(group.first.train['n'], 'row')} of {config.train_data}")
     return add_decoding(", ".join(parts), group)
 
 
@@ -108,7 +108,7 @@ def seeds(group: Group) -> str:
 def unfinished_warning(group: Group) -> str | None:
     """A warning where inputs are missing."""
     parts = [
-        f"{run.name} holds {count(len(run.rows))} of {count(run.data.n)} inputs"
+        f"{run.name} holds {count(len(run.rows))} of {number_of(run.data.n, 'input')}"
         for run in group.runs
         if len(run.rows) < run.data.n
     ]

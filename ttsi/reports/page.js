@@ -15,6 +15,9 @@ const runs = new Map();
 const chunks = new Map();
 let run, shown, limit;
 
+/** A number with its noun: 1 input, 2 inputs. */
+const withNoun = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
 /** An element with a class, and texts or elements inside. */
 function make(tag, name, ...inside) {
   const element = document.createElement(tag);
@@ -73,8 +76,10 @@ function more() {
   limit += fresh.length;
   find("list").append(...fresh);
   find("more").hidden = limit >= shown.length;
-  const of = shown.length === run.rows.length ? "" : ` of ${run.rows.length.toLocaleString("en")}`;
-  find("shown").textContent = shown.length ? `${shown.length.toLocaleString("en")}${of} inputs; the first ${limit.toLocaleString("en")} are listed. Open one for its story.` : "No input fits these filters.";
+  const all = withNoun(run.rows.length, "input");
+  const some = shown.length === run.rows.length ? all : `${shown.length.toLocaleString("en")} of ${all}`;
+  const listed = limit >= shown.length ? "" : `; the first ${withNoun(limit, "is", "are")} listed`;
+  find("shown").textContent = shown.length ? `${some}${listed}. Open one for its story.` : "No input fits these filters.";
   return fresh[0];
 }
 
@@ -138,7 +143,7 @@ function conversation(story) {
 function tools(story) {
   const offered = story.tools.map((place) => run.tools[place]);
   if (!offered.length) return null;
-  const list = make("details", "", make("summary", "", `${offered.length} tools on offer: ${offered.map((tool) => tool.name).join(", ")}`));
+  const list = make("details", "", make("summary", "", `${withNoun(offered.length, "tool")} on offer: ${offered.map((tool) => tool.name).join(", ")}`));
   list.append(...offered.map((tool) => make("div", "", make("p", "", make("code", "", tool.name), ` ${tool.description}`),
     make("pre", "quiet", JSON.stringify(tool.parameters)))));
   return list;
@@ -171,15 +176,15 @@ function learned({ adaptation, awareness: known, examples: written }) {
   const why = adaptation.reason ? ` (${adaptation.reason})` : sure;
   const kept = written.filter((example) => example.refused === null).length;
   const again = adaptation.samples - kept;
-  const what = again > 0 && again <= kept ? `${kept} examples, ${again} of them once more with the called tool off the list,` : `${adaptation.samples} examples`;
+  const what = again > 0 && again <= kept ? `${withNoun(kept, "example")}, ${again} of them once more with the called tool off the list,` : withNoun(adaptation.samples, "example");
   const said = {
     reused: "The temporary adapter of an earlier decision answers; nothing was written or trained.",
-    shared: `The run's one adapter answers, which learned ${adaptation.samples} rows of the training data.`,
+    shared: `The run's one adapter answers, which learned ${withNoun(adaptation.samples, "row")} of the training data.`,
     resampled: `Nothing was learned; the model answers a second time${why}.`,
     none: `Nothing was learned${why}: it answers as it is.`,
     "training-failed": `The adaptation was given up${why}: the model answers as it is.`,
-    "in-context": `${adaptation.samples} examples were put into the prompt; nothing was trained.`,
-    trained: `A temporary adapter learned ${what} in ${adaptation.steps} steps and was dropped after the answer.`,
+    "in-context": `${withNoun(adaptation.samples, "example was", "examples were")} put into the prompt; nothing was trained.`,
+    trained: `A temporary adapter learned ${what} in ${withNoun(adaptation.steps, "step")} and was dropped after the answer.`,
   };
   const parts = [make("p", "", said[adaptation.status] ?? adaptation.status)];
   if (adaptation.refused) parts.push(make("p", "", `The new answer is not taken (${adaptation.refused}): the base's stays.`));

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from ttsi.plurals import with_noun
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, ToolCall
 
 BAR = 24
@@ -69,10 +70,11 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
     if done.status == "trained":
         kept = sum(example.refused is None for example in episode.examples)
         again = done.samples - kept
-        calls = f"{kept} examples, {again} of them once more with the called tool off the list,"
-        what = calls if 0 < again <= kept else f"{done.samples} examples"
+        calls = f"{with_noun(kept, 'example')}, {again} of them once more with the called tool off the list,"
+        what = calls if 0 < again <= kept else with_noun(done.samples, "example")
         start = ", from the library's adapter on" if done.started_from else ""
-        yield f"\n3. A temporary adapter learned {what} in {done.steps} steps{start}. Loss before each step:"
+        steps = with_noun(done.steps, "step")
+        yield f"\n3. A temporary adapter learned {what} in {steps}{start}. Loss before each step:"
         yield "   " + " ".join(f"{loss:.3f}" for loss in done.losses)
         yield from _tell_effect(done)
         yield "   It was dropped after the answer; the model is as it was."
@@ -80,12 +82,14 @@ def _tell_adaptation(episode: Episode) -> Iterator[str]:
             losses = " ".join(f"{loss:.3f}" for loss in done.held_back_losses)
             yield f"   Loss on examples held back, from no step on: {losses}. The adapter of the lowest answered."
     elif done.status == "in-context":
-        yield f"\n3. {done.samples} examples were put into the prompt; nothing was trained."
+        put = with_noun(done.samples, "example was", "examples were")
+        yield f"\n3. {put} put into the prompt; nothing was trained."
     elif done.status == "reused":
         yield "\n2. The temporary adapter of an earlier decision answers; nothing was written or trained."
         yield from _tell_effect(done)
     elif done.status == "shared":
-        yield f"\n2. The run's one adapter answers, which learned {done.samples} rows of the training data."
+        rows = with_noun(done.samples, "row")
+        yield f"\n2. The run's one adapter answers, which learned {rows} of the training data."
     elif done.status == "library":
         yield f"\n2. The library's adapter {done.library_entry} answers; nothing was written or trained."
         yield from _tell_effect(done)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ttsi import stats
+from ttsi.plurals import with_noun
 from ttsi.reports.story import one_line
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def title(summary: Summary) -> str:
     calls = summary.get("calls", "auto")
     demand = "" if calls == "auto" else f", calls {calls}"
     return (
-        f"{summary['benchmark']}, {summary['n']} inputs: {summary['method']} with {summary['model']} "
+        f"{summary['benchmark']}, {with_noun(summary['n'], 'input')}: {summary['method']} with {summary['model']} "
         f"({summary['decoding']} decoding{demand}, seed {summary['seed']})"
     )
 
@@ -47,13 +48,14 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
     ]
     tried = summary["metrics"].get("library.tried")  # older summaries lack it
     if tried:
-        given = f"{summary['metrics']['library.given']} inputs with a stored adapter, {tried} tried"
+        given = f"{with_noun(summary['metrics']['library.given'], 'input')} with a stored adapter, {tried} tried"
         facts.insert(-1, ("library", f"answered {given}"))
     failed = summary["metrics"]["adaptations.training-failed"]
     if failed:
-        facts.append(("given up", f"{failed} adaptations; there the base answered{_why(summary, 'given_up')}"))
+        why = _why(summary, "given_up")
+        facts.append(("given up", f"{with_noun(failed, 'adaptation')}; there the base answered{why}"))
     if summary["n_error"]:
-        facts.append(("failed", f"{summary['n_error']} of {summary['n']} inputs{_why(summary, 'failed')}"))
+        facts.append(("failed", f"{summary['n_error']} of {with_noun(summary['n'], 'input')}{_why(summary, 'failed')}"))
     return facts
 
 
@@ -148,10 +150,10 @@ def _training_line(summary: Summary) -> str:
     kept = summary["metrics"]["examples.kept"]
     written = summary["metrics"]["examples.written"]
     twice = "; one that is learned twice counts twice" if summary["samples_trained"] else ""
-    of = "" if kept is None else f"  ({kept:.1f} % of {written} examples kept{twice})"
+    of = "" if kept is None else f"  ({kept:.1f} % of {with_noun(written, 'example')} kept{twice})"
     shift = summary["metrics"].get("adaptations.logprob_shift")  # older summaries lack it
     moved = "" if shift is None else f", which moved the answers' log-probability by {shift:+.3f} nats per token"
-    return f"{summary['samples_trained']} samples{of}{moved}"
+    return f"{with_noun(summary['samples_trained'], 'sample')}{of}{moved}"
 
 
 def _seconds(seconds: Mapping[str, float]) -> str:

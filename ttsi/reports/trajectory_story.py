@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from ttsi.plurals import with_noun
 from ttsi.reports.story import call_text, one_line
 from ttsi.types import Answer, Example, Step, Trajectory, Turn
 
@@ -76,7 +77,8 @@ def _examples(examples: tuple[Example, ...]) -> str:
 
 def _adaptation(step: Step) -> str:
     done = step.adaptation
-    parts = [f"{done.samples} examples in {done.steps} steps" if done.steps else EMPTY.get(done.status, "")]
+    learned = f"{with_noun(done.samples, 'example')} in {with_noun(done.steps, 'step')}"
+    parts = [learned if done.steps else EMPTY.get(done.status, "")]
     parts += [] if done.logprob_shift is None else [f"{done.logprob_shift:+.2f} nats per token"]
     parts += [done.reason, f"answer refused ({done.refused})" if done.refused else ""]
     before = "" if step.base is None or step.base == step.answer else f"; before: {_answer(step.base)}"

@@ -27,6 +27,7 @@ from ttsi.benchmarks import Benchmark
 from ttsi.config import LoopConfig, RunConfig
 from ttsi.errors import RunFolderError
 from ttsi.models import Model, Writer
+from ttsi.plurals import plural, with_noun
 from ttsi.record import Key, Question, RunRow
 from ttsi.runs.corpus_f1 import CorpusF1
 from ttsi.runs.database import DamagedRecord
@@ -119,8 +120,9 @@ def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mappin
     place_of = {item.key: item for item in planned}
     lost = [row.episode.input_id for row in store.each() if row.key not in place_of]
     if lost:
+        inputs = with_noun(len(lost), "input that is", "inputs that are")
         raise RunFolderError(
-            f"{store.folder} holds {len(lost)} inputs that are no longer in the data (the first: {lost[0]!r}): "
+            f"{store.folder} holds {inputs} no longer in the data (the first: {lost[0]!r}): "
             "use the data of the run, or start over with --clean"
         )
     store.reopen()
@@ -177,7 +179,8 @@ def _sum_up(
         f1.add(row, gold.get(row.key))
         facts.append(strip_text(row))
     if {row.key for row in facts} != gold.keys():
-        raise DamagedRecord(store.folder / "run.db", f"{len(facts)} of {len(planned)} rows are there")
+        what = f"{len(facts)} of {with_noun(len(planned), 'row')} {plural(len(facts), 'is', 'are')} there"
+        raise DamagedRecord(store.folder / "run.db", what)
     summary = summarise(facts, resolved)
     summary["n_retried"] = sum(row.attempts > 1 for row in facts)
     summary["results_sha256"] = fingerprint.hexdigest()

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from ttsi import crash_points
 from ttsi.errors import RunFolderError
+from ttsi.plurals import plural, with_noun
 from ttsi.record import Key, RunRow
 from ttsi.runs import database
 from ttsi.runs.folder import (
@@ -194,4 +195,5 @@ def each_row(folder: Path) -> Iterator[RunRow]:
             yield row
     finished = folder / "summary.json"
     if finished.is_file() and (expected := read_json(finished).get("n")) != count:
-        raise database.DamagedRecord(path, f"{count} of {expected} rows are there")
+        rows = f"{count} of {with_noun(expected or 0, 'row')} {plural(count, 'is', 'are')} there"
+        raise database.DamagedRecord(path, rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
+from ttsi.plurals import with_noun
 from ttsi.serve.api_keys import LOCAL
 from ttsi.serve.pipe import AnswerJob, Outcome
 from ttsi.types import Adaptation
@@ -99,7 +100,8 @@ class DeadlineBackoff:
         if self._adaptations < LOG_EVERY:
             return
         if self._late:
-            skipped = f", and {self._skipped} requests were not tried" if self._skipped else ""
+            requests = with_noun(self._skipped, "request was", "requests were")
+            skipped = f", and {requests} not tried" if self._skipped else ""
             log.warning(
                 "%d of the last %d adaptations hit %s%s: %s", self._late, LOG_EVERY, _limit(job), skipped, ADVICE
             )
@@ -122,6 +124,6 @@ def not_tried(outcome: Outcome, deadlines: int) -> Outcome:
     """The outcome of such a job, which says why."""
     if outcome.state != "answered":
         return outcome
-    reason = f"deadline: not tried, the last {deadlines} adaptations took too long"
+    reason = f"deadline: not tried, the last {with_noun(deadlines, 'adaptation')} took too long"
     episodes = tuple(replace(one, adaptation=Adaptation("none", reason=reason)) for one in outcome.episodes)
     return outcome.model_copy(update={"episodes": episodes, "fallback": NOT_TRIED})

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ttsi.reports.finding import Finding
 from ttsi.reports.groups import Group, group_by_inputs
-from ttsi.reports.phrases import count
+from ttsi.reports.phrases import number_of
 from ttsi.reports.questions.benchmark_rules import by_rule, failures, omission, omission_of, over_all_calls
 from ttsi.reports.questions.changed_answers import changed_answers
 from ttsi.reports.questions.confidence_histogram import confidence
@@ -56,7 +56,7 @@ def comparisons(groups: Sequence[Group]) -> Iterator[tuple[str, list[Finding]]]:
     for same in group_by_inputs(groups):
         if len(same) > 1:
             data = same[0].first.data
-            name = f"{data.benchmark}, {count(data.n)} inputs, {same[0].config.model}"
+            name = f"{data.benchmark}, {number_of(data.n, 'input')}, {same[0].config.model}"
             yield name, [question(same) for question in COMPARISONS]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ttsi.reports.drawing import ACCENT, DASHED, MUTED, RIGHT, percent_ticks
 from ttsi.reports.finding import Finding, Plot, Table
 from ttsi.reports.groups import Group, measured_verdicts
-from ttsi.reports.phrases import interval_text, percent
+from ttsi.reports.phrases import interval_text, number_of, percent
 from ttsi.stats import Interval, wilson
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _calibration(series: Mapping[str, Sequence[Bin]]) -> str:
     Of one bin it would be |mean confidence - mean accuracy|, which is small wherever errors of both signs cancel.
     """
     errors = [f"{name} {percent(calibration_error(bins))}" for name, bins in series.items() if len(bins) > 1]
-    lacking = f"fewer than {2 * PER_BIN} inputs are one group, which shows no calibration error"
+    lacking = f"fewer than {number_of(2 * PER_BIN, 'input')} are one group, which shows no calibration error"
     if not errors:
         return lacking
     return f"calibration error: {', '.join(errors)}" + ("" if len(errors) == len(series) else f"; {lacking}")
