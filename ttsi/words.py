@@ -1,13 +1,15 @@
 """Words of a text, how many of them two texts share, and scripts that mark no words.
 
 Inputs: texts. Outputs: lower-case runs of letters and digits; the Jaccard index of two texts; texts with scripts kept
-apart. Filters of examples, retrieval, training pools and the leak check all compare texts by these words.
+apart; words with their vowel signs, and how many they are in any script. Filters of examples, retrieval, training pools
+and the leak check all compare texts by these words.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 WORD = re.compile(r"[^\W_]+")
 _SPACELESS = re.compile(
@@ -91,3 +93,37 @@ def separate_scripts(text: str) -> str:
 def is_spaceless(character: str) -> bool:
     """Whether a character is a letter of a script without spaces."""
     return _SPACELESS.match(character) is not None
+
+
+_NOT_IDEOGRAM = re.compile("[^\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+IDEOGRAMS_PER_WORD = 2
+LETTERS_PER_WORD = 5
+"""Of kana, Hangul, Thai and the like, vowel signs counted."""
+
+
+def whole_words(text: str) -> list[str]:
+    """The words of a folded text in order, each with its vowel signs, which `words` takes for edges.
+
+    >>> whole_words("Café: हाँ, 東京駅 TOKYO")
+    ['cafe', 'हाँ', '東京駅', 'tokyo']
+    """
+    folded = fold(text)
+    if folded.isascii():
+        return WORD.findall(folded)
+    return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in folded).split()
+
+
+def count_words(words: Iterable[str]) -> float:
+    """How many words these are, where a script without spaces writes several as one: those count by their letters.
+
+    >>> count_words(["weather", "in", "oslo"]), count_words(["奥斯陆今天天气怎么样"])
+    (3.0, 5.0)
+    """
+    return sum(map(_words_in, words), 0.0)
+
+
+def _words_in(word: str) -> float:
+    if _SPACELESS.search(word) is None:
+        return 1.0
+    others = len(_NOT_IDEOGRAM.findall(word))
+    return max(1.0, (len(word) - others) / IDEOGRAMS_PER_WORD + others / LETTERS_PER_WORD)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.places import DATA, needs
-from tests.worlds import row, write
+from tests.worlds import TOOLS, row, tool, write
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.benchmarks import training_pools
 from ttsi.chat.tool_schema import normalise
@@ -127,8 +127,112 @@ def test_control_a_shared_request_is_seen_whatever_its_marks(tmp_path: Path) -> 
         tmp_path / "same.jsonl", [row("is the weather  fine: in OSLO.TIME: 2030-01-01", "get_weather", id="x")]
     )
     assert training_pools.load(str(other), test=test).samples
-    with pytest.raises(DataError, match=r"1 row of .*same\.jsonl asks what test asks \(x\):"):
+    with pytest.raises(DataError, match=r"same\.jsonl asks in 1 of 1 rows what the test test asks \('x'\): train on"):
         training_pools.load(str(same), test=test)
+
+
+OTHER_TOOLS = [tool("find_song", "Find a song of a city")]
+
+
+def shared(test: list[dict[str, Any]], pool: list[dict[str, Any]], folder: Path) -> int:
+    """How many rows of a pool are in a test."""
+    files = [load_benchmark(str(write(folder / f"{name}.jsonl", lines))) for name, lines in (("t", test), ("p", pool))]
+    return len(training_pools.contaminated_ids(files[1], files[0]))
+
+
+def chat(*texts: str, tools: list[dict[str, Any]] = TOOLS, **more: Any) -> dict[str, Any]:
+    """A row whose user and assistant speak in turn."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(texts)]
+    return {"messages": messages, "tools": tools, **more}
+
+
+SHORT = [
+    "weather in Oslo",
+    "奥斯陆天气",
+    "オスロの天気は",
+    "오슬로 날씨",
+    "อากาศที่ออสโล",
+    "ओस्लो का मौसम",
+    "2+3",
+    "👍",
+]
+
+
+@pytest.mark.parametrize("request_", SHORT)
+def test_an_equal_conversation_is_in_the_test_however_short_and_in_any_script(request_: str, tmp_path: Path) -> None:
+    assert shared([chat(request_)], [chat(request_)], tmp_path) == 1
+    assert shared([chat(request_)], [chat(f" {request_.upper()}?\n")], tmp_path) == 1
+    assert shared([chat(request_)], [chat(request_, tools=TOOLS[:2])], tmp_path) == 1, "a tool less"
+    # Controls: another request, another conversation, other tools.
+    for other in (other for other in SHORT if other != request_):
+        assert shared([chat(request_)], [chat(other)], tmp_path) == 0
+    assert shared([chat("hi", "How can I help?", request_)], [chat("hi", "Yes?", request_)], tmp_path) == 0
+    assert shared([chat(request_, tools=TOOLS[:1])], [chat(request_, tools=TOOLS[1:])], tmp_path) == 0
+
+
+LONG = [
+    "请帮我预订明天去上海的机票",
+    "東京から大阪までの新幹線を予約して",
+    "내일 부산 날씨 알려줘",
+    "อากาศที่ออสโลวันนี้เป็นอย่างไรบ้าง",
+    "कल दिल्ली का मौसम कैसा रहेगा",
+    "is the weather fine in Oslo",
+]
+
+
+@pytest.mark.parametrize("request_", LONG)
+def test_a_request_of_some_length_is_in_the_test_wherever_it_is_made(request_: str, tmp_path: Path) -> None:
+    assert shared([chat(request_)], [chat("hi", "Yes?", request_, tools=OTHER_TOOLS)], tmp_path) == 1
+    assert shared([chat(request_)], [chat("hi", "Yes?", f"「{request_}」", tools=OTHER_TOOLS)], tmp_path) == 1
+    assert shared([chat(request_)], [chat("hi", "Yes?", request_[:-1], tools=OTHER_TOOLS)], tmp_path) == 0, "control"
+
+
+POLITE = [
+    "Yes, please.",
+    "好的。谢谢",
+    "はい、よろしくお願いします",
+    "ありがとうございます",
+    "네, 부탁드립니다",
+    "ขอบคุณครับ",
+    "जी हाँ, कृपया",
+]
+
+
+@pytest.mark.parametrize("reply", POLITE)
+def test_a_short_reply_in_two_conversations_shares_nothing(reply: str, tmp_path: Path) -> None:
+    flight, hotel = chat("fly to Oslo", "Book it?", reply), chat("hotel in Rome", "Book it?", reply)
+    assert shared([flight], [hotel], tmp_path) == 0
+    assert shared([flight], [flight], tmp_path) == 1, "control"
+
+
+def test_words_that_differ_in_vowel_signs_or_in_a_mark_are_others(tmp_path: Path) -> None:
+    assert shared([chat("कल का दिन कैसा है")], [chat("कल का दान कैसा है", tools=OTHER_TOOLS)], tmp_path) == 0
+    assert shared([chat("7-3")], [chat("7+3")], tmp_path) == 0
+
+
+def test_calls_are_part_of_a_conversation(tmp_path: Path) -> None:
+    def asked(city: str) -> dict[str, Any]:
+        call = {"type": "function", "function": {"name": "get_weather", "arguments": json.dumps({"city": city})}}
+        messages = [
+            {"role": "user", "content": "and there?"},
+            {"role": "assistant", "content": "", "tool_calls": [{"id": "1", **call}]},
+            {"role": "tool", "content": "rain", "tool_call_id": "1"},
+        ]
+        return {"messages": messages, "tools": TOOLS}
+
+    assert shared([asked("Oslo")], [asked("Oslo")], tmp_path) == 1
+    assert shared([asked("Oslo")], [asked("Rome")], tmp_path) == 0
+
+
+def test_the_file_of_the_test_is_named_as_such_under_any_name(tmp_path: Path) -> None:
+    lines = [row("雨吗 Oslo", "get_weather")]
+    test = load_benchmark(str(write(tmp_path / "test.jsonl", lines)))
+    copy = write(tmp_path / "copy.jsonl", lines)
+    with pytest.raises(DataError, match=r"copy\.jsonl holds the very data of the test test: train on other rows"):
+        training_pools.load(str(copy), test=test)
+    other = write(tmp_path / "other.jsonl", [row("晴吗 Oslo", "get_weather")])
+    assert training_pools.load(str(other), test=test).samples, "control"
 
 
 @needs("seal-tools")
@@ -141,8 +245,8 @@ def test_every_row_becomes_a_sample_and_none_is_in_a_test(name: str, rows: int, 
     assert sum(len(sample.gold or ()) for sample in pool.samples) == calls
     for sample in pool.samples:
         assert sample.input.messages[-1].role in ("user", "tool")
-        for tool in sample.input.tools:
-            normalise(tool.parameters)
+        for offered in sample.input.tools:
+            normalise(offered.parameters)
     for test in TESTS:
         assert training_pools.contaminated_ids(pool, load_benchmark(test, DATA)) == (), test
     # Control: the tuning data of Seal-Tools are seen to be in its own pool.

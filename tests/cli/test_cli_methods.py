@@ -87,7 +87,7 @@ def test_every_method_has_its_line_and_the_issue_names_them() -> None:
         (("--method", "ttd"), "--teacher"),
         (("--method", "icl"), "--train-data"),
         (("--method", "sft", "--train-data", "empty.jsonl"), "empty"),
-        (("--method", "sft", "--train-data", "mine.jsonl"), "must not hold test inputs"),
+        (("--method", "sft", "--train-data", "mine.jsonl"), "holds the very data of the test mine"),
         (("--method", "sft", "--train-data", "train.jsonl", "--train-limit", "0"), "train_limit is 0"),
         (("--method", "sft", "--train-data", "train.jsonl", "--teacher", "scripted:demo"), "leave --teacher out"),
         (("--train-data", "train.jsonl"), "learns from no file"),

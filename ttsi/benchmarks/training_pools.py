@@ -8,21 +8,23 @@ Inputs: the name of a training pool (or the path of a `.jsonl` file of one's own
 * `api-bank-l3`: 907 steps of API-Bank's level-3 training data (`ttsi.benchmarks.apibank_train`).
 * `toolrl-400`: the 400 rows that ToolRL fine-tunes on (`ttsi.benchmarks.toolrl_train`).
 
-`contaminated_ids` finds what a pool shares with a benchmark; `load` refuses a pool that shares anything with the
-benchmark it is to be tested on. API-Bank's level-1 and level-2 dialogues are no pool: the test rows are cut from them.
+`contaminated_ids` finds what a pool shares with a benchmark, in any script; `check_separate` refuses a pool that shares
+anything with the benchmark it is to be tested on. API-Bank's level-1 and level-2 dialogues are no pool: the test rows
+are cut from them.
 
 The paper (arXiv:2510.07841) compares with fine-tuning on 13k rows of Seal-Tools, most of which are not available.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
-from ttsi.benchmarks import Benchmark, Sample, read_named
+from ttsi.benchmarks import Benchmark, read_named
 from ttsi.errors import DataError
-from ttsi.plurals import plural, with_noun
-from ttsi.words import words
+from ttsi.types import Input, Message
+from ttsi.words import count_words, fold, whole_words
 
 POOLS: dict[str, str] = {
     "seal-tools-dev": "ttsi.benchmarks.sealtools:DEV_POOL",
@@ -34,7 +36,7 @@ FILE_SUMMARY = "your own inputs with gold"
 """The line about a file FILE.jsonl."""
 
 MIN_WORDS = 4
-"""A shorter message ("Yes, please.") does not show where it came from."""
+"""A shorter message ("Yes, please.") does not show where it came from: it counts in an equal conversation only."""
 
 
 def load(name: str, data_dir: Path | None = None, test: Benchmark | None = None) -> Benchmark:
@@ -53,23 +55,61 @@ def load(name: str, data_dir: Path | None = None, test: Benchmark | None = None)
     pool = read_named("training pool", name, POOLS, data_dir=data_dir)
     if any(sample.gold is None for sample in pool.samples):
         raise DataError(f"{name} has lines without gold: nothing can be learned from them, leave them out")
-    shared = contaminated_ids(pool, test) if test is not None else ()
-    if test is not None and shared:
-        some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
-        rows, asks = with_noun(len(shared), "row"), plural(len(shared), "asks", "ask")
-        raise DataError(f"{rows} of {name} {asks} what {test.name} asks ({some}): train on other rows")
+    if test is not None:
+        check_separate(pool, test, name)
     return pool
 
 
+def check_separate(pool: Benchmark, test: Benchmark, name: str) -> None:
+    """Refuse to learn from rows that ask what a test asks.
+
+    Args:
+        pool: the rows to learn from.
+        test: the benchmark to be tested on.
+        name: how the user named the pool.
+
+    Raises:
+        DataError: they share requests, or are the same data; one line.
+    """
+    shared = contaminated_ids(pool, test)
+    if not shared:
+        return
+    if pool.checksum == test.checksum:
+        raise DataError(f"{name} holds the very data of the test {test.name}: train on other rows")
+    some = ", ".join(map(repr, shared[:3])) + (", ..." if len(shared) > 3 else "")
+    where = f"in {len(shared)} of {len(pool.samples)} rows"
+    raise DataError(f"{name} asks {where} what the test {test.name} asks ({some}): train on other rows")
+
+
 def contaminated_ids(pool: Benchmark, test: Benchmark) -> tuple[str, ...]:
-    """Ids of pool rows that repeat a user's request of the test; only words count, not case, marks and spaces."""
-    requests = {request for sample in test.samples for request in _user_requests(sample)}
-    return tuple(s.input.id for s in pool.samples if any(request in requests for request in _user_requests(s)))
+    """Ids of pool rows that repeat a user's request of the test, or a whole conversation of it, however short.
+
+    Only words count in a request, not case, marks and spaces. Conversations with tools of other names are others.
+    """
+    questions = {question for sample in test.samples for question in _questions(sample.input)}
+    return tuple(s.input.id for s in pool.samples if not questions.isdisjoint(_questions(s.input)))
 
 
-def _user_requests(sample: Sample) -> Iterator[tuple[str, ...]]:
-    for message in sample.input.messages:
-        # API-Bank puts a time stamp behind a request, which would hide that it was made before.
-        request = tuple(words(message.content.partition("TIME: ")[0]))
-        if message.role == "user" and len(request) >= MIN_WORDS:
-            yield request
+def _questions(item: Input) -> Iterator[Hashable]:
+    for message in item.messages:
+        words = whole_words(_text(message)) if message.role == "user" else []
+        if count_words(words) >= MIN_WORDS:
+            yield "".join(words)
+    conversation = tuple((message.role, _plain(_text(message)), _calls(message)) for message in item.messages)
+    # A tool more or less, or a tool that is described in other words, makes no other question.
+    for name in {tool.name for tool in item.tools} or {""}:
+        yield conversation, name
+
+
+def _text(message: Message) -> str:
+    """The text, without the time stamp that API-Bank puts behind a request: it would hide that it was made before."""
+    return message.content.partition("TIME: ")[0] if message.role == "user" else message.content
+
+
+def _plain(text: str) -> str:
+    """A text without case, line breaks and its last marks. Marks within it stay: 7-3 is not 7+3."""
+    return " ".join(fold(text).split()).rstrip(" .!?;。…")
+
+
+def _calls(message: Message) -> str:
+    return json.dumps([(call.name, call.arguments) for call in message.tool_calls], sort_keys=True)

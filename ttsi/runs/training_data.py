@@ -16,7 +16,6 @@ from ttsi.config import CUSTOM, RunConfig, check
 from ttsi.errors import ConfigError, DataError
 from ttsi.methods import Method, check_method, find_method, wants_training_data
 from ttsi.models import check_speaker
-from ttsi.plurals import plural, with_noun
 from ttsi.types import GoldExample, TrainingData
 
 
@@ -58,12 +57,7 @@ def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData 
     pairs = [GoldExample(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
     if not pairs:
         raise DataError(f"{config.train_data} has no row with gold: nothing can be learned from it")
-    if leaked := training_pools.contaminated_ids(source, benchmark):
-        raise DataError(
-            f"{with_noun(len(leaked), 'row')} of {config.train_data} {plural(len(leaked), 'asks', 'ask')} what "
-            f"{benchmark.name} asks, the first is {leaked[0]!r}: "
-            "a training file must not hold test inputs"
-        )
+    training_pools.check_separate(source, benchmark, config.train_data)
     random.Random(config.loop.seed).shuffle(pairs)
     return TrainingData(source.name, source.checksum, tuple(pairs[: config.train_limit]))
 
