@@ -22,6 +22,7 @@ from ttsi.methods import preset
 from ttsi.models.cached import CachedModel
 from ttsi.models.scripted import DemoModel
 from ttsi.models.temporary_adapters import learning_rate
+from ttsi.runs.reading import load_run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
@@ -291,3 +292,50 @@ def test_a_point_has_the_settings_of_the_file_and_none_of_an_earlier_run(ttsi: C
     # Control: by hand what is left out is as the run has it.
     [folder] = (tmp_path / "runs").iterdir()
     assert ttsi("run", "--resume", "--output-dir", str(folder / "seed=0")).code == 0
+
+
+def test_points_that_differ_in_a_sign_or_a_folder_have_folders_of_their_own(tmp_path: Path) -> None:
+    def names(grid: str) -> list[str]:
+        return [point.name for point in points(tmp_path, f"grid: {{{grid}}}")]
+
+    assert names("awareness.tau: [-0.5, 0.5, -.inf]") == [f"awareness.tau={tau}" for tau in ("-0.5", "0.5", "-inf")]
+    assert names("lr: [1.0e+20, 1.0e-20]") == ["lr=1e+20", "lr=1e-20"]
+    files = names("benchmark: [a/x.jsonl, b/x.jsonl]")
+    assert len(set(files)) == 2 and all(name.startswith("benchmark=x--") for name in files)
+    assert names("benchmark: [b/x.jsonl, a/x.jsonl]") == files[::-1], "whatever their order"
+    assert names("k: [1, 2], seed: [1, 2]") == [f"k={k}--seed={seed}" for k in (1, 2) for seed in (1, 2)]
+    # Control: names that differ have no digest.
+    assert names("benchmark: [a/x.jsonl, b/y.jsonl]") == ["benchmark=x", "benchmark=y"]
+
+
+SIGNS = "run: {benchmark: mine.jsonl, model: 'scripted:demo', limit: 2}\ngrid: {%s: [%s]}\n"
+
+
+@pytest.mark.parametrize("setting", ["tau", "awareness.tau"])
+def test_a_sweep_begun_without_signs_goes_on_under_the_names_of_today(
+    ttsi: Command, tmp_path: Path, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "sweep--s--scripted-demo"
+    (tmp_path / "s.yaml").write_text(SIGNS % (setting, "-0.5"))
+    assert ttsi("sweep", "s.yaml", "--quiet").code == 0
+    (folder / f"{setting}=-0.5").rename(folder / f"{setting}=0.5")  # as an older version named it
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "improve", None)
+        result = ttsi("sweep", "s.yaml", "--quiet")
+    assert result.code == 0 and f"is the run of {setting}=-0.5, so it is now called" in result.err
+    # Both signs, in the order in which the old name would be taken first.
+    (folder / f"{setting}=-0.5").rename(folder / f"{setting}=0.5")
+    (tmp_path / "s.yaml").write_text(SIGNS % (setting, "0.5, -0.5"))
+    both = ttsi("sweep", "s.yaml", "--quiet", "--json")
+    assert both.code == 0, both.err
+    taus = [load_run(folder / point["folder"]).config.loop.awareness.tau for point in json.loads(both.out)]
+    assert taus == [0.5, -0.5]
+
+
+def test_control_the_run_of_the_other_sign_keeps_its_name(ttsi: Command, tmp_path: Path) -> None:
+    for values in ("0.5", "-0.5"):
+        (tmp_path / "s.yaml").write_text(SIGNS % ("tau", values))
+        result = ttsi("sweep", "s.yaml", "--quiet")
+        assert (result.code, "now called" in result.err) == (0, False)
+    folder = tmp_path / "runs" / "sweep--s--scripted-demo"
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"tau=0.5", "tau=-0.5"}

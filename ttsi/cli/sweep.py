@@ -12,6 +12,7 @@ Finished points are read, interrupted ones are resumed. Unless the file has `sha
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import itertools
 import json as json_module
@@ -19,17 +20,18 @@ import shlex
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from cyclopts import App, Parameter
 
-from ttsi.cli.config_layers import config_layers, read_yaml, upgrade_settings
+from ttsi.cli.config_layers import SHORT, config_layers, read_yaml, upgrade_settings
 from ttsi.cli.default_names import check_replaceable
 from ttsi.cli.option_groups import BASIC
 from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.report import page_beside
+from ttsi.cli.resumed_settings import own_settings
 from ttsi.cli.run import folder_name
 from ttsi.cli.settings import Device, Dtype, FolderSwitch, FormatName, OutputDir, OutputSwitch
 from ttsi.cli.shipped_files import find_file
@@ -57,16 +59,25 @@ class Point:
     settings: Settings
     varied: Settings
     """The settings in which points differ."""
+    needs_digest: bool = False
+    """Another point has the same name without one, as two files of one name in two folders give."""
 
     @property
     def name(self) -> str:
         """The varied settings, as the name of a folder."""
-        parts = [f"{key}={folder_name(str(value))}" for key, value in self.varied.items()]
+        parts = [f"{key}={_value_name(value)}" for key, value in self.varied.items()]
+        if self.needs_digest:
+            parts.append(hashlib.sha256(repr(_flags(dict(sorted(self.varied.items())))).encode()).hexdigest()[:8])
         return "--".join(parts) or "run"
+
+    @property
+    def older_name(self) -> str:
+        """The name in versions that left out the sign of a number."""
+        return "--".join(f"{key}={folder_name(str(value))}" for key, value in self.varied.items()) or "run"
 
     def flags(self) -> list[str]:
         """The settings as flags of `ttsi run`."""
-        return [word for key, value in self.settings.items() for word in _flag(key, value)]
+        return _flags(self.settings)
 
 
 class SweepFile(NamedTuple):
@@ -139,6 +150,7 @@ def sweep(
         "choose another folder with --output-dir",
     )
     models = _LastModel(device, dtype, share)
+    _rename_older(points, folder)
     entries = []
     for number, point in enumerate(points, start=1):
         if not quiet:
@@ -192,11 +204,43 @@ def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepF
         settings |= {key: value for key, value in replaced.items() if key != "teacher" or key in settings}
         varied_here = {key: settings[key] for key in varied if key in settings and key not in replaced}
         points.append(Point(settings, varied_here))
-    names = [point.name for point in points]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    flags = [_flags(dict(sorted(point.settings.items()))) for point in points]
+    twice = next((point.name for point, own in zip(points, flags, strict=True) if flags.count(own) > 1), None)
     if twice is not None:
         raise ConfigError(f"{path} has the point {twice} twice: points must differ in a setting that is not replaced")
+    names = [point.name for point in points]
+    points = [replace(point, needs_digest=names.count(point.name) > 1) for point in points]
     return SweepFile(points, bool(content.get("share", True)), str(content.get("dtype", "auto")))
+
+
+def _rename_older(points: Sequence[Point], folder: Path) -> None:
+    """Give the folders of points that an older version named without a sign the names of today.
+
+    Raises:
+        RunFolderError: a process is writing into such a folder.
+    """
+    from ttsi.runs.folder import holds_run, take_lock
+
+    for point in points:
+        if point.needs_digest:  # older versions refused such a sweep
+            continue
+        old, new = folder / point.older_name, folder / point.name
+        if old != new and not new.exists() and holds_run(old) and _is_run_of(point, old):
+            with take_lock(old):
+                old.rename(new)
+            print(f"ttsi: {old} is the run of {point.name}, so it is now called {new}", file=sys.stderr)
+
+
+def _is_run_of(point: Point, folder: Path) -> bool:
+    """Whether the run in the folder has the numbers of this point, whose signs its name may lack."""
+    try:
+        recorded = own_settings(folder)
+    except RunFolderError:  # it says nothing; going on with it is refused with the reason
+        return False
+    numbers = {name: number for name, value in point.varied.items() if (number := _as_number(value)) is not None}
+    return all(
+        _as_number(recorded.get(SHORT.get(f"--{name}", f"--{name}")[2:])) == value for name, value in numbers.items()
+    )
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -289,6 +333,26 @@ def _flat(settings: Any, path: Path, before: str = "") -> Settings:
             raise ConfigError(f"{path}: {name} is about how a run is done, not a setting of a point: {hint}")
         flat |= _flat(value, path, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
+
+
+def _value_name(value: Any) -> str:
+    """A value as part of a folder's name; a number keeps its sign.
+
+    >>> _value_name(-0.5), _value_name("-inf"), _value_name("-data/mine.jsonl")
+    ('-0.5', '-inf', 'mine')
+    """
+    return folder_name(str(value)) if _as_number(value) is None else str(value).strip()
+
+
+def _as_number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _flags(settings: Settings) -> list[str]:
+    return [word for key, value in settings.items() for word in _flag(key, value)]
 
 
 def _flag(key: str, value: Any) -> list[str]:
