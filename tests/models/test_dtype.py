@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from ttsi import cpu
 from ttsi.engine.int8_linear import to_int8
 from ttsi.errors import ModelError
-from ttsi.models import load, loading, local
+from ttsi.models import load, loading, local_loading
 from ttsi.types import Message, Prompt
 
 
@@ -45,6 +45,6 @@ def test_weights_that_int8_cannot_hold_are_refused_with_the_models_name(monkeypa
         model.get_submodule("model.layers.0.mlp.up_proj").weight[0, 0] = torch.inf
         return to_int8(model)
 
-    monkeypatch.setattr(local, "to_int8", torch.no_grad()(infinite))
+    monkeypatch.setattr(local_loading, "to_int8", torch.no_grad()(infinite))
     with pytest.raises(ModelError, match=r"^cannot load embedded: its weights are not all finite"):
         load("embedded", dtype="int8")

@@ -152,7 +152,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
         run(tmp_path / "parts", Counting(), settings(scope))
     folder = SharedAdapterFolder(tmp_path / "parts")
     assert [path.name for path in folder.path.iterdir()] == [CHECKPOINT] and folder.read() is None
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="ttsi"):
         run(tmp_path / "parts", Counting(), settings(scope), resume=True)
     assert "training resumed step=5 steps=8" in caplog.messages and len(steps_taken) == 6 + 3
     whole, parts = answers(tmp_path / "whole"), answers(tmp_path / "parts")
