@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.places import DATA, needs
+from tests.worlds import rows, write
 from ttsi.benchmarks import BENCHMARKS, Benchmark, load, summaries
 from ttsi.benchmarks.matching import grade
 from ttsi.chat.calls import FORMATS
@@ -161,6 +162,24 @@ def test_toolworld_ships_complete() -> None:
     assert load("toolworld", split="validation") == validation
     with pytest.raises(ConfigError, match="did you mean 'validation'"):
         load("toolworld", split="validate")
+
+
+def test_a_split_of_what_is_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = str(write(tmp_path / "mine.jsonl", rows(2)))
+    (tmp_path / "whole_sets.py").write_text(
+        f"from ttsi.benchmarks import load\nmade = load({file!r})\ndef make(): return made\n"
+        "def choose(split): return made\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    whole = ["toolworld-validation", "toolworld-agents-validation", "toolworld-turns-validation"]
+    for name in (file, "whole_sets:made", "whole_sets:make", *whole):
+        with pytest.raises(ConfigError, match="is not divided, so it has no split 'train': leave the split out"):
+            load(name, split="train")
+        assert load(name, split="test").checksum == load(name).checksum, "control: the split where none is named"
+    for name in sorted(BENCHMARKS):
+        with pytest.raises(ConfigError, match=r"no split 'trial'|unknown split of"):
+            load(name, DATA, split="trial")
+    assert load("whole_sets:choose", split="train").samples, "control: one that looks at the split"
 
 
 def test_unknown_names_get_a_hint() -> None:

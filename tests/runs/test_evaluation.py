@@ -16,7 +16,7 @@ from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.runs.evaluation import evaluate
 from ttsi.runs.reading import load_run
-from ttsi.runs.store import read_json, read_rows
+from ttsi.runs.store import read_json, read_rows, write_json
 
 
 def results(summary: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +39,26 @@ def test_it_is_the_command(ttsi: Any, tmp_path: Path) -> None:
     # The command goes on with it, and finds nothing to do.
     again = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--output-dir", "out", "--resume")
     assert ttsi(*again).code == 0
+
+
+def test_a_split_of_a_file_or_an_object_is_refused_and_an_older_record_of_one_goes_on(
+    ttsi: Any, tmp_path: Path
+) -> None:
+    for benchmark in ("mine.jsonl", Path("mine.jsonl"), load_benchmark("mine.jsonl")):
+        with pytest.raises(ConfigError, match="has no split 'train': leave the split out"):
+            evaluate(benchmark, "scripted:demo", split="train")
+    run = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--output-dir", "out")
+    assert ttsi(*run, "--split", "train").code == 2
+    assert ttsi(*run, "--limit", "2").code == 0
+    config = read_json(tmp_path / "out" / "config.json")
+    config["settings"]["split"] = "train"  # as an older version recorded it
+    write_json(tmp_path / "out" / "config.json", config)
+    assert ttsi("run", "--resume", "--output-dir", "out").code == 0
+    assert evaluate("mine.jsonl", "scripted:demo", output_dir="out")["n"] == 8
+    # Control: a named benchmark of another split is another run.
+    assert ttsi(*run[:1], *run[3:-1], "named", "--limit", "1").code == 0
+    with pytest.raises(RunFolderError, match='split: "test" -> "validation"'):
+        evaluate("toolworld", "scripted:demo", output_dir="named", limit=1, split="validation")
 
 
 def test_objects_do_as_well_as_names(mine: Path) -> None:

@@ -103,7 +103,11 @@ FILE_SUMMARY = "your own inputs, graded where a line has gold"
 """The line about a file FILE.jsonl."""
 
 
-def load(name: str, data_dir: Path | None = None, split: str = "test") -> Benchmark:
+WHOLE = "test"
+"""The split where none is named; what is not divided has this one."""
+
+
+def load(name: str, data_dir: Path | None = None, split: str = WHOLE) -> Benchmark:
     """Find a benchmark and read it.
 
     Args:
@@ -114,7 +118,7 @@ def load(name: str, data_dir: Path | None = None, split: str = "test") -> Benchm
         split: "test", or another split that the benchmark has.
 
     Raises:
-        ConfigError: there is no such benchmark.
+        ConfigError: there is no such benchmark, or it has no such split.
         DataError: its data are missing or cannot be read.
     """
     return read_named("benchmark", name, BENCHMARKS, data_dir=data_dir, split=split)
@@ -127,9 +131,11 @@ def is_file(name: str) -> bool:
 
 def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -> Benchmark:
     """The benchmark or training pool (`kind`) of a name, a file or an object reference; otherwise as `load`."""
+    split = options.get("split", WHOLE)
     if is_file(name):
         from ttsi.benchmarks import jsonl
 
+        refuse_split(name, split)
         return jsonl.load(Path(name))
     if name in table:
         value = _record(table[name])
@@ -139,6 +145,8 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
         raise ConfigError(f"{unknown_name(kind, name, table)} (or give the path of a .jsonl file)")
     if callable(value):
         parameters = inspect.signature(value).parameters
+        if "split" not in parameters:
+            refuse_split(name, split)
         try:
             value = value(**{key: option for key, option in options.items() if key in parameters})
         except TTSIError:
@@ -147,12 +155,24 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
             if not is_reference(name):
                 raise
             raise ConfigError(f"{kind} {name!r}: {type(error).__name__}: {first_line(error)}") from error
+    else:
+        refuse_split(name, split)
     if not isinstance(value, Benchmark):
         what = type(value).__name__
         raise ConfigError(f"{kind} {name!r} is a {what}; give a Benchmark or a function that returns one")
     if is_reference(name):
         check_samples(value)
     return value
+
+
+def refuse_split(name: str, split: str) -> None:
+    """Refuse a part of a benchmark that is whole: it would stand in the record, and say what is not so.
+
+    Raises:
+        ConfigError: `split` names a part.
+    """
+    if split != WHOLE:
+        raise ConfigError(f"{name} is not divided, so it has no split {split!r}: leave the split out")
 
 
 def check_samples(benchmark: Benchmark) -> None:

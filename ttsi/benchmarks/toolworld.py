@@ -42,6 +42,6 @@ def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
     return replace(jsonl.load(DATA / file, name), source=f"ttsi/embedded/data/{file}")
 
 
-def load_validation(data_dir: Path | None = None, split: str = "validation") -> Benchmark:
+def load_validation(data_dir: Path | None = None) -> Benchmark:
     """400 inputs made the same way, for choosing settings; ships with the package"""
     return load(data_dir, "validation")

@@ -94,7 +94,7 @@ def load(data_dir: Path | None = None, split: str = "test") -> Benchmark:
     return _benchmark("toolworld-agents", split, _task_samples)
 
 
-def load_validation(data_dir: Path | None = None, split: str = "validation") -> Benchmark:
+def load_validation(data_dir: Path | None = None) -> Benchmark:
     """120 agent tasks in four other simulators, for choosing settings; ships with the package"""
     return load(data_dir, "validation")
 
@@ -113,7 +113,7 @@ def load_turns(data_dir: Path | None = None, split: str = "test") -> Benchmark:
     return _benchmark("toolworld-turns", split, _turn_samples)
 
 
-def load_turns_validation(data_dir: Path | None = None, split: str = "validation") -> Benchmark:
+def load_turns_validation(data_dir: Path | None = None) -> Benchmark:
     """The user turns of toolworld-agents-validation one by one, for choosing settings"""
     return load_turns(data_dir, "validation")
 

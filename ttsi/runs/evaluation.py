@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.batch import check_references
-from ttsi.benchmarks import Benchmark, check_samples
+from ttsi.benchmarks import WHOLE, Benchmark, check_samples, refuse_split
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import CUSTOM, AgentConfig, LoopConfig, RunConfig, TeacherConfig
 from ttsi.errors import ConfigError
@@ -47,7 +47,7 @@ def evaluate(
     order_seed: int | None = None,
     batch_size: int = 16,
     data: Path | None = None,
-    split: str = "test",
+    split: str = WHOLE,
     agent: AgentConfig | None = None,
     clean: bool = False,
     retry_failed: bool = False,
@@ -95,6 +95,7 @@ def evaluate(
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
     """
     if isinstance(benchmark, Benchmark):
+        refuse_split(benchmark.name, split)
         check_samples(benchmark)
     questions = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark), data, split)
     model = model if isinstance(model, str) else as_model(model)

@@ -230,8 +230,11 @@ def recorded_settings(folder: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: config.json is missing or damaged.
     """
-    settings, defaults = read_json(folder / "config.json").get("settings", {}), _first_defaults()
-    return dict(_with_defaults(settings, defaults, defaults))
+    recorded, defaults = read_json(folder / "config.json").get("settings", {}), _first_defaults()
+    settings = dict(_with_defaults(recorded, defaults, defaults))
+    if is_file(str(settings["benchmark"])):  # older versions took any split of a file, and read the whole
+        settings["split"] = defaults["split"]
+    return settings
 
 
 def _first_defaults() -> dict[str, Any]:
@@ -259,8 +262,8 @@ def check_same(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     changes.pop("digest", None)
     before, now = (str(one.get("settings", {}).get("benchmark")) for one in (old, new))
     same_data = len({one.get("data", {}).get("checksum") for one in (old, new)}) == 1
-    if same_data and is_file(before) and is_file(now):
-        for field in ("settings.benchmark", "data.benchmark"):
+    if is_file(before) and is_file(now):
+        for field in ("settings.split", *(("settings.benchmark", "data.benchmark") if same_data else ())):
             changes.pop(field, None)
     if changes:
         raise OtherRun(folder, changes)
