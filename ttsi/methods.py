@@ -36,6 +36,8 @@ class AdaptationMethod:
     """It trains a temporary adapter per input."""
     shared: bool = False
     """It answers with one adapter that learned the training data before the run (`ttsi.adaptation.shared`)."""
+    needs_environment: bool = False
+    """It tries the tools of an agent's environment; on single requests it does nothing."""
 
 
 ADAPTATION_METHODS: Mapping[str, AdaptationMethod] = {
@@ -63,6 +65,7 @@ ADAPTATION_METHODS: Mapping[str, AdaptationMethod] = {
         "ttsi.adaptation.exploration:explore",
         "{whom} it tried the tools on a copy of the environment, and put the results into the prompt",
         uses_examples=True,
+        needs_environment=True,
     ),
     "vote": AdaptationMethod("ttsi.adaptation:vote", "{whom} the majority of {samples} samples was taken"),
     "ask-again": AdaptationMethod("ttsi.adaptation:ask_again", "{whom} it was shown its first answer and asked again"),
@@ -337,6 +340,21 @@ def check_method(config: LoopConfig) -> None:
         )
     if config.adapt and adaptation.shared:
         check_shared(config.adaptation)
+
+
+def check_single_requests(config: LoopConfig, where: str) -> None:
+    """Refuse a way of adapting that only agents have, where inputs are single requests.
+
+    Args:
+        config: the settings.
+        where: says that they are single requests, for the error.
+
+    Raises:
+        ConfigError: one line.
+    """
+    way = config.adaptation.method
+    if config.adapt and adaptation_method(way).needs_environment:
+        raise ConfigError(f"adaptation.method {way} is for agents' tasks, and {where}: use another method")
 
 
 def check_shared(config: AdaptationConfig) -> None:

@@ -45,11 +45,13 @@ STATUS = {
     "vote": "resampled",
     "ask-again": "resampled",
     "rerank": "resampled",
-    "explore": "none",  # single requests have nothing to explore
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+AGENTS_ONLY = {"explore"}
+
+
+@pytest.mark.parametrize("method", [*STATUS, "base"])
 def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method: str) -> None:
     write(tmp_path / "train.jsonl", [row(request, name) for request, name in TAUGHT.items()])
     result = ttsi(
@@ -63,9 +65,6 @@ def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method
         assert (summary["adapted"], summary["gain"]) == (None, None)
         return
     adapted = [row.episode for row in rows if row.episode.adaptation.status != "none"]
-    if method == "explore":
-        assert not adapted and summary["gain"]["points"] == 0
-        return
     assert {episode.adaptation.status for episode in adapted} == {STATUS[method]}
     assert len(adapted) == (summary["n_unsure"] if method in GATED else summary["n"])
     assert 0 < summary["n_unsure"] < summary["n"] == 8
@@ -78,7 +77,7 @@ def test_each_method_runs_and_is_summed_up(ttsi: Command, tmp_path: Path, method
 
 def test_every_method_has_its_line_and_the_issue_names_them() -> None:
     named = set("base icl sft vote ask-again rerank ttsi ttsi-paper ttsi-written ttsi-icl ttd ttd-icl".split())
-    assert named <= set(METHODS) == set(STATUS) | {"base"}
+    assert named <= set(METHODS) == set(STATUS) | {"base"} | AGENTS_ONLY
 
 
 @pytest.mark.parametrize(
@@ -100,6 +99,10 @@ def test_every_method_has_its_line_and_the_issue_names_them() -> None:
         (("--synthesis.source", "schema", "--synthesis.prompt", "prompt.txt"), "use method ttsi-written"),
         (("--method", "ttd", "--teacher", "scripted:demo", "--teacher-budget", "5tokens"), "budget"),
         (("--model", "openai:gpt-5-mini"), "as --teacher"),
+        (("--method", "explore"), "adaptation.method explore is for agents' tasks, and mine has none: use another"),
+        (("--method", "explore", "--dry-run"), "is for agents' tasks"),
+        (("--method", "ttsi", "--adaptation.method", "explore"), "is for agents' tasks"),
+        (("--agent.max-steps", "3", "--dry-run"), "--agent.* is for agents' tasks, and mine has none"),
         (("--awareness.gate", "random", "--awareness.share", "1.5"), "between 0 and 1"),
     ],
 )
@@ -117,6 +120,13 @@ def test_what_does_not_go_together_is_one_line(
     assert says in result.err
 
 
+def test_control_an_agent_explores_and_base_has_nothing_to_refuse(ttsi: Command) -> None:
+    agents = ("run", "--benchmark", "toolworld-turns-validation", "--limit", "1", "--model", "scripted:demo", "--quiet")
+    assert ttsi(*agents, "--method", "explore").code == 0
+    mine = ("run", "--benchmark", "mine.jsonl", "--model", "scripted:demo", "--quiet")
+    assert ttsi(*mine, "--method", "base", "--adaptation.method", "explore").code == 0
+
+
 def test_ask_knows_what_it_cannot_do(ttsi: Command, tmp_path: Path) -> None:
     from tests.worlds import TOOLS
 
@@ -124,6 +134,7 @@ def test_ask_knows_what_it_cannot_do(ttsi: Command, tmp_path: Path) -> None:
     ask = ("ask", "Do I need an umbrella in Lima", "--tools", "tools.json", "--model", "scripted:demo")
     assert "--teacher" in ttsi(*ask, "--method", "ttd").err
     assert "ttsi run" in ttsi(*ask, "--method", "icl").err
+    assert "ttsi act has" in ttsi(*ask, "--method", "explore").err
     result = ttsi(*ask, "--method", "ttd", "--teacher", "scripted:demo", "--adapt-anyway", "--json")
     assert json.loads(result.out)["adaptation"]["status"] == "trained"
     for method in ("vote", "ask-again", "rerank"):

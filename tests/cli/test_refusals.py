@@ -132,6 +132,7 @@ def test_serve_wants_a_port(ttsi: Command) -> None:
     [
         (("--method", "ttd", "--teacher", "scripted:demo"), "ttsi serve asks no teacher"),
         (("--method", "icl", "--train-data", "toolworld"), "ttsi serve reads no training data"),
+        (("--method", "explore"), "explore is for agents' tasks, and ttsi serve has none"),
         ((), "--port 99999"),  # control: without them the port is the first thing that is wrong
     ],
 )

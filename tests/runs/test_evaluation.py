@@ -11,7 +11,7 @@ import pytest
 from tests.worlds import rows, write
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import LoopConfig, TeacherConfig
-from ttsi.errors import ConfigError, RunFolderError
+from ttsi.errors import ConfigError, ModelError, RunFolderError
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.runs.evaluation import evaluate
@@ -61,6 +61,16 @@ def test_a_split_of_a_file_or_an_object_is_refused_and_an_older_record_of_one_go
         evaluate("toolworld", "scripted:demo", output_dir="named", limit=1, split="validation")
 
 
+def test_a_method_of_agents_is_refused_before_a_model_is_loaded(mine: Path) -> None:
+    for config in (preset("explore", "embedded"), changed("ttsi", "adaptation", method="explore")):
+        with pytest.raises(ConfigError, match="method explore is for agents' tasks, and mine has none"):
+            evaluate(mine, "no-such-model", config)
+    with pytest.raises(ModelError, match="no-such-model"):
+        evaluate(mine, "no-such-model", "ttsi")  # control
+    assert evaluate("toolworld-turns-validation", "scripted:demo", "explore", limit=1)["n"] == 1, "control"
+
+
+def test_arguments_of_a_wrong_type_are_one_line(mine: Path, tmp_path: Path) -> None:
 def test_objects_do_as_well_as_names(mine: Path) -> None:
     by_name = evaluate(mine, "scripted:demo", "ttsi")
     by_object = evaluate(load_benchmark(str(mine)), load("scripted:demo"), preset("ttsi", "embedded"))

@@ -30,7 +30,7 @@ from ttsi.cli.settings import (
 from ttsi.cli.shipped_files import find_file
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, DataError, first_line
-from ttsi.methods import find_method, wants_training_data
+from ttsi.methods import check_single_requests, find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
 from ttsi.models.default import default_model
 from ttsi.types import Input, Message, Tool
@@ -89,6 +89,7 @@ def ask(
     loop = config.loop
     if wants_training_data(loop):
         raise ConfigError(f"--method {config.method} learns from training data: use ttsi run")
+    check_single_requests(loop, "ttsi ask has none (ttsi act has)")
     if find_method(config.method).needs_teacher and config.teacher is None:
         raise ConfigError(f"--method {config.method} needs a --teacher")
     if adapt_anyway:

@@ -41,7 +41,7 @@ from ttsi.models import Model, check_format, load_teacher
 from ttsi.models import load as load_model
 from ttsi.plurals import plural, with_noun
 from ttsi.runs.cost_estimate import estimate_cost
-from ttsi.runs.evaluation import run_in_folder
+from ttsi.runs.evaluation import check_tasks, run_in_folder
 from ttsi.runs.folder import OtherRun, check_switches
 from ttsi.runs.plan import plan
 from ttsi.runs.provenance import settings_digest, settings_of
@@ -119,6 +119,8 @@ def run(
         print(f"ttsi: {_FOREIGN_DATA}", file=sys.stderr)
     config = complete(config, shortcuts, config.model, len(questions.samples[: config.limit]))
     check_sources(config)
+    distributed = ray is not None or num_workers not in (None, 1)
+    check_tasks(config, questions, in_process=not distributed)
     folder = output_dir or default_folder(config)
     if dry_run:
         return _print_plan(config, questions, folder, device, dtype, json, quiet)
@@ -136,7 +138,6 @@ def run(
     model = _load(config, device, dtype, quiet) if loaded is None else loaded
     teacher = costs.teacher_config(config.teacher_budget)
     writer = training or load_teacher(config.teacher, model, teacher, settings_digest(config), device, dtype)
-    distributed = ray is not None or num_workers not in (None, 1)
     executor = ray_executor(cluster, model, writer) if distributed else None
     with progress(quiet) as report:
         try:

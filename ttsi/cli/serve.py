@@ -19,7 +19,7 @@ from ttsi.cli.settings import Device, Dtype, FormatName, InBasic, ModelSpec, Sho
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, LibraryError
 from ttsi.library import check_library, folder_notice
-from ttsi.methods import wants_training_data
+from ttsi.methods import check_single_requests, wants_training_data
 from ttsi.models import check_format
 from ttsi.serve.limits import Limits, TurnAdapterLimits
 
@@ -73,6 +73,7 @@ def serve(
         raise ConfigError("ttsi serve asks no teacher: leave --teacher out, or use ttsi ask or ttsi run with it")
     if settings_of_method.train_data is not None or wants_training_data(settings_of_method.loop):
         raise ConfigError("ttsi serve reads no training data: use a method that needs none, or ttsi run")
+    check_single_requests(settings_of_method.loop, "ttsi serve has none")
     loop, library = settings_of_method.loop, settings_of_method.library
     if library.folder is not None:
         check_library(loop)

@@ -17,7 +17,7 @@ from ttsi.benchmarks import WHOLE, Benchmark, check_samples, refuse_split
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import CUSTOM, AgentConfig, LoopConfig, RunConfig, TeacherConfig
 from ttsi.errors import ConfigError
-from ttsi.methods import METHODS, Method, find_method, preset
+from ttsi.methods import METHODS, Method, check_single_requests, find_method, preset
 from ttsi.models import Model, Writer, as_model, as_teacher, load_teacher
 from ttsi.models import load as load_model
 from ttsi.runs.executor import Executor, local_executor
@@ -123,6 +123,7 @@ def evaluate(
     )
     check_sources(settings)
     check_references(loop)
+    check_tasks(settings, questions, in_process=executor is None)
     rows = load_training_data(settings, questions)
     loaded = load_model(model) if isinstance(model, str) else model
     if isinstance(teacher, str):
@@ -149,8 +150,10 @@ def run_in_folder(
     on_batch: OnBatch = lambda progress: None,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Open the folder, do the missing inputs, close it; arguments and errors as in `open_run` and `run`."""
-    check_tasks(config, benchmark, in_process=executor is None)
+    """Open the folder, do the missing inputs, close it; arguments and errors as in `open_run` and `run`.
+
+    The settings fit the benchmark (`check_tasks`), which the caller checks before it loads a model.
+    """
     resolved = resolve(config, benchmark, model, writer)
     with (
         run_library(
@@ -176,6 +179,7 @@ def check_tasks(config: RunConfig, benchmark: Benchmark, *, in_process: bool) ->
     if not any(sample.environment is not None for sample in benchmark.samples):
         if config.agent != AgentConfig():
             raise ConfigError(f"--agent.* is for agents' tasks, and {benchmark.name} has none: leave it out")
+        check_single_requests(config.loop, f"{benchmark.name} has none")
         return
     if not in_process:
         raise ConfigError(f"{benchmark.name} has environments, which stay in one process: leave --num-workers out")
