@@ -17,6 +17,8 @@ import pytest
 from tests.worlds import rows, write
 from ttsi.cli import main
 from ttsi.interop import trackers
+from ttsi.runs import tally
+from ttsi.stats import Interval
 
 
 class Tracker:
@@ -69,9 +71,27 @@ def test_a_tracker_gets_settings_a_curve_and_the_metrics(ran: Path, monkeypatch:
 
 def test_control_the_curve_of_half_a_run_is_not_its_end(ran: Path) -> None:
     summary = json.loads((ran / "summary.json").read_text())
-    points = dict(trackers.curve(ran, 30, "strict"))
+    points = dict(trackers.curve(ran, 30, "strict", 0))
     assert points[30]["gain"] == pytest.approx(summary["gain"]["points"])
     assert points[7] != points[30]
+
+
+def test_the_last_point_has_the_interval_of_the_summary_whatever_the_seed(
+    ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["--model", "scripted:demo", "--quiet", "--output-dir", "runs/seeded", "--seed", "5"]
+    assert main(["run", "--benchmark", "mine.jsonl", *given]) == 0
+    monkeypatch.setitem(sys.modules, "trackio", tracker := Tracker())
+    assert main(["export", "runs/seeded", "--format", "trackio"]) == 0
+    gain = json.loads(Path("runs/seeded/summary.json").read_text())["gain"]
+    last = tracker.points[-2][1]
+    assert [last["gain"], last["gain/low"], last["gain/high"]] == pytest.approx([gain["points"], *gain["ci95"]])
+    # So few inputs have the same interval with nearly every seed, so look at the seed itself.
+    monkeypatch.setattr(tally, "changed_verdicts", lambda fixed, broken, n, seed: Interval(seed, seed))
+    assert main(["export", "runs/seeded", "--format", "trackio"]) == 0
+    assert tracker.points[-2][1]["gain/low"] == 500
+    assert main(["export", "runs/mine", "--format", "trackio"]) == 0
+    assert tracker.points[-2][1]["gain/low"] == 0, "control: a run of another seed"
 
 
 @pytest.mark.parametrize(

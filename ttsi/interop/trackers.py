@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.errors import ConfigError, TTSIError, on_one_line
-from ttsi.runs.folder import read_json
+from ttsi.runs.folder import read_json, recorded_settings
 from ttsi.runs.store import each_row
 from ttsi.runs.tally import RunProgress, Tally
 
@@ -37,6 +37,7 @@ def track(folder: Path, tracker: str, project: str) -> int:
         TTSIError: the tracker refused.
     """
     summary, config = read_json(folder / "summary.json"), read_json(folder / "config.json")
+    seed = recorded_settings(folder)["loop"]["seed"]
     try:
         module = import_module(tracker)
     except ImportError:
@@ -44,7 +45,7 @@ def track(folder: Path, tracker: str, project: str) -> int:
         raise ConfigError(f"{tracker} is not installed: {install}") from None
     try:
         module.init(project=project, name=folder.resolve().name, config=config)
-        for step, point in curve(folder, summary["n"], config["data"]["matcher"]):
+        for step, point in curve(folder, summary["n"], config["data"]["matcher"], seed):
             module.log(point, step=step)
         module.log(final(summary), step=summary["n"])
         module.finish()
@@ -53,9 +54,16 @@ def track(folder: Path, tracker: str, project: str) -> int:
     return int(summary["n"])
 
 
-def curve(folder: Path, n: int, matcher: str) -> Iterator[tuple[int, dict[str, float]]]:
-    """(Number of inputs, scores over them), in the benchmark's order; the last point is the whole run."""
-    tally, points = Tally(n, matcher), min(POINTS, n)
+def curve(folder: Path, n: int, matcher: str, seed: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """(Number of inputs, scores over them), in the benchmark's order; the last point is the summary.
+
+    Args:
+        folder: the run.
+        n: its number of inputs.
+        matcher: the headline's rule.
+        seed: of the run, which the summary's intervals are drawn with.
+    """
+    tally, points = Tally(n, matcher, seed), min(POINTS, n)
     wanted = {(at + 1) * n // points for at in range(points)} if points else set()
     for step, row in enumerate(each_row(folder), 1):
         tally.add(row)
