@@ -243,6 +243,11 @@ def test_a_bad_dictionary_is_refused_in_one_line(line: Any, message: str) -> Non
         (b'{"tags": {"level": 1e999}}\n', r"mine\.jsonl:1: not JSON \(Out of range float"),
         (b'{"id": ' + b"9" * 5000 + b"}", r"mine\.jsonl:1: .*4300 digits.*; write a shorter number"),
         (b"[" * 100_000, r"mine\.jsonl:1: nested too deeply"),
+        (
+            b'\n{"messages": [], "messages": []}\n',
+            r"mine\.jsonl:2: the key 'messages' stands twice in an object; keep one",
+        ),
+        (b'{"tags": {"level": 1, "kind": 2, "level": 1}}\n', r"mine\.jsonl:1: the key 'level' stands twice"),
         (b"{}\n\xff\n", r"mine\.jsonl:2: not UTF-8"),
     ],
 )

@@ -165,13 +165,23 @@ def _read_line(line: str, number: int, file: str) -> tuple[Sample, bool]:
 
 def _parse(text: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
         check_json(value)
         return value
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg}, column {error.colno}); one object a line, no line breaks") from None
     except ValueError as error:  # a whole number of thousands of digits
         raise DataError(f"not readable ({first_line(error).partition(':')[0]}); write a shorter number") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which every key stands once: of two values a reader would have to choose one."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError(f"the key {twice!r} stands twice in an object; keep one of the two")
+    return made
 
 
 def _refuse_constant(name: str) -> Any:
