@@ -127,6 +127,19 @@ def test_control_an_agent_explores_and_base_has_nothing_to_refuse(ttsi: Command)
     assert ttsi(*mine, "--method", "base", "--adaptation.method", "explore").code == 0
 
 
+def test_only_an_adapter_with_weights_is_offered_to_peft(
+    ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "train.jsonl", [row(request, name) for request, name in TAUGHT.items()])
+    tuned = ("run", "--benchmark", "mine.jsonl", "--method", "sft", "--train-data", "train.jsonl", "--output-dir")
+    result = ttsi(*tuned, "out", "--model", "scripted:demo")
+    assert result.code == 0 and (tmp_path / "out" / "adapter").is_dir()
+    assert "PEFT" not in result.out
+    # Control: an adapter of a model with weights.
+    (tmp_path / "out" / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    assert "PEFT's format: out/adapter (ttsi serve --model out/adapter)" in ttsi(*tuned, "out", "--resume").out
+
+
 def test_ask_knows_what_it_cannot_do(ttsi: Command, tmp_path: Path) -> None:
     from tests.worlds import TOOLS
 

@@ -99,9 +99,10 @@ class SharedAdapterFolder:
 
     @property
     def is_activated(self) -> bool | None:
-        """Whether the adapter does not act on the whole prompt; None where there is no adapter."""
+        """Whether the adapter does not act on the whole prompt; None where there is none that PEFT loads."""
         try:
             settings = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return bool(settings.get(ACTIVATED)) if (self.path / RECORD).is_file() else None
+        is_adapter = "peft_type" in settings and (self.path / RECORD).is_file()  # a scripted model's has no weights
+        return bool(settings.get(ACTIVATED)) if is_adapter else None
