@@ -15,6 +15,7 @@ from tests.cli.conftest import Command
 from tests.worlds import rows, write
 from ttsi import load_run, loop
 from ttsi.cli.resume_hint import resume_command
+from ttsi.runs.folder import START_OVER
 from ttsi.types import Episode
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +99,7 @@ def test_other_settings_are_refused_with_a_line_that_goes_on(
     assert ttsi(*BEGUN, *first).code == 0
     refused = ttsi("run", "--output-dir", "my run", "--quiet", *then, "--resume")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert differs in refused.err and "use the same settings, or --clean; " + GOES_ON in refused.err
+    assert differs in refused.err and f"use the same settings, or {START_OVER}; " + GOES_ON in refused.err
     typed = shlex.split(refused.err.rpartition(GOES_ON)[2])
     assert ttsi(*typed[typed.index("ttsi") + 1 :]).code == 0
 
@@ -190,7 +191,7 @@ def test_where_no_flag_brings_a_run_back_none_is_named(ttsi: Command, tmp_path: 
     file.write_text(json.dumps(record))
     refused = ttsi(*BEGUN, "--k", "3", "--resume")
     assert refused.code == 2
-    assert refused.err.endswith("use the same settings, or --clean\n")
+    assert refused.err.endswith(f"use the same settings, or {START_OVER}\n")
 
 
 def test_the_program_is_called_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,13 @@ def test_the_embedded_model_stays_in_float32_and_what_is_named_is_taken(monkeypa
     assert load("embedded", dtype="bfloat16").describe()["dtype"] == "bfloat16"
 
 
+def test_dtype_and_device_may_be_those_of_torch() -> None:
+    assert load("embedded", dtype=torch.bfloat16, device=torch.device("cpu")).describe()["dtype"] == "bfloat16"
+    for wrong, name in ((torch.complex64, "complex64"), (7, "7")):
+        with pytest.raises(ModelError, match=f"unknown dtype '{name}'; choose one of: auto, "):
+            load("embedded", dtype=wrong)
+
+
 def test_int8_is_named_in_the_record_and_answers_nearly_as_bfloat16() -> None:
     bfloat16, int8 = (load("embedded", dtype=dtype) for dtype in ("bfloat16", "int8"))
     assert int8.describe()["dtype"] == "int8"

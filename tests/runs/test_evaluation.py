@@ -71,6 +71,23 @@ def test_a_method_of_agents_is_refused_before_a_model_is_loaded(mine: Path) -> N
 
 
 def test_arguments_of_a_wrong_type_are_one_line(mine: Path, tmp_path: Path) -> None:
+    inputs = [sample.input for sample in load_benchmark(str(mine)).samples]
+    for wrong in (inputs, inputs[0], None, {"messages": []}):
+        with pytest.raises(ConfigError, match=rf"^benchmark is a {type(wrong).__name__}: give a name, a \.jsonl file"):
+            evaluate(wrong, "scripted:demo")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="on_batch is a int: give a function of the progress, or None"):
+        evaluate(mine, "scripted:demo", on_batch=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="output_dir is a int: give a path"):
+        evaluate(mine, "scripted:demo", output_dir=3)  # type: ignore[arg-type]
+    with pytest.raises(RunFolderError, match="folder is a NoneType: give the path of a run's folder"):
+        load_run(None)  # type: ignore[arg-type]
+    # Control: None is no function of the progress, and the training data may be a path.
+    train = write(tmp_path / "train.jsonl", rows(12)[8:])
+    out = tmp_path / "out"
+    assert evaluate(mine, "scripted:demo", "icl", out, train_data=train, on_batch=None, limit=2)["n"] == 2
+    assert load_run(out).config.train_data == str(train)
+
+
 def test_objects_do_as_well_as_names(mine: Path) -> None:
     by_name = evaluate(mine, "scripted:demo", "ttsi")
     by_object = evaluate(load_benchmark(str(mine)), load("scripted:demo"), preset("ttsi", "embedded"))
@@ -97,7 +114,7 @@ def test_called_again_it_does_what_is_missing(mine: Path, tmp_path: Path, monkey
     assert results(evaluate(mine, "scripted:demo", output_dir=out, batch_size=2)) == results(summary)
     assert batches == []
     # Control: other settings are another run, unless the folder is cleaned.
-    with pytest.raises(RunFolderError, match="differs in seed: 0 -> 7"):
+    with pytest.raises(RunFolderError, match=r"differs in seed: 0 -> 7: .*--clean \(in Python: clean=True\)"):
         evaluate(mine, "scripted:demo", replace(preset("ttsi", "embedded"), seed=7), out, batch_size=2)
     monkeypatch.undo()
     assert evaluate(mine, "scripted:demo", "base", out, clean=True)["method"] == "base"

@@ -123,8 +123,8 @@ def load(
     spec: str | object,
     *,
     tokenizer: object = None,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: object = "auto",
+    dtype: object = "auto",
     format: str | None = None,
 ) -> Model:
     """Find and load a model.
@@ -136,8 +136,8 @@ def load(
             "package.module:object"; or a model of transformers that is in memory. That one keeps its device and its
             number format, and is put into evaluation mode. Load it again after you have trained it further.
         tokenizer: the fast tokenizer of a model in memory; no other takes one.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto", "float32", "bfloat16", "float16", "int8" (weights; the rest is bfloat16).
+        device: "auto", "cpu", "cuda", "cuda:1", "mps", or a torch.device.
+        dtype: "auto", "float32", "bfloat16", "float16", "int8" (weights; the rest is bfloat16), or a torch.dtype.
         format: how it writes tool calls (`ttsi.chat.calls.FORMATS`, or "package.module:object"); None is the
             format of its chat template.
 
@@ -146,6 +146,8 @@ def load(
         ModelError: there is no such model, or its files, or a model in memory, cannot be used.
     """
     check_format(format)
+    # By their names, so that a model without weights needs no torch.
+    device, dtype = str(device), str(dtype).removeprefix("torch.")
     if not isinstance(spec, str):
         if (device, dtype) != ("auto", "auto"):
             raise ConfigError(

@@ -29,6 +29,7 @@ from typing import Any
 from ttsi import codec, crash_points
 from ttsi.errors import RunFolderError, on_one_line
 from ttsi.record import Key, Question, RunRow
+from ttsi.runs.folder import START_OVER
 from ttsi.sqlite_errors import is_disk_error
 from ttsi.types import Episode
 
@@ -41,7 +42,7 @@ class DamagedRecord(RunFolderError):
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
             f"{path} is damaged ({what}): keep the rows that are whole and go on with --resume --repair, "
-            "or start over with --clean"
+            f"or {START_OVER}"
         )
 
 

@@ -6,6 +6,7 @@ of `summary.json`. `ttsi run` is the same with flags: both end in `run_in_folder
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +43,7 @@ def evaluate(
     method: str | None = None,
     teacher: str | Model | None = None,
     teacher_config: TeacherConfig | None = None,
-    train_data: str | None = None,
+    train_data: str | Path | None = None,
     limit: int | None = None,
     order_seed: int | None = None,
     batch_size: int = 16,
@@ -51,7 +52,7 @@ def evaluate(
     agent: AgentConfig | None = None,
     clean: bool = False,
     retry_failed: bool = False,
-    on_batch: OnBatch = lambda progress: None,
+    on_batch: OnBatch | None = None,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Answer every input of a benchmark, base and adapted, and grade the answers.
@@ -94,6 +95,7 @@ def evaluate(
         ModelError: the model cannot be loaded, or its weights changed.
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; recorded inputs are kept.
     """
+    _check_arguments(benchmark, output_dir, on_batch)
     if isinstance(benchmark, Benchmark):
         refuse_split(benchmark.name, split)
         check_samples(benchmark)
@@ -118,7 +120,7 @@ def evaluate(
         batch_size=batch_size,
         data=data,
         split=split,
-        train_data=train_data,
+        train_data=str(train_data) if isinstance(train_data, Path) else train_data,
         agent=agent or AgentConfig(),
     )
     check_sources(settings)
@@ -132,8 +134,23 @@ def evaluate(
         folder = Path(temporary if output_dir is None else output_dir)
         return run_in_folder(
             settings, questions, loaded, rows or teacher or loaded, folder, resume=not clean and was_started(folder),
-            clean=clean, retry_failed=retry_failed, on_batch=on_batch, executor=executor,
+            clean=clean, retry_failed=retry_failed, on_batch=on_batch or ignore, executor=executor,
         )  # fmt: skip
+
+
+def _check_arguments(benchmark: object, output_dir: object, on_batch: object) -> None:
+    """Refuse values of a type that would fail later, in the words of what failed then."""
+    if not isinstance(benchmark, str | Path | Benchmark):
+        ways = "a name, a .jsonl file or a ttsi.Benchmark (inputs without gold go to ttsi.improve)"
+        raise ConfigError(f"benchmark is a {type(benchmark).__name__}: give {ways}")
+    if not isinstance(output_dir, str | os.PathLike | None):
+        raise ConfigError(f"output_dir is a {type(output_dir).__name__}: give a path, or None to keep nothing")
+    if on_batch is not None and not callable(on_batch):
+        raise ConfigError(f"on_batch is a {type(on_batch).__name__}: give a function of the progress, or None")
+
+
+def ignore(progress: RunProgress) -> None:
+    """Do nothing with the progress."""
 
 
 def run_in_folder(
@@ -147,7 +164,7 @@ def run_in_folder(
     clean: bool = False,
     repair: bool = False,
     retry_failed: bool = False,
-    on_batch: OnBatch = lambda progress: None,
+    on_batch: OnBatch = ignore,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Open the folder, do the missing inputs, close it; arguments and errors as in `open_run` and `run`.

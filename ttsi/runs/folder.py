@@ -28,6 +28,8 @@ DATABASE = ("run.db", "run.db-wal", "run.db-shm")
 PARTS = ("config.json.part", "summary.json.part", "run.db.part", "run.db.part-journal", "run.db.damaged")
 """Files that a crash or a repair may leave; a run ignores them."""
 LOCK = "run.lock"
+START_OVER = "start over with --clean (in Python: clean=True)"
+"""The end of many refusals."""
 NOT_COMPARED = frozenset({
     "machine", "settings.data", "settings.data_dir", "settings.library.folder", "data.checksum", "data.n",
     *(f"{part}.{key}" for part in ("model", "writer") for key in ("handshake", "notes", "unadapted_share")),
@@ -54,7 +56,7 @@ class OtherRun(RunFolderError):
             for path, (was, now) in changes.items()
         )
         super().__init__(
-            f"{folder} is another run, it differs in {'; '.join(fields)}: use the same settings, or --clean"
+            f"{folder} is another run, it differs in {'; '.join(fields)}: use the same settings, or {START_OVER}"
         )
 
 
@@ -145,7 +147,7 @@ def read_json(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
             raise ValueError("it holds no settings")
     except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(f"{path} cannot be read ({on_one_line(error)}): start over with --clean") from None
+        raise RunFolderError(f"{path} cannot be read ({on_one_line(error)}): {START_OVER}") from None
     settings, metrics = content.get("settings"), content.get("metrics")
     if isinstance(settings, dict) and isinstance(settings.get("loop"), dict):
         content["settings"] = rename_settings(without_removed(settings))

@@ -8,6 +8,7 @@ read as well: a setting that did not exist yet has its default. No model and no 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -50,6 +51,8 @@ def load_run(folder: Path | str) -> LoadedRun:
     Raises:
         RunFolderError: there is no run, it is damaged, or none of its inputs is done; one line.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise RunFolderError(f"folder is a {type(folder).__name__}: give the path of a run's folder")
     folder = Path(folder)
     rows = read_rows(folder)
     if not rows:

@@ -32,6 +32,7 @@ from ttsi.record import Key, Question, RunRow
 from ttsi.runs.corpus_f1 import CorpusF1
 from ttsi.runs.database import DamagedRecord
 from ttsi.runs.executor import Executor, local_executor
+from ttsi.runs.folder import START_OVER
 from ttsi.runs.grading import grades, headline
 from ttsi.runs.plan import Batch, PlannedSample, batches, exact_share, plan
 from ttsi.runs.provenance import resolve
@@ -115,7 +116,7 @@ def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mappin
     if loop.awareness.gate == "random" and store.keys():
         raise RunFolderError(
             f"{store.folder} drew its share from other data: with --awareness.gate random use the data of the run, or "
-            "start over with --clean"
+            f"{START_OVER}"
         )
     place_of = {item.key: item for item in planned}
     lost = [row.episode.input_id for row in store.each() if row.key not in place_of]
@@ -123,7 +124,7 @@ def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mappin
         inputs = with_noun(len(lost), "input that is", "inputs that are")
         raise RunFolderError(
             f"{store.folder} holds {inputs} no longer in the data (the first: {lost[0]!r}): "
-            "use the data of the run, or start over with --clean"
+            f"use the data of the run, or {START_OVER}"
         )
     store.reopen()
     store.rewrite(_row(place_of[row.key], row.episode, row.attempts, loop) for row in store.each())
