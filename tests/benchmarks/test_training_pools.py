@@ -127,7 +127,7 @@ def test_control_a_shared_request_is_seen_whatever_its_marks(tmp_path: Path) -> 
         tmp_path / "same.jsonl", [row("is the weather  fine: in OSLO.TIME: 2030-01-01", "get_weather", id="x")]
     )
     assert training_pools.load(str(other), test=test).samples
-    with pytest.raises(DataError, match=r"same\.jsonl asks in 1 of 1 rows what the test test asks \('x'\): train on"):
+    with pytest.raises(DataError, match=r"same\.jsonl asks in 1 of 1 row what the test test asks \('x'\): train on"):
         training_pools.load(str(same), test=test)
 
 

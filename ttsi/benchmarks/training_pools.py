@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ttsi.benchmarks import Benchmark, read_named
 from ttsi.errors import DataError
+from ttsi.plurals import with_noun
 from ttsi.types import Input, Message
 from ttsi.words import count_words, fold, whole_words
 
@@ -77,7 +78,7 @@ def check_separate(pool: Benchmark, test: Benchmark, name: str) -> None:
     if pool.checksum == test.checksum:
         raise DataError(f"{name} holds the very data of the test {test.name}: train on other rows")
     some = ", ".join(map(repr, shared[:3])) + (", ..." if len(shared) > 3 else "")
-    where = f"in {len(shared)} of {len(pool.samples)} rows"
+    where = f"in {len(shared)} of {with_noun(len(pool.samples), 'row')}"
     raise DataError(f"{name} asks {where} what the test {test.name} asks ({some}): train on other rows")
 
 
