@@ -28,7 +28,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[Input]:
 def test_answers_of_another_number_are_refused(inputs: list[Input], count: int) -> None:
     model = load_model("scripted:demo")
     answers = [episode.base for episode in improve(inputs, model)] * 2
-    with pytest.raises(ConfigError, match=f"{count} answers for 3 inputs"):
+    with pytest.raises(ConfigError, match=f"{count} answers? for 3 inputs"):
         improve(inputs, model, answers=answers[:count])  # type: ignore[arg-type]
 
 

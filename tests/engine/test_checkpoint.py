@@ -178,7 +178,7 @@ def test_where_a_training_goes_on_is_logged(
 ) -> None:
     store = Shelf()
     killed_after(monkeypatch, model, store, 4)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="ttsi"):
         trained(model, store)
     assert "training resumed step=4 steps=10" in caplog.messages
 

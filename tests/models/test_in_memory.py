@@ -17,7 +17,7 @@ from tests.conftest import build_model, build_tokenizer
 from ttsi import Episode, Input, Message, Tool, improve, load_model, preset
 from ttsi.engine.lora import AdaptedLinear
 from ttsi.errors import ConfigError, ModelError, TTSIError
-from ttsi.models import local as local_models
+from ttsi.models import local_loading
 from ttsi.models.local import LocalModel
 from ttsi.models.local_loading import EMBEDDED_WEIGHTS
 
@@ -71,8 +71,8 @@ def test_it_is_asked_the_question_that_a_model_from_files_is_asked(
         questions.append(model.spec)
         return ask(model, *rest)
 
-    ask = local_models.ask
-    monkeypatch.setattr(local_models, "ask", note)
+    ask = local_loading.ask
+    monkeypatch.setattr(local_loading, "ask", note)
     model, tokenizer = read(folder)
     LocalModel("bare", model, tokenizer)  # control: it asks nothing
     assert questions == []

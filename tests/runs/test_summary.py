@@ -151,7 +151,7 @@ def test_adaptations_that_were_given_up_are_shown() -> None:
     lost = replace(lost, episode=replace(lost.episode, adaptation=Adaptation("training-failed", reason="diverged")))
     summary = summarise([lost], config())
     assert (summary["samples_trained"], summary["metrics"]["adaptations.training-failed"]) == (0, 1)
-    assert "1 adaptations; there the base answered" in tables.plain(summary)
+    assert "1 adaptation; there the base answered" in tables.plain(summary)
 
 
 def test_how_far_the_adapters_moved_the_answers_is_shown() -> None:
