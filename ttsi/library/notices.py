@@ -13,7 +13,6 @@ from ttsi.config import LoopConfig
 from ttsi.library.adapter_library import ADAPTERS, INDEX, KEYS, LOCK, AdapterLibrary
 from ttsi.library.entry import AdapterKey, entries_of, tools_hash
 from ttsi.models import Model
-from ttsi.plurals import plural
 from ttsi.types import Tool, to_openai
 
 
@@ -52,9 +51,7 @@ def unfit_notice(library: AdapterLibrary, model: Model, config: LoopConfig) -> s
     if not admitted or any(entry.key == key for entry in admitted):
         return ""
     differences = "; ".join(dict.fromkeys(entry.key.difference(key) for entry in admitted))
-    several = f"none of the {len(admitted)} admitted adapters in {library.folder} fits"
-    none_fits = plural(len(admitted), f"the admitted adapter in {library.folder} does not fit", several)
-    return f"{none_fits} {model.spec} here: {differences}"
+    return f"no admitted adapter in {library.folder} fits {model.spec} here: {differences}"
 
 
 def tools_notice(library: AdapterLibrary, tools: Sequence[Tool], model: Model, config: LoopConfig) -> str:
