@@ -86,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.local": {"chat", "config", "engine", "errors", "types"},
     "models.local_loading": {"chat", "embedded", "engine", "errors"},
     "models.protocol": {"chat", "config", "engine", "errors", "types"},  # of the engine a type
+    "models.adapted_prefixes": {"engine"},
     "models.base_prefixes": {"engine"},
     "models.prefix_store": {"engine"},  # a type
     "models.job_encoding": {"engine", "types"},
@@ -159,6 +160,7 @@ HEAVY = {
     "transformers": (
         "engine",
         "chat.template_source",
+        "models.adapted_prefixes",
         "models.base_prefixes",
         "models.gguf_conversion",
         "models.in_memory",

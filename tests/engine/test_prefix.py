@@ -145,6 +145,39 @@ def test_rows_with_adapters_take_nothing_from_the_base(model: PreTrainedModel) -
     assert len({found.ids for found in decode(model, [replace(row, ids=LONG) for row in rows[:3]], stack=stack)}) == 3
 
 
+@pytest.mark.parametrize("unadapted", [0, 40])
+def test_an_adapter_goes_on_from_what_it_has_read(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, unadapted: int
+) -> None:
+    stack = LoraStack(model, 2, 4, 8.0)
+    stack.values_SP.normal_(std=0.2, generator=torch.Generator().manual_seed(2))
+    stack.attach()
+    kept = [PrefixCache(), PrefixCache()]
+    turns = [LONG, (*LONG, 7, 8, 9), (*LONG, 7, 8, 9, 3)]
+    rows = [[DecodingRow(ids, 6, slot=slot, unadapted=unadapted) for slot in (0, 1)] for ids in turns]
+    alone = [decode(model, pair, stack=stack) for pair in rows]
+    counts = tokens_read(model, monkeypatch)
+    for pair, expected in zip(rows, alone, strict=True):
+        counts.clear()
+        keeping = [replace(row, adapted_prefixes=kept[row.slot]) for row in pair]
+        for found, one in zip(decode(model, keeping, stack=stack), expected, strict=True):
+            same(found, one)
+        beginning = [unadapted] if unadapted and pair is rows[0] else []
+        new = len(LONG) - unadapted if pair is rows[0] else 3 if pair is rows[1] else 1
+        assert counts[: len(beginning) + 1] == [*beginning, 2 * new]
+
+
+def test_control_another_adapters_prompt_is_another(model: PreTrainedModel) -> None:
+    stack = LoraStack(model, 2, 4, 8.0)
+    stack.values_SP.normal_(std=0.2, generator=torch.Generator().manual_seed(2))
+    stack.attach()
+    kept = PrefixCache()
+    decode(model, [DecodingRow(LONG, 1, slot=0, adapted_prefixes=kept)], stack=stack)
+    row = DecodingRow((*LONG, 7), 6, slot=1)
+    [right], [wrong] = (decode(model, [replace(row, adapted_prefixes=one)], stack=stack) for one in (None, kept))
+    assert abs(right.logprob - wrong.logprob) > 1e-3
+
+
 def test_a_slab_writes_in_place_and_rows_move_up(model: PreTrainedModel) -> None:
     reads = [plainly(model, ids) for ids in PROMPTS[2:]]
     cache = preallocated_cache(reads, max_new_tokens=2)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from llguidance import LLMatcher
@@ -56,6 +56,8 @@ class DecodingRow:
     stop_ids: frozenset[int] = frozenset()
     repetition_limit: int = 0
     """A greedy row ends where its last so many tokens repeat themselves (`ttsi.engine.repetition`); 0 is never."""
+    adapted_prefixes: PrefixCache | None = field(default=None, compare=False)
+    """Prompts that the adapter has read, each from its token `unadapted` on; this one is added. None keeps none."""
 
 
 @dataclass(frozen=True)
@@ -240,11 +242,11 @@ def _prefill(
     adapters = _gather(stack, [sequence.row.slot for sequence in sequences])
     unique: dict[tuple[int, tuple[int, ...], int], int] = {}
     index = [unique.setdefault((w.row.slot, w.row.ids, w.row.unadapted), len(unique)) for w in sequences]
-    prefixes.add(model, [ids for slot, ids, _ in unique if slot < 0])
-    adapted_U = [CachedPrompt(ids, slot, cached=unadapted) for slot, ids, unadapted in unique if slot >= 0]
-    started_U = iter(prefixes.start(model, adapted_U))
-    prompts_U = [prefixes.lookup(ids) if slot < 0 else next(started_U) for slot, ids, _ in unique]
-    entries_U = prefill(model, prompts_U, stack)
+    rows_U = [sequences[index.index(at)].row for at in range(len(unique))]
+    entries_U = prefill(model, _cached_prompts(model, rows_U, prefixes), stack)
+    for row, entry in zip(rows_U, entries_U, strict=True):
+        if row.slot >= 0 and row.adapted_prefixes is not None:
+            row.adapted_prefixes.insert(entry)
     logits_UV = head_logits(model, torch.stack([entry.last_D for entry in entries_U]))
     entries_B = [entries_U[at] for at in index]
     lengths_B = torch.tensor([len(entry.ids) for entry in entries_B], device=model.device)
@@ -254,6 +256,25 @@ def _prefill(
     cache = preallocated_cache(entries_B, max(sequence.row.max_tokens for sequence in sequences))
     index_B = torch.tensor(index, device=model.device)
     return _Batch(sequences, cache, lengths_B, holes_BT, logits_UV[index_B], adapters)
+
+
+def _cached_prompts(model: PreTrainedModel, rows_U: list[DecodingRow], prefixes: PrefixCache) -> list[CachedPrompt]:
+    """Each row's prompt with what was read of it before, by the base or by the row's adapter."""
+    prefixes.add(model, [row.ids for row in rows_U if row.slot < 0])
+    prompts_U = [_read_by_adapter(row) if row.slot >= 0 else prefixes.lookup(row.ids) for row in rows_U]
+    waiting = [at for at, prompt in enumerate(prompts_U) if prompt.slot >= 0 and prompt.before is None]
+    for at, prompt in zip(waiting, prefixes.start(model, [prompts_U[at] for at in waiting]), strict=True):
+        prompts_U[at] = prompt
+    return prompts_U
+
+
+def _read_by_adapter(row: DecodingRow) -> CachedPrompt:
+    """The row's prompt with what its adapter has read of it, where that is more than the base reads of it."""
+    if row.adapted_prefixes is not None:
+        prompt = row.adapted_prefixes.lookup(row.ids)
+        if prompt.cached > row.unadapted:
+            return replace(prompt, slot=row.slot)
+    return CachedPrompt(row.ids, row.slot, cached=row.unadapted)
 
 
 def _choose(batch: _Batch, grammars: Grammars | None) -> None:

@@ -6,7 +6,7 @@ scoring goes on from the prompt that was answered, synthesis from the tools its 
 system text and tools from those. Prompts that are read together and begin alike have their common beginning read
 first, once.
 
-    PrefixCache               entries by token ids; only the base's, because adapters change keys and values
+    PrefixCache               entries by token ids, of the base or of one adapter, which has other keys and values
     prefill                   read many prompts, each from where it departs
     PreallocatedCacheLayer    keys and values of a batch in memory taken at once, so that a written token costs no copy
 
@@ -87,10 +87,12 @@ class _Node(dict[int, "_Node"]):
 
 
 class PrefixCache:
-    """Prompts that the base has read, in at most `max_bytes`; valid as long as the weights are the same."""
+    """Prompts that the base, or one adapter, has read, in at most `max_bytes`; valid while the weights are the same."""
 
     def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:
-        self._root, self._bytes_left = _Node(), max_bytes
+        self._root, self._max_bytes = _Node(), max_bytes
+        self.bytes = 0
+        """Bytes of keys and values in it."""
 
     def lookup(self, ids: tuple[int, ...]) -> CachedPrompt:
         """The prompt with the longest beginning of it that is kept."""
@@ -138,15 +140,16 @@ class PrefixCache:
     def _is_worth(self, ids: tuple[int, ...]) -> bool:
         return len(ids) - self.lookup(ids).cached > MIN_CACHED_TOKENS
 
-    def insert(self, entry: PrefixEntry) -> None:
-        """Keep an entry, where there is room for it."""
-        if entry.bytes > self._bytes_left:
-            return
-        self._bytes_left -= entry.bytes
+    def insert(self, entry: PrefixEntry) -> bool:
+        """Keep an entry; False where there is no room for it."""
+        if self.bytes + entry.bytes > self._max_bytes:
+            return False
+        self.bytes += entry.bytes
         node = self._root
         for token in entry.ids:
             node = node.setdefault(token, _Node())
             node.entry = entry
+        return True
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
-"""The prefix cache of one model: for how long the base's keys and values stay.
+"""The prefix caches of one model: for how long keys and values stay.
 
 Inputs: prompts as token ids, a `PrefixStore`. Outputs: a `PrefixCache` for one batch, with what the base read of the
-prompts' system text and tools in earlier batches. The paper (arXiv:2510.07841) reads every prompt from its first token.
+prompts' system text and tools in earlier batches, and one for each adapter in the batch. The paper (arXiv:2510.07841)
+reads every prompt from its first token.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 
 from ttsi.engine.checksum import weights_fingerprint
 from ttsi.engine.prefix import MIN_CACHED_TOKENS, CachedPrompt, PrefixCache, PrefixEntry, prefill
+from ttsi.models.adapted_prefixes import AdaptedPrefixes
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.models.temporary_adapters import UserTurn
 
@@ -32,6 +34,8 @@ class BasePrefixes:
         self._store = self._own_store
         self.cache: PrefixCache | None = None
         """The cache of the batch; None outside `batch`."""
+        self.adapted: AdaptedPrefixes | None = None
+        """Those of the batch's adapters; None outside `batch`."""
         self._turn: AbstractContextManager[object] = threading.RLock()
 
     @property
@@ -55,11 +59,11 @@ class BasePrefixes:
                 return
             self._store = self._own_store if store is None else store
             self._store.use_with(weights_fingerprint(self._model))
-            self.cache = PrefixCache()
+            self.cache, self.adapted = PrefixCache(), AdaptedPrefixes()
             try:
                 yield
             finally:
-                self.cache, self._store = None, self._own_store
+                self.cache, self.adapted, self._store = None, None, self._own_store
 
     def read_beginnings(self, prompts: Iterable[Sequence[int]]) -> None:
         """Have the beginnings of these prompts in the cache; outside of a batch, nothing.

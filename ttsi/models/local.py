@@ -152,7 +152,10 @@ class LocalModel:
 
     @contextmanager
     def prefix_cache(self, store: PrefixStore | None = None) -> Iterator[None]:
-        """Within the block the base reads no prompt twice, and other such blocks wait. See `SupportsPrefixCache`."""
+        """Within the block no prompt is read twice by the base or by an adapter, and other such blocks wait.
+
+        See `SupportsPrefixCache`.
+        """
         with self.prefixes.batch(store), self.encoder.prompt_cache():
             yield
 
@@ -199,16 +202,18 @@ class LocalModel:
         ids = tuple(self.encoder.encode_prompt(request.prompt))
         tokens_left = self._tokens_left(len(ids))
         grammar = request.grammar
+        slot, unadapted = self.adapters.slot(request.adapter), self.adapters.unadapted_tokens(request.adapter, ids)
         return DecodingRow(
             ids,
             max_tokens=min(request.max_tokens, tokens_left),
             temperature=request.temperature,
             seed=request.seed,
             grammar=chat_grammar.localise(grammar, self._grammars.special_ids) if grammar is not None else None,
-            slot=self.adapters.slot(request.adapter),
-            unadapted=self.adapters.unadapted_tokens(request.adapter, ids),
+            slot=slot,
+            unadapted=unadapted,
             stop_ids=self.stop_ids,
             repetition_limit=request.repetition_limit,
+            adapted_prefixes=self._adapted_prefixes(slot, unadapted),
         )
 
     def _tokens_left(self, length: int) -> int:
@@ -260,13 +265,22 @@ class LocalModel:
 
     def _adapted_logprobs(self, item: ScoringItem, slot: int, unadapted: int) -> list[float]:
         """The item's log-probabilities with the adapter bound to its one row, from its first `unadapted` tokens on."""
-        beginning = PrefixCache()
-        if unadapted:
-            for entry in prefill(self.model, [(self.prefixes.cache or beginning).lookup(tuple(item[0][:unadapted]))]):
+        beginning = self._adapted_prefixes(slot, unadapted) or PrefixCache()
+        opening = tuple(item[0][:unadapted])
+        if unadapted and beginning.entry(opening) is None:
+            (entry,) = prefill(self.model, [(self.prefixes.cache or beginning).lookup(opening)])
+            if not beginning.insert(entry):
+                beginning = PrefixCache(entry.bytes)
                 beginning.insert(entry)
         stack = self.adapters.stack
         with using(stack, stack.gather([slot]) if stack is not None else None):
             return continuation_logprobs(self.model, [item], prefixes=beginning)[0]
+
+    def _adapted_prefixes(self, slot: int, unadapted: int) -> PrefixCache | None:
+        """What a slot's adapter has read in this batch; None outside of a batch."""
+        if slot < 0 or self.prefixes.adapted is None:
+            return None
+        return self.prefixes.adapted.cache(self.adapters.key(slot, unadapted))
 
     def adapted(
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]

@@ -29,6 +29,7 @@ from ttsi.engine.prefix import PrefixCache
 from ttsi.engine.training import train
 from ttsi.engine.training_job import TrainingJob
 from ttsi.errors import ModelError
+from ttsi.models.adapted_prefixes import AdapterKey
 from ttsi.models.adapter_files import ACTIVATED, adapter_config
 from ttsi.object_reference import load_function, resolve
 from ttsi.types import Adaptation
@@ -109,6 +110,7 @@ class TemporaryAdapters:
         self._suffix = False
         self._checkpoints: CheckpointStore | None = None
         self._invocations: dict[int, tuple[int, ...]] = {}  # job -> the tokens that open the user's turn
+        self._digests: dict[int, str] = {}  # slot -> SHA-256 of its adapter
 
     @contextmanager
     def trained(
@@ -155,8 +157,8 @@ class TemporaryAdapters:
                         outcomes[index] = replace(outcomes[index], reason=NOTHING_HELD_BACK)
                     if report.ok:
                         slots[index] = job.slot
-                        digest = adapter_sha256(stack.values_SP[job.slot])
-                        outcomes[index] = replace(outcomes[index], adapter_sha256=digest)
+                        self._digests[job.slot] = adapter_sha256(stack.values_SP[job.slot])
+                        outcomes[index] = replace(outcomes[index], adapter_sha256=self._digests[job.slot])
             yield outcomes
 
     @contextmanager
@@ -184,7 +186,7 @@ class TemporaryAdapters:
             for slot, adapter in enumerate(adapters):
                 assert stack is not None
                 self._load(stack, slot, adapter)
-                slots[slot] = slot
+                slots[slot], self._digests[slot] = slot, adapter_sha256(stack.values_SP[slot])
             yield
 
     @contextmanager
@@ -192,7 +194,7 @@ class TemporaryAdapters:
         """So many slots on the model, and the table that `slot` reads; (None, an empty table) where there is none."""
         if self.slots is not None:
             raise ModelError("`adapted` blocks cannot be nested")
-        self.slots, self._suffix, self._invocations = {}, config.scope == "suffix", {}
+        self.slots, self._suffix, self._invocations, self._digests = {}, config.scope == "suffix", {}, {}
         stack = None
         try:
             if count:
@@ -200,7 +202,7 @@ class TemporaryAdapters:
                 stack.attach()
             yield stack, self.slots
         finally:
-            self.slots, self._suffix, self._invocations = None, False, {}
+            self.slots, self._suffix, self._invocations, self._digests = None, False, {}, {}
             if stack is not None:
                 stack.detach()
                 stack.clear()
@@ -233,6 +235,11 @@ class TemporaryAdapters:
     def unadapted_tokens(self, index: int | None, ids: Sequence[int]) -> int:
         """The tokens at the beginning of a prompt on which a job's adapter does not act."""
         return self._user_turn(ids)[0] if self._suffix and self.slot(index) >= 0 else 0
+
+    def key(self, slot: int, unadapted: int) -> AdapterKey:
+        """What identifies the function that a slot's adapter computes behind so many tokens of the base."""
+        assert self.stack is not None
+        return self._digests[slot], self.stack.alpha, unadapted
 
     def export(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, adapter_config) of a job's adapter in PEFT's format.
