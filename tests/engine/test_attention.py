@@ -18,6 +18,7 @@ from tests.conftest import build_model
 from tests.engine.test_training import distance
 from ttsi.engine import attention
 from ttsi.engine.attention import IMPLEMENTATION, RowLengths, packed_attention_forward, row_attention
+from ttsi.engine.decoding_attention import fused_attention_only
 from ttsi.engine.engine_config import EngineConfig
 from ttsi.engine.lora import LoraStack
 from ttsi.engine.packing import collate, label_logprobs, pack
@@ -155,6 +156,54 @@ def test_control_without_the_maximum_bfloat16_is_less_exact(monkeypatch: pytest.
     without = errors(ours(tensors), expected)
     assert without[0] == with_maximum[0]
     assert all(worse > 1.5 * better for worse, better in zip(without[1:], with_maximum[1:], strict=True))
+
+
+def read(tensors: Tensors) -> Tensor:
+    """The output as a long prompt is read: without gradients."""
+    q_BHTD, k_BGKD, v_BGKD, mask_B1TK = tensors
+    token = attention._rows.set(LENGTHS)
+    try:
+        out_BTHD, _ = packed_attention_forward(Layer(3), q_BHTD, k_BGKD, v_BGKD, mask_B1TK, 0.0, SCALING)
+    finally:
+        attention._rows.reset(token)
+    for row, own in enumerate(LENGTHS.own_B):
+        out_BTHD[row, own:] = 0
+    return out_BTHD
+
+
+@pytest.mark.skipif(not attention._multiplies_bfloat16(), reason="this processor has no bfloat16 instructions")
+@pytest.mark.parametrize("block", [300, 2**20], ids=["queries-in-blocks", "one-block"])
+@pytest.mark.parametrize("size", [1.0, 5.0], ids=["small-scores", "scores-to-30"])
+def test_long_prompts_are_read_nearly_as_exactly_as_by_the_fused_kernel(
+    calls: list[int], monkeypatch: pytest.MonkeyPatch, size: float, block: int
+) -> None:
+    monkeypatch.setattr(attention, "BLOCK_SCORES", block)
+    monkeypatch.setattr(attention, "MIN_QUERIES", 8)
+    tensors = inputs(torch.bfloat16, size=size)
+    expected = in_float64(tensors)[0]
+    fused = distance(read(tensors).double(), expected)
+    assert not calls
+    monkeypatch.setattr(attention, "MIN_SCORES_READ", 0)
+    assert distance(read(tensors).double(), expected) < 1.6 * fused
+    assert len(calls) == 1
+    with fused_attention_only():
+        assert distance(read(tensors).double(), expected) == fused
+    assert len(calls) == 1
+
+
+@pytest.mark.skipif(not attention._multiplies_bfloat16(), reason="this processor has no bfloat16 instructions")
+def test_control_one_product_reads_less_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "MIN_SCORES_READ", 0)
+    tensors = inputs(torch.bfloat16, size=5.0)
+    expected = in_float64(tensors)[0]
+    with_maximum = distance(read(tensors).double(), expected)
+    again = attention._Row.probabilities_again
+
+    def plainly(row: attention._Row, head: int, start: int, end: int, highest_N1: Tensor) -> Tensor:
+        return again(row, head, start, end, torch.zeros_like(highest_N1))
+
+    monkeypatch.setattr(attention._Row, "probabilities_again", plainly)
+    assert distance(read(tensors).double(), expected) > 1.5 * with_maximum
 
 
 def test_control_a_wrong_length_is_seen() -> None:

@@ -8,13 +8,14 @@ are one matrix product; a row attends to its own beginning and to itself; of the
 gradients. The probabilities are computed again in the backward pass, so that no [T, K] tensor is kept. A block of
 queries sees no key behind it, because a token never sees a later one (`ttsi.engine.packing`).
 
-A score of 30 has a rounding error of 0.06 in bfloat16. So the forward pass keeps scores in float32. The backward pass
-multiplies bfloat16, four times as fast, and subtracts each row's maximum before the product is rounded: what is left of
-the larger scores is small, and its error too.
+A score of 30 has a rounding error of 0.06 in bfloat16. So training's forward pass keeps scores in float32. Its backward
+pass multiplies bfloat16, four times as fast, and subtracts each row's maximum before the product is rounded: what is
+left of the larger scores is small, and its error too. Long prompts are read in this way as well, the maximum from a
+first product.
 
 Inputs: a language model whose attention goes through transformers' `AttentionInterface` with `sdpa`, how long the rows
 and their beginnings are. Outputs: the same model, which attends in this way within a `with` block; whatever the block
-cannot do better (a GPU, float16, bfloat16 without gradients, dropout, few scores, an argument it does not know) is left
+cannot do better (a GPU, float16, short prompts in bfloat16, dropout, few scores, an argument it does not know) is left
 to `sdpa`.
 """
 
@@ -34,13 +35,17 @@ from transformers import Cache, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ttsi.engine.anatomy import decoder_of
-from ttsi.engine.decoding_attention import attending, change_nothing, decoding_attention
+from ttsi.engine.decoding_attention import attending, change_nothing, decoding_attention, only_fused
 
 IMPLEMENTATION = "ttsi_packed_rows"
 """Its name among transformers' attention implementations."""
 
 MIN_SCORES = 2**14
 """Scores per row and head, on average, from which on it is faster than the fused kernel."""
+
+MIN_SCORES_READ = 2**21
+"""The same for reading in bfloat16, which rounds a little more than the fused kernel: only where attention is most of
+the work, as in an agent's long conversation (300 tokens behind 7,000)."""
 
 BLOCK_SCORES = 2**19
 """Scores of one block of queries: they should stay in a processor's cache."""
@@ -81,8 +86,13 @@ class RowLengths:
 
     def are_faster_apart(self, dtype: torch.dtype) -> bool:
         """Whether this module is faster than the fused kernel, which in float32 only loses time on beginnings."""
+        return self.mean_scores >= MIN_SCORES and (dtype != torch.float32 or self.cache_length > 0)
+
+    @property
+    def mean_scores(self) -> float:
+        """Scores per row and head, on average."""
         scores = sum(own * (cached + own) for cached, own in zip(self.cached_B, self.own_B, strict=True))
-        return scores >= MIN_SCORES * len(self.own_B) and (dtype != torch.float32 or self.cache_length > 0)
+        return scores / len(self.own_B)
 
 
 _rows: ContextVar[RowLengths | None] = ContextVar("ttsi_rows", default=None)
@@ -150,14 +160,15 @@ def _is_usable(
         and rows.fit(query_BHTD, key_BGKD)
         and query_BHTD.shape[1] % key_BGKD.shape[1] == 0
         and query_BHTD.device.type == "cpu"
-        and (query_BHTD.dtype == torch.float32 or _is_usable_in_bfloat16(query_BHTD))
+        and (query_BHTD.dtype == torch.float32 or _is_usable_in_bfloat16(rows, query_BHTD))
         and change_nothing(arguments)
     )
 
 
-def _is_usable_in_bfloat16(query_BHTD: Tensor) -> bool:
-    """Its output is a little less exact than the fused kernel's, its gradients are not: scores keep the kernel."""
-    return query_BHTD.dtype == torch.bfloat16 and query_BHTD.requires_grad and _multiplies_bfloat16()
+def _is_usable_in_bfloat16(rows: RowLengths, query_BHTD: Tensor) -> bool:
+    """Its outputs are a little less exact than the fused kernel's, its gradients are not."""
+    reads = rows.mean_scores >= MIN_SCORES_READ and not only_fused.get()
+    return query_BHTD.dtype == torch.bfloat16 and (query_BHTD.requires_grad or reads) and _multiplies_bfloat16()
 
 
 @cache
@@ -203,6 +214,15 @@ class _Row:
         self._mask(scores_NK, start, end)
         highest_N1 = scores_NK.amax(dim=-1, keepdim=True)
         return torch.softmax(scores_NK, dim=-1).to(q_ND.dtype), highest_N1.to(q_ND.dtype)
+
+    def probabilities_read(self, head: int, start: int, end: int) -> Tensor:
+        """The same without gradients to come, from two products in the queries' own precision."""
+        q_ND, k_KD = self.q_GRTD[head, :, start:end].flatten(0, 1), self.k_GKD[head, : self.cached + end]
+        if q_ND.dtype == torch.float32:
+            return self.probabilities(head, start, end)[0]
+        scores_NK = torch.mm(q_ND, k_KD.T)
+        self._mask(scores_NK, start, end)
+        return self.probabilities_again(head, start, end, scores_NK.amax(dim=-1, keepdim=True) * self.scaling)
 
     def probabilities_again(self, head: int, start: int, end: int, highest_N1: Tensor) -> Tensor:
         """The same from the product in the queries' own precision."""
@@ -258,14 +278,17 @@ class _RowAttention(torch.autograd.Function):
     ) -> Tensor:
         batch, heads, length, _ = q_BHTD.shape
         groups = k_BGKD.shape[1]
-        repeats = heads // groups
+        repeats, learns = heads // groups, any(ctx.needs_input_grad)
         out_BTHD = q_BHTD.new_empty(batch, length, heads, v_BGKD.shape[3])
         highest_BGRT = q_BHTD.new_zeros(batch, groups, repeats, length)
         for index in range(batch):
             row = _row_of(rows, index, q_BHTD, k_BGKD, v_BGKD, mask_B1TK, scaling)
             for head, start, end in row.blocks():
-                p_NK, highest_N1 = row.probabilities(head, start, end)
-                highest_BGRT[index, head, :, start:end] = highest_N1.view(repeats, -1)
+                if learns:
+                    p_NK, highest_N1 = row.probabilities(head, start, end)
+                    highest_BGRT[index, head, :, start:end] = highest_N1.view(repeats, -1)
+                else:
+                    p_NK = row.probabilities_read(head, start, end)
                 out_ND = torch.mm(p_NK, row.v_GKD[head, : p_NK.shape[1]])
                 heads_here = slice(head * repeats, (head + 1) * repeats)
                 out_BTHD[index, start:end, heads_here] = out_ND.unflatten(0, (repeats, -1)).transpose(0, 1)

@@ -36,18 +36,18 @@ IGNORED_ARGUMENTS = frozenset({"position_ids", "sliding_window", "use_cache", "c
 """Arguments of an attention function that change nothing here: the mask holds what they mean."""
 
 
-_off: ContextVar[bool] = ContextVar("ttsi_fused_attention_only", default=False)
+only_fused: ContextVar[bool] = ContextVar("ttsi_fused_attention_only", default=False)
 """Whether `fused_attention_only` is under way."""
 
 
 @contextmanager
 def fused_attention_only() -> Iterator[None]:
     """Within the block every forward pass attends as the model's own does, so that both round alike."""
-    token = _off.set(True)
+    token = only_fused.set(True)
     try:
         yield
     finally:
-        _off.reset(token)
+        only_fused.reset(token)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def decoding_attention(model: PreTrainedModel) -> Iterator[None]:
     config = decoder_of(model).config
     before = getattr(config, "_attn_implementation", None)
     fits = model.device.type == "cpu" and model.dtype == torch.bfloat16 and not getattr(config, "sub_configs", None)
-    if before != "sdpa" or not fits or _off.get():
+    if before != "sdpa" or not fits or only_fused.get():
         yield
         return
     with attending(config, IMPLEMENTATION, decoding_attention_forward):
