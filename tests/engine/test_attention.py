@@ -183,7 +183,7 @@ def test_long_prompts_are_read_nearly_as_exactly_as_by_the_fused_kernel(
     expected = in_float64(tensors)[0]
     fused = distance(read(tensors).double(), expected)
     assert not calls
-    monkeypatch.setattr(attention, "MIN_SCORES_READ", 0)
+    monkeypatch.setattr(attention, "MIN_KEYS_READ", 0)
     assert distance(read(tensors).double(), expected) < 1.6 * fused
     assert len(calls) == 1
     with fused_attention_only():
@@ -193,7 +193,7 @@ def test_long_prompts_are_read_nearly_as_exactly_as_by_the_fused_kernel(
 
 @pytest.mark.skipif(not attention._multiplies_bfloat16(), reason="this processor has no bfloat16 instructions")
 def test_control_one_product_reads_less_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "MIN_SCORES_READ", 0)
+    monkeypatch.setattr(attention, "MIN_KEYS_READ", 0)
     tensors = inputs(torch.bfloat16, size=5.0)
     expected = in_float64(tensors)[0]
     with_maximum = distance(read(tensors).double(), expected)

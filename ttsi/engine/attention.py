@@ -43,9 +43,9 @@ IMPLEMENTATION = "ttsi_packed_rows"
 MIN_SCORES = 2**14
 """Scores per row and head, on average, from which on it is faster than the fused kernel."""
 
-MIN_SCORES_READ = 2**21
-"""The same for reading in bfloat16, which rounds a little more than the fused kernel: only where attention is most of
-the work, as in an agent's long conversation (300 tokens behind 7,000)."""
+MIN_KEYS_READ = 4096
+"""Tokens of the longest row from which on it reads in bfloat16. It takes 20 to 80 % of the fused kernel's time there,
+and rounds a little more: so only where attention is much of the work, as in an agent's long conversation."""
 
 BLOCK_SCORES = 2**19
 """Scores of one block of queries: they should stay in a processor's cache."""
@@ -86,13 +86,13 @@ class RowLengths:
 
     def are_faster_apart(self, dtype: torch.dtype) -> bool:
         """Whether this module is faster than the fused kernel, which in float32 only loses time on beginnings."""
-        return self.mean_scores >= MIN_SCORES and (dtype != torch.float32 or self.cache_length > 0)
+        scores = sum(own * (cached + own) for cached, own in zip(self.cached_B, self.own_B, strict=True))
+        return scores >= MIN_SCORES * len(self.own_B) and (dtype != torch.float32 or self.cache_length > 0)
 
     @property
-    def mean_scores(self) -> float:
-        """Scores per row and head, on average."""
-        scores = sum(own * (cached + own) for cached, own in zip(self.cached_B, self.own_B, strict=True))
-        return scores / len(self.own_B)
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(cached + own for cached, own in zip(self.cached_B, self.own_B, strict=True))
 
 
 _rows: ContextVar[RowLengths | None] = ContextVar("ttsi_rows", default=None)
@@ -167,7 +167,7 @@ def _is_usable(
 
 def _is_usable_in_bfloat16(rows: RowLengths, query_BHTD: Tensor) -> bool:
     """Its outputs are a little less exact than the fused kernel's, its gradients are not."""
-    reads = rows.mean_scores >= MIN_SCORES_READ and not only_fused.get()
+    reads = rows.longest >= MIN_KEYS_READ and not only_fused.get()
     return query_BHTD.dtype == torch.bfloat16 and (query_BHTD.requires_grad or reads) and _multiplies_bfloat16()
 
 
