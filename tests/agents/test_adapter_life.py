@@ -48,6 +48,14 @@ def test_a_turns_adapter_answers_its_later_decisions_untrained() -> None:
     assert samples[0] == samples[3]  # the next turn begins from nothing
 
 
+def test_a_reused_adapters_answer_is_a_stage_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """So that the command line does not show the time of this answer as that of measuring confidence."""
+    caplog.set_level("INFO", logger="ttsi.batch")
+    act("turn", turns=1)
+    begun = [record.getMessage().split("stage=")[1].split()[0] for record in caplog.records if record.args]
+    assert begun[-6:] == ["answer", "awareness", "answer"] * 2
+
+
 def test_an_episodes_adapter_learns_earlier_examples_again_in_the_next_turn() -> None:
     actor, statuses, samples = act("episode", turns=3)
     assert statuses == [["trained", "reused", "reused"]] * 3

@@ -18,7 +18,7 @@ from ttsi.agents.example_trials import ExampleTrials
 from ttsi.agents.rollout import Rollout
 from ttsi.answer import generate_answers
 from ttsi.awareness import select_episodes
-from ttsi.batch import guard_refusal, logprob_shift, more_failures
+from ttsi.batch import guard_refusal, log_stage, logprob_shift, more_failures
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.experience import Experience
 from ttsi.errors import ConfigError
@@ -145,6 +145,7 @@ def answer_with_adapters(
         return episodes
     unsure_items, first = [items[i] for i in unsure], [base for i in unsure if (base := episodes[i].base) is not None]
     seeds = [stage_seed(config.seed, item.content_hash, repeat, "answer") for item in unsure_items]
+    log_stage("answer", len(unsure))
     began = time.perf_counter()
     with adapter_keeper(model).with_adapters([files[i] for i in unsure], config.adaptation):
         after = generate_answers(
