@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -82,6 +84,72 @@ def test_the_bits_are_the_same_whatever_was_asked_before(local: LocalModel) -> N
         wrong = tuple((torch.zeros_like(keys), values) for keys, values in entry.pairs_L)
         store._entries[ids] = PrefixEntry(ids, wrong, entry.last_D)
     assert one_batch(local, "is it cold?", store) != alone
+
+
+def conversation(turns: int) -> Prompt:
+    """A conversation of so many user's turns, of some 60 tokens each."""
+    said = [
+        Message("user" if at % 2 == 0 else "assistant", f"turn {at}: {'it rains in Oslo ' * 3}") for at in range(99)
+    ]
+    return Prompt(tuple(said[: 2 * turns - 1]), TOOLS)
+
+
+def answered(local: LocalModel, store: PrefixStore, turns: int) -> list[float]:
+    """Log-probabilities of an answer to the conversation, of scores, and of an adapted answer, in a batch."""
+    asked = conversation(turns)
+    with prefix_cache(local, store):
+        base = local.generate([Request(asked, 6)])[0].logprob
+        scores = local.score([asked], [["yes", "no"]])[0]
+        with local.adapted([[TrainingExample(prompt("rain?"), "yes")]], SUFFIX, [3]):
+            return [base, *scores, local.generate([Request(asked, 6, adapter=0)])[0].logprob]
+
+
+def keeping(max_bytes: int = 2**30) -> PrefixStore:
+    return PrefixStore(max_bytes, keeps_conversations=True)
+
+
+def test_a_conversation_is_read_from_its_last_chunk(local: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefixes, "CHUNK_TOKENS", 64)
+
+    def ask(store: PrefixStore, turns: int) -> None:
+        with prefix_cache(local, store):
+            local.generate([Request(conversation(turns), 1)])
+
+    read: list[list[int]] = []
+    for store in (keeping(), PrefixStore()):
+        ask(store, 1)
+        read.append([tokens_read(local, monkeypatch, partial(ask, store, turns)) for turns in (2, 4, 6, 8)])
+        assert len(store) == (2 if store.keeps_conversations else 1)  # the beginning, and the last chunk
+    kept, again = read
+    new = [later - former for former, later in pairwise(again)]
+    assert all(few <= tokens + 64 for few, tokens in zip(kept[1:], new, strict=True))
+    assert kept[-1] < again[-1] / 2  # control: a store of beginnings reads the whole conversation
+
+
+def test_a_conversations_bits_are_the_same_whatever_is_stored(
+    local: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefixes, "CHUNK_TOKENS", 64)
+    cold = {turns: answered(local, keeping(), turns) for turns in (1, 3, 4)}
+    nothing_kept = {turns: answered(local, keeping(0), turns) for turns in (1, 3, 4)}
+    store = keeping()
+    warm = {turns: answered(local, store, turns) for turns in (1, 3, 4)}
+    assert warm == cold == nothing_kept
+    assert answered(local, store, 3) == cold[3]  # a conversation that goes back
+    for ids, stored in list(store._entries.items()):  # control: it is the stored numbers that answer
+        wrong = tuple((torch.zeros_like(keys), values) for keys, values in stored.pairs_L)
+        store._entries[ids] = PrefixEntry(ids, wrong, stored.last_D)
+    assert answered(local, store, 4) != cold[4]
+
+
+def test_a_conversation_that_does_not_fit_leaves_what_does(local: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefixes, "CHUNK_TOKENS", 64)
+    large = keeping()
+    answered(local, large, 2)
+    store = keeping(large.bytes)
+    for turns in (2, 6):
+        assert answered(local, store, turns) == answered(local, keeping(), turns)
+        assert 0 < store.bytes == sum(stored.bytes for stored in store._entries.values()) <= large.bytes
 
 
 def test_other_weights_use_nothing_of_it(local: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:

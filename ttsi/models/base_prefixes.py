@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from transformers import PreTrainedModel
 
 from ttsi.engine.checksum import weights_fingerprint
 from ttsi.engine.prefix import MIN_CACHED_TOKENS, CachedPrompt, PrefixCache, PrefixEntry, prefill
 from ttsi.models.adapted_prefixes import AdaptedPrefixes
-from ttsi.models.prefix_store import PrefixStore
+from ttsi.models.prefix_store import CHUNK_TOKENS, PrefixStore
 from ttsi.models.temporary_adapters import UserTurn
 
 
@@ -80,5 +81,36 @@ class BasePrefixes:
             if len(beginning) > MIN_CACHED_TOKENS and self.cache.entry(beginning) is None:
                 self.cache.insert(self._store.entry(beginning, self._read))
 
-    def _read(self, ids: tuple[int, ...]) -> PrefixEntry:
-        return prefill(self._model, [CachedPrompt(ids)])[0]
+    def read_conversations(self, prompts: Iterable[Sequence[int]]) -> None:
+        """Have these prompts in the cache up to their last whole chunk, where the store keeps conversations.
+
+        Chunks are read one by one behind the beginning, whatever is stored already, so that the bits are the same.
+
+        Raises:
+            ModelError: one prompt does not fit the memory.
+        """
+        if self.cache is None or not self._store.keeps_conversations:
+            return
+        for prompt in prompts:
+            ids = tuple(prompt)
+            start = self._user_turn(ids)[0]
+            ends = range(start + CHUNK_TOKENS, len(ids), CHUNK_TOKENS)
+            if ends and self.cache.entry(ids[: ends[-1]]) is None:
+                self.cache.insert(self._read_chunks(ids, start, ends))
+
+    def _read_chunks(self, ids: tuple[int, ...], start: int, ends: range) -> PrefixEntry:
+        """The entry of the last chunk; of a conversation's chunks only the last one stays in the store."""
+        assert self.cache is not None
+        stored = next((end for end in reversed(ends) if ids[:end] in self._store), None)
+        before = self.cache.entry(ids[:start]) if stored is None else self._store.entry(ids[:stored], self._read)
+        read = start if stored is None else stored
+        for end in ends if stored is None else range(stored + CHUNK_TOKENS, ends.stop, CHUNK_TOKENS):
+            entry = self._store.entry(ids[:end], partial(self._read, before=before, cached=read))
+            if read > start and ids[:end] in self._store:
+                self._store.drop(ids[:read])
+            before, read = entry, end
+        assert before is not None
+        return before
+
+    def _read(self, ids: tuple[int, ...], before: PrefixEntry | None = None, cached: int = 0) -> PrefixEntry:
+        return prefill(self._model, [CachedPrompt(ids, before=before, cached=cached if before else 0)])[0]

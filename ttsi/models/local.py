@@ -184,6 +184,7 @@ class LocalModel:
         rows = [self._row(request) for request in requests]
         grammars = self._grammars if any(row.grammar is not None for row in rows) else None
         self.prefixes.read_beginnings(row.ids for row in rows if row.slot < 0 or row.unadapted)
+        self.prefixes.read_conversations(row.ids for row in rows if row.slot < 0)
         decoded = decode(self.model, rows, stack=self.adapters.stack, grammars=grammars, prefixes=self.prefixes.cache)
         wanted = [request.with_base and row.slot >= 0 for request, row in zip(requests, rows, strict=True)]
         base_logprobs = self._base_logprobs(rows, decoded, wanted)
@@ -257,6 +258,7 @@ class LocalModel:
         ]
         shared = [item for item, slot in zip(items, slots, strict=True) if slot < 0]
         self.prefixes.read_beginnings(ids for ids, _ in shared)
+        self.prefixes.read_conversations(ids for ids, _ in shared)
         of_base = iter(continuation_logprobs(self.model, shared, prefixes=self.prefixes.cache))
         return [
             next(of_base) if slot < 0 else self._adapted_logprobs(item, slot, unadapted)

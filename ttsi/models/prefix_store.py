@@ -1,11 +1,12 @@
-"""Store of prompt beginnings: what the base read of system text and tools stays from batch to batch.
+"""Store of prompt beginnings: what the base read of system text, tools and conversations stays from batch to batch.
 
-Inputs: token ids up to the first user's turn, and what the base computed of them (`PrefixEntry`). Outputs: the same,
-for a later prompt that begins with exactly these ids. The least recently used leaves when the bytes are used up. A
-store has one owner: `ttsi serve` has one per API key, so that no key can measure what another asked. The paper
-(arXiv:2510.07841) reads every prompt from its first token.
+Inputs: token ids up to the first user's turn, or up to a chunk of the conversation behind it, and what the base
+computed of them (`PrefixEntry`). Outputs: the same, for a later prompt that begins with exactly these ids. The least
+recently used leaves when the bytes are used up. A store has one owner: `ttsi serve` has one per API key, so that no key
+can measure what another asked. The paper (arXiv:2510.07841) reads every prompt from its first token.
 
-A beginning is always read alone and from its first token, so an answer has the same bits with and without the store.
+A beginning is always read alone and from its first token, and a conversation always in the same chunks behind it. So an
+answer has the same bits with and without what is in the store.
 """
 
 from __future__ import annotations
@@ -20,11 +21,21 @@ if TYPE_CHECKING:
 DEFAULT_BYTES = 2**30
 """Bytes of keys and values that stay; the beginnings of some 30 lists of 12 tools (1,400 tokens) at SmolLM2-135M."""
 
+CHUNK_TOKENS = 256
+"""Tokens of a conversation that are read together. A later turn reads fewer than these again."""
+
 
 class PrefixStore:
     """Beginnings of prompts, the least recently used first."""
 
-    def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, max_bytes: int = DEFAULT_BYTES, keeps_conversations: bool = False) -> None:
+        """An empty store.
+
+        Args:
+            max_bytes: of all keys and values in it.
+            keeps_conversations: keep what was read behind the beginnings, too, as agents need whose requests grow.
+        """
+        self.keeps_conversations = keeps_conversations
         self._entries: OrderedDict[tuple[int, ...], PrefixEntry] = OrderedDict()
         self._max_bytes, self._weights = max_bytes, 0
         self.bytes = 0
@@ -42,6 +53,14 @@ class PrefixStore:
         if weights != self._weights:
             self.clear()
         self._weights = weights
+
+    def __contains__(self, ids: tuple[int, ...]) -> bool:
+        return ids in self._entries
+
+    def drop(self, ids: tuple[int, ...]) -> None:
+        """Drop an entry, where it is there."""
+        if (entry := self._entries.pop(ids, None)) is not None:
+            self.bytes -= entry.bytes
 
     def entry(self, ids: tuple[int, ...], read: Callable[[tuple[int, ...]], PrefixEntry]) -> PrefixEntry:
         """The entry of exactly these ids.

@@ -86,7 +86,7 @@ def answer_job(
         improve_one: the loop, as the key has it: alone, with its library, or with its turns' adapters.
         base_answered: called when the base has answered: the time for adaptation begins.
     """
-    prefixes = PrefixStore(0) if prefixes is None else prefixes
+    prefixes = PrefixStore(0, keeps_conversations=True) if prefixes is None else prefixes
     progress = StageProgress()
     try:
         with interrupts.allowing(ClientDisconnected), prefix_cache(model, prefixes):
@@ -314,7 +314,7 @@ class AnswerWorker:
 
         try:
             self._apply_stop()  # it may have been stopped before it began
-            prefixes = self._prefixes.setdefault(job.tenant, PrefixStore(self._prefix_bytes))
+            prefixes = self._prefixes.setdefault(job.tenant, PrefixStore(self._prefix_bytes, keeps_conversations=True))
             outcome = answer_job(model, job, self._interrupts, prefixes, self._improver(job.tenant), start_clock)
             if job.id not in self._stops:  # one that was told to stop says nothing about how long it takes
                 self._backoff.add(job, outcome)
