@@ -73,8 +73,8 @@ class Limits:
     adaptations_per_key: int = 60
     """Most adaptations a minute of one key; then the base answers."""
     prefix_bytes: int = DEFAULT_BYTES
-    """Memory for what the base read of system texts and tools, so that a key's next request with the same ones begins
-    at the user's turn. All keys have equal parts, which only they can reach; 0 keeps nothing between requests."""
+    """Memory for what the base read of system texts, tools and conversations, so that a key's next request begins where
+    it differs from an earlier one. All keys have equal parts, which only they can reach; 0 keeps nothing."""
     turn_adapter_seconds: float = 0.0
     """How long an adapter may answer the later steps of the turn that it was trained in: an agent's requests with
     results of tools behind the same message of the user. 0 drops every adapter behind its answer."""

@@ -35,7 +35,7 @@ class Start(_PipeMessage):
     format: str | None = None
     """The format of tool calls; None takes it from the model's template."""
     prefix_bytes: int = 0
-    """Memory of one key for what the base read of system texts and tools; it stays from request to request."""
+    """Memory of one key for what the base read of requests; it stays from request to request."""
     library: LibraryConfig | None = None
     """Where adapters are kept, a folder per key; None keeps none."""
     turn_adapters: TurnAdapterLimits = TurnAdapterLimits()
