@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from ttsi.agents.task_episode import Task, task_episodes
 from ttsi.awareness.measures import MEASURES
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.errors import ConfigError
-from ttsi.record import RunRow
+from ttsi.record import RunRow, Side
 from ttsi.reports.groups import group_runs
 from ttsi.reports.questions.thresholds import smaller_tau
 from ttsi.reports.trajectory_story import trajectory_story
@@ -56,6 +57,16 @@ def test_base_and_adapted_are_judged_by_what_they_did(tmp_path: Path) -> None:
     summary = load_run(tmp_path).summary
     assert summary["gain"]["fixed"] == 2 and summary["gain"]["broken"] == 0
     assert {row.episode.adaptation.status for row in rows} == {"trained"}
+
+
+def test_each_decision_of_both_agents_is_counted_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="ttsi.agents"):
+        rows = run(tmp_path, batch_size=3)
+    events = [record.args for record in caplog.records if record.name == "ttsi.agents.task_episode"]
+    sides: tuple[Side, ...] = ("base", "adapted")
+    steps = {side: sum(len(row.episode.trajectories[side].steps) for row in rows) for side in sides}
+    assert events == [(side, taken) for side in sides for taken in range(steps[side] + 1)]
+    assert min(steps.values()) > len(rows), "several decisions per task"
 
 
 def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path: Path) -> None:

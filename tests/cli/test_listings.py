@@ -12,7 +12,18 @@ import pytest
 from tests.worlds import rows, write
 from ttsi import __version__
 from ttsi.chat.calls import FORMATS
-from ttsi.cli.progress import LINE_INTERVAL, STAGE_LOG, TRAINING_LOG, _Lines, _Stages, announced, loading, progress
+from ttsi.agents import task_episode
+from ttsi.cli.progress import (
+    AGENT_LOG,
+    LINE_INTERVAL,
+    STAGE_LOG,
+    TRAINING_LOG,
+    _Lines,
+    _Stages,
+    announced,
+    loading,
+    progress,
+)
 from ttsi.models import scripted
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.tally import RunProgress
@@ -218,6 +229,28 @@ def test_within_a_long_training_the_step_and_the_time_left_are_named(capsys: pyt
     # Control: afterwards nothing listens.
     logging.getLogger(TRAINING_LOG).info("training step=%d steps=%d", 3, 120)
     assert "step" not in stages.now()
+
+
+def test_an_agents_decisions_are_counted_while_no_task_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    now, stages, report = clocked()
+    report(state(0))
+    with stages.listening():
+        for side, decisions in (("base", 0), ("base", 1), ("adapted", 12)):
+            logging.getLogger(AGENT_LOG).info("decisions taken side=%s decisions=%d", side, decisions)
+            logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "answer", 8)
+            now[0] += LINE_INTERVAL
+            report.tick()
+    assert capsys.readouterr().err.splitlines() == [
+        "ttsi: 0 of 100 inputs, base agent after 0 decisions: answering 8 (10 s)",
+        "ttsi: 0 of 100 inputs, base agent after 1 decision: answering 8 (10 s)",
+        "ttsi: 0 of 100 inputs, adapted agent after 12 decisions: answering 8 (10 s)",
+    ]
+    # Control: the next batch, of single inputs, has no agent.
+    report(state(16))
+    with stages.listening():
+        logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "answer", 8)
+    assert stages.now() == "answering 8 (0 s)"
+    assert AGENT_LOG == task_episode.log.name, "the progress listens where the agents write"
 
 
 def test_a_training_that_goes_on_from_a_checkpoint_does_not_count_its_old_steps_as_fast_ones(

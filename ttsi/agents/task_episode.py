@@ -10,10 +10,12 @@ trajectory is right. A task is unsure where the base was unsure at any decision.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from ttsi.agents.conversation_loop import run_episodes
 from ttsi.config import AgentConfig, LoopConfig
@@ -22,6 +24,8 @@ from ttsi.errors import GrammarError, ModelError, UnrenderablePrompt, first_line
 from ttsi.models import Model, Writer
 from ttsi.plurals import with_noun
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Input, ToolCall, Trajectory
+
+log = logging.getLogger(__name__)
 
 OUTSIDE = ("environment:", *(f"{kind.__name__}:" for kind in (ModelError, GrammarError, UnrenderablePrompt)))
 """How the errors of a failed environment, and of a model that gives no text, begin. Such a task failed, on whichever
@@ -51,13 +55,19 @@ def task_episodes(
     Raises:
         ConfigError: a setting is wrong. An environment that cannot be made is an episode with an error.
     """
-    before = _trajectories(tasks, model, None, replace(config, adapt=False), agent, repeat)
-    after = _trajectories(tasks, model, writer, config, agent, repeat) if config.adapt else before
+    before = _trajectories("base", tasks, model, None, replace(config, adapt=False), agent, repeat)
+    after = _trajectories("adapted", tasks, model, writer, config, agent, repeat) if config.adapt else before
     return [_episode(task, *both) for task, *both in zip(tasks, before, after, strict=True)]
 
 
 def _trajectories(
-    tasks: Sequence[Task], model: Model, writer: Writer | None, config: LoopConfig, agent: AgentConfig, repeat: int
+    side: str,
+    tasks: Sequence[Task],
+    model: Model,
+    writer: Writer | None,
+    config: LoopConfig,
+    agent: AgentConfig,
+    repeat: int,
 ) -> list[Trajectory]:
     made: dict[int, Environment] = {}
     failed: dict[int, Trajectory] = {}
@@ -67,8 +77,19 @@ def _trajectories(
         except Exception as error:
             failed[number] = Trajectory((), f"environment: {type(error).__name__}: {first_line(error)}")
     named = [(f"{number}/{tasks[number].input.id}", environment) for number, environment in made.items()]
-    done = dict(zip(made, run_episodes(named, model, writer, config, agent, repeat), strict=True)) | failed
+    decisions = count(1)
+
+    def report(_: str, __: Trajectory) -> None:
+        _log_decisions(side, next(decisions))
+
+    _log_decisions(side, 0)
+    done = dict(zip(made, run_episodes(named, model, writer, config, agent, repeat, report), strict=True)) | failed
     return [done[number] for number in range(len(tasks))]
+
+
+def _log_decisions(side: str, decisions: int) -> None:
+    """Log how many decisions the agent has taken in all tasks; the command line shows it as progress."""
+    log.info("decisions taken side=%s decisions=%d", side, decisions)
 
 
 def _episode(task: Task, before: Trajectory, after: Trajectory) -> Episode:

@@ -32,6 +32,8 @@ STAGE_LOG = "ttsi.batch"
 """The name of the log with an event at the start of each stage."""
 TRAINING_LOG = "ttsi.engine.training"
 """The name of the log with an event after each step of a long training."""
+AGENT_LOG = "ttsi.agents.task_episode"
+"""The name of the log with an event after each decision of an agent."""
 
 STAGE_VERBS = {
     "answer": "answering",
@@ -148,20 +150,22 @@ class _Speed:
 
 
 class _Stages(logging.Handler):
-    """The stage that the loop is in, from the log of stages; within a long training its step, from the engine's log."""
+    """The stage that the loop is in, from its log; a long training's step, and how far an agent is, from theirs."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(logging.INFO)
         self._clock = clock
         self._began = clock()
-        self._doing, self._step = "", ""
+        self._agent, self._doing, self._step = "", "", ""
         self._kept_steps = 0  # of a training that goes on from a checkpoint
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One event: a stage begins, for so many inputs; or one of so many steps of a training is done."""
+        """One event: a stage begins, for so many inputs; a step of a training is done; an agent has decided."""
         match record.args:
             case (int(step), int(steps)) if record.name == TRAINING_LOG:
                 self._note_step(step, steps, resumed="resumed" in record.msg)
+            case (side, int(decisions)) if record.name == AGENT_LOG:
+                self._agent = f"{side} agent after {with_noun(decisions, 'decision')}: "
             case (stage, inputs) if record.name == STAGE_LOG:
                 self._began, self._step, self._kept_steps = self._clock(), "", 0
                 self._doing = f"{STAGE_VERBS.get(str(stage), stage)} {inputs}"
@@ -175,16 +179,17 @@ class _Stages(logging.Handler):
 
     def now(self) -> str:
         """The stage and for how long it has run; empty between batches and where other processes do the work."""
-        return f"{self._doing} ({duration(self._clock() - self._began)}{self._step})" if self._doing else ""
+        spent = duration(self._clock() - self._began)
+        return f"{self._agent}{self._doing} ({spent}{self._step})" if self._doing else ""
 
     def clear(self) -> None:
         """A batch is done."""
-        self._doing = self._step = ""
+        self._agent = self._doing = self._step = ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen to both logs for as long as the block lasts; other handlers see them as before."""
-        with self._listening_to(STAGE_LOG), self._listening_to(TRAINING_LOG):
+        """Listen to the logs for as long as the block lasts; other handlers see them as before."""
+        with self._listening_to(STAGE_LOG), self._listening_to(TRAINING_LOG), self._listening_to(AGENT_LOG):
             yield
 
     @contextmanager
