@@ -315,4 +315,4 @@ def test_without_a_copy_it_is_said_once(caplog: pytest.LogCaptureFixture) -> Non
         return a + 1
 
     run_episode(FunctionEnvironment([add], turns=["add", "add"]), Actor(says_done), config=always())
-    assert caplog.text.count("written examples are not executed") == 1
+    assert caplog.text.count("no call is tried first: add may act on the world") == 1

@@ -19,6 +19,7 @@ from ttsi.config import AgentConfig, LoopConfig
 from ttsi.errors import ConfigError
 from ttsi.record import RunRow, Side
 from ttsi.reports.groups import group_runs
+from ttsi.reports.questions.benchmark_rules import omission_of
 from ttsi.reports.questions.thresholds import smaller_tau
 from ttsi.reports.trajectory_story import trajectory_story
 from ttsi.runs.evaluation import evaluate
@@ -248,6 +249,15 @@ def test_a_task_is_answered_in_words_where_all_unsure_decisions_are(tmp_path: Pa
     assert in_words(grounded(2.0, adapt=False), tmp_path / "words", words)
     # Control: the last decision of every task is in words; another one of this task is unsure as well.
     assert not in_words(grounded(2.0, adapt=False), tmp_path / "calls", Actor(deletes))
+
+
+def test_an_agents_run_misses_no_score_without_optional_arguments(tmp_path: Path) -> None:
+    run(tmp_path)
+    [group] = group_runs([load_run(tmp_path)])
+    assert (omission_of(group).table, omission_of(group).missing) == (None, "")
+    single = [replace(row, episode=replace(row.episode, trajectories={})) for row in load_run(tmp_path).rows]
+    [plain] = group_runs([replace(load_run(tmp_path), rows=single)])
+    assert "without `--answer.omit-unstated`" in omission_of(plain).missing, "control"
 
 
 def test_no_other_tau_is_read_off_agents_tasks(tmp_path: Path) -> None:

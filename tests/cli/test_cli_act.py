@@ -109,6 +109,7 @@ def test_the_trajectory_as_json(ttsi: Command) -> None:
         (("--functions", "act_tools:broken"), "OSError: no store"),
         (("--functions", "act_tools:late"), "ValueError: too late"),
         (("--mcp", 'python "x'), "is no command"),
+        (("--mcp", " "), "name the program that starts the server"),
         (("--functions", "act_tools:functions", "--safe-to-repeat", "read-only"), "for MCP servers"),
         (("--functions", "act_tools:functions", "--safe-to-repeat", "whisper"), "whisper"),
         (("--functions", "act_tools:Store", "--library", "lib"), "no library"),
@@ -119,6 +120,22 @@ def test_the_trajectory_as_json(ttsi: Command) -> None:
 def test_what_is_wrong_is_named_in_one_line(ttsi: Command, arguments: tuple[str, ...], says: str) -> None:
     said = ttsi("act", "List the files", "--model", "scripted:demo", *arguments)
     assert said.code == 2 and says in said.err.splitlines()[-1], said.err
+
+
+def test_explore_says_why_it_has_nothing_to_show(ttsi: Command) -> None:
+    explore = ("act", "shout it", "--functions", "act_tools:functions", "--model", "scripted:demo")
+    reason = "not adapted: no call was tried: explore needs tools of an agent that a copy may call"
+    assert reason in ttsi(*explore, "--method", "explore").out
+    assert reason not in ttsi(*explore, "--method", "explore", "--safe-to-repeat", "all").out, "control"
+
+
+def test_acting_with_weights_is_announced_before_the_first_turn(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    monkeypatch.setattr("ttsi.cli.progress.ANNOUNCE_AFTER", 1e6)
+    for weights in (True, False):
+        monkeypatch.setattr(sys.modules["ttsi.cli.act"], "computes_here", lambda spec, here=weights: here)
+        said.append(ttsi("act", "shout it", "--functions", "act_tools:functions", "--model", "scripted:demo").err)
+    assert ["acting ..." in words for words in said] == [True, False]
 
 
 def test_properties_are_not_evaluated_and_static_methods_are_tools(ttsi: Command) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.worlds import rows, write
 from ttsi import __version__
-from ttsi.chat.calls import FORMATS
 from ttsi.agents import task_episode
+from ttsi.chat.calls import FORMATS
 from ttsi.cli.progress import (
     AGENT_LOG,
     LINE_INTERVAL,
@@ -250,7 +250,7 @@ def test_an_agents_decisions_are_counted_while_no_task_is_done(capsys: pytest.Ca
     with stages.listening():
         logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "answer", 8)
     assert stages.now() == "answering 8 (0 s)"
-    assert AGENT_LOG == task_episode.log.name, "the progress listens where the agents write"
+    assert task_episode.log.name == AGENT_LOG, "the progress listens where the agents write"
 
 
 def test_a_training_that_goes_on_from_a_checkpoint_does_not_count_its_old_steps_as_fast_ones(

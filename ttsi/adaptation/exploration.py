@@ -46,7 +46,8 @@ def _too_long(task: AdaptationTask, item: Input) -> bool:
 def _record(tried: Sequence[Example], noted: Sequence[Example]) -> Adaptation:
     if noted:
         return Adaptation("in-context", samples=len(noted), left_out=len(tried) - len(noted))
-    reason = "no note fits the context" if tried else "no call was executed: explore needs an environment of an agent"
+    nothing = "no call was tried: explore needs tools of an agent that a copy may call"
+    reason = "no note fits the context" if tried else nothing
     return Adaptation("none", reason=reason, left_out=len(tried))
 
 

@@ -152,7 +152,7 @@ class ExampleTrials:
             return self._rollouts[item.id].environment.copy()
         except EnvironmentFailure as error:
             if not self._rollouts[item.id].warned:
-                log.warning("written examples are not executed: %s", first_line(error))
+                log.warning("no call is tried first: %s", first_line(error))
             self._rollouts[item.id].warned = True
             return None
 

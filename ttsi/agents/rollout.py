@@ -65,7 +65,7 @@ class Rollout:
     blocked: set[str] = field(default_factory=set)
     """Tools of which a call on a copy did not return: no example calls them again."""
     warned: bool = False
-    """Whether it was said that written examples are not executed."""
+    """Whether it was said that no call is tried on a copy first."""
     _opening: tuple[Message, ...] | None = None  # of the open turn; None between turns
     _steps: list[Step] = field(default_factory=list)
     _finished: bool = False

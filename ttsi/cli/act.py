@@ -34,7 +34,7 @@ from ttsi.cli.settings import (
 from ttsi.config import AgentConfig, MethodConfig
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import find_method, wants_training_data
-from ttsi.models import check_format, check_speaker
+from ttsi.models import check_format, check_speaker, computes_here
 from ttsi.object_reference import load_object
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def act(
         print_notes(answering)
         teacher = costs.teacher_config(config.teacher_budget)
         writer = load_teacher(config.teacher, answering, teacher, "act", device, dtype)
-        with announced("acting"), _Output(json) as output:
+        with announced("acting", at_once=computes_here(model)), _Output(json) as output:
             trajectory = run_episode(world, answering, writer, loop, agent, output.update)
             output.update(trajectory)
     return 0 if trajectory.error is None else 1
@@ -204,9 +204,12 @@ def environment(
 
 def _command(text: str) -> list[str]:
     try:
-        return shlex.split(text)
+        command = shlex.split(text)
     except ValueError as error:
         raise ConfigError(f"--mcp {text!r} is no command: {first_line(error)}") from None
+    if not command:
+        raise ConfigError(f"--mcp {text!r} is no command: name the program that starts the server")
+    return command
 
 
 def functions_of(reference: str) -> list[Callable[..., Any]]:

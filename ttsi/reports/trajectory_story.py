@@ -47,6 +47,8 @@ def _step(place: int, step: Step) -> Iterator[str]:
         yield f"       {_examples(step.examples)}"
     if step.adaptation.status != "none":
         yield f"       {_adaptation(step)}"
+    elif step.adaptation.reason:
+        yield f"       not adapted: {step.adaptation.reason}"
     for result in step.results:
         yield f"     {'! ' if result.error else '> '}{one_line(result.content, 200)}"
     if step.error:
@@ -77,9 +79,11 @@ def _examples(examples: tuple[Example, ...]) -> str:
 
 def _adaptation(step: Step) -> str:
     done = step.adaptation
-    learned = f"{with_noun(done.samples, 'example')} in {with_noun(done.steps, 'step')}"
+    learned = f"{with_noun(done.samples, 'training example')} in {with_noun(done.steps, 'step')}"
     parts = [learned if done.steps else EMPTY.get(done.status, "")]
-    parts += [] if done.logprob_shift is None else [f"{done.logprob_shift:+.2f} nats per token"]
+    shift = done.logprob_shift
+    parts += [] if shift is None else [f"log-probability of its answer {shift:+.2f} nats per token"]
     parts += [done.reason, f"answer refused ({done.refused})" if done.refused else ""]
-    before = "" if step.base is None or step.base == step.answer else f"; before: {_answer(step.base)}"
-    return f"{done.status}: {', '.join(part for part in parts if part)}{before}"
+    before, after = _answer(step.base), _answer(step.answer)
+    changed = "" if step.base is None or before == after else f"; before: {before}"
+    return f"{done.status}: {', '.join(part for part in parts if part)}{changed}"

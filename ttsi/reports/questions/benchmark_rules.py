@@ -46,6 +46,10 @@ def by_rule(groups: Sequence[Group]) -> Finding:
     )
 
 
+NEEDS_SINGLE_REQUESTS = "Missing: `ttsi run --benchmark NAME` without `--answer.omit-unstated`."
+"""An agent's task has no such score: another argument in one call changes all that follows."""
+
+
 def omission(groups: Sequence[Group]) -> Finding:
     """The base without its unstated optional arguments, beside the base and TT-SI."""
     return _omission(_adapting_references(groups))
@@ -65,6 +69,7 @@ def _omission(groups: Sequence[Group]) -> Finding:
         scores = [mean_cell(list(side.values())) for side in (base, shorter, adapted)]
         gain = points_cell(pairing.difference(shorter, adapted))
         rows.append((benchmark_and_model(group), count(len(shorter)), *scores, gain))
+    agents_alone = bool(groups) and all(group.has_trajectories for group in groups)
     head = (NAME, "n", "base", "base, unstated left out", "ttsi", "ttsi against it, points")
     return Finding(
         "Without training",
@@ -72,7 +77,7 @@ def _omission(groups: Sequence[Group]) -> Finding:
         "--answer.omit-unstated does the same to the base's answers without training; read off the same answers.",
         Table(head, tuple(rows)) if rows else None,
         groups=tuple(judged),
-        missing="" if rows else "Missing: `ttsi run --benchmark NAME` without `--answer.omit-unstated`.",
+        missing="" if rows or agents_alone else NEEDS_SINGLE_REQUESTS,
     )
 
 

@@ -1,0 +1,37 @@
+"""A trajectory as text: what changed by an adapter, what was trained, and why nothing was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ttsi.reports.trajectory_story import trajectory_story
+from ttsi.types import Adaptation, Answer, Message, Step, ToolCall, Trajectory, Turn
+
+
+def answer(name: str, logprob: float) -> Answer:
+    """An answer of one call."""
+    return Answer(name, (ToolCall(name, {}),), None, logprob, logprob, 1)
+
+
+def story(step: Step) -> str:
+    """The story of one decision."""
+    return trajectory_story(Trajectory((Turn((Message("user", "go"),), (step,), "done"),), None))
+
+
+TRAINED = Step(answer("look", -2.0), answer("look", -1.0), adaptation=Adaptation("trained", samples=10, steps=5))
+
+
+def test_an_answer_that_stayed_has_no_before() -> None:
+    assert "before:" not in story(TRAINED), "the same call, though likelier"
+    assert "; before: wait()" in story(replace(TRAINED, base=answer("wait", -2.0))), "control"
+
+
+def test_what_was_learned_is_counted_as_training_examples() -> None:
+    said = story(replace(TRAINED, adaptation=replace(TRAINED.adaptation, logprob_shift=0.5)))
+    assert "trained: 10 training examples in 5 steps, log-probability of its answer +0.50 nats per token" in said
+
+
+def test_a_reason_for_no_adaptation_is_said() -> None:
+    refused = replace(TRAINED, adaptation=Adaptation("none", reason="no example fits the context"))
+    assert "not adapted: no example fits the context" in story(refused)
+    assert "adapted" not in story(replace(TRAINED, adaptation=Adaptation("none"))), "control: a sure decision"
