@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -321,3 +322,26 @@ def test_an_environment_that_executes_asynchronously_ends_with_one_line() -> Non
     for _ in range(2):  # it stays stopped
         with pytest.raises(EnvironmentFailure, match=r"execute\(\) of the environment is async"):
             environment.execute(CALL)
+
+
+def counting(connection: sqlite3.Connection) -> Callable[[ToolCall], ToolResult]:
+    """An `execute` that needs the thread in which the connection was made."""
+    return lambda call: ToolResult(str(connection.execute("select 1").fetchone()))
+
+
+def test_an_object_that_is_bound_to_its_thread_is_met_by_advice_once(caplog: pytest.LogCaptureFixture) -> None:
+    connection = sqlite3.connect(":memory:")
+    environment = LimitedEnvironment(World(execute=counting(connection)))
+    assert environment.execute(CALL).error and environment.execute(CALL).error
+    assert caplog.text.count("go may need the thread in which its objects were made: --agent.call-seconds 0") == 1
+    caplog.clear()
+    advised = LimitedEnvironment(World(execute=counting(connection)), CallLimits(seconds=0))
+    assert advised.execute(CALL) == ToolResult("(1,)"), "the advice helps"
+    assert not caplog.text
+    connection.close()
+
+
+@pytest.mark.parametrize("words", ["no such thread: 12", "the thread is closed", "threads are not for sale"])
+def test_control_other_words_about_threads_are_met_by_none(words: str, caplog: pytest.LogCaptureFixture) -> None:
+    LimitedEnvironment(World(execute=lambda call: ToolResult(words, error=True))).execute(CALL)
+    assert not caplog.text

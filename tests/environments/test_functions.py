@@ -462,8 +462,41 @@ class Same(Store):
         return self
 
 
+class Unlocked(Locked):
+    """Its own method copies it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Unlocked:
+        return Unlocked()
+
+
+def test_a_method_deepcopy_can_copy_what_nothing_else_can() -> None:
+    FunctionEnvironment([Unlocked().put], safe_to_repeat=True).copy()
+
+
+def test_an_argument_without_a_name_is_refused_with_what_to_write() -> None:
+    def total(*numbers: float) -> float:
+        """Add up."""
+        return sum(numbers)
+
+    def label(**texts: str) -> str:
+        """Label."""
+        return str(texts)
+
+    def square(number: int, /) -> int:
+        """Square."""
+        return number * number
+
+    for function, words in (
+        (total, r"which \*numbers does not allow: take one list$"),
+        (label, r"which \*\*texts does not allow: name each argument$"),
+        (square, "which number does not allow: leave out the /$"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            function_tool(function)
+
+
 def test_an_object_that_cannot_be_copied_is_named() -> None:
-    with pytest.raises(EnvironmentFailure, match=r"^Locked cannot be copied: TypeError: .*lock"):
+    with pytest.raises(EnvironmentFailure, match=r"^Locked cannot be copied: TypeError: .*lock.*; a method __deepc"):
         FunctionEnvironment([Locked().put, Clerk(Store([])).take], safe_to_repeat=True).copy()
     with pytest.raises(EnvironmentFailure, match="Same cannot be copied"):
         FunctionEnvironment([Same([]).put], safe_to_repeat=True).copy()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import copy
 import inspect
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,10 @@ from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
+_OTHER_THREAD = re.compile(r"\b(?:a|in|main|same|different|another|other) thread\b", re.IGNORECASE)
+"""How an error says that an object is bound to a thread, as those of SQLite, asyncio, signal and greenlet do."""
 _LEFT_OUT = re.compile(r"\n\(([\d,]+) more characters were left out\.\)\Z")
 LONGEST_LIMIT = 86_400.0
 """Most seconds that a call may be given: a day."""
@@ -59,6 +64,7 @@ class LimitedEnvironment:
         self._limits = limits or CallLimits()
         self._origins: tuple[Environment, ...] = ()  # what this is a copy of, the nearest last
         self._failure = ""
+        self._warned = False  # that an object may be bound to its thread
 
     def tools(self) -> Sequence[Tool]:
         """The tools on offer.
@@ -117,8 +123,22 @@ class LimitedEnvironment:
         if isinstance(outcome, _Exception):
             if isinstance(outcome.error, EnvironmentFailure):
                 raise outcome.error
-            return error_result(outcome.error)
-        return _result(call.name, outcome, self._limits.result_characters)
+            outcome = error_result(outcome.error)
+        result = _result(call.name, outcome, self._limits.result_characters)
+        self._note_thread(call.name, result)
+        return result
+
+    def _note_thread(self, name: str, result: ToolResult) -> None:
+        """Say once how an object is used that works in its own thread only."""
+        if self._warned or self._origins or not self._limits.seconds:
+            return
+        if result.error and _OTHER_THREAD.search(result.content):
+            self._warned = True
+            log.warning(
+                "%s may need the thread in which its objects were made: --agent.call-seconds 0 calls it there, "
+                "without a limit",
+                name,
+            )
 
     def copy(self) -> LimitedEnvironment:
         """An independent copy under the same limits.

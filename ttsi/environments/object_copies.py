@@ -37,7 +37,8 @@ def copy_together(objects: list[Any]) -> list[Any]:
             _copy_class_state(original, memo)
     except Exception as error:  # whatever an object's own copying raises
         names = ", ".join(_culprits(objects))
-        raise EnvironmentFailure(f"{names} cannot be copied: {type(error).__name__}: {on_one_line(error)}") from error
+        reason = f"{type(error).__name__}: {on_one_line(error)}"
+        raise EnvironmentFailure(f"{names} cannot be copied: {reason}; a method __deepcopy__ can do it") from error
     for original, twin in zip(objects, copies, strict=True):
         if twin is original:
             name = type(original).__name__
