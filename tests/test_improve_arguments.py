@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.worlds import rows, write
-from ttsi import AgentConfig, evaluate, improve, load_model, preset, run_episode
+from ttsi import AgentConfig, evaluate, improve, load_model, preset, run_episode, run_episodes
 from ttsi.benchmarks import load
 from ttsi.errors import ConfigError
 from ttsi.types import Input
@@ -64,9 +64,14 @@ def test_a_bare_model_of_transformers_is_refused_with_the_call_that_loads_it(
 
 
 @pytest.mark.parametrize("config", ["ttsi", {}])
-def test_what_is_no_settings_is_refused(inputs: list[Input], config: object) -> None:
-    with pytest.raises(ConfigError, match="use a LoopConfig"):
-        improve(inputs, load_model("scripted:demo"), config=config)  # type: ignore[arg-type]
+def test_what_is_no_settings_is_refused(config: object) -> None:
+    calls: list[Any] = [improve, run_episodes]
+    for call in calls:
+        with pytest.raises(ConfigError, match="use a LoopConfig"):
+            call([], load_model("scripted:demo"), config=config)
+    with pytest.raises(ConfigError, match=r"use a ttsi\.AgentConfig"):
+        run_episodes([], load_model("scripted:demo"), agent=config)  # type: ignore[arg-type]
+    assert run_episodes([], load_model("scripted:demo"), agent=AgentConfig()) == [], "control"
 
 
 def test_what_can_write_nothing_is_no_writer(inputs: list[Input]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ttsi.agents.conversation_loop import run_episode as run_episode
+    from ttsi.agents.conversation_loop import run_episodes as run_episodes
     from ttsi.benchmarks import Benchmark as Benchmark
     from ttsi.benchmarks import Sample as Sample
     from ttsi.benchmarks.jsonl import read_input as read_input
@@ -44,6 +45,7 @@ _PUBLIC = {
     "read_input": "ttsi.benchmarks.jsonl:read_input",
     "load_run": "ttsi.runs.reading:load_run",
     "run_episode": "ttsi.agents.conversation_loop:run_episode",
+    "run_episodes": "ttsi.agents.conversation_loop:run_episodes",
     "FunctionEnvironment": "ttsi.environments.functions:FunctionEnvironment",
     "AgentConfig": "ttsi.config:AgentConfig",
     "LoopConfig": "ttsi.config:LoopConfig",
@@ -80,6 +82,7 @@ __all__ = [
     "preset",
     "read_input",
     "run_episode",
+    "run_episodes",
 ]
 
 

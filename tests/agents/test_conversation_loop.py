@@ -162,6 +162,25 @@ def test_two_environments_of_one_id_are_refused() -> None:
         run_episodes(worlds, Actor(reads_then_stops), config=always(adapt=False))
 
 
+def test_an_environment_is_used_by_one_conversation() -> None:
+    shared, other = world(FileStore(), "x"), world(FileStore(), "x")
+    with pytest.raises(ConfigError, match=r"^'a' and 'b' are one environment: make one for each$"):
+        run_episodes([("a", shared), ("b", shared)], Actor(reads_then_stops), config=always(adapt=False))
+    done = run_episodes([("a", shared), ("b", other)], Actor(reads_then_stops), config=always(adapt=False))
+    assert [len(trajectory.turns) for trajectory in done] == [1, 1], "control"
+
+
+@pytest.mark.parametrize("environments", [[world(FileStore(), "x")], {"a": world(FileStore(), "x")}, [(1, 2)], None])
+def test_environments_come_with_ids(environments: object) -> None:
+    with pytest.raises(ConfigError, match=r"a list of \(id, environment\) pairs"):
+        run_episodes(environments, Actor(reads_then_stops))  # type: ignore[arg-type]
+
+
+def test_a_class_is_no_environment() -> None:
+    with pytest.raises(ConfigError, match="is the class Raising: make an object of it"):
+        run_episode(Raising, Actor(reads_then_stops))  # type: ignore[arg-type]
+
+
 class Told(Raising):
     """An environment that says and offers what a test gives it."""
 

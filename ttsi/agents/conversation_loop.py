@@ -81,17 +81,14 @@ def run_episodes(
         on_step: called with the id and what happened so far, after each decision and its calls.
 
     Raises:
-        ConfigError: a setting is wrong, or two ids are equal.
+        ConfigError: a setting is wrong, or the environments are no pairs with ids and objects of their own.
     """
     writer = None if writer is None or writer is model else as_writer(writer)
     model = as_model(model)
-    config, agent = config or preset("ttsi", model), agent or AgentConfig()
-    if len({id_ for id_, _ in environments}) < len(environments):
-        raise ConfigError("two environments have the same id: give each its own")
-    for id_, environment in environments:
-        if not isinstance(environment, Environment):
-            kind = type(environment).__name__
-            raise ConfigError(f"environment {id_!r} is a {kind}: it needs tools(), next_turn(), execute() and copy()")
+    config = preset("ttsi", model) if config is None else config
+    agent = AgentConfig() if agent is None else agent
+    _check_settings(config, agent)
+    _check_environments(environments)
     decider = Decider(model, writer, config, agent, repeat)
     decider.check()
     limits = CallLimits(seconds=agent.call_seconds)
@@ -112,6 +109,35 @@ def run_episodes(
                     on_step(rollout.id, rollout.trajectory)
             crash_points.reach("agent: acted")
     return [rollout.trajectory for rollout in rollouts]
+
+
+def _check_settings(config: object, agent: object) -> None:
+    if not isinstance(config, LoopConfig):
+        raise ConfigError(f"config is a {type(config).__name__}: use a LoopConfig, as ttsi.preset makes it")
+    if not isinstance(agent, AgentConfig):
+        raise ConfigError(f"agent is a {type(agent).__name__}: use a ttsi.AgentConfig")
+
+
+def _check_environments(environments: object) -> None:
+    """Refuse what is no list of (id, environment) pairs, and what two conversations would share."""
+    if not isinstance(environments, Sequence) or not all(_is_pair(entry) for entry in environments):
+        raise ConfigError("environments must be a list of (id, environment) pairs, the id a text")
+    ids: dict[int, str] = {}
+    for id_, environment in environments:
+        if isinstance(environment, type):
+            raise ConfigError(f"environment {id_!r} is the class {environment.__name__}: make an object of it")
+        if not isinstance(environment, Environment):
+            kind = type(environment).__name__
+            raise ConfigError(f"environment {id_!r} is a {kind}: it needs tools(), next_turn(), execute() and copy()")
+        if id_ in ids.values():
+            raise ConfigError("two environments have the same id: give each its own")
+        if id(environment) in ids:
+            raise ConfigError(f"{ids[id(environment)]!r} and {id_!r} are one environment: make one for each")
+        ids[id(environment)] = id_
+
+
+def _is_pair(entry: object) -> bool:
+    return isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[0], str)
 
 
 def _next_decision(rollout: Rollout, model: Model, max_new_tokens: int) -> Input | None:
