@@ -138,7 +138,7 @@ def _argument_model(function: Callable[..., Any]) -> type[BaseModel]:
     for position, parameter in enumerate(inspect.signature(function).parameters.values()):
         argument = parameter.name
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise ConfigError(_unnamed(name, parameter))
+            raise ConfigError(_refusal(name, parameter))
         if argument not in hints:
             raise ConfigError(f"{name}: the argument {argument!r} has no type hint")
         _check_hint(name, argument, hints[argument])
@@ -149,15 +149,15 @@ def _argument_model(function: Callable[..., Any]) -> type[BaseModel]:
     return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _unnamed(name: str, parameter: inspect.Parameter) -> str:
+def _refusal(name: str, parameter: inspect.Parameter) -> str:
     """Why a parameter is no argument of a tool, and what to write instead."""
-    instead = {
+    remedies: dict[Any, str] = {
         parameter.VAR_POSITIONAL: "take one list",
         parameter.VAR_KEYWORD: "name each argument",
         parameter.POSITIONAL_ONLY: "leave out the /",
-    }[parameter.kind]
-    shown = parameter.replace(annotation=parameter.empty)
-    return f"{name}: a tool's arguments are passed by name, which {shown} does not allow: {instead}"
+    }
+    bare = parameter.replace(annotation=parameter.empty)
+    return f"{name}: a tool's arguments are passed by name, which {bare} does not allow: {remedies[parameter.kind]}"
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
