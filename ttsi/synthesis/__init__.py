@@ -208,7 +208,8 @@ def _from_schema(job: _Job, tool: Tool) -> Example:
 def _in_environment(job: _Job, state: StateValues | None, whole_turns: bool) -> _Job:
     """The job of an agent's decision: values of the state, and for some a tool that is called before."""
     others = [tool for tool in job.item.tools if tool != job.tool and tool.name != END_TURN]
-    draw = random.Random(job.seed)
+    # A stream of its own: with `schema_example`'s, the joined examples would be those that state optional arguments.
+    draw = random.Random(f"turn {job.seed}")
     joined = whole_turns and bool(others) and draw.random() < JOINED_SHARE
     return replace(job, state=state, before=draw.choice(others) if joined else None)
 
