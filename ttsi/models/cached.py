@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ttsi.models import Generation, Model, ModelWrapper, Request
-from ttsi.types import Prompt
+from ttsi.types import Prompt, answered_calls
 
 
 class CachedModel(ModelWrapper):
@@ -31,7 +31,7 @@ class CachedModel(ModelWrapper):
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """See `Model.generate`; base requests that were answered before come from the cache."""
-        keys = [_key(request) for request in requests]
+        keys = [_key(request.prompt, request) for request in requests]
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._generations}
         answers = dict(zip(new, self._model.generate(list(new.values())), strict=True)) if new else {}
         kept = {key: answer for key, answer in answers.items() if new[key].adapter is None and not answer.error}
@@ -53,5 +53,7 @@ class CachedModel(ModelWrapper):
         return [[self._scores[key] for key in wanted] for wanted in keys]
 
 
-def _key(*parts: object) -> bytes:
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
+def _key(prompt: Prompt, part: object) -> bytes:
+    # Of a prompt's text alone, two results in one order would be the same, whichever calls they answer.
+    text = repr((prompt, answered_calls(prompt.messages), part))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -14,7 +14,7 @@ from functools import cached_property
 from ttsi.chat import templates
 from ttsi.chat.handshake import Handshake
 from ttsi.errors import UnrenderablePrompt
-from ttsi.types import Prompt, TrainingExample
+from ttsi.types import Prompt, TrainingExample, answered_calls
 
 
 class PromptEncoder:
@@ -43,7 +43,8 @@ class PromptEncoder:
         Raises:
             UnrenderablePrompt: it holds a token that the model does not have.
         """
-        key = repr(prompt)  # tools hold dictionaries, so a prompt cannot be hashed
+        # Tools hold dictionaries, so a prompt cannot be hashed; its text leaves out which call a result answers.
+        key = repr((prompt, answered_calls(prompt.messages)))
         ids = (self._cache or {}).get(key) or templates.encode_prompt(
             self.tokenizer, self.format, prompt, self._marks, self.handshake
         )
