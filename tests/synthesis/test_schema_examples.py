@@ -380,6 +380,6 @@ def test_turns_of_one_call_and_of_two_state_optional_arguments_alike() -> None:
     for length in (1, 2):
         optional = [calls[-1].arguments.keys() & {"day", "area"} for calls in drawn if len(calls) == length]
         assert len(optional) > 60
-        # 0.35 of each argument. With one stream for both draws the first was in all turns of two calls, and in no other.
+        # Drawn from one stream, the first argument would be in every turn of two calls, and in no other.
         for name in ("day", "area"):
             assert 0.2 < sum(name in one for one in optional) / len(optional) < 0.5, (length, name)
