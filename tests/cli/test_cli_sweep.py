@@ -6,7 +6,7 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -16,8 +16,8 @@ from ttsi import loop
 from ttsi.benchmarks import BENCHMARKS
 from ttsi.cli import build
 from ttsi.cli.run import run
-from ttsi.cli.sweep import Point, read_sweep, table
-from ttsi.config import RunConfig
+from ttsi.cli.sweep import NUMBERS_OR_NONE, Point, read_sweep, table
+from ttsi.config import LoopConfig, RunConfig
 from ttsi.methods import preset
 from ttsi.models.cached import CachedModel
 from ttsi.models.scripted import DemoModel
@@ -339,3 +339,29 @@ def test_control_the_run_of_the_other_sign_keeps_its_name(ttsi: Command, tmp_pat
         assert (result.code, "now called" in result.err) == (0, False)
     folder = tmp_path / "runs" / "sweep--s--scripted-demo"
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"tau=0.5", "tau=-0.5"}
+
+
+def test_null_takes_away_a_number_that_the_method_gives(tmp_path: Path) -> None:
+    def found(grid: str) -> list[RunConfig]:
+        read_points = points(tmp_path, f"grid: {{{grid}}}")
+        parsed = [build().parse_args(["run", *point.flags()], exit_on_error=False)[1] for point in read_points]
+        return [bound.arguments["config"] for bound in parsed]
+
+    gains = [one.loop.adaptation.min_confidence_gain for one in found("adaptation.min_confidence_gain: [null, 0, 0.1]")]
+    assert gains == [None, 0.0, 0.1]
+    assert [one.loop.adaptation.lr for one in found("adaptation.lr: [null, 0.1]")] == [None, 0.1]
+    assert [one.teacher for one in found("teacher: [null, mine]")] == [None, "mine"], "a text is left out"
+    preset_s = RunConfig(loop=preset("ttsi", "embedded")).loop.adaptation
+    assert None not in (preset_s.min_confidence_gain, preset_s.lr), "control: the method gives both"
+
+
+def test_control_no_other_number_of_a_stage_may_be_none() -> None:
+    stages = ("awareness", "synthesis", "adaptation", "answer")
+    kinds = {f"{stage}.{name}": kind for stage in stages for name, kind in _kinds(getattr(LoopConfig(), stage)).items()}
+    optional = {name.replace("_", "-") for name, kind in kinds.items() if type(None) in get_args(kind)}
+    texts = {"synthesis.prompt", "answer.grammar"}
+    assert optional - texts == NUMBERS_OR_NONE
+
+
+def _kinds(config: object) -> dict[str, Any]:
+    return get_type_hints(type(config))

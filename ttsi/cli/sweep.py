@@ -48,6 +48,8 @@ NOT_SETTINGS_OF_A_POINT = frozenset({
 })  # fmt: skip
 """Flags of `ttsi run` about how and where a run is done. The sweep sets some itself and has no use for the others:
 workers, for example, could not share its one loaded model."""
+NUMBERS_OR_NONE = frozenset({"adaptation.lr", "adaptation.min-confidence-gain"})
+"""Numbers that a method's preset may give and `null` takes away; every other `null` is a flag left out."""
 
 Settings = dict[str, Any]
 
@@ -359,5 +361,7 @@ def _flag(key: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         stage, _, name = key.rpartition(".")
         return [f"--{stage}.{'' if value else 'no-'}{name}" if stage else f"--{'' if value else 'no-'}{name}"]
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    if value is None:
+        return [f"--{key}", "none"] if key in NUMBERS_OR_NONE else []
+    values = value if isinstance(value, list) else [value]
     return [word for one in values for word in (f"--{key}", str(one))]
