@@ -16,7 +16,7 @@ from ttsi import stats
 from ttsi.cli import build
 from ttsi.cli.settings import Shortcuts, complete
 from ttsi.cli.sweep import read_sweep
-from ttsi.config import CUSTOM, RunConfig
+from ttsi.config import CUSTOM, AgentConfig, LibraryConfig, RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
 from ttsi.record import Run
@@ -31,6 +31,7 @@ from ttsi.reports.questions.gates import gates
 from ttsi.reports.questions.method_scores import methods
 from ttsi.reports.questions.samples_and_score import training_data
 from ttsi.reports.questions.thresholds import thresholds
+from ttsi.reports.reference import references
 from ttsi.types import Trajectory
 
 RESULTS = sorted((Path(__file__).parents[2] / "configs" / "results").glob("*.yaml"))
@@ -151,6 +152,22 @@ def test_with_a_tau_for_its_model_it_is_still_the_method() -> None:
     assert gates(both).table is None
 
 
+def test_the_agent_s_settings_and_a_library_are_in_the_name_and_make_another_method() -> None:
+    life, stored = AgentConfig(life="turn"), LibraryConfig(Path("/secret/place"), gate="sure")
+    turn = [replace(run, name="turn", config=replace(run.config, agent=life)) for run in (USUAL, ALL)]
+    kept = replace(USUAL, name="kept", config=replace(USUAL.config, library=stored, format="hermes"))
+    groups = group_runs([kept, *turn, USUAL])
+    found = cells(methods(groups))
+    assert list(found) == [
+        "ttsi, library, library gate sure, format hermes", "ttsi, life turn", "ttsi, gate all, life turn", "ttsi",
+    ]  # fmt: skip
+    assert references(groups) == [groups[-1]], "without a library, and with the agent as it is"
+    assert list(cells(gates(group_runs(turn)))) == ["unsure", "all"], "where all runs have the agent's settings"
+    # Control: a gate that was varied together with the agent says nothing of the gate.
+    assert gates(group_runs([turn[1], USUAL])).table is None
+    assert gates(group_runs([ALL, USUAL])).table is not None
+
+
 def test_what_the_runs_do_not_answer_is_named_in_one_place() -> None:
     text = page([USUAL, BASE], "0")
     assert text.count("### Not answered by these runs") == 1 and "### Gates" not in text
@@ -236,6 +253,8 @@ KNOBS = [
     ("--method", "sft", "--train-data", "toolworld-validation", "--train-limit", "8", "--limit", "4"),
     ("--method", "ttd", "--teacher", "scripted:demo", "--batch-size", "4", "--split", "validation"),
     ("--library", "NEW", "--library.gate", "sure", "--library.max-days", "3"),
+    ("--agent.life", "turn", "--agent.no-execute-answers", "--agent.max-steps", "5"),
+    ("--answer.tools", "find", "--answer.tools", "book", "--adaptation.min-confidence-gain", "none"),
 ]
 
 

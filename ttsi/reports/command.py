@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from ttsi.config import LibraryConfig, RunConfig
+from ttsi.config import RunConfig
 from ttsi.record import Run
 from ttsi.reports.groups import Group
-from ttsi.reports.naming import changed_settings, has_embedded_settings, seeds, usual_method
+from ttsi.reports.naming import (
+    changed_agent,
+    changed_library,
+    changed_settings,
+    has_embedded_settings,
+    seeds,
+    usual_method,
+)
 from ttsi.reports.phrases import listing
 
 FLAGS = (
@@ -40,23 +47,17 @@ def command(config: RunConfig, embedded: bool = True) -> str:
         words += ["--data", "DIR"]
     if config.library.folder is not None:
         words += ["--library", "NEW"]
-        words += [_flag(f"library.{name}", value) for name, value in _changed_library(config.library).items()]
-    words += [_flag(name, value) for name, value in changed_settings(config, embedded).items()]
-    return shlex.join(words)
+    changed = {**changed_library(config), **changed_agent(config), **changed_settings(config, embedded)}
+    return shlex.join([*words, *(flag for name, value in changed.items() for flag in _flags(name, value))])
 
 
-def _changed_library(config: LibraryConfig) -> dict[str, Any]:
-    usual = asdict(LibraryConfig())
-    return {name: value for name, value in asdict(config).items() if name != "folder" and value != usual[name]}
-
-
-def _flag(name: str, value: Any) -> str:
+def _flags(name: str, value: Any) -> list[str]:
     stage, _, setting = name.rpartition(".")
     setting = setting.replace("_", "-")
     if isinstance(value, bool):
-        return f"--{stage}.{setting if value else f'no-{setting}'}"
+        return [f"--{stage}.{setting if value else f'no-{setting}'}"]
     # As one word: a value such as -0.07 would read like a flag of its own.
-    return f"--{stage}.{setting}={value}"
+    return [f"--{stage}.{setting}={one}" for one in (value if isinstance(value, tuple) else (value,))]
 
 
 def commands(groups: Sequence[Group]) -> list[str]:

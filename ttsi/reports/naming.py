@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ttsi.config import CUSTOM, RunConfig
+from ttsi.config import CUSTOM, AgentConfig, LibraryConfig, RunConfig
 from ttsi.methods import METHODS, preset
 from ttsi.record import Run
 from ttsi.reports.groups import Group, flatten
@@ -43,6 +43,23 @@ def changed_settings(config: RunConfig, embedded: bool = True) -> dict[str, Any]
     }
 
 
+def changed_agent(config: RunConfig) -> dict[str, Any]:
+    """The agent's settings, by dotted name, that are not the default."""
+    return _changed("agent", config.agent, AgentConfig())
+
+
+def changed_library(config: RunConfig) -> dict[str, Any]:
+    """The library's settings, by dotted name, that are not the default; never its folder, and none without one."""
+    if config.library.folder is None:
+        return {}
+    return _changed("library", config.library, LibraryConfig(config.library.folder))
+
+
+def _changed(stage: str, config: AgentConfig | LibraryConfig, usual: AgentConfig | LibraryConfig) -> dict[str, Any]:
+    values, defaults = asdict(config), asdict(usual)
+    return {f"{stage}.{name}": value for name, value in values.items() if value != defaults[name]}
+
+
 def has_embedded_settings(run: Run) -> bool:
     """Whether the model's presets are those of the embedded one, as `ttsi.models.is_embedded` decides before a run."""
     return run.config.model.startswith("scripted:") or run.model.get("format", "marked") in ("marked", "ours")
@@ -54,10 +71,22 @@ def variations(group: Group) -> dict[str, Any]:
     return {name: value for name, value in changed.items() if name not in (DECODING, CALLS)}
 
 
+def surroundings(group: Group) -> dict[str, Any]:
+    """What differs from the default around the loop: the agent's settings, and a library and its settings."""
+    library = {} if group.config.library.folder is None else {"library": True, **changed_library(group.config)}
+    return {**changed_agent(group.config), **library}
+
+
 def label(group: Group) -> str:
     """The method, and what is unusual about it."""
     config = group.config
-    parts = [config.method, *(f"{name.partition('.')[2]} {value}" for name, value in variations(group).items())]
+    unusual = {**variations(group), **changed_agent(config)}
+    parts = [config.method, *(f"{name.partition('.')[2]} {value}" for name, value in unusual.items())]
+    if config.library.folder is not None:
+        parts.append("library")
+        parts += [f"{name.replace('.', ' ')} {value}" for name, value in changed_library(config).items()]
+    if config.format is not None:
+        parts.append(f"format {config.format}")
     if config.teacher is not None:
         parts.append(f"teacher {config.teacher}")
     if config.train_data is not None and group.first.train is not None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ttsi.methods import METHODS
 from ttsi.reports import pairing
 from ttsi.reports.groups import Group, model_of
-from ttsi.reports.naming import variations
+from ttsi.reports.naming import surroundings, variations
 
 REFERENCE = "ttsi"
 """The method that the others are compared with, and whose gates, filters and thresholds are studied."""
@@ -24,10 +24,13 @@ FILTERS = frozenset(
 
 
 def reference(group: Group, groups: Sequence[Group]) -> Group | None:
-    """The reference that answered the same inputs with the same model and decoding; its own tau before another."""
+    """The reference that answered the same inputs with the same model and decoding.
+
+    The one with fewest changes of the agent's settings and no library goes first, then its own tau before another.
+    """
     usable = [one for one in groups if one.config.method == REFERENCE and variations(one).keys() <= FITTED]
     same = [one for one in usable if model_of(one) == model_of(group) and pairing.same_questions(one, group)]
-    return min(same, key=lambda one: len(variations(one)), default=None)
+    return min(same, key=lambda one: (len(surroundings(one)), len(variations(one))), default=None)
 
 
 def references(groups: Sequence[Group]) -> list[Group]:
@@ -37,8 +40,8 @@ def references(groups: Sequence[Group]) -> list[Group]:
 
 def is_variant(group: Group, only: frozenset[str], groups: Sequence[Group]) -> bool:
     """Whether this is the reference method with nothing else changed than (some of) these settings."""
-    usual, mine = reference(group, groups), variations(group)
-    theirs = {} if usual is None else variations(usual)
+    usual, mine = reference(group, groups), {**variations(group), **surroundings(group)}
+    theirs = surroundings(group) if usual is None else {**variations(usual), **surroundings(usual)}
     differing = {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)}
     return group.config.method == REFERENCE and bool(differing) and differing <= only
 
