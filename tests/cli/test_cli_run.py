@@ -180,6 +180,13 @@ def test_dry_run_shows_the_plan_and_writes_nothing(ttsi: Any, tmp_path: Path) ->
     assert not (tmp_path / "runs").exists()
 
 
+def test_dry_run_says_that_it_tries_one_decision_of_an_agent_s_task(ttsi: Any) -> None:
+    tasks = ttsi("run", "--benchmark", "toolworld-agents", "--model", "scripted:demo", "--limit", "2", "--dry-run")
+    said = "an agent's task counts as its first decision here, and most take several"
+    assert tasks.code == 0 and said in tasks.err
+    assert said not in ttsi(*MINE, "--limit", "2", "--dry-run").err  # control
+
+
 def test_method_base_answers_only(ttsi: Any) -> None:
     summary = json.loads(ttsi(*MINE, "--method", "base", "--json").out)
     assert summary["adapted"] is summary["gain"] is None

@@ -101,6 +101,27 @@ def test_the_range_is_that_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None
         assert estimated.seconds_low <= estimated.seconds <= estimated.seconds_high
 
 
+def test_a_random_gate_adapts_those_that_it_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    config = gated("random")
+    shares = [
+        estimate(replace(config, awareness=replace(config.awareness, share=share))).adapted_share
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert shares[0] == 0.0 < shares[1] < 1.0 == shares[2]
+
+
+def test_inputs_in_words_are_not_adapted_where_the_decision_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    config = gated("all")
+    words = [Input(f"{item.id} in words", (Message("user", f"{item.id}: hello"),), ()) for item in INPUTS[:20]]
+    mixed = [*INPUTS[:20], *words]
+    kept = estimate(replace(config, adaptation=replace(config.adaptation, keep_decision=True)), inputs=mixed)
+    assert (kept.adapted_share, kept.seconds) == (0.5, 40 * (1.0 + 0.5 * 3.0))
+    assert kept.seconds_low < kept.seconds < kept.seconds_high, "how many are answered in words is an estimate"
+    assert estimate(config, inputs=mixed).adapted_share == 1.0  # control
+
+
 def test_a_slow_input_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     monkeypatch.setattr(cost_estimate, "SLOW_SECONDS", 0.5)

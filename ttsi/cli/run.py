@@ -273,6 +273,8 @@ def _print_plan(
         estimate = estimate_cost(
             inputs, model, load_training_data(config, questions) or model, config.loop, config.batch_size
         )
+    if any(sample.environment is not None for sample in questions.samples):
+        print("ttsi: an agent's task counts as its first decision here, and most take several", file=sys.stderr)
     if as_json:
         planned = {
             "inputs": len(inputs),

@@ -70,7 +70,7 @@ def estimate_cost(
     extra, once = max(again - answered, 0.0), rows * max(first - again, 0.0)
     per_input, per_adapted = answered / len(chosen), extra / len(chosen)
     interval = wilson(passing, len(chosen))
-    certain = not config.adapt or config.awareness.gate == "all"
+    certain = not config.adapt or (config.awareness.gate == "all" and not config.adaptation.keep_decision)
 
     def seconds(share: float) -> float:
         return once + len(inputs) * (per_input + share * per_adapted)
@@ -108,23 +108,24 @@ def _spread(inputs: Sequence[Input], count: int) -> list[Input]:
 def _time_answers(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig) -> tuple[float, int]:
     """(seconds to answer and measure, number of inputs that would be adapted)."""
     # Not at the top: reading a run folder needs none of the stages.
-    from ttsi.awareness.selection import is_selected
+    from ttsi.awareness.selection import select_episodes
     from ttsi.loop import improve
 
     start = time.perf_counter()
     episodes = improve(inputs, model, writer, replace(config, adapt=False))
     seconds = time.perf_counter() - start
-    measured = [episode.awareness for episode in episodes if episode.awareness is not None]
-    passing = sum(is_selected(awareness, config.awareness.gate) for awareness in measured)
-    return seconds, passing if config.adapt else 0
+    return seconds, len(select_episodes(inputs, episodes, config))
 
 
 def _time_adaptation(inputs: Sequence[Input], model: Model, writer: Writer, config: LoopConfig) -> float:
-    """Seconds with every input adapted."""
+    """Seconds with every input adapted, those that are answered in words, too."""
     from ttsi.loop import improve
 
+    adaptation = replace(config.adaptation, keep_decision=False)
     start = time.perf_counter()
-    improve(inputs, model, writer, replace(config, awareness=replace(config.awareness, gate="all")))
+    improve(
+        inputs, model, writer, replace(config, awareness=replace(config.awareness, gate="all"), adaptation=adaptation)
+    )
     return time.perf_counter() - start
 
 
