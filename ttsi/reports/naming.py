@@ -45,17 +45,17 @@ def changed_settings(config: RunConfig, embedded: bool = True) -> dict[str, Any]
 
 def changed_agent(config: RunConfig) -> dict[str, Any]:
     """The agent's settings, by dotted name, that are not the default."""
-    return _changed("agent", config.agent, AgentConfig())
+    return _differences("agent", config.agent, AgentConfig())
 
 
 def changed_library(config: RunConfig) -> dict[str, Any]:
     """The library's settings, by dotted name, that are not the default; never its folder, and none without one."""
     if config.library.folder is None:
         return {}
-    return _changed("library", config.library, LibraryConfig(config.library.folder))
+    return _differences("library", config.library, LibraryConfig(config.library.folder))
 
 
-def _changed(stage: str, config: AgentConfig | LibraryConfig, usual: AgentConfig | LibraryConfig) -> dict[str, Any]:
+def _differences(stage: str, config: AgentConfig | LibraryConfig, usual: AgentConfig | LibraryConfig) -> dict[str, Any]:
     values, defaults = asdict(config), asdict(usual)
     return {f"{stage}.{name}": value for name, value in values.items() if value != defaults[name]}
 
