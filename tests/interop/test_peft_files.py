@@ -55,3 +55,14 @@ def test_an_untrained_episode_has_no_adapter(saved_model: Callable[[str], Path],
     model = load(str(saved_model("qwen2")), device="cpu")
     with pytest.raises(ModelError, match="'none'"):
         export(model, ITEM, replace(EPISODE, adaptation=Adaptation("none")), preset("ttsi", "embedded"), tmp_path)
+
+
+def test_a_training_that_began_from_a_library_s_adapter_is_not_repeated_from_zero(
+    saved_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    model, config = load(str(saved_model("qwen2")), device="cpu"), preset("ttsi", "embedded")
+    episode = replace(EPISODE, adaptation=replace(EPISODE.adaptation, started_from="5" * 64))
+    with pytest.raises(ModelError, match="began from a library's adapter"):
+        export(model, ITEM, episode, config, tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()

@@ -2,8 +2,8 @@
 
 Inputs: a model of this process, an input and its `Episode`. Outputs: a folder that `peft.PeftModel.from_pretrained`
 loads. The adapter is trained once more from the kept examples with the seed of the episode, which gives the same
-adapter, so a run keeps none. For local use only: the server has no route to it, because an adapter holds personal data
-of its user. The paper (arXiv:2510.07841) drops every adapter.
+adapter but for rounding, so a run keeps none. For local use only: the server has no route to it, because an adapter
+holds personal data of its user. The paper (arXiv:2510.07841) drops every adapter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
         repeat: which repetition the episode is of.
 
     Raises:
-        ModelError: nothing was trained, or this model has no weights of its own.
+        ModelError: nothing was trained, the training began from a library's adapter, which the episode does not hold,
+            or this model has no weights of its own.
     """
     if not isinstance(model, SupportsExport):
         raise ModelError(f"{model.spec} has no adapters to export: choose a model whose weights are local")
@@ -47,6 +48,8 @@ def export(model: Model, item: Input, episode: Episode, config: LoopConfig, fold
         raise ModelError(f"there is no adapter to export: the adaptation of {item.id} is {episode.adaptation.status!r}")
     if episode.adaptation.refused:
         raise ModelError(f"the adapter of {item.id} did not answer: {episode.adaptation.refused}")
+    if episode.adaptation.started_from:
+        raise ModelError(f"the training for {item.id} began from a library's adapter, so it cannot be done again alone")
     seed = stage_seed(config.seed, episode.input_hash, repeat, "adaptation")
     awareness = () if episode.awareness is None else (episode.awareness,)
     with adapters(model, [item], [episode.examples], (), config, [seed], awareness) as tuned:
