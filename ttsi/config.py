@@ -33,7 +33,7 @@ class AwarenessConfig:
     gate: Literal["unsure", "sure", "all", "random"] = "unsure"
     """Which inputs are adapted: the unsure ones (the method), or a control group."""
     share: Fraction = 0.5
-    """With gate "random": the share of inputs that is adapted. A run adapts exactly this share, chosen by its seed."""
+    """With gate "random": the probability that an input is adapted. The seed and the input decide."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ own adapter, its own random numbers and its own result. docs/engine.md has more.
     optimizer.py       AdamW for many adapters, each as if it were alone
     objective.py       one loss per adapter from log-probabilities
     schedule.py        the learning rate of each step
+    step_rows.py       the rows of a training step, and what the base has read of them
     loss_guard.py      reject an adapter whose training went wrong
     decoding.py        batched decoding, one adapter per row
     constraint.py      grammar masks
@@ -35,8 +36,10 @@ own adapter, its own random numbers and its own result. docs/engine.md has more.
     token_logprobs.py  log-probabilities of labels without fp32 copies of the logits
     int8_linear.py     frozen linear layers with int8 weights
     peft_folder.py     the folder of one adapter in PEFT's format
+    repetition.py      endless repetition in greedy decoding
     forced_tokens.py   tokens that a grammar leaves no choice about
     batching.py        batches under a token budget, out-of-memory back-off
+    free_memory.py     freed memory given back to the system
     windows.py         attention windows
     caching.py         the name of transformers' cache argument
     anatomy.py         decoder and head of a language model

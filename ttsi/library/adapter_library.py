@@ -247,7 +247,7 @@ class AdapterLibrary:
         )  # fmt: skip
 
     def add_entry(self, entry: LibraryEntry, file: bytes) -> LibraryEntry:
-        """Add an adapter; its hash and size follow from the file, its id from the file and the step."""
+        """Add an adapter; its hash and size follow from the file, its id from the file, the tools and the step."""
         digest = hashlib.sha256(file).hexdigest()
         entry = entry.without_counts()
         name = hashlib.sha256(f"{digest} {entry.tools_hash} {self._now()}".encode()).hexdigest()[:12]

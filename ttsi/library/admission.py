@@ -1,8 +1,8 @@
 """The admission of an adapter to the library, without gold: a test on later inputs, and a limit on other requests.
 
-* **Later inputs.** A candidate has learned the examples of some inputs. Every later unsure input with the same tools is
-  adapted on its own, as without a library, and answered. The candidate wins this input where it finds that answer
-  likelier than the base does, else it loses. Under the null hypothesis "it wins at most every second input, whatever
+* **Later inputs.** A candidate has learned the examples of some inputs. Every later unsure input with the same tools
+  gets examples of its own, as without a library. The candidate wins this input where it finds them likelier than the
+  base does, else it loses. Under the null hypothesis "it wins at most every second input, whatever
   came before", the `e_value` of wins and losses ever exceeds 1 / alpha with probability alpha at most (Ville's
   inequality). So it may be looked at after each input. One input is one bet, because its examples resemble each other.
 * **Other requests.** On requests with other tools, the candidate may lower the log-probability of the base's own

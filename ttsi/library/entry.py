@@ -80,7 +80,7 @@ class LibraryEntry:
     """An adapter for one list of tools."""
 
     id: str
-    """The first 12 digits of the SHA-256 of its file."""
+    """12 digits, a hash of its first file, its tools and the step in which it was added."""
     step: int
     status: Status
     tools_hash: str

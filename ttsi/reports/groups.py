@@ -162,7 +162,7 @@ def outcomes(group: Group, side: Side, rule: str | None = None) -> dict[Key, flo
 
 
 def measured_verdicts(group: Group, measure: str, rule: str) -> list[tuple[float, bool]]:
-    """(measure, base right by a rule) of each input of the first run that has both; neither depends on the seed."""
+    """(measure, base right by a rule) of each input of the first run that has both."""
     pairs = [(row.measure(measure), row.right("base", rule)) for row in group.first.rows]
     return [(value, right) for value, right in pairs if value is not None and right is not None]
 
