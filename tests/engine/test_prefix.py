@@ -115,6 +115,20 @@ def test_without_room_nothing_is_kept_and_nothing_changes(model: PreTrainedModel
     assert known.lookup(LONG).cached == 0
 
 
+def test_an_entry_takes_the_place_of_its_beginnings(model: PreTrainedModel) -> None:
+    one, longer, branch = (plainly(model, ids) for ids in (LONG[:50], LONG, (*LONG[:50], 7)))
+    known = PrefixCache(max_bytes=longer.bytes + branch.bytes)
+    for entry, expected in (
+        (one, one.bytes),
+        (one, one.bytes),
+        (longer, longer.bytes),
+        (branch, longer.bytes + branch.bytes),
+        (longer, longer.bytes + branch.bytes),
+    ):
+        assert known.insert(entry) and known.bytes == expected
+    assert not known.insert(plainly(model, PROMPTS[3]))  # control: another prompt needs room of its own
+
+
 def test_scores_and_answers_go_on_from_what_was_read(
     any_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

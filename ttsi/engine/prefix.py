@@ -141,15 +141,27 @@ class PrefixCache:
         return len(ids) - self.lookup(ids).cached > MIN_CACHED_TOKENS
 
     def insert(self, entry: PrefixEntry) -> bool:
-        """Keep an entry; False where there is no room for it."""
-        if self.bytes + entry.bytes > self._max_bytes:
+        """Keep an entry, in place of those that it begins with; False where there is no room for it."""
+        left = self.bytes - sum(shorter.bytes for shorter in self._beginnings(entry.ids))
+        if left + entry.bytes > self._max_bytes:
             return False
-        self.bytes += entry.bytes
+        self.bytes = left + entry.bytes
         node = self._root
         for token in entry.ids:
             node = node.setdefault(token, _Node())
             node.entry = entry
         return True
+
+    def _beginnings(self, ids: tuple[int, ...]) -> list[PrefixEntry]:
+        """The entries that are kept of beginnings of these tokens, or of all of them."""
+        kept, node = [], self._root
+        for read, token in enumerate(ids, 1):
+            if (following := node.get(token)) is None:
+                break
+            node = following
+            if len(node.entry.ids) == read:
+                kept.append(node.entry)
+        return kept
 
 
 @torch.no_grad()
