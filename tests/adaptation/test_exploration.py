@@ -44,4 +44,4 @@ def test_a_single_request_has_nothing_to_explore() -> None:
     item = Input("1", (Message("user", "go"),), tuple(world(FileStore()).tools()))
     [episode] = improve([item], Actor(lambda messages, learned: "Done."), config=always(method="explore"))
     assert (episode.adaptation.status, episode.adapted) == ("none", episode.base)
-    assert "needs an environment" in episode.adaptation.reason
+    assert "needs tools of an agent" in episode.adaptation.reason
