@@ -116,10 +116,23 @@ def entry(*ids: int) -> PrefixEntry:
 
 def test_the_adapters_used_least_recently_leave_first() -> None:
     adapters = AdaptedPrefixes(max_bytes=2000)
-    caches = {name: adapters.cache((name, 8.0, 0)) for name in "abc"}
-    for number, cache in enumerate(caches.values()):
-        assert cache.insert(entry(number))
-    assert adapters.cache(("b", 8.0, 0)) is caches["b"] and len(adapters) == 2  # a has left
-    assert adapters.cache(("c", 8.0, 0)) is caches["c"]
-    assert adapters.cache(("a", 8.0, 0)) is not caches["a"]
-    assert adapters.cache(("b", 8.0, 1)) is not caches["b"]
+    a, b, c = (adapters.cache((name, 8.0, 0)) for name in "abc")
+    assert a.insert(entry(1)) and b.insert(entry(2))
+    assert adapters.cache(("a", 8.0, 0)) is a and adapters.bytes == 1600  # used again, so b leaves for c
+    assert c.insert(entry(3))
+    assert (a.bytes, b.bytes, c.bytes) == (800, 0, 800)
+    assert a.lookup((1, 9)).cached == 1 and b.lookup((2, 9)).cached == 0
+    assert adapters.cache(("b", 8.0, 1)) is not b  # control: another part of the prompt is the base's
+    assert b.insert(entry(2)) and adapters.bytes == 1600  # an emptied one still counts
+
+
+def test_many_adapters_in_one_call_keep_within_the_bytes(local: LocalModel) -> None:
+    files = files_of(local, SUFFIX)
+    with local.prefix_cache(), local.with_adapters(files, SUFFIX):
+        local.generate([Request(FIRST, 1, adapter=0)])
+        assert local.prefixes.adapted is not None
+        one = local.prefixes.adapted.bytes
+    with local.prefix_cache(), local.with_adapters(files, SUFFIX):
+        local.prefixes.adapted = AdaptedPrefixes(max_bytes=one + one // 2)
+        local.generate([Request(FIRST, 1, adapter=0), Request(FIRST, 1, adapter=1)])
+        assert 0 < local.prefixes.adapted.bytes <= one + one // 2

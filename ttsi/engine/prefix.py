@@ -152,6 +152,10 @@ class PrefixCache:
             node.entry = entry
         return True
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._root, self.bytes = _Node(), 0
+
     def _beginnings(self, ids: tuple[int, ...]) -> list[PrefixEntry]:
         """The entries that are kept of beginnings of these tokens, or of all of them."""
         kept, node = [], self._root

@@ -10,29 +10,49 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from ttsi.engine.prefix import MAX_CACHE_BYTES, PrefixCache
+from ttsi.engine.prefix import MAX_CACHE_BYTES, PrefixCache, PrefixEntry
 
 AdapterKey = tuple[str, float, int]
 """(SHA-256 of an adapter's numbers, its alpha, how many tokens at the beginning of a prompt the base reads)."""
 
 
 class AdaptedPrefixes:
-    """One cache per adapter, in at most `max_bytes` beside the one in use."""
+    """One cache per adapter, all of them together in at most `max_bytes`."""
 
     def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:
-        self._caches: OrderedDict[AdapterKey, PrefixCache] = OrderedDict()
-        self._max_bytes = max_bytes
+        self._caches: OrderedDict[AdapterKey, AdapterCache] = OrderedDict()
+        self.max_bytes = max_bytes
 
-    def __len__(self) -> int:
-        return len(self._caches)
+    @property
+    def bytes(self) -> int:
+        """Bytes of keys and values in all caches."""
+        return sum(cache.bytes for cache in self._caches.values())
 
-    def cache(self, key: AdapterKey) -> PrefixCache:
+    def cache(self, key: AdapterKey) -> AdapterCache:
         """The cache of one adapter, empty where it is new."""
-        self._drop_oldest()
         cache = self._caches.pop(key, None)
-        self._caches[key] = cache = PrefixCache(self._max_bytes) if cache is None else cache
+        self._caches[key] = cache = AdapterCache(self) if cache is None else cache
         return cache
 
-    def _drop_oldest(self) -> None:
-        while len(self._caches) > 1 and sum(cache.bytes for cache in self._caches.values()) > self._max_bytes:
-            self._caches.popitem(last=False)
+    def make_room(self, size: int, wanted: AdapterCache) -> None:
+        """Empty the caches that were used least recently, but for one, until there is room for so many bytes more."""
+        for cache in self._caches.values():
+            if self.bytes + size <= self.max_bytes:
+                return
+            if cache is not wanted:
+                cache.clear()
+
+
+class AdapterCache(PrefixCache):
+    """The prompts that one adapter has read; what it keeps counts towards the bytes of all."""
+
+    def __init__(self, adapters: AdaptedPrefixes) -> None:
+        super().__init__(adapters.max_bytes)
+        self._adapters = adapters
+
+    def insert(self, entry: PrefixEntry) -> bool:
+        """Keep an entry, if need be in place of other adapters'; False where it alone is too large."""
+        if entry.bytes > self._adapters.max_bytes:
+            return False
+        self._adapters.make_room(entry.bytes, self)
+        return super().insert(entry)
