@@ -52,7 +52,7 @@ def test_a_later_turn_is_read_from_where_it_goes_on(
     within: list[list[Generation]] = []
     with local.prefix_cache():
         kept = tokens_read(local, monkeypatch, lambda: within.extend(conversation(local, files, config)))
-        assert local.prefixes.adapted is not None and len(local.prefixes.adapted) == 2
+        assert local.prefixes.adapted is not None and len(local.prefixes.adapted._caches) == 2
     assert local.prefixes.adapted is None
     for found, expected in zip(within, without, strict=True):
         for one, other in zip(found, expected, strict=True):
