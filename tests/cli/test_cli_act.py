@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
+import threading
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -186,3 +190,66 @@ def test_what_was_done_before_an_interruption_is_shown(ttsi: Command) -> None:
     record = json.loads(ttsi(*STOPPED, "--json").out)
     assert record["error"] == "stopped: KeyboardInterrupt"
     assert record["turns"][0]["steps"][0]["results"][0]["content"] == '["plan.txt", "notes.txt"]'
+
+
+TYPED = ("act", "--functions", "act_tools:Store", "--model", "scripted:demo")
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as Python asks."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def test_without_turns_a_terminal_asks_for_them(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("List the files\n\n  \nThanks, list them\n"))
+    said = ttsi(*TYPED)
+    assert said.code == 0, said.err
+    assert "Turn 1  List the files" in said.out and "Turn 2  Thanks, list them" in said.out, "stdout is a file here"
+    assert "Ctrl-D ends" in said.err and "Turn 3" in said.err, "the prompts are on stderr"
+    monkeypatch.setattr(sys, "stdin", Terminal("List the files\n"))
+    record = json.loads(ttsi(*TYPED, "--system", "Be brief.", "--json").out)
+    assert [message["role"] for message in record["turns"][0]["messages"]] == ["system", "user"]
+
+
+def test_without_turns_and_terminal_they_are_missing(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("List the files\n"))
+    said = ttsi(*TYPED)
+    assert said.code == 2 and "needs TURNS" in said.err.splitlines()[-1]
+
+
+def test_a_conversation_that_ends_at_once_is_no_failure(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    said = ttsi(*TYPED)
+    assert (said.code, said.out) == (0, "") and "Failed" not in said.err
+
+
+def test_a_line_that_is_no_text_is_asked_for_again(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("\udcff\nList the files\n"))
+    said = ttsi(*TYPED)
+    assert "the line is not UTF-8 text" in said.err and "Turn 1  List the files" in said.out and said.code == 0
+
+
+@pytest.mark.skipif(find_spec("pty") is None, reason="needs a pseudo-terminal")
+def test_on_a_terminal_the_typed_line_is_the_heading(tmp_path: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "ttsi", *TYPED]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "TERM": "dumb"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        watchdog = threading.Timer(120, process.kill)
+        watchdog.start()
+        shown, to_type = b"", {b"Turn 1  ": b"List the files\n", b"Turn 2  ": b"\x04"}
+        with suppress(OSError):  # so Linux ends a pseudo-terminal
+            while piece := os.read(ours, 4096):
+                shown += piece
+                for prompt in [prompt for prompt in to_type if prompt in shown]:
+                    os.write(ours, to_type.pop(prompt))
+        watchdog.cancel()
+        os.close(ours)
+    assert process.returncode == 0, shown
+    assert shown.count(b"Turn 1  ") == 1 and b"Turn 2  " in shown and b"plan.txt" in shown, shown

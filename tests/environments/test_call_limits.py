@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -345,3 +346,23 @@ def test_an_object_that_is_bound_to_its_thread_is_met_by_advice_once(caplog: pyt
 def test_control_other_words_about_threads_are_met_by_none(words: str, caplog: pytest.LogCaptureFixture) -> None:
     LimitedEnvironment(World(execute=lambda call: ToolResult(words, error=True))).execute(CALL)
     assert not caplog.text
+
+
+class Patient(World):
+    """A world whose turns a person types."""
+
+    waits_for_user = True
+
+
+def test_a_person_may_take_any_time_for_a_turn() -> None:
+    def type_slowly() -> list[Message]:
+        time.sleep(0.3)
+        return [Message("user", threading.current_thread().name)]
+
+    limits = CallLimits(seconds=0.05)
+    turn = LimitedEnvironment(Patient(next_turn=type_slowly), limits).next_turn()
+    assert turn == (Message("user", threading.main_thread().name),), "there Ctrl-C arrives"
+    with pytest.raises(EnvironmentFailure, match="did not return"):  # control
+        LimitedEnvironment(World(next_turn=type_slowly), limits).next_turn()
+    with pytest.raises(EnvironmentFailure, match="did not return"):  # its tools have the limit all the same
+        LimitedEnvironment(Patient(execute=lambda call: time.sleep(0.3)), limits).execute(ToolCall("go", {}))

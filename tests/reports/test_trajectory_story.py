@@ -35,3 +35,13 @@ def test_a_reason_for_no_adaptation_is_said() -> None:
     refused = replace(TRAINED, adaptation=Adaptation("none", reason="no example fits the context"))
     assert "not adapted: no example fits the context" in story(refused)
     assert "adapted" not in story(replace(TRAINED, adaptation=Adaptation("none"))), "control: a sure decision"
+
+
+def test_a_long_answer_in_words_is_shown_whole() -> None:
+    text = "\n".join(f"line {number}: " + "word " * 30 for number in range(3))
+    words = replace(answer("", -1.0), text=text, calls=())
+    said = story(Step(words, words))
+    assert "in words:" in said and said.count("word ") + said.count("word\n") == 90
+    assert max(map(len, said.splitlines())) < 110
+    short = replace(words, text="Done.\nAll of it.")
+    assert '"Done. All of it."' in story(Step(short, short)), "control: what fits stays on its line"

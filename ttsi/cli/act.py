@@ -11,7 +11,7 @@ import json as json_module
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,13 +44,14 @@ if TYPE_CHECKING:
 
 def act(
     turns: Annotated[
-        list[str],
+        list[str] | None,
         Parameter(
-            help="What the user says, one text per turn; - reads one turn per line from stdin.",
+            help="What the user says, one text per turn; - reads one turn per line from stdin. Without any, you are "
+            "asked turn by turn.",
             group=BASIC,
             allow_leading_hyphen=True,
         ),
-    ],
+    ] = None,
     /,
     *,
     functions: Annotated[str | None, Parameter(group=BASIC)] = None,
@@ -104,11 +105,7 @@ def act(
         model = choose_model()
     check_speaker(model)
     check_format(format)
-    user_turns = [line.strip() for line in read_stdin().splitlines() if line.strip()] if turns == ["-"] else turns
-    for turn in user_turns:
-        check_utf8(turn, "a turn")
-    if not user_turns or not all(turn.strip() for turn in user_turns):
-        raise ConfigError('a turn is empty: write what the user says, like ttsi act "delete the file a.txt"')
+    user_turns = _user_turns(turns)
     config = complete(config, shortcuts, model)
     loop = config.loop
     if wants_training_data(loop) or config.library.folder is not None:
@@ -117,9 +114,11 @@ def act(
         raise ConfigError(f"--method {config.method} needs a --teacher")
     if adapt_anyway:
         loop = replace(loop, awareness=replace(loop.awareness, gate="all"))
-    with environment(functions, mcp, user_turns, system or "", _safe(safe_to_repeat), agent.call_seconds) as world:
+    opening = (system or "") if user_turns else ""
+    with environment(functions, mcp, user_turns, opening, _safe(safe_to_repeat), agent.call_seconds) as world:
         # Only now: a wrong function should be named at once, not after a model was loaded.
         from ttsi.agents.conversation_loop import run_episode
+        from ttsi.cli.typed_turns import TypedTurns
         from ttsi.models import load, load_teacher
 
         with loading(model):
@@ -127,10 +126,34 @@ def act(
         print_notes(answering)
         teacher = costs.teacher_config(config.teacher_budget)
         writer = load_teacher(config.teacher, answering, teacher, "act", device, dtype)
-        with announced("acting", at_once=computes_here(model)), _Output(json) as output:
+        doing = announced("acting", at_once=computes_here(model)) if user_turns else _conversation()
+        with doing, _Output(json, typed=not user_turns) as output:
+            world = world if user_turns else TypedTurns(world, system or "", output.ask)
             trajectory = run_episode(world, answering, writer, loop, agent, output.update)
+            if not user_turns and not trajectory.turns:
+                return 0  # the user ended the conversation at once
             output.update(trajectory)
     return 0 if trajectory.error is None else 1
+
+
+def _user_turns(turns: list[str] | None) -> list[str]:
+    """What the user says, turn by turn; nothing where a person will be asked in the terminal."""
+    if turns is None:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise ConfigError('ttsi act needs TURNS, as no terminal is there to ask: ttsi act "delete a.txt", or -')
+        return []
+    texts = [line.strip() for line in read_stdin().splitlines() if line.strip()] if turns == ["-"] else turns
+    for text in texts:
+        check_utf8(text, "a turn")
+    if not texts or not all(text.strip() for text in texts):
+        raise ConfigError('a turn is empty: write what the user says, like ttsi act "delete the file a.txt"')
+    return texts
+
+
+@contextmanager
+def _conversation() -> Iterator[None]:
+    print("ttsi: write to the agent; Ctrl-D ends the conversation", file=sys.stderr, flush=True)
+    yield
 
 
 class _Output:
@@ -139,8 +162,9 @@ class _Output:
     What the tools print goes to stderr meanwhile.
     """
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, typed: bool = False) -> None:
         self._as_json, self._out, self._lines = as_json, sys.stdout, 0
+        self._on_screen = typed and not as_json and self._out.isatty()  # the turns, where the user types them
         self._trajectory: Trajectory | None = None
         self._redirection = redirect_stdout(sys.stderr)
 
@@ -159,6 +183,21 @@ class _Output:
         text = json_module.dumps(json_module.loads(codec.dumps(trajectory)), indent=2, ensure_ascii=ascii_only)
         print(text, file=self._out)
 
+    def ask(self, prompt: str) -> str:
+        """A line that the user types behind a prompt, which is on stderr where stdout goes elsewhere.
+
+        Raises:
+            EOFError: the user ended the conversation.
+        """
+        with suppress(ImportError):
+            import readline  # noqa: F401  so that input() can edit the line, and has a history
+        try:
+            with redirect_stdout(self._out if self._on_screen else sys.stderr):
+                return input(prompt)
+        except EOFError:
+            print(file=sys.stderr)
+            raise
+
     def update(self, trajectory: Trajectory) -> None:
         """Show what is new in what happened so far."""
         from ttsi.reports.trajectory_story import trajectory_story
@@ -167,7 +206,8 @@ class _Output:
         if not self._as_json:
             lines = trajectory_story(trajectory).splitlines()
             for line in lines[self._lines :]:
-                print(line, file=self._out, flush=True)
+                if not (self._on_screen and line.startswith("Turn ")):
+                    print(line, file=self._out, flush=True)
             self._lines = len(lines)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ttsi.chat.conversation import check_tool
-from ttsi.environments.environment import Environment
+from ttsi.environments.environment import Environment, WaitsForUser
 from ttsi.errors import ConfigError, DataError, EnvironmentFailure, on_one_line
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
@@ -92,7 +92,8 @@ class LimitedEnvironment:
         Raises:
             EnvironmentFailure: they are no messages, or the environment failed.
         """
-        messages = self._ask("next_turn()", self._environment.next_turn)
+        asks_user = isinstance(self._environment, WaitsForUser) and self._environment.waits_for_user
+        messages = self._ask("next_turn()", self._environment.next_turn, limited=not asks_user)
         if messages is None:
             return None
         if not messages or not _all_are(Message, messages):
@@ -159,20 +160,20 @@ class LimitedEnvironment:
         """The states of what this is a copy of, where they can be read."""
         return [self._ask("state()", state) for one in self._origins if callable(state := getattr(one, "state", None))]
 
-    def _ask(self, method: str, function: Callable[[], T]) -> T:
-        outcome = self._within_limit(f"the call of {method}", function)
+    def _ask(self, method: str, function: Callable[[], T], *, limited: bool = True) -> T:
+        outcome = self._within_limit(f"the call of {method}", function, limited=limited)
         if isinstance(outcome, _Exception):
             if isinstance(outcome.error, EnvironmentFailure):
                 raise outcome.error
             raise EnvironmentFailure(f"{method} of the environment raised {exception_line(outcome.error)}")
         return outcome
 
-    def _within_limit(self, what: str, function: Callable[[], T]) -> T | _Exception:
+    def _within_limit(self, what: str, function: Callable[[], T], *, limited: bool = True) -> T | _Exception:
         if self._failure:
             raise EnvironmentFailure(self._failure)
         outcomes: list[T | _Exception] = []
 
-        own_thread = bool(self._limits.seconds)
+        own_thread = limited and bool(self._limits.seconds)
         # In a thread nobody else would see it. In the caller's, Ctrl-C is the user's and no result of a tool.
         caught = (BaseException,) if own_thread else (Exception, SystemExit)
 

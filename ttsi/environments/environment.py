@@ -43,6 +43,14 @@ class Environment(Protocol):
 
 
 @runtime_checkable
+class WaitsForUser(Protocol):
+    """An environment that may ask a person: where the flag is set, `next_turn` has no time limit."""
+
+    waits_for_user: bool
+    """Whether the next turn may take any time. It is then asked for in the caller's thread, where Ctrl-C arrives."""
+
+
+@runtime_checkable
 class HasState(Protocol):
     """An environment whose state can be read: a call on a copy that changes the original is then seen."""
 

@@ -6,8 +6,10 @@ before and after, and what the environment said to the written examples.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from textwrap import wrap
 
 from ttsi.plurals import with_noun
 from ttsi.reports.story import call_text, one_line
@@ -22,6 +24,8 @@ ENDS = {
 }
 EMPTY = {"reused": "the adapter of an earlier decision"}
 """What a decision learned from without a step of its own."""
+LINE_WIDTH = 100
+"""Characters of a line of an answer in words."""
 MOST_REASONS = 3
 """Reasons for refused examples that are listed, the commonest."""
 
@@ -42,7 +46,9 @@ def _turn(number: int, turn: Turn) -> Iterator[str]:
 
 
 def _step(place: int, step: Step) -> Iterator[str]:
-    yield f"{place:>3}. {_confidence(step)}{_answer(step.answer)}"
+    words = _words(step.answer)
+    yield f"{place:>3}. {_confidence(step)}{'in words:' if words else _answer(step.answer)}"
+    yield from words
     if step.examples:
         yield f"       {_examples(step.examples)}"
     if step.adaptation.status != "none":
@@ -67,6 +73,16 @@ def _answer(answer: Answer | None) -> str:
     if answer.error is not None:
         return f"{one_line(answer.text)}   (not readable: {answer.error})"
     return one_line("; ".join(map(call_text, answer.calls)), 300) or f'"{one_line(answer.text)}"'
+
+
+def _words(answer: Answer | None) -> list[str]:
+    """The lines of an answer in words that is too long for one: it ends the turn, so the user reads all of it."""
+    if answer is None or answer.calls or answer.error is not None:
+        return []
+    paragraphs = [one_line(line, sys.maxsize) for line in answer.text.splitlines() if line.strip()]
+    if " ".join(paragraphs) == one_line(answer.text):
+        return []
+    return [f"       {line}" for paragraph in paragraphs for line in wrap(paragraph, LINE_WIDTH)]
 
 
 def _examples(examples: tuple[Example, ...]) -> str:
