@@ -82,6 +82,9 @@ def test_in_context_is_told_as_such(ask: Any) -> None:
     [
         ("{oops", "is not JSON: "),
         ('{"name": "f"}', "tools is an object; write a list"),
+        ('[{"name": "f", "description": "a", "description": "b"}]', "the key 'description' stands twice"),
+        ('[{"name": "f", "x": NaN}]', "NaN is not JSON"),
+        ("[" + "1" * 5000 + "]", "write a shorter number"),
         ("[]", "tools is empty"),
         ('[{"name": "f", "input_schema": {"type": "object"}}]', "has input_schema and no parameters"),
         ('[{"type": "function"}]', "a tool needs a name"),
@@ -165,7 +168,7 @@ def test_bytes_that_are_no_text_are_refused(ask: Any, tmp_path: Path) -> None:
     (tmp_path / "tools.json").write_text(tools)
     assert "tools.json: a string holds half a character" in ask(QUERY).err
     (tmp_path / "tools.json").write_text("[" * 100_000)
-    assert "tools.json is nested too deeply" in ask(QUERY).err
+    assert "tools.json: nested too deeply" in ask(QUERY).err
 
 
 def test_the_shipped_tools_are_taken_from_any_folder(ttsi: Any, tmp_path: Path) -> None:

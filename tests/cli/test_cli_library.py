@@ -178,6 +178,9 @@ def test_prepare_trains_tests_and_keeps_an_adapter_that_can_be_exported(
     assert refusal in capsys.readouterr().err
     tools.write_text("[]")
     assert main(arguments) == 2
+    tools.write_text('[{"name": "f", "name": "g"}]')
+    assert main(arguments) == 2
+    assert "the key 'name' stands twice in an object" in capsys.readouterr().err
     assert main([*arguments[:3], str(tmp_path / "none.json"), *arguments[4:]]) == 2
 
 

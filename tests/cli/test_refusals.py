@@ -265,6 +265,8 @@ def test_to_go_on_with_nothing_is_refused(ttsi: Command, tmp_path: Path) -> None
         (("run", "--tau", "abc"), "quantile:NUMBER:RUN"),
         (("run", "--device", "gpu", "--limit", "1"), "device 'gpu' is not available: choose auto, cpu"),
         (("run", "--config", "broken.yaml"), "ttsi: broken.yaml, line 2: not YAML: "),
+        (("run", "--config", "twice.yaml"), "twice.yaml, line 3: not YAML: the key 'awareness' stands twice"),
+        (("sweep", "twice.yaml"), "twice.yaml, line 3: not YAML: the key 'awareness' stands twice"),
         (
             ("run", "--config", "slip.yaml"),
             "ttsi: slip.yaml: unknown setting 'awareness.tua'; did you mean 'awareness.tau'?",
@@ -275,6 +277,7 @@ def test_slips_of_a_newcomer_get_the_right_spelling(
     ttsi: Command, tmp_path: Path, given: tuple[str, ...], says: str
 ) -> None:
     (tmp_path / "broken.yaml").write_text("awareness: [1,\n")
+    (tmp_path / "twice.yaml").write_text("awareness: {tau: 0.5}\nlimit: 1\nawareness: {tau: 0.9}\n")
     (tmp_path / "slip.yaml").write_text("awareness: {tua: 0.9}\n")
     result = ttsi(*given)
     lines = [line for line in result.err.splitlines() if not line.endswith(" ...")]  # what takes long is announced

@@ -116,6 +116,12 @@ def test_unknown_scripts_get_one_line(spec: str, message: str) -> None:
         load(spec)
 
 
+def test_a_request_with_two_replies_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text('{"hello": "one", "hello": "two"}')
+    with pytest.raises(ModelError, match="the key 'hello' stands twice"):
+        load(f"scripted:{tmp_path / 's.json'}")
+
+
 @pytest.mark.parametrize("content", ["text", {"replies": [], "format": "hermse"}])
 def test_a_file_that_is_no_script_gets_one_line(tmp_path: Path, content: Any) -> None:
     with pytest.raises(ModelError, match="the script"):

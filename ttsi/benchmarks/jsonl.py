@@ -32,13 +32,14 @@ from ttsi.chat.conversation import (
     CALL_KEYS,
     check_json,
     expect,
+    parse_json,
     read_call,
     read_each,
     read_messages,
     read_tool,
     read_tools,
 )
-from ttsi.errors import DataError, first_line, unknown_name
+from ttsi.errors import DataError, unknown_name
 from ttsi.plurals import with_noun
 from ttsi.types import Input, Tool, ToolCall
 
@@ -165,27 +166,9 @@ def _read_line(line: str, number: int, file: str) -> tuple[Sample, bool]:
 
 def _parse(text: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
-        check_json(value)
-        return value
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg}, column {error.colno}); one object a line, no line breaks") from None
-    except ValueError as error:  # a whole number of thousands of digits
-        raise DataError(f"not readable ({first_line(error).partition(':')[0]}); write a shorter number") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which every key stands once: of two values a reader would have to choose one."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise DataError(f"the key {twice!r} stands twice in an object; keep one of the two")
-    return made
-
-
-def _refuse_constant(name: str) -> Any:
-    raise DataError(f"{name} is not JSON; write null or a finite number")
 
 
 def _checked_keys(row: Any) -> Row:

@@ -241,6 +241,39 @@ def _note_unread(unread: set[str] | None, place: str, row: Mapping[str, Any], re
         unread.update(f"{place}.{key}" for key in ignored)
 
 
+def parse_json(text: str) -> Any:
+    """A JSON text that a person wrote. Of two values for one key a reader would have to choose one: refused.
+
+    Raises:
+        json.JSONDecodeError: it is no JSON; the error knows the place.
+        DataError: a key stands twice in an object, a number is not finite or too long, a string holds half a
+            character, or it is nested too deeply; one line.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_object_of_keys, parse_constant=_refuse_constant)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise DataError("nested too deeply to be read; flatten it") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise DataError(f"not readable ({first_line(error).partition(':')[0]}); write a shorter number") from None
+    check_json(value)
+    return value
+
+
+def _object_of_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError(f"the key {twice!r} stands twice in an object; keep one of the two")
+    return made
+
+
+def _refuse_constant(name: str) -> Any:
+    raise DataError(f"{name} is not JSON; write null or a finite number")
+
+
 def check_json(value: Any) -> None:
     """Refuse what JSON in UTF-8 cannot hold: a lone surrogate, a number that is not finite, an object of Python's.
 

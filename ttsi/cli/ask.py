@@ -29,7 +29,7 @@ from ttsi.cli.settings import (
 )
 from ttsi.cli.shipped_files import find_file
 from ttsi.config import MethodConfig
-from ttsi.errors import ConfigError, DataError, first_line
+from ttsi.errors import ConfigError, DataError
 from ttsi.methods import check_single_requests, find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
 from ttsi.models.default import default_model
@@ -164,22 +164,17 @@ def read_tools_file(path: Path) -> tuple[Tool, ...]:
     Raises:
         DataError: the file is missing, not JSON, or not a list of function schemas; one line.
     """
-    from ttsi.chat.conversation import check_json, read_tools
+    from ttsi.chat.conversation import parse_json, read_tools
 
     try:
-        content = json_module.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): give a JSON file of tools") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as UTF-8") from None
-    except RecursionError:
-        raise DataError(f"{path} is nested too deeply to be read; flatten it") from None
+    try:
+        return read_tools(parse_json(text))
     except json_module.JSONDecodeError as error:
         raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
-    except ValueError as error:  # a whole number of thousands of digits
-        raise DataError(f"{path} is not readable: {first_line(error)}") from None
-    try:
-        check_json(content)
-        return read_tools(content)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None

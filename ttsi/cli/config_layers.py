@@ -224,7 +224,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: there is no such file, it is not YAML, or it holds something else; one line.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -234,6 +234,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict | None):
         raise ConfigError(f"{path} must be a mapping of names to values, like tau: 0.9")
     return content or {}
+
+
+class _YAML(yaml.SafeLoader):
+    """YAML in which every key of a mapping stands once, as YAML demands; PyYAML takes the last of two values."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = list[Any]()
+        for key, _ in node.value:
+            keys.append((key.tag, key.value if isinstance(key, yaml.ScalarNode) else id(key)))
+            if keys[-1] in keys[:-1]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice; keep one of the two", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def _dotted_names(settings: Mapping[str, Any], section: str = "") -> Iterator[str]:

@@ -29,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.chat.calls import FORMATS, Format, format_name
+from ttsi.chat.conversation import parse_json
 from ttsi.chat.grammar import answer_grammar
 from ttsi.chat.marked import content_words
 from ttsi.config import AdaptationConfig
-from ttsi.errors import ModelError, unknown_name
+from ttsi.errors import DataError, ModelError, unknown_name
 from ttsi.models import ADAPTER_CONFIG, Generation, Jobs, Model, Request, Starts
 from ttsi.types import Adaptation, Message, Prompt, Tool, ToolCall, TrainingExample
 
@@ -318,8 +319,8 @@ class FileModel(_Scripted):
         """
         try:
             text = path.read_text(encoding="utf-8")
-            script = json.loads(text)
-        except (OSError, ValueError) as error:
+            script = parse_json(text)
+        except (OSError, ValueError, DataError) as error:
             raise ModelError(f"the script {path} cannot be read: {error}") from None
         if not isinstance(script, dict | list):
             raise ModelError(f"the script {path} must be a list of replies or an object")
