@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -16,6 +17,7 @@ from ttsi.config import (
     AwarenessConfig,
     LibraryConfig,
     LoopConfig,
+    MethodConfig,
     RunConfig,
     SynthesisConfig,
     TeacherConfig,
@@ -275,6 +277,48 @@ def test_a_run_has_ranges_too(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is 0: use 1 or more"):
         RunConfig(**settings)
     RunConfig(**{**settings, name: 1})  # control
+
+
+INFINITE = {"awareness.tau": (inf, -inf), "adaptation.max_loss_rise": (inf,), "library.max_divergence": (inf,)}
+"""Settings that take infinite numbers: all or nothing is below a threshold, nothing above a limit."""
+
+
+def floats() -> list[str]:
+    """The dotted names of all settings that are floats, of a loop, a library, an agent and a teacher."""
+    stages: list[Any] = [("library", LibraryConfig), ("agent", AgentConfig), ("teacher", TeacherConfig)]
+    stages += [("awareness", AwarenessConfig), ("synthesis", SynthesisConfig), ("adaptation", AdaptationConfig)]
+    found = [(stage, name, str(hint)) for stage, kind in [*stages, ("answer", AnswerConfig)]
+             for name, hint in get_type_hints(kind).items()]  # fmt: skip
+    return [f"{stage}.{name}" for stage, name, hint in found if "float" in hint]
+
+
+def build(setting: str, value: float) -> object:
+    stage, _, name = setting.partition(".")
+    given: dict[str, Any] = {name: value}
+    if stage == "agent":
+        return AgentConfig(**given)
+    if stage == "teacher":
+        return TeacherConfig(**given)
+    if stage == "library":
+        return MethodConfig(library=LibraryConfig(**given))
+    return RunConfig(loop=with_setting(setting, value))
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+@pytest.mark.parametrize("setting", floats())
+def test_a_number_that_is_not_finite_is_refused_by_name(setting: str, value: float) -> None:
+    if value in INFINITE.get(setting, ()):  # the control
+        build(setting, value)
+        return
+    with pytest.raises(ConfigError) as refusal:
+        build(setting, value)
+    assert str(refusal.value).startswith(f"{setting} is {value}: use ")
+
+
+def test_control_all_floats_are_tried_and_finite_ones_are_taken() -> None:
+    assert len(floats()) > 15 and INFINITE.keys() < set(floats())
+    for setting in floats():
+        build(setting, 0.5)
 
 
 def test_a_learning_rate_is_finite_or_chosen_by_the_model_s_size() -> None:

@@ -137,7 +137,9 @@ ALLOWED: dict[str, set[str]] = {
         "agents", "answer", "awareness",
         "batch",  # what interrupts a request is one of the loop's interruptions
         "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
-        "models", "plurals", "types",
+        "models", "plurals",
+        "setting_types",  # the operator's limits are settings
+        "types",
     },
     "interop": {"adaptation", "benchmarks", "chat", "config", "errors", "loop", "methods", "models", "runs", "types"},
 }  # fmt: skip

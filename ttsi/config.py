@@ -7,13 +7,20 @@ refuses all others. The defaults are those of the dataclasses; methods change th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ttsi.errors import ConfigError
-from ttsi.setting_types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt, check_values
+from ttsi.setting_types import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Threshold,
+    UpperLimit,
+    check_values,
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class AwarenessConfig:
     measure: str = "margin"
     """The confidence measure that decides (ttsi ls measures), or your own package.module:function. Larger means more
     confident."""
-    tau: float = 0.95
+    tau: Threshold = 0.95
     """Threshold: an input is unsure when the measure is below it. 0.95 is the paper's, for the margin; choose
     yours on validation data."""
     gate: Literal["unsure", "sure", "all", "random"] = "unsure"
@@ -125,7 +132,7 @@ class AdaptationConfig:
     """AdamW weight decay."""
     max_grad_norm: NonNegativeFloat = 1.0
     """Gradient clipping per adapter; 0 is off."""
-    max_loss_rise: NonNegativeFloat = 0.2
+    max_loss_rise: UpperLimit = 0.2
     """Guard: reject an adapter whose last loss is above its first by more than this share."""
     min_confidence_gain: float | None = None
     """Guard: keep the base model's answer unless the adapted model is more confident in its own, by more than this many
@@ -194,7 +201,7 @@ class TeacherConfig:
     """File that keeps the replies, so that no reply is paid for twice."""
     attempts: PositiveInt = 3
     """Attempts per reply."""
-    timeout: float = 60.0
+    timeout: NonNegativeFloat = 60.0
     """Seconds per attempt, from the connection to the last byte."""
     parallel: PositiveInt = 8
     """Requests in flight at the same time."""
@@ -232,7 +239,7 @@ class LibraryConfig:
     start: Literal["stored", "zero"] = "stored"
     """Where the training for an input starts whose stored answer is not given: from the library's adapter for its
     tools, in one pass over the examples; or from zero, as without a library."""
-    max_divergence: NonNegativeFloat = 0.5
+    max_divergence: UpperLimit = 0.5
     """Refuse an adapter that lowers the log-probability of the base's own answers to other requests by more than so
     many nats per token."""
     retention: str = "toolworld-validation"
@@ -298,6 +305,9 @@ class MethodConfig:
     """Use only this many rows of the training data, chosen by the seed. A larger set contains the smaller ones."""
     library: LibraryConfig = field(default_factory=LibraryConfig)
 
+    def __post_init__(self) -> None:
+        check_values(self)
+
 
 @dataclass(frozen=True)
 class RunConfig(MethodConfig):
@@ -335,10 +345,6 @@ def check(config: LoopConfig | RunConfig) -> None:
     """
     check_values(config)
     loop = config.loop if isinstance(config, RunConfig) else config
-    if loop.adaptation.lr is not None and not math.isfinite(loop.adaptation.lr):
-        raise ConfigError(f"adaptation.lr is {loop.adaptation.lr}: use a finite number, or none")
-    if math.isnan(loop.awareness.tau):
-        raise ConfigError("awareness.tau is not a number: nothing is below it, and nothing would be adapted")
     if loop.answer.calls != "auto" and loop.answer.decoding == "free":
         raise ConfigError(
             f"answer.calls is {loop.answer.calls!r}, which needs a grammar: use answer.decoding constrained, not free"

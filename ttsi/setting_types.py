@@ -24,10 +24,14 @@ from ttsi.errors import ConfigError, unknown_name
 class Between:
     """The numbers that a setting takes, bounds included; outside them a run would do nothing, or fail at its end."""
 
-    low: float
+    low: float = -math.inf
     high: float = math.inf
+    infinite: bool = False
+    """Whether infinite numbers within the bounds are taken, too: as a threshold that all are below, or no limit."""
 
     def __str__(self) -> str:
+        if self.low == -math.inf and self.high == math.inf:
+            return "a number"
         return f"{self.low:g} or more" if self.high == math.inf else f"a number between {self.low:g} and {self.high:g}"
 
 
@@ -35,6 +39,9 @@ Fraction = Annotated[float, Between(0, 1)]
 PositiveInt = Annotated[int, Between(1)]
 NonNegativeInt = Annotated[int, Between(0)]
 NonNegativeFloat = Annotated[float, Between(0)]
+Threshold = Annotated[float, Between(infinite=True)]
+UpperLimit = Annotated[float, Between(0, infinite=True)]
+"""With inf nothing is above it."""
 
 _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     bool: ("True or False", lambda value: isinstance(value, bool)),
@@ -83,6 +90,8 @@ def _check_value(setting: str, value: Any, hint: Any) -> None:
     for between in bounds:
         if not between.low <= value <= between.high:
             raise ConfigError(f"{setting} is {value!r}: use {between}")
+    if kind is float and not math.isfinite(value) and not any(between.infinite for between in bounds):
+        raise ConfigError(f"{setting} is {value!r}: use a finite number{' or None' if optional else ''}")
 
 
 def _parts(hint: Any) -> tuple[Any, list[Between], bool]:

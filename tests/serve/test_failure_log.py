@@ -110,7 +110,7 @@ def test_only_this_package_is_quoted_about_settings() -> None:
     def own() -> None:
         raise ConfigError("secret")
 
-    assert ": awareness.tau is not a number" in failure(wrong_settings)
+    assert ": awareness.tau is nan: use a number" in failure(wrong_settings)
     assert "secret" not in failure(own), "control: the operator's code may say anything"
 
 

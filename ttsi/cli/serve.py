@@ -21,7 +21,7 @@ from ttsi.errors import ConfigError, LibraryError
 from ttsi.library import check_library, folder_notice
 from ttsi.methods import check_single_requests, wants_training_data
 from ttsi.models import check_format
-from ttsi.serve.limits import Limits, TurnAdapterLimits
+from ttsi.serve.limits import Limits, TurnAdapterLimits, check_limits
 
 
 def serve(
@@ -66,6 +66,7 @@ def serve(
             raise ConfigError("--add-key needs --api-keys FILE, the file that keeps the hash")
         print(create_key(api_keys, add_key))
         return 0
+    check_limits(limits)
     keys = read_keys(api_keys) if api_keys is not None else {}
     check_format(format)
     settings_of_method = complete(config, shortcuts, model)

@@ -20,6 +20,7 @@ from ttsi.chat.alternatives import resolve_reference
 from ttsi.chat.dialect import DATA_KEYWORDS, SCHEMA_MAPS
 from ttsi.errors import DataError
 from ttsi.models.prefix_store import DEFAULT_BYTES
+from ttsi.setting_types import NonNegativeFloat, NonNegativeInt, check_values
 
 MAX_REFERENCE = 1000
 """Longest `$ref` of a schema, in characters."""
@@ -29,60 +30,60 @@ MAX_REFERENCE = 1000
 class Limits:
     """The operator's limits."""
 
-    body_bytes: int = 4 * 2**20
+    body_bytes: NonNegativeInt = 4 * 2**20
     """Largest request body."""
-    body_seconds: float = 20.0
+    body_seconds: NonNegativeFloat = 20.0
     """Longest time that a request body may take to arrive."""
-    json_depth: int = 64
+    json_depth: NonNegativeInt = 64
     """Deepest nesting of a request body."""
-    json_nodes: int = 100_000
+    json_nodes: NonNegativeInt = 100_000
     """Most values of a request body: objects, lists, members and their names."""
-    messages: int = 1024
+    messages: NonNegativeInt = 1024
     """Most messages of a request."""
-    tools: int = 128
+    tools: NonNegativeInt = 128
     """Most tools of a request."""
-    schema_bytes: int = 64 * 2**10
+    schema_bytes: NonNegativeInt = 64 * 2**10
     """Largest schema of one tool, as JSON."""
-    schemas_bytes: int = 256 * 2**10
+    schemas_bytes: NonNegativeInt = 256 * 2**10
     """Largest schemas of all tools together, as JSON."""
-    schema_depth: int = 16
+    schema_depth: NonNegativeInt = 16
     """Deepest nesting of a schema, with its references expanded."""
-    schema_nodes: int = 10_000
+    schema_nodes: NonNegativeInt = 10_000
     """Most values of a schema, with its references expanded."""
-    enum: int = 1000
+    enum: NonNegativeInt = 1000
     """Most values of an enum."""
-    choices: int = 8
+    choices: NonNegativeInt = 8
     """Most choices of one request (n)."""
-    chars_per_token: int = 16
+    chars_per_token: NonNegativeInt = 16
     """A prompt with more characters than this times the context is rejected before it is tokenized."""
-    adapt_seconds: float = 30.0
+    adapt_seconds: NonNegativeFloat = 30.0
     """Longest time for adaptation and the adapted answer, counted from the base's answer; then that one is given."""
-    answer_seconds: float = 120.0
+    answer_seconds: NonNegativeFloat = 120.0
     """Longest time in the worker; a worker that takes longer is restarted."""
-    wait_seconds: float = 30.0
+    wait_seconds: NonNegativeFloat = 30.0
     """Longest expected wait for the worker; a request that would wait longer is rejected at once. A request that waits
     this long all the same is answered next, by the base."""
-    connections: int = 512
+    connections: NonNegativeInt = 512
     """Most open requests, including those about to be rejected; beyond it only the health routes answer."""
-    queue: int = 64
+    queue: NonNegativeInt = 64
     """Most requests that wait for the worker."""
-    per_key: int = 8
+    per_key: NonNegativeInt = 8
     """Most requests of one key that wait or are running."""
-    adaptations_per_minute: int = 120
+    adaptations_per_minute: NonNegativeInt = 120
     """Most adaptations a minute of all keys together; then the base answers."""
-    adaptations_per_key: int = 60
+    adaptations_per_key: NonNegativeInt = 60
     """Most adaptations a minute of one key; then the base answers."""
-    prefix_bytes: int = DEFAULT_BYTES
+    prefix_bytes: NonNegativeInt = DEFAULT_BYTES
     """Memory for what the base read of system texts, tools and conversations, so that a key's next request begins where
     it differs from an earlier one. All keys have equal parts, which only they can reach; 0 keeps nothing."""
-    turn_adapter_seconds: float = 0.0
+    turn_adapter_seconds: NonNegativeFloat = 0.0
     """How long an adapter may answer the later steps of the turn that it was trained in: an agent's requests with
     results of tools behind the same message of the user. 0 drops every adapter behind its answer."""
-    turn_adapters: int = 16
+    turn_adapters: NonNegativeInt = 16
     """Most such adapters of one key, in memory; the oldest goes first."""
-    keep_alive_seconds: float = 5.0
+    keep_alive_seconds: NonNegativeFloat = 5.0
     """Interval of the comments that keep a stream open while its answer is computed."""
-    drain_seconds: float = 20.0
+    drain_seconds: NonNegativeFloat = 20.0
     """How long running requests may continue after SIGTERM."""
 
 
@@ -94,6 +95,15 @@ class TurnAdapterLimits:
     """Longest life of an adapter; 0 keeps none."""
     most: int = 16
     """Most adapters of one key; the oldest goes first."""
+
+
+def check_limits(limits: Limits) -> None:
+    """Refuse a limit that is negative or not finite.
+
+    Raises:
+        ConfigError: one line that names the limit.
+    """
+    check_values(limits, "limits.")
 
 
 def check_nesting(value: Any, limits: Limits) -> None:
