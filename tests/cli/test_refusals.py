@@ -97,6 +97,28 @@ def test_options_are_checked_before_the_benchmark_is_read(ttsi: Command, given: 
     assert "nosuch.jsonl" in ttsi(*missing).err  # control
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("--resume",), "there is no run in runs/nosuch--scripted-demo--ttsi--"),
+        (("--resume", "--output-dir", "nowhere"), "there is no run in nowhere to resume"),
+        (("--output-dir", "other"), "other holds other files and no run"),
+        (("--clean", "--output-dir", "other"), "other holds other files and no run"),
+        (("--method", "icl"), "needs --train-data"),
+        (("--tau", "nan"), "awareness.tau is nan"),
+        (("--tau", "budget:1:none"), "nosuch.jsonl"),  # control: this one needs the benchmark
+        (("--dry-run", "--output-dir", "other"), "nosuch.jsonl"),  # control: nothing will be written
+    ],
+)
+def test_settings_and_the_folder_are_checked_before_the_benchmark_is_read(
+    ttsi: Command, tmp_path: Path, given: tuple[str, ...], says: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    result = ttsi("run", "--model", "scripted:demo", "--benchmark", "nosuch.jsonl", *given)
+    assert (result.code, result.err.count("\n")) == (2, 1) and says in result.err
+
+
 def test_control_every_method_has_settings_with_a_meaning() -> None:
     from ttsi.methods import METHODS, check_method
 

@@ -85,7 +85,7 @@ def ask(
     check_utf8(system or "", "--system")
     if not request.strip():
         raise ConfigError('the request is empty: write one, like ttsi ask "book seats for a film"')
-    config = complete(config, shortcuts, model, inputs=1)
+    config = complete(config, shortcuts, model, inputs=lambda: 1)
     loop = config.loop
     if wants_training_data(loop):
         raise ConfigError(f"--method {config.method} learns from training data: use ttsi run")

@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,19 +110,26 @@ def run(
     resume = resume or retry_failed or repair
     check_switches(resume=resume, clean=clean)
     cluster = Cluster(num_workers, ray, device, dtype, config.format)
-    with announced(f"reading {config.benchmark}", quiet):
-        questions = load_benchmark(config.benchmark, config.data, config.split)
+
+    @cache
+    def read() -> Benchmark:
+        with announced(f"reading {config.benchmark}", quiet):
+            return load_benchmark(config.benchmark, config.data, config.split)
+
+    config = complete(config, shortcuts, config.model, lambda: len(read().samples[: config.limit]))
+    check_sources(config)
+    folder = output_dir or default_folder(config)
+    if not dry_run:  # the settings and the folder before the questions, which take seconds to read
+        _check_folder(folder, resume=resume, clean=clean, named=output_dir is not None)
+    questions = read()
     own_notices = (illegal_gold_notice, names_notice) if is_file(config.benchmark) else ()
     for warning in (questions.notice, *(notice(questions) for notice in own_notices)):
         if warning:
             print(f"ttsi: {warning}", file=sys.stderr)
     if is_file(config.benchmark) and config.model == "embedded":
         print(f"ttsi: {_FOREIGN_DATA}", file=sys.stderr)
-    config = complete(config, shortcuts, config.model, len(questions.samples[: config.limit]))
-    check_sources(config)
     distributed = ray is not None or num_workers not in (None, 1)
     check_tasks(config, questions, in_process=not distributed)
-    folder = output_dir or default_folder(config)
     if dry_run:
         return _print_plan(config, questions, folder, device, dtype, json, quiet)
     if output_dir is None and not resume and not clean:
@@ -130,9 +138,6 @@ def run(
             print(f"ttsi: {folder} already holds this run; to run it again add --clean", file=sys.stderr)
             return _print_summary(summary, folder, json)
     check_free(folder, resume=resume, clean=clean)
-    if resume and not was_started(folder):
-        hint = "`ttsi ls runs` lists the runs; without --resume a new one begins"
-        raise RunFolderError(f"there is no run in {folder} to resume: {hint}")
     with announced("reading the training data", quiet):
         training = load_training_data(config, questions)
     model = _load(config, device, dtype, quiet) if loaded is None else loaded
@@ -158,6 +163,15 @@ def run(
     _warn_of_words(summary, config)
     _check_confidence(summary, config)
     return _print_summary(summary, folder, json)
+
+
+def _check_folder(folder: Path, *, resume: bool, clean: bool, named: bool) -> None:
+    """Refuse a folder that this run cannot go into; one that was not named may hold it already, finished."""
+    if named or resume or clean:
+        check_free(folder, resume=resume, clean=clean)
+    if resume and not was_started(folder):
+        hint = "`ttsi ls runs` lists the runs; without --resume a new one begins"
+        raise RunFolderError(f"there is no run in {folder} to resume: {hint}")
 
 
 def _load(config: RunConfig, device: str, dtype: str, quiet: bool) -> Model:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -86,14 +87,14 @@ class TeacherCosts:
 Config = TypeVar("Config", bound=MethodConfig)
 
 
-def complete(config: Config, shortcuts: Shortcuts, model: str, inputs: int | None = None) -> Config:
+def complete(config: Config, shortcuts: Shortcuts, model: str, inputs: Callable[[], int] | None = None) -> Config:
     """The settings with everything that a command can work out, checked.
 
     Args:
         config: the parsed settings.
         shortcuts: the parsed short names; `tau` may name a finished run.
         model: the model that answers; a tau from a run of another model is refused.
-        inputs: the number of inputs to come, where it is known; a budget of updates needs it.
+        inputs: counts the inputs to come, where that can be known; only a budget of updates asks.
 
     Raises:
         ConfigError: there is no such method or measure, a value is out of range, or tau cannot be chosen that way.
@@ -104,7 +105,8 @@ def complete(config: Config, shortcuts: Shortcuts, model: str, inputs: int | Non
     loop = config.loop
     awareness = loop.awareness
     if shortcuts.tau is not None and is_recipe(shortcuts.tau):
-        awareness = replace(awareness, tau=tau_from_run(shortcuts.tau, awareness, loop.answer, inputs, model))
+        coming = inputs() if inputs is not None and shortcuts.tau.startswith("budget:") else None
+        awareness = replace(awareness, tau=tau_from_run(shortcuts.tau, awareness, loop.answer, coming, model))
     loop = _with_prompt(replace(loop, awareness=awareness, adapt=method_preset(config.method, model).adapt))
     check(loop)
     check_references(loop)
