@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -145,6 +146,56 @@ def test_a_sweep_is_run_once_shown_and_gone_on_with(
     again = json.loads((folder / "sweep.json").read_text())
     for one, other in zip(first["points"], again["points"], strict=True):
         assert {**one["summary"], "seconds": 0} == {**other["summary"], "seconds": 0}
+
+
+def test_a_killed_sweep_is_a_sweep_for_the_report_and_can_be_gone_on_with(
+    ttsi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s.yaml").write_text(TAUS.replace("0.9", ".inf"))
+    folder = tmp_path / "runs" / "sweep--s--scripted-demo"
+
+    def done() -> list[bool]:
+        return [point["summary"] is not None for point in json.loads((folder / "sweep.json").read_text())["points"]]
+
+    def stop(at: int) -> None:
+        module = import_module("ttsi.cli.sweep")  # the package has the command under this name
+        left, begin = [at], module._run
+
+        def start(*given: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return begin(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_run", start)
+            assert ttsi("sweep", "s.yaml", "--quiet").code == 130
+
+    stop(at=0)
+    assert done() == [False] * 4
+    stop(at=3)
+    assert done() == [True, True, True, False]
+    assert ttsi("run", "--output-dir", str(folder / "other"), "--model", "scripted:demo", "--quiet",
+                "--benchmark", "mine.jsonl").code == 0  # fmt: skip
+    said = ttsi("report", str(folder)).err
+    assert f"left out, because their sweep.json does not name them: {folder / 'other'}" in said
+    stop(at=0)
+    assert done() == [True, True, True, False], "a sitting that does nothing takes nothing away"
+    assert ttsi("sweep", "s.yaml", "--quiet").code == 0
+    assert done() == [True] * 4
+
+
+def test_a_wrong_value_in_the_last_point_is_named_before_the_first_one_runs(ttsi: Command, tmp_path: Path) -> None:
+    gains = "run: {benchmark: mine.jsonl, model: 'scripted:demo'}\ngrid: {adaptation.min_confidence_gain: [0.1, %s]}\n"
+    (tmp_path / "s.yaml").write_text(gains % ".nan")
+    refused = ttsi("sweep", "s.yaml", "--quiet")
+    assert (refused.code, refused.err) == (
+        2,
+        "ttsi: adaptation.min_confidence_gain is nan: use a finite number or None\n",
+    )
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "s.yaml").write_text(gains % "null")
+    assert ttsi("sweep", "s.yaml", "--quiet").code == 0  # control
 
 
 def test_a_point_run_by_hand_says_the_same(ttsi: Command, tmp_path: Path) -> None:

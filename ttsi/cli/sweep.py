@@ -5,6 +5,8 @@ Inputs: a YAML file with `run` (settings of all points), `points` (a list of set
 point, `sweep.json`, and a table on stdout with the mean over seeds. A point is a command line of `ttsi run`, which
 --dry-run prints: its settings have the same names, defaults and checks, and it can be run by hand.
 
+sweep.json names all points from the start, so that a killed sweep is one for `ttsi report`; the summary of a point that
+is not done is null there.
 Finished points are read, interrupted ones are resumed. Unless the file has `share: false`, points share equal work
 (`ttsi.models.cached`); their seconds then mean nothing.
 """
@@ -13,9 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import io
 import itertools
 import json as json_module
+import math
 import shlex
 import statistics
 import sys
@@ -32,7 +36,7 @@ from ttsi.cli.option_groups import BASIC
 from ttsi.cli.progress import loading, print_notes
 from ttsi.cli.report import page_beside
 from ttsi.cli.resumed_settings import own_settings
-from ttsi.cli.run import folder_name
+from ttsi.cli.run import folder_name, run
 from ttsi.cli.settings import Device, Dtype, FolderSwitch, FormatName, OutputDir, OutputSwitch
 from ttsi.cli.shipped_files import find_file
 from ttsi.errors import ConfigError, RunFolderError, unknown_name
@@ -151,17 +155,18 @@ def sweep(
         "table of a sweep",
         "choose another folder with --output-dir",
     )
+    for point in points:
+        _arguments(point.flags())  # a wrong value of the last one is named before the first one runs
     models = _LastModel(device, dtype, share)
     _rename_older(points, folder)
-    entries = []
-    for number, point in enumerate(points, start=1):
+    entries = [{"point": _plain(point.varied), "folder": point.name, "summary": None} for point in points]
+    if sweep_points(results) is None:  # the table of an earlier sitting stays until a point of this one is done
+        _write_table(results, entries)
+    for number, (point, entry) in enumerate(zip(points, entries, strict=True), start=1):
         if not quiet:
             print(f"ttsi: point {number} of {len(points)}: {point.name}", file=sys.stderr)
-        summary = _run(point, folder / point.name, models, quiet, clean)
-        entries.append({"point": point.varied, "folder": point.name, "summary": summary})
-    from ttsi.runs.store import write_json
-
-    write_json(results, {"schema": 1, "points": entries})
+        entry["summary"] = _run(point, folder / point.name, models, quiet, clean)
+        _write_table(results, entries)
     if json:
         print(json_module.dumps(entries, indent=2, ensure_ascii=False))
     else:
@@ -299,16 +304,13 @@ class _LastModel:
 
 def _run(point: Point, folder: Path, models: _LastModel, quiet: bool, clean: bool) -> dict[str, Any]:
     """The summary of a point, from its folder or by `ttsi run`."""
-    from ttsi.cli.run import run
     from ttsi.runs.store import holds_run
 
     # A teacher is loaded by the run.
     flags = [*point.flags(), "--output-dir", str(folder), "--json", "--device", models.device, "--dtype", models.dtype]
     flags += (["--clean"] if clean else ["--resume"]) if holds_run(folder) else []
     flags += ["--quiet"] if quiet else []
-    app = App(config=config_layers(restore=False))
-    app.command(run)
-    _, bound, _ = app.parse_args(["run", *flags], exit_on_error=False, print_error=False)
+    bound = _arguments(flags)
     model = models.get(str(point.settings.get("model", "embedded")), point.settings.get("format"), quiet)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -317,6 +319,29 @@ def _run(point: Point, folder: Path, models: _LastModel, quiet: bool, clean: boo
     if summary["n_error"] == summary["n"]:
         raise RunFolderError(f"every input of the point {point.name} failed: look into {folder}")
     return summary
+
+
+def _arguments(flags: Sequence[str]) -> inspect.BoundArguments:
+    """The arguments of `ttsi run` that flags stand for, checked."""
+    app = App(config=config_layers(restore=False))
+    app.command(run)
+    _, bound, _ = app.parse_args(["run", *flags], exit_on_error=False, print_error=False)
+    return bound
+
+
+def _write_table(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write sweep.json, in which a point without a summary is still to be done."""
+    from ttsi.runs.folder import disk_named, write_json
+
+    with disk_named(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"schema": 1, "points": entries})
+
+
+def _plain(settings: Settings) -> Settings:
+    """Settings as JSON has them: a number that is not finite, which YAML has as .inf, is a text."""
+    is_other = {key: isinstance(value, float) and not math.isfinite(value) for key, value in settings.items()}
+    return {key: str(value) if is_other[key] else value for key, value in settings.items()}
 
 
 def _flat(settings: Any, path: Path, before: str = "") -> Settings:
