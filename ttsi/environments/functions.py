@@ -62,7 +62,8 @@ class FunctionEnvironment:
                 attributes of their object; True is all.
 
         Raises:
-            ConfigError: a function cannot be a tool, two have the same name, or a turn is neither text nor messages.
+            ConfigError: a function cannot be a tool, two have the same name, or a turn is empty or neither text nor
+                messages.
         """
         signatures = [read_signature(function) for function in functions]
         self._signatures = {signature.tool.name: signature for signature in signatures}
@@ -144,7 +145,8 @@ def conversation_turns(turns: Iterable[str | Message | Sequence[Message]], syste
     """The messages of each turn, with a system message before those of the first where there is a text for it.
 
     Raises:
-        ConfigError: a turn is neither text nor messages; or there is a system text but no turn, or a second one.
+        ConfigError: a turn is neither text nor messages, or empty; or there is a system text but no turn, or a second
+            one.
     """
     if isinstance(turns, str | Message):
         raise ConfigError("turns must be a list with one entry per turn: turns=[...]")
@@ -160,10 +162,12 @@ def conversation_turns(turns: Iterable[str | Message | Sequence[Message]], syste
 
 def _turn_messages(number: int, turn: object) -> tuple[Message, ...]:
     if isinstance(turn, str):
-        return (Message("user", turn),)
+        turn = Message("user", turn)
     messages = (turn,) if isinstance(turn, Message) else tuple(turn) if isinstance(turn, Sequence) else ()
     if not messages or not all(isinstance(message, Message) for message in messages):
         raise ConfigError(f"turn {number} must be a text, a Message or a list of Messages")
+    if any(message.role == "user" and not message.content.strip() for message in messages):
+        raise ConfigError(f"turn {number} is empty: write what the user says, or leave the turn out")
     return messages
 
 
