@@ -2,8 +2,8 @@
 
 WHAT is pages (its list of tools has two), endless (pages without end), schema (a tool's parameters are no object),
 mute (never answers), late (never answers a call), silent (closes its output at a call), refusal (answers a call with an
-error), resources (answers a call with contents of every kind), structured (with structured content only), noise (prints
-what is no JSON).
+error), resources (answers a call with contents of every kind), structured and text (with structured content only),
+nothing (with no content), noise (prints what is no JSON).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
     "refusal": {"error": {"code": -32000, "message": "not\ntoday"}},
     "resources": {"result": {"content": CONTENTS}},
     "structured": {"result": {"content": [], "structuredContent": {"n": 1}}},
+    "text": {"result": {"content": [], "structuredContent": {"result": "a"}}},
+    "nothing": {"result": {"content": []}},
 }
 
 

@@ -54,6 +54,11 @@ def server() -> Any:
         image = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
         return [TextContent(type="text", text="two dots"), ImageContent.model_validate(image)]
 
+    @store.tool()
+    def times(thing: str, number: int) -> list[str]:
+        """A list with so many things."""
+        return [thing] * number
+
     return store
 
 

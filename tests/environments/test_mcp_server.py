@@ -74,7 +74,7 @@ def test_a_server_is_an_environment() -> None:
 
 def test_tools_are_those_of_the_server(shared: MCPEnvironment) -> None:
     tools = {tool.name: tool for tool in shared.tools()}
-    assert list(tools) == ["put", "look", "break_down", "die", "variable", "picture"]
+    assert list(tools) == ["put", "look", "break_down", "die", "variable", "picture", "times"]
     assert isinstance(tools["put"], Tool)
     assert tools["put"].description == "Put a thing in."
     assert tools["put"].parameters["properties"]["thing"]["type"] == "string"
@@ -83,6 +83,12 @@ def test_tools_are_those_of_the_server(shared: MCPEnvironment) -> None:
 
 def test_contents_that_are_no_text_are_named(shared: MCPEnvironment) -> None:
     assert call(shared, "picture") == ToolResult("two dots\n(image: image/png)")
+
+
+def test_a_list_is_shown_item_by_item_and_an_empty_one_as_such(shared: MCPEnvironment) -> None:
+    assert call(shared, "times", thing="b", number=2) == ToolResult("b\nb")
+    assert call(shared, "times", thing="b", number=0) == ToolResult("[]")
+    assert call(shared, "times", thing="", number=1) == ToolResult("")  # control: an empty text is one
 
 
 def test_an_error_of_a_tool_is_an_error_result(shared: MCPEnvironment) -> None:
@@ -190,6 +196,8 @@ def test_a_server_that_ends_without_a_word_is_gone() -> None:
         ("refusal", "McpError: not today"),
         ("resources", "of the file\n(resource: file:///b.bin)\n(resource link: file:///c.txt)\n(audio: audio/wav)"),
         ("structured", '{"n": 1}'),
+        ("text", "a"),
+        ("nothing", "(no content)"),
         ("noise", "went"),
     ],
 )

@@ -180,12 +180,19 @@ def _is_read_only(entry: Mapping[str, Any]) -> bool:
 
 
 def _text(reply: Mapping[str, Any]) -> str:
-    """The texts of a result, and the names of its other contents; structured content where there is nothing else."""
+    """The texts of a result, and the names of its other contents; structured content where there is nothing else.
+
+    The items of a list are contents of their own, so that an empty list has none. What is no object is structured
+    content as `{"result": ...}`: the object around it is no part of what the tool returned.
+    """
     parts = [_part_text(part) for part in reply.get("content") or []]
+    if parts:
+        return "\n".join(parts)
     structured = reply.get("structuredContent")
-    if not parts and structured is not None:
-        return json.dumps(structured, ensure_ascii=False)
-    return "\n".join(parts)
+    if structured is None:
+        return "(no content)"
+    value = structured["result"] if structured.keys() == {"result"} else structured
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _part_text(part: Mapping[str, Any]) -> str:
