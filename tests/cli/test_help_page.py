@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,6 +67,20 @@ def test_no_line_of_the_source_ends_a_line_of_the_page(ttsi: Any) -> None:
     for flag in ("--tau", "--answer.calls", "--adaptation.method", "--batch-size"):
         text = line(page, flag).partition(flag)[2].strip("│ ")
         assert text.endswith((".", "]")), text
+
+
+@pytest.mark.parametrize("width", [50, 100, 160])
+@pytest.mark.parametrize("verb", ["act", "ask", "sweep", "report"])
+def test_what_a_command_does_fills_the_lines_of_every_terminal(
+    ttsi: Any, monkeypatch: pytest.MonkeyPatch, verb: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    paragraphs = ttsi(verb, "--help").out.partition("╭")[0].strip().split("\n\n")[1:]
+    assert paragraphs
+    for paragraph in paragraphs:
+        lines = [text.rstrip() for text in paragraph.splitlines()]
+        for text, following in pairwise(lines):
+            assert len(f"{text} {following.split()[0]}") > width, f"{text!r} has room for the next word"
 
 
 def test_calls_and_format_are_there(ttsi: Any) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclopts.help import DefaultFormatter
+from cyclopts.help import DefaultFormatter, InlineText
 
 from ttsi.cli.config_layers import method_preset, model_of, stage_settings
 from ttsi.errors import ConfigError
@@ -50,7 +50,8 @@ class Formatter:
 
     def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
         """Print what the command does."""
-        self._formatter.render_description(console, options, description)
+        text = InlineText.from_format(_paragraphs(_plain(description)), "plaintext", force_empty_end=True)
+        self._formatter.render_description(console, options, text)
 
     def _entry(self, entry: HelpEntry) -> HelpEntry:
         # The lines of a docstring end where the source's do.
@@ -96,7 +97,22 @@ def option_value(words: Sequence[str], name: str) -> str | None:
 
 def _text(description: Any) -> str:
     """A description as one line; the terminal breaks it."""
+    return " ".join(_plain(description).split())
+
+
+def _paragraphs(text: str) -> str:
+    """A text with every paragraph on one line; one with an indented line was laid out by hand, and stays.
+
+    >>> _paragraphs("A line\\nthat goes on.\\n\\nAnother."), _paragraphs("Try:\\n\\n    ttsi ls\\n    ttsi run")
+    ('A line that goes on.\\n\\nAnother.', 'Try:\\n\\n    ttsi ls\\n    ttsi run')
+    """
+    if any(line.startswith(" ") for line in text.splitlines()):
+        return text
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.rstrip().split("\n\n"))
+
+
+def _plain(description: Any) -> str:
     if description is None:
         return ""
     plain = getattr(description, "plain", None) or getattr(description, "primary_renderable", description)
-    return " ".join(str(getattr(plain, "plain", plain)).split())
+    return str(getattr(plain, "plain", plain))
