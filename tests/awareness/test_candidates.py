@@ -17,7 +17,7 @@ from ttsi.chat.marked import suffixes
 from ttsi.config import AwarenessConfig
 from ttsi.errors import ConfigError
 from ttsi.models import Generation, Model, Request
-from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Prompt, Tool, ToolCall
+from ttsi.types import NO_TOOL, Answer, Awareness, Input, Message, Prompt, SampledAnswer, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("get_weather", "get the weather of a city", CITY), Tool("find_hotel", "find a hotel in a city", CITY))
@@ -150,6 +150,18 @@ def test_who_passes_the_gate(gate: str, unsure_passes: bool, sure_passes: bool) 
     unsure = Awareness((), "margin", 0.1, 0.95, unsure=True)
     assert is_selected(unsure, gate) is unsure_passes
     assert is_selected(replace(unsure, unsure=False), gate) is sure_passes
+
+
+@pytest.mark.parametrize("measure", ["margin", "top1", "entropy", "grounded_margin", "vote_share"])
+@pytest.mark.parametrize(("broken", "unsure"), [(3, True), (0, False)])  # the second is the control
+def test_an_input_of_which_no_sample_can_be_read_is_unsure(measure: str, broken: int, unsure: bool) -> None:
+    call = (ToolCall("find_hotel", {"city": "Lima"}),)
+    garbled = SampledAnswer("{", (), "broken JSON", -0.1)
+    samples = (garbled,) * broken + (SampledAnswer("x", call, None, -0.1),) * (3 - broken)
+    spoken: Model = Fake(hotel_is_better)  # type: ignore[assignment]
+    config = AwarenessConfig(candidates="samples", measure=measure, tau=0.1)
+    [judged] = estimate(spoken, [BED], [replace(SAID, samples=samples)], config)
+    assert (judged.unsure, judged.value) == (unsure, 0.0 if unsure else 1.0)
 
 
 def test_an_unknown_measure_is_named_before_anything_is_scored() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ttsi.awareness.measures import (
     MEASURES,
     Evidence,
+    Measure,
     answer_mean,
     counts_samples,
     entropy,
@@ -134,6 +135,16 @@ def test_the_grounded_margin_falls_by_one_for_every_literal_that_is_left_out() -
     assert grounded_margin(short) == pytest.approx(grounded_margin(whole) - 2)
     assert grounded_margin(replace(short, unstated=1)) == pytest.approx(grounded_margin(whole) - 3)
     assert margin(short) == margin(whole), "the control"
+
+
+@pytest.mark.parametrize("one", [margin, top1, entropy, vote_share])
+@pytest.mark.parametrize("votes", [(1,), (1, 1, 1)])
+def test_where_no_sample_can_be_read_nothing_is_sure(one: Measure, votes: tuple[int, ...]) -> None:
+    sampled = replace(of(), votes=votes)
+    assert one(replace(sampled, unreadable=len(votes))) == 0.0
+    readable = replace(sampled, logprobs=(-1.0,), unreadable=len(votes) - 1)  # the control: one can be read
+    assert one(readable) == (1 / len(votes) if one is vote_share else 1.0)
+    assert one is vote_share or one(of()) == 1.0  # nothing was sampled, and nothing competes
 
 
 def test_an_empty_answer_has_a_mean() -> None:

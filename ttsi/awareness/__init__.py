@@ -79,6 +79,7 @@ def _evidence(item: Input, actions: Scored, answer: Answer, experience: Experien
         count_votes(answer.samples),
         unstated + (answer.error is not None) + (experience.failures(item, answer.calls).least if experience else 0),
         len(omitted_literals(answer.calls, item.tools, item.messages)),
+        sum(sample.error is not None for sample in answer.samples),
     )
 
 

@@ -57,6 +57,14 @@ class Evidence:
     omitted: int = 0
     """Literals of the request that the greedy answer leaves out, at most as many as its tools have arguments left for
     (`ttsi.chat.omission`)."""
+    unreadable: int = 0
+    """Samples that cannot be read. Where all are, nothing speaks for any action: the candidates that are samples are
+    none, and every measure of them, and of votes, is 0."""
+
+    @property
+    def without_competition(self) -> float:
+        """A share where there is no candidate: 1, as nothing competes; or 0, as no sample could be read."""
+        return 0.0 if self.votes and self.unreadable >= sum(self.votes) else 1.0
 
 
 Measure = Callable[[Evidence], float]
@@ -115,7 +123,7 @@ def margin(evidence: Evidence) -> float:
     """
     shares = sorted(softmax(evidence.logprobs), reverse=True)
     if not shares:
-        return 1.0
+        return evidence.without_competition
     return shares[0] - (shares[1] if len(shares) > 1 else 0.0)
 
 
@@ -136,7 +144,7 @@ def top1(evidence: Evidence) -> float:
     >>> round(top1(Evidence((-0.1, -3.0), -1.0, -0.5, 4)), 3)
     0.948
     """
-    return max(softmax(evidence.logprobs), default=1.0)
+    return max(softmax(evidence.logprobs), default=evidence.without_competition)
 
 
 @measure(upper=1.0)
@@ -150,7 +158,7 @@ def entropy(evidence: Evidence) -> float:
     """
     shares = softmax(evidence.logprobs)
     if len(shares) < 2:
-        return 1.0
+        return 1.0 if shares else evidence.without_competition
     return 1.0 + sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))
 
 
@@ -196,12 +204,16 @@ def perplexity(evidence: Evidence) -> float:
 
 @measure(upper=1.0, needs_samples=True)
 def vote_share(evidence: Evidence) -> float:
-    """The largest group of equal samples as a share of all; nan where nothing was sampled.
+    """The largest group of equal samples as a share of all; 0 where none can be read, nan where nothing was sampled.
 
     >>> vote_share(Evidence((), -1.0, -1.0, 2, votes=(3, 1, 1)))
     0.6
+    >>> vote_share(Evidence((), -1.0, -1.0, 2, votes=(1, 1), unreadable=2))
+    0.0
     """
-    return max(evidence.votes) / sum(evidence.votes) if evidence.votes else math.nan
+    if not evidence.votes:
+        return math.nan
+    return max(evidence.votes) / sum(evidence.votes) if evidence.unreadable < sum(evidence.votes) else 0.0
 
 
 MEASURES: dict[str, Measure] = {
