@@ -244,8 +244,7 @@ def _command(group: Group) -> str:
         train_data=config.train_data and _file_name(config.train_data),
         loop=replace(loop, synthesis=replace(synthesis, prompt=synthesis.prompt and Path(synthesis.prompt.name))),
     )
-    dtype = group.first.model.get("dtype")
-    return command(named, has_embedded_settings(group.first)) + (f" --dtype {dtype}" if dtype else "")
+    return command(named, has_embedded_settings(group.first), group.first.model.get("dtype"))
 
 
 def _file_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from dataclasses import asdict, replace
 from functools import cache
@@ -20,7 +21,7 @@ from ttsi.config import CUSTOM, AgentConfig, LibraryConfig, RunConfig
 from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, preset
 from ttsi.record import Run
-from ttsi.reports.command import command
+from ttsi.reports.command import command, commands
 from ttsi.reports.finding import Finding
 from ttsi.reports.groups import group_by_inputs, group_runs
 from ttsi.reports.markdown import page
@@ -291,6 +292,15 @@ def test_the_command_of_settings_that_are_no_method_s_makes_them_from_one(teache
     # Control: as a name for a command, "custom" means nothing.
     with pytest.raises(ConfigError, match="unknown method 'custom'"):
         read("--method", "custom")
+
+
+def test_the_command_names_the_weights_dtype_which_another_machine_would_choose_by_itself() -> None:
+    lower = replace(ALL, model={**ALL.model, "dtype": "bfloat16"})
+    (usual,), (said,) = commands(group_runs([ALL])), commands(group_runs([lower]))
+    assert said == usual.replace("  # seed", " --dtype bfloat16  # seed") != usual
+    words = shlex.split(said, comments=True)[2:]
+    _, bound, _ = APP.parse_args(["run", *words], exit_on_error=False, print_error=False)
+    assert bound.arguments["dtype"] == "bfloat16"
 
 
 def test_what_is_usual_depends_on_the_model() -> None:

@@ -31,12 +31,13 @@ FLAGS = (
 """Settings of a run beside the loop's, in the order in which their flags are written."""
 
 
-def command(config: RunConfig, embedded: bool = True) -> str:
+def command(config: RunConfig, embedded: bool = True, dtype: str | None = None) -> str:
     """`ttsi run` with what is not the default; without the seed, since runs are pooled over it.
 
     Args:
         config: the run's.
         embedded: whether the method's preset is the embedded model's.
+        dtype: of the model's weights, which is chosen by the machine where none is given; None leaves it out.
     """
     words, usual = ["ttsi", "run"], RunConfig()
     config = replace(config, method=usual_method(config))
@@ -48,7 +49,8 @@ def command(config: RunConfig, embedded: bool = True) -> str:
     if config.library.folder is not None:
         words += ["--library", "NEW"]
     changed = {**changed_library(config), **changed_agent(config), **changed_settings(config, embedded)}
-    return shlex.join([*words, *(flag for name, value in changed.items() for flag in _flags(name, value))])
+    words += [flag for name, value in changed.items() for flag in _flags(name, value)]
+    return shlex.join(words if dtype is None else [*words, "--dtype", dtype])
 
 
 def _flags(name: str, value: Any) -> list[str]:
@@ -62,7 +64,8 @@ def _flags(name: str, value: Any) -> list[str]:
 
 def commands(groups: Sequence[Group]) -> list[str]:
     """One line per group, with its seeds."""
-    return [f"{command(one.config, has_embedded_settings(one.first))}  # {seeds(one)}" for one in groups]
+    made = [command(one.config, has_embedded_settings(one.first), one.first.model.get("dtype")) for one in groups]
+    return [f"{line}  # {seeds(group)}" for line, group in zip(made, groups, strict=True)]
 
 
 def provenance(groups: Sequence[Group]) -> str:
