@@ -141,6 +141,11 @@ class Run:
         return "adapted" if self.adapts else "base"
 
     @property
+    def began_with_library(self) -> str | None:
+        """What its library was as it began: "new", or "used before"; None without one, and in older records."""
+        return self.record.get("library")
+
+    @property
     def weights(self) -> str | None:
         """SHA-256 (hex) of the model's weights; None for a scripted model."""
         return self.model.get("weights_sha256")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from tests.worlds import TOOLS, row, write
 from ttsi.cli import main
 from ttsi.errors import LibraryError
 from ttsi.library import AdapterLibrary
+from ttsi.reports.groups import group_runs
+from ttsi.reports.naming import label
+from ttsi.runs.reading import load_run
 from ttsi.runs.store import read_rows
 
 
@@ -70,6 +74,26 @@ def test_an_interrupted_run_goes_on_to_the_same_answers_and_the_same_library(str
         with AdapterLibrary(tmp_path / name, writable=False) as opened:
             evidence.append([(one.id, one.status, one.wins, one.losses, one.tries, one.uses) for one in opened.entries])
     assert evidence[0] == evidence[1]
+    assert began(tmp_path / "whole") == began(tmp_path / "parts") == "new", "as it was at first, not at the resume"
+
+
+def began(folder: Path) -> str | None:
+    return load_run(folder).began_with_library
+
+
+def test_seeds_with_a_new_library_each_are_one_group_and_a_library_used_before_is_another(
+    stream: Path, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        assert run(stream, tmp_path / f"run{seed}", tmp_path / f"library{seed}", "--seed", str(seed)) == 0
+    assert run(stream, tmp_path / "later", tmp_path / "library2", "--seed", "3") == 0
+    assert (began(tmp_path / "run0"), began(tmp_path / "later")) == ("new", "used before")
+    runs = [load_run(tmp_path / name) for name in ("run0", "run1", "run2", "later")]
+    assert [[one.seed for one in group.runs] for group in group_runs(runs)] == [[0, 1, 2], [3]]
+    names = [label(group) for group in group_runs(runs)]
+    assert "library used before" in names[1] and "used" not in names[0]
+    older = [replace(one, record={**one.record, "library": None}) for one in runs]  # the control: nothing is known
+    assert [[one.seed for one in group.runs] for group in group_runs(older)] == [[0], [1], [2, 3]]
 
 
 def test_the_verbs_show_what_there_is(library: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,6 +130,8 @@ def identity(run: Run, *but_for: str) -> str:
     """Everything that a run's results depend on but its seed, as one text; without some settings, by dotted name."""
     left_out = NOT_SETTINGS.union(but_for)
     settings = {name: value for name, value in flatten(asdict(run.config)) if name not in left_out}
+    if run.began_with_library == "new":
+        settings["library.folder"] = "new"  # one is like another; where it lies is no setting
     return json.dumps([settings, asdict(run.data), run.weights, run.prompt_hash], sort_keys=True, default=str)
 
 

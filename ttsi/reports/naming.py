@@ -83,7 +83,7 @@ def label(group: Group) -> str:
     unusual = {**variations(group), **changed_agent(config)}
     parts = [config.method, *(f"{name.partition('.')[2]} {value}" for name, value in unusual.items())]
     if config.library.folder is not None:
-        parts.append("library")
+        parts.append("library used before" if group.first.began_with_library == "used before" else "library")
         parts += [f"{name.replace('.', ' ')} {value}" for name, value in changed_library(config).items()]
     if config.format is not None:
         parts.append(f"format {config.format}")

@@ -24,7 +24,7 @@ from ttsi.models import load as load_model
 from ttsi.runs.executor import Executor, local_executor
 from ttsi.runs.folder import was_started
 from ttsi.runs.provenance import resolve, settings_digest
-from ttsi.runs.run_library import check_unchanged, run_library
+from ttsi.runs.run_library import check_unchanged, library_state, run_library
 from ttsi.runs.runner import run
 from ttsi.runs.shared_adapter import SharedAdapterFolder
 from ttsi.runs.store import open_run
@@ -176,7 +176,7 @@ def run_in_folder(
         run_library(
             config, model, folder.name, config.data, in_order=executor is None, retry_failed=retry_failed
         ) as library,
-        open_run(folder, resolved, resume=resume, clean=clean, repair=repair) as store,
+        open_run(folder, resolved | library_state(library), resume=resume, clean=clean, repair=repair) as store,
     ):
         if library is not None:
             check_unchanged(library, store)

@@ -31,11 +31,12 @@ LOCK = "run.lock"
 START_OVER = "start over with --clean (in Python: clean=True)"
 """The end of many refusals."""
 NOT_COMPARED = frozenset({
-    "machine", "settings.data", "settings.data_dir", "settings.library.folder", "data.checksum", "data.n",
+    "machine", "library", "settings.data", "settings.data_dir", "settings.library.folder", "data.checksum", "data.n",
     *(f"{part}.{key}" for part in ("model", "writer") for key in ("handshake", "notes", "unadapted_share")),
 })  # fmt: skip
-"""Fields that may differ when a run is resumed. The machine does not change the run. Inputs are matched by their
-content, so the data may be reordered or grow. A model is identified by its hashes and its format."""
+"""Fields that may differ when a run is resumed. The machine does not change the run, and its library has learned since.
+Inputs are matched by their content, so the data may be reordered or grow. A model is identified by its hashes and its
+format."""
 
 
 class OtherRun(RunFolderError):

@@ -69,6 +69,14 @@ def run_library(
         yield LibraryUse(library, settings, [row.input for row in rows[:RETENTION_ROWS]], origin)
 
 
+def library_state(use: LibraryUse | None) -> dict[str, str]:
+    """The part of config.json about a run's library as the run began: new, or used before; nothing without one."""
+    if use is None:
+        return {}
+    is_new = not use.library.entries and not use.library.last_tag
+    return {"library": "new" if is_new else "used before"}
+
+
 def check_unchanged(use: LibraryUse, store: Store) -> None:
     """Refuse to go on with a run whose library has learned from others since, or is another one.
 

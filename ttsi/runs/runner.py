@@ -111,7 +111,8 @@ def run(
 
 def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mapping[str, Any], loop: LoopConfig) -> None:
     """If the data changed since the last sitting, move every row to its new place and grade it again."""
-    if store.config().get("data") == resolved["data"]:
+    recorded = store.config()
+    if recorded.get("data") == resolved["data"]:
         return
     if loop.awareness.gate == "random" and store.keys():
         raise RunFolderError(
@@ -129,7 +130,8 @@ def _place_rows(store: Store, planned: Sequence[PlannedSample], resolved: Mappin
     store.reopen()
     store.rewrite(_row(place_of[row.key], row.episode, row.attempts, loop) for row in store.each())
     crash_points.reach("resume: rows placed")
-    store.configure(resolved)
+    began = {"library": recorded["library"]} if "library" in recorded else {}
+    store.configure({**resolved, **began})
 
 
 def _read_back(store: Store, tally: Tally, retry_failed: bool) -> tuple[Tally, set[Key], dict[Key, int]]:
