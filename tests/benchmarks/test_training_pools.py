@@ -188,6 +188,23 @@ def test_a_request_of_some_length_is_in_the_test_wherever_it_is_made(request_: s
     assert shared([chat(request_)], [chat("hi", "Yes?", request_[:-1], tools=OTHER_TOOLS)], tmp_path) == 0, "control"
 
 
+def test_a_request_behind_an_answer_in_both_is_the_same_with_a_tool_in_common_only(tmp_path: Path) -> None:
+    event = chat("add a walk on monday", "Done.", "on second thought, cancel it")
+    seat = chat("book me the train to Oslo", "Done.", "on second thought, cancel it", tools=OTHER_TOOLS)
+    assert shared([event], [seat], tmp_path) == 0
+    # Controls: with a tool in common, and where one of the two is asked out of nothing.
+    assert shared([event], [{**seat, "tools": OTHER_TOOLS + TOOLS[:1]}], tmp_path) == 1
+    alone = chat("on second thought, cancel it", tools=OTHER_TOOLS)
+    assert shared([event], [alone], tmp_path) == shared([alone], [event], tmp_path) == 1
+
+
+def test_the_turns_of_the_validation_simulators_are_not_in_the_test() -> None:
+    pool, test = load_benchmark("toolworld-turns-validation"), load_benchmark("toolworld-turns")
+    training_pools.check_separate(pool, test, "pool")
+    with pytest.raises(DataError, match="holds the very data"):
+        training_pools.check_separate(test, test, "pool")
+
+
 POLITE = [
     "Yes, please.",
     "好的。谢谢",

@@ -12,6 +12,7 @@ from tests.worlds import rows, write
 from ttsi.awareness.selection import gate_uniform
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import RunConfig
+from ttsi.errors import DataError
 from ttsi.methods import preset
 from ttsi.models import load
 from ttsi.runs.plan import exact_share, plan
@@ -67,3 +68,15 @@ def test_a_split_can_be_named_and_rows_without_gold_are_no_lesson(tmp_path: Path
     named = replace(learns, train_data="toolworld-validation:test", train_limit=3)
     chosen = load_training_data(named, load_benchmark(str(other)))
     assert chosen is not None and (chosen.name, len(chosen.pairs)) == ("toolworld-validation", 3)
+
+
+def test_single_turns_of_agents_are_lessons_and_tasks_of_several_turns_are_none() -> None:
+    test = load_benchmark("toolworld-turns")
+    turns = RunConfig(
+        "toolworld-turns", "scripted:demo", method="icl", loop=preset("icl", "embedded"),
+        train_data="toolworld-turns-validation",
+    )  # fmt: skip
+    data = load_training_data(turns, test)
+    assert data is not None and len(data.pairs) > 200
+    with pytest.raises(DataError, match="toolworld-agents-validation holds agents' tasks of several turns"):
+        load_training_data(replace(turns, train_data="toolworld-agents-validation"), test)

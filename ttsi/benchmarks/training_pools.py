@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from ttsi.benchmarks import Benchmark, read_named
 from ttsi.errors import DataError
@@ -85,21 +86,29 @@ def check_separate(pool: Benchmark, test: Benchmark, name: str) -> None:
 def contaminated_ids(pool: Benchmark, test: Benchmark) -> tuple[str, ...]:
     """Ids of pool rows that repeat a user's request of the test, or a whole conversation of it, however short.
 
-    Only words count in a request, not case, marks and spaces. Conversations with tools of other names are others.
+    Only words count in a request, not case, marks and spaces. Conversations with tools of other names are others, and
+    so are requests behind an answer in both ("on second thought, cancel it"): what they ask depends on what was before.
     """
-    questions = {question for sample in test.samples for question in _questions(sample.input)}
-    return tuple(s.input.id for s in pool.samples if not questions.isdisjoint(_questions(s.input)))
+    questions = {question for sample in test.samples for question in _questions(sample.input, "test")}
+    return tuple(s.input.id for s in pool.samples if not questions.isdisjoint(_questions(s.input, "pool")))
 
 
-def _questions(item: Input) -> Iterator[Hashable]:
-    for message in item.messages:
-        words = whole_words(_text(message)) if message.role == "user" else []
-        if count_words(words) >= MIN_WORDS:
-            yield "".join(words)
-    conversation = tuple((message.role, _plain(_text(message)), _calls(message)) for message in item.messages)
+def _questions(item: Input, side: Literal["test", "pool"]) -> Iterator[Hashable]:
     # A tool more or less, or a tool that is described in other words, makes no other question.
-    for name in {tool.name for tool in item.tools} or {""}:
-        yield conversation, name
+    tools, answered = {tool.name for tool in item.tools} or {""}, False
+    for message in item.messages:
+        answered = answered or message.role == "assistant"
+        words = whole_words(_text(message)) if message.role == "user" else []
+        if count_words(words) < MIN_WORDS:
+            continue
+        request = "".join(words)
+        # A request that opens a conversation meets every other one; two that follow an answer meet through a tool.
+        yield request, side
+        if not answered:
+            yield request, "pool" if side == "test" else "test"
+        yield from ((request, "with", name) for name in tools)
+    conversation = tuple((message.role, _plain(_text(message)), _calls(message)) for message in item.messages)
+    yield from ((conversation, name) for name in tools)
 
 
 def _text(message: Message) -> str:

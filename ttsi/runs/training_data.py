@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 
-from ttsi.benchmarks import BENCHMARKS, Benchmark, training_pools
+from ttsi.benchmarks import BENCHMARKS, Benchmark, Sample, training_pools
 from ttsi.benchmarks import load as load_benchmark
 from ttsi.config import CUSTOM, RunConfig, check
 from ttsi.errors import ConfigError, DataError
@@ -49,7 +49,7 @@ def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData 
     """The rows that the method learns from, or None where it learns from none.
 
     Raises:
-        DataError: they cannot be read, none has gold, or one of them is a test input.
+        DataError: they cannot be read, none has gold, one of them is a test input, or an agent's task of several turns.
     """
     if config.train_data is None:
         return None
@@ -57,9 +57,21 @@ def load_training_data(config: RunConfig, benchmark: Benchmark) -> TrainingData 
     pairs = [GoldExample(sample.input, sample.gold) for sample in source.samples if sample.gold is not None]
     if not pairs:
         raise DataError(f"{config.train_data} has no row with gold: nothing can be learned from it")
+    if any(map(_has_several_turns, source.samples)):
+        raise DataError(
+            f"{config.train_data} holds agents' tasks of several turns, whose gold answers all of them and not the "
+            "first: learn from single turns (toolworld-turns-validation has some) or single requests"
+        )
     training_pools.check_separate(source, benchmark, config.train_data)
     random.Random(config.loop.seed).shuffle(pairs)
     return TrainingData(source.name, source.checksum, tuple(pairs[: config.train_limit]))
+
+
+def _has_several_turns(sample: Sample) -> bool:
+    if sample.environment is None:
+        return False
+    environment = sample.environment()
+    return environment.next_turn() is not None and environment.next_turn() is not None
 
 
 def _source(name: str, config: RunConfig) -> Benchmark:
