@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from ttsi.cli.act import functions_of
+from ttsi.cli.tool_sources import functions_of, read_tools_of
 from ttsi.environments.functions import FunctionEnvironment
-from ttsi.errors import ConfigError
+from ttsi.errors import ConfigError, TTSIError
 from ttsi.types import ToolCall
 
 TOOLS = """
@@ -158,3 +159,26 @@ def test_control_values_without_own_functions_are_refused(name: str, kind: str) 
 def test_a_slip_is_refused_with_what_was_meant(reference: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         functions_of(reference)
+
+
+def test_tools_of_a_command_are_a_file_or_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    [tool] = read_tools_of("own_functions:make")
+    assert (tool.name, tool.parameters["required"]) == ("add", ["a"])
+    # A file comes first, whatever its name is.
+    Path("own_functions:make").write_text(json.dumps([{"type": "function", "function": {"name": "of_the_file"}}]))
+    assert [tool.name for tool in read_tools_of("own_functions:make")] == ["of_the_file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("missing.json", "or module:object"),
+        ("C:/missing.json", "or module:object"),
+        ("own_functions:missing", "missing"),
+        ("no_such_module:x", "no_such_module"),
+    ],
+)
+def test_tools_that_are_not_there_are_named(name: str, says: str) -> None:
+    with pytest.raises(TTSIError, match=says):
+        read_tools_of(name)

@@ -6,11 +6,10 @@ decision with its confidence, its examples and what its calls returned; or the t
 
 from __future__ import annotations
 
-import inspect
 import json as json_module
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,11 +30,11 @@ from ttsi.cli.settings import (
     TeacherCosts,
     complete,
 )
+from ttsi.cli.tool_sources import functions_of
 from ttsi.config import AgentConfig, MethodConfig
 from ttsi.errors import ConfigError, first_line
 from ttsi.methods import find_method, wants_training_data
 from ttsi.models import check_format, check_speaker, computes_here
-from ttsi.object_reference import load_object
 
 if TYPE_CHECKING:
     from ttsi.environments.environment import Environment
@@ -250,54 +249,3 @@ def _command(text: str) -> list[str]:
     if not command:
         raise ConfigError(f"--mcp {text!r} is no command: name the program that starts the server")
     return command
-
-
-def functions_of(reference: str) -> list[Callable[..., Any]]:
-    """The functions that `module:object` names.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    value = load_object("functions", reference)
-    try:
-        if _is_one_tool(value):
-            return [value]
-        if inspect.isclass(value) or inspect.isfunction(value):
-            value = value()
-        # Its methods first: a class of the user's own may extend list.
-        members = _public_methods(value) or (list(value) if isinstance(value, list | tuple | Iterator) else [])
-    except Exception as error:
-        raise ConfigError(f"functions {reference!r}: {type(error).__name__}: {first_line(error)}") from error
-    if not members or not all(map(callable, members)):
-        raise ConfigError(
-            f"functions {reference!r} is a {type(value).__name__} without functions of its own: give a list of "
-            "functions, an object with public methods, a function that makes one, or one function with parameters"
-        )
-    return members
-
-
-def _is_one_tool(value: object) -> bool:
-    """Whether an object is a tool itself; a function without parameters makes tools, unless it is async."""
-    if inspect.isfunction(value):
-        return bool(inspect.signature(value).parameters) or inspect.iscoroutinefunction(value)
-    return inspect.isroutine(value)
-
-
-def _public_methods(value: object) -> list[Callable[..., Any]]:
-    """The public methods of the user's own classes, and functions among the attributes.
-
-    Those of the standard library and pydantic are left out, and properties are not evaluated.
-    """
-    own: set[str] = set()
-    foreign = {"pydantic", *sys.stdlib_module_names}
-    for kind in reversed(type(value).__mro__):  # the first class that has a name counts
-        change = own.difference_update if kind.__module__.partition(".")[0] in foreign else own.update
-        change(vars(kind))
-    own.update(getattr(value, "__dict__", ()))
-    names = sorted(name for name in own if not name.startswith("_"))
-    return [getattr(value, name) for name in names if _is_method(inspect.getattr_static(value, name))]
-
-
-def _is_method(attribute: object) -> bool:
-    # A cached property counts as a routine, but cannot be called.
-    return inspect.isroutine(attribute) and (callable(attribute) or isinstance(attribute, classmethod))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json as json_module
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -27,13 +26,13 @@ from ttsi.cli.settings import (
     TeacherCosts,
     complete,
 )
-from ttsi.cli.shipped_files import find_file
+from ttsi.cli.tool_sources import read_tools_of
 from ttsi.config import MethodConfig
 from ttsi.errors import ConfigError, DataError
 from ttsi.methods import check_single_requests, find_method, wants_training_data
 from ttsi.models import check_format, check_speaker
 from ttsi.models.default import default_model
-from ttsi.types import Input, Message, Tool
+from ttsi.types import Input, Message
 
 
 def ask(
@@ -42,7 +41,7 @@ def ask(
     ],
     /,
     *,
-    tools: Annotated[Path, Parameter(group=BASIC)],
+    tools: Annotated[str, Parameter(group=BASIC)],
     model: Annotated[
         str | None,
         Parameter(
@@ -67,7 +66,8 @@ def ask(
 
     Args:
         query: the user's request, or -.
-        tools: A JSON file with a list of OpenAI function schemas; examples/tools.json ships with ttsi.
+        tools: A JSON file with a list of OpenAI function schemas (examples/tools.json ships with ttsi), or
+            module:object with Python functions, as --functions of ttsi act.
         model: the model that answers.
         config: the method and its settings.
         shortcuts: short names of settings.
@@ -95,7 +95,7 @@ def ask(
     if adapt_anyway:
         loop = replace(loop, awareness=replace(loop.awareness, gate="all"))
     messages = [Message("system", system)] if system else []
-    item = Input("ask", (*messages, Message("user", request)), read_tools_file(find_file(tools)))
+    item = Input("ask", (*messages, Message("user", request)), read_tools_of(tools))
 
     # Only now: a wrong file should be named at once, not after a model was loaded.
     from ttsi import codec
@@ -156,25 +156,3 @@ def check_utf8(text: str, what: str) -> None:
         check_json(text)
     except DataError:
         raise DataError(f"{what} is not UTF-8 text") from None
-
-
-def read_tools_file(path: Path) -> tuple[Tool, ...]:
-    """The tools of a JSON file.
-
-    Raises:
-        DataError: the file is missing, not JSON, or not a list of function schemas; one line.
-    """
-    from ttsi.chat.conversation import parse_json, read_tools
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): give a JSON file of tools") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text: save it as UTF-8") from None
-    try:
-        return read_tools(parse_json(text))
-    except json_module.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None

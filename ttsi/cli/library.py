@@ -18,7 +18,6 @@ from cyclopts import App, Parameter
 
 from ttsi.cli.progress import announced, loading, print_notes
 from ttsi.cli.settings import Device, Dtype
-from ttsi.cli.shipped_files import find_file
 from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
 from ttsi.library import AdapterLibrary, LibraryEntry
@@ -93,7 +92,7 @@ def _day(seconds: float) -> str:
 @app.command(name="prepare")
 def prepare(
     folder: Folder,
-    tools: Path,
+    tools: str,
     /,
     *,
     model: str | None = None,
@@ -108,21 +107,23 @@ def prepare(
     it answers in `ttsi run`, `ask` and `serve` with `--library FOLDER`, and `ttsi library export` writes it for PEFT.
 
     Args:
-        tools: A JSON file with a list of OpenAI function schemas.
+        tools: A JSON file with a list of OpenAI function schemas, or module:object with Python functions, as
+            --functions of ttsi act.
         model: The model that answers; by default that of `ttsi ask`.
         scope: The tokens on which it acts: suffix, from the user's turn on, or all, as other engines expect of a LoRA.
             By default as the method ttsi has it for this model. The run that uses it must have the same.
         seed: Draws the examples.
     """
     from ttsi.benchmarks import load as load_benchmark
-    from ttsi.cli.ask import choose_model, read_tools_file
+    from ttsi.cli.ask import choose_model
+    from ttsi.cli.tool_sources import read_tools_of
     from ttsi.library import RETENTION_ROWS, LibraryUse
     from ttsi.library import prepare as prepare_adapter
     from ttsi.models import load
 
     model = model or choose_model()
     check_speaker(model)
-    offered = read_tools_file(find_file(tools))
+    offered = read_tools_of(tools)
     config = replace(preset("ttsi", model), seed=seed)
     if scope is not None:
         config = replace(config, adaptation=replace(config.adaptation, scope=scope))
