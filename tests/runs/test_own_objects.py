@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from dataclasses import replace
 from ttsi import LoopConfig
 from ttsi.adaptation import in_context
 from ttsi.awareness.measures import measure
+from ttsi.errors import ModelError
 from ttsi.methods import Method
 from ttsi.models import ModelWrapper
 from ttsi.models.scripted import DemoModel
@@ -76,6 +78,12 @@ class Deaf(ModelWrapper):
 class Wordy(ModelWrapper):
     def __init__(self, device="auto", dtype="auto"): super().__init__(DemoModel())
     def generate(self, requests): return [replace(one, text="It seldom rains.") for one in super().generate(requests)]
+class Half(DemoModel):
+    def generate(self, requests): return [replace(one, text=one.text + "\\ud800") for one in super().generate(requests)]
+class Quotes(DemoModel):
+    def generate(self, requests): raise ModelError("cannot read \\ud800")
+def half(**options): return Half()
+def quotes(**options): return Quotes()
 class Odd(Yes):
     def describe(self): return {"names": {1}}
 STAGE = Method("a stage that does not exist", {"adaption": {"method": "lora"}})
@@ -300,3 +308,22 @@ def test_objects_of_ones_own_answer_one_request(ttsi: Any) -> None:
     assert (result.code, "own_objects:right" in result.out, "mine: always" in result.out) == (0, True, True)
     control = ttsi(*command, "--model", "own_objects:load")
     assert (control.code, "own_objects:right" in control.out, "mine: always" in control.out) == (0, False, False)
+
+
+@pytest.mark.parametrize("name", ["half", "quotes"])
+def test_half_a_surrogate_pair_of_a_model_stands_escaped_in_every_file(ttsi: Any, tmp_path: Path, name: str) -> None:
+    half = "\ud800"
+    with pytest.raises(UnicodeEncodeError):  # the control: it has no place in UTF-8
+        half.encode()
+    assert run(ttsi, model=f"own_objects:{name}").code == (0 if name == "half" else 1)
+    assert r"\ud800" in str(read_json(tmp_path / "out" / "summary.json")["reasons"]) or name == "half"
+    for kind in ("csv", "jsonl", "parquet"):
+        if kind == "parquet":
+            pytest.importorskip("pyarrow")
+        assert ttsi("export", "out", "--format", kind, "--output", f"rows.{kind}").code == 0
+    assert r"\ud800" in (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    for page in ("page.html", "page.md"):
+        assert ttsi("report", "out", "--output", page).code == 0
+    command = ("ask", "book seats for a film in Oslo", "--tools", "examples/tools.json", "--json")
+    episode = json.loads(ttsi(*command, "--model", f"own_objects:{name}").out)
+    assert half in (episode["base"]["text"] if name == "half" else episode["error"])

@@ -7,6 +7,7 @@ one line per event of a run.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -103,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = upgrade_flags(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in words
     _show_events(verbose)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower().startswith("utf"):
+        # Half a surrogate pair, which a model can write: \ud800, as JSON has it. All else has a place in UTF.
+        sys.stdout.reconfigure(errors="backslashreplace")
     cpu.sleep_while_waiting()
     resume_hint.remember(words)
     try:

@@ -168,6 +168,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         OSError: the disk is full or read-only.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Half a surrogate pair, as an error may quote it, has no place in UTF-8: it stands there as JSON's \ud800.
+    text = text.encode(errors="backslashreplace").decode()
     write_atomically(path, text, at=lambda step: crash_points.reach(f"{path.name}: {step}"))
 
 

@@ -33,6 +33,9 @@ FORMATS = ("jsonl", "csv", "parquet")
 ROW_GROUP = 1000
 """Rows of a Parquet row group; so many are in memory at once."""
 
+HALVES = "backslashreplace"
+"""How half a surrogate pair, which a model can write and UTF-8 cannot hold, stands in a file: as \\ud800."""
+
 COLUMNS: dict[str, type] = {
     "position": int, "input_id": str, "input_hash": str, "repeat": int, "attempts": int, "error": str,
     "unsure": bool, "measure": str, "value": float, "tau": float, "examples_written": int, "examples_kept": int,
@@ -58,7 +61,7 @@ def export_rows(folder: Path, kind: str, target: Path) -> int:
         with replacement(target) as part:
             if kind == "parquet":
                 return _write_parquet(folder, part)
-            with part.open("w", encoding="utf-8", newline="") as file:
+            with part.open("w", encoding="utf-8", errors=HALVES, newline="") as file:
                 return _write_jsonl(folder, file) if kind == "jsonl" else _write_csv(folder, file)
     except OSError as error:
         raise RunFolderError(f"{target} cannot be written ({error.strerror}): choose another --output") from error
@@ -104,10 +107,17 @@ def _write_parquet(folder: Path, target: Path) -> int:
     rows, matcher, count = each_row(folder), _matcher(folder), 0
     with parquet.ParquetWriter(target, schema) as writer:
         while group := list(islice(rows, ROW_GROUP)):
-            values = [{**flat(row, matcher), "row": codec.dumps(row)} for row in group]
+            values = [{**_encodable(flat(row, matcher)), "row": codec.dumps(row)} for row in group]
             writer.write_table(arrow.Table.from_pylist(values, schema=schema))
             count += len(group)
     return count
+
+
+def _encodable(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.encode(errors=HALVES).decode() if isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 def _arrow() -> tuple[Any, Any]:
