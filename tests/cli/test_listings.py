@@ -19,6 +19,7 @@ from ttsi.cli.progress import (
     STAGE_LOG,
     TRAINING_LOG,
     _Lines,
+    _StageLines,
     _Stages,
     announced,
     loading,
@@ -229,6 +230,24 @@ def test_within_a_long_training_the_step_and_the_time_left_are_named(capsys: pyt
     # Control: afterwards nothing listens.
     logging.getLogger(TRAINING_LOG).info("training step=%d steps=%d", 3, 120)
     assert "step" not in stages.now()
+
+
+def test_where_one_request_is_answered_its_stage_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    stages = _Stages(lambda: now[0], counts_inputs=False)
+    lines = _StageLines(lambda: now[0], stages)
+    with stages.listening():
+        for stage, seconds in (("answer", 4.0), ("synthesis", 7.0), ("adaptation", 9.0)):
+            logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", stage, 1)
+            now[0] += seconds
+            lines.tick()
+    assert capsys.readouterr().err == "ttsi: writing examples (7 s)\n"
+    # Control: while the user types, nothing is being done.
+    stages.clear()
+    now[0] += 100.0
+    lines.tick()
+    logging.getLogger(STAGE_LOG).info("stage begun stage=%s inputs=%d", "answer", 1)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_agents_decisions_are_counted_while_no_task_is_done(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json as json_module
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ from cyclopts import Parameter
 
 from ttsi.cli.ask import check_utf8, choose_model, read_stdin
 from ttsi.cli.option_groups import AGENT, AWARENESS, BASIC
-from ttsi.cli.progress import announced, loading, print_notes
+from ttsi.cli.progress import announced, loading, print_notes, stage_lines
 from ttsi.cli.settings import (
     Device,
     Dtype,
@@ -126,7 +126,7 @@ def act(
         teacher = costs.teacher_config(config.teacher_budget)
         writer = load_teacher(config.teacher, answering, teacher, "act", device, dtype)
         doing = announced("acting", at_once=computes_here(model)) if user_turns else _conversation()
-        with doing, _Output(json, typed=not user_turns) as output:
+        with doing, stage_lines() as stage_ended, _Output(json, stage_ended, typed=not user_turns) as output:
             world = world if user_turns else TypedTurns(world, system or "", output.ask)
             trajectory = run_episode(world, answering, writer, loop, agent, output.update)
             if not user_turns and not trajectory.turns:
@@ -161,8 +161,8 @@ class _Output:
     What the tools print goes to stderr meanwhile.
     """
 
-    def __init__(self, as_json: bool, typed: bool = False) -> None:
-        self._as_json, self._out, self._lines = as_json, sys.stdout, 0
+    def __init__(self, as_json: bool, stage_ended: Callable[[], None], typed: bool = False) -> None:
+        self._as_json, self._stage_ended, self._out, self._lines = as_json, stage_ended, sys.stdout, 0
         self._on_screen = typed and not as_json and self._out.isatty()  # the turns, where the user types them
         self._trajectory: Trajectory | None = None
         self._redirection = redirect_stdout(sys.stderr)
@@ -202,6 +202,7 @@ class _Output:
         from ttsi.reports.trajectory_story import trajectory_story
 
         self._trajectory = trajectory
+        self._stage_ended()
         if not self._as_json:
             lines = trajectory_story(trajectory).splitlines()
             for line in lines[self._lines :]:

@@ -14,7 +14,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ttsi.cli.option_groups import AWARENESS, BASIC
-from ttsi.cli.progress import announced, loading, print_notes
+from ttsi.cli.progress import announced, loading, print_notes, stage_lines
 from ttsi.cli.settings import (
     Device,
     Dtype,
@@ -110,7 +110,7 @@ def ask(
     print_notes(answering)
     teacher = costs.teacher_config(config.teacher_budget)
     writer = load_teacher(config.teacher, answering, teacher, "ask", device, dtype)
-    with run_library(config, answering, "ask") as use, announced("answering"):
+    with run_library(config, answering, "ask") as use, announced("answering"), stage_lines():
         if use is None:
             [episode] = improve([item], answering, writer, loop)
         else:

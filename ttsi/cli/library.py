@@ -16,7 +16,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import App, Parameter
 
-from ttsi.cli.progress import announced, loading, print_notes
+from ttsi.cli.progress import announced, loading, print_notes, stage_lines
 from ttsi.cli.settings import Device, Dtype
 from ttsi.config import LibraryConfig
 from ttsi.errors import LibraryError
@@ -134,7 +134,7 @@ def prepare(
             answering = load(model, device=device, dtype=dtype)
         print_notes(answering)
         began = time.perf_counter()
-        with library.step(), announced("training"):
+        with library.step(), announced("training"), stage_lines():
             use = LibraryUse(library, settings, retention, "prepare")
             entry = prepare_adapter(use, answering, offered, config)
     held_back = with_noun(entry.wins + entry.losses, "example")

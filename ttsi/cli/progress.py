@@ -36,14 +36,14 @@ AGENT_LOG = "ttsi.agents.task_episode"
 """The name of the log with an event after each decision of an agent."""
 
 STAGE_VERBS = {
-    "answer": "answering",
-    "awareness": "measuring confidence on",
-    "synthesis": "writing examples for",
-    "adaptation": "adapting to",
-    "library": "learning for the library from",
-    "preparation": "preparing adapters for lists of tools:",
+    "answer": ("answering", ""),
+    "awareness": ("measuring confidence", " on"),
+    "synthesis": ("writing examples", " for"),
+    "adaptation": ("adapting", " to"),
+    "library": ("learning for the library", " from"),
+    "preparation": ("preparing adapters", " for lists of tools:"),
 }
-"""What a stage does; the number of inputs follows."""
+"""What a stage does; for several inputs a preposition and their number follow."""
 
 Report = Callable[[RunProgress], None]
 
@@ -92,7 +92,7 @@ def progress(quiet: bool) -> Iterator[Report]:
                 yield report
         else:
             lines = _Lines(time.monotonic, stages)
-            with lines.ticking():
+            with _ticking(lines.tick):
                 yield lines
 
 
@@ -152,9 +152,9 @@ class _Speed:
 class _Stages(logging.Handler):
     """The stage that the loop is in, from its log; a long training's step, and how far an agent is, from theirs."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, counts_inputs: bool = True) -> None:
         super().__init__(logging.INFO)
-        self._clock = clock
+        self._clock, self._counts_inputs = clock, counts_inputs
         self._began = clock()
         self._agent, self._doing, self._step = "", "", ""
         self._kept_steps = 0  # of a training that goes on from a checkpoint
@@ -168,7 +168,8 @@ class _Stages(logging.Handler):
                 self._agent = f"{side} agent after {with_noun(decisions, 'decision')}: "
             case (stage, inputs) if record.name == STAGE_LOG:
                 self._began, self._step, self._kept_steps = self._clock(), "", 0
-                self._doing = f"{STAGE_VERBS.get(str(stage), stage)} {inputs}"
+                verb, preposition = STAGE_VERBS.get(str(stage), (str(stage), ""))
+                self._doing = f"{verb}{preposition} {inputs}" if self._counts_inputs else verb
 
     def _note_step(self, step: int, steps: int, *, resumed: bool) -> None:
         if resumed:
@@ -238,22 +239,53 @@ class _Lines:
             line = f"ttsi: {state.done} of {with_noun(state.total, 'input')}" + (f", {rest}" if rest else "")
             print(line, file=sys.stderr, flush=True)
 
-    @contextmanager
-    def ticking(self) -> Iterator[None]:
-        """A thread that checks once a second whether it is time for a line."""
-        ended = threading.Event()
 
-        def look() -> None:
-            while not ended.wait(1.0):
-                self.tick()
+@contextmanager
+def _ticking(tick: Callable[[], None]) -> Iterator[None]:
+    """A thread that calls a function once a second, which knows whether it is time for a line."""
+    ended = threading.Event()
 
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    def look() -> None:
+        while not ended.wait(1.0):
+            tick()
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def stage_lines() -> Iterator[Callable[[], None]]:
+    """A line on stderr for every ten seconds of a stage, where one request is answered.
+
+    Yields:
+        A function to call where no stage runs any more, as while a user types.
+    """
+    stages = _Stages(time.monotonic, counts_inputs=False)
+    lines = _StageLines(time.monotonic, stages)
+    with stages.listening(), _ticking(lines.tick):
+        yield stages.clear
+
+
+class _StageLines:
+    """Plain lines that name the stage."""
+
+    def __init__(self, clock: Callable[[], float], stages: _Stages) -> None:
+        self._clock, self._stages, self._stream = clock, stages, sys.stderr
+        self._printed = clock()
+
+    def tick(self) -> None:
+        """Print the stage where ten seconds have passed since the last line, or since the stage began."""
+        doing = self._stages.now()
+        if not doing:
+            self._printed = self._clock()
+        elif self._clock() - self._printed >= LINE_INTERVAL:
+            self._printed = self._clock()
+            print(f"ttsi: {doing}", file=self._stream, flush=True)
 
 
 class _Table:
