@@ -263,7 +263,7 @@ class AgentConfig:
     max_steps: PositiveInt = 20
     """Most decisions in a turn."""
     max_turns: PositiveInt = 100
-    """Most turns of the user; a conversation that goes on behind them has failed."""
+    """Most turns of the user, where no person types them; a conversation that goes on behind them has failed."""
     execute_examples: bool = True
     """Execute the calls of written examples on a copy of the environment, and learn only those that succeed."""
     execute_answers: bool = True

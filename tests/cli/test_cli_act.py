@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,6 +80,36 @@ class Noisy(Store):
 
 def broken():
     raise OSError("no store")
+
+
+class Asking:
+    """A tool that asks the user."""
+
+    def ask_name(self) -> str:
+        """Ask for a name."""
+        return input("name? ")
+
+
+class Loud:
+    """It prints when it is made."""
+
+    def __init__(self):
+        print("noise")
+
+    def go(self) -> str:
+        """Go."""
+        return "went"
+
+
+class Programs:
+    """It starts a program that prints."""
+
+    def go(self) -> str:
+        """Go."""
+        import subprocess
+
+        subprocess.run(["echo", "noise"], check=True)
+        return "went"
 '''
 ROOT = Path(__file__).parents[2]
 
@@ -192,6 +224,10 @@ def test_what_was_done_before_an_interruption_is_shown(ttsi: Command) -> None:
     assert record["turns"][0]["steps"][0]["results"][0]["content"] == '["plan.txt", "notes.txt"]'
 
 
+NARROW = json.dumps({
+    "replies": {"shout it": '<tool_call>\n{"name": "shout", "arguments": {"text": "shout"}}\n</tool_call>'},
+    "context": 350,
+})  # fmt: skip
 TYPED = ("act", "--functions", "act_tools:Store", "--model", "scripted:demo")
 
 
@@ -232,24 +268,105 @@ def test_a_line_that_is_no_text_is_asked_for_again(ttsi: Command, monkeypatch: p
     assert "the line is not UTF-8 text" in said.err and "Turn 1  List the files" in said.out and said.code == 0
 
 
-@pytest.mark.skipif(find_spec("pty") is None, reason="needs a pseudo-terminal")
-def test_on_a_terminal_the_typed_line_is_the_heading(tmp_path: Path) -> None:
-    import pty
+class Shell:
+    """`ttsi act` on a pseudo-terminal."""
 
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "ttsi", *TYPED]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "TERM": "dumb"}
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+    def __init__(self, folder: Path, *arguments: str, stdout: Path | None = None) -> None:
+        import pty
+
+        self.ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "ttsi", "act", *arguments]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "TERM": "dumb"}
+        out = theirs if stdout is None else os.open(stdout, os.O_WRONLY | os.O_CREAT)
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=out, stderr=theirs, env=environment, start_new_session=True
+        )
         os.close(theirs)
-        watchdog = threading.Timer(120, process.kill)
+
+    def talk(self, lines: dict[str, bytes | None]) -> str:
+        """Type each line when its prompt is shown (None: interrupt), and return what was shown in the end."""
+        shown, to_type = b"", dict(lines)
+        watchdog = threading.Timer(120, self.process.kill)
         watchdog.start()
-        shown, to_type = b"", {b"Turn 1  ": b"List the files\n", b"Turn 2  ": b"\x04"}
         with suppress(OSError):  # so Linux ends a pseudo-terminal
-            while piece := os.read(ours, 4096):
+            while piece := os.read(self.ours, 4096):
                 shown += piece
-                for prompt in [prompt for prompt in to_type if prompt in shown]:
-                    os.write(ours, to_type.pop(prompt))
+                for prompt in [prompt for prompt in to_type if prompt.encode() in shown]:
+                    line = to_type.pop(prompt)
+                    if line is None:
+                        time.sleep(0.3)  # until the tool reads
+                        self.process.send_signal(signal.SIGINT)
+                    else:
+                        os.write(self.ours, line)
+        self.process.wait()
         watchdog.cancel()
-        os.close(ours)
-    assert process.returncode == 0, shown
-    assert shown.count(b"Turn 1  ") == 1 and b"Turn 2  " in shown and b"plan.txt" in shown, shown
+        os.close(self.ours)
+        return shown.decode()
+
+
+needs_pty = pytest.mark.skipif(find_spec("pty") is None, reason="needs a pseudo-terminal")
+STORE = ("--functions", "act_tools:Store", "--model", "scripted:demo")
+
+
+@needs_pty
+def test_on_a_terminal_the_typed_line_is_the_heading(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, *STORE)
+    shown = shell.talk({"Turn 1  ": b"List the files\n", "Turn 2  ": b"\x04"})
+    assert shell.process.returncode == 0, shown
+    assert shown.count("Turn 1  ") == 1 and "plan.txt" in shown, shown
+
+
+@needs_pty
+def test_lines_are_edited_where_stdout_is_a_file_and_none_is_cut(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    shell = Shell(tmp_path, *STORE, "--json", stdout=out)
+    long = "list " * 1500 + "END"
+    left = b"\x1b[D"
+    shown = shell.talk({"Turn 1  ": b"Lst" + left * 2 + b"i\n", "Turn 2  ": long.encode() + b"\n", "Turn 3  ": b"\x04"})
+    assert shell.process.returncode == 0, shown
+    assert [turn["messages"][0]["content"] for turn in json.loads(out.read_text())["turns"]] == ["List", long]
+
+
+@needs_pty
+def test_a_tool_that_asks_the_user_can_be_interrupted(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "ask", "--functions", "act_tools:Asking", "--model", "scripted:demo", "--method", "base")
+    shown = shell.talk({"name? ": None})
+    assert shell.process.returncode == 130 and "Fatal Python error" not in shown, shown
+
+
+@needs_pty
+def test_a_tool_that_asks_the_user_for_too_long_fails(tmp_path: Path) -> None:
+    asking = ("--functions", "act_tools:Asking", "--model", "scripted:demo", "--method", "base")
+    shell = Shell(tmp_path, "ask", *asking, "--agent.call-seconds", "0.5")
+    shown = shell.talk({})
+    assert shell.process.returncode == 1 and "did not return within 0.5 s" in shown, shown
+    shell = Shell(tmp_path, "ask", *asking, "--agent.call-seconds", "0")
+    assert "> Ada" in shell.talk({"name? ": b"Ada\n"}), "control: without a limit the user answers"
+
+
+@pytest.mark.parametrize("name", ["Loud", "Programs"])
+def test_what_own_code_and_its_programs_print_is_not_in_the_output(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-m", "ttsi", "act", "go", "--functions", f"act_tools:{name}", "--json"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = subprocess.run([*command, "--model", "scripted:demo"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["turns"][0]["steps"][0]["results"][0]["content"] == "went"
+    assert "noise" in done.stderr, "control: it was printed"
+
+
+def test_a_message_that_does_not_fit_ends_its_turn_and_not_the_conversation(
+    ttsi: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "narrow.json").write_text(NARROW)
+    narrow = ("act", "--functions", "act_tools:functions", "--model", f"scripted:{tmp_path / 'narrow.json'}")
+    monkeypatch.setattr(sys, "stdin", Terminal("shout it\n" + "x" * 400 + "\nshout it\n"))
+    said = ttsi(*narrow, "--agent.max-turns", "1")
+    assert "the context" in said.out and "Turn 3  shout it" in said.out and said.code == 0, said
+    assert said.out.count("> SHOUT") == 2
+    given = ttsi(*narrow, "shout it", "x" * 400, "shout it")  # control: turns that are given are a task, which failed
+    assert given.code == 1 and "Turn 3" not in given.out
+
+
+def test_json_of_a_conversation_that_ends_at_once(ttsi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    assert json.loads(ttsi(*TYPED, "--json").out) == {"turns": [], "error": None}

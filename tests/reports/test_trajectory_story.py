@@ -45,3 +45,12 @@ def test_a_long_answer_in_words_is_shown_whole() -> None:
     assert max(map(len, said.splitlines())) < 110
     short = replace(words, text="Done.\nAll of it.")
     assert '"Done. All of it."' in story(Step(short, short)), "control: what fits stays on its line"
+
+
+def test_an_answer_that_was_cut_off_is_shown_as_far_as_it_goes() -> None:
+    cut = replace(answer("", -1.0), text="word " * 90, calls=(), error="cut off at max_tokens")
+    said = story(Step(cut, cut))
+    assert "wrote:" in said and said.count("word") == 90
+    assert "(not readable: cut off at max_tokens: --answer.max-tokens allows more)" in said
+    garbage = replace(cut, text="{", error="no call can be read")
+    assert "{   (not readable: no call can be read)" in story(Step(garbage, garbage)), "control"

@@ -16,7 +16,7 @@ from typing import Literal
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
 from ttsi.environments.call_limits import shorten
-from ttsi.environments.environment import Environment
+from ttsi.environments.environment import Environment, WaitsForUser
 from ttsi.errors import EnvironmentFailure, first_line
 from ttsi.plurals import with_noun
 from ttsi.types import (
@@ -69,6 +69,12 @@ class Rollout:
     _opening: tuple[Message, ...] | None = None  # of the open turn; None between turns
     _steps: list[Step] = field(default_factory=list)
     _finished: bool = False
+    _began: int = 0  # messages before the open turn
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a person types the turns."""
+        return isinstance(self.environment, WaitsForUser) and self.environment.waits_for_user
 
     @property
     def trajectory(self) -> Trajectory:
@@ -95,11 +101,11 @@ class Rollout:
             self._finished = opening is None
             if opening is None and not self.turns:
                 self._fail("environment: it has no turn left, as one run uses them up: make a new one for each run")
-            elif opening is not None and len(self.turns) >= self.agent.max_turns:
+            elif opening is not None and len(self.turns) >= self.agent.max_turns and not self.is_typed:
                 done = with_noun(len(self.turns), "turn")
                 self._fail(f"the user goes on after {done}: --agent.max-turns allows no more")
             elif opening is not None:
-                self._opening = tuple(opening)
+                self._opening, self._began = tuple(opening), len(self.messages)
                 self.messages += opening
         return not self._finished
 
@@ -136,7 +142,7 @@ class Rollout:
         )  # fmt: skip
         if answer is None:
             self._steps.append(step)
-            self._fail(episode.error or "there is no answer")
+            self._fail_to_answer(episode.error or "there is no answer")
         elif answer.calls and self.agent.end_at_repeat and self._repeats(answer):
             self._steps.append(step)
             self.messages.append(Message("assistant", DONE))
@@ -187,6 +193,15 @@ class Rollout:
         assert self._opening is not None
         self.turns.append(Turn(self._opening, tuple(self._steps), end))
         self._opening, self._steps = None, []
+
+    def _fail_to_answer(self, reason: str) -> None:
+        """End the conversation, or where a person types the turns this one alone, as if it had not been."""
+        if not self.is_typed:
+            self._fail(reason)
+            return
+        system = [message for message in self._opening or () if message.role == "system"]
+        self.messages[self._began :] = system
+        self._end("failed")
 
     def _fail(self, reason: str) -> None:
         if self._opening is not None:

@@ -13,6 +13,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
@@ -93,6 +95,19 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(library)
     app.register_install_completion_command()
     return app
+
+
+def start() -> NoReturn:
+    """Run the command as a process of its own: `ttsi`, and `python -m ttsi`."""
+    code = main()
+    limits = sys.modules.get("ttsi.environments.call_limits")
+    if limits is not None and limits.calls_run():
+        # Python aborts where a thread still waits for stdin, as a tool does that asks the user.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import json as json_module
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +30,7 @@ from ttsi.cli.settings import (
     TeacherCosts,
     complete,
 )
+from ttsi.cli.standard_streams import OwnStdout
 from ttsi.cli.tool_sources import functions_of
 from ttsi.config import AgentConfig, MethodConfig
 from ttsi.errors import ConfigError, first_line
@@ -114,7 +115,8 @@ def act(
     if adapt_anyway:
         loop = replace(loop, awareness=replace(loop.awareness, gate="all"))
     opening = (system or "") if user_turns else ""
-    with environment(functions, mcp, user_turns, opening, _safe(safe_to_repeat), agent.call_seconds) as world:
+    safe = _safe(safe_to_repeat)
+    with OwnStdout() as stdout, environment(functions, mcp, user_turns, opening, safe, agent.call_seconds) as world:
         # Only now: a wrong function should be named at once, not after a model was loaded.
         from ttsi.agents.conversation_loop import run_episode
         from ttsi.cli.typed_turns import TypedTurns
@@ -126,11 +128,11 @@ def act(
         teacher = costs.teacher_config(config.teacher_budget)
         writer = load_teacher(config.teacher, answering, teacher, "act", device, dtype)
         doing = announced("acting", at_once=computes_here(model)) if user_turns else _conversation()
-        with doing, stage_lines() as stage_ended, _Output(json, stage_ended, typed=not user_turns) as output:
+        with doing, stage_lines() as stage_ended, _Output(stdout, json, stage_ended, typed=not user_turns) as output:
             world = world if user_turns else TypedTurns(world, system or "", output.ask)
             trajectory = run_episode(world, answering, writer, loop, agent, output.update)
             if not user_turns and not trajectory.turns:
-                return 0  # the user ended the conversation at once
+                trajectory = replace(trajectory, error=None)  # the user ended the conversation at once
             output.update(trajectory)
     return 0 if trajectory.error is None else 1
 
@@ -156,43 +158,34 @@ def _conversation() -> Iterator[None]:
 
 
 class _Output:
-    """What `act` shows on stdout: each step as it ends, or one JSON object at the end, of an interrupted run, too.
+    """What `act` shows on stdout: each step as it ends, or one JSON object at the end, of an interrupted run, too."""
 
-    What the tools print goes to stderr meanwhile.
-    """
-
-    def __init__(self, as_json: bool, stage_ended: Callable[[], None], typed: bool = False) -> None:
-        self._as_json, self._stage_ended, self._out, self._lines = as_json, stage_ended, sys.stdout, 0
-        self._on_screen = typed and not as_json and self._out.isatty()  # the turns, where the user types them
+    def __init__(self, stdout: OwnStdout, as_json: bool, stage_ended: Callable[[], None], typed: bool = False) -> None:
+        self._stdout, self._as_json, self._stage_ended, self._lines = stdout, as_json, stage_ended, 0
+        self._on_screen = typed and not as_json and stdout.out.isatty()  # the turns, where the user types them
         self._trajectory: Trajectory | None = None
-        self._redirection = redirect_stdout(sys.stderr)
 
     def __enter__(self) -> _Output:
-        self._redirection.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         from ttsi import codec
 
-        self._redirection.__exit__(kind, error, trace)
         if not self._as_json or self._trajectory is None:
             return
         trajectory = self._trajectory if kind is None else replace(self._trajectory, error=f"stopped: {kind.__name__}")
-        ascii_only = "utf" not in (self._out.encoding or "").lower()
+        ascii_only = "utf" not in (self._stdout.out.encoding or "").lower()
         text = json_module.dumps(json_module.loads(codec.dumps(trajectory)), indent=2, ensure_ascii=ascii_only)
-        print(text, file=self._out)
+        print(text, file=self._stdout.out)
 
     def ask(self, prompt: str) -> str:
-        """A line that the user types behind a prompt, which is on stderr where stdout goes elsewhere.
+        """A line that the user types.
 
         Raises:
             EOFError: the user ended the conversation.
         """
-        with suppress(ImportError):
-            import readline  # noqa: F401  so that input() can edit the line, and has a history
         try:
-            with redirect_stdout(self._out if self._on_screen else sys.stderr):
-                return input(prompt)
+            return self._stdout.input(prompt)
         except EOFError:
             print(file=sys.stderr)
             raise
@@ -207,7 +200,7 @@ class _Output:
             lines = trajectory_story(trajectory).splitlines()
             for line in lines[self._lines :]:
                 if not (self._on_screen and line.startswith("Turn ")):
-                    print(line, file=self._out, flush=True)
+                    print(line, file=self._stdout.out, flush=True)
             self._lines = len(lines)
 
 

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _OTHER_THREAD = re.compile(r"\b(?:a|in|main|same|different|another|other) thread\b", re.IGNORECASE)
 """How an error says that an object is bound to a thread, as those of SQLite, asyncio, signal and greenlet do."""
 _LEFT_OUT = re.compile(r"\n\(([\d,]+) more characters were left out\.\)\Z")
+_CALL_THREADS = "ttsi: "
+"""How the names of the threads of calls begin."""
 LONGEST_LIMIT = 86_400.0
 """Most seconds that a call may be given: a day."""
 
@@ -66,6 +68,11 @@ class LimitedEnvironment:
         self._failure = ""
         self._warned = False  # that an object may be bound to its thread
 
+    @property
+    def waits_for_user(self) -> bool:
+        """Whether a person types the turns."""
+        return isinstance(self._environment, WaitsForUser) and self._environment.waits_for_user
+
     def tools(self) -> Sequence[Tool]:
         """The tools on offer.
 
@@ -92,8 +99,7 @@ class LimitedEnvironment:
         Raises:
             EnvironmentFailure: they are no messages, or the environment failed.
         """
-        asks_user = isinstance(self._environment, WaitsForUser) and self._environment.waits_for_user
-        messages = self._ask("next_turn()", self._environment.next_turn, limited=not asks_user)
+        messages = self._ask("next_turn()", self._environment.next_turn, limited=not self.waits_for_user)
         if messages is None:
             return None
         if not messages or not _all_are(Message, messages):
@@ -187,7 +193,7 @@ class LimitedEnvironment:
             work()
             return outcomes[0]
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(work,), name=f"ttsi: {what}", daemon=True)
+        thread = threading.Thread(target=context.run, args=(work,), name=f"{_CALL_THREADS}{what}", daemon=True)
         thread.start()
         thread.join(self._limits.seconds)
         if not outcomes:
@@ -198,6 +204,11 @@ class LimitedEnvironment:
         """The error for now and for every later call."""
         self._failure = message
         return EnvironmentFailure(message)
+
+
+def calls_run() -> bool:
+    """Whether a call still runs in its thread: one that did not return in time, or that Ctrl-C left alone."""
+    return any(thread.daemon and thread.name.startswith(_CALL_THREADS) for thread in threading.enumerate())
 
 
 def shorten(content: str, most: int) -> str:

@@ -46,9 +46,12 @@ def _turn(number: int, turn: Turn) -> Iterator[str]:
 
 
 def _step(place: int, step: Step) -> Iterator[str]:
-    words = _words(step.answer)
-    yield f"{place:>3}. {_confidence(step)}{'in words:' if words else _answer(step.answer)}"
+    words, error = _words(step.answer), step.answer and step.answer.error
+    heading = "wrote:" if error else "in words:"
+    yield f"{place:>3}. {_confidence(step)}{heading if words else _answer(step.answer)}"
     yield from words
+    if words and error:
+        yield f"       (not readable: {_advice(error)})"
     if step.examples:
         yield f"       {_examples(step.examples)}"
     if step.adaptation.status != "none":
@@ -71,18 +74,23 @@ def _answer(answer: Answer | None) -> str:
     if answer is None:
         return "no answer"
     if answer.error is not None:
-        return f"{one_line(answer.text)}   (not readable: {answer.error})"
+        return f"{one_line(answer.text)}   (not readable: {_advice(answer.error)})"
     return one_line("; ".join(map(call_text, answer.calls)), 300) or f'"{one_line(answer.text)}"'
 
 
 def _words(answer: Answer | None) -> list[str]:
-    """The lines of an answer in words that is too long for one: it ends the turn, so the user reads all of it."""
-    if answer is None or answer.calls or answer.error is not None:
+    """The lines of an answer without calls that is too long for one: it ends the turn, so the user reads all of it."""
+    if answer is None or answer.calls:
         return []
     paragraphs = [one_line(line, sys.maxsize) for line in answer.text.splitlines() if line.strip()]
     if " ".join(paragraphs) == one_line(answer.text):
         return []
     return [f"       {line}" for paragraph in paragraphs for line in wrap(paragraph, LINE_WIDTH)]
+
+
+def _advice(error: str) -> str:
+    """Why an answer is not readable, and what to do about it."""
+    return f"{error}: --answer.max-tokens allows more" if error.endswith("max_tokens") else error
 
 
 def _examples(examples: tuple[Example, ...]) -> str:
