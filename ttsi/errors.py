@@ -90,6 +90,15 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def type_and_line(error: BaseException) -> str:
+    """An error's type and the first line of its message; the type alone where the message is empty.
+
+    >>> type_and_line(ValueError("no such file\\nand more")), type_and_line(SystemExit())
+    ('ValueError: no such file', 'SystemExit')
+    """
+    return f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+
+
 def on_one_line(error: BaseException, limit: int = 200) -> str:
     """An error's whole message on one line, cut at `limit` characters; its type where the message is empty.
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from ttsi.errors import ConfigError, first_line, unknown_name
+from ttsi.errors import ConfigError, type_and_line, unknown_name
 
 T = TypeVar("T")
 
@@ -66,12 +66,15 @@ def load_object(kind: str, reference: str) -> Any:
     except (Exception, SystemExit) as error:  # whatever the user's module raises on import
         if (written := _without_suffix(module_name)) != module_name:
             raise ConfigError(f"{kind} {reference!r}: leave out .py and write {written}:{path}") from error
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = type_and_line(error)
         raise ConfigError(f"{kind} {reference!r}: cannot import {module_name}: {reason}") from error
     for attribute in path.split("."):
-        if not hasattr(value, attribute):
-            raise ConfigError(f"{kind} {reference!r}: {module_name} has no {path!r}")
-        value = getattr(value, attribute)
+        try:
+            value = getattr(value, attribute)
+        except AttributeError as error:
+            raise ConfigError(f"{kind} {reference!r}: {module_name} has no {path!r}") from error
+        except (Exception, SystemExit) as error:  # whatever a property of the user's raises
+            raise ConfigError(f"{kind} {reference!r}: {type_and_line(error)}") from error
     return value
 
 

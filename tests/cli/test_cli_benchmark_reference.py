@@ -11,6 +11,8 @@ from tests.cli.conftest import Command
 from ttsi.runs.store import read_json
 
 MODULE = """
+import sys
+
 from ttsi.benchmarks import Benchmark, Sample
 from ttsi.types import Input, Message, Tool, ToolCall
 
@@ -19,6 +21,9 @@ TOOL = Tool("get_time", "Tell the time", {"type": "object", "properties": {}})
 def load(split="test"):
     question = Input("one", (Message("user", "What time is it?"),), (TOOL,))
     return Benchmark(f"clock-{split}", (Sample(question, (ToolCall("get_time", {}),)),), "0" * 64, "clock.py")
+
+def leave(**options):
+    sys.exit(3)
 """
 
 
@@ -55,8 +60,14 @@ def test_control_what_is_no_benchmark_is_one_line(ttsi: Command) -> None:
     for name, words in (
         ("clock_of_mine:TOOL", "is a Tool; give a Benchmark"),
         ("clock_of_yours:load", "cannot import"),
+        ("clock_of_mine:leave", "benchmark 'clock_of_mine:leave': SystemExit: 3"),
     ):
         result = ttsi("run", "--benchmark", name, "--model", "scripted:demo")
         assert result.code == 2
         assert words in result.err
         assert len(result.err.splitlines()) == 1
+
+
+def test_a_model_that_leaves_the_program_is_one_line(ttsi: Command) -> None:
+    result = ttsi("run", "--benchmark", "clock_of_mine:load", "--model", "clock_of_mine:leave")
+    assert (result.code, result.err.splitlines()[-1]) == (2, "ttsi: model 'clock_of_mine:leave': SystemExit: 3")

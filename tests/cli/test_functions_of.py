@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ttsi.types import ToolCall
 TOOLS = """
 import abc
 import functools
+import sys
 from collections import UserDict
 from typing import NamedTuple
 
@@ -96,6 +98,44 @@ class Bare(BaseModel):
     names: list[str] = []
 
 
+class Leaves:
+    def __init__(self):
+        raise SystemExit(3)
+
+    def look(self) -> str:
+        return "never"
+
+
+class Stays:
+    def __init__(self):
+        self.names = []
+
+    def look(self) -> str:
+        return "seen"
+
+    @property
+    def trap(self):
+        raise SystemExit("behind")
+
+
+def leave():
+    sys.exit("no\\nlicence")
+
+
+def leave_at_once():
+    sys.exit()
+
+
+def leave_later():
+    yield add
+    sys.exit(4)
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+stays = Stays()
 store = PStore()
 plain_dict, plain_list, text, empty_dict = {"add": add}, [1, 2], "add", Prices.fromkeys("a", 1)
 """
@@ -105,6 +145,7 @@ plain_dict, plain_list, text, empty_dict = {"add": add}, [1, 2], "add", Prices.f
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_functions.py").write_text(TOOLS)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_functions", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +200,30 @@ def test_control_values_without_own_functions_are_refused(name: str, kind: str) 
 def test_a_slip_is_refused_with_what_was_meant(reference: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         functions_of(reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Leaves", "SystemExit: 3"),
+        ("leave", "SystemExit: no"),
+        ("leave_at_once", "SystemExit"),
+        ("leave_later", "SystemExit: 4"),
+        ("stays.trap", "SystemExit: behind"),
+    ],
+)
+def test_code_that_leaves_the_program_is_refused_in_one_line(name: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        functions_of(f"own_functions:{name}")
+    assert str(refusal.value) == f"functions 'own_functions:{name}': {says}"
+    with pytest.raises(ConfigError, match=f"^tools 'own_functions:{name}': {says}$"):
+        read_tools_of(f"own_functions:{name}")
+
+
+def test_control_code_that_stays_has_tools_and_ctrl_c_ends_the_program() -> None:
+    assert [function.__name__ for function in functions_of("own_functions:Stays")] == ["look"]
+    with pytest.raises(KeyboardInterrupt):
+        functions_of("own_functions:interrupted")
 
 
 def test_tools_of_a_command_are_a_file_or_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ttsi.chat.conversation import check_call, check_input, check_json, expect, read_each
 from ttsi.environments.environment import Environment
-from ttsi.errors import ConfigError, DataError, TTSIError, first_line, unknown_name
+from ttsi.errors import ConfigError, DataError, TTSIError, type_and_line, unknown_name
 from ttsi.object_reference import is_reference, load_object
 from ttsi.types import Input, ToolCall, Trajectory
 
@@ -151,10 +151,10 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
             value = value(**{key: option for key, option in options.items() if key in parameters})
         except TTSIError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not is_reference(name):
                 raise
-            raise ConfigError(f"{kind} {name!r}: {type(error).__name__}: {first_line(error)}") from error
+            raise ConfigError(f"{kind} {name!r}: {type_and_line(error)}") from error
     else:
         refuse_split(name, split)
     if not isinstance(value, Benchmark):

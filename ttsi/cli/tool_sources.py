@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.cli.shipped_files import find_file
-from ttsi.errors import ConfigError, DataError, first_line
+from ttsi.errors import ConfigError, DataError, type_and_line
 from ttsi.object_reference import load_object
 from ttsi.types import Tool
 
@@ -70,8 +70,8 @@ def functions_of(reference: str, setting: str = "functions") -> list[Callable[..
             value = value()
         # Its methods first: a class of the user's own may extend list.
         members = _public_methods(value) or (list(value) if isinstance(value, list | tuple | Iterator) else [])
-    except Exception as error:
-        raise ConfigError(f"{setting} {reference!r}: {type(error).__name__}: {first_line(error)}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
+        raise ConfigError(f"{setting} {reference!r}: {type_and_line(error)}") from error
     if not members or not all(map(callable, members)):
         raise ConfigError(
             f"{setting} {reference!r} is a {type(value).__name__} without functions of its own: give a list of "

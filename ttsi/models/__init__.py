@@ -21,7 +21,7 @@ from ttsi import cpu
 from ttsi.chat.calls import FORMATS, format_name
 from ttsi.chat.marked import CALL
 from ttsi.config import TeacherConfig
-from ttsi.errors import ConfigError, ModelError, first_line, unknown_name
+from ttsi.errors import ConfigError, ModelError, type_and_line, unknown_name
 from ttsi.models.checked_model import FORMAT_MEMBERS
 from ttsi.models.checked_model import as_model as as_model
 from ttsi.models.checked_model import as_teacher as as_teacher
@@ -189,8 +189,8 @@ def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
             value = value(**options)
         except (ConfigError, ModelError):
             raise
-        except Exception as error:  # whatever the user's own code raises
-            raise ModelError(f"model {spec!r}: {type(error).__name__}: {first_line(error)}") from error
+        except (Exception, SystemExit) as error:  # whatever the user's own code raises
+            raise ModelError(f"model {spec!r}: {type_and_line(error)}") from error
     elif "format" in options:
         raise ConfigError(f"model {spec!r} comes with a format of its own: leave --format out")
     if missing := missing_members(value):
