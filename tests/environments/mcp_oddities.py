@@ -3,7 +3,8 @@
 WHAT is pages (its list of tools has two), endless (pages without end), schema (a tool's parameters are no object),
 mute (never answers), late (never answers a call), silent (closes its output at a call), refusal (answers a call with an
 error), resources (answers a call with contents of every kind), structured and text (with structured content only),
-nothing (with no content), noise (prints what is no JSON).
+nothing (with no content), noise (prints what is no JSON), greeting and latin (print a line before the protocol, the
+latter not in UTF-8), garbled (prints half a line before its first reply, and ends).
 """
 
 from __future__ import annotations
@@ -58,7 +59,12 @@ def answer(what: str, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return {"result": {}}
 
 
+GREETINGS: Mapping[str, bytes] = {"greeting": b"hello\n", "latin": b"caf\xe9\n", "garbled": b"loading "}
+
+
 def main(what: str) -> None:
+    sys.stdout.buffer.write(GREETINGS.get(what, b""))
+    sys.stdout.flush()
     for line in sys.stdin:
         request = json.loads(line)
         reply = None if what == "mute" or "id" not in request else answer(what, request)
@@ -66,6 +72,8 @@ def main(what: str) -> None:
             print("hello", flush=True)
         if reply is not None:
             print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **reply}), flush=True)
+        if what == "garbled":
+            return
 
 
 if __name__ == "__main__":

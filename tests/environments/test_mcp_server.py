@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from ttsi.environments.environment import Environment
 from ttsi.environments.mcp_connection import MCPConnection
 from ttsi.environments.mcp_server import MCPEnvironment
+from ttsi.environments.mcp_stdout import short_command
 from ttsi.errors import ConfigError, EnvironmentFailure, NotRepeatable
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
@@ -67,7 +71,7 @@ def test_a_server_is_an_environment() -> None:
         pid = int(call(environment, "variable", name="pid").content)
         assert alive(pid)
     assert not alive(pid)
-    with pytest.raises(EnvironmentFailure, match="the MCP server is closed"):
+    with pytest.raises(EnvironmentFailure, match=r'^the MCP server ".*mcp_store\.py" is closed$'):
         call(environment, "look")
     environment.close()  # again, to no effect
 
@@ -150,7 +154,7 @@ def test_a_server_that_dies_is_a_failure_with_its_last_words() -> None:
 
 
 def test_a_server_that_cannot_start_is_a_failure() -> None:
-    with pytest.raises(EnvironmentFailure, match=r"^the MCP server no-such-program cannot be started: FileNotFound"):
+    with pytest.raises(EnvironmentFailure, match=r'^the MCP server "no-such-program" cannot be started: FileNotF'):
         MCPEnvironment(["no-such-program"])
     with pytest.raises(EnvironmentFailure, match=r"is gone|cannot be started") as failure:
         MCPEnvironment([sys.executable, "-c", "raise SystemExit('no licence')"])
@@ -164,7 +168,8 @@ def test_all_pages_of_tools_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "words"), [("endless", "has no end: 100 pages"), ("schema", "a tool that cannot be used: tool go")]
+    ("what", "words"),
+    [("endless", 'endless" has no end: 100 pages'), ("schema", 'schema" has a tool that cannot be used: tool go')],
 )
 def test_control_tools_that_cannot_be_used_are_a_failure(what: str, words: str) -> None:
     with pytest.raises(EnvironmentFailure, match=words):
@@ -207,6 +212,60 @@ def test_replies_of_every_kind_are_text(what: str, result: str) -> None:
             reply = call(environment, "go")
             assert reply.content.lower() == result.lower()  # McpError, or MCPError in newer packages
             assert reply.error == (what == "refusal")
+
+
+@pytest.mark.parametrize(("what", "text"), [("greeting", "hello"), ("latin", "caf\ufffd"), ("noise", "hello")])
+def test_text_on_stdout_is_one_warning(caplog: pytest.LogCaptureFixture, what: str, text: str) -> None:
+    caplog.set_level(logging.INFO, "ttsi")  # the level may be that of a command
+    with odd(what) as environment:
+        assert call(environment, "go") == ToolResult("went")
+    [warning, *others] = [record for record in caplog.records if record.name.startswith(("ttsi", "mcp.client.stdio"))]
+    words = rf"^the MCP server .*mcp_oddities\.py {what}\" wrote '{text}' to stdout, where only the protocol belongs"
+    assert warning.levelno == logging.WARNING and re.match(words, warning.getMessage())
+    # Further lines are events, which --verbose shows; none of the client's tracebacks is among them.
+    assert [(one.name, one.levelno) for one in others] == [(warning.name, logging.INFO)] * len(others)
+    assert bool(others) == (what == "noise")
+
+
+def test_control_a_server_that_writes_the_protocol_only_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with odd("well") as environment:
+        assert call(environment, "go") == ToolResult("went")
+    assert not [record for record in caplog.records if record.name.startswith(("ttsi", "mcp.client.stdio"))]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ([*ODDITIES, "garbled"], r"(cannot be started: .*|is gone .*); it wrote 'loading \{.*\.\.\.' to stdout"),
+        ([sys.executable, "-c", "print(7)"], r"(cannot be started: .*|is gone .*); it wrote '7' to stdout"),
+        ([sys.executable, "-c", "print()"], r"(cannot be started: .*|is gone .*); it wrote an empty line to stdout"),
+    ],
+)
+def test_text_on_stdout_is_named_where_the_server_does_not_start(
+    caplog: pytest.LogCaptureFixture, command: list[str], words: str
+) -> None:
+    with pytest.raises(EnvironmentFailure, match=words) as failure:
+        MCPEnvironment(command)
+    assert "\n" not in str(failure.value)
+    assert not [record for record in caplog.records if record.name.startswith(("ttsi", "mcp.client.stdio"))]
+
+
+def test_control_what_another_client_logs_stays_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    client = logging.getLogger("mcp.client.stdio")
+    with odd("well"):
+        try:
+            TypeAdapter(int).validate_json("hello")
+        except ValidationError:
+            client.exception("Failed to parse")  # in this thread, which is not that of the connection
+    client.error("later")
+    kept = [record.getMessage() for record in caplog.records if record.name == client.name]
+    assert kept == ["Failed to parse", "later"]
+
+
+def test_two_servers_of_one_program_have_different_names() -> None:
+    first, second = (short_command(["python", "x" * 50, f"/a/long/folder/of/servers/{name}.py"]) for name in "ab")
+    assert first != second and max(len(first), len(second)) < 100
+    assert short_command(["python", "-c", "one\ntwo"]) == "python -c 'one two'"
 
 
 def test_what_is_not_closed_ends_with_the_program(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.environments.call_limits import exception_line
+from ttsi.environments.mcp_stdout import StrayText, short_command
 from ttsi.errors import ConfigError, EnvironmentFailure
 
 LAST_WORDS = 200
@@ -39,13 +41,17 @@ class MCPConnection:
         self._types = mcp.types
         self.seconds = seconds
         self._failure = ""
-        self._program = command[0]
+        self.name = f'the MCP server "{short_command(command)}"'
         self._resources = contextlib.ExitStack()
         self._end = weakref.finalize(self, _close_quietly, self._resources)  # also when the program ends
         folder = self._resources.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         self._errors = Path(folder) / "stderr.txt"
+        self._stdout = StrayText(self.name)
         parameters = mcp.StdioServerParameters(
-            command=command[0], args=list(command[1:]), env=None if env is None else dict(env)
+            command=command[0],
+            args=list(command[1:]),
+            env=None if env is None else dict(env),
+            encoding_error_handler="replace",  # a line in another encoding would end the client, without a reason
         )
         try:
             self._start(mcp, parameters)
@@ -55,14 +61,16 @@ class MCPConnection:
             self._end()
             if isinstance(error, EnvironmentFailure):
                 raise
-            line = f"the MCP server {self._program} cannot be started: {exception_line(error)}{last_words}"
+            line = f"{self.name} cannot be started: {exception_line(error)}{last_words}"
             raise EnvironmentFailure(line) from error
+        self._stdout.warn_from_now_on()
 
     def _start(self, mcp: Any, parameters: Any) -> None:
         from anyio.from_thread import start_blocking_portal
 
         log = self._resources.enter_context(self._errors.open("w", encoding="utf-8"))
         self._portal = self._resources.enter_context(start_blocking_portal(name="ttsi: MCP client"))
+        self._resources.enter_context(self._stdout.listening(self._portal.call(threading.get_ident)))
         session = self._portal.wrap_async_context_manager(_open_session(mcp, parameters, log))
         self._session: Any = self._resources.enter_context(session)
 
@@ -93,7 +101,7 @@ class MCPConnection:
 
     def close(self) -> None:
         """End the server's process, by force where it does not end by itself."""
-        self._failure = self._failure or "the MCP server is closed"
+        self._failure = self._failure or f"{self.name} is closed"
         self._end()
 
     async def _request(self, method: str, *arguments: Any) -> Any:
@@ -119,17 +127,18 @@ class MCPConnection:
             raise self._fail(f"is gone ({what})") from error
 
     def _fail(self, words: str) -> EnvironmentFailure:
-        self._failure = f"the MCP server {self._program} {words}{self._last_words()}"
+        self._failure = f"{self.name} {words}{self._last_words()}"
         return EnvironmentFailure(self._failure)
 
     def _last_words(self) -> str:
-        """The last line that the server wrote on standard error."""
+        """What the server wrote that nobody has seen: to stdout, and the last line on standard error."""
         try:
             lines = self._errors.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError:
-            return ""
+            lines = []
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"; its last words: {last[:LAST_WORDS]}" if last else ""
+        unseen = f"; it {self._stdout.unseen}" if self._stdout.unseen else ""
+        return unseen + (f"; its last words: {last[:LAST_WORDS]}" if last else "")
 
 
 @contextlib.asynccontextmanager

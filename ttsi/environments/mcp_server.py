@@ -95,7 +95,7 @@ class MCPEnvironment:
         try:
             tools = tuple(tool_from_openai(_openai_tool(entry)) for entry in listing)
         except DataError as error:
-            raise EnvironmentFailure(f"the MCP server has a tool that cannot be used: {error}") from error
+            raise EnvironmentFailure(f"{self._connection.name} has a tool that cannot be used: {error}") from error
         self._listing = {tool.name: entry for tool, entry in zip(tools, listing, strict=True)}
         return tools
 
@@ -162,12 +162,13 @@ class MCPEnvironment:
             try:
                 page = self._connection.ask("the list of tools", "list_tools", cursor)
             except CallRefusal as refusal:
-                raise EnvironmentFailure(f"the MCP server did not list its tools: {refusal}") from refusal
+                raise EnvironmentFailure(f"{self._connection.name} did not list its tools: {refusal}") from refusal
             listing += page["tools"]
             cursor = page.get("nextCursor")
             if cursor is None:
                 return listing
-        raise EnvironmentFailure(f"the MCP server's list of tools has no end: {MOST_PAGES} pages were read")
+        name = self._connection.name
+        raise EnvironmentFailure(f"the list of tools of {name} has no end: {MOST_PAGES} pages were read")
 
 
 def _openai_tool(entry: Mapping[str, Any]) -> dict[str, Any]:
