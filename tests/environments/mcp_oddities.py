@@ -3,8 +3,8 @@
 WHAT is pages (its list of tools has two), endless (pages without end), schema (a tool's parameters are no object),
 mute (never answers), late (never answers a call), silent (closes its output at a call), refusal (answers a call with an
 error), resources (answers a call with contents of every kind), structured and text (with structured content only),
-nothing (with no content), noise (prints what is no JSON), greeting and latin (print a line before the protocol, the
-latter not in UTF-8), garbled (prints half a line before its first reply, and ends).
+nothing (with no content), many and no tools (as they say), noise (prints what is no JSON), greeting and latin (print a
+line before the protocol, the latter not in UTF-8), garbled (prints half a line before its first reply, and ends).
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def listing(what: str, cursor: str | None) -> dict[str, Any]:
         return {"tools": [], "nextCursor": "more"}
     if what == "pages" and cursor is None:
         return {"tools": [tool("first")], "nextCursor": "2"}
+    if what in ("no tools", "many"):
+        return {"tools": [tool(f"t{number}") for number in range(99 if what == "many" else 0)]}
     if what == "pages":
         return {"tools": [tool("second")]}
     return {"tools": [tool("go", {"type": "object", "properties": {"a": {"type": 3}}} if what == "schema" else None)]}

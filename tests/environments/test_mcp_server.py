@@ -117,10 +117,13 @@ def test_a_copy_calls_only_what_is_safe_to_repeat(shared: MCPEnvironment) -> Non
 
 
 def test_what_a_copy_may_call_is_declared() -> None:
-    refusal = pytest.raises(EnvironmentFailure, match="state of an MCP server cannot be copied")
-    with odd("pages") as environment, refusal:
+    names = (
+        r"name those that change nothing, --safe-to-repeat NAME,NAME \(in Python safe_to_repeat\), out of first, second"
+    )
+    with odd("pages") as environment, pytest.raises(EnvironmentFailure, match=f"^the state .* be copied: {names}$"):
         environment.copy()
-    with odd("pages", safe_to_repeat="read-only") as environment, refusal:  # the server marks none
+    none_marked = pytest.raises(EnvironmentFailure, match=f"^the server marks no tool as read-only: {names}$")
+    with odd("pages", safe_to_repeat="read-only") as environment, none_marked:
         environment.copy()
     with odd("pages", turns=["one", "two"], safe_to_repeat=["first"]) as environment:
         environment.next_turn()
@@ -133,8 +136,23 @@ def test_what_a_copy_may_call_is_declared() -> None:
         assert call(environment.copy(), "second") == ToolResult("went")
 
 
+def test_marks_of_the_server_are_named_where_nobody_asked_for_them() -> None:
+    marked = r"--safe-to-repeat read-only \(in Python .*\) allows those that it marks so: look$"
+    with MCPEnvironment(STORE) as environment, pytest.raises(EnvironmentFailure, match=marked):
+        environment.copy()
+    with odd("no tools") as environment, pytest.raises(EnvironmentFailure, match=r"it has no tools$"):  # control
+        environment.copy()
+
+
+def test_a_long_list_of_tools_is_cut() -> None:
+    with odd("many") as environment, pytest.raises(EnvironmentFailure, match=r"out of t0, t1, .*, t11, \.\.\.$"):
+        environment.copy()
+
+
 def test_a_declaration_must_name_a_tool() -> None:
-    with pytest.raises(ConfigError, match="unknown tool 'frist'; did you mean 'first'"):
+    with pytest.raises(
+        ConfigError, match=r"^safe_to_repeat \(--safe-to-repeat\): unknown tool 'frist'; did you mean 'first'"
+    ):
         odd("pages", safe_to_repeat=["frist"])
     with pytest.raises(ConfigError, match="a list of names"):
         odd("pages", safe_to_repeat="first")

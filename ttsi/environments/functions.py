@@ -176,7 +176,7 @@ def _safe_names(safe: bool | str | Collection[str], names: Collection[str]) -> f
         return frozenset(names if safe else ())
     listed = frozenset((safe,) if isinstance(safe, str) else safe)
     for name in sorted(listed.difference(names)):
-        raise ConfigError(f"safe_to_repeat: {unknown_name('function', name, names)}")
+        raise ConfigError(f"safe_to_repeat (--safe-to-repeat): {unknown_name('function', name, names)}")
     return listed
 
 

@@ -21,6 +21,8 @@ from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 MOST_PAGES = 100
 """Pages of tools that are read; a server with more is one that never comes to an end."""
+MOST_NAMES = 12
+"""Names of tools in one line."""
 
 
 class MCPEnvironment:
@@ -133,13 +135,21 @@ class MCPEnvironment:
             EnvironmentFailure: no tool is safe to repeat: the state of a server cannot be copied.
         """
         if not self._safe_names():
-            raise EnvironmentFailure(
-                "the state of an MCP server cannot be copied: name the tools that change nothing in safe_to_repeat, "
-                'or pass "read-only" if the server marks them'
-            )
+            raise EnvironmentFailure(self._no_copy())
         twin = copy(self)
         twin._is_copy = True
         return twin
+
+    def _no_copy(self) -> str:
+        """Why there is no copy, and what to do about it."""
+        marked = [name for name, entry in self._listing.items() if _is_read_only(entry)]
+        if marked and not self._safe_to_repeat:
+            way = '--safe-to-repeat read-only (in Python safe_to_repeat="read-only") allows those that it marks so'
+            return f"the state of an MCP server cannot be copied: {way}: {_name_list(marked)}"
+        by_marks = self._safe_to_repeat == "read-only"
+        why = "the server marks no tool as read-only" if by_marks else "the state of an MCP server cannot be copied"
+        way = "name those that change nothing, --safe-to-repeat NAME,NAME (in Python safe_to_repeat), out of"
+        return f"{why}: {way} {_name_list(list(self._listing))}" if self._listing else f"{why}: it has no tools"
 
     def _safe_names(self) -> frozenset[str]:
         safe = self._safe_to_repeat
@@ -152,7 +162,7 @@ class MCPEnvironment:
     def _check_safe_names(self, tools: Sequence[Tool]) -> None:
         names = [tool.name for tool in tools]
         for name in sorted(self._safe_names().difference(names)):
-            raise ConfigError(f"safe_to_repeat: {unknown_name('tool', name, names)}")
+            raise ConfigError(f"safe_to_repeat (--safe-to-repeat): {unknown_name('tool', name, names)}")
 
     def _read_listing(self) -> list[dict[str, Any]]:
         """What the server says about its tools, from all pages."""
@@ -169,6 +179,11 @@ class MCPEnvironment:
                 return listing
         name = self._connection.name
         raise EnvironmentFailure(f"the list of tools of {name} has no end: {MOST_PAGES} pages were read")
+
+
+def _name_list(names: Sequence[str]) -> str:
+    """The first of many names; which of them change nothing is for the user to know."""
+    return ", ".join([*names[:MOST_NAMES], *(["..."] if len(names) > MOST_NAMES else [])])
 
 
 def _openai_tool(entry: Mapping[str, Any]) -> dict[str, Any]:
