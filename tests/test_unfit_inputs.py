@@ -17,6 +17,7 @@ import pytest
 from ttsi import Benchmark, Sample, batch, evaluate, improve, load_model
 from ttsi.codec import dumps
 from ttsi.errors import ConfigError, DataError
+from ttsi.plurals import kind_of
 from ttsi.types import Episode, Input, Message, Tool, ToolCall
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -137,7 +138,7 @@ def test_control_without_the_check_one_input_ends_the_batch(monkeypatch: pytest.
 @pytest.mark.parametrize("stranger", ["hello", None, {"messages": []}, (GOOD,)])
 def test_what_is_no_input_is_refused_by_its_place(stranger: Any) -> None:
     hint = ", as ttsi.read_input makes it of a dictionary" if isinstance(stranger, dict) else ""
-    with pytest.raises(ConfigError, match=rf"^inputs\[1\] is a {type(stranger).__name__}: use a ttsi.Input{hint}$"):
+    with pytest.raises(ConfigError, match=rf"^inputs\[1\] is {kind_of(stranger)}: use a ttsi.Input{hint}$"):
         improve([GOOD, stranger], load_model("scripted:demo"))
 
 
@@ -147,7 +148,7 @@ def test_what_is_no_input_is_refused_by_its_place(stranger: Any) -> None:
         (GOOD, r"inputs is a single Input: put it into a list, improve\(\[input\], model\)"),
         ({"messages": []}, r"inputs is a dict: use a list of inputs, \[ttsi.read_input\(dictionary\)\]"),
         ("hello", "inputs is a str: use a list of ttsi.Input"),
-        (None, "inputs is a NoneType: use a list of ttsi.Input"),
+        (None, "inputs is None: use a list of ttsi.Input"),
     ],
 )
 def test_what_is_no_list_of_inputs_is_refused(inputs: Any, line: str) -> None:
@@ -165,7 +166,7 @@ def benchmark(*samples: Any) -> Benchmark:
 BAD_SAMPLES: dict[str, tuple[Callable[[], Any], str]] = {
     **{name: ((lambda build=build: Sample(build(), None)), reason) for name, (build, reason) in UNFIT.items()},
     "no input": (lambda: Sample("hello", None), "input is a string"),  # type: ignore[arg-type]
-    "no sample": (lambda: GOOD, "a sample is a Input; write a ttsi.Sample"),
+    "no sample": (lambda: GOOD, "a sample is an Input; write a ttsi.Sample"),
     "a number for an id": (lambda: Sample(replace(GOOD, id=7), None), "id is a number"),  # type: ignore[arg-type]
     "half a character in an id": (lambda: Sample(replace(GOOD, id=HALF), None), "surrogate"),
     "a set in gold": (lambda: Sample(GOOD, (ToolCall("f", {"x": {1}}),)), r"gold\[0\]: not JSON"),

@@ -26,7 +26,7 @@ from ttsi.errors import ConfigError, first_line
 from ttsi.methods import adaptation_method, check_method, preset
 from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
 from ttsi.object_reference import load_function, resolve
-from ttsi.plurals import with_noun
+from ttsi.plurals import kind_of, with_noun
 from ttsi.synthesis import check_synthesis
 from ttsi.types import Adaptation, Answer, Awareness, Episode, Example, Input, Prompt, stage_seed
 
@@ -67,7 +67,7 @@ def isolate_failures(method: Improve) -> Improve:
         writer = model if writer is None or writer is given else as_writer(writer)
         settings = preset("ttsi", model) if config is None else config
         if not isinstance(settings, LoopConfig):
-            raise ConfigError(f"config is a {type(settings).__name__}: use a LoopConfig, as ttsi.preset makes it")
+            raise ConfigError(f"config is {kind_of(settings)}: use a LoopConfig, as ttsi.preset makes it")
         check(settings)
         inputs = _as_list(inputs)
         if answers and len(answers) != len(inputs):
@@ -96,16 +96,16 @@ def _as_list(inputs: object) -> list[Input]:
     """
     if isinstance(inputs, Input):
         raise ConfigError("inputs is a single Input: put it into a list, improve([input], model)")
-    kind = type(inputs).__name__
+    kind = kind_of(inputs)
     if isinstance(inputs, Mapping):
-        raise ConfigError(f"inputs is a {kind}: use a list of inputs, [ttsi.read_input(dictionary)]")
+        raise ConfigError(f"inputs is {kind}: use a list of inputs, [ttsi.read_input(dictionary)]")
     if isinstance(inputs, str) or not isinstance(inputs, Iterable):
-        raise ConfigError(f"inputs is a {kind}: use a list of ttsi.Input")
+        raise ConfigError(f"inputs is {kind}: use a list of ttsi.Input")
     items = list(inputs)
     for place, item in enumerate(items):
         if not isinstance(item, Input):
             hint = ", as ttsi.read_input makes it of a dictionary" if isinstance(item, Mapping) else ""
-            raise ConfigError(f"inputs[{place}] is a {type(item).__name__}: use a ttsi.Input{hint}")
+            raise ConfigError(f"inputs[{place}] is {kind_of(item)}: use a ttsi.Input{hint}")
     return items
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ttsi.config import AdaptationConfig, LoopConfig
 from ttsi.errors import ConfigError, unknown_name
 from ttsi.object_reference import resolve
+from ttsi.plurals import kind_of
 
 if TYPE_CHECKING:
     from ttsi.models import Model
@@ -264,7 +265,7 @@ def find_method(name: str) -> Method:
         raise ConfigError(f"a method is named by a str, not by {name!r}: ttsi ls methods lists the names")
     value: Any = resolve("method", name, METHODS)
     if not isinstance(value, Method):
-        raise ConfigError(f"method {name!r} is a {type(value).__name__}: make it a ttsi.methods.Method")
+        raise ConfigError(f"method {name!r} is {kind_of(value)}: make it a ttsi.methods.Method")
     return value
 
 

@@ -117,7 +117,7 @@ def test_a_benchmark_is_the_object_of_a_reference() -> None:
     assert load(f"{__name__}:MINE") is load(f"{__name__}:without_parameters") is MINE
     made = load(f"{__name__}:with_parameters", Path("data"), "dev")
     assert (made.name, made.source) == ("mine-dev", "data")
-    with pytest.raises(ConfigError, match="is a NoneType; give a Benchmark or a function"):
+    with pytest.raises(ConfigError, match="is None; give a Benchmark or a function"):
         load(f"{__name__}:nothing")
     with pytest.raises(ConfigError, match="is a Sample; give a Benchmark"):
         load(f"{__name__}:FLIGHT")

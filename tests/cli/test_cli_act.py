@@ -141,7 +141,7 @@ def test_the_trajectory_as_json(ttsi: Command) -> None:
     [
         ((), "name the tools: --functions module:object, or --mcp COMMAND"),
         (("--functions", "act_tools:Store", "--mcp", "x"), "name the tools"),
-        (("--functions", "act_tools:nothing"), "is a int without functions"),
+        (("--functions", "act_tools:nothing"), "is an int without functions"),
         (("--functions", "act_tools:broken"), "OSError: no store"),
         (("--functions", "act_tools:late"), "ValueError: too late"),
         (("--mcp", 'python "x'), "is no command"),

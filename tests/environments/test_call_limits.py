@@ -151,7 +151,7 @@ def test_a_failure_of_the_environment_is_no_result() -> None:
     ("value", "words"),
     [
         ("a text", "go returned a str, no ToolResult"),
-        (None, "go returned a NoneType, no ToolResult"),
+        (None, "go returned None, no ToolResult"),
         (ToolResult(3), "ToolResult of int and bool"),  # type: ignore[arg-type]
         (ToolResult("a", "b"), "ToolResult of str and str"),  # type: ignore[arg-type]
         (ToolResult("half \ud800"), "lone surrogate"),

@@ -229,7 +229,7 @@ def test_results_of_usual_kinds_are_written_as_pydantic_writes_them() -> None:
     )
     assert returned([Unit.KM, Path("a/b"), {3}, float("inf")]) == ToolResult('["km", "a/b", [3], "Infinity"]')
     assert returned({"basket": Basket(), "event": object()}) == ToolResult(
-        '{"basket": "two apples", "event": "a object"}'
+        '{"basket": "two apples", "event": "an object"}'
     )
 
 

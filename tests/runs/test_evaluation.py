@@ -14,6 +14,7 @@ from ttsi.config import LoopConfig, TeacherConfig
 from ttsi.errors import ConfigError, ModelError, RunFolderError
 from ttsi.methods import preset
 from ttsi.models import load
+from ttsi.plurals import kind_of
 from ttsi.runs.evaluation import evaluate
 from ttsi.runs.reading import load_run
 from ttsi.runs.store import read_json, read_rows, write_json
@@ -73,13 +74,13 @@ def test_a_method_of_agents_is_refused_before_a_model_is_loaded(mine: Path) -> N
 def test_arguments_of_a_wrong_type_are_one_line(mine: Path, tmp_path: Path) -> None:
     inputs = [sample.input for sample in load_benchmark(str(mine)).samples]
     for wrong in (inputs, inputs[0], None, {"messages": []}):
-        with pytest.raises(ConfigError, match=rf"^benchmark is a {type(wrong).__name__}: give a name, a \.jsonl file"):
+        with pytest.raises(ConfigError, match=rf"^benchmark is {kind_of(wrong)}: give a name, a \.jsonl file"):
             evaluate(wrong, "scripted:demo")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="on_batch is a int: give a function of the progress, or None"):
+    with pytest.raises(ConfigError, match="on_batch is an int: give a function of the progress, or None"):
         evaluate(mine, "scripted:demo", on_batch=3)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="output_dir is a int: give a path"):
+    with pytest.raises(ConfigError, match="output_dir is an int: give a path"):
         evaluate(mine, "scripted:demo", output_dir=3)  # type: ignore[arg-type]
-    with pytest.raises(RunFolderError, match="folder is a NoneType: give the path of a run's folder"):
+    with pytest.raises(RunFolderError, match="folder is None: give the path of a run's folder"):
         load_run(None)  # type: ignore[arg-type]
     # Control: None is no function of the progress, and the training data may be a path.
     train = write(tmp_path / "train.jsonl", rows(12)[8:])

@@ -126,7 +126,7 @@ def run(ttsi: Any, *words: str, model: str = "scripted:demo") -> Any:
         ("--synthesis.filter", "truth", "the example filter truth returned True: return a reason (a str) or None"),
         ("--adaptation.method", "number", "is not a function but of type int"),
         ("--adaptation.method", "no_block", "is no context manager: decorate it with @contextmanager"),
-        ("--adaptation.method", "no_result", "yields a NoneType: yield a Tuned"),
+        ("--adaptation.method", "no_result", "yields None: yield a Tuned"),
         ("--adaptation.method", "too_few", "yields 7 entries for 8 inputs"),
         ("--adaptation.objective", "number", "is not a function but of type int"),
         ("--method", "STAGE", "unknown stage 'adaption'; did you mean 'adaptation'?"),
@@ -217,7 +217,7 @@ def test_a_record_of_another_shape_is_refused_in_one_line(tmp_path: Path, text: 
 
 
 def test_what_is_no_model_and_no_settings_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the model is a object without 'spec'"):
+    with pytest.raises(ConfigError, match="the model is an object without 'spec'"):
         evaluate("mine.jsonl", object())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="config is a dict"):
         evaluate("mine.jsonl", "scripted:demo", {})  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ from ttsi.errors import ConfigError, unknown_name
 from ttsi.methods import adaptation_method
 from ttsi.models import Model
 from ttsi.object_reference import load_function
-from ttsi.plurals import with_noun
+from ttsi.plurals import kind_of, with_noun
 from ttsi.types import Adaptation, Answer, Awareness, Example, Input, TrainingExample
 
 
@@ -99,7 +99,7 @@ def adapters(
         raise ConfigError(f"adaptation.method {reference!r} is no context manager: decorate it with @contextmanager")
     with block as tuned:
         if not isinstance(tuned, Tuned):
-            raise ConfigError(f"adaptation.method {reference!r} yields a {type(tuned).__name__}: yield a Tuned")
+            raise ConfigError(f"adaptation.method {reference!r} yields {kind_of(tuned)}: yield a Tuned")
         if lengths := {len(tuned.inputs), len(tuned.adapters), len(tuned.adaptations)} - {len(inputs)}:
             raise ConfigError(
                 f"adaptation.method {reference!r} yields {with_noun(lengths.pop(), 'entry', 'entries')} for "

@@ -21,6 +21,7 @@ from ttsi.chat.conversation import check_call, check_input, check_json, expect, 
 from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError, DataError, TTSIError, type_and_line, unknown_name
 from ttsi.object_reference import is_reference, load_object
+from ttsi.plurals import kind_of
 from ttsi.types import Input, ToolCall, Trajectory
 
 
@@ -158,8 +159,8 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
     else:
         refuse_split(name, split)
     if not isinstance(value, Benchmark):
-        what = type(value).__name__
-        raise ConfigError(f"{kind} {name!r} is a {what}; give a Benchmark or a function that returns one")
+        what = kind_of(value)
+        raise ConfigError(f"{kind} {name!r} is {what}; give a Benchmark or a function that returns one")
     if is_reference(name):
         check_samples(value)
     return value

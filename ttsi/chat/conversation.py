@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from ttsi.chat.json_text import strict_json
 from ttsi.chat.tool_schema import tool_from_openai
 from ttsi.errors import DataError, first_line
+from ttsi.plurals import kind_of
 from ttsi.types import Input, Message, Role, Tool, ToolCall, answered_calls
 
 Item = TypeVar("Item")
@@ -392,4 +393,4 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "true or false"
     kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}
-    return kinds.get(type(value), f"a {type(value).__name__}")  # the last where it comes from Python
+    return kinds.get(type(value), kind_of(value))  # the last where it comes from Python

@@ -17,6 +17,7 @@ from typing import Any
 from ttsi.cli.shipped_files import find_file
 from ttsi.errors import ConfigError, DataError, type_and_line
 from ttsi.object_reference import load_object
+from ttsi.plurals import kind_of
 from ttsi.types import Tool
 
 _REFERENCE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
@@ -74,7 +75,7 @@ def functions_of(reference: str, setting: str = "functions") -> list[Callable[..
         raise ConfigError(f"{setting} {reference!r}: {type_and_line(error)}") from error
     if not members or not all(map(callable, members)):
         raise ConfigError(
-            f"{setting} {reference!r} is a {type(value).__name__} without functions of its own: give a list of "
+            f"{setting} {reference!r} is {kind_of(value)} without functions of its own: give a list of "
             "functions, an object with public methods, a function that makes one, or one function with parameters"
         )
     return members

@@ -29,6 +29,7 @@ from importlib import import_module
 from typing import Any
 
 from ttsi.errors import EnvironmentFailure, first_line, unknown_name
+from ttsi.plurals import kind_of
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 MODULES = {
@@ -225,7 +226,7 @@ def unfit_arguments(arguments: Any) -> str | None:
         elif isinstance(value, int) and value.bit_length() > MOST_BITS:
             return f"a whole number has more than {MOST_BITS} bits"
         elif not (value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))):
-            return f"a {type(value).__name__} is no JSON value"
+            return f"{kind_of(value)} is no JSON value"
         if left < 0 or depth > DEEPEST:
             return f"the arguments are larger than {LONGEST} characters or deeper than {DEEPEST} levels"
     return "the result would have too many digits" if _too_many_digits(arguments) else None

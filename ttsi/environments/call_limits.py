@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from ttsi.chat.conversation import check_tool
 from ttsi.environments.environment import Environment, WaitsForUser
 from ttsi.errors import ConfigError, DataError, EnvironmentFailure, on_one_line
+from ttsi.plurals import kind_of
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 T = TypeVar("T")
@@ -155,7 +156,7 @@ class LimitedEnvironment:
         """
         inner = self._ask("copy()", self._environment.copy)
         if not isinstance(inner, Environment):
-            raise EnvironmentFailure(f"copy() of the environment returned a {type(inner).__name__}, no environment")
+            raise EnvironmentFailure(f"copy() of the environment returned {kind_of(inner)}, no environment")
         if inner is self._environment:
             raise EnvironmentFailure("copy() of the environment returned the environment itself")
         twin = LimitedEnvironment(inner, self._limits)
@@ -270,7 +271,7 @@ def _all_are(kind: type, values: object) -> bool:
 
 def _result(name: str, value: object, most: int) -> ToolResult:
     if not isinstance(value, ToolResult):
-        return ToolResult(f"{name} returned a {type(value).__name__}, no ToolResult", error=True)
+        return ToolResult(f"{name} returned {kind_of(value)}, no ToolResult", error=True)
     if not isinstance(value.content, str) or not isinstance(value.error, bool):
         kinds = f"{type(value.content).__name__} and {type(value.error).__name__}"
         return ToolResult(f"{name} returned a ToolResult of {kinds}, not of a text and a bool", error=True)

@@ -20,6 +20,7 @@ from ttsi.environments.call_limits import error_result
 from ttsi.environments.object_copies import copy_together, has_state
 from ttsi.environments.signatures import read_signature
 from ttsi.errors import ConfigError, EnvironmentFailure, NotRepeatable, on_one_line, unknown_name
+from ttsi.plurals import kind_of
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
 
@@ -215,4 +216,4 @@ def _result(name: str, value: object) -> ToolResult:
 def _text_of(value: object) -> str:
     kind = type(value)
     speaks = kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
-    return str(value) if speaks else f"a {kind.__name__}"
+    return str(value) if speaks else kind_of(value)

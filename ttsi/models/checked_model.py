@@ -19,6 +19,7 @@ from ttsi.config import AdaptationConfig
 from ttsi.errors import ConfigError, WrongResult, first_line
 from ttsi.models.grammar_watch import GrammarWatch
 from ttsi.models.protocol import Generation, Jobs, Model, ModelWrapper, Request, Starts, Writer
+from ttsi.plurals import kind_of, with_article
 from ttsi.types import Adaptation, Prompt, TrainingData, TrainingExample
 
 MODEL_MEMBERS = ("spec", "format", "describe", "fits", "generate", "score", "adapted")
@@ -61,9 +62,9 @@ def as_writer(writer: Writer) -> Writer:
     if isinstance(writer, TrainingData):
         return writer
     if not hasattr(writer, "generate"):  # settings in the writer's place, say
-        kind = type(writer).__name__
+        kind = kind_of(writer)
         raise ConfigError(
-            f"the writer is a {kind} and no model: use ttsi.load_model(SPEC), or leave it out; settings go to config="
+            f"the writer is {kind} and no model: use ttsi.load_model(SPEC), or leave it out; settings go to config="
         )
     return as_teacher(writer)
 
@@ -83,11 +84,11 @@ def _chain(model: object) -> Iterator[object]:
 
 def _with_checks(model: Any, members: Sequence[str]) -> Model:
     if missing := missing_members(model, members):
-        kind = type(model).__name__
+        kind = kind_of(model)
         if _is_of_transformers(model):
-            raise ConfigError(f"the model is a {kind} of transformers: use ttsi.load_model(model, tokenizer=tokenizer)")
+            raise ConfigError(f"the model is {kind} of transformers: use ttsi.load_model(model, tokenizer=tokenizer)")
         raise ConfigError(
-            f"the model is a {kind} without {missing[0]!r}: add it (docs/extending.md), or use ttsi.load_model(SPEC)"
+            f"the model is {kind} without {missing[0]!r}: add it (docs/extending.md), or use ttsi.load_model(SPEC)"
         )
     for one in _chain(model):
         if isinstance(one, CheckedModel):
@@ -251,10 +252,10 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _noun(kind: type) -> str:
-    return f"{'an' if kind is int else 'a'} {kind.__name__}"
+    return with_article(kind.__name__)
 
 
 def _short(value: Any) -> str:
     """A value on one line, with its type where it is long."""
     text = " ".join(repr(value).split())
-    return text if len(text) <= _LONGEST else f"a {type(value).__name__} ({text[: _LONGEST - 20]}...)"
+    return text if len(text) <= _LONGEST else f"{kind_of(value)} ({text[: _LONGEST - 20]}...)"

@@ -14,6 +14,7 @@ from ttsi.errors import ConfigError, ModelError
 from ttsi.models.loading import Loaded, check_unquantised, check_vocabulary
 from ttsi.models.local import LocalModel
 from ttsi.models.local_loading import assemble
+from ttsi.plurals import kind_of
 
 EXAMPLE = "load_model(model, tokenizer=tokenizer)"
 
@@ -36,12 +37,12 @@ def load(model: object, tokenizer: object, format: str | None = None) -> LocalMo
         raise ModelError(f"the {kind} holds adapters of PEFT: use model = model.merge_and_unload(), then {EXAMPLE}")
     if not isinstance(model, PreTrainedModel):
         hint = f"use a spec such as 'embedded' or a folder's name (a str), or a model of transformers: {EXAMPLE}"
-        raise ConfigError(f"a {type(model).__name__} is no model to load: {hint}")
+        raise ConfigError(f"{kind_of(model)} is no model to load: {hint}")
     if tokenizer is None:
         raise ConfigError(f"the {type(model).__name__} comes without a tokenizer: use {EXAMPLE}")
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        kind = type(tokenizer).__name__
-        raise ConfigError(f"tokenizer is a {kind}: use the model's fast one, AutoTokenizer.from_pretrained(NAME)")
+        kind = kind_of(tokenizer)
+        raise ConfigError(f"tokenizer is {kind}: use the model's fast one, AutoTokenizer.from_pretrained(NAME)")
     spec = str(getattr(model, "name_or_path", "") or type(model).__name__)
     check_unquantised(spec, model.config)
     check_vocabulary(spec, tokenizer)

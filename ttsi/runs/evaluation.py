@@ -21,6 +21,7 @@ from ttsi.errors import ConfigError
 from ttsi.methods import METHODS, Method, check_single_requests, find_method, preset
 from ttsi.models import Model, Writer, as_model, as_teacher, load_teacher
 from ttsi.models import load as load_model
+from ttsi.plurals import kind_of
 from ttsi.runs.executor import Executor, local_executor
 from ttsi.runs.folder import was_started
 from ttsi.runs.provenance import resolve, settings_digest
@@ -142,11 +143,11 @@ def _check_arguments(benchmark: object, output_dir: object, on_batch: object) ->
     """Refuse values of a type that would fail later, in the words of what failed then."""
     if not isinstance(benchmark, str | Path | Benchmark):
         ways = "a name, a .jsonl file or a ttsi.Benchmark (inputs without gold go to ttsi.improve)"
-        raise ConfigError(f"benchmark is a {type(benchmark).__name__}: give {ways}")
+        raise ConfigError(f"benchmark is {kind_of(benchmark)}: give {ways}")
     if not isinstance(output_dir, str | os.PathLike | None):
-        raise ConfigError(f"output_dir is a {type(output_dir).__name__}: give a path, or None to keep nothing")
+        raise ConfigError(f"output_dir is {kind_of(output_dir)}: give a path, or None to keep nothing")
     if on_batch is not None and not callable(on_batch):
-        raise ConfigError(f"on_batch is a {type(on_batch).__name__}: give a function of the progress, or None")
+        raise ConfigError(f"on_batch is {kind_of(on_batch)}: give a function of the progress, or None")
 
 
 def ignore(progress: RunProgress) -> None:
@@ -213,7 +214,7 @@ def _method(
 ) -> tuple[str, LoopConfig]:
     """The name and the settings of what is run; settings go by a method's name only where they are its settings."""
     if not isinstance(config, LoopConfig | str | None):
-        raise ConfigError(f"config is a {type(config).__name__}: use a method's name or a LoopConfig")
+        raise ConfigError(f"config is {kind_of(config)}: use a method's name or a LoopConfig")
     if not isinstance(config, LoopConfig):
         if config is not None and method is not None:
             raise ConfigError(f"config is already a method's name, {config!r}: leave method out, or give a LoopConfig")

@@ -19,6 +19,7 @@ from ttsi import codec
 from ttsi.config import RunConfig
 from ttsi.config_history import rename_settings, without_removed
 from ttsi.errors import ConfigError, RunFolderError, on_one_line
+from ttsi.plurals import kind_of
 from ttsi.record import Run, RunData, RunRow
 from ttsi.runs.corpus_f1 import CorpusF1
 from ttsi.runs.row_export import COLUMNS, flat
@@ -52,7 +53,7 @@ def load_run(folder: Path | str) -> LoadedRun:
         RunFolderError: there is no run, it is damaged, or none of its inputs is done; one line.
     """
     if not isinstance(folder, str | os.PathLike):
-        raise RunFolderError(f"folder is a {type(folder).__name__}: give the path of a run's folder")
+        raise RunFolderError(f"folder is {kind_of(folder)}: give the path of a run's folder")
     folder = Path(folder)
     rows = read_rows(folder)
     if not rows:
