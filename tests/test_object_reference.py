@@ -21,6 +21,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_things.py").write_text("1 / 0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_things", raising=False)
 
 
 @pytest.mark.usefixtures("own")
@@ -62,6 +63,9 @@ def test_only_its_own_form_is_a_reference(name: str) -> None:
         ("own_things:", "number 'own_things:': write module:object, like own_things:object"),
         (":value", "number ':value': write module:object, like module:value"),
         ("own_things.py", "number 'own_things.py': write module:object, like own_things:object"),
+        ("a/own_things.py:value", "number 'a/own_things.py:value': leave out .py and write a.own_things:value"),
+        ("shop/own_things:value", "number 'shop/own_things:value': write dots, shop.own_things:value"),
+        ("./own_things:value", "number './own_things:value': write dots, own_things:value"),
         ("./own_things.py:value", "number './own_things.py:value': leave out .py and write own_things:value"),
     ],
 )
@@ -72,11 +76,50 @@ def test_a_flag_that_takes_references_only_says_how_to_write_one(name: str, line
 
 
 @pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "example", "folder"),
+    [
+        ("C:/tools/my.py:Store", "my:Store", "C:/tools"),
+        ("C:\\tools\\my_tools:Store", "my_tools:Store", "C:/tools"),
+        ("C:\\tools\\my_tools.py", "my_tools:object", "C:/tools"),
+        ("/srv/tools/my.py:Store", "my:Store", "/srv/tools"),
+        ("../my.py:Store", "my:Store", ".."),
+    ],
+)
+def test_the_path_of_a_file_elsewhere_is_no_module(name: str, example: str, folder: str) -> None:
+    line = f"number {name!r}: write module:object, like {example}, and start ttsi in the folder {folder} or name it in"
+    with pytest.raises(ConfigError) as refusal:
+        load_object("number", name)
+    assert str(refusal.value) == f"{line} PYTHONPATH"
+
+
+@pytest.mark.usefixtures("own")
+def test_the_file_that_was_imported_is_named(tmp_path: Path) -> None:
+    import calendar
+
+    for name in ("calendar:Store", "calendar.shop:Store", "time:Store"):
+        with pytest.raises(ConfigError) as before:
+            load_object("number", name)
+        assert "rename yours" not in str(before.value), "control: there is no such file in the folder"
+        own = tmp_path / f"{name.partition('.')[0].partition(':')[0]}.py"
+        own.write_text("class Store: pass\n")
+        with pytest.raises(ConfigError) as refusal:
+            load_object("number", name)
+        source = "a module of Python" if name == "time:Store" else calendar.__file__
+        words = f"; {source} was imported, which comes before {own.name} of this folder: rename yours"
+        assert str(refusal.value).endswith(words) and "\n" not in str(refusal.value)
+        own.unlink()
+    with pytest.raises(ConfigError) as plain:
+        load_object("number", "own_things:valu")
+    assert str(plain.value) == f"number 'own_things:valu': own_things has no 'valu' ({tmp_path / 'own_things.py'})"
+
+
+@pytest.mark.usefixtures("own")
 def test_control_a_module_that_is_called_py_is_no_slip(tmp_path: Path) -> None:
     (tmp_path / "own_package").mkdir()
     (tmp_path / "own_package" / "py.py").write_text("value = 4\n")
     assert load_object("number", "own_package.py:value") == 4
-    with pytest.raises(ConfigError, match=r"^number 'own_package.py:valu': own_package.py has no 'valu'$"):
+    with pytest.raises(ConfigError, match=r"^number 'own_package.py:valu': own_package.py has no 'valu' \("):
         load_object("number", "own_package.py:valu")
 
 

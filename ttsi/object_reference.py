@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import posixpath
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 from ttsi.errors import ConfigError, type_and_line, unknown_name
 
 T = TypeVar("T")
+
+_DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 """`package.module:object`, with dots on both sides of the colon where needed."""
@@ -56,37 +59,76 @@ def load_object(kind: str, reference: str) -> Any:
     Raises:
         ConfigError: it is no reference, the module cannot be imported, or it has no such object; one line.
     """
-    module_name, _, path = reference.partition(":")
-    if not module_name or not path:
-        example = f"{_without_suffix(module_name) or 'module'}:{path or 'object'}"
-        raise ConfigError(f"{kind} {reference!r}: write module:object, like {example}")
+    file, path = _split(reference)
+    module_name, folder = _module_of(file)
+    if not file or not path or folder:
+        example = f"{module_name or 'module'}:{path or 'object'}"
+        where = f", and start ttsi in the folder {folder} or name it in PYTHONPATH" if folder else ""
+        raise ConfigError(f"{kind} {reference!r}: write module:object, like {example}{where}")
     _search_current_folder()
     try:
-        value: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(file)
     except (Exception, SystemExit) as error:  # whatever the user's module raises on import
-        if (written := _without_suffix(module_name)) != module_name:
-            raise ConfigError(f"{kind} {reference!r}: leave out .py and write {written}:{path}") from error
-        reason = type_and_line(error)
-        raise ConfigError(f"{kind} {reference!r}: cannot import {module_name}: {reason}") from error
+        if module_name != file:
+            slip = "leave out .py and write" if file.endswith(".py") else "write dots,"
+            raise ConfigError(f"{kind} {reference!r}: {slip} {module_name}:{path}") from error
+        reason = f"cannot import {module_name}: {type_and_line(error)}{_shadow(module_name)}"
+        raise ConfigError(f"{kind} {reference!r}: {reason}") from error
+    module_name = file
     for attribute in path.split("."):
         try:
             value = getattr(value, attribute)
         except AttributeError as error:
-            raise ConfigError(f"{kind} {reference!r}: {module_name} has no {path!r}") from error
+            raise ConfigError(f"{kind} {reference!r}: {module_name} has no {path!r}{_source(module_name)}") from error
         except (Exception, SystemExit) as error:  # whatever a property of the user's raises
             raise ConfigError(f"{kind} {reference!r}: {type_and_line(error)}") from error
     return value
 
 
-def _without_suffix(module_name: str) -> str:
-    """The name of the module where the path of its file was written.
+def _split(reference: str) -> tuple[str, str]:
+    """Module and object of a reference. A drive's colon separates nothing.
 
-    >>> _without_suffix("tools.py"), _without_suffix("./shop/tools.py"), _without_suffix("shop.tools")
-    ('tools', 'shop.tools', 'shop.tools')
+    >>> _split("shop.tools:Store"), _split("C:/tools.py:Store"), _split("C:/tools.py")
+    (('shop.tools', 'Store'), ('C:/tools.py', 'Store'), ('C:/tools.py', ''))
     """
-    if not module_name.endswith(".py"):
-        return module_name
-    return module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
+    drive = _DRIVE.match(reference)
+    start = drive.end() if drive else 0
+    file, _, path = reference[start:].partition(":")
+    return reference[:start] + file, path
+
+
+def _module_of(file: str) -> tuple[str, str]:
+    """The name of a module where the path of its file was written, and the folder where that is no part of the name.
+
+    >>> _module_of("tools.py"), _module_of("./shop/tools.py"), _module_of("shop.tools")
+    (('tools', ''), ('shop.tools', ''), ('shop.tools', ''))
+    >>> _module_of("shop/tools"), _module_of("C:/shop/tools.py"), _module_of("../tools.py")
+    (('shop.tools', ''), ('tools', 'C:/shop'), ('tools', '..'))
+    """
+    parts = file.removesuffix(".py").replace("\\", "/")
+    folder, _, name = parts.rpartition("/")
+    if parts.startswith(("/", "~", "../")) or _DRIVE.match(parts):
+        return name, folder or "/"
+    return posixpath.normpath(parts).replace("/", ".") if parts else "", ""
+
+
+def _source(module_name: str) -> str:
+    """The file from which a module was imported, and the one of the current folder that it stands before."""
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    return _shadow(module_name) or (f" ({file})" if file else "")
+
+
+def _shadow(module_name: str) -> str:
+    """What to do where a module of the current folder was meant, and another one has its name."""
+    top = module_name.partition(".")[0]
+    own = next((path for path in (Path(f"{top}.py"), Path(top, "__init__.py")) if path.is_file()), None)
+    imported = sys.modules.get(top)
+    if own is None or imported is None:
+        return ""
+    file = getattr(imported, "__file__", None)
+    if file is not None and Path(file).resolve() == own.resolve():
+        return ""
+    return f"; {file or 'a module of Python'} was imported, which comes before {own} of this folder: rename yours"
 
 
 def load_function(kind: str, reference: str) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +120,12 @@ class Stays:
         raise SystemExit("behind")
 
 
+class Sums:
+    @staticmethod
+    def double(number: int) -> int:
+        return 2 * number
+
+
 def leave():
     sys.exit("no\\nlicence")
 
@@ -137,7 +145,8 @@ def interrupted():
 
 stays = Stays()
 store = PStore()
-plain_dict, plain_list, text, empty_dict = {"add": add}, [1, 2], "add", Prices.fromkeys("a", 1)
+mixed, methods = [add, 3], [Stays.look]
+plain_dict, plain_list, text, empty_dict = {"add": add}, [], "add", Prices.fromkeys("a", 1)
 """
 
 
@@ -190,6 +199,37 @@ def test_control_values_without_own_functions_are_refused(name: str, kind: str) 
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("read", [functions_of, read_tools_of])
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("own_functions:mixed", "entry 2 of the list is an int, no function"),
+        ("own_functions:Stays.look", "is a method without its object: write own_functions:Stays for all methods"),
+        ("own_functions:Shelf.put", "write own_functions:Shelf for all .* like own_functions:shelf.put"),
+        ("own_functions.py:add", "leave out .py and write own_functions:add"),
+        ("own_functions.py", "write module:object, like own_functions:object"),
+        ("./shop/own_functions.py:add", "leave out .py and write shop.own_functions:add"),
+        ("shop/own_functions:add", "write dots, shop.own_functions:add"),
+        ("C:/shop/own_functions.py:add", "like own_functions:add, and start ttsi in the folder C:/shop"),
+        ("C:\\shop\\own_functions:add", "like own_functions:add, and start ttsi in the folder C:/shop"),
+    ],
+)
+def test_functions_and_tools_have_the_same_help(
+    read: Callable[[str], Any], reference: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where own_functions.py is, which is no JSON file
+    with pytest.raises(ConfigError, match=words) as refusal:
+        read(reference)
+    assert repr(reference) in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_control_a_method_of_an_object_and_a_static_one_are_functions() -> None:
+    for reference in ("own_functions:stays.look", "own_functions:Prices.kind", "own_functions:Sums.double"):
+        assert [tool.name for tool in read_tools_of(reference)] == [reference.rpartition(".")[2]]
+    with pytest.raises(ConfigError, match=r"^look is a method without its object: pass .* like Stays\(\)\.look$"):
+        FunctionEnvironment(functions_of("own_functions:methods"))
+
+
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
@@ -240,6 +280,7 @@ def test_tools_of_a_command_are_a_file_or_functions(tmp_path: Path, monkeypatch:
     [
         ("missing.json", "or module:object"),
         ("C:/missing.json", "or module:object"),
+        ("http://host/tools.json", "or module:object"),
         ("own_functions:missing", "missing"),
         ("no_such_module:x", "no_such_module"),
     ],

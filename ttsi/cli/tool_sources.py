@@ -20,8 +20,9 @@ from ttsi.object_reference import load_object
 from ttsi.plurals import kind_of
 from ttsi.types import Tool
 
-_REFERENCE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
-"""module:object; a drive's letter is followed by a slash."""
+_REFERENCE = re.compile(r".*:[^\W\d][\w.]*|.*\.py")
+"""module:object, or the path of a file of Python, also where it is written amiss; a drive's letter is followed by a
+slash."""
 
 
 def read_tools_of(name: str) -> tuple[Tool, ...]:
@@ -32,7 +33,7 @@ def read_tools_of(name: str) -> tuple[Tool, ...]:
         DataError: the file is missing, not JSON, or not a list of function schemas; one line.
     """
     path = find_file(Path(name))
-    if path.exists() or not _REFERENCE.fullmatch(name):
+    if (path.exists() and path.suffix != ".py") or not _REFERENCE.fullmatch(name):
         return _read_file(path)
     from ttsi.environments.functions import FunctionEnvironment
 
@@ -64,6 +65,7 @@ def functions_of(reference: str, setting: str = "functions") -> list[Callable[..
         ConfigError: there are none.
     """
     value = load_object(setting, reference)
+    _refuse_unbound(setting, reference, value)
     try:
         if _is_one_tool(value):
             return [value]
@@ -73,12 +75,29 @@ def functions_of(reference: str, setting: str = "functions") -> list[Callable[..
         members = _public_methods(value) or (list(value) if isinstance(value, list | tuple | Iterator) else [])
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise ConfigError(f"{setting} {reference!r}: {type_and_line(error)}") from error
-    if not members or not all(map(callable, members)):
+    wrong = next((place for place, member in enumerate(members) if not callable(member)), None)
+    if wrong is not None:
+        kind = kind_of(members[wrong])
+        raise ConfigError(f"{setting} {reference!r}: entry {wrong + 1} of the list is {kind}, no function")
+    if not members:
         raise ConfigError(
             f"{setting} {reference!r} is {kind_of(value)} without functions of its own: give a list of "
             "functions, an object with public methods, a function that makes one, or one function with parameters"
         )
     return members
+
+
+def _refuse_unbound(setting: str, reference: str, value: object) -> None:
+    from ttsi.environments.signatures import class_without_object
+
+    if not (owner := class_without_object(value)):
+        return
+    module_name, _, path = reference.partition(":")
+    owner, _, name = path.rpartition(".") if "." in path else (owner, "", path)
+    raise ConfigError(
+        f"{setting} {reference!r} is a method without its object: write {module_name}:{owner} for all methods of a new "
+        f"object, or name the method of an object, like {module_name}:{owner.lower()}.{name}"
+    )
 
 
 def _is_one_tool(value: object) -> bool:

@@ -122,6 +122,8 @@ def _read(function: Callable[..., Any]) -> tuple[Tool, type[BaseModel]]:
     name = function.__name__
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigError(f"{name} is a generator: wrap it in a function that returns its values as a list")
+    if owner := class_without_object(function):
+        raise ConfigError(f"{name} is a method without its object: pass that of an object, like {owner}().{name}")
     model = _argument_model(function)
     description = {"description": first_paragraph(inspect.getdoc(function) or "")}
     try:
@@ -158,6 +160,15 @@ def _refusal(name: str, parameter: inspect.Parameter) -> str:
     }
     bare = parameter.replace(annotation=parameter.empty)
     return f"{name}: a tool's arguments are passed by name, which {bare} does not allow: {remedies[parameter.kind]}"
+
+
+def class_without_object(function: object) -> str:
+    """The class of a method that was taken from its class, where it has no object to act on; "" for all else."""
+    if not inspect.isfunction(function):
+        return ""
+    owner = function.__qualname__.rpartition(".")[0].rpartition(".")[2]
+    first = next(iter(inspect.signature(function).parameters), "")
+    return owner if first == "self" and owner != "<locals>" else ""
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
