@@ -289,7 +289,9 @@ async def asynchronous(a: int) -> AsyncIterator[int]:
         (generator, "generator is a generator"),
         (asynchronous, "asynchronous is a generator"),
         (print, "print.* is no plain function or method"),
-        (Store, "Store.* is no plain function or method"),
+        (Store, "the class Store is no plain function or method: pass an object's methods"),
+        (Store.look, r"look is a method without its object: pass that of an object, like Store\(\)\.look"),
+        ("one\ntwo" * 99, "is no plain function or method"),
         (lambda: 1, "cannot be a tool"),
     ],
 )
@@ -445,6 +447,31 @@ def test_a_copy_calls_what_is_declared_and_no_other_function() -> None:
 def test_a_declaration_must_name_a_function() -> None:
     with pytest.raises(ConfigError, match="unknown function 'ad'; did you mean 'add'"):
         FunctionEnvironment([add], safe_to_repeat=("ad",))
+    for wrong in (None, 3, [add], {"add": 1}.items()):
+        with pytest.raises(ConfigError, match=r"^safe_to_repeat must be True, False or a list of names$"):
+            FunctionEnvironment([add], safe_to_repeat=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("functions", "given"),
+    [
+        (Store, "the class Store"),
+        (Unit, "the class Unit"),  # which can be iterated over
+        (Store([]), "a Store"),
+        (add, "a function"),
+        ({"add": add}, "a dict"),
+        ("add", "a str"),
+        (None, "None"),
+        (3, "an int"),
+    ],
+)
+def test_what_is_no_list_of_functions_is_refused(functions: Any, given: str) -> None:
+    words = f"^functions is {given}: pass a list of functions or methods, "
+    with pytest.raises(ConfigError, match=words) as refusal:
+        FunctionEnvironment(functions)
+    assert "\n" not in str(refusal.value)
+    for control in ([add], (add,), iter([add]), {add}):
+        assert [tool.name for tool in FunctionEnvironment(control).tools()] == ["add"]
 
 
 class Locked(Store):
@@ -516,7 +543,11 @@ def test_a_turn_is_a_text_a_message_or_several() -> None:
 @pytest.mark.parametrize(
     ("turns", "system", "words"),
     [
-        ("Add 2 and 3", "", "a list with one entry per turn"),
+        ("Add 2 and 3", "", "turns is a str: pass a list with one entry per turn"),
+        (Message("user", "a"), "", "turns is a Message: pass a list with one entry per turn"),
+        (None, "", "turns is None: pass a list with one entry per turn"),
+        (3, "", "turns is an int: pass a list with one entry per turn"),
+        ({"role": "user"}, "", "turns is a dict: pass a list with one entry per turn"),
         ([3], "", "turn 1 must be"),
         (["a", []], "", "turn 2 must be"),
         ([["a"]], "", "turn 1 must be"),

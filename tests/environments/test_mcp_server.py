@@ -156,8 +156,24 @@ def test_a_declaration_must_name_a_tool() -> None:
         odd("pages", safe_to_repeat=["frist"])
     with pytest.raises(ConfigError, match="a list of names"):
         odd("pages", safe_to_repeat="first")
+    for wrong in (None, 3, [3]):
+        with pytest.raises(ConfigError, match=r'^safe_to_repeat must be True, False, "read-only" or a list of names$'):
+            odd("pages", safe_to_repeat=wrong)
+
+
+@pytest.mark.parametrize("command", ["python server.py", None, 3, [], ["python", 3], {"python": 1}, MCPEnvironment])
+def test_a_command_is_a_list_of_texts(command: Any) -> None:
     with pytest.raises(ConfigError, match="is a list of texts"):
-        MCPEnvironment("python server.py")
+        MCPEnvironment(command)
+
+
+def test_other_arguments_of_a_wrong_type_are_one_line() -> None:
+    for turns in (3, None, "hello"):
+        with pytest.raises(ConfigError, match="pass a list with one entry per turn"):
+            odd("pages", turns=turns)
+    for env in (3, ["A=1"], {"A": 1}):
+        with pytest.raises(ConfigError, match=r"^env must be a dictionary of texts"):
+            odd("pages", env=env)
     with pytest.raises(ConfigError, match="seconds"):
         odd("pages", seconds=0)
 

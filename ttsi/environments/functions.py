@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MethodType
 from typing import Any
 
@@ -63,10 +63,10 @@ class FunctionEnvironment:
                 attributes of their object; True is all.
 
         Raises:
-            ConfigError: a function cannot be a tool, two have the same name, or a turn is empty or neither text nor
-                messages.
+            ConfigError: a function cannot be a tool, two have the same name, a turn is empty or neither text nor
+                messages, or what should be a list is none.
         """
-        signatures = [read_signature(function) for function in functions]
+        signatures = [read_signature(function) for function in _function_list(functions)]
         self._signatures = {signature.tool.name: signature for signature in signatures}
         if len(self._signatures) < len(signatures):
             names = [signature.tool.name for signature in signatures]
@@ -142,15 +142,22 @@ class FunctionEnvironment:
         return function.__name__ in self._safe
 
 
+def _function_list(functions: object) -> list[Callable[..., Any]]:
+    if isinstance(functions, type | str | bytes | Mapping) or not isinstance(functions, Iterable):
+        given = f"the class {functions.__name__}" if isinstance(functions, type) else kind_of(functions)
+        raise ConfigError(f"functions is {given}: pass a list of functions or methods, [bank.deposit, bank.balance]")
+    return list(functions)
+
+
 def conversation_turns(turns: Iterable[str | Message | Sequence[Message]], system: str) -> list[tuple[Message, ...]]:
     """The messages of each turn, with a system message before those of the first where there is a text for it.
 
     Raises:
-        ConfigError: a turn is neither text nor messages, or empty; or there is a system text but no turn, or a second
-            one.
+        ConfigError: it is no list; a turn is neither text nor messages, or empty; or there is a system text but no
+            turn, or a second one.
     """
-    if isinstance(turns, str | Message):
-        raise ConfigError("turns must be a list with one entry per turn: turns=[...]")
+    if isinstance(turns, type | str | bytes | Message | Mapping) or not isinstance(turns, Iterable):
+        raise ConfigError(f"turns is {kind_of(turns)}: pass a list with one entry per turn, turns=[...]")
     messages = [_turn_messages(number, turn) for number, turn in enumerate(turns, 1)]
     if system and not messages:
         raise ConfigError("a system text needs at least one turn that it stands before")
@@ -173,12 +180,30 @@ def _turn_messages(number: int, turn: object) -> tuple[Message, ...]:
 
 
 def _safe_names(safe: bool | str | Collection[str], names: Collection[str]) -> frozenset[str]:
+    check_safe_to_repeat(safe)
     if isinstance(safe, bool):
         return frozenset(names if safe else ())
     listed = frozenset((safe,) if isinstance(safe, str) else safe)
     for name in sorted(listed.difference(names)):
         raise ConfigError(f"safe_to_repeat (--safe-to-repeat): {unknown_name('function', name, names)}")
     return listed
+
+
+def check_safe_to_repeat(safe: object, also: str = "") -> None:
+    """Refuse what is neither a yes or no nor names.
+
+    Args:
+        safe: the argument `safe_to_repeat` of an environment.
+        also: the only text that is allowed; without it a text is the name of one function.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(safe, bool) or (isinstance(safe, str) and also in ("", safe)):
+        return
+    if isinstance(safe, str) or not isinstance(safe, Collection) or not all(isinstance(name, str) for name in safe):
+        words = f'True, False, "{also}"' if also else "True, False"
+        raise ConfigError(f"safe_to_repeat must be {words} or a list of names")
 
 
 def _owner(function: Callable[..., Any]) -> object | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ttsi.chat.tool_schema import tool_from_openai
 from ttsi.environments.call_limits import CallLimits
-from ttsi.environments.functions import conversation_turns
+from ttsi.environments.functions import check_safe_to_repeat, conversation_turns
 from ttsi.environments.mcp_connection import CallRefusal, MCPConnection
 from ttsi.errors import ConfigError, DataError, EnvironmentFailure, NotRepeatable, unknown_name
 from ttsi.types import Message, Tool, ToolCall, ToolResult
@@ -56,10 +56,12 @@ class MCPEnvironment:
             ConfigError: the mcp package is missing, or an argument cannot be right.
             EnvironmentFailure: the server does not start, or does not answer.
         """
-        if isinstance(command, str) or not command or not all(isinstance(part, str) for part in command):
+        parts = command if isinstance(command, Sequence) and not isinstance(command, str) else ()
+        if not parts or not all(isinstance(part, str) for part in parts):
             raise ConfigError('the command of an MCP server is a list of texts, such as ["python", "server.py"]')
-        if isinstance(safe_to_repeat, str) and safe_to_repeat != "read-only":
-            raise ConfigError('safe_to_repeat must be True, False, "read-only" or a list of names')
+        check_safe_to_repeat(safe_to_repeat, also="read-only")
+        if env is not None and not (isinstance(env, Mapping) and all(isinstance(one, str) for one in env.values())):
+            raise ConfigError('env must be a dictionary of texts, such as {"TOKEN": "..."}')
         if not CallLimits(seconds=seconds).seconds:  # which refuses what is out of range
             raise ConfigError("seconds of an MCP server must be above 0: without a limit a mute one is waited for")
         self._turns = conversation_turns(turns, system)

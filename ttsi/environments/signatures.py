@@ -30,6 +30,8 @@ from ttsi.types import Tool
 
 _DATA = frozenset({"default", "const", "enum", "examples"})
 """Keywords whose values are data, not schemas."""
+_LONGEST = 100
+"""Characters that an error quotes of what is no function."""
 _ORDER = ("type", "description", "properties", "required")
 """Keywords that come first in a schema, as in most tools that a model was trained on."""
 
@@ -72,7 +74,10 @@ def read_signature(function: Callable[..., Any]) -> FunctionSignature:
         ConfigError: it cannot be a tool; see `ttsi.environments.functions.function_tool`.
     """
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        raise ConfigError(f"{function!r} is no plain function or method: wrap it in one, with type hints")
+        if isinstance(function, type):
+            raise ConfigError(f"the class {function.__name__} is no plain function or method: pass an object's methods")
+        name = " ".join(repr(function).split())[:_LONGEST]
+        raise ConfigError(f"{name} is no plain function or method: wrap it in one, with type hints")
     plain = getattr(function, "__func__", function)
     cache = _PLAIN if plain is function else _BOUND
     if plain not in cache or cache[plain][0].name != function.__name__:
