@@ -222,7 +222,7 @@ def test_an_attribute_called_state_is_no_method() -> None:
 
 
 def test_what_is_no_environment_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="is a object"):
+    with pytest.raises(ConfigError, match="is an object"):
         run_episode(object(), Actor(reads_then_stops))  # type: ignore[arg-type]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -288,3 +290,13 @@ def test_tools_of_a_command_are_a_file_or_functions(tmp_path: Path, monkeypatch:
 def test_tools_that_are_not_there_are_named(name: str, says: str) -> None:
     with pytest.raises(TTSIError, match=says):
         read_tools_of(name)
+
+
+def test_what_a_module_prints_is_not_on_stdout(tmp_path: Path) -> None:
+    noise = "import os\nprint('noise')\nos.system('echo more noise')\n"
+    (tmp_path / "loud_functions.py").write_text(f"{noise}def go(n: int): ...\n")
+    code = "from ttsi.cli.tool_sources import read_tools_of; print(read_tools_of('loud_functions:go')[0].name)"
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "go\n"
+    assert {"noise", "more noise"} <= set(done.stderr.splitlines()), "control: it was printed"

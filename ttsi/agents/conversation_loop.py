@@ -19,6 +19,7 @@ from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError
 from ttsi.methods import preset
 from ttsi.models import Model, Writer, as_model, as_writer, prefix_cache
+from ttsi.plurals import kind_of
 from ttsi.types import Input, Prompt, Trajectory
 
 
@@ -113,9 +114,9 @@ def run_episodes(
 
 def _check_settings(config: object, agent: object) -> None:
     if not isinstance(config, LoopConfig):
-        raise ConfigError(f"config is a {type(config).__name__}: use a LoopConfig, as ttsi.preset makes it")
+        raise ConfigError(f"config is {kind_of(config)}: use a LoopConfig, as ttsi.preset makes it")
     if not isinstance(agent, AgentConfig):
-        raise ConfigError(f"agent is a {type(agent).__name__}: use a ttsi.AgentConfig")
+        raise ConfigError(f"agent is {kind_of(agent)}: use a ttsi.AgentConfig")
 
 
 def _check_environments(environments: object) -> None:
@@ -127,8 +128,8 @@ def _check_environments(environments: object) -> None:
         if isinstance(environment, type):
             raise ConfigError(f"environment {id_!r} is the class {environment.__name__}: make an object of it")
         if not isinstance(environment, Environment):
-            kind = type(environment).__name__
-            raise ConfigError(f"environment {id_!r} is a {kind}: it needs tools(), next_turn(), execute() and copy()")
+            kind = kind_of(environment)
+            raise ConfigError(f"environment {id_!r} is {kind}: it needs tools(), next_turn(), execute() and copy()")
         if id_ in ids.values():
             raise ConfigError("two environments have the same id: give each its own")
         if id(environment) in ids:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.cli.shipped_files import find_file
+from ttsi.cli.standard_streams import OwnStdout
 from ttsi.errors import ConfigError, DataError, type_and_line
 from ttsi.object_reference import load_object
 from ttsi.plurals import kind_of
@@ -37,7 +38,8 @@ def read_tools_of(name: str) -> tuple[Tool, ...]:
         return _read_file(path)
     from ttsi.environments.functions import FunctionEnvironment
 
-    return tuple(FunctionEnvironment(functions_of(name, "tools")).tools())
+    with OwnStdout():  # the module may print, and stdout is the answer's
+        return tuple(FunctionEnvironment(functions_of(name, "tools")).tools())
 
 
 def _read_file(path: Path) -> tuple[Tool, ...]:
