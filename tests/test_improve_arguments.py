@@ -80,7 +80,7 @@ def test_what_can_write_nothing_is_no_writer(inputs: list[Input]) -> None:
     calls: list[Any] = [improve, run_episode]
     for writer in writers:
         for call in calls:
-            with pytest.raises(ConfigError, match=r"^the writer is a \w+ and no model: .*; settings go to config=$"):
+            with pytest.raises(ConfigError, match=r"^the writer is an? \w+ and no model: .*; settings go to config=$"):
                 call(inputs, model, writer)
     assert improve(inputs, model, model)[0].error is None, "control"
     assert improve(inputs, model, config=preset("ttsi", model))[0].error is None, "control"

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -278,8 +279,10 @@ class Shell:
         command = [sys.executable, "-m", "ttsi", "act", *arguments]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "TERM": "dumb"}
         out = theirs if stdout is None else os.open(stdout, os.O_WRONLY | os.O_CREAT)
+        streams: dict[str, Any] = {"stdin": theirs, "stdout": out, "stderr": theirs}
+        # A process in the background ignores Ctrl-C, and so would what it starts.
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=out, stderr=theirs, env=environment, start_new_session=True
+            command, **streams, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         )
         os.close(theirs)
 

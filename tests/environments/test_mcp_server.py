@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,18 @@ ODDITIES = [sys.executable, str(HERE / "mcp_oddities.py")]
 def mcp_package(request: pytest.FixtureRequest) -> None:
     if "without_the_package" not in request.node.name:
         pytest.importorskip("mcp", reason="needs the mcp package: pip install 'ttsi[mcp]'")
+
+
+@pytest.fixture(autouse=True)
+def ended_servers() -> Iterator[None]:
+    """The client of the mcp package does not always wait for a server that it had to kill on a busy machine.
+
+    Python warns of such a process when its object goes, which would fail whatever test runs then.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
