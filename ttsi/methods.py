@@ -115,16 +115,16 @@ chosen on validation rows of public data (dev/log.md)."""
 
 _EVERY_INPUT: dict[str, dict[str, Any]] = {"awareness": {**_UNSURE["awareness"], "gate": "all"}}
 
-_TRAINING: dict[str, Any] = {
-    "lr": None,
-    "epochs": 3,
-    "scope": "suffix",
-    "min_confidence_gain": 0.0,
-    "refuse_unstated": True,
-    "keep_decision": True,
-}
-"""Three steps, a learning rate that follows the model's size, adapters that act behind the tools, guards against less
-confident answers and invented values; and whether to call at all stays the base's decision: all examples are calls."""
+_GUARDS: dict[str, Any] = {"min_confidence_gain": 0.0, "refuse_unstated": True, "keep_decision": True}
+"""Guards against less confident answers and invented values, of which a model copies some from examples in its prompt;
+and whether to call at all stays the base's decision: all examples are calls."""
+
+_NO_GUARDS: dict[str, Any] = {"min_confidence_gain": None, "refuse_unstated": False, "keep_decision": False}
+
+_TRAINING: dict[str, Any] = {"lr": None, "epochs": 3, "scope": "suffix", **_GUARDS}
+"""Three steps, a learning rate that follows the model's size, adapters that act behind the tools, the guards."""
+
+_IN_CONTEXT: dict[str, Any] = {"method": "in-context", **_GUARDS}
 
 _SCHEMA_EXAMPLES: dict[str, Any] = {"source": "schema", "k": 4}
 """Examples made from the tools' schemas: on validation rows of public data they help SmolLM2-135M more than those that
@@ -183,8 +183,8 @@ METHODS: Mapping[str, Method] = {
     ),
     "ttsi-icl": Method(
         "TT-SI in context: the examples go into the prompt, no training",
-        {**_UNSURE, "synthesis": _SCHEMA_EXAMPLES, "adaptation": {"method": "in-context", "keep_decision": True}},
-        embedded={**_EMBEDDED, "adaptation": {"keep_decision": False}},
+        {**_UNSURE, "synthesis": _SCHEMA_EXAMPLES, "adaptation": _IN_CONTEXT},
+        embedded={**_EMBEDDED, "adaptation": _NO_GUARDS},
         with_teacher="ttd-icl",
     ),
     "ttsi-written": Method(
@@ -206,8 +206,8 @@ METHODS: Mapping[str, Method] = {
     ),
     "ttd-icl": Method(
         "TT-D in context: the teacher's examples go into the prompt",
-        {**_UNSURE, "synthesis": _TEACHER_WRITES, "adaptation": {"method": "in-context", "keep_decision": True}},
-        embedded={**_EMBEDDED_UNSURE, "synthesis": {"k": 8}, "adaptation": {"keep_decision": False}},
+        {**_UNSURE, "synthesis": _TEACHER_WRITES, "adaptation": _IN_CONTEXT},
+        embedded={**_EMBEDDED_UNSURE, "synthesis": {"k": 8}, "adaptation": _NO_GUARDS},
         needs_teacher=True,
     ),
     "explore": Method(
