@@ -115,16 +115,18 @@ chosen on validation rows of public data (dev/log.md)."""
 
 _EVERY_INPUT: dict[str, dict[str, Any]] = {"awareness": {**_UNSURE["awareness"], "gate": "all"}}
 
-_GUARDS: dict[str, Any] = {"min_confidence_gain": 0.0, "refuse_unstated": True, "keep_decision": True}
-"""Guards against less confident answers and invented values, of which a model copies some from examples in its prompt;
-and whether to call at all stays the base's decision: all examples are calls."""
+_GUARDS: dict[str, Any] = {"refuse_unstated": True, "keep_decision": True}
+"""A guard against invented values, of which a model copies some from examples in its prompt; and whether to call at all
+stays the base's decision: all examples are calls."""
 
-_NO_GUARDS: dict[str, Any] = {"min_confidence_gain": None, "refuse_unstated": False, "keep_decision": False}
+_NO_GUARDS: dict[str, Any] = {"refuse_unstated": False, "keep_decision": False}
 
-_TRAINING: dict[str, Any] = {"lr": None, "epochs": 3, "scope": "suffix", **_GUARDS}
-"""Three steps, a learning rate that follows the model's size, adapters that act behind the tools, the guards."""
+_TRAINING: dict[str, Any] = {"lr": None, "epochs": 3, "scope": "suffix", "min_confidence_gain": 0.0, **_GUARDS}
+"""Three steps, a learning rate that follows the model's size, adapters that act behind the tools, a guard against less
+confident answers, and the others."""
 
 _IN_CONTEXT: dict[str, Any] = {"method": "in-context", **_GUARDS}
+"""No guard against less confident answers: behind another prompt they are written with other probabilities."""
 
 _SCHEMA_EXAMPLES: dict[str, Any] = {"source": "schema", "k": 4}
 """Examples made from the tools' schemas: on validation rows of public data they help SmolLM2-135M more than those that
@@ -153,8 +155,7 @@ _EMBEDDED: dict[str, dict[str, Any]] = {
         "epochs": 5,
         "scope": "all",
         "irrelevance": 2,
-        "refuse_unstated": False,
-        "keep_decision": False,
+        **_NO_GUARDS,
     },
 }
 """The embedded model writes its examples, has a learning rate of its own, learns when not to call, and has the guard on
