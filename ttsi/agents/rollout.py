@@ -16,7 +16,7 @@ from typing import Literal
 from ttsi.call_equality import canonical_calls
 from ttsi.config import AgentConfig
 from ttsi.environments.call_limits import shorten
-from ttsi.environments.environment import Environment, WaitsForUser
+from ttsi.environments.environment import Environment, waits_for_user
 from ttsi.errors import EnvironmentFailure, first_line
 from ttsi.plurals import with_noun
 from ttsi.types import (
@@ -72,11 +72,6 @@ class Rollout:
     _began: int = 0  # messages before the open turn
 
     @property
-    def is_typed(self) -> bool:
-        """Whether a person types the turns."""
-        return isinstance(self.environment, WaitsForUser) and self.environment.waits_for_user
-
-    @property
     def trajectory(self) -> Trajectory:
         """What happened so far."""
         going_on = [] if self._opening is None else [Turn(self._opening, tuple(self._steps), "open")]
@@ -99,9 +94,10 @@ class Rollout:
                 self._fail(f"environment: {first_line(error)}")
                 return False
             self._finished = opening is None
+            is_limited = not waits_for_user(self.environment)
             if opening is None and not self.turns:
                 self._fail("environment: it has no turn left, as one run uses them up: make a new one for each run")
-            elif opening is not None and len(self.turns) >= self.agent.max_turns and not self.is_typed:
+            elif opening is not None and is_limited and len(self.turns) >= self.agent.max_turns:
                 done = with_noun(len(self.turns), "turn")
                 self._fail(f"the user goes on after {done}: --agent.max-turns allows no more")
             elif opening is not None:
@@ -196,7 +192,7 @@ class Rollout:
 
     def _fail_to_answer(self, reason: str) -> None:
         """End the conversation, or where a person types the turns this one alone, as if it had not been."""
-        if not self.is_typed:
+        if not waits_for_user(self.environment):
             self._fail(reason)
             return
         system = [message for message in self._opening or () if message.role == "system"]

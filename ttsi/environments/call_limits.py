@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ttsi.chat.conversation import check_tool
-from ttsi.environments.environment import Environment, WaitsForUser
+from ttsi.environments.environment import Environment, waits_for_user
 from ttsi.errors import ConfigError, DataError, EnvironmentFailure, on_one_line
 from ttsi.plurals import kind_of
 from ttsi.types import Message, Tool, ToolCall, ToolResult
@@ -72,7 +72,7 @@ class LimitedEnvironment:
     @property
     def waits_for_user(self) -> bool:
         """Whether a person types the turns."""
-        return isinstance(self._environment, WaitsForUser) and self._environment.waits_for_user
+        return waits_for_user(self._environment)
 
     def tools(self) -> Sequence[Tool]:
         """The tools on offer.

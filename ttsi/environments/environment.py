@@ -50,6 +50,11 @@ class WaitsForUser(Protocol):
     """Whether the next turn may take any time. It is then asked for in the caller's thread, where Ctrl-C arrives."""
 
 
+def waits_for_user(environment: object) -> bool:
+    """Whether a person types the turns of an environment."""
+    return isinstance(environment, WaitsForUser) and environment.waits_for_user
+
+
 @runtime_checkable
 class HasState(Protocol):
     """An environment whose state can be read: a call on a copy that changes the original is then seen."""
