@@ -380,6 +380,28 @@ def test_an_answer_that_invents_a_value_is_not_taken() -> None:
     assert plain.adapted is not None and plain.adapted.calls[0].arguments == {"city": "Bergen"}
 
 
+@pytest.mark.parametrize("of_example", [True, False])
+def test_a_value_of_an_example_is_not_taken(of_example: bool) -> None:
+    guarded = replace(CONFIG, adaptation=AdaptationConfig(refuse_unstated=True))
+    [plain] = run([UNSURE], config=guarded)
+    kept = [call.arguments["city"] for one in plain.examples if one.refused is None for call in one.calls]
+    other = next(city for city in kept if city != "Oslo") if of_example else "Tromsø"  # control: of no example
+
+    class Inventive(Spy):
+        def generate(self, requests: Sequence[Request]) -> list[Generation]:
+            return [
+                replace(one, text=one.text.replace("Oslo", "Bergen" if request.adapter is None else other))
+                if request.prompt.messages == UNSURE.messages
+                else one
+                for one, request in zip(super().generate(requests), requests, strict=True)
+            ]
+
+    [episode] = run([UNSURE], Inventive(), config=guarded)
+    assert episode.base is not None and episode.base.calls[0].arguments["city"] == "Bergen"
+    refused = "an example states its city, and the conversation does not" if of_example else ""
+    assert (episode.adaptation.refused, episode.adapted == episode.base) == (refused, of_example)
+
+
 class Wordy(Spy):
     """Answers in words, cut off where `finished` is not set: as the base, or once it has an adapter."""
 

@@ -286,24 +286,29 @@ def _settle(
     if episode.base is None or adaptation.status in ("none", "training-failed"):
         return episode
     more = more_failures(item, episode.base, answer, experience)
-    if reason := guard_refusal(item, episode.base, answer, config, more):
+    if reason := guard_refusal(item, episode.base, answer, config, more, episode.examples):
         return replace(episode, adaptation=replace(adaptation, refused=reason))
     return replace(episode, adapted=answer)
 
 
 def guard_refusal(
-    item: Input, base: Answer, adapted: Answer, config: AdaptationConfig, more_failed: int = 0
+    item: Input,
+    base: Answer,
+    adapted: Answer,
+    config: AdaptationConfig,
+    more_failed: int = 0,
+    examples: Sequence[Example] = (),
 ) -> str | None:
     """Why a guard refuses the adapted answer, or None.
 
     Where an agent's environment accepts more calls of one of them (`more_failures`), that decides, and the other guards
-    have no say.
+    have no say. The examples are those that were written for this input.
     """
     if more_failed < 0 and adapted.calls:
         return None
     reason = _execution_refusal(more_failed) or lack_of_confidence(base, adapted, config.min_confidence_gain)
     if config.refuse_unstated:
-        reason = reason or worse_values(base, adapted, item)
+        reason = reason or worse_values(base, adapted, item, examples)
     if config.keep_decision:
         reason = reason or call_dropped(base, adapted)
     return reason

@@ -139,7 +139,8 @@ class AdaptationConfig:
     nats per token. 0 prevents most of the harm (dev/log.md); None accepts every new answer, as the paper does."""
     refuse_unstated: bool = False
     """Guard: keep the base model's answer where the adapted one has more argument values that neither the conversation
-    nor the tool's schema states, or as many and leaves out one that the conversation states."""
+    nor the tool's schema states, or a new one of these that stands in an example, or as many and leaves out one that
+    the conversation states."""
     keep_decision: bool = False
     """Guard: keep the base model's decision whether to call. An input that it answers in words is not adapted, and an
     adapted answer in words does not take the place of a call. For examples that are all calls: they teach how to call,

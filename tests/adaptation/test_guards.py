@@ -9,7 +9,7 @@ import pytest
 from ttsi.adaptation.confidence import worse_values
 from ttsi.batch import guard_refusal
 from ttsi.config import AdaptationConfig
-from ttsi.types import Answer, Input, Message, Tool, ToolCall
+from ttsi.types import Answer, Example, Input, Message, Tool, ToolCall, ToolResult
 
 TOOL = Tool(
     "book",
@@ -79,6 +79,42 @@ def test_a_number_in_words_is_stated() -> None:
     assert worse_values(short, whole, request) is None
     assert worse_values(booking(city="Rome", guests=3), short, request) is None, "the control"
     assert worse_values(whole, booking(city="Rome", area="two"), request) is None, "another argument has it in words"
+
+
+def example(**arguments: object) -> Example:
+    return Example("a table", (ToolCall("book", arguments),), "")
+
+
+@pytest.mark.parametrize(
+    ("base", "adapted", "copied"),
+    [
+        (INVENTED, booking(city="Rome", guests=7), "guests"),
+        (booking(city="Bonn"), booking(city="OSLO "), "city"),
+        (booking(city="Bonn", day="x"), booking(city="Oslo", guests=[7]), "city, guests"),
+        (booking(city={"name": "Bonn"}), booking(city={"name": "Oslo"}), "city"),
+        (INVENTED, booking(city="Rome", guests=8), None),  # another invented value: as many as before
+        (booking(city="Oslo"), booking(city="Oslo", guests=4), None),  # the base has it, too
+        (booking(city="Bonn"), booking(city="Rome"), None),  # the conversation states it, as an example does
+        (booking(city="Bonn"), booking(city="Rome", area="any"), None),  # the schema has it
+        (Answer("{", (), "cut off"), booking(city="Oslo"), None),
+    ],
+)
+def test_a_value_that_only_an_example_states_is_refused(base: Answer, adapted: Answer, copied: str | None) -> None:
+    examples = [example(city="Oslo", guests=7, area="any"), example(city="Rome", guests=4)]
+    reason = None if copied is None else f"an example states its {copied}, and the conversation does not"
+    assert worse_values(base, adapted, ITEM, examples) == reason
+    assert worse_values(base, adapted, ITEM) is None, "the control: no examples"
+    refused = [replace(one, refused="schema") for one in examples]
+    assert worse_values(base, adapted, ITEM, refused) is None, "the control: nothing was learned of them"
+
+
+def test_a_value_that_an_executed_example_has_exists_in_the_environment() -> None:
+    base, adapted = booking(city="Bonn"), booking(city="Oslo")
+    executed = replace(example(city="Oslo"), results=(ToolResult("booked"),))
+    assert worse_values(base, adapted, ITEM, [executed]) is None
+    failed = replace(executed, results=(ToolResult("no such city", error=True),))
+    reason = "an example states its city, and the conversation does not"
+    assert worse_values(base, adapted, ITEM, [failed]) == reason, "the control: the call failed there"
 
 
 def test_an_unreadable_answer_does_not_take_the_place_of_a_readable_one() -> None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from ttsi.environments.environment import Environment
 from ttsi.environments.mcp_connection import MCPConnection
 from ttsi.environments.mcp_server import MCPEnvironment
-from ttsi.environments.mcp_stdout import short_command
+from ttsi.environments.mcp_stdout import StrayText, short_command
 from ttsi.errors import ConfigError, EnvironmentFailure, NotRepeatable
 from ttsi.types import Message, Tool, ToolCall, ToolResult
 
@@ -273,6 +274,49 @@ def test_text_on_stdout_is_one_warning(caplog: pytest.LogCaptureFixture, what: s
     # Further lines are events, which --verbose shows; none of the client's tracebacks is among them.
     assert [(one.name, one.levelno) for one in others] == [(warning.name, logging.INFO)] * len(others)
     assert bool(others) == (what == "noise")
+
+
+def test_lines_that_arrive_while_the_warning_is_written_are_events(caplog: pytest.LogCaptureFixture) -> None:
+    """The client's thread reads on while the user's thread says what the server wrote until it had started."""
+    caplog.set_level(logging.INFO, "ttsi")
+    stray, begun, done = StrayText("the MCP server"), threading.Event(), threading.Event()
+
+    def client() -> None:
+        with stray.listening(threading.get_ident()):
+            unreadable("first")
+            begun.set()
+            assert writing.wait(10)
+            unreadable("second")
+        done.set()
+
+    writing = threading.Event()
+
+    def during_warning(record: logging.LogRecord) -> bool:
+        writing.set()
+        return not done.wait(0.2)  # without the lock the second line is through by now
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    log = logging.getLogger("ttsi.environments.mcp_stdout")
+    log.addFilter(during_warning)
+    try:
+        assert begun.wait(10)
+        stray.warn_from_now_on()
+    finally:
+        log.removeFilter(during_warning)
+        thread.join(10)
+    assert [(one.levelno, one.args[1][:13]) for one in caplog.records if one.args] == [
+        (logging.WARNING, "wrote 'first'"),
+        (logging.INFO, "wrote 'second"),
+    ]
+
+
+def unreadable(line: str) -> None:
+    """What the mcp package logs for a line that it cannot read."""
+    try:
+        TypeAdapter(dict[str, int]).validate_python(line)
+    except ValidationError:
+        logging.getLogger("mcp.client.stdio").exception("Failed to parse JSONRPC message from server")
 
 
 def test_control_a_server_that_writes_the_protocol_only_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:

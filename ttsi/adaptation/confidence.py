@@ -8,7 +8,8 @@ where it has values that the conversation does not state, or lacks some that it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from ttsi.chat.grounding import (
@@ -19,26 +20,51 @@ from ttsi.chat.grounding import (
     unstated_arguments,
 )
 from ttsi.chat.schema_choices import is_among
-from ttsi.types import END_TURN, Answer, Input, ToolCall
+from ttsi.types import END_TURN, Answer, Example, Input, ToolCall
 
 
-def worse_values(base: Answer, adapted: Answer, item: Input) -> str | None:
+def worse_values(base: Answer, adapted: Answer, item: Input, examples: Sequence[Example] = ()) -> str | None:
     """None unless the adapted answer's values are worse than the base's; then one line that names the arguments.
 
-    They are worse where it has more values that the conversation does not state, or as many and leaves out one that
-    the base's answer took from the conversation. An unreadable answer of the base is never preferred.
+    They are worse where it has more values that the conversation does not state, or a new one of these from one of the
+    examples, or as many and leaves out one that the base's answer took from the conversation. An unreadable answer of
+    the base is never preferred.
     """
     if base.error is not None:
         return None
     stated = StatedValues.of(conversation_text(item.messages))
     before, after = (
-        [name for call in answer.calls for name in unstated_arguments(call, item.tools, stated)]
+        [(name, call.arguments[name]) for call in answer.calls for name in unstated_arguments(call, item.tools, stated)]
         for answer in (base, adapted)
     )
     if len(after) > len(before):
-        return f"the conversation does not state its {', '.join(dict.fromkeys(after))}"
+        return f"the conversation does not state its {_each_once(name for name, _ in after)}"
+    theirs = _values(call.arguments for example in examples for call in _untried_calls(example)) - _values(
+        call.arguments for call in base.calls
+    )
+    copied = [name for name, value in after if any(one not in stated for one in theirs & _values([{name: value}]))]
+    if copied:
+        return f"an example states its {_each_once(copied)}, and the conversation does not"
     left_out = _left_out(base.calls, adapted.calls, item, stated) if len(after) == len(before) else ()
-    return f"it leaves out what the conversation states: {', '.join(left_out)}" if left_out else None
+    return f"it leaves out what the conversation states: {_each_once(left_out)}" if left_out else None
+
+
+def _each_once(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _untried_calls(example: Example) -> Iterator[ToolCall]:
+    """The calls of a kept example but those that succeeded in an agent's environment, whose values exist there."""
+    if example.refused is None:
+        for call, result in zip_longest(example.calls, example.results):
+            if result is None or result.error:
+                yield call
+
+
+def _values(objects: Iterable[Mapping[str, Any]]) -> set[Any]:
+    """The strings, without regard to case, and the numbers in the arguments of calls."""
+    values = (value for one in objects for _, value in leaves(dict(one)))
+    return {value.strip().casefold() if isinstance(value, str) else value for value in values}
 
 
 def _left_out(

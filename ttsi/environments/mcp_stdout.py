@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -38,6 +39,8 @@ class StrayText(logging.Filter):
         self._server = server
         self._thread: int | None = None
         self._level: int | None = None
+        self._lock = threading.Lock()
+        """The client's thread reads lines while the user's thread learns that the server has started."""
 
     @contextmanager
     def listening(self, thread: int) -> Iterator[None]:
@@ -56,9 +59,10 @@ class StrayText(logging.Filter):
 
     def warn_from_now_on(self) -> None:
         """The server has started: say what it wrote so far, and what it will write."""
-        self._level, unseen, self.unseen = logging.WARNING, self.unseen, ""
-        if unseen:
-            self._say(unseen)
+        with self._lock:
+            self._level, unseen, self.unseen = logging.WARNING, self.unseen, ""
+            if unseen:
+                self._say(self._level, unseen)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record stays in the client's log."""
@@ -66,14 +70,15 @@ class StrayText(logging.Filter):
         if record.thread != self._thread or not isinstance(error, ValidationError):
             return True
         words = f"wrote {_quotation(error)} to stdout, where only the protocol belongs: have it write to stderr"
-        if self._level is None:
-            self.unseen = self.unseen or words
-        else:
-            self._say(words)
+        with self._lock:
+            if self._level is None:
+                self.unseen = self.unseen or words
+            else:
+                self._say(self._level, words)
         return False
 
-    def _say(self, words: str) -> None:
-        log.log(self._level or logging.WARNING, "%s %s", self._server, words)
+    def _say(self, level: int, words: str) -> None:
+        log.log(level, "%s %s", self._server, words)
         self._level = logging.INFO
 
 
