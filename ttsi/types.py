@@ -270,8 +270,8 @@ class Turn:
     messages: tuple[Message, ...]
     """What the environment says: a system message, the user's request."""
     steps: tuple[Step, ...]
-    end: Literal["done", "repeated", "errors", "steps", "failed", "open"]
-    """The agent ended it; repeated its calls; calls failed too often; the limit of steps; a failure; not over yet."""
+    end: Literal["done", "repeated", "errors", "steps", "failed", "stopped", "open"]
+    """The agent ended it; repeated calls; too many failed; the limit of steps; a failure; Ctrl-C; not over yet."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -289,3 +290,98 @@ def test_long_results_are_shortened_until_the_conversation_fits(room: int, error
         assert trajectory.steps[1].results[0].content == "word " * 2_000  # the record has all of it
         assert long.endswith("(7,481 more characters were left out.)") == (room == 3_000)
         assert long.startswith("word " * 200) and model.results[0] == '{"files": ["plan.txt"]}'
+
+
+class Typed:
+    """A person types the turns of this world; it can be made to interrupt a call."""
+
+    waits_for_user = True
+
+    def __init__(self, *turns: str, interrupts: str = "") -> None:
+        self._turns = [(Message("user", turn),) for turn in turns]
+        self._store, self._interrupts = world(FileStore()), interrupts
+
+    def tools(self) -> Sequence[Tool]:
+        return self._store.tools()
+
+    def next_turn(self) -> Sequence[Message] | None:
+        return self._turns.pop(0) if self._turns else None
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        if call.name == self._interrupts:
+            raise KeyboardInterrupt
+        return self._store.execute(call)
+
+    def copy(self) -> Typed:
+        return Typed()
+
+
+@pytest.mark.parametrize(
+    ("before", "roles"),
+    [
+        (0, ["user"]),  # the turn is as if it had not been
+        (1, ["user", "assistant", "tool", "assistant", "user"]),  # what was executed stays
+    ],
+)
+def test_a_turn_that_is_interrupted_is_not_the_end_of_a_typed_conversation(before: int, roles: list[str]) -> None:
+    seen: list[Sequence[Message]] = []
+
+    def policy(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+        if messages[-1].content == "again":
+            seen.append(messages)
+            return "Here they are."
+        if len(called(messages)) == before:
+            raise KeyboardInterrupt
+        return [LIST]
+
+    shown: list[Trajectory] = []
+    trajectory = run_episode(Typed("list", "again"), Actor(policy), config=always(adapt=False), on_step=shown.append)
+    assert [(turn.end, len(turn.steps)) for turn in trajectory.turns] == [("stopped", before), ("done", 1)]
+    assert trajectory.error is None and "you stopped the turn" in trajectory_story(trajectory)
+    assert [turn.end for turn in shown[before].turns] == ["stopped"], "it is shown before the next line is typed"
+    [conversation] = seen
+    assert [message.role for message in conversation] == roles
+    with pytest.raises(KeyboardInterrupt):  # the control: nobody is there to go on
+        run_episode(world(FileStore(), "list", "again"), Actor(policy), config=always(adapt=False))
+
+
+def test_an_interrupted_call_may_have_had_an_effect() -> None:
+    seen: list[Sequence[Message]] = []
+
+    def policy(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> Sequence[ToolCall] | str:
+        seen.append(messages)
+        return [LIST, READ, LIST] if len(messages) == 1 else "Hello."
+
+    environment = Typed("read", "again", interrupts="read_file")
+    agent = AgentConfig(call_seconds=0)  # in this thread, where it is Ctrl-C
+    trajectory = run_episode(environment, Actor(policy), config=always(adapt=False), agent=agent)
+    [stopped, done] = trajectory.turns
+    assert (stopped.end, done.end, len(stopped.steps[0].results)) == ("stopped", "done", 1)
+    asked = seen[-1]
+    results = {message.tool_call_id: message.content for message in asked if message.role == "tool"}
+    assert list(results) == [call.id for message in asked for call in message.tool_calls], "each call has a result"
+    assert [content.startswith("interrupted") for content in results.values()] == [False, True, True]
+    assert asked[-2].role == "assistant" and asked[-1].content == "again"
+
+
+def test_control_ctrl_c_between_turns_ends_a_typed_conversation() -> None:
+    class Leaving(Typed):
+        def next_turn(self) -> Sequence[Message] | None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_episode(Leaving(), Actor(reads_then_stops), config=always(adapt=False))
+
+
+def test_the_log_says_when_calls_are_executed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ttsi.batch")
+    at_execution: list[str] = []
+
+    class Watched(Typed):
+        def execute(self, call: ToolCall) -> ToolResult:
+            at_execution.append(caplog.records[-1].getMessage())
+            return super().execute(call)
+
+    run_episode(Watched("list"), Actor(reads_then_stops), config=always(adapt=False))
+    assert at_execution == ["stage begun stage=execution inputs=1"] * 2
+    assert sum("stage=answer" in record.getMessage() for record in caplog.records) == 3, "the control"

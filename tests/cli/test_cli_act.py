@@ -91,6 +91,29 @@ class Asking:
         return input("name? ")
 
 
+class Sleepy:
+    """A tool that starts a program, for long the first time, and one that sleeps itself."""
+
+    def __init__(self):
+        self.seconds = 60
+
+    def doze(self) -> str:
+        """Doze."""
+        import time
+
+        print("asleep", flush=True)
+        time.sleep(60)
+
+    def sleep(self) -> str:
+        """Sleep."""
+        import subprocess
+
+        print("asleep", flush=True)
+        done = subprocess.run(["sleep", str(self.seconds)])
+        self.seconds = 0
+        return "rested" if done.returncode == 0 else "woken"
+
+
 class Loud:
     """It prints when it is made."""
 
@@ -280,10 +303,11 @@ class Shell:
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "TERM": "dumb"}
         out = theirs if stdout is None else os.open(stdout, os.O_WRONLY | os.O_CREAT)
         streams: dict[str, Any] = {"stdin": theirs, "stdout": out, "stderr": theirs}
-        # A process in the background ignores Ctrl-C, and so would what it starts.
+        # A process in the background ignores Ctrl-C, and so would what it starts. A terminal sends it to the group.
         self.process = subprocess.Popen(
-            command, **streams, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-        )
+            command, **streams, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            start_new_session=True,
+        )  # fmt: skip
         os.close(theirs)
 
     def talk(self, lines: dict[str, bytes | None]) -> str:
@@ -298,7 +322,7 @@ class Shell:
                     line = to_type.pop(prompt)
                     if line is None:
                         time.sleep(0.3)  # until the tool reads
-                        self.process.send_signal(signal.SIGINT)
+                        os.killpg(self.process.pid, signal.SIGINT)
                     else:
                         os.write(self.ours, line)
         self.process.wait()
@@ -335,6 +359,22 @@ def test_a_tool_that_asks_the_user_can_be_interrupted(tmp_path: Path) -> None:
     shell = Shell(tmp_path, "ask", "--functions", "act_tools:Asking", "--model", "scripted:demo", "--method", "base")
     shown = shell.talk({"name? ": None})
     assert shell.process.returncode == 130 and "Fatal Python error" not in shown, shown
+
+
+@needs_pty
+def test_ctrl_c_stops_the_turn_and_not_the_conversation(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "--functions", "act_tools:Sleepy", "--model", "scripted:demo", "--method", "base")
+    shown = shell.talk({"Turn 1  ": b"Sleep\n", "asleep": None, "Turn 2  ": b"Sleep again\n", "Turn 3  ": b"\x04"})
+    assert shell.process.returncode == 0 and "you stopped the turn" in shown, shown
+    assert shown.count("> rested") == 1, shown
+
+
+@needs_pty
+def test_control_a_tool_that_goes_on_after_ctrl_c_ends_the_conversation(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "--functions", "act_tools:Sleepy", "--model", "scripted:demo", "--method", "base")
+    shown = shell.talk({"Turn 1  ": b"Doze\n", "asleep": None})
+    assert shell.process.returncode == 1 and "the call of doze goes on after Ctrl-C" in shown, shown
+    assert "Turn 2" not in shown
 
 
 @needs_pty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ttsi.environments import call_limits
 from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
 from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError, EnvironmentFailure
@@ -313,6 +315,33 @@ def test_an_interruption_is_no_result_where_calls_run_in_the_callers_thread() ->
     for error in (ValueError("no"), SystemExit(3)):
         environment = LimitedEnvironment(World(execute=raising(error)), CallLimits(seconds=0))
         assert environment.execute(CALL).error
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_environment_is_used_again_after_ctrl_c_where_its_call_ended(
+    ends: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(call_limits, "SECONDS_AFTER_INTERRUPT", 10.0 if ends else 0.05)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background has none
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
+    interrupted, over = threading.Event(), threading.Event()
+
+    def execute(call: ToolCall) -> ToolResult:
+        if not interrupted.is_set():
+            interrupted.set()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+            over.wait(0.2 if ends else 30)
+        return ToolResult("went")
+
+    environment = LimitedEnvironment(World(execute=execute))
+    with pytest.raises(KeyboardInterrupt):
+        environment.execute(CALL)
+    if ends:
+        assert environment.execute(CALL) == ToolResult("went")
+    else:  # the control: two calls at once could do harm
+        with pytest.raises(EnvironmentFailure, match="the call of go goes on after Ctrl-C"):
+            environment.execute(CALL)
+    over.set()
 
 
 def test_an_environment_that_executes_asynchronously_ends_with_one_line() -> None:

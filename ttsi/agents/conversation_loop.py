@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from ttsi import crash_points
 from ttsi.agents.adapter_life import Decider
 from ttsi.agents.rollout import Rollout, open_rollouts
+from ttsi.batch import log_stage
 from ttsi.config import AgentConfig, LoopConfig
 from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
 from ttsi.environments.environment import Environment
@@ -95,21 +96,38 @@ def run_episodes(
     limits = CallLimits(seconds=agent.call_seconds)
     limited = [(id_, LimitedEnvironment(environment, limits)) for id_, environment in environments]
     rollouts = open_rollouts(limited, agent, offer_end=config.answer.calls != "auto")
-    with prefix_cache(model):
-        while active := [rollout for rollout in rollouts if rollout.proceed()]:
-            waiting = [
-                (rollout, item)
-                for rollout in active
-                if (item := _next_decision(rollout, model, config.answer.max_tokens)) is not None
-            ]
-            episodes = decider.decide([rollout for rollout, _ in waiting], [item for _, item in waiting])
-            crash_points.reach("agent: decided")
-            for (rollout, _), episode in zip(waiting, episodes, strict=True):
-                rollout.act(episode)
-                if on_step is not None:
-                    on_step(rollout.id, rollout.trajectory)
-            crash_points.reach("agent: acted")
+    on_step = on_step or (lambda id_, trajectory: None)
+    while not _converse(rollouts, decider, on_step):
+        pass
     return [rollout.trajectory for rollout in rollouts]
+
+
+def _converse(rollouts: Sequence[Rollout], decider: Decider, on_step: Callable[[str, Trajectory], None]) -> bool:
+    """Let all conversations go on to their ends; False where Ctrl-C ended the turn of a person who types the turns."""
+    model, max_new_tokens = decider.model, decider.config.answer.max_tokens
+    try:
+        with prefix_cache(model):  # an interrupted one is not used again
+            while active := [rollout for rollout in rollouts if rollout.proceed()]:
+                waiting = [
+                    (rollout, item)
+                    for rollout in active
+                    if (item := _next_decision(rollout, model, max_new_tokens)) is not None
+                ]
+                episodes = decider.decide([rollout for rollout, _ in waiting], [item for _, item in waiting])
+                crash_points.reach("agent: decided")
+                log_stage("execution", len(waiting))
+                for (rollout, _), episode in zip(waiting, episodes, strict=True):
+                    rollout.act(episode)
+                    on_step(rollout.id, rollout.trajectory)
+                crash_points.reach("agent: acted")
+    except KeyboardInterrupt:
+        stopped = [rollout.stop_turn() for rollout in rollouts]
+        if not any(stopped):
+            raise
+        for rollout in rollouts:
+            on_step(rollout.id, rollout.trajectory)
+        return False
+    return True
 
 
 def _check_settings(config: object, agent: object) -> None:

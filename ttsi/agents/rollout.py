@@ -42,6 +42,10 @@ END_TURN_TOOL = Tool(
 )
 """On offer where an answer must be a call, because no answer in words could end the turn."""
 
+STOPPED = "I stopped, as you asked."
+"""What the agent has said at the end of a turn that the user interrupted."""
+INTERRUPTED = "interrupted by the user; it may have had an effect"
+"""The result of a call that the user interrupted."""
 SHORT_RESULT = 200
 """Characters of a result that is not shortened further where a conversation gets too long for the model."""
 
@@ -160,18 +164,17 @@ class Rollout:
         calls = answer.calls[: names.index(END_TURN)] if ends else answer.calls
         made = sum(len(message.tool_calls) for message in self.messages)
         numbered = [ToolCall(call.name, call.arguments, f"call_{made + i + 1}") for i, call in enumerate(calls)]
+        self._steps.append(step)
         if numbered:
             self.messages.append(Message("assistant", "", tuple(numbered)))
         for call in numbered:
             try:
                 result = self.environment.execute(call)
             except EnvironmentFailure as error:
-                self._steps.append(step)
                 self._fail(f"tool: {first_line(error)}")
                 return
-            step = replace(step, results=(*step.results, result))
+            step = self._steps[-1] = replace(step, results=(*step.results, result))
             self.messages.append(Message("tool", result.content, tool_call_id=call.id))
-        self._steps.append(step)
         if ends:
             self.messages.append(Message("assistant", DONE))
             self._end("done")
@@ -185,7 +188,24 @@ class Rollout:
         failed = takewhile(lambda step: all(result.error for result in step.results), reversed(self._steps))
         return sum(1 for _ in failed)
 
-    def _end(self, end: Literal["done", "repeated", "errors", "steps", "failed"]) -> None:
+    def stop_turn(self) -> bool:
+        """End the open turn, which the person who types the turns interrupted; False where there is none.
+
+        What was executed stays in the conversation; a turn without a step is as if it had not been.
+        """
+        if self._opening is None or not waits_for_user(self.environment):
+            return False
+        if not self._steps:
+            self._forget_turn()
+        else:
+            answered = {message.tool_call_id for message in self.messages if message.role == "tool"}
+            calls = [call for message in self.messages for call in message.tool_calls if call.id not in answered]
+            self.messages += [Message("tool", INTERRUPTED, tool_call_id=call.id) for call in calls]
+            self.messages.append(Message("assistant", STOPPED))
+        self._end("stopped")
+        return True
+
+    def _end(self, end: Literal["done", "repeated", "errors", "steps", "failed", "stopped"]) -> None:
         assert self._opening is not None
         self.turns.append(Turn(self._opening, tuple(self._steps), end))
         self._opening, self._steps = None, []
@@ -195,9 +215,11 @@ class Rollout:
         if not waits_for_user(self.environment):
             self._fail(reason)
             return
-        system = [message for message in self._opening or () if message.role == "system"]
-        self.messages[self._began :] = system
+        self._forget_turn()
         self._end("failed")
+
+    def _forget_turn(self) -> None:
+        self.messages[self._began :] = [message for message in self._opening or () if message.role == "system"]
 
     def _fail(self, reason: str) -> None:
         if self._opening is not None:

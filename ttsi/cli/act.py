@@ -153,7 +153,7 @@ def _user_turns(turns: list[str] | None) -> list[str]:
 
 @contextmanager
 def _conversation() -> Iterator[None]:
-    print("ttsi: write to the agent; Ctrl-D ends the conversation", file=sys.stderr, flush=True)
+    print("ttsi: write to the agent; Ctrl-C stops its turn, Ctrl-D ends the conversation", file=sys.stderr, flush=True)
     yield
 
 

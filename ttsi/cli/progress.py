@@ -41,6 +41,7 @@ STAGE_VERBS = {
     "synthesis": ("writing examples", " for"),
     "adaptation": ("adapting", " to"),
     "library": ("learning for the library", " from"),
+    "execution": ("executing calls", " of"),
     "preparation": ("preparing adapters", " for lists of tools:"),
 }
 """What a stage does; for several inputs a preposition and their number follow."""

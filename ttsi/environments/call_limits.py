@@ -32,6 +32,8 @@ _OTHER_THREAD = re.compile(r"\b(?:a|in|main|same|different|another|other) thread
 _LEFT_OUT = re.compile(r"\n\(([\d,]+) more characters were left out\.\)\Z")
 _CALL_THREADS = "ttsi: "
 """How the names of the threads of calls begin."""
+SECONDS_AFTER_INTERRUPT = 1.0
+"""How long a call may go on after Ctrl-C, which also interrupts the programs that a tool started in the terminal."""
 LONGEST_LIMIT = 86_400.0
 """Most seconds that a call may be given: a day."""
 
@@ -58,7 +60,7 @@ class LimitedEnvironment:
     """An environment around another one, which keeps to the protocol whatever the other does.
 
     A call runs in a daemon thread. One that does not return goes on there, as Python can end no thread, and the
-    environment cannot be used again.
+    environment cannot be used again. Nor can it where a call goes on after Ctrl-C.
     """
 
     def __init__(self, environment: Environment, limits: CallLimits | None = None) -> None:
@@ -184,19 +186,29 @@ class LimitedEnvironment:
         # In a thread nobody else would see it. In the caller's, Ctrl-C is the user's and no result of a tool.
         caught = (BaseException,) if own_thread else (Exception, SystemExit)
 
+        ended = threading.Event()  # Ctrl-C in Thread.join() makes Python take the thread for ended
+
         def work() -> None:
             try:
                 outcomes.append(function())
             except caught as error:
                 outcomes.append(_Exception(error))
+            finally:
+                ended.set()
 
         if not own_thread:
             work()
             return outcomes[0]
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(work,), name=f"{_CALL_THREADS}{what}", daemon=True)
-        thread.start()
-        thread.join(self._limits.seconds)
+        try:
+            thread.start()
+            ended.wait(self._limits.seconds)
+        except KeyboardInterrupt:
+            self._fail(f"{what} goes on after Ctrl-C: the environment is stopped")
+            if ended.wait(SECONDS_AFTER_INTERRUPT):
+                self._failure = ""
+            raise
         if not outcomes:
             raise self._fail(f"{what} did not return within {self._limits.seconds:g} s: the environment is stopped")
         return outcomes[0]

@@ -21,6 +21,7 @@ ENDS = {
     "errors": "calls that failed ended the turn",
     "steps": "the limit of steps ended the turn",
     "failed": "the turn failed",
+    "stopped": "you stopped the turn",
 }
 EMPTY = {"reused": "the adapter of an earlier decision"}
 """What a decision learned from without a step of its own."""
