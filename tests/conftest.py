@@ -5,8 +5,9 @@ Two layers of width 32 in fp32: small enough for seconds, large enough for group
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,16 @@ def build_model(architecture: str, seed: int = 0) -> PreTrainedModel:
         )
     model.eval()
     return model
+
+
+@pytest.fixture(autouse=True)
+def unchanged_log() -> Iterator[None]:
+    """The command sets the level and the handlers of the library's log, and the next test shares the process."""
+    log = logging.getLogger("ttsi")
+    before = log.level, log.handlers
+    yield
+    log.setLevel(before[0])
+    log.handlers = before[1]
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ FLOORS: tuple[set[str], ...] = (
         "crash_points",
         "config_history",
         "sqlite_errors",
+        "log_listener",
     },
     {"setting_types", "object_reference"},
     {"config"},
@@ -73,6 +74,7 @@ ALLOWED: dict[str, set[str]] = {
     "config_history": set(),
     "crash_points": set(),
     "sqlite_errors": set(),
+    "log_listener": set(),
     "call_equality": {"types"},
     "environments": {"chat", "errors", "plurals", "types", "words"},
     "record": {"config", "types"},
@@ -130,14 +132,14 @@ ALLOWED: dict[str, set[str]] = {
         "atomic", "awareness.measures", "awareness.threshold", "batch", "benchmarks", "chat.calls",
         "chat.conversation",  # a file of tools is read as a request's are
         "agents", "codec", "config", "config_history", "cpu",
-        "environments", "errors", "interop.trackers", "library", "loop", "methods",
+        "environments", "errors", "interop.trackers", "library", "log_listener", "loop", "methods",
         "models", "object_reference", "plurals", "record", "reports", "row_schema", "runs", "serve", "types",
     },
     "serve": {
         "agents", "answer", "awareness",
         "batch",  # what interrupts a request is one of the loop's interruptions
-        "benchmarks", "chat", "config", "config_history", "errors", "library", "loop", "methods",
-        "models", "plurals",
+        "benchmarks", "chat", "config", "config_history", "errors", "library", "log_listener", "loop",
+        "methods", "models", "plurals",
         "setting_types",  # the operator's limits are settings
         "types",
     },

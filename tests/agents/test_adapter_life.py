@@ -53,7 +53,7 @@ def test_a_reused_adapters_answer_is_a_stage_of_its_own(caplog: pytest.LogCaptur
     caplog.set_level("INFO", logger="ttsi.batch")
     act("turn", turns=1)
     begun = [record.getMessage().split("stage=")[1].split()[0] for record in caplog.records if record.args]
-    assert begun[-8:] == ["answer", "awareness", "answer", "execution"] * 2
+    assert begun[-10:] == ["answer", "awareness", "adaptation", "answer", "execution"] * 2
 
 
 def test_an_episodes_adapter_learns_earlier_examples_again_in_the_next_turn() -> None:

@@ -16,7 +16,6 @@ from ttsi.chat.calls import FORMATS
 from ttsi.cli.progress import (
     AGENT_LOG,
     LINE_INTERVAL,
-    STAGE_LOG,
     TRAINING_LOG,
     _Lines,
     _StageLines,
@@ -25,6 +24,7 @@ from ttsi.cli.progress import (
     loading,
     progress,
 )
+from ttsi.log_listener import STAGE_LOG
 from ttsi.models import scripted
 from ttsi.models.scripted import DemoModel
 from ttsi.runs.tally import RunProgress

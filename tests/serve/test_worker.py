@@ -157,6 +157,21 @@ def test_a_deadline_keeps_what_was_finished_before_it() -> None:
     assert whole.examples and whole.awareness is not None
 
 
+@pytest.mark.parametrize("method", ["ttsi-icl", "ask-again"])
+def test_a_deadline_in_an_answer_that_nothing_was_trained_for_is_at_the_answer(method: str) -> None:
+    interrupts, request = Interrupts(), job(method=method)
+
+    class Late(DemoModel):
+        def generate(self, requests: Any) -> Any:
+            messages = requests[0].prompt.messages
+            if messages != request.options.item.messages and not any('"Request:"' in one.content for one in messages):
+                interrupts.interrupt(DeadlineExceeded)
+            return super().generate(requests)
+
+    [episode] = answer_job(Late(), request, interrupts).episodes
+    assert episode.adaptation.reason == "deadline at stage answer"
+
+
 def test_a_deadline_among_several_choices_keeps_what_was_finished_of_each() -> None:
     interrupts, answers = Interrupts(), []
 

@@ -145,9 +145,10 @@ def answer_with_adapters(
         return episodes
     unsure_items, first = [items[i] for i in unsure], [base for i in unsure if (base := episodes[i].base) is not None]
     seeds = [stage_seed(config.seed, item.content_hash, repeat, "answer") for item in unsure_items]
-    log_stage("answer", len(unsure))
+    log_stage("adaptation", len(unsure))
     began = time.perf_counter()
     with adapter_keeper(model).with_adapters([files[i] for i in unsure], config.adaptation):
+        log_stage("answer", len(unsure))
         after = generate_answers(
             model, unsure_items, config.answer, range(len(unsure_items)), seeds, None, (unsure_items, first)
         )

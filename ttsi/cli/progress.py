@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from ttsi.log_listener import STAGE_LOG, listening_to
 from ttsi.models import computes_here
 from ttsi.plurals import with_noun
 from ttsi.runs.tally import RunProgress
@@ -28,8 +29,6 @@ LINE_INTERVAL = 10.0
 ANNOUNCE_AFTER = 1.0
 """Seconds after which something that is usually quick is announced."""
 
-STAGE_LOG = "ttsi.batch"
-"""The name of the log with an event at the start of each stage."""
 TRAINING_LOG = "ttsi.engine.training"
 """The name of the log with an event after each step of a long training."""
 AGENT_LOG = "ttsi.agents.task_episode"
@@ -191,22 +190,8 @@ class _Stages(logging.Handler):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Listen to the logs for as long as the block lasts; other handlers see them as before."""
-        with self._listening_to(STAGE_LOG), self._listening_to(TRAINING_LOG), self._listening_to(AGENT_LOG):
+        with listening_to(STAGE_LOG, self), listening_to(TRAINING_LOG, self), listening_to(AGENT_LOG, self):
             yield
-
-    @contextmanager
-    def _listening_to(self, name: str) -> Iterator[None]:
-        log = logging.getLogger(name)
-        before = log.level, log.propagate
-        log.propagate = log.isEnabledFor(logging.INFO)
-        log.setLevel(logging.INFO)
-        log.addHandler(self)
-        try:
-            yield
-        finally:
-            log.removeHandler(self)
-            log.setLevel(before[0])
-            log.propagate = before[1]
 
 
 class _Lines:

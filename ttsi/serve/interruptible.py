@@ -1,8 +1,8 @@
 """A model whose stages a deadline or a disconnected client can interrupt.
 
-Inputs: a model and a request's interrupts. Outputs: a `Model` for the loop. It records which stage is running and lets
-an interrupt stop it there, but never during the removal of an adapter. It records why trainings were given up, too, in
-words that a client may read: those of this package's models, and one sentence for all others. What fails is logged.
+Inputs: a model and a request's interrupts. Outputs: a `Model` for the loop, which an interrupt stops in any stage, but
+never during the removal of an adapter. It records why trainings were given up, in words that a client may read: those
+of this package's models, and one sentence for all others. What fails is logged with the stage that the loop was in.
 
 Signals raise the interrupts in the main thread of the worker, so they stop training between two tensor operations.
 They are not `Exception`s, because the loop (`ttsi.loop`) handles those itself.
@@ -10,6 +10,7 @@ They are not `Exception`s, because the loop (`ttsi.loop`) handles those itself.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -17,11 +18,12 @@ from typing import TypeVar
 
 from ttsi.batch import Interruption
 from ttsi.config import AdaptationConfig
-from ttsi.models import Generation, Jobs, Model, ModelWrapper, Request, Starts, adapter_keeper
+from ttsi.log_listener import STAGE_LOG, listening_to
+from ttsi.models import Jobs, Model, ModelWrapper, Starts, adapter_keeper
 from ttsi.models.checked_model import has_own_code
 from ttsi.models.prefix_store import PrefixStore
 from ttsi.serve.failure_log import FailureLog
-from ttsi.types import Adaptation, Prompt, TrainingExample
+from ttsi.types import Adaptation, TrainingExample
 
 Entered = TypeVar("Entered")
 
@@ -71,18 +73,29 @@ GIVEN_UP = "the model gave the training up"
 """What a client reads in place of the reason of a model of the operator's own, which may name anything."""
 
 
-class StageProgress:
-    """The last stage that was reached; a stage that is repeated after a failure does not count."""
+class StageProgress(logging.Handler):
+    """The last stage that the loop reached; a stage that is repeated after a failure does not count."""
 
     def __init__(self) -> None:
-        self.stage = SERVE_STAGES[0]
+        super().__init__(logging.INFO)
+        self.stage = self._last = SERVE_STAGES[0]
         self.reasons: set[str] = set()
         """Why trainings were given up, as a client may read it."""
         self._failures = FailureLog()
 
-    def reach(self, stage: str) -> None:
-        """Note that a stage begins."""
-        self.stage = max(self.stage, stage, key=SERVE_STAGES.index)
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Follow the loop's stages for as long as the block lasts."""
+        with listening_to(STAGE_LOG, self):
+            yield
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A stage begins. An answer that follows no adaptation is the base's, which the loop is given."""
+        match record.args:
+            case (str(stage), int()) if stage in SERVE_STAGES:
+                if stage != "answer" or self._last == "adaptation":
+                    self.stage = max(self.stage, stage, key=SERVE_STAGES.index)
+                self._last = stage
 
     def report(self, error: BaseException) -> None:
         """Log what failed at this stage."""
@@ -95,21 +108,7 @@ class InterruptibleModel(ModelWrapper):
     def __init__(self, model: Model, interrupts: Interrupts, progress: StageProgress) -> None:
         super().__init__(model)
         self._interrupts, self._progress = interrupts, progress
-        self._adapting, self._has_own_code = False, has_own_code(model)
-
-    def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """The model's continuations. An empty batch reaches no stage: the loop runs stages without inputs, too."""
-        if not requests:
-            return []
-        self._progress.reach("answer" if self._adapting else "awareness")
-        return self._model.generate(requests)
-
-    def score(
-        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]], adapters: Sequence[int | None] = ()
-    ) -> list[list[float]]:
-        """The model's scores, in the stage "awareness", which a later one does not return to."""
-        self._progress.reach("awareness")
-        return super().score(prompts, continuations, adapters)
+        self._has_own_code = has_own_code(model)
 
     @contextmanager
     def prefix_cache(self, store: PrefixStore | None = None) -> Iterator[None]:
@@ -126,7 +125,7 @@ class InterruptibleModel(ModelWrapper):
         self, jobs: Sequence[Sequence[TrainingExample]], config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """The model's block of adapters; leaving it cannot be interrupted."""
-        with self._adapted(self._model.adapted(jobs, config, seeds), jobs) as adaptations:
+        with self._adapted(self._model.adapted(jobs, config, seeds)) as adaptations:
             yield adaptations
 
     @contextmanager
@@ -134,22 +133,13 @@ class InterruptibleModel(ModelWrapper):
         self, files: Starts, jobs: Jobs, config: AdaptationConfig, seeds: Sequence[int]
     ) -> Iterator[list[Adaptation]]:
         """The same from stored adapters."""
-        block = adapter_keeper(self._model).adapted_from(files, jobs, config, seeds)
-        with self._adapted(block, jobs) as adaptations:
+        with self._adapted(adapter_keeper(self._model).adapted_from(files, jobs, config, seeds)) as adaptations:
             yield adaptations
 
     @contextmanager
-    def _adapted(
-        self, block: AbstractContextManager[list[Adaptation]], jobs: Sequence[Sequence[TrainingExample]]
-    ) -> Iterator[list[Adaptation]]:
-        if jobs:
-            self._progress.reach("adaptation")
+    def _adapted(self, block: AbstractContextManager[list[Adaptation]]) -> Iterator[list[Adaptation]]:
         with self._always_left(block) as adaptations:
-            self._adapting = True
-            try:
-                yield [self._in_public_words(adaptation) for adaptation in adaptations]
-            finally:
-                self._adapting = False
+            yield [self._in_public_words(adaptation) for adaptation in adaptations]
 
     def _in_public_words(self, adaptation: Adaptation) -> Adaptation:
         if self._has_own_code and adaptation.reason:
@@ -169,13 +159,3 @@ class InterruptibleModel(ModelWrapper):
             exits.push(block)  # before it is entered, so that an interrupt at any moment still leaves it
             with self._interrupts.allowing(ClientDisconnected, DeadlineExceeded):
                 yield block.__enter__()
-
-
-class InterruptibleWriter(InterruptibleModel):
-    """The same model in the role of the writer."""
-
-    def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """The model's continuations, in the stage "synthesis"."""
-        if requests:
-            self._progress.reach("synthesis")
-        return self._model.generate(requests)

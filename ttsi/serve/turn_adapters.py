@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from ttsi.agents.adapter_life import answer_with_adapters, train_adapters
 from ttsi.config import LoopConfig
-from ttsi.models import Model, Writer
+from ttsi.models import Model
 from ttsi.serve.limits import TurnAdapterLimits
 from ttsi.types import Answer, Episode, Input
 
@@ -45,7 +45,6 @@ class TurnAdapters:
         tenant: str,
         item: Input,
         model: Model,
-        writer: Writer,
         config: LoopConfig,
         repeat: int,
         answers: Sequence[Answer],
@@ -56,7 +55,7 @@ class TurnAdapters:
         own = self._living.setdefault(tenant, OrderedDict())
         if turn in own and item.messages[-1].role != "user":  # a repeated first step trains anew, as it did before
             return answer_with_adapters(model, config, [item], [own[turn][1]], repeat, answers)[0]
-        [episode], [file] = train_adapters(model, writer, config, [item], repeat, answers)
+        [episode], [file] = train_adapters(model, None, config, [item], repeat, answers)
         if file is not None:
             own[turn] = self._clock() + self._limits.seconds, file
             while len(own) > self._limits.most:

@@ -47,7 +47,6 @@ from ttsi.serve.interruptible import (
     ClientDisconnected,
     DeadlineExceeded,
     InterruptibleModel,
-    InterruptibleWriter,
     Interrupts,
     StageProgress,
 )
@@ -114,13 +113,12 @@ def _answer(
         return too_long(model, job, prompt)
     config = replace(job.config, answer=_answer_config(job))
     interruptible = InterruptibleModel(model, interrupts, progress)
-    writer = InterruptibleWriter(model, interrupts, progress)
     began = time.perf_counter()
     with interrupts.allowing(ClientDisconnected):  # at a deadline this answer is given, so it may finish
         base = _base_answer(model, item, config, progress)
     base_seconds = time.perf_counter() - began
     base_answered()
-    episodes, fallback = _episodes(interruptible, writer, progress, job, config, base, interrupts, improve_one)
+    episodes, fallback = _episodes(interruptible, progress, job, config, base, interrupts, improve_one)
     return Outcome(
         id=job.id,
         state="answered",
@@ -156,7 +154,6 @@ def _base_answer(model: Model, item: Input, config: LoopConfig, progress: StageP
 
 def _episodes(
     model: InterruptibleModel,
-    writer: InterruptibleWriter,
     progress: StageProgress,
     job: AnswerJob,
     config: LoopConfig,
@@ -173,9 +170,9 @@ def _episodes(
         return [plain] * choices, None
     episodes: list[Episode] = []
     try:
-        with interrupts.allowing(ClientDisconnected, DeadlineExceeded):
+        with progress.listening(), interrupts.allowing(ClientDisconnected, DeadlineExceeded):
             while len(episodes) < choices and not any(_failure(episode) for episode in episodes):
-                improved = _improve(model, writer, progress, item, config, len(episodes), base, improve_one)
+                improved = _improve(model, progress, item, config, len(episodes), base, improve_one)
                 episodes.append(improved or _with_failure(plain, STAGE_FAILED))
     except DeadlineExceeded as deadline:
         reason = f"deadline at stage {progress.stage}"
@@ -191,7 +188,6 @@ def _episodes(
 
 def _improve(
     model: InterruptibleModel,
-    writer: InterruptibleWriter,
     progress: StageProgress,
     item: Input,
     config: LoopConfig,
@@ -202,7 +198,7 @@ def _improve(
     """The loop's episode; None where the loop itself failed: it raises what the operator can mend."""
     answers = () if needs_samples(config.awareness) else (base,)  # samples differ by choice
     try:
-        return _prefer_legal(improve_one(item, model, writer, config, repeat, answers), item)
+        return _prefer_legal(improve_one(item, model, config, repeat, answers), item)
     except Exception as error:
         progress.report(error)
         return None
