@@ -370,6 +370,16 @@ def test_ctrl_c_stops_the_turn_and_not_the_conversation(tmp_path: Path) -> None:
 
 
 @needs_pty
+def test_ctrl_c_where_a_line_is_typed_drops_the_line_and_twice_ends_the_conversation(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, *STORE)
+    shown = shell.talk({"Turn 1  ": None, "Ctrl-C again": b"List the files\n", "Turn 2  ": b"\x04"})
+    assert shell.process.returncode == 0 and "plan.txt" in shown, shown
+    shell = Shell(tmp_path, *STORE)
+    shown = shell.talk({"Turn 1  ": None, "Ctrl-C again": None})
+    assert shell.process.returncode == 130 and shown.count("Turn 1") == 2, shown
+
+
+@needs_pty
 def test_control_a_tool_that_goes_on_after_ctrl_c_ends_the_conversation(tmp_path: Path) -> None:
     shell = Shell(tmp_path, "--functions", "act_tools:Sleepy", "--model", "scripted:demo", "--method", "base")
     shown = shell.talk({"Turn 1  ": b"Doze\n", "asleep": None})

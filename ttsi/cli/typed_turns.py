@@ -36,13 +36,22 @@ class TypedTurns:
         return self._world.tools()
 
     def next_turn(self) -> Sequence[Message] | None:
-        """The next line that is not blank; None at the end of the input."""
-        note = ""
+        """The next line that is not blank; None at the end of the input.
+
+        Raises:
+            KeyboardInterrupt: at the second Ctrl-C; the first drops what was typed.
+        """
+        note, interrupted = "", False
         while True:
             try:
                 line = self._ask(f"{note}Turn {self._number}  ").strip()
             except EOFError:
                 return None
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                note, interrupted = "\n(Ctrl-C again, or Ctrl-D, ends the conversation)\n", True
+                continue
             if not line:
                 continue
             try:
