@@ -36,13 +36,17 @@ class TypedTurns:
         return self._world.tools()
 
     def next_turn(self) -> Sequence[Message] | None:
-        """The next line that is not blank; None at the end of the input."""
+        """The next line that is not blank, nor dropped by Ctrl-C; None at the end of the input."""
         note = ""
         while True:
+            prompt, note = f"{note}Turn {self._number}  ", ""
             try:
-                line = self._ask(f"{note}Turn {self._number}  ").strip()
+                line = self._ask(prompt).strip()
             except EOFError:
                 return None
+            except KeyboardInterrupt:  # meant for the line, or for a turn that ended a moment ago
+                note = "\nthe line is dropped; Ctrl-D ends the conversation\n"
+                continue
             if not line:
                 continue
             try:
