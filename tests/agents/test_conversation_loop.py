@@ -364,6 +364,21 @@ def test_an_interrupted_call_may_have_had_an_effect() -> None:
     assert asked[-2].role == "assistant" and asked[-1].content == "again"
 
 
+def test_ctrl_c_that_comes_when_the_turn_has_just_ended_is_not_the_end_of_the_conversation() -> None:
+    pressed: list[int] = []
+
+    def press(trajectory: Trajectory) -> None:
+        if trajectory.turns[-1].end == "done" and not pressed:
+            pressed.append(len(trajectory.turns))
+            raise KeyboardInterrupt
+
+    trajectory = run_episode(Typed("list", "again"), Actor(reads_then_stops), config=always(adapt=False), on_step=press)
+    assert [turn.end for turn in trajectory.turns] == ["done", "done"] and pressed == [1]
+    pressed.clear()
+    with pytest.raises(KeyboardInterrupt):  # the control: nobody is there to go on
+        run_episode(world(FileStore(), "list"), Actor(reads_then_stops), config=always(adapt=False), on_step=press)
+
+
 def test_control_ctrl_c_between_turns_ends_a_typed_conversation() -> None:
     class Leaving(Typed):
         def next_turn(self) -> Sequence[Message] | None:

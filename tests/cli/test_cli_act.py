@@ -92,7 +92,7 @@ class Asking:
 
 
 class Sleepy:
-    """A tool that starts a program, for long the first time, and one that sleeps itself."""
+    """A tool that starts a program and one that sleeps itself, each for long the first time."""
 
     def __init__(self):
         self.seconds = 60
@@ -102,7 +102,9 @@ class Sleepy:
         import time
 
         print("asleep", flush=True)
-        time.sleep(60)
+        time.sleep(4 if self.seconds else 0)
+        self.seconds = 0
+        return "rested"
 
     def sleep(self) -> str:
         """Sleep."""
@@ -370,21 +372,24 @@ def test_ctrl_c_stops_the_turn_and_not_the_conversation(tmp_path: Path) -> None:
 
 
 @needs_pty
-def test_ctrl_c_where_a_line_is_typed_drops_the_line_and_twice_ends_the_conversation(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, *STORE)
-    shown = shell.talk({"Turn 1  ": None, "Ctrl-C again": b"List the files\n", "Turn 2  ": b"\x04"})
-    assert shell.process.returncode == 0 and "plan.txt" in shown, shown
-    shell = Shell(tmp_path, *STORE)
-    shown = shell.talk({"Turn 1  ": None, "Ctrl-C again": None})
-    assert shell.process.returncode == 130 and shown.count("Turn 1") == 2, shown
+def test_a_tool_that_goes_on_after_ctrl_c_is_waited_for(tmp_path: Path) -> None:
+    sleepy = ("--functions", "act_tools:Sleepy", "--model", "scripted:demo", "--method", "base")
+    lines = {"Turn 1  ": b"Doze\n", "asleep": None, "Turn 2  ": b"Doze again\n", "Turn 3  ": b"\x04"}
+    shell = Shell(tmp_path, *sleepy)
+    shown = shell.talk(lines)
+    assert shell.process.returncode == 0 and "doze goes on after Ctrl-C: waiting for its end" in shown, shown
+    assert shown.count("> rested") == 1, shown
+    assert shown.index("Turn 2  ") < shown.index("goes on after Ctrl-C"), "meanwhile the next turn can be typed"
+    shell = Shell(tmp_path, *sleepy, "--agent.call-seconds", "1.5")  # the control: for as long as a call may take
+    shown = shell.talk(lines)
+    assert shell.process.returncode == 1 and "went on after Ctrl-C and did not return" in shown, shown
 
 
 @needs_pty
-def test_control_a_tool_that_goes_on_after_ctrl_c_ends_the_conversation(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, "--functions", "act_tools:Sleepy", "--model", "scripted:demo", "--method", "base")
-    shown = shell.talk({"Turn 1  ": b"Doze\n", "asleep": None})
-    assert shell.process.returncode == 1 and "the call of doze goes on after Ctrl-C" in shown, shown
-    assert "Turn 2" not in shown
+def test_ctrl_c_drops_the_line_and_not_the_conversation(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, *STORE)
+    shown = shell.talk({"Turn 1  ": None, "the line is dropped": b"List the files\n", "Turn 2  ": b"\x04"})
+    assert shell.process.returncode == 0 and "plan.txt" in shown, shown
 
 
 @needs_pty

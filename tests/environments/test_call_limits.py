@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ttsi.environments import call_limits
 from ttsi.environments.call_limits import CallLimits, LimitedEnvironment
 from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError, EnvironmentFailure
@@ -318,28 +317,34 @@ def test_an_interruption_is_no_result_where_calls_run_in_the_callers_thread() ->
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_an_environment_is_used_again_after_ctrl_c_where_its_call_ended(
-    ends: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+def test_an_environment_is_used_again_after_ctrl_c_when_its_call_has_ended(
+    ends: bool, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(call_limits, "SECONDS_AFTER_INTERRUPT", 10.0 if ends else 0.05)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background has none
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     interrupted, over = threading.Event(), threading.Event()
 
+    running: list[int] = []
+
     def execute(call: ToolCall) -> ToolResult:
+        running.append(1)
+        together = len(running)
         if not interrupted.is_set():
             interrupted.set()
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
-            over.wait(0.2 if ends else 30)
-        return ToolResult("went")
+            over.wait(0.3 if ends else 30)
+        running.pop()
+        return ToolResult(f"went, {together} at once")
 
-    environment = LimitedEnvironment(World(execute=execute))
+    environment = LimitedEnvironment(World(execute=execute), CallLimits(seconds=30 if ends else 0.2))
     with pytest.raises(KeyboardInterrupt):
         environment.execute(CALL)
     if ends:
-        assert environment.execute(CALL) == ToolResult("went")
-    else:  # the control: two calls at once could do harm
-        with pytest.raises(EnvironmentFailure, match="the call of go goes on after Ctrl-C"):
+        assert environment.execute(CALL) == ToolResult("went, 1 at once")
+    else:  # the control: it is waited for no longer than any call
+        with pytest.raises(
+            EnvironmentFailure, match=r"the call of go went on after Ctrl-C and did not return within 0\.2 s"
+        ):
             environment.execute(CALL)
     over.set()
 

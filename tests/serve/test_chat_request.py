@@ -17,11 +17,12 @@ from tests.worlds import TOOLS
 from ttsi.config import LoopConfig, check
 from ttsi.errors import ConfigError
 from ttsi.serve import chat_request
-from ttsi.serve.chat_request import InvalidRequest, RequestOptions, read_request
+from ttsi.serve.chat_request import InvalidRequest, RequestOptions, read_headers, read_request
 from ttsi.serve.limits import Limits
 from ttsi.serve.tool_choice import CallRule
 
 LIMITS = Limits()
+TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 def read(data: bytes) -> RequestOptions:
@@ -44,6 +45,36 @@ def test_a_request_is_read_as_an_input() -> None:
     options = read(body(n=2, stop="x", max_tokens=9, max_completion_tokens=7, seed=3))
     assert [tool.name for tool in options.item.tools] == ["book_flight", "get_weather", "find_hotel"]
     assert (options.choices, options.stop, options.max_tokens, options.seed) == (2, ("x",), 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"tools": [TOOL, TOOL]}, "tools"),
+        ({"tools": [TOOL, "f"]}, "tools[1]"),
+        ({"tools": [TOOL, {}]}, "tools[1]"),
+        ({"messages": ["hello"]}, "messages[0]"),
+        ({"messages": [{"role": "user"}]}, "messages[0]"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.name"),
+    ],
+)
+def test_a_refusal_names_the_field_in_one_form(change: dict[str, Any], param: str) -> None:
+    assert rejection(body(**change)).param == param
+    read(body(tools=[TOOL]))  # the control
+
+
+@pytest.mark.parametrize(("name", "unset"), [("adapt", True), ("details", False)])
+def test_a_header_that_switches_something_says_on_or_off(name: str, unset: bool) -> None:
+    def switched(headers: dict[str, str]) -> bool:
+        options = read_headers(read(body()), headers)
+        return {"adapt": options.adapt, "details": options.details}[name]
+
+    assert switched({}) is unset
+    for value, on in {"on": True, "ON": True, "1": True, "true": True, "off": False, "0": False}.items():
+        assert switched({f"x-ttsi-{name}": value}) is on
+    for value in ("yes", "", "2"):
+        with pytest.raises(InvalidRequest, match=f"X-TTSI-{name.title()} must be `on` or `off`"):
+            switched({f"x-ttsi-{name}": value})
 
 
 def test_text_parts_and_the_developer_role_are_read() -> None:

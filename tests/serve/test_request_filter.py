@@ -74,8 +74,9 @@ def test_a_browser_sends_the_key_as_a_password(locked: tuple[Server, str]) -> No
 
 def test_the_client_reports_401_as_an_authentication_error(locked: tuple[Server, str]) -> None:
     server, key = locked
-    with server.client(api_key="wrong") as client, pytest.raises(openai.AuthenticationError):
+    with server.client(api_key="wrong") as client, pytest.raises(openai.AuthenticationError, match="key is not known"):
         complete(client)
+    assert b"an API key is required" in exchange(server, request("GET", "/v1/models")), "control: none was sent"
     with server.client(api_key=key) as client:
         assert complete(client)["choices"]
 

@@ -191,6 +191,7 @@ def test_a_server_without_keys_warns_when_it_starts(with_keys: bool, capsys: pyt
     printed = capsys.readouterr().out
     assert printed.startswith("ttsi: http://127.0.0.1:1/v1 answers")
     assert ("no API keys: anyone who can reach this address can use it" in printed) != with_keys
+    assert ("whose password is a key" in printed) == with_keys
 
 
 def test_the_metrics_count_what_happened_in_a_fixed_number_of_series(server: Server, client: openai.OpenAI) -> None:

@@ -74,6 +74,7 @@ class Rollout:
     _steps: list[Step] = field(default_factory=list)
     _finished: bool = False
     _began: int = 0  # messages before the open turn
+    _asks: bool = False  # the environment for its next turn
 
     @property
     def trajectory(self) -> Trajectory:
@@ -92,11 +93,13 @@ class Rollout:
     def proceed(self) -> bool:
         """Open the next turn where none is open; False where the conversation is over."""
         if self._opening is None and not self._finished:
+            self._asks = True
             try:
                 opening = self.environment.next_turn()
             except EnvironmentFailure as error:
                 self._fail(f"environment: {first_line(error)}")
                 return False
+            self._asks = False
             self._finished = opening is None
             is_limited = not waits_for_user(self.environment)
             if opening is None and not self.turns:
@@ -189,12 +192,14 @@ class Rollout:
         return sum(1 for _ in failed)
 
     def stop_turn(self) -> bool:
-        """End the open turn, which the person who types the turns interrupted; False where there is none.
+        """End the open turn, if there is one; False where the person who interrupted it does not type the next.
 
         What was executed stays in the conversation; a turn without a step is as if it had not been.
         """
-        if self._opening is None or not waits_for_user(self.environment):
+        if self._asks or not waits_for_user(self.environment):
             return False
+        if self._opening is None:  # it has ended a moment ago
+            return True
         if not self._steps:
             self._forget_turn()
         else:

@@ -85,7 +85,7 @@ def read_tools(
     names = [tool.name for tool in tools]
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"tool {name!r} is listed twice; names must be unique")
+            raise DataError(f"tools: {name!r} is listed twice; names must be unique")
     return tuple(tools)
 
 

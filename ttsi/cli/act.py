@@ -199,9 +199,9 @@ class _Output:
         if not self._as_json:
             lines = trajectory_story(trajectory).splitlines()
             for line in lines[self._lines :]:
+                self._lines += 1
                 if not (self._on_screen and line.startswith("Turn ")):
                     print(line, file=self._stdout.out, flush=True)
-            self._lines = len(lines)
 
 
 def _safe(names: str | None) -> Any:

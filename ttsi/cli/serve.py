@@ -124,6 +124,7 @@ def _print_notice(library: Path) -> None:
 
 
 def _announce(address: str, with_keys: bool) -> None:
-    print(f"ttsi: {address}/v1 answers (the page to try it: {address}/)", flush=True)
+    page = "the page to try it, whose password is a key" if with_keys else "the page to try it"
+    print(f"ttsi: {address}/v1 answers ({page}: {address}/)", flush=True)
     if not with_keys:
         print("ttsi: no API keys: anyone who can reach this address can use it", flush=True)

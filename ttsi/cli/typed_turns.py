@@ -36,21 +36,16 @@ class TypedTurns:
         return self._world.tools()
 
     def next_turn(self) -> Sequence[Message] | None:
-        """The next line that is not blank; None at the end of the input.
-
-        Raises:
-            KeyboardInterrupt: at the second Ctrl-C; the first drops what was typed.
-        """
-        note, interrupted = "", False
+        """The next line that is not blank, nor dropped by Ctrl-C; None at the end of the input."""
+        note = ""
         while True:
+            prompt, note = f"{note}Turn {self._number}  ", ""
             try:
-                line = self._ask(f"{note}Turn {self._number}  ").strip()
+                line = self._ask(prompt).strip()
             except EOFError:
                 return None
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                note, interrupted = "\n(Ctrl-C again, or Ctrl-D, ends the conversation)\n", True
+            except KeyboardInterrupt:  # meant for the line, or for a turn that ended a moment ago
+                note = "\nthe line is dropped; Ctrl-D ends the conversation\n"
                 continue
             if not line:
                 continue

@@ -13,6 +13,7 @@ import inspect
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -32,8 +33,6 @@ _OTHER_THREAD = re.compile(r"\b(?:a|in|main|same|different|another|other) thread
 _LEFT_OUT = re.compile(r"\n\(([\d,]+) more characters were left out\.\)\Z")
 _CALL_THREADS = "ttsi: "
 """How the names of the threads of calls begin."""
-SECONDS_AFTER_INTERRUPT = 1.0
-"""How long a call may go on after Ctrl-C, which also interrupts the programs that a tool started in the terminal."""
 LONGEST_LIMIT = 86_400.0
 """Most seconds that a call may be given: a day."""
 
@@ -60,7 +59,7 @@ class LimitedEnvironment:
     """An environment around another one, which keeps to the protocol whatever the other does.
 
     A call runs in a daemon thread. One that does not return goes on there, as Python can end no thread, and the
-    environment cannot be used again. Nor can it where a call goes on after Ctrl-C.
+    environment cannot be used again. One that goes on after Ctrl-C is waited for when the environment is used next.
     """
 
     def __init__(self, environment: Environment, limits: CallLimits | None = None) -> None:
@@ -69,6 +68,7 @@ class LimitedEnvironment:
         self._limits = limits or CallLimits()
         self._origins: tuple[Environment, ...] = ()  # what this is a copy of, the nearest last
         self._failure = ""
+        self._interrupted: _Interrupted | None = None
         self._warned = False  # that an object may be bound to its thread
 
     @property
@@ -180,6 +180,8 @@ class LimitedEnvironment:
     def _within_limit(self, what: str, function: Callable[[], T], *, limited: bool = True) -> T | _Exception:
         if self._failure:
             raise EnvironmentFailure(self._failure)
+        if limited:
+            self._await_interrupted()
         outcomes: list[T | _Exception] = []
 
         own_thread = limited and bool(self._limits.seconds)
@@ -201,17 +203,34 @@ class LimitedEnvironment:
             return outcomes[0]
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(work,), name=f"{_CALL_THREADS}{what}", daemon=True)
+        until = time.monotonic() + self._limits.seconds
         try:
             thread.start()
             ended.wait(self._limits.seconds)
         except KeyboardInterrupt:
-            self._fail(f"{what} goes on after Ctrl-C: the environment is stopped")
-            if ended.wait(SECONDS_AFTER_INTERRUPT):
-                self._failure = ""
+            self._interrupted = _Interrupted(what, ended, until)
             raise
         if not outcomes:
             raise self._fail(f"{what} did not return within {self._limits.seconds:g} s: the environment is stopped")
         return outcomes[0]
+
+    def _await_interrupted(self) -> None:
+        """Wait until a call that goes on after Ctrl-C has ended, as two at once could do harm.
+
+        Raises:
+            EnvironmentFailure: it did not return in time.
+        """
+        if self._interrupted is None:
+            return
+        call = self._interrupted
+        if not call.ended.is_set():
+            log.warning("%s goes on after Ctrl-C: waiting for its end", call.what)
+        if not call.ended.wait(max(0.0, call.until - time.monotonic())):
+            seconds = f"{self._limits.seconds:g} s"
+            raise self._fail(
+                f"{call.what} went on after Ctrl-C and did not return within {seconds}: the environment is stopped"
+            )
+        self._interrupted = None
 
     def _fail(self, message: str) -> EnvironmentFailure:
         """The error for now and for every later call."""
@@ -261,6 +280,15 @@ class _Exception:
     """What a call raised in its thread."""
 
     error: BaseException
+
+
+@dataclass(frozen=True)
+class _Interrupted:
+    """A call that Ctrl-C left in its thread: its name, its end, and the time until which it may go on."""
+
+    what: str
+    ended: threading.Event
+    until: float
 
 
 def _is_text(value: object) -> bool:

@@ -110,6 +110,8 @@ _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
 }  # fmt: skip
 """Fields that would change the answer but are not supported: their neutral values, and the reason."""
 
+_SWITCH = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
+"""Values of a header that switches something."""
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _MAX_NAMED = 24
 """Ignored fields that are named in the response; the others are counted."""
@@ -191,25 +193,31 @@ def read_headers(options: RequestOptions, headers: Mapping[str, str]) -> Request
     Raises:
         InvalidRequest: a header has another value than it may.
     """
-    switch, seconds = headers.get("x-ttsi-adapt", "on").lower(), headers.get("x-ttsi-seconds")
-    if switch not in ("on", "off"):
-        raise InvalidRequest(400, "the header X-TTSI-Adapt must be `on` or `off`")
+    seconds = headers.get("x-ttsi-seconds")
     if seconds is not None and not (
         seconds.isascii() and seconds.isdigit() and 0 < len(seconds) < 7 and int(seconds) > 0
     ):
         raise InvalidRequest(400, "the header X-TTSI-Seconds must be a positive whole number below 1000000")
     return replace(
         options,
-        adapt=switch == "on",
+        adapt=_switch(headers, "X-TTSI-Adapt", default="on"),
         adapt_seconds=float(seconds) if seconds else None,
-        details=headers.get("x-ttsi-details", "").lower() in ("on", "1", "true"),
+        details=_switch(headers, "X-TTSI-Details", default="off"),
     )
+
+
+def _switch(headers: Mapping[str, str], name: str, default: str) -> bool:
+    value = headers.get(name.lower(), default).lower()
+    if value not in _SWITCH:
+        raise InvalidRequest(400, f"the header {name} must be `on` or `off`")
+    return _SWITCH[value]
 
 
 def _invalid_request(error: ValidationError, value: Any) -> InvalidRequest:
     """The first error, in pydantic's words for types and bounds, without the value itself."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(step) for step in first["loc"] if isinstance(step, int) or step.isidentifier())[:120]
+    steps = [step for step in first["loc"] if isinstance(step, int) or step.isidentifier()]
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")[:120]
     message = first["msg"]
     if first["type"] == "missing":
         close = difflib.get_close_matches(str(first["loc"][-1]), _unknown_names(value, first["loc"][:-1]), n=1)

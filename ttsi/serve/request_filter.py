@@ -120,7 +120,8 @@ class RequestFilter:
         if origin is not None and _origin_host(origin) != host.lower():
             return 403, "cross-origin requests are not allowed"
         if scope["path"] not in HEALTH_PATHS and tenant is None:
-            return 401, "an API key is required: send `Authorization: Bearer KEY`"
+            wrong = "this API key is not known" if "authorization" in headers else "an API key is required"
+            return 401, f"{wrong}: send `Authorization: Bearer KEY`"
         if headers.get("content-encoding", "identity") != "identity":
             return 415, "compressed request bodies are not supported"
         length = headers.get("content-length")
