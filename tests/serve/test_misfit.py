@@ -73,6 +73,10 @@ def test_a_prompt_that_does_not_fit_a_model_of_ones_own_is_too_long_in_our_words
     assert [outcome.state for outcome in outcomes] == ["too-long", "too-long"]
     assert outcomes[0].reason == "the prompt is longer than the model's context"
     assert outcomes[1].reason.startswith("the prompt has 7 tokens and needs room for ")
+    assert outcomes[1].reason.endswith("the model's context")  # it does not say how long that is
+    monkeypatch.setattr(Counting, "describe", lambda self: {"context": 100})
+    [counted] = [answer_job(as_servable(Counting(), "mine"), job(), Interrupts())]
+    assert counted.reason.endswith("the model's context of 100 tokens")
     # Control: a prompt that fits is answered, and one that the template refuses is something else.
     assert answer_job(as_servable(Rule(), "mine"), job(), Interrupts()).state == "answered"
     refused = answer_job(as_servable(Unreadable(), "mine"), job(), Interrupts())

@@ -187,6 +187,8 @@ def test_connections_beyond_the_limit_are_rejected() -> None:
             head, _, content = exchange(server, request("GET", "/v1/models")).partition(b"\r\n\r\n")
         assert b"retry-after: 1" in head and json.loads(content)["error"]["message"] == "the server is busy"
         assert status(exchange(server, request("GET", "/health/live"))) == 200
+        assert status(exchange(server, request("HEAD", "/health/ready"))) == 200
+        assert status(exchange(server, request("HEAD", "/v1/models"))) != 200, "the control"
 
 
 def test_sigterm_under_load_answers_or_rejects_every_request_and_exits_with_0() -> None:

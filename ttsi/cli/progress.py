@@ -265,7 +265,7 @@ class _StageLines:
         self._printed = clock()
 
     def tick(self) -> None:
-        """Print the stage where ten seconds have passed since the last line, or since the stage began."""
+        """Print the present stage, with its own seconds, ten seconds behind the last line."""
         doing = self._stages.now()
         if not doing:
             self._printed = self._clock()

@@ -27,6 +27,8 @@ EMPTY = {"reused": "the adapter of an earlier decision"}
 """What a decision learned from without a step of its own."""
 LINE_WIDTH = 100
 """Characters of a line of an answer in words."""
+LONGEST_REASON = 240
+"""Characters of a reason: the advice stands at its end."""
 MOST_REASONS = 3
 """Reasons for refused examples that are listed, the commonest."""
 
@@ -97,7 +99,7 @@ def _advice(error: str) -> str:
 def _examples(examples: tuple[Example, ...]) -> str:
     kept = sum(example.refused is None for example in examples)
     executed = sum(example.refused is None and bool(example.results) for example in examples)
-    reasons = Counter(one_line(example.refused, 90) for example in examples if example.refused is not None)
+    reasons = Counter(one_line(example.refused, LONGEST_REASON) for example in examples if example.refused is not None)
     listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MOST_REASONS))
     return f"examples: {kept} of {len(examples)} kept, {executed} executed" + (f". Refused: {listed}" if listed else "")
 

@@ -85,11 +85,13 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
+    @app.head("/health/live", include_in_schema=False)  # some load balancers ask so
     @app.get("/health/live")
     async def live() -> dict[str, str]:
         """The front process is running."""
         return {"status": "live"}
 
+    @app.head("/health/ready", include_in_schema=False)
     @app.get("/health/ready", responses={503: {"description": "Not ready"}})
     async def ready() -> JSONResponse:
         """Requests are answered now: a worker with verified base weights is running."""

@@ -24,7 +24,11 @@ def too_long(model: ServableModel, job: AnswerJob, prompt: Prompt) -> Outcome:
     length, room = model.prompt_tokens(prompt), job.config.answer.max_tokens
     reason = "the prompt is longer than the model's context"
     if length:
-        reason = f"the prompt has {length} tokens and needs room for {room}: that is more than the model's context"
+        context = model.describe().get("context")
+        most = f" of {context} tokens" if isinstance(context, int) else ""
+        reason = (
+            f"the prompt has {length} tokens and needs room for {room}: that is more than the model's context{most}"
+        )
     return Outcome(id=job.id, state="too-long", reason=reason)
 
 
