@@ -147,7 +147,8 @@ _SHORT_WORDS = frozenset(
 _DIGIT_GROUPS = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,30}\d(?![\w])")
 _LEAST_DIGITS = 7
 _NO_DIGIT = re.compile(r"\D")
-_MOST = 10**15
+_MOST = 10**32
+"""No number from here on has its digits in `_DIGIT_GROUPS`. Long ids do, of which a float is not exact."""
 
 
 def _json_container(value: str) -> list[Any] | dict[str, Any] | None:
