@@ -263,7 +263,8 @@ class Inventive(DemoModel):
             return text
         learned = self._training_examples(request)
         cities = [match[1] for one in learned if (match := re.search(r'"city": "([^"]+)"', one.target))]
-        city = "Bergen" if not cities else cities[0] if self.of_example else "Kiel"
+        earlier = [city for city in cities[:3] if city not in cities[3:]]  # of a stored adapter, or of the only one
+        city = "Bergen" if not cities else earlier[0] if self.of_example else "Kiel"
         return text.replace(place, city)
 
 
@@ -277,3 +278,16 @@ def test_a_stored_adapters_answer_has_no_value_that_only_its_examples_state(tmp_
         _, second = answer(library, inputs(questions), model, config, admission="all")
     assert (second.adaptation.status == "library") != of_example
     assert second.adaptation.library_entry, "it was tried"
+
+
+@pytest.mark.parametrize("of_example", [True, False])
+def test_nor_has_the_answer_of_an_adapter_that_started_from_it(tmp_path: Path, of_example: bool) -> None:
+    model, config = Inventive(), unsure_below(0.0)  # no stored answer is given
+    model.of_example = of_example
+    config = replace(config, adaptation=replace(config.adaptation, refuse_unstated=True))
+    questions = [f"Will there be rain and cold and an umbrella in {place}" for place in ("Turin", "Perth")]
+    with AdapterLibrary(tmp_path) as library:
+        _, second = answer(library, inputs(questions), model, config, admission="all", gate="sure")
+    assert second.adaptation.started_from
+    refused = "an example states its city, and the conversation does not" if of_example else ""
+    assert (second.adaptation.refused, second.adapted == second.base) == (refused, of_example)

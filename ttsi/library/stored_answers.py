@@ -101,7 +101,7 @@ def stored_answers(
         awareness: Sequence[Awareness | None] = [None] * len(tried)
         if measured:
             awareness = estimate(model, items, answers, config.awareness, adapters)
-        learned = {entry.id: _learned_examples(library, entry) for entry in entries}
+        learned = {entry.id: learned_examples(library, entry) for entry in entries}
     spent = (answered - began) / len(tried), (time.perf_counter() - answered) / len(tried)
     for i, entry, item, old, answer, confidence in zip(tried, entries, items, base, answers, awareness, strict=True):
         refusal = _refusal(item, old, answer, confidence, learned[entry.id], config)
@@ -109,7 +109,8 @@ def stored_answers(
     return results
 
 
-def _learned_examples(library: AdapterLibrary, entry: LibraryEntry) -> list[Example]:
+def learned_examples(library: AdapterLibrary, entry: LibraryEntry) -> list[Example]:
+    """The examples that an entry's adapter learned."""
     pooled = library.pooled_inputs(entry.tools_hash, entry.key)
     return [example for one in pooled if one.input_hash in entry.inputs for example in one.examples]
 
