@@ -302,7 +302,7 @@ def guard_refusal(
     """Why a guard refuses the adapted answer, or None.
 
     Where an agent's environment accepts more calls of one of them (`more_failures`), that decides, and the other guards
-    have no say. The examples are those that were written for this input.
+    have no say. The examples are those that the adapter learned, or that the prompt has.
     """
     if more_failed < 0 and adapted.calls:
         return None

@@ -108,6 +108,31 @@ def test_a_value_that_only_an_example_states_is_refused(base: Answer, adapted: A
     assert worse_values(base, adapted, ITEM, refused) is None, "the control: nothing was learned of them"
 
 
+TRIP = Tool("fly", "", {"properties": {"to": {"properties": {"unit": {"enum": ["C", "F"]}}}, "legs": {}, "code": {}}})
+TRIP_ITEM = Input("1", (Message("user", "from JFK to LAX or back"),), (TRIP,))
+
+
+@pytest.mark.parametrize(
+    ("base", "adapted", "copied"),
+    [
+        ({"to": {"city": "Bonn", "unit": "F"}}, {"to": {"city": "Kiel", "unit": "C"}}, None),  # the schema has C
+        ({"to": {"city": "Bonn", "unit": "F"}}, {"to": {"city": "Oslo", "unit": "C"}}, "to"),
+        ({"legs": ["X1"]}, {"legs": ["X2", "JFK-LAX"]}, None),  # stated, but not in lower case
+        ({"legs": ["X1"]}, {"legs": ["X2", "jfk-ord"]}, "legs"),
+        ({"code": "TX"}, {"code": "OR"}, "code"),  # "or" states no Oregon, and is stated in lower case
+        ({"code": "TX"}, {"code": "UT"}, None),
+    ],
+)
+def test_of_a_value_with_parts_those_count_that_nobody_states(
+    base: dict[str, object], adapted: dict[str, object], copied: str | None
+) -> None:
+    shown = {"to": {"city": "Oslo", "unit": "C"}, "legs": ["JFK-LAX", "JFK-ORD"], "code": "OR"}
+    examples = [Example("a flight", (ToolCall("fly", shown),), "")]
+    reason = None if copied is None else f"an example states its {copied}, and the conversation does not"
+    before, after = (Answer("", (ToolCall("fly", arguments),)) for arguments in (base, adapted))
+    assert worse_values(before, after, TRIP_ITEM, examples) == reason
+
+
 def test_a_value_that_an_executed_example_has_exists_in_the_environment() -> None:
     base, adapted = booking(city="Bonn"), booking(city="Oslo")
     executed = replace(example(city="Oslo"), results=(ToolResult("booked"),))

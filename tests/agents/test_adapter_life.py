@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -93,3 +94,22 @@ def test_adapters_that_cannot_be_kept_are_refused() -> None:
     model: Model = Remote(two_steps)
     with pytest.raises(ModelError, match="cannot be kept"):
         run_episode(world(FileStore(), "go"), model, config=always(), agent=AgentConfig(life="turn"))
+
+
+@pytest.mark.parametrize("of_example", [True, False])
+def test_a_reused_adapters_answer_has_no_value_that_only_its_examples_state(of_example: bool) -> None:
+    def read_what_was_learned(messages: Sequence[Message], learned: Sequence[TrainingExample]) -> list[ToolCall] | str:
+        """Invents a file; with an adapter that of an example."""
+        if not called(messages):
+            return [ToolCall("list_files", {})]
+        names = [match[1] for one in learned if (match := re.search(r'"file_name": "([^"]+)"', one.target))]
+        return [ToolCall("read_file", {"file_name": names[0] if names and of_example else f"x{len(names)}"})]
+
+    config = always()
+    guarded = replace(config, adaptation=replace(config.adaptation, refuse_unstated=True))
+    agent = AgentConfig(life="turn", execute_examples=False, execute_answers=False, max_steps=2)
+    trajectory = run_episode(world(FileStore(), "go"), Actor(read_what_was_learned), config=guarded, agent=agent)
+    first, second = trajectory.steps
+    assert (first.adaptation.status, second.adaptation.status) == ("trained", "reused")
+    refused = "an example states its file_name, and the conversation does not" if of_example else ""
+    assert (second.adaptation.refused, second.answer == second.base) == (refused, of_example)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -217,6 +217,68 @@ def test_a_schema_that_grows_at_each_reference_makes_a_mask_in_the_end() -> None
             assert len(tool_grammar(FORMATS[name], tool)) < 2_000_000
 
 
+PLACE = {"$ref": "#/$defs/place"}
+HERE = {"city": "Oslo"}
+
+
+@pytest.mark.parametrize("place", ["$defs", "definitions"])
+@pytest.mark.parametrize(
+    ("schema", "wrap"),
+    [
+        (PLACE, lambda one: one),
+        ({"anyOf": [PLACE, {"type": "null"}], "default": None}, lambda one: one),
+        ({"anyOf": [BY_CITY, {"type": "null"}]}, lambda one: one),
+        ({"allOf": [PLACE], "description": "where"}, lambda one: one),
+        ({"oneOf": [PLACE, {"$ref": "#/$defs/list"}], "discriminator": {"propertyName": "k"}}, lambda one: one),
+        ({"$ref": "#/$defs/alias"}, lambda one: one),
+        ({"type": "array", "items": PLACE}, lambda one: [one]),
+        ({"$ref": "#/$defs/list"}, lambda one: [one]),
+        ({"type": "array", "prefixItems": [PLACE]}, lambda one: [one]),
+        ({"type": "object", "additionalProperties": PLACE}, lambda one: {"home": one}),
+        ({"type": "object", "patternProperties": {"^h": PLACE}}, lambda one: {"home": one}),
+        ({"$ref": "#/$defs/node"}, lambda one: {"place": HERE, "next": {"place": one}}),
+    ],
+)
+def test_a_definition_that_lists_its_names_takes_no_other(
+    schema: dict[str, Any], wrap: Callable[[Any], Any], place: str
+) -> None:
+    node = {"properties": {"place": PLACE, "next": {"$ref": "#/$defs/node"}}, "type": "object"}
+    definitions = {"place": BY_CITY, "alias": PLACE, "list": {"type": "array", "items": PLACE}, "node": node}
+    whole = {"properties": {"v": schema}, "required": ["v"], "$defs": definitions}
+    tool = Tool("f", "", normalise(json.loads(json.dumps(whole).replace("$defs", place))))
+    for value, legal in ((HERE, True), ({**HERE, "zip": 1}, False)):
+        one = {"v": wrap(value)}
+        assert (problem(ToolCall("f", one), [tool]) is None) == legal
+        assert accepts(tool_grammar(PLAIN, tool), PLAIN.render([ToolCall("f", one)])) == legal
+
+
+ZIP = {"type": "object", "properties": {"zip": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [PLACE, ZIP]},
+        {"allOf": [{"$ref": "#/$defs/alias"}, ZIP]},
+        {"allOf": [{"$ref": "#/$defs/p~1q"}, ZIP]},
+        {"allOf": [{"$ref": "#by_name"}, ZIP]},
+        {**PLACE, **ZIP},
+        {**ZIP, "if": {"required": ["city"]}, "then": PLACE},
+        {**ZIP, "anyOf": [PLACE, {"required": ["zip"]}]},
+        {"$ref": "#/$defs/open"},
+    ],
+)
+def test_control_definitions_that_are_joined_with_others_take_the_names_of_both(schema: dict[str, Any]) -> None:
+    definitions = {
+        "place": {**BY_CITY, "$anchor": "by_name"}, "alias": {"allOf": [PLACE]}, "p/q": PLACE,
+        "open": {**BY_CITY, "additionalProperties": True},
+    }  # fmt: skip
+    tool = Tool("f", "", normalise({"properties": {"v": schema}, "required": ["v"], "$defs": definitions}))
+    one = {"v": {"city": "Oslo", "zip": 1}}
+    assert problem(ToolCall("f", one), [tool]) is None
+    assert plain_admits(tool, one)
+
+
 LIST = {"type": "array", "items": TEXT}
 SLOTS: list[tuple[Any, list[Any], list[str]]] = [
     ({"anyOf": [TEXT, {"type": "null"}]}, ["Oslo", "null", None, "3 apples", '"', ""], ["Oslo", '"null"', "null"]),
@@ -228,7 +290,7 @@ SLOTS: list[tuple[Any, list[Any], list[str]]] = [
     ({"enum": ["a", 3, "3", None]}, ["a", 3, "3", None], ["a", "3", '"3"', "null"]),
     ({}, ["Oslo", 3, ["a"], {"b": {"c": 1}}, True], ["Oslo", "3", '["a"]']),
     ({"type": "object", "additionalProperties": {"type": "integer"}}, [{"rooms": 2}, {}, {"a.b": 1}, {" ": 1}], []),
-    ({"$ref": "#/$defs/c"}, [{"city": "Oslo"}, {"city": "Oslo", "zip": [1]}], []),
+    ({"$ref": "#/$defs/open"}, [{"city": "Oslo"}, {"city": "Oslo", "zip": [1]}], []),
     ({"oneOf": [BY_CITY, BY_CODE]}, [{"city": "Oslo"}, {"code": "3"}], []),
     ({"type": "object", "properties": {"b.c": TEXT, "d": TEXT}}, [{"b.c": "x"}, {"d": "x"}, {}], []),
 ]
@@ -236,7 +298,8 @@ SLOTS: list[tuple[Any, list[Any], list[str]]] = [
 
 @pytest.mark.parametrize(("schema", "some", "texts"), SLOTS)
 def test_our_format_tells_the_values_of_one_slot_apart(schema: Any, some: list[Any], texts: list[str]) -> None:
-    parameters = {"properties": {"v": schema}, "required": ["v"], "$defs": {"c": BY_CITY}}
+    definitions = {"c": BY_CITY, "open": {**BY_CITY, "additionalProperties": True}}
+    parameters = {"properties": {"v": schema}, "required": ["v"], "$defs": definitions}
     tool = Tool("f", "", normalise(parameters))
     written = [marked.render([ToolCall("f", {"v": value})], tools=[tool]) for value in some]
     for value, text in zip(some, written, strict=True):

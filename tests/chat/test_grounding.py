@@ -292,6 +292,15 @@ def test_whether_a_text_states_a_value(text: str, value: str, is_stated: bool) -
     assert (value in StatedValues.of(text)) == is_stated
 
 
+def test_an_id_of_more_digits_than_a_float_has_is_stated() -> None:
+    tool = Tool("ban", "", {"properties": {"user": {"type": "integer"}, "guild": {"type": "integer"}}})
+    stated = StatedValues.of("ban 123456789012345678 in 98765432109876543210")
+    call = ToolCall("ban", {"user": 123456789012345678, "guild": 98765432109876543210})
+    assert omit_unstated(call, [tool], stated) is call
+    for other in (123456789012345679, 10**31, 10**5000):  # the last has more digits than Python writes
+        assert unstated_arguments(ToolCall("ban", {"user": other}), [tool], stated) == ("user",), "the control"
+
+
 def test_a_boolean_may_be_a_string() -> None:
     tool = Tool("f", "", {"properties": {"sorted": {"type": "string"}}})
     assert unstated_arguments(ToolCall("f", {"sorted": "True"}), [tool], StatedValues.of("list them")) == ()

@@ -41,6 +41,7 @@ VALUES: list[tuple[dict[str, Any], Any]] = [
     ({}, "wool"),
     ({}, False),
     ({"type": "array"}, [1, "two", {"three": None}]),
+    ({"type": "object"}, {"城市": 1, "first name": {"größe": ["x"]}, "1": None}),
 ]
 
 
@@ -65,6 +66,15 @@ def test_control_what_a_mixed_schema_does_not_admit_stays_out(name: str) -> None
     ]:
         offered = tool("f", {"x": schema}, ["x"])
         assert not accepts(answer_grammar(fmt, [offered]), fmt.render([ToolCall("f", {"x": value})]))
+
+
+@pytest.mark.parametrize("name", ["functiongemma", "gemma4"])
+def test_control_a_key_in_quotation_marks_would_be_another_key(name: str) -> None:
+    offered = tool("f", {"x": {"type": "object"}}, ["x"])
+    text = FORMATS[name].render([ToolCall("f", {"x": {"city": 1}})], "", [offered])
+    assert accepts(tool_grammar(FORMATS[name], offered), text)
+    for key in ('"city"', " city", "ci:ty", FORMATS[name].marks[2]):
+        assert not accepts(tool_grammar(FORMATS[name], offered), text.replace("city", key))
 
 
 def test_a_text_that_reads_as_a_type_which_nobody_admits_is_text() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.library.streams import QUESTIONS, UNSURE, answer, inputs, unsure_below
+from tests.library.streams import PLACES, QUESTIONS, UNSURE, answer, inputs, unsure_below
 from tests.worlds import TOOLS, few_everywhere, tool
 from ttsi.chat.conversation import read_tools
 from ttsi.config import LibraryConfig
@@ -24,7 +25,8 @@ from ttsi.library import (
 from ttsi.library.entry import AdapterKey
 from ttsi.library.stored_answers import fitting_entry
 from ttsi.loop import improve
-from ttsi.models import Model, ModelWrapper, load
+from ttsi.models import Model, ModelWrapper, Request, load
+from ttsi.models.scripted import DemoModel
 from ttsi.types import Input, Message
 
 
@@ -247,3 +249,45 @@ def test_the_embedded_model_keeps_its_bits_and_an_adapter_put_back_answers_as_wh
         adapter_keeper(model).with_adapters([b"nothing"], config),
     ):
         pass
+
+
+class Inventive(DemoModel):
+    """Invents a city; with an adapter that of an example, or another one."""
+
+    of_example = True
+
+    def _text(self, request: Request) -> str:
+        text = super()._text(request)
+        place = request.prompt.messages[-1].content.rpartition(" ")[2]
+        if place not in PLACES or place not in text:
+            return text
+        learned = self._training_examples(request)
+        cities = [match[1] for one in learned if (match := re.search(r'"city": "([^"]+)"', one.target))]
+        earlier = [city for city in cities[:3] if city not in cities[3:]]  # of a stored adapter, or of the only one
+        city = "Bergen" if not cities else earlier[0] if self.of_example else "Kiel"
+        return text.replace(place, city)
+
+
+@pytest.mark.parametrize("of_example", [True, False])
+def test_a_stored_adapters_answer_has_no_value_that_only_its_examples_state(tmp_path: Path, of_example: bool) -> None:
+    model = Inventive()
+    model.of_example = of_example
+    config = replace(UNSURE, adaptation=replace(UNSURE.adaptation, refuse_unstated=True))
+    questions = [f"Will there be rain and cold and an umbrella in {place}" for place in ("Turin", "Perth")]
+    with AdapterLibrary(tmp_path) as library:
+        _, second = answer(library, inputs(questions), model, config, admission="all")
+    assert (second.adaptation.status == "library") != of_example
+    assert second.adaptation.library_entry, "it was tried"
+
+
+@pytest.mark.parametrize("of_example", [True, False])
+def test_nor_has_the_answer_of_an_adapter_that_started_from_it(tmp_path: Path, of_example: bool) -> None:
+    model, config = Inventive(), unsure_below(0.0)  # no stored answer is given
+    model.of_example = of_example
+    config = replace(config, adaptation=replace(config.adaptation, refuse_unstated=True))
+    questions = [f"Will there be rain and cold and an umbrella in {place}" for place in ("Turin", "Perth")]
+    with AdapterLibrary(tmp_path) as library:
+        _, second = answer(library, inputs(questions), model, config, admission="all", gate="sure")
+    assert second.adaptation.started_from
+    refused = "an example states its city, and the conversation does not" if of_example else ""
+    assert (second.adaptation.refused, second.adapted == second.base) == (refused, of_example)

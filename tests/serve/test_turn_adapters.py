@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from tests.agents.actors import always
 from tests.serve.conftest import UNSURE, body
 from tests.serve.test_worker import job
+from ttsi.models import Request
 from ttsi.models.scripted import DemoModel
 from ttsi.serve.chat_request import read_request
 from ttsi.serve.interruptible import Interrupts
@@ -20,6 +22,7 @@ from ttsi.serve.metrics import Metrics
 from ttsi.serve.pipe import AnswerJob, Outcome
 from ttsi.serve.turn_adapters import TurnAdapters
 from ttsi.serve.worker import answer_job
+from ttsi.types import ToolCall
 
 CALL = {"id": "1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Lima"}'}}
 STEP = [
@@ -122,3 +125,34 @@ def test_they_are_off_unless_turned_on_and_counted_where_used(turns: TurnAdapter
     for outcome in (ask(turns, step()), ask(turns, step(steps=1))):
         metrics.count(outcome)
     assert b"ttsi_turn_adapters_total 1.0" in metrics.text()
+
+
+class Inventive(DemoModel):
+    """Invents a city behind a result; with an adapter that of an example, or another one."""
+
+    def __init__(self, of_example: bool) -> None:
+        super().__init__()
+        self._of_example = of_example
+
+    def _text(self, request: Request) -> str:
+        if request.prompt.messages[-1].role != "tool" or self._only_tool(request):
+            return super()._text(request)
+        targets = [one.target for one in self._training_examples(request) if "Lima" not in one.target]
+        cities = [match[1] for target in targets if (match := re.search(r'"city": "([^"]+)"', target))]
+        city = "Bergen" if not cities else cities[0] if self._of_example else "Turin"
+        return self.format.render([ToolCall("get_weather", {"city": city})])
+
+
+@pytest.mark.parametrize("of_example", [True, False])
+def test_a_later_steps_answer_has_no_value_that_only_the_turns_examples_state(
+    turns: TurnAdapters, of_example: bool
+) -> None:
+    model, config = Inventive(of_example), always()
+    guarded = replace(config, adaptation=replace(config.adaptation, refuse_unstated=True))
+    for request in (step(), step(steps=1)):
+        request = request.model_copy(update={"config": guarded})
+        outcome = answer_job(model, request, Interrupts(), None, partial(turns.improve, "ada"))
+    assert is_reused(outcome)
+    [episode] = outcome.episodes
+    refused = "an example states its city, and the conversation does not" if of_example else ""
+    assert (episode.adaptation.refused, episode.adapted == episode.base) == (refused, of_example)

@@ -8,7 +8,7 @@ where it has values that the conversation does not state, or lacks some that it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -18,6 +18,7 @@ from ttsi.chat.grounding import (
     conversation_text,
     leaves,
     unstated_arguments,
+    unstated_values,
 )
 from ttsi.chat.schema_choices import is_among
 from ttsi.types import END_TURN, Answer, Example, Input, ToolCall
@@ -34,15 +35,14 @@ def worse_values(base: Answer, adapted: Answer, item: Input, examples: Sequence[
         return None
     stated = StatedValues.of(conversation_text(item.messages))
     before, after = (
-        [(name, call.arguments[name]) for call in answer.calls for name in unstated_arguments(call, item.tools, stated)]
+        [name for call in answer.calls for name in unstated_arguments(call, item.tools, stated)]
         for answer in (base, adapted)
     )
     if len(after) > len(before):
-        return f"the conversation does not state its {_each_once(name for name, _ in after)}"
-    theirs = _values(call.arguments for example in examples for call in _untried_calls(example)) - _values(
-        call.arguments for call in base.calls
-    )
-    copied = [name for name, value in after if any(one not in stated for one in theirs & _values([{name: value}]))]
+        return f"the conversation does not state its {_each_once(after)}"
+    theirs = _values(call for example in examples for call in _untried_calls(example)) - _values(base.calls)
+    invented = (pair for call in adapted.calls for pair in unstated_values(call, item.tools, stated))
+    copied = [name for name, value in invented if _any_case(value) in theirs]
     if copied:
         return f"an example states its {_each_once(copied)}, and the conversation does not"
     left_out = _left_out(base.calls, adapted.calls, item, stated) if len(after) == len(before) else ()
@@ -61,10 +61,13 @@ def _untried_calls(example: Example) -> Iterator[ToolCall]:
                 yield call
 
 
-def _values(objects: Iterable[Mapping[str, Any]]) -> set[Any]:
+def _values(calls: Iterable[ToolCall]) -> set[Any]:
     """The strings, without regard to case, and the numbers in the arguments of calls."""
-    values = (value for one in objects for _, value in leaves(dict(one)))
-    return {value.strip().casefold() if isinstance(value, str) else value for value in values}
+    return {_any_case(value) for call in calls for _, value in leaves(dict(call.arguments))}
+
+
+def _any_case(value: Any) -> Any:
+    return value.strip().casefold() if isinstance(value, str) else value
 
 
 def _left_out(

@@ -26,7 +26,7 @@ from ttsi.loop import improve
 from ttsi.methods import adaptation_method
 from ttsi.models import Model, Writer, adapter_keeper
 from ttsi.models.adapter_files import AdapterRecorder
-from ttsi.types import Adaptation, Answer, Episode, Input, stage_seed
+from ttsi.types import Adaptation, Answer, Episode, Example, Input, stage_seed
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Decider:
     def _reuse(self, rollouts: Sequence[Rollout], items: Sequence[Input], trials: ExampleTrials) -> list[Episode]:
         """Decisions of rollouts with an adapter, which answers where the base is unsure."""
         files = [rollout.adapter or b"" for rollout in rollouts]
-        return answer_with_adapters(self.model, self.config, items, files, self.repeat, experience=trials)
+        learned = [rollout.learned for rollout in rollouts]
+        return answer_with_adapters(self.model, self.config, items, files, learned, self.repeat, experience=trials)
 
 
 def train_adapters(
@@ -124,6 +125,7 @@ def answer_with_adapters(
     config: LoopConfig,
     items: Sequence[Input],
     files: Sequence[bytes],
+    learned: Sequence[Sequence[Example]],
     repeat: int = 0,
     answers: Sequence[Answer] = (),
     experience: Experience | None = None,
@@ -135,6 +137,7 @@ def answer_with_adapters(
         config: the settings of the loop; the adapters were trained with them.
         items: the inputs.
         files: one adapter per input.
+        learned: the examples that each adapter learned.
         repeat: as for `ttsi.improve`.
         answers: the base's answers, where you have them already.
         experience: the environments that the inputs are decisions in.
@@ -155,7 +158,8 @@ def answer_with_adapters(
     spent = (time.perf_counter() - began) / len(unsure)
     for i, base, answer in zip(unsure, first, after, strict=True):
         seconds = {**episodes[i].seconds, "answer": episodes[i].seconds.get("answer", 0.0) + spent}
-        episodes[i] = _settle(items[i], replace(episodes[i], seconds=seconds), base, answer, config, experience)
+        episode = replace(episodes[i], seconds=seconds)
+        episodes[i] = _settle(items[i], episode, base, answer, learned[i], config, experience)
     return episodes
 
 
@@ -164,12 +168,13 @@ def _settle(
     episode: Episode,
     base: Answer,
     answer: Answer,
+    learned: Sequence[Example],
     config: LoopConfig,
     experience: Experience | None,
 ) -> Episode:
     shift = logprob_shift(answer)
     more = more_failures(item, base, answer, experience)
-    reason = guard_refusal(item, base, answer, config.adaptation, more)
+    reason = guard_refusal(item, base, answer, config.adaptation, more, learned)
     if reason is not None:
         return replace(episode, adaptation=Adaptation("reused", refused=reason, logprob_shift=shift))
     return replace(episode, adapted=answer, adaptation=Adaptation("reused", logprob_shift=shift))

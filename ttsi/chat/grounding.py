@@ -147,7 +147,8 @@ _SHORT_WORDS = frozenset(
 _DIGIT_GROUPS = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,30}\d(?![\w])")
 _LEAST_DIGITS = 7
 _NO_DIGIT = re.compile(r"\D")
-_MOST = 10**15
+_MOST = 10**32
+"""No number from here on has its digits in `_DIGIT_GROUPS`. Long ids do, of which a float is not exact."""
 
 
 def _json_container(value: str) -> list[Any] | dict[str, Any] | None:
@@ -195,8 +196,19 @@ def unstated_arguments(call: ToolCall, tools: Sequence[Tool], stated: StatedValu
     >>> unstated_arguments(call, [tool], StatedValues.of("Rain in Oslo?"))
     ('day',)
     """
+    return tuple(dict.fromkeys(name for name, _ in unstated_values(call, tools, stated)))
+
+
+def unstated_values(call: ToolCall, tools: Sequence[Tool], stated: StatedValues) -> Iterator[tuple[str, Any]]:
+    """Each such value, with the name of the argument that it is or is in.
+
+    >>> tool = Tool("f", "", {"properties": {"to": {"properties": {"city": {}, "unit": {"enum": ["C", "F"]}}}}})
+    >>> list(unstated_values(ToolCall("f", {"to": {"city": "Oslo", "unit": "C"}}), [tool], StatedValues.of("Rain?")))
+    [('to', 'Oslo')]
+    """
     place = arguments_place(call, tools)
-    return tuple(name for name, value in call.arguments.items() if not _is_grounded(value, place.part(name), stated))
+    for name, value in call.arguments.items():
+        yield from ((name, leaf) for leaf in _unstated_leaves(value, place.part(name), stated))
 
 
 def omit_unstated(call: ToolCall, tools: Sequence[Tool], stated: StatedValues) -> ToolCall:
@@ -227,13 +239,14 @@ def arguments_place(call: ToolCall, tools: Sequence[Tool]) -> SchemaPlace:
     return SchemaPlace.of(next((tool.parameters for tool in tools if tool.name == call.name), {}))
 
 
-def _is_grounded(value: Any, place: SchemaPlace, stated: StatedValues) -> bool:
-    if value is None or is_boolean(value):
-        return True
-    composed = isinstance(value, Mapping | list | tuple)
-    if (not composed and value in stated) or place.offers(value):
-        return True
-    return composed and all(_is_grounded(inner, part, stated) for inner, part in parts(value, place))
+def _unstated_leaves(value: Any, place: SchemaPlace, stated: StatedValues) -> Iterator[Any]:
+    if value is None or is_boolean(value) or place.offers(value):
+        return
+    if isinstance(value, Mapping | list | tuple):
+        for inner, part in parts(value, place):
+            yield from _unstated_leaves(inner, part, stated)
+    elif value not in stated:
+        yield value
 
 
 def is_boolean(value: Any) -> bool:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 from ttsi.chat.alternatives import resolve_reference
 from ttsi.chat.dialect import DATA_KEYWORDS, SCHEMA_MAPS, draft_of, to_draft_2020
@@ -30,6 +31,15 @@ MAX_LINE = 160
 
 APPLICATORS = frozenset({"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "if", "then", "else", "dependentSchemas"})
 """Keywords that apply further schemas to the same object."""
+_NAMING = APPLICATORS | {
+    "properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "required", "dependentRequired",
+    "minProperties",
+}  # fmt: skip
+"""Keywords that say which names an object has."""
+_OPTIONS = ("anyOf", "oneOf", "allOf")
+_PARTS = ("items", "prefixItems", "additionalProperties")
+"""Keywords whose schemas are of parts of a value."""
+_DEFINITIONS = ("$defs", "definitions")
 _NAME_FORBIDS = re.compile(r'[<>\[\]{}|"\\\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]')
 _EMPTY: Mapping[str, Any] = {"type": "object", "properties": {}}
 
@@ -95,23 +105,82 @@ def tool_from_openai(obj: Any) -> Tool:
 def forbid_unlisted(schema: Mapping[str, Any], top: bool = True) -> dict[str, Any]:
     """The schema, closed to unlisted names wherever it lists `properties` and does not mention other names.
 
-    Descends into `properties` and `items`. An empty `properties` means "no arguments" at the top and a free-form
-    object below it. Where further schemas apply to the same object (`allOf`, `$ref` and the like), the keyword is
-    `unevaluatedProperties`, which counts their properties too. Required but unlisted names take any value.
+    Descends into the parts of a value, into options that stand alone, and into the definitions that no schema joins
+    with others. An empty `properties` means "no arguments" at the top and a free-form object below it. Where further
+    schemas apply to the same object (`allOf`, `$ref` and the like), the keyword is `unevaluatedProperties`, which
+    counts their properties too. Required but unlisted names take any value.
     """
     result = dict(schema)
     listed = schema.get("properties")
+    for key in (*_PARTS, *(_OPTIONS if _stands_alone(schema) else ())):
+        if key in schema:
+            result[key] = _forbid_unlisted_inner(schema[key])
+    if isinstance(schema.get("patternProperties"), Mapping):
+        result["patternProperties"] = _forbid_unlisted_each(schema["patternProperties"])
     if isinstance(listed, Mapping) and (listed or top):
-        properties = {name: _forbid_unlisted_inner(inner) for name, inner in listed.items()}
+        properties = _forbid_unlisted_each(listed)
         result["properties"] = properties | {name: True for name in _required_keys(schema) if name not in properties}
         if not {"additionalProperties", "unevaluatedProperties"} & schema.keys():
             result["unevaluatedProperties" if APPLICATORS & schema.keys() else "additionalProperties"] = False
-    if "items" in schema:
-        result["items"] = _forbid_unlisted_inner(schema["items"])
+    if top:
+        joined = _joined_references(schema)
+        for place in _DEFINITIONS:
+            if isinstance(schema.get(place), Mapping):
+                free = {name for name in schema[place] if not _is_any_within(joined, f"#/{place}/{name}")}
+                closed = _forbid_unlisted_each({name: schema[place][name] for name in free})
+                result[place] = {**schema[place], **closed}
     return result
 
 
+def _forbid_unlisted_each(schemas: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _forbid_unlisted_inner(inner) for name, inner in schemas.items()}
+
+
+def _stands_alone(schema: Mapping[str, Any]) -> bool:
+    """Whether at most one keyword of a schema says which names an object has."""
+    every = schema.get("allOf")
+    return len(_NAMING & schema.keys()) <= 1 and not (isinstance(every, list | tuple) and len(every) > 1)
+
+
+def _joined_references(root: Mapping[str, Any]) -> set[str]:
+    """The targets of `$ref`s that share an object with another schema: closed, they would refuse its names."""
+    joined, waiting = set[str](), list(_references_joined_in(root, False))
+    for ref in waiting:  # grows meanwhile
+        if ref not in joined:
+            joined.add(ref)
+            waiting += _references_joined_in(resolve_reference(ref, root), True)
+    return joined
+
+
+def _references_joined_in(node: Any, joined: bool) -> Iterator[str]:
+    if isinstance(node, list | tuple):
+        for part in node:
+            yield from _references_joined_in(part, joined)
+    if not isinstance(node, Mapping):
+        return
+    joined = joined or not _stands_alone(node)
+    if joined and isinstance(node.get("$ref"), str):
+        yield node["$ref"]
+    for key, value in node.items():
+        if key not in DATA_KEYWORDS:
+            by_name = key in (*SCHEMA_MAPS, "dependencies") and isinstance(value, Mapping)
+            inner = joined if key in _OPTIONS else key in APPLICATORS
+            for part in value.values() if by_name else [value]:
+                yield from _references_joined_in(part, inner)
+
+
+def _is_any_within(references: Iterable[str], place: str) -> bool:
+    """Whether a reference is to this place or a part of it; an anchor may stand anywhere."""
+    for reference in references:
+        target = unquote(reference).replace("~1", "/").replace("~0", "~")
+        if target == place or target.startswith(f"{place}/") or not target.startswith("#/"):
+            return True
+    return False
+
+
 def _forbid_unlisted_inner(schema: Any) -> Any:
+    if isinstance(schema, list | tuple):
+        return list(map(_forbid_unlisted_inner, schema))
     return forbid_unlisted(schema, top=False) if isinstance(schema, Mapping) else schema
 
 

@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ttsi.awareness import select_episodes
-from ttsi.batch import logprob_shift
+from ttsi.batch import guard_refusal, logprob_shift
 from ttsi.config import LibraryConfig, LoopConfig
 from ttsi.errors import ConfigError, LibraryError, first_line
 from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.candidate_adapters import Learner, entry_of, further_config
 from ttsi.library.entry import AdapterKey, LibraryEntry, entries_of, tools_hash
-from ttsi.library.stored_answers import StoredAnswer, stored_answers
+from ttsi.library.stored_answers import StoredAnswer, learned_examples, stored_answers
 from ttsi.loop import improve
 from ttsi.models import Model, Writer, adapter_keeper, prefix_cache
 from ttsi.models.adapter_files import AdapterRecorder, StartedFrom
-from ttsi.types import Adaptation, Answer, Episode, Input, Tool, stage_seed
+from ttsi.types import Adaptation, Answer, Episode, Example, Input, Tool, stage_seed
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def answer_with_library(
                 episodes[i] = _after(episodes[i], episode)
         for i, start in zip(rest, starts, strict=True):
             if start is not None:
-                episodes[i] = _with_start(episodes[i], start)
+                episodes[i] = _with_start(inputs[i], episodes[i], start, config)
         return episodes
 
 
@@ -130,6 +130,8 @@ class _Start:
     file: bytes
     seed: int
     """Of the training."""
+    learned: Sequence[Example]
+    """What the adapter has learned before."""
 
 
 def _starts(
@@ -150,13 +152,20 @@ def _start(library: AdapterLibrary, item: Input, key: AdapterKey, run_seed: int,
         return None
     file = library.usable_adapter(entry)
     seed = stage_seed(run_seed, item.content_hash, repeat, "adaptation")
-    return None if file is None else _Start(entry, file, seed)
+    return None if file is None else _Start(entry, file, seed, learned_examples(library, entry))
 
 
-def _with_start(episode: Episode, start: _Start) -> Episode:
-    if not episode.adaptation.steps:
+def _with_start(item: Input, episode: Episode, start: _Start, config: LoopConfig) -> Episode:
+    """The episode with its start, whose examples the guard has not seen yet."""
+    adaptation, base, adapted = episode.adaptation, episode.base, episode.adapted
+    if not adaptation.steps:
         return episode
-    return replace(episode, adaptation=replace(episode.adaptation, started_from=start.entry.sha256))
+    adaptation = replace(adaptation, started_from=start.entry.sha256)
+    given = adaptation.status == "trained" and not adaptation.refused
+    if given and base is not None and adapted is not None:
+        reason = guard_refusal(item, base, adapted, config.adaptation, examples=start.learned)
+        adapted, adaptation = (base, replace(adaptation, refused=reason)) if reason else (adapted, adaptation)
+    return replace(episode, adapted=adapted, adaptation=adaptation)
 
 
 def learn(

@@ -23,7 +23,7 @@ from ttsi.library.adapter_library import AdapterLibrary
 from ttsi.library.adapter_loading import stored_adapters
 from ttsi.library.entry import AdapterKey, LibraryEntry, shared_tools, tools_hash
 from ttsi.models import Model
-from ttsi.types import Answer, Awareness, Input
+from ttsi.types import Answer, Awareness, Example, Input
 
 MIN_TRIES, MIN_SHARE = 8, 0.25
 """An entry that was tried so often and answered less than this share is not tried any more."""
@@ -101,16 +101,33 @@ def stored_answers(
         awareness: Sequence[Awareness | None] = [None] * len(tried)
         if measured:
             awareness = estimate(model, items, answers, config.awareness, adapters)
+        learned = {entry.id: learned_examples(library, entry) for entry in entries}
     spent = (answered - began) / len(tried), (time.perf_counter() - answered) / len(tried)
     for i, entry, item, old, answer, confidence in zip(tried, entries, items, base, answers, awareness, strict=True):
-        results[i] = StoredAnswer(entry, answer, _refusal(item, old, answer, confidence, config), *spent)
+        refusal = _refusal(item, old, answer, confidence, learned[entry.id], config)
+        results[i] = StoredAnswer(entry, answer, refusal, *spent)
     return results
 
 
-def _refusal(item: Input, base: Answer, answer: Answer, confidence: Awareness | None, config: LoopConfig) -> str | None:
+def learned_examples(library: AdapterLibrary, entry: LibraryEntry) -> list[Example]:
+    """The examples that an entry's adapter learned."""
+    pooled = library.pooled_inputs(entry.tools_hash, entry.key)
+    return [example for one in pooled if one.input_hash in entry.inputs for example in one.examples]
+
+
+def _refusal(
+    item: Input,
+    base: Answer,
+    answer: Answer,
+    confidence: Awareness | None,
+    learned: Sequence[Example],
+    config: LoopConfig,
+) -> str | None:
     if confidence is not None and confidence.unsure:
         return f"the model is unsure with it, too ({confidence.measure} {confidence.value:.3f})"
     illegal = next((error for call in answer.calls if (error := problem(call, item.tools))), None)
     if answer.error or illegal:
         return f"it is not legal: {answer.error or illegal}"
-    return lack_of_confidence(base, answer, 0.0) or guard_refusal(item, base, answer, config.adaptation)
+    return lack_of_confidence(base, answer, 0.0) or guard_refusal(
+        item, base, answer, config.adaptation, examples=learned
+    )

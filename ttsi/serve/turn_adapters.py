@@ -20,7 +20,7 @@ from ttsi.agents.adapter_life import answer_with_adapters, train_adapters
 from ttsi.config import LoopConfig
 from ttsi.models import Model
 from ttsi.serve.limits import TurnAdapterLimits
-from ttsi.types import Answer, Episode, Input
+from ttsi.types import Answer, Episode, Example, Input
 
 
 class TurnAdapters:
@@ -28,7 +28,8 @@ class TurnAdapters:
 
     def __init__(self, limits: TurnAdapterLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._clock = limits, clock
-        self._living: dict[str, OrderedDict[str, tuple[float, bytes]]] = {}  # key -> turn -> (end of life, file)
+        self._living: dict[str, OrderedDict[str, tuple[float, bytes, Sequence[Example]]]] = {}
+        # key -> turn -> (end of life, file, the examples that it learned)
 
     @property
     def on(self) -> bool:
@@ -54,10 +55,11 @@ class TurnAdapters:
         turn = turn_hash(item, config.seed, repeat)
         own = self._living.setdefault(tenant, OrderedDict())
         if turn in own and item.messages[-1].role != "user":  # a repeated first step trains anew, as it did before
-            return answer_with_adapters(model, config, [item], [own[turn][1]], repeat, answers)[0]
-        [episode], [file] = train_adapters(model, None, config, [item], repeat, answers)
-        if file is not None:
-            own[turn] = self._clock() + self._limits.seconds, file
+            _, file, learned = own[turn]
+            return answer_with_adapters(model, config, [item], [file], [learned], repeat, answers)[0]
+        [episode], [trained] = train_adapters(model, None, config, [item], repeat, answers)
+        if trained is not None:
+            own[turn] = self._clock() + self._limits.seconds, trained, episode.examples
             while len(own) > self._limits.most:
                 own.popitem(last=False)
         return episode

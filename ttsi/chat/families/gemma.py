@@ -22,6 +22,8 @@ from ttsi.types import Tool, ToolCall
 _MAX_DEPTH = 64
 _NAME = re.compile(r"[^{}<>\s][^{}<>\n]*")
 _KEY = re.compile(r"[^:{}\[\],]+")
+_FREE_KEY = r'/[^\s:{}\[\],<"]([^:{}\[\],<"\n]*[^\s:{}\[\],<"])?/'
+"""Grammar of the keys of an object whose schema lists none: in quotation marks, they would be other keys."""
 _PLAIN = re.compile(r"(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?=[,}\]])")
 
 
@@ -105,7 +107,7 @@ class _Gemma(FramedFormat):
                 f'{label}_any: {literal(self.marks, self.quote)} {free.text} | {number} | "true" | "false" | "null" '
                 f'| "[" ({label}_any ("," {label}_any)*)? "]" '
                 f'| "{{" ({label}_key ":" {label}_any ("," {label}_key ":" {label}_any)*)? "}}"',
-                f"{label}_key: /[A-Za-z_][A-Za-z0-9_.-]*/",
+                f"{label}_key: {_FREE_KEY}",
             ),
         )
 
