@@ -16,15 +16,32 @@ STAGE_LOG = "ttsi.batch"
 
 @contextmanager
 def listening_to(name: str, handler: logging.Handler) -> Iterator[None]:
-    """Send the log's records to the handler for as long as the block lasts."""
+    """Send the log's records to the handler for as long as the block lasts; blocks may be nested."""
     log = logging.getLogger(name)
     before = log.level, log.propagate
-    log.propagate = log.isEnabledFor(logging.INFO)
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
+    others = _Others(log) if log.propagate else None
+    log.setLevel(min(logging.INFO, log.getEffectiveLevel()))
+    log.propagate = False
+    for one in (handler, others):
+        if one is not None:
+            log.addHandler(one)
     try:
         yield
     finally:
-        log.removeHandler(handler)
+        for one in (handler, others):
+            if one is not None:
+                log.removeHandler(one)
         log.setLevel(before[0])
         log.propagate = before[1]
+
+
+class _Others(logging.Handler):
+    """The handlers of the logs above, for the records that they would see without a listener."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__(log.getEffectiveLevel())
+        self._parent = log.parent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._parent is not None:
+            self._parent.callHandlers(record)
