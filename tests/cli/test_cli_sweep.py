@@ -100,6 +100,7 @@ def test_sweeps_on_other_questions_have_other_folders(ttsi: Command, tmp_path: P
     [
         ("- 1", "must be a mapping"),
         ("grit: {}", "did you mean 'grid'"),
+        ("method: ttsi", "(a run's settings stand under run:)"),
         ("grid: {tau: 0.5}", "grid.tau is not a list"),
         ("grid: {tau: []}", "grid.tau is not a list"),
         ("grid: {tau: [0.5, 0.5]}", "twice"),

@@ -192,7 +192,7 @@ def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepF
         raise ConfigError(f"{path} is empty: write run:, points: and grid:")
     for key in content:
         if key not in KEYS:
-            raise ConfigError(f"{path}: {unknown_name('key', str(key), KEYS)}")
+            raise ConfigError(f"{path}: {unknown_name('key', str(key), KEYS)} (a run's settings stand under run:)")
     replaced = {key: str(value) for key, value in (overrides or {}).items() if value is not None}
     common, grid = _flat(content.get("run"), path), _flat(content.get("grid"), path)
     for key, values in grid.items():
