@@ -275,6 +275,18 @@ def test_a_call_that_does_not_return_is_tried_once() -> None:
     assert (trial.execute(item, reading).refused or "").endswith("did not return before")
 
 
+def test_of_several_calls_the_one_that_does_not_return_is_not_tried_again() -> None:
+    environment = Careful(FileStore())
+    item = Input("i", (Message("user", "go"),), tuple(environment.tools()))
+    trial = ExampleTrials({"i": Rollout("i", environment, AgentConfig(), False)}, AgentConfig())
+    reading = ToolCall("read_file", {"file_name": "plan.txt"})
+    assert "did not return" in (trial.execute(item, Example("list and read", (LIST, reading), "")).refused or "")
+    assert trial.execute(item, Example("read", (reading,), "")).refused == (
+        "executes: a call of read_file did not return before"
+    )
+    assert trial.execute(item, Example("list", (LIST,), "")).refused is None, "the control: that one returned"
+
+
 def test_a_repair_replaces_whole_words_that_stand_there_once() -> None:
     call = ToolCall("write", {"text": "a"})
     twice, inside = Example("append a to a page", (call,), ""), Example("append a page", (call,), "")

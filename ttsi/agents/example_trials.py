@@ -76,18 +76,34 @@ class ExampleTrials:
             several = "executes: there is no copy of the environment, and it has several calls"
             return replace(example, refused=several) if len(example.calls) > 1 else example
         try:
-            executed = replace(example, results=_execute_all(world, example.calls))
+            executed = replace(example, results=self._execute_all(item, world, example.calls))
             if is_refused(executed):
                 executed = self._repair(item, executed)
         except NotRepeatable as error:
             several = f"executes: {first_line(error)}"
             return replace(example, refused=several) if len(example.calls) > 1 else example
         except EnvironmentFailure as error:
-            self._block(item, example.calls[0].name, error)
             return replace(example, refused=f"executes: {first_line(error)}")
         if is_refused(executed):
             return replace(executed, refused=f"executes: {executed.results[-1].content[:200]}")
         return self._as_turn(item, executed) if self.whole_turns else executed
+
+    def _execute_all(self, item: Input, world: Environment, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
+        """Results of the calls, until one fails; the tool of one that does not return is blocked.
+
+        Raises:
+            EnvironmentFailure: a call did not return, or is not executed on a copy.
+        """
+        results: list[ToolResult] = []
+        for call in calls:
+            try:
+                results.append(world.execute(call))
+            except EnvironmentFailure as error:
+                self._block(item, call.name, error)
+                raise
+            if results[-1].error:
+                break
+        return tuple(results)
 
     def _repair(self, item: Input, example: Example) -> Example:
         """The first repair that succeeds; else the example as it is."""
@@ -95,7 +111,7 @@ class ExampleTrials:
             world = self._copy(item)
             if world is None:
                 break
-            executed = replace(repair, results=_execute_all(world, repair.calls))
+            executed = replace(repair, results=self._execute_all(item, world, repair.calls))
             if not is_refused(executed):
                 return executed
         return example
@@ -140,7 +156,7 @@ class ExampleTrials:
         if attempt is None or world is None:
             return example
         try:
-            [result] = _execute_all(world, [attempt])
+            [result] = self._execute_all(item, world, [attempt])
         except EnvironmentFailure:
             return example
         if not result.error:
@@ -164,16 +180,6 @@ class ExampleTrials:
 def is_refused(example: Example) -> bool:
     """Whether a call of an executed example failed."""
     return any(result.error for result in example.results)
-
-
-def _execute_all(world: Environment, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
-    """Results of the calls, until one fails."""
-    results: list[ToolResult] = []
-    for call in calls:
-        results.append(world.execute(call))
-        if results[-1].error:
-            break
-    return tuple(results)
 
 
 def failed_attempt(call: ToolCall, draw: random.Random) -> ToolCall | None:
