@@ -281,10 +281,16 @@ def comparable(text: str) -> str:
     >>> comparable("São Paulo: 1,500 or 2.5?")
     ' sao paulo 1500 or 2point5 '
     """
-    whole = _POINT.sub("point", _THOUSANDS.sub("", fold(text)))
+    whole = _POINT.sub("point", _THOUSANDS.sub("", _LETTER_WITH_SYMBOL.sub(_in_letters, fold(text))))
     return f" {separate_scripts(normalise(whole))} "
 
 
+def _in_letters(name: re.Match[str]) -> str:
+    return name[0].replace("+", "plus").replace("#", "sharp")
+
+
+_LETTER_WITH_SYMBOL = re.compile(r"(?<!\w)[^\W\d_][+#]+(?!\w)")
+"""C++, C# and A+, none of which states the letter."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
