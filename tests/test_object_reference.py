@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from ttsi.benchmarks import load as load_benchmark
 from ttsi.errors import ConfigError
+from ttsi.models import load as load_model
 from ttsi.object_reference import is_reference, load_function, load_object, resolve, source_hash
 
 TABLE = {"margin": 1, "entropy": 2}
@@ -128,6 +132,22 @@ def test_only_a_function_does_where_one_is_called() -> None:
     with pytest.raises(ConfigError, match="number 'own_things:value' is not a function but of type int"):
         resolve("number", "own_things:value", TABLE, load_function)
     assert load_function("number", "own_things:Box") is load_object("number", "own_things:Box")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("body", ["return 1", "yield 1"])
+def test_a_function_that_nobody_would_await_is_refused_before_it_is_called(tmp_path: Path, body: str) -> None:
+    """Called, it would end in two warnings of Python behind the line that says what it returned."""
+    with (tmp_path / "own_things.py").open("a") as file:
+        file.write(f"async def later(*_):\n    {body}\ndef now(*_):\n    {body}\n")
+    sys.modules.pop("own_things", None)
+    importlib.invalidate_caches()
+    message = "'own_things:later' is async, and nobody awaits it: write def instead of async def"
+    uses: list[Callable[[str], object]] = [partial(load_function, "number"), load_benchmark, load_model]
+    for use in uses:
+        with pytest.raises(ConfigError, match=message):
+            use("own_things:later")
+    assert load_function("number", "own_things:now")  # the control: the same without async
 
 
 @pytest.mark.usefixtures("own")

@@ -124,7 +124,7 @@ def _each_alone_on_failure(attempt: Attempt, inputs: Sequence[Input], answers: S
     except _AdaptationFailed as failure:
         plain, owed, reason = failure.episodes, failure.selected, failure.reason
         answers = [episode.base for episode in plain if episode.base is not None]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = _reason(error)
     # Outside of the handlers, so that the failed attempt's tensors are free by now.
     if len(inputs) > 1:
@@ -172,7 +172,7 @@ def fall_back_to(
         yield record
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         stages.end()
         raise _AdaptationFailed(episodes, selected, _reason(error)) from error
     except Interruption as interruption:
@@ -181,7 +181,7 @@ def fall_back_to(
         raise
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
@@ -195,7 +195,7 @@ def _unfit(model: Model, item: Input, max_new_tokens: int) -> Episode | None:
         reason = model.fits(prompt, max_new_tokens) if prompt.messages else "there is no message"
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = first_line(error)
     return Episode(item.id, content_hash, None, None, None, error=f"prompt: {reason}") if reason else None
 

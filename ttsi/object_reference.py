@@ -135,12 +135,23 @@ def load_function(kind: str, reference: str) -> Any:
     """The function that `package.module:object` names; arguments and errors as for `load_object`.
 
     Raises:
-        ConfigError: the object cannot be called.
+        ConfigError: the object cannot be called, or nobody would await what it returns.
     """
     value = load_object(kind, reference)
     if not callable(value):
         raise ConfigError(f"{kind} {reference!r} is not a function but of type {type(value).__name__}")
+    refuse_async(kind, reference, value)
     return value
+
+
+def refuse_async(kind: str, reference: str, value: Any) -> None:
+    """Refuse a function that returns something to await, before it is called.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
+        raise ConfigError(f"{kind} {reference!r} is async, and nobody awaits it: write def instead of async def")
 
 
 def source_hash(reference: str) -> str | None:

@@ -24,6 +24,15 @@ def load(split="test"):
 
 def leave(**options):
     sys.exit(3)
+
+def nothing():
+    return Benchmark("none", (), "0" * 64, "none.csv")
+
+def read(folder):
+    return load()
+
+def read_all(data_dir, *rest, limit=None, **options):
+    return load()
 """
 
 
@@ -61,11 +70,14 @@ def test_control_what_is_no_benchmark_is_one_line(ttsi: Command) -> None:
         ("clock_of_mine:TOOL", "is a Tool; give a Benchmark"),
         ("clock_of_yours:load", "cannot import"),
         ("clock_of_mine:leave", "benchmark 'clock_of_mine:leave': SystemExit: 3"),
+        ("clock_of_mine:nothing", "benchmark 'clock_of_mine:nothing' has no samples"),
+        ("clock_of_mine:read", "'clock_of_mine:read' wants 'folder': name its parameters data_dir or split"),
     ):
         result = ttsi("run", "--benchmark", name, "--model", "scripted:demo")
         assert result.code == 2
         assert words in result.err
         assert len(result.err.splitlines()) == 1
+    assert ttsi("run", "--benchmark", "clock_of_mine:read_all", "--model", "scripted:demo", "--quiet").code == 0
 
 
 def test_a_model_that_leaves_the_program_is_one_line(ttsi: Command) -> None:

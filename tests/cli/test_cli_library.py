@@ -252,8 +252,12 @@ def test_a_new_library_and_one_for_other_tools_or_settings_are_said_to_be(
     assert f"ttsi library prepare {mistyped} TOOLS.json trains an adapter ahead" in said
     assert ask(tools_file, library) == 0
     assert "ttsi: " not in capsys.readouterr().err.replace("ttsi: loading", "")  # the control
+    entry = only_entry(library)
     assert ask(tools_file, library, "--adaptation.rank", "3") == 0
-    assert "fits scripted:demo here: rank 8, not 3" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "fits scripted:demo here: rank 8, not 3" in said
+    assert f"the adapter {entry} for these tools does not fit here: rank 8, not 3" in said
+    assert "has no adapter for these tools" not in said
     tools_file.write_text(json.dumps(TOOLS[:2]), encoding="utf-8")
     assert ask(tools_file, library) == 0
     assert "has no adapter for these tools: ttsi library prepare trains one" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from ttsi.engine import (
     TrainingJob,
     TrainReport,
     attach,
+    continuation_logprobs,
     cross_entropy,
     decode,
     train,
@@ -245,6 +246,9 @@ def test_faults_are_named() -> None:
             train_with_loss(adapters, [0, 1], lambda step: 1.0, CONFIG, steps=1)  # type: ignore[arg-type, return-value]
         with pytest.raises(LossError, match="does not depend on the adapters"):
             train_with_loss(adapters, [0, 1], lambda step: torch.zeros(2), CONFIG, steps=1)
+        unrelated = nn.Linear(4, 1)  # a second net, which nobody attached adapters to
+        with pytest.raises(LossError, match="does not depend on the adapters"):
+            train_with_loss(adapters, [0, 1], lambda step: unrelated(X[:2]).mean((1, 2)), CONFIG, steps=1)
         with pytest.raises(ModelError, match="slot 1 stands twice"):
             train_with_loss(adapters, [1, 1], squared(net), CONFIG, steps=1)
     with pytest.raises(ModelError, match="not attached"), adapters.bind([0]):
@@ -259,6 +263,28 @@ def test_slots_of_a_language_model_are_checked_too(model: PreTrainedModel) -> No
             train(adapters, [TrainingJob(2, EXAMPLES)], CONFIG)
         with pytest.raises(ModelError, match="there is no slot 5"):
             decode(model, [DecodingRow((1, 2), 2, slot=5)], stack=adapters)
+
+
+def test_tokens_that_the_model_does_not_know_are_named(model: PreTrainedModel) -> None:
+    """On a GPU the first such token would make the device unusable for the rest of the process."""
+    known = model.get_input_embeddings().num_embeddings  # type: ignore[union-attr]
+    message = f"there is no token {known}: the model reads 0 to {known - 1}"
+    with attach(model, 2) as adapters:
+        jobs = [TrainingJob(0, (((1, 2, known), 2),)), TrainingJob(1, (((1, 2, known - 1), 2),))]
+        wrong, control = train(adapters, jobs, EngineConfig())
+        assert (wrong.ok, wrong.reason) == (False, message)
+        assert control.ok and control.losses
+    assert decode(model, [DecodingRow((known - 1,), 1)])  # control
+    assert continuation_logprobs(model, [((known - 1,), [(1,), ()])])
+    with pytest.raises(ModelError, match=message):
+        decode(model, [DecodingRow((1,), 1), DecodingRow((1, known), 1)])
+    with pytest.raises(ModelError, match="there is no token -1"):
+        continuation_logprobs(model, [((1, -1), [(1,)])])
+    with pytest.raises(ModelError, match=message):
+        continuation_logprobs(model, [((1,), [(known,)])])
+    for use in (lambda: decode(model, [DecodingRow((), 1)]), lambda: continuation_logprobs(model, [((), [(1,)])])):
+        with pytest.raises(ModelError, match="a prompt needs at least one token"):
+            use()
 
 
 def test_attach_checks_the_architecture_and_its_limit(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,17 @@ def test_a_tokenizer_without_vocabulary_is_refused(saved_model: Callable[[str], 
     refused(folder, "cannot load")
 
 
+def test_a_folder_that_was_copied_in_part_is_refused_by_what_it_lacks(saved_model: Callable[[str], Path]) -> None:
+    folder = saved_model("qwen2")
+    load(str(folder), device="cpu")  # the control
+    for file in folder.glob("*token*"):
+        file.rename(folder / f"_{file.name[:3]}")
+    refused(folder, "has no tokenizer: copy tokenizer.json and the like into it")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    refused(folder, "a file of weights is damaged or not whole .*: copy or download it again")
+
+
 def test_a_tokenizer_that_knows_no_word_is_refused(saved_model: Callable[[str], Path]) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 

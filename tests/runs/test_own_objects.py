@@ -56,6 +56,8 @@ def as_shipped(task):
 def scalar(logprobs, mask): return -(logprobs * mask).sum()
 def cross(logprobs, mask): return -(logprobs * mask).sum(1) / mask.sum(1)
 def stops(example, item, kept, config): raise KeyError("column")
+def leaves(example, item, kept, config): raise SystemExit(3)
+def goes(evidence): raise SystemExit(3)
 @contextmanager
 def stops_too(task):
     raise KeyError("column")
@@ -266,6 +268,26 @@ def test_only_inputs_that_were_to_be_adapted_fail_and_are_tried_again(ttsi: Any)
     }
     control = run(ttsi, "--adaptation.method", "own_objects:as_shipped", *UNSURE, "--clean")
     assert (control.code, load_run("out").summary["metrics"]["adaptations.failed"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("--awareness.measure", "own_objects:goes"), "error"),
+        (("--synthesis.filter", "own_objects:leaves"), "adaptation"),
+    ],
+)
+def test_code_that_leaves_the_program_fails_its_input_and_not_the_run(
+    ttsi: Any, words: tuple[str, ...], field: str
+) -> None:
+    result = run(ttsi, *words)
+    assert result.code == 1 and len(load_run("out").rows) == 8
+    for row in load_run("out").rows:
+        adaptation = row.episode.adaptation
+        reason = row.episode.error if field == "error" else adaptation and adaptation.reason
+        assert reason == "SystemExit: 3"
+    control = run(ttsi, words[0], {"error": "own_objects:right", "adaptation": "own_objects:refuses"}[field], "--clean")
+    assert control.code == 0
 
 
 def test_a_method_of_ones_own_meets_no_empty_batch(ttsi: Any, tmp_path: Path) -> None:

@@ -76,15 +76,19 @@ def test_a_worker_that_hangs_is_killed() -> None:
     play(story, Limits(answer_seconds=1.0))
 
 
-def test_a_signal_from_outside_is_survived() -> None:
+def test_a_signal_from_outside_is_survived_and_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def story(supervisor: Supervisor) -> None:
         assert supervisor.pid is not None
+        assert (await answered(supervisor)).state == "answered"
+        assert "worker" not in caplog.text  # the control
         os.kill(supervisor.pid, signal.SIGSEGV)
         while supervisor.restarts == 0:
             await asyncio.sleep(0.01)
         assert (await answered(supervisor)).state == "answered"
 
     play(story)
+    ended = "the worker was killed by signal 11 (requests that failed with it: 0), and another one is started"
+    assert [record.getMessage() for record in caplog.records if record.name == "ttsi.serve.supervisor"] == [ended]
 
 
 def test_a_disconnect_stops_even_an_endless_loop() -> None:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from ttsi.chat.conversation import check_call, check_input, check_json, expect, read_each
 from ttsi.environments.environment import Environment
 from ttsi.errors import ConfigError, DataError, TTSIError, type_and_line, unknown_name
-from ttsi.object_reference import is_reference, load_object
+from ttsi.object_reference import is_reference, load_object, refuse_async
 from ttsi.plurals import kind_of
 from ttsi.types import Input, ToolCall, Trajectory
 
@@ -104,6 +104,7 @@ FILE_SUMMARY = "your own inputs, graded where a line has gold"
 """The line about a file FILE.jsonl."""
 
 
+REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 WHOLE = "test"
 """The split where none is named; what is not divided has this one."""
 
@@ -142,12 +143,17 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
         value = _record(table[name])
     elif is_reference(name):
         value = load_object(kind, name)
+        refuse_async(kind, name, value)
     else:
         raise ConfigError(f"{unknown_name(kind, name, table)} (or give the path of a .jsonl file)")
     if callable(value):
         parameters = inspect.signature(value).parameters
         if "split" not in parameters:
             refuse_split(name, split)
+        for parameter in parameters.values() if is_reference(name) else ():
+            if parameter.name not in options and parameter.default is parameter.empty and parameter.kind not in REST:
+                given = " or ".join(options)
+                raise ConfigError(f"{kind} {name!r} wants {parameter.name!r}: name its parameters {given}")
         try:
             value = value(**{key: option for key, option in options.items() if key in parameters})
         except TTSIError:
@@ -162,6 +168,8 @@ def read_named(kind: str, name: str, table: Mapping[str, str], **options: Any) -
         what = kind_of(value)
         raise ConfigError(f"{kind} {name!r} is {what}; give a Benchmark or a function that returns one")
     if is_reference(name):
+        if not value.samples:
+            raise ConfigError(f"{kind} {name!r} has no samples: return a Benchmark with at least one")
         check_samples(value)
     return value
 

@@ -11,6 +11,8 @@ they make up the model's own forward pass.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -48,6 +50,31 @@ def vocabulary_size(model: PreTrainedModel) -> int:
     embeddings = decoder_of(model).get_input_embeddings()
     rows = head_of(model).out_features
     return min(rows, embeddings.num_embeddings) if isinstance(embeddings, nn.Embedding) else rows
+
+
+def unknown_token(model: PreTrainedModel, sequences: Iterable[Sequence[int]]) -> str:
+    """Which token the model cannot read, as a sentence; "" where it can read all.
+
+    On a GPU, reading such a token makes the device unusable for the rest of the process.
+    """
+    embeddings = decoder_of(model).get_input_embeddings()
+    if not isinstance(embeddings, nn.Embedding):
+        return ""
+    bounds = (bound for ids in sequences if len(ids) for bound in (min(ids), max(ids)))
+    unknown = [int(id_) for id_ in bounds if not 0 <= id_ < embeddings.num_embeddings]
+    return f"there is no token {unknown[0]}: the model reads 0 to {embeddings.num_embeddings - 1}" if unknown else ""
+
+
+def check_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
+    """Refuse prompts that the model cannot read.
+
+    Raises:
+        ModelError: one is empty, or has a token that the model does not know.
+    """
+    if not all(len(ids) for ids in prompts):
+        raise ModelError("a prompt needs at least one token")
+    if fault := unknown_token(model, prompts):
+        raise ModelError(fault)
 
 
 def parameter_count(model: PreTrainedModel) -> int:

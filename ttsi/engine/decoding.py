@@ -25,7 +25,7 @@ from llguidance import LLMatcher
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
-from ttsi.engine.anatomy import decoder_of, head_logits
+from ttsi.engine.anatomy import check_prompts, decoder_of, head_logits
 from ttsi.engine.batching import in_groups
 from ttsi.engine.caching import cache_argument
 from ttsi.engine.constraint import Grammars
@@ -99,9 +99,10 @@ def decode(
 
     Raises:
         GrammarError: a grammar does not compile.
-        ModelError: there is no such slot, a row is longer than the engine is exact, or one row alone does not fit the
-            memory.
+        ModelError: there is no such slot or token, a prompt is empty, a row is longer than the engine is exact, or one
+            row alone does not fit the memory.
     """
+    check_prompts(model, [row.ids for row in rows])
     limit = stack.max_tokens if stack is not None else None
     if limit is not None and any(_length(row) > limit for row in rows):
         raise ModelError(f"with this model the engine is exact up to {limit} tokens: shorten the prompt or the answer")

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 import torch
 from transformers import Cache, PreTrainedModel
 
+from ttsi.engine.anatomy import check_prompts, unknown_token
 from ttsi.engine.batching import SATURATING_TOKENS, in_groups, pass_tokens
 from ttsi.engine.packing import PackedBatch, PackedRow, collate, label_logprobs, pack
 from ttsi.engine.prefix import PrefixCache, cache_of
 from ttsi.engine.windows import spans_of
+from ttsi.errors import ModelError
 
 ScoringItem = tuple[Sequence[int], Sequence[Sequence[int]]]
 """(prompt ids, at least 1; ids of each continuation)."""
@@ -39,8 +41,11 @@ def continuation_logprobs(
         token_budget: tokens per forward pass, cache and padding included; by default what suits the device.
 
     Raises:
-        ModelError: one item alone does not fit the memory.
+        ModelError: a prompt is empty, there is no such token, or one item alone does not fit the memory.
     """
+    check_prompts(model, [prompt for prompt, _ in items])
+    if fault := unknown_token(model, [ids for _, continuations in items for ids in continuations]):
+        raise ModelError(fault)
     indices = [index for index, (_, continuations) in enumerate(items) if any(continuations)]
     items_B = [items[index] for index in indices]
     lengths = [item_tokens(item) for item in items_B]

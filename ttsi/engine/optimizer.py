@@ -118,7 +118,9 @@ def gradients(
                 raise LossError(f"one loss per slot is wanted, {len(values_BP)} in all, not {shape}")
             if not losses_B.requires_grad:
                 raise LossError("the loss does not depend on the adapters: it has no gradient")
-            (grads_BP,) = torch.autograd.grad(losses_B.sum(), leaf_BP)
+            (grads_BP,) = torch.autograd.grad(losses_B.sum(), leaf_BP, allow_unused=True)
+            if grads_BP is None:
+                raise LossError("the loss does not depend on the adapters: run the module that carries them in it")
     return losses_B.detach(), grads_BP
 
 

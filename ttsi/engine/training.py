@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from ttsi.engine import optimizer
+from ttsi.engine.anatomy import unknown_token
 from ttsi.engine.batching import SATURATING_TOKENS, groups, is_out_of_memory, pass_tokens
 from ttsi.engine.checkpoint import Checkpoints, CheckpointStore
 from ttsi.engine.distillation import label_values
@@ -115,7 +116,7 @@ def train(
     checkpoints = None
     if checkpoint_store is not None:
         checkpoints = Checkpoints(checkpoint_store, jobs[0], config, stack.values_of([jobs[0].slot]))
-    runs = [_start(job, config, stack.max_tokens) for job in jobs]
+    runs = [_start(model, job, config, stack.max_tokens) for job in jobs]
     ready = [run for run in runs if not run.reason]
     call = _Call(model, stack, config, PrefixCache() if prefixes is None else prefixes, checkpoints)
     lengths = [max(len(rows) * max(row.memory for row in rows) for rows in run.steps) for run in ready]
@@ -170,14 +171,16 @@ def _language_model(model: nn.Module) -> PreTrainedModel:
     return model
 
 
-def _start(job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _JobRun:
+def _start(model: PreTrainedModel, job: TrainingJob, config: EngineConfig, max_tokens: int | None) -> _JobRun:
     learned, held_back = learned_branches(job), held_back_branches(job)
     size = config.batch_size or len(learned)
     starts = range(0, len(learned), size) if learned else ()
     steps = tuple(step_rows([*chain(*learned[start : start + size]), *held_back]) for start in starts)
     rates = learning_rates(config, config.epochs * len(steps))
     reason = "" if steps and all(_has_labels(rows) for rows in steps) else "no label tokens to learn from"
-    if max_tokens and any(branch.length > max_tokens for branch in [*chain(*learned), *held_back]):
+    branches = [*chain(*learned), *held_back]
+    reason = reason or unknown_token(model, (ids for one in branches for ids in (one.example[0], one.teacher_prompt)))
+    if max_tokens and any(branch.length > max_tokens for branch in branches):
         reason = f"an example is longer than the {max_tokens} tokens on which the engine is exact with this model"
     return _JobRun(job.slot, rates, max(1, len(steps)), reason=reason, steps=steps, evaluation=step_rows(held_back))
 

@@ -62,6 +62,9 @@ def tools_notice(library: AdapterLibrary, tools: Sequence[Tool], model: Model, c
         return ""
     if entries:
         return f"the adapter {entries[-1].id} for these tools does not answer: it is {entries[-1].standing}"
+    unfit = [entry for entry in library.entries if entry.tools_hash == wanted and entry.status == "admitted"]
+    if unfit:
+        return f"the adapter {unfit[-1].id} for these tools does not fit here: {unfit[-1].key.difference(key)}"
     what = f"{library.folder} has no adapter for these tools"
     same_names = [entry for entry in library.entries if entry.key == key and _names(entry.tools) == _names(tools)]
     if same_names:

@@ -41,7 +41,7 @@ from ttsi.models.protocol import Writer as Writer
 from ttsi.models.protocol import adapter_keeper as adapter_keeper
 from ttsi.models.protocol import prefix_cache as prefix_cache
 from ttsi.models.protocol import training_checkpoints as training_checkpoints
-from ttsi.object_reference import can_import, is_reference, load_object
+from ttsi.object_reference import can_import, is_reference, load_object, refuse_async
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,7 @@ def _is_misspelt(kind: str) -> bool:
 def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
     """The model of an object reference: the object itself, or what it returns when called."""
     value = load_object("model", spec)
+    refuse_async("model", spec, value)
     if callable(value) and (isinstance(value, type) or missing_members(value)):
         try:
             value = value(**options)

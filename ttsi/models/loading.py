@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -118,11 +119,17 @@ def _read_weights(spec: str, name: str, revision: str, numbers: _Dtype) -> PreTr
     return loaded
 
 
+_TOKENIZER = ("*token*", "*vocab*", "*.model", "tekken.json")
+"""Names of files that make up a tokenizer; a folder with none of them has none."""
+
+
 def _read_tokenizer(spec: str, name: str, revision: str) -> PreTrainedTokenizerFast:
     local = hub.is_local(name)
     settings: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main", "local_files_only": local}
     if Path(name).is_dir():
         settings["trust_remote_code"] = weight_files.is_trusted(Path(name))
+        if not any(file for pattern in _TOKENIZER for file in Path(name).glob(pattern)):
+            raise ModelError(f"cannot load {spec}: {name} has no tokenizer: copy tokenizer.json and the like into it")
     with _errors_on_one_line(spec, name):
         tokenizer = AutoTokenizer.from_pretrained(name, **settings)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -177,6 +184,9 @@ def _errors_on_one_line(spec: str, name: str) -> Iterator[None]:
             yield
         except ModelError:
             raise
+        except SafetensorError as error:
+            what = f"a file of weights is damaged or not whole ({on_one_line(error)}): copy or download it again"
+            raise ModelError(f"cannot load {spec}: {what}") from error
         except Exception as error:  # the hub client, the tokenizer and the weight reader each raise their own kinds
             raise ModelError(f"cannot load {spec}: {hub.advice(name) or on_one_line(error)}") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,8 @@ from pydantic import BaseModel, TypeAdapter
 from ttsi.errors import ModelError
 from ttsi.serve.limits import Limits
 from ttsi.serve.pipe import LENGTH, MAX_FRAME_BYTES, AnswerJob, Outcome, Ready, Start, Stop, Unusable, frame
+
+log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "ttsi.serve.worker")
 CRASH_LOOP = 5
@@ -168,6 +171,7 @@ class Supervisor:
             await self._listen(reader)
             self._alive.clear()
             await self._end()
+            log.warning("the worker %s, and another one is started", self._ending())
             self._fail_pending()
             self._deaths.append(time.monotonic())
             recent = sum(time.monotonic() - death < CRASH_SECONDS for death in self._deaths)
@@ -186,6 +190,12 @@ class Supervisor:
                 answer = self._pending.get(message.id) if isinstance(message, Outcome) else None
                 if isinstance(message, Outcome) and answer is not None and not answer.done():
                     answer.set_result(message)
+
+    def _ending(self) -> str:
+        """How the last worker ended; the kernel kills with signal 9, too, where memory runs out."""
+        code = None if self._process is None else self._process.returncode
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        return f"{how} (requests that failed with it: {len(self._pending)})"
 
     def _fail_pending(self) -> None:
         for answer in self._pending.values():
