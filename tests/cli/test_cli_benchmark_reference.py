@@ -83,3 +83,14 @@ def test_control_what_is_no_benchmark_is_one_line(ttsi: Command) -> None:
 def test_a_model_that_leaves_the_program_is_one_line(ttsi: Command) -> None:
     result = ttsi("run", "--benchmark", "clock_of_mine:load", "--model", "clock_of_mine:leave")
     assert (result.code, result.err.splitlines()[-1]) == (2, "ttsi: model 'clock_of_mine:leave': SystemExit: 3")
+
+
+def test_a_model_that_takes_other_parameters_is_one_line(ttsi: Command) -> None:
+    result = ttsi("run", "--benchmark", "clock_of_mine:load", "--model", "clock_of_mine:read")
+    assert (result.code, result.err.splitlines()[-1]) == (
+        2,
+        "ttsi: model 'clock_of_mine:read' is called with device, dtype, and missing a required argument: 'folder': "
+        "see docs/extending.md",
+    )
+    result = ttsi("run", "--benchmark", "clock_of_mine:load", "--model", "clock_of_mine:leave")
+    assert "is called with" not in result.err, "the control: it takes them"

@@ -42,6 +42,7 @@ def above(evidence): return 0.5
 def below(evidence): return 0.5
 def refuses(example, item, kept, config): return "mine: always"
 def truth(example, item, kept, config): return True
+def silence(example, item, kept, config): return ""
 def no_block(task): return None
 @contextmanager
 def no_result(task): yield None
@@ -126,6 +127,7 @@ def run(ttsi: Any, *words: str, model: str = "scripted:demo") -> Any:
         ("--awareness.measure", "number", "is not a function but of type int"),
         ("--synthesis.filter", "number", "is not a function but of type int"),
         ("--synthesis.filter", "truth", "the example filter truth returned True: return a reason (a str) or None"),
+        ("--synthesis.filter", "silence", "the example filter silence returned '': return a reason (a str) or None"),
         ("--adaptation.method", "number", "is not a function but of type int"),
         ("--adaptation.method", "no_block", "is no context manager: decorate it with @contextmanager"),
         ("--adaptation.method", "no_result", "yields None: yield a Tuned"),

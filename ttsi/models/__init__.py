@@ -10,18 +10,20 @@ below it (`ttsi.engine`), so that a scripted model needs no torch.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ttsi import cpu
 from ttsi.chat.calls import FORMATS, format_name
 from ttsi.chat.marked import CALL
 from ttsi.config import TeacherConfig
-from ttsi.errors import ConfigError, ModelError, type_and_line, unknown_name
+from ttsi.errors import ConfigError, ModelError, first_line, type_and_line, unknown_name
 from ttsi.models.checked_model import FORMAT_MEMBERS
 from ttsi.models.checked_model import as_model as as_model
 from ttsi.models.checked_model import as_teacher as as_teacher
@@ -186,6 +188,8 @@ def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
     value = load_object("model", spec)
     refuse_async("model", spec, value)
     if callable(value) and (isinstance(value, type) or missing_members(value)):
+        if unfit := _unfit_call(value, options):
+            raise ConfigError(f"model {spec!r} is called with {', '.join(options)}, and {unfit}: see docs/extending.md")
         try:
             value = value(**options)
         except (ConfigError, ModelError):
@@ -197,6 +201,17 @@ def _load_reference(spec: str, options: Mapping[str, str]) -> Model:
     if missing := missing_members(value):
         raise ConfigError(f"model {spec!r} has no {', no '.join(map(repr, missing))}: see docs/extending.md")
     return as_model(value)
+
+
+def _unfit_call(function: Callable[..., Any], options: Mapping[str, str]) -> str:
+    """Why a function cannot be called with these keywords, or ""."""
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        return first_line(error)
+    except ValueError:  # it has no signature: the call will tell
+        return ""
+    return ""
 
 
 def check_format(name: str | None) -> None:

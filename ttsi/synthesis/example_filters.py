@@ -53,10 +53,10 @@ def refusal(example: Example, item: Input, kept: Sequence[Example], config: Synt
     """
     for refuses in active_filters(config):
         reason = refuses(example, item, kept, config)
-        if reason is not None and not isinstance(reason, str):
+        if reason is not None and not (isinstance(reason, str) and reason):
             name = getattr(refuses, "__name__", refuses)
             raise WrongResult(f"the example filter {name}", repr(reason), "return a reason (a str) or None")
-        if reason:
+        if reason is not None:
             return reason
     return None
 
