@@ -105,3 +105,12 @@ def test_control_a_conversation_without_its_calls_is_another() -> None:
     body = body_of(item, "m")
     body["messages"] = [{"role": each["role"], "content": each["content"]} for each in body["messages"]]
     assert read_request(json.dumps(body).encode(), Limits(), "id").item.messages != item.messages
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1000.0])
+def test_a_load_of_any_rate_has_a_request(server: Server, rate: float) -> None:
+    """A machine that is busy otherwise answers so few a second that none would be due in a short test."""
+    requests: Iterator[bytes] = iter([post(b"[")] * 10_000)
+    heard = asyncio.run(server_load.arrivals(server.url, requests, rate, 0.05))
+    assert heard[0].due == 0.0 and heard[0].status == 400
+    assert (len(heard) > 1) == (rate == 1000.0), "the control"

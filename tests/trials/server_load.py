@@ -48,6 +48,10 @@ from ttsi.types import ToolCall
 CLIENTS = 4
 """Clients that find out what a server can do: enough to keep its one worker busy."""
 KEYS = 16
+LOWEST_RATE = 0.01
+"""Requests a second where a machine answered none while its capacity was measured."""
+LEAST_FLOOD = 200.0
+"""Requests a second that are too many for any machine that is busy otherwise: more than the queue holds."""
 BASE = "X-TTSI-Adapt: off"
 
 
@@ -68,13 +72,14 @@ class Heard:
 
 
 async def arrivals(url: str, requests: Iterator[bytes], rate: float, seconds: float, seed: int = 0) -> list[Heard]:
-    """So many requests a second on average, each at its own moment."""
+    """So many requests a second on average, each at its own moment; the first at once, so that there is one."""
     rng, began, due = random.Random(seed), time.monotonic(), 0.0
     async with asyncio.TaskGroup() as group:
         tasks = []
-        while (due := due + rng.expovariate(rate)) < seconds:
+        while due < seconds:
             await asyncio.sleep(max(0.0, began + due - time.monotonic()))
             tasks.append(group.create_task(_ask(url, next(requests), began, due)))
+            due += rng.expovariate(max(rate, LOWEST_RATE))
     return [task.result() for task in tasks]
 
 
@@ -165,15 +170,16 @@ def overload(seconds: int, model: str = "scripted:demo") -> Figures:
         keys = [add_key(path, f"key{number}") for number in range(KEYS)]
         with running(*limited(limits), "--api-keys", str(path), model=model) as server:
             most = capacity(server, endless(model, keys=keys), seconds / 3)
+            offered = max(5 * most, LEAST_FLOOD)
             before = memory(server)
             with _elsewhere() as client:
-                heard = client.submit(_arrived, server.url, model, keys, 5 * most, seconds).result()
+                heard = client.submit(_arrived, server.url, model, keys, offered, seconds).result()
             after = memory(server)
     accepted = [each for each in heard if each.status == 200]
     refused = [each.seconds for each in heard if each.status in (429, 503)]
     silent = sum(each.status in (429, 503) and b"retry-after: " not in each.raw.lower() for each in heard)
     return {
-        "offered a second": round(5 * most, 1),
+        "offered a second": round(offered, 1),
         "requests": len(heard),
         "not answered": _not_answered(heard),
         "refused": {"n": len(refused), "p50 ms": at(0.5, refused), "p99 ms": at(0.99, refused)},
@@ -210,18 +216,18 @@ def fairness(
         options = (*limited({**ROOMY, "wait_seconds": Limits().wait_seconds}), "--api-keys", str(path))
         with running(*options, model=model) as server:
             most = capacity(server, endless(model, keys=[loud]), seconds / 3)
-            rate = quiet if shared else min(quiet, most / 10)
+            rate, flooding = quiet if shared else min(quiet, most / 10), max(times * most, LEAST_FLOOD)
             alone = asyncio.run(arrivals(server.url, endless(model, keys=[own]), rate, seconds))
             mine = endless(model, keys=[loud if shared else own])
             with _elsewhere() as client:
                 client.submit(at, 0.5, []).result()  # its process has imported what it needs
-                flood = client.submit(_arrived, server.url, model, [loud], times * most, seconds + 2 * lead + 1)
+                flood = client.submit(_arrived, server.url, model, [loud], flooding, seconds + 2 * lead + 1)
                 time.sleep(lead)  # the flood has begun
                 beside = asyncio.run(arrivals(server.url, mine, rate, seconds))
                 flooded = flood.result()
     first, second = _latency(alone), _latency(beside)
     return {
-        "flood a second": round(times * most, 1),
+        "flood a second": round(flooding, 1),
         "flood by status": dict(Counter(each.status for each in flooded)),
         "quiet key alone": first,
         "quiet key beside it": second,
