@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + [*ROOT.glob("docs/*.md")])
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(#[^)\s]*)?\)")
 BLOCK = re.compile(r"(<!-- not run: .+? -->\n+)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LONG_LINE = 60
+"""Characters of a line that no two passages share by chance."""
 FENCED = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
 
@@ -32,6 +35,12 @@ def anchors(page: Path) -> set[str]:
     """The anchors of a page: those of its headings, as GitHub and mkdocs make them."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S), re.M)
     return {"#" + re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def repeated_passages(text: str) -> list[str]:
+    """Long lines that stand twice on a page, as after a slip in an edit; lines of code may."""
+    lines = Counter(re.sub(r"^```.*?^```", "", text, flags=re.M | re.S).splitlines())
+    return [line for line, count in lines.items() if count > 1 and len(line) >= LONG_LINE]
 
 
 def dead_links(page: Path, text: str) -> list[str]:
@@ -84,6 +93,18 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     text = page.read_text("utf-8")
     assert run_blocks(text) + text.count("<!-- not run: ") == text.count("```python\n")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "results.md"], ids=lambda page: page.name)
+def test_no_passage_of_a_page_stands_twice(page: Path) -> None:
+    """Tables of results, which a script makes, have the same heads."""
+    assert not repeated_passages(page.read_text("utf-8"))
+
+
+def test_control_a_passage_that_stands_twice_is_seen() -> None:
+    line = "A line that is long enough to be one of a kind, as lines of prose are.\n"
+    assert repeated_passages(f"{line}\nmore\n{line}") == [line.strip()]
+    assert not repeated_passages(f"{line}\n```\n{line}```\n")
 
 
 def test_the_reference_has_every_public_name() -> None:
